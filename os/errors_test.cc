@@ -1,0 +1,28 @@
+#include "parley/os/errors.h"
+
+#include <cerrno>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace parley {
+namespace {
+
+TEST(ErrorsTest, FullDescriptorTableSaysWhatToDo) {
+  const absl::Status status = ErrnoStatus(EMFILE, "create a memfd");
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(std::string(status.message()).find("ulimit -n"), std::string::npos);
+  EXPECT_EQ(std::string(status.message()).find("cannot create a memfd: "), 0u);
+}
+
+TEST(ErrorsTest, FileSizeLimitIsNamed) {
+  EXPECT_NE(std::string(ErrnoStatus(EFBIG, "allocate").message()).find("RLIMIT_FSIZE"),
+            std::string::npos);
+}
+
+TEST(ErrorsTest, UnknownCodesAreInternal) {
+  EXPECT_EQ(ErrnoStatus(EXDEV, "x").code(), absl::StatusCode::kInternal);
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,23 @@
+"""Repositories that only Parley's own examples need (libav, SDL)."""
+
+load("//tools:system_repositories.bzl", "system_pkg_config")
+
+def parley_demo_dependencies():
+    system_pkg_config(
+        name = "libav",
+        header = "",
+        debian_package = "libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev",
+        packages = {
+            "avcodec": "libavcodec",
+            "avformat": "libavformat",
+            "avutil": "libavutil",
+            "swresample": "libswresample",
+            "swscale": "libswscale",
+        },
+    )
+    system_pkg_config(
+        name = "sdl2",
+        header = "",
+        debian_package = "libsdl2-dev",
+        packages = {"sdl2": "sdl2"},
+    )

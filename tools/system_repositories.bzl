@@ -1,0 +1,133 @@
+"""Repository rules that turn installed Debian packages into Bazel repositories, offline."""
+
+# target -> (package in the real repository, pkg-config name). Only what Parley uses.
+_ABSL = {
+    "absl/base:core_headers": "absl_core_headers",
+    "absl/flags:flag": "absl_flags",
+    "absl/flags:parse": "absl_flags_parse",
+    "absl/flags:usage": "absl_flags_usage",
+    "absl/functional:function_ref": "absl_function_ref",
+    "absl/status:status": "absl_status",
+    "absl/status:statusor": "absl_statusor",
+    "absl/strings:str_format": "absl_str_format",
+    "absl/strings:strings": "absl_strings",
+    "absl/time:time": "absl_time",
+    "absl/types:span": "absl_span",
+}
+
+def _flags(rctx, mode, package, debian_package):
+    result = rctx.execute(["pkg-config", mode, package])
+    if result.return_code != 0:
+        fail("\n\npkg-config does not know '{}'. Install it first: apt-get install {}\n{}".format(
+            package,
+            debian_package,
+            result.stderr,
+        ))
+    return [f for f in result.stdout.strip().split(" ") if f]
+
+def _library(name, linkopts, defines):
+    return """cc_library(
+    name = {name},
+    defines = {defines},
+    linkopts = {linkopts},
+)
+""".format(name = repr(name), linkopts = repr(linkopts), defines = repr(defines))
+
+_HEADER = """load("@rules_cc//cc:defs.bzl", "cc_library")
+
+package(default_visibility = ["//visibility:public"])
+
+"""
+
+def _write(rctx, packages):
+    rctx.file("WORKSPACE", "")
+    for path, text in packages.items():
+        rctx.file((path + "/" if path else "") + "BUILD.bazel", _HEADER + text)
+
+def _system_absl_impl(rctx):
+    packages = {}
+    for label, pc in _ABSL.items():
+        path, name = label.split(":")
+        packages[path] = packages.get(path, "") + _library(name, _flags(rctx, "--libs", pc, "libabsl-dev"), [])
+    _write(rctx, packages)
+
+system_absl = repository_rule(implementation = _system_absl_impl, local = True)
+
+def _system_pkg_config_impl(rctx):
+    text = ""
+    for name, pc in rctx.attr.packages.items():
+        cflags = _flags(rctx, "--cflags-only-other", pc, rctx.attr.debian_package)
+        text += _library(
+            name,
+            _flags(rctx, "--libs", pc, rctx.attr.debian_package),
+            [f[2:] for f in cflags if f.startswith("-D")],
+        )
+    _write(rctx, {"": text})
+
+system_pkg_config = repository_rule(
+    implementation = _system_pkg_config_impl,
+    local = True,
+    attrs = {
+        "debian_package": attr.string(),
+        "header": attr.string(),
+        "packages": attr.string_dict(),
+    },
+)
+
+def _system_googletest_impl(rctx):
+    source = rctx.path("/usr/src/googletest")
+    if not source.exists:
+        fail("\n\nGoogleTest's source is missing. Install it first: apt-get install googletest\n")
+    for part in ["googletest", "googlemock"]:
+        rctx.symlink("/usr/src/googletest/" + part, part)
+    _write(rctx, {"": """cc_library(
+    name = "gtest",
+    testonly = True,
+    srcs = [
+        "googletest/src/gtest-all.cc",
+        "googlemock/src/gmock-all.cc",
+    ],
+    hdrs = glob([
+        "googletest/include/**/*.h",
+        "googlemock/include/**/*.h",
+        "googletest/src/*.h",
+        "googletest/src/*.cc",
+        "googlemock/src/*.cc",
+    ], exclude = [
+        "googletest/src/gtest-all.cc",
+        "googlemock/src/gmock-all.cc",
+    ]),
+    copts = ["-w", "-Iexternal/com_google_googletest/googletest", "-Iexternal/com_google_googletest/googlemock"],
+    includes = ["googletest/include", "googlemock/include"],
+    linkopts = ["-pthread"],
+)
+
+cc_library(
+    name = "gtest_main",
+    testonly = True,
+    srcs = ["googlemock/src/gmock_main.cc"],
+    copts = ["-w"],
+    deps = [":gtest"],
+)
+"""})
+
+system_googletest = repository_rule(implementation = _system_googletest_impl, local = True)
+
+def _rules_cc_shim_impl(rctx):
+    rctx.file("WORKSPACE", "")
+    rctx.file("BUILD.bazel", "")
+    rctx.file("cc/BUILD.bazel", "")
+    rctx.template("cc/defs.bzl", Label("//third_party/rules_cc:defs.bzl.tpl"))
+
+rules_cc_shim = repository_rule(implementation = _rules_cc_shim_impl)
+
+def _bazel_stubs_impl(rctx):
+    rctx.file("WORKSPACE", "")
+    rctx.file("BUILD.bazel", """package(default_visibility = ["//visibility:public"])
+
+filegroup(name = "coverage_report_generator")
+
+filegroup(name = "lcov_merger")
+""")
+
+bazel_stubs = repository_rule(implementation = _bazel_stubs_impl)
