@@ -1,0 +1,90 @@
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
+#include "parley/boundary/untrusted.h"
+#include "parley/boundary/violation.h"
+#include "parley/boundary/wire_copy.h"
+
+namespace parley {
+namespace {
+
+template <typename T>
+concept Comparable = requires(T a, T b) { a == b; };
+template <typename T>
+concept Addable = requires(T a, T b) { a + b; };
+static_assert(!Comparable<Untrusted<uint64_t>> && !Addable<Untrusted<uint64_t>>);
+static_assert(!std::is_convertible_v<Untrusted<uint64_t>, uint64_t>);
+
+TEST(UntrustedTest, PromiseP4OneLookTheValueCheckedIsTheValueUsed) {
+  const Untrusted<uint64_t> value(41);
+  EXPECT_EQ(value.Validate([](uint64_t v) { return v < 42; }), std::optional<uint64_t>(41));
+  EXPECT_EQ(value.Validate([](uint64_t v) { return v > 42; }), std::nullopt);
+}
+
+TEST(MemoryTest, WordsAndBytesArrive) {
+  alignas(8) std::array<std::byte, 64> bytes = {};
+  OwnMemory own(bytes.data(), bytes.size());
+  PeerMemory peer(bytes.data(), bytes.size());
+  own.StoreRelease64(8, 0x0102030405060708);
+  own.StoreRelaxed64(56, 7);
+  const auto any = [](uint64_t) { return true; };
+  EXPECT_EQ(*peer.LoadAcquire64(8).Validate(any), 0x0102030405060708u);
+  EXPECT_EQ(*peer.LoadRelaxed64(56).Validate(any), 7u);
+
+  const std::array<std::byte, 3> payload = {std::byte{1}, std::byte{2}, std::byte{3}};
+  own.CopyIn(17, payload);
+  std::array<std::byte, 3> out = {};
+  peer.CopyOut(17, absl::MakeSpan(out));
+  EXPECT_EQ(out, payload);
+  peer.ViewOf(16, 4).CopyTo(1, absl::MakeSpan(out));
+  EXPECT_EQ(out, payload);
+}
+
+#ifndef NDEBUG
+TEST(MemoryDeathTest, PromiseP1MemoryOurOwnOffsetsAreCheckedToo) {
+  alignas(8) std::array<std::byte, 64> bytes = {};
+  PeerMemory peer(bytes.data(), bytes.size());
+  OwnMemory own(bytes.data(), bytes.size());
+  std::array<std::byte, 8> out;
+  EXPECT_DEATH(peer.CopyOut(57, absl::MakeSpan(out)), "internal invariant");
+  EXPECT_DEATH(peer.CopyOut(SIZE_MAX, absl::MakeSpan(out)), "internal invariant");
+  EXPECT_DEATH((void)peer.LoadRelaxed64(64), "internal invariant");
+  EXPECT_DEATH((void)peer.LoadRelaxed64(4), "internal invariant");
+  EXPECT_DEATH(own.StoreRelaxed64(SIZE_MAX - 7, 0), "internal invariant");
+  EXPECT_DEATH(own.CopyIn(60, out), "internal invariant");
+}
+#endif
+
+TEST(WireCopyTest, ShortInputIsRefusedAndLeavesTheTargetAlone) {
+  struct PairWire {
+    uint32_t a;
+    uint32_t b;
+  };
+  PairWire pair = {1, 2};
+  const auto bytes = WireBytes(PairWire{3, 4});
+  EXPECT_FALSE(ReadWire(absl::MakeConstSpan(bytes).subspan(1), &pair));
+  EXPECT_EQ(pair.a, 1u);
+  EXPECT_TRUE(ReadWire(absl::MakeConstSpan(bytes), &pair));
+  EXPECT_EQ(pair.b, 4u);
+}
+
+TEST(ViolationTest, EachHasItsOwnText) {
+  std::vector<std::string> texts;
+  for (int v = 0; v <= static_cast<int>(Violation::kMetadataInvalid); ++v) {
+    const std::string text = ViolationText(static_cast<Violation>(v));
+    EXPECT_NE(text, "unknown violation");
+    for (const std::string& other : texts) EXPECT_NE(text, other);
+    texts.push_back(text);
+  }
+}
+
+}  // namespace
+}  // namespace parley
