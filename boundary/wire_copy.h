@@ -34,6 +34,19 @@ std::array<std::byte, sizeof(T)> WireBytes(const T& value) {
   return bytes;
 }
 
+// The bytes of private wire values, in place.
+template <WireType T>
+absl::Span<const std::byte> BytesOfWire(absl::Span<const T> values) {
+  // SAFETY: any object may be looked at as std::byte; a wire type has no padding to leak.
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(values.data()),
+                             values.size() * sizeof(T));
+}
+template <WireType T>
+absl::Span<std::byte> WritableBytesOfWire(absl::Span<T> values) {
+  // SAFETY: any object may be written as std::byte; each bit pattern of a wire type is a value.
+  return absl::MakeSpan(reinterpret_cast<std::byte*>(values.data()), values.size() * sizeof(T));
+}
+
 }  // namespace parley
 
 #endif  // PARLEY_BOUNDARY_WIRE_COPY_H_

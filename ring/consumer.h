@@ -1,0 +1,139 @@
+#ifndef PARLEY_RING_CONSUMER_H_
+#define PARLEY_RING_CONSUMER_H_
+
+// The receiving end of a ring of byte records.
+//
+// Trust: the peer controls its tail, its state, and every byte of the data at every moment. The
+// worst that it can cause is kNotNow for ever, kPoisoned, or a payload that is a lie. A record's
+// header is fetched once; what was checked is what is used. TryReceive copies the payload out and is
+// the default; TryPeek shows it in place, and its type says that the bytes may change.
+// Threads: one at a time.
+// Ordering: what the producer wrote before it published a record is visible once a call returned it.
+//
+//   std::vector<std::byte> buffer(consumer.max_message_bytes());
+//   Record record;
+//   while (consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone)
+//     Handle(record.tag, absl::MakeConstSpan(buffer).first(record.size_bytes));
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
+#include "parley/boundary/violation.h"
+#include "parley/os/check.h"
+#include "parley/ring/cursor.h"
+#include "parley/ring/layout.h"
+#include "parley/ring/receive_position.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+// Validated and private; the payload is elsewhere.
+struct Record {
+  uint32_t tag = 0;
+  uint32_t size_bytes = 0;
+};
+
+template <typename OwnMem, typename PeerMem>
+class BasicConsumer {
+ public:
+  using View = typename PeerMem::View;
+
+  // `own_control`: the control page of our region; `peer_control` and `peer_data`: the peer's
+  // region, the data mapped twice in a row (2 * capacity_bytes). `geometry` is valid (IsValid).
+  BasicConsumer(OwnMem own_control, PeerMem peer_control, PeerMem peer_data,
+                const RingGeometry& geometry)
+      : position_(own_control, peer_control, geometry.capacity_bytes, kRecordAlignBytes),
+        peer_data_(peer_data),
+        max_message_(geometry.max_message_bytes) {
+    PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
+  }
+
+  // Copies the next record's payload to the front of `into` and gives its room (and that of all that
+  // was peeked at) back to the producer. into.size() >= max_message_bytes, so that no length which
+  // the peer chose can be too long.
+  Outcome TryReceive(absl::Span<std::byte> into, Record* record) {
+    PARLEY_CHECK(into.size() >= max_message_, "buffer shorter than max_message_bytes");
+    std::size_t offset = 0;
+    const Outcome outcome = Next(record, &offset);
+    if (outcome != Outcome::kDone) return outcome;
+    peer_data_.CopyOut(offset, into.first(record->size_bytes));
+    Release();
+    return Outcome::kDone;
+  }
+
+  // The next record in place. It stays where it is until Release(); several may be peeked at before
+  // that, each call going one further.
+  Outcome TryPeek(Record* record, View* view) {
+    std::size_t offset = 0;
+    const Outcome outcome = Next(record, &offset);
+    if (outcome != Outcome::kDone) return outcome;
+    *view = peer_data_.ViewOf(offset, record->size_bytes);
+    return Outcome::kDone;
+  }
+
+  // Gives back everything that was peeked at, with one store. Views of it are void from here on.
+  void Release() { position_.Release(); }
+
+  // Takes no more: the producer gets kEnded from its next look on.
+  void Close() { position_.Close(); }
+
+  // True unless TryReceive would say kNotNow. Looks at the peer at most once.
+  bool HasNews() { return position_.Available() != Outcome::kNotNow; }
+
+  // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
+  void Poison(Violation violation) { position_.Poison(violation); }
+
+  Violation violation() const { return position_.violation(); }
+  uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
+  uint32_t max_message_bytes() const { return max_message_; }
+  // Bytes ever given back, headers and padding included.
+  uint64_t released_bytes() const { return position_.released_bytes(); }
+
+ private:
+  // Validates the next record and steps over it. `*offset`: where its payload is.
+  Outcome Next(Record* record, std::size_t* offset) {
+    const Outcome outcome = position_.Available();
+    if (outcome != Outcome::kDone) return outcome;
+    const std::size_t at = position_.Offset();
+
+    // TRUST: size within the agreement and within what is published; reserved tag bit clear.
+    Violation found = Violation::kNone;
+    const auto header = peer_data_.LoadRelaxed64(at).Validate([&](uint64_t h) {
+      // What is known is a multiple of 8 and not zero: there is at least the header.
+      found = Cursor64::CheckRecord(h & 0xffff'ffff, max_message_, position_.KnownBytes(),
+                                    kRecordHeaderBytes, kRecordAlignBytes);
+      if (h >> 63 != 0) found = Violation::kRecordTagReserved;
+      return found == Violation::kNone;
+    });
+    if (!header) return position_.Fail(found);
+    const auto size = static_cast<uint32_t>(*header & 0xffff'ffff);
+    *offset = at + kRecordHeaderBytes;
+
+    if (const uint32_t used_bytes = size % kRecordAlignBytes; used_bytes != 0) {
+      // TRUST: the bytes behind the payload, in its last word, are zero. The payload's own bytes in
+      // that word are not used here.
+      const auto last_word = peer_data_.LoadRelaxed64(*offset + (size - used_bytes));
+      if (!last_word.Validate([&](uint64_t word) { return word >> (used_bytes * 8) == 0; })) {
+        return position_.Fail(Violation::kRecordPaddingNotZero);
+      }
+    }
+    record->size_bytes = size;
+    record->tag = static_cast<uint32_t>(*header >> 32);
+    position_.Advance(Cursor64::RecordBytes(size, kRecordHeaderBytes, kRecordAlignBytes));
+    return Outcome::kDone;
+  }
+
+  ReceivePosition<OwnMem, PeerMem> position_;
+  PeerMem peer_data_;
+  const uint32_t max_message_;
+};
+
+using Consumer = BasicConsumer<OwnMemory, PeerMemory>;
+extern template class BasicConsumer<OwnMemory, PeerMemory>;
+
+}  // namespace parley
+
+#endif  // PARLEY_RING_CONSUMER_H_

@@ -1,0 +1,74 @@
+#ifndef PARLEY_RING_CURSOR_H_
+#define PARLEY_RING_CURSOR_H_
+
+// The arithmetic of positions and record lengths: pure, and a template over the integer's width, so
+// that every combination can be enumerated at 8 bits (cursor_test.cc) and the same code runs at 64.
+//
+// Positions count bytes, only grow and wrap with the integer. The capacity is a power of two and at
+// most half of the integer's range.
+//
+// Trust: `peer_position` and `record_size` are the peer's, everything else is ours.
+// Threads: pure functions.
+
+#include <concepts>
+#include <cstdint>
+
+#include "parley/boundary/violation.h"
+
+namespace parley {
+
+template <std::unsigned_integral U>
+struct Cursor {
+  // The consumer's check of a producer's tail. `head`: our own position; `last_tail`: the last valid
+  // tail, with last_tail - head <= capacity; `grain`: what every position is a multiple of, counted
+  // from `head`.
+  static constexpr Violation CheckTail(U head, U last_tail, U peer_position, U capacity, U grain) {
+    const U ahead = static_cast<U>(peer_position - head);
+    if (ahead > capacity) return Violation::kProducerPositionOutOfRange;
+    if (ahead < static_cast<U>(last_tail - head)) return Violation::kProducerPositionBackwards;
+    if (ahead % grain != 0) return Violation::kProducerPositionMisaligned;
+    return Violation::kNone;
+  }
+
+  // The producer's check of a consumer's head. `tail`: our own published position; `last_head`: the
+  // last valid head, with tail - last_head <= capacity.
+  static constexpr Violation CheckHead(U tail, U last_head, U peer_position, U grain) {
+    const U in_flight = static_cast<U>(tail - peer_position);
+    const U most = static_cast<U>(tail - last_head);
+    if (in_flight > most) {
+      // Behind the last head, or ahead of the tail: tell the two apart for the message only.
+      return static_cast<U>(peer_position - tail) <= static_cast<U>(last_head - peer_position)
+                 ? Violation::kConsumerPositionOutOfRange
+                 : Violation::kConsumerPositionBackwards;
+    }
+    if (in_flight % grain != 0) return Violation::kConsumerPositionMisaligned;
+    return Violation::kNone;
+  }
+
+  // What a record of `size` payload bytes takes in the ring. No overflow as long as
+  // size <= capacity - header.
+  static constexpr U RecordBytes(U size, U header, U align) {
+    return static_cast<U>(header +
+                          static_cast<U>(static_cast<U>(size + (align - 1)) & ~(align - 1)));
+  }
+
+  // The longest payload that fits a ring of `capacity`.
+  static constexpr U LargestPayload(U capacity, U header) {
+    return static_cast<U>(capacity - header);
+  }
+
+  // The consumer's check of a record header. `available`: validated bytes from the record's first
+  // byte on, at least `header`; `max_size` <= LargestPayload(capacity, header).
+  static constexpr Violation CheckRecord(U record_size, U max_size, U available, U header,
+                                         U align) {
+    if (record_size > max_size) return Violation::kRecordTooLong;
+    if (RecordBytes(record_size, header, align) > available) return Violation::kRecordBeyondTail;
+    return Violation::kNone;
+  }
+};
+
+using Cursor64 = Cursor<uint64_t>;
+
+}  // namespace parley
+
+#endif  // PARLEY_RING_CURSOR_H_

@@ -1,0 +1,89 @@
+#ifndef PARLEY_RING_LAYOUT_H_
+#define PARLEY_RING_LAYOUT_H_
+
+// Where everything lies in a region's shared memory: the one place that knows byte offsets.
+// docs/SPEC.md shows the same table, and a test compares the two.
+//
+//   control page                                   data (capacity bytes, mapped twice in a row)
+//   +0    producer line: tail, state               +-----------+-----------+-- - - -
+//   +128  consumer line: head, state               | record    | record    |
+//   +256  wait line: receive epoch, send epoch     +-----------+-----------+-- - - -
+//   +384  zero                                       u32 size_bytes | u32 tag | payload | zeros to 8
+//
+// A region is written by one process alone. Its producer line and its data belong to the ring that
+// it sends on; its consumer line to the ring that it receives on, whose data are in the peer's
+// region. Lines are 128 bytes apart, because adjacent 64-byte lines are prefetched in pairs.
+//
+// Trust: whoever owns the region writes anything here at any time.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "parley/boundary/wire_type.h"
+
+namespace parley {
+
+inline constexpr std::size_t kControlBytes = 4096;
+
+// A cache line of ours: two words and zeros up to the next pair of lines.
+struct ProducerLineWire {
+  uint64_t tail;   // bytes ever published
+  uint64_t state;  // kStreamOpen or kStreamClosed
+  std::array<uint64_t, 14> reserved;
+};
+struct ConsumerLineWire {
+  uint64_t head;   // bytes ever taken
+  uint64_t state;  // kStreamOpen or kStreamClosed
+  std::array<uint64_t, 14> reserved;
+};
+struct WaitLineWire {
+  uint64_t receive_epoch;  // a new value: its owner is about to sleep until there is data
+  uint64_t send_epoch;     // a new value: its owner is about to sleep until there is room
+  std::array<uint64_t, 14> reserved;
+};
+struct ControlWire {
+  ProducerLineWire producer;
+  ConsumerLineWire consumer;
+  WaitLineWire wait;
+};
+
+struct RecordHeaderWire {
+  uint32_t size_bytes;  // of the payload, without padding
+  uint32_t tag;         // the sender's; the top bit is reserved and zero
+};
+
+inline constexpr uint64_t kStreamOpen = 0;
+inline constexpr uint64_t kStreamClosed = 1;
+
+inline constexpr std::size_t kTailOffset = 0;
+inline constexpr std::size_t kProducerStateOffset = 8;
+inline constexpr std::size_t kHeadOffset = 128;
+inline constexpr std::size_t kConsumerStateOffset = 136;
+inline constexpr std::size_t kReceiveEpochOffset = 256;
+inline constexpr std::size_t kSendEpochOffset = 264;
+
+inline constexpr uint32_t kRecordHeaderBytes = 8;
+inline constexpr uint32_t kRecordAlignBytes = 8;
+inline constexpr uint32_t kLargestTag = 0x7fff'ffff;
+
+// Ring sizes that this version speaks. A gigabyte keeps every sum of two lengths within 32 bits.
+inline constexpr uint64_t kSmallestCapacityBytes = 4096;
+inline constexpr uint64_t kLargestCapacityBytes = uint64_t{1} << 30;
+
+static_assert(WireType<ControlWire> && sizeof(ControlWire) == 384);
+static_assert(offsetof(ControlWire, producer) + offsetof(ProducerLineWire, tail) == kTailOffset);
+static_assert(offsetof(ControlWire, producer) + offsetof(ProducerLineWire, state) ==
+              kProducerStateOffset);
+static_assert(offsetof(ControlWire, consumer) + offsetof(ConsumerLineWire, head) == kHeadOffset);
+static_assert(offsetof(ControlWire, consumer) + offsetof(ConsumerLineWire, state) ==
+              kConsumerStateOffset);
+static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, receive_epoch) ==
+              kReceiveEpochOffset);
+static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, send_epoch) == kSendEpochOffset);
+static_assert(WireType<RecordHeaderWire> && sizeof(RecordHeaderWire) == kRecordHeaderBytes);
+static_assert(sizeof(ControlWire) <= kControlBytes);
+
+}  // namespace parley
+
+#endif  // PARLEY_RING_LAYOUT_H_

@@ -1,0 +1,116 @@
+#ifndef PARLEY_RING_RECEIVE_POSITION_H_
+#define PARLEY_RING_RECEIVE_POSITION_H_
+
+// Where the receiving end of a ring stands: how much there is to take, and what the peer was told.
+// The part that byte records and typed elements share; users hold a Consumer or a TypedConsumer.
+//
+// Trust: the peer controls its tail and its state. Both are looked at only when what is known is used
+// up, once each, so that a producer which keeps up cannot hold a caller in its loop over a snapshot;
+// a lie poisons this end for good.
+// Threads: one at a time.
+// Ordering: data before an acquired tail are visible.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "parley/boundary/violation.h"
+#include "parley/ring/cursor.h"
+#include "parley/ring/layout.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+template <typename OwnMem, typename PeerMem>
+class ReceivePosition {
+ public:
+  // `grain_bytes`: what every position is a multiple of.
+  ReceivePosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes,
+                  uint64_t grain_bytes)
+      : own_control_(own_control),
+        peer_control_(peer_control),
+        capacity_(capacity_bytes),
+        grain_(grain_bytes) {}
+  ReceivePosition(const ReceivePosition&) = delete;
+  ReceivePosition& operator=(const ReceivePosition&) = delete;
+
+  // kDone if there is at least one grain at Offset().
+  Outcome Available() {
+    if (tail_ != head_) [[likely]] return Outcome::kDone;
+    return LookForMore();
+  }
+  // What is known to be there, without a look at the peer: a multiple of the grain.
+  uint64_t KnownBytes() const { return tail_ - head_; }
+
+  // Where the next byte is, in data that is mapped twice in a row.
+  std::size_t Offset() const { return head_ & (capacity_ - 1); }
+  void Advance(uint64_t bytes) { head_ += bytes; }
+
+  // Gives back everything that was stepped over, with one store.
+  void Release() {
+    if (released_ == head_) return;
+    released_ = head_;
+    own_control_.StoreRelease64(kHeadOffset, head_);
+  }
+
+  void Close() {
+    if (closed_) return;
+    closed_ = true;
+    own_control_.StoreRelease64(kConsumerStateOffset, kStreamClosed);
+  }
+
+  void Poison(Violation violation) {
+    if (violation_ != Violation::kNone) return;
+    violation_ = violation;
+    tail_ = head_;  // so that every call takes the slow path
+  }
+
+  [[gnu::noinline]] Outcome Fail(Violation violation) {
+    Poison(violation);
+    return Outcome::kPoisoned;
+  }
+
+  Violation violation() const { return violation_; }
+  uint64_t capacity_bytes() const { return capacity_; }
+  uint64_t released_bytes() const { return released_; }
+
+ private:
+  // Looks at the peer's two words, once each.
+  [[gnu::noinline]] Outcome LookForMore() {
+    if (violation_ != Violation::kNone) return Outcome::kPoisoned;
+    if (ended_ || closed_) return Outcome::kEnded;
+    // The state first: a closed state that is acquired comes with the last tail.
+    // TRUST: only the two known states.
+    const auto state = peer_control_.LoadAcquire64(kProducerStateOffset).Validate([](uint64_t s) {
+      return s == kStreamOpen || s == kStreamClosed;
+    });
+    if (!state) return Fail(Violation::kProducerStateInvalid);
+    // TRUST: from the last valid tail to one capacity ahead of what we gave back; on the grain.
+    Violation found = Violation::kNone;
+    const auto tail = peer_control_.LoadAcquire64(kTailOffset).Validate([&](uint64_t position) {
+      found = Cursor64::CheckTail(released_, tail_, position, capacity_, grain_);
+      return found == Violation::kNone;
+    });
+    if (!tail) return Fail(found);
+    tail_ = *tail;
+    if (tail_ != head_) return Outcome::kDone;
+    if (*state != kStreamClosed) return Outcome::kNotNow;
+    ended_ = true;
+    return Outcome::kEnded;
+  }
+
+  OwnMem own_control_;
+  PeerMem peer_control_;
+  const uint64_t capacity_;
+  const uint64_t grain_;
+
+  uint64_t head_ = 0;      // stepped over
+  uint64_t released_ = 0;  // what the peer was told
+  uint64_t tail_ = 0;      // the last valid position of the peer
+  Violation violation_ = Violation::kNone;
+  bool ended_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_RING_RECEIVE_POSITION_H_

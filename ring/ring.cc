@@ -1,0 +1,9 @@
+#include "parley/ring/consumer.h"
+#include "parley/ring/producer.h"
+
+namespace parley {
+
+template class BasicProducer<OwnMemory, PeerMemory>;
+template class BasicConsumer<OwnMemory, PeerMemory>;
+
+}  // namespace parley

@@ -1,0 +1,452 @@
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "parley/ring/consumer.h"
+#include "parley/ring/layout.h"
+#include "parley/ring/producer.h"
+#include "parley/testing/heap_memory.h"
+
+namespace parley {
+namespace {
+
+using testing::HeapOwnMemory;
+using testing::HeapPeerMemory;
+using testing::HeapRegion;
+using TestProducer = BasicProducer<HeapOwnMemory, HeapPeerMemory>;
+using TestConsumer = BasicConsumer<HeapOwnMemory, HeapPeerMemory>;
+
+constexpr uint64_t kCapacity = 4096;
+constexpr uint32_t kMaxMessage = 1024;
+
+absl::Span<const std::byte> Bytes(const std::string& text) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size());
+}
+
+// Both regions of a pair, and honest ends on them.
+struct RingTest : ::testing::Test {
+  HeapRegion sender{kCapacity};    // written by the producer's process
+  HeapRegion receiver{kCapacity};  // written by the consumer's process
+  RingGeometry geometry{kCapacity, kMaxMessage};
+  TestProducer producer{sender.own_control(), sender.own_data(), receiver.peer_control(), geometry};
+  TestConsumer consumer{receiver.own_control(), sender.peer_control(), sender.peer_data(), geometry};
+  std::vector<std::byte> buffer = std::vector<std::byte>(kMaxMessage);
+
+  Outcome Receive(std::string* text, uint32_t* tag = nullptr) {
+    Record record;
+    const Outcome outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record);
+    if (outcome == Outcome::kDone) {
+      text->assign(reinterpret_cast<const char*>(buffer.data()), record.size_bytes);
+      if (tag != nullptr) *tag = record.tag;
+    }
+    return outcome;
+  }
+};
+
+TEST_F(RingTest, RecordsArriveInOrderWithTheirTags) {
+  EXPECT_EQ(producer.TrySend(7, Bytes("hello")), Outcome::kDone);
+  EXPECT_EQ(producer.TrySend(kLargestTag, Bytes("")), Outcome::kDone);
+  std::string text;
+  uint32_t tag = 0;
+  EXPECT_EQ(Receive(&text, &tag), Outcome::kDone);
+  EXPECT_EQ(text, "hello");
+  EXPECT_EQ(tag, 7u);
+  EXPECT_EQ(Receive(&text, &tag), Outcome::kDone);
+  EXPECT_EQ(text, "");
+  EXPECT_EQ(tag, kLargestTag);
+  EXPECT_EQ(Receive(&text), Outcome::kNotNow);
+}
+
+TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
+  std::mt19937_64 random(20261120);
+  std::deque<std::string> model;
+  uint64_t in_flight = 0;  // bytes, by the definition of a record
+  for (int step = 0; step < 200'000; ++step) {
+    if (random() % 2 == 0) {
+      std::string text(random() % (kMaxMessage + 1), 'a');
+      for (char& c : text) c = static_cast<char>('a' + random() % 26);
+      const uint64_t record_bytes = 8 + (text.size() + 7) / 8 * 8;
+      const Outcome expected =
+          in_flight + record_bytes <= kCapacity ? Outcome::kDone : Outcome::kNotNow;
+      ASSERT_EQ(producer.TrySend(1, Bytes(text)), expected);
+      if (expected == Outcome::kDone) {
+        in_flight += record_bytes;
+        model.push_back(text);
+      }
+    } else {
+      std::string text;
+      const Outcome outcome = Receive(&text);
+      ASSERT_EQ(outcome, model.empty() ? Outcome::kNotNow : Outcome::kDone);
+      if (outcome == Outcome::kDone) {
+        ASSERT_EQ(text, model.front());
+        in_flight -= 8 + (text.size() + 7) / 8 * 8;
+        model.pop_front();
+      }
+    }
+  }
+}
+
+TEST_F(RingTest, ReserveFillsInPlaceAndMayUseLess) {
+  absl::Span<std::byte> room;
+  ASSERT_EQ(producer.TryReserve(100, &room), Outcome::kDone);
+  ASSERT_EQ(room.size(), 100u);
+  std::memcpy(room.data(), "frame", 5);
+  std::string text;
+  EXPECT_EQ(Receive(&text), Outcome::kNotNow);
+  producer.Commit(3, 5);
+  EXPECT_EQ(Receive(&text), Outcome::kDone);
+  EXPECT_EQ(text, "frame");
+}
+
+TEST_F(RingTest, ABatchBecomesVisibleAtOnceAndIsReleasedAtOnce) {
+  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kDone);
+  ASSERT_EQ(producer.TryStage(2, Bytes("two")), Outcome::kDone);
+  Record record;
+  TestConsumer::View view;
+  EXPECT_EQ(consumer.TryPeek(&record, &view), Outcome::kNotNow);
+  producer.Publish();
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  EXPECT_EQ(record.tag, 1u);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  EXPECT_EQ(record.tag, 2u);
+  std::array<std::byte, 3> copy;
+  view.CopyTo(0, absl::MakeSpan(copy));
+  EXPECT_EQ(std::memcmp(copy.data(), "two", 3), 0);
+  EXPECT_FALSE(producer.Drained());
+  consumer.Release();
+  EXPECT_TRUE(producer.Drained());
+}
+
+TEST_F(RingTest, CloseDeliversWhatWasCommittedThenEnds) {
+  ASSERT_EQ(producer.TryStage(1, Bytes("last words")), Outcome::kDone);
+  producer.Close();
+  std::string text;
+  EXPECT_EQ(Receive(&text), Outcome::kDone);
+  EXPECT_EQ(text, "last words");
+  EXPECT_EQ(Receive(&text), Outcome::kEnded);
+  EXPECT_EQ(Receive(&text), Outcome::kEnded);
+}
+
+TEST_F(RingTest, AConsumerThatClosesEndsTheProducer) {
+  while (producer.TrySend(1, Bytes(std::string(500, 'x'))) == Outcome::kDone) {
+  }
+  consumer.Close();
+  EXPECT_EQ(producer.TrySend(1, Bytes("x")), Outcome::kEnded);
+  absl::Span<std::byte> room;
+  EXPECT_EQ(producer.TryReserve(1, &room), Outcome::kEnded);
+  std::string text;
+  while (Receive(&text) == Outcome::kDone) {
+  }
+  EXPECT_EQ(Receive(&text), Outcome::kEnded);
+}
+
+TEST_F(RingTest, TheLongestRecordFillsTheRingExactly) {
+  RingGeometry whole{kCapacity, kCapacity - kRecordHeaderBytes};
+  HeapRegion a(kCapacity);
+  HeapRegion b(kCapacity);
+  TestProducer out(a.own_control(), a.own_data(), b.peer_control(), whole);
+  TestConsumer in(b.own_control(), a.peer_control(), a.peer_data(), whole);
+  std::vector<std::byte> into(whole.max_message_bytes);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(out.TrySend(1, absl::MakeConstSpan(into)), Outcome::kDone);
+    EXPECT_EQ(out.TrySend(1, {}), Outcome::kNotNow);
+    Record record;
+    EXPECT_EQ(in.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(record.size_bytes, whole.max_message_bytes);
+  }
+}
+
+// --- the peer lies -------------------------------------------------------------------------------
+
+TEST_F(RingTest, PromiseP6ContainmentAHostileTailPoisonsForGood) {
+  const struct {
+    uint64_t tail;
+    Violation violation;
+  } kCases[] = {
+      {kCapacity + 8, Violation::kProducerPositionOutOfRange},
+      {~uint64_t{0}, Violation::kProducerPositionOutOfRange},
+      {uint64_t{1} << 63, Violation::kProducerPositionOutOfRange},
+      {uint64_t{1} << 32, Violation::kProducerPositionOutOfRange},
+      {8 + 4, Violation::kProducerPositionMisaligned},
+      {1, Violation::kProducerPositionMisaligned},
+  };
+  for (const auto& c : kCases) {
+    TestConsumer victim(receiver.own_control(), sender.peer_control(), sender.peer_data(),
+                        geometry);
+    sender.SetControl(kTailOffset, c.tail);
+    Record record;
+    EXPECT_EQ(victim.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kPoisoned) << c.tail;
+    EXPECT_EQ(victim.violation(), c.violation) << c.tail;
+    // Sticky: an honest position afterwards changes nothing.
+    sender.SetControl(kTailOffset, 0);
+    EXPECT_EQ(victim.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kPoisoned);
+    EXPECT_EQ(victim.violation(), c.violation);
+  }
+}
+
+TEST_F(RingTest, ARewoundTailIsSeen) {
+  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kDone);
+  std::string text;
+  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  sender.SetControl(kTailOffset, 24);
+  EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
+  // From here the released position is the reference: 24 is 24 behind 48.
+  EXPECT_EQ(consumer.violation(), Violation::kProducerPositionOutOfRange);
+}
+
+TEST_F(RingTest, ATailThatRewindsBehindPeekedRecordsIsSeen) {
+  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kDone);
+  Record record;
+  TestConsumer::View view;
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  sender.SetControl(kTailOffset, 16);
+  EXPECT_EQ(consumer.TryPeek(&record, &view), Outcome::kPoisoned);
+  EXPECT_EQ(consumer.violation(), Violation::kProducerPositionBackwards);
+}
+
+TEST_F(RingTest, PromiseP1MemoryAHostileRecordHeaderIsRefused) {
+  const struct {
+    uint64_t header;
+    uint64_t tail;
+    Violation violation;
+  } kCases[] = {
+      {kMaxMessage + 1, kCapacity, Violation::kRecordTooLong},
+      {0xffff'ffff, kCapacity, Violation::kRecordTooLong},
+      {0x8000'0000, kCapacity, Violation::kRecordTooLong},
+      {9, 16, Violation::kRecordBeyondTail},
+      {1, 8, Violation::kRecordBeyondTail},
+      {uint64_t{1} << 63, 8, Violation::kRecordTagReserved},
+  };
+  for (const auto& c : kCases) {
+    TestConsumer victim(receiver.own_control(), sender.peer_control(), sender.peer_data(),
+                        geometry);
+    sender.SetData(0, c.header);
+    sender.SetControl(kTailOffset, c.tail);
+    Record record;
+    EXPECT_EQ(victim.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kPoisoned) << c.header;
+    EXPECT_EQ(victim.violation(), c.violation) << c.header;
+  }
+}
+
+TEST_F(RingTest, DirtyPaddingIsRefused) {
+  ASSERT_EQ(producer.TrySend(1, Bytes("abc")), Outcome::kDone);
+  sender.SetData(8, 0xff00'0000'0063'6261);
+  std::string text;
+  EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
+  EXPECT_EQ(consumer.violation(), Violation::kRecordPaddingNotZero);
+}
+
+TEST_F(RingTest, AnUnknownStateIsRefusedAtBothEnds) {
+  sender.SetControl(kProducerStateOffset, 2);
+  std::string text;
+  EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
+  EXPECT_EQ(consumer.violation(), Violation::kProducerStateInvalid);
+
+  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  }
+  receiver.SetControl(kConsumerStateOffset, ~uint64_t{0});
+  EXPECT_EQ(producer.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kPoisoned);
+  EXPECT_EQ(producer.violation(), Violation::kConsumerStateInvalid);
+}
+
+TEST_F(RingTest, AHostileHeadPoisonsTheProducer) {
+  const struct {
+    uint64_t head;
+    Violation violation;
+  } kCases[] = {
+      {kCapacity + 8, Violation::kConsumerPositionOutOfRange},
+      {~uint64_t{0} - 7, Violation::kConsumerPositionBackwards},
+      {uint64_t{1} << 63, Violation::kConsumerPositionOutOfRange},
+      {4, Violation::kConsumerPositionMisaligned},
+  };
+  for (const auto& c : kCases) {
+    TestProducer victim(sender.own_control(), sender.own_data(), receiver.peer_control(), geometry);
+    receiver.SetControl(kHeadOffset, 0);
+    const std::string filling(504, 'x');  // 512 bytes each: eight fill the ring
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kDone);
+    ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kNotNow);
+    receiver.SetControl(kHeadOffset, c.head);
+    EXPECT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kPoisoned) << c.head;
+    EXPECT_EQ(victim.violation(), c.violation) << c.head;
+    receiver.SetControl(kHeadOffset, kCapacity);
+    EXPECT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kPoisoned);
+  }
+}
+
+TEST_F(RingTest, ChangingWordsBetweenPeekAndReleaseChangesNothing) {
+  ASSERT_EQ(producer.TrySend(1, Bytes("payload!")), Outcome::kDone);
+  Record record;
+  TestConsumer::View view;
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  sender.SetData(0, 0xffff'ffff);
+  sender.SetControl(kTailOffset, 0);
+  EXPECT_EQ(view.size_bytes(), 8u);
+  consumer.Release();
+  EXPECT_EQ(consumer.released_bytes(), 16u);
+  EXPECT_TRUE(producer.Drained());
+}
+
+TEST_F(RingTest, PromiseP3WorkAPeerThatNeverDrainsCostsOneLookPerCall) {
+  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  }
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(producer.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kNotNow);
+  }
+}
+
+TEST_F(RingTest, PromiseP5SilenceOnlyCommittedBytesReachTheRegion) {
+  ASSERT_EQ(producer.TrySend(5, Bytes("abc")), Outcome::kDone);
+  std::vector<std::byte> seen(kCapacity);
+  sender.peer_data().CopyOut(0, absl::MakeSpan(seen));
+  const uint8_t expected[16] = {3, 0, 0, 0, 5, 0, 0, 0, 'a', 'b', 'c', 0, 0, 0, 0, 0};
+  EXPECT_EQ(std::memcmp(seen.data(), expected, 16), 0);
+  for (std::size_t i = 16; i < seen.size(); ++i) ASSERT_EQ(seen[i], std::byte{0}) << i;
+  std::vector<std::byte> control(kControlBytes);
+  sender.peer_control().CopyOut(0, absl::MakeSpan(control));
+  EXPECT_EQ(control[0], std::byte{16});
+  for (std::size_t i = 1; i < control.size(); ++i) ASSERT_EQ(control[i], std::byte{0}) << i;
+}
+
+TEST_F(RingTest, GoldenBytesOfTheWireFormat) {
+  ASSERT_EQ(producer.TrySend(0x01020304, Bytes("12345678")), Outcome::kDone);
+  producer.Close();
+  Record record;
+  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  consumer.Close();
+  std::array<std::byte, 16> data;
+  sender.peer_data().CopyOut(0, absl::MakeSpan(data));
+  const uint8_t golden[16] = {8, 0, 0, 0, 4, 3, 2, 1, '1', '2', '3', '4', '5', '6', '7', '8'};
+  EXPECT_EQ(std::memcmp(data.data(), golden, 16), 0);
+  std::array<std::byte, 16> line;
+  sender.peer_control().CopyOut(0, absl::MakeSpan(line));
+  const uint8_t producer_line[16] = {16, 0, 0, 0, 0, 0, 0, 0, 1};
+  EXPECT_EQ(std::memcmp(line.data(), producer_line, 16), 0);
+  receiver.peer_control().CopyOut(128, absl::MakeSpan(line));
+  EXPECT_EQ(std::memcmp(line.data(), producer_line, 16), 0);
+}
+
+// --- our caller errs -----------------------------------------------------------------------------
+
+using RingDeathTest = RingTest;
+
+TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
+  Record record;
+  EXPECT_DEATH(consumer.TryReceive(absl::MakeSpan(buffer).first(10), &record), "buffer shorter");
+  const std::string long_text(kMaxMessage + 1, 'x');
+  EXPECT_DEATH(producer.TrySend(1, Bytes(long_text)), "longer than max_message_bytes");
+  EXPECT_DEATH(producer.TrySend(kLargestTag + 1, Bytes("x")), "reserved bit");
+  EXPECT_DEATH(producer.Commit(1, 1), "nothing that long was reserved");
+  EXPECT_DEATH(TestProducer(sender.own_control(), sender.own_data(), receiver.peer_control(),
+                            RingGeometry{4097, 10}),
+               "geometry");
+  producer.Close();
+  EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed");
+}
+
+TEST(RingGeometryTest, OnlyPowersOfTwoWithinLimits) {
+  EXPECT_TRUE(IsValid({4096, 4088}));
+  EXPECT_TRUE(IsValid({kLargestCapacityBytes, 1}));
+  EXPECT_FALSE(IsValid({4096, 4089}));
+  EXPECT_FALSE(IsValid({2048, 1}));
+  EXPECT_FALSE(IsValid({12288, 1}));
+  EXPECT_FALSE(IsValid({0, 0}));
+  EXPECT_FALSE(IsValid({kLargestCapacityBytes * 2, 1}));
+  EXPECT_FALSE(IsValid({uint64_t{1} << 63, 1}));
+}
+
+// --- two threads on one memory: what the thread sanitizer judges ----------------------------------
+
+TEST(RingThreadsTest, AMillionRecordsAndAPlainVariableHandedAcross) {
+  constexpr int kRecords = 100'000;
+  HeapRegion sender(kCapacity);
+  HeapRegion receiver(kCapacity);
+  const RingGeometry geometry{kCapacity, 256};
+  // Written plainly before each send, read plainly after each receive: ordered by the ring alone.
+  std::vector<int> handed(kRecords);
+  std::thread peer([&] {
+    TestProducer producer(sender.own_control(), sender.own_data(), receiver.peer_control(),
+                          geometry);
+    std::mt19937 random(7);
+    std::vector<std::byte> payload(256);
+    for (int i = 0; i < kRecords; ++i) {
+      handed[static_cast<std::size_t>(i)] = i;
+      const std::size_t size = random() % 257;
+      std::memset(payload.data(), i & 0xff, size);
+      while (producer.TrySend(1, absl::MakeConstSpan(payload).first(size)) != Outcome::kDone) {
+        std::this_thread::yield();
+      }
+    }
+    producer.Close();
+  });
+  TestConsumer consumer(receiver.own_control(), sender.peer_control(), sender.peer_data(),
+                        geometry);
+  std::mt19937 random(7);
+  std::vector<std::byte> buffer(256);
+  int count = 0;
+  for (Outcome outcome = Outcome::kNotNow; outcome != Outcome::kEnded;) {
+    Record record;
+    outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record);
+    ASSERT_NE(outcome, Outcome::kPoisoned) << ViolationText(consumer.violation());
+    if (outcome == Outcome::kNotNow) std::this_thread::yield();
+    if (outcome != Outcome::kDone) continue;
+    ASSERT_EQ(record.size_bytes, random() % 257);
+    for (uint32_t i = 0; i < record.size_bytes; ++i) {
+      ASSERT_EQ(buffer[i], static_cast<std::byte>(count & 0xff));
+    }
+    ASSERT_EQ(handed[static_cast<std::size_t>(count)], count);
+    ++count;
+  }
+  peer.join();
+  EXPECT_EQ(count, kRecords);
+}
+
+// A peer that scribbles on everything while we run: no crash, no lock-up, nothing but outcomes.
+TEST(RingThreadsTest, PromiseP2TimeTryCallsReturnUnderAScribblingPeer) {
+  HeapRegion sender(kCapacity);
+  HeapRegion receiver(kCapacity);
+  const RingGeometry geometry{kCapacity, kMaxMessage};
+  std::atomic<bool> stop{false};
+  std::thread scribbler([&] {
+    std::mt19937_64 random(3);
+    while (!stop.load(std::memory_order_relaxed)) {  // RELAXED: only a flag to end the test
+      sender.SetControl(kTailOffset, random() % (2 * kCapacity) & ~uint64_t{7});
+      sender.SetData(random() % kCapacity & ~std::size_t{7}, random() % 2048);
+      receiver.SetControl(kHeadOffset, random() % (2 * kCapacity) & ~uint64_t{7});
+    }
+  });
+  std::vector<std::byte> buffer(kMaxMessage);
+  int poisoned = 0;
+  for (int round = 0; round < 3000; ++round) {
+    TestConsumer consumer(receiver.own_control(), sender.peer_control(), sender.peer_data(),
+                          geometry);
+    TestProducer producer(sender.own_control(), sender.own_data(), receiver.peer_control(),
+                          geometry);
+    for (int i = 0; i < 20; ++i) {
+      Record record;
+      if (consumer.TryReceive(absl::MakeSpan(buffer).first(kMaxMessage), &record) ==
+          Outcome::kDone) {
+        ASSERT_LE(record.size_bytes, kMaxMessage);
+      }
+      producer.HasRoom(1000);
+    }
+    poisoned += consumer.violation() != Violation::kNone ? 1 : 0;
+  }
+  stop.store(true, std::memory_order_relaxed);  // RELAXED: only a flag to end the test
+  scribbler.join();
+  EXPECT_GT(poisoned, 0);
+}
+
+}  // namespace
+}  // namespace parley

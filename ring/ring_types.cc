@@ -1,0 +1,16 @@
+#include "parley/ring/ring_types.h"
+
+#include <bit>
+
+#include "parley/ring/layout.h"
+
+namespace parley {
+
+bool IsValid(const RingGeometry& geometry) {
+  return std::has_single_bit(geometry.capacity_bytes) &&
+         geometry.capacity_bytes >= kSmallestCapacityBytes &&
+         geometry.capacity_bytes <= kLargestCapacityBytes &&
+         geometry.max_message_bytes <= geometry.capacity_bytes - kRecordHeaderBytes;
+}
+
+}  // namespace parley

@@ -1,0 +1,123 @@
+#ifndef PARLEY_RING_SEND_POSITION_H_
+#define PARLEY_RING_SEND_POSITION_H_
+
+// Where the sending end of a ring stands: how much room there is, and what the peer was told. The
+// part that byte records and typed elements share; users hold a Producer or a TypedProducer.
+//
+// Trust: the peer controls its head and its state. Both are looked at only when the room that is
+// known is used up, once each; a lie poisons this end for good.
+// Threads: one at a time.
+// Ordering: what was written to the data before Publish is visible to whoever acquires the tail.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "parley/boundary/violation.h"
+#include "parley/ring/cursor.h"
+#include "parley/ring/layout.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+template <typename OwnMem, typename PeerMem>
+class SendPosition {
+ public:
+  // `grain_bytes`: what every position is a multiple of.
+  SendPosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes,
+               uint64_t grain_bytes)
+      : own_control_(own_control),
+        peer_control_(peer_control),
+        capacity_(capacity_bytes),
+        grain_(grain_bytes) {}
+  SendPosition(const SendPosition&) = delete;
+  SendPosition& operator=(const SendPosition&) = delete;
+
+  // kDone if `needed_bytes` can be written at Offset().
+  Outcome MakeRoom(uint64_t needed_bytes) {
+    if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]] return Outcome::kDone;
+    return MakeRoomSlowly(needed_bytes);
+  }
+  // Room that is known, without a look at the peer.
+  uint64_t KnownRoomBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
+
+  // Where the next byte goes, in data that is mapped twice in a row.
+  std::size_t Offset() const { return tail_ & (capacity_ - 1); }
+  void Advance(uint64_t bytes) { tail_ += bytes; }
+
+  void Publish() {
+    if (published_ == tail_) return;
+    published_ = tail_;
+    own_control_.StoreRelease64(kTailOffset, tail_);
+  }
+
+  void Close() {
+    if (closed_) return;
+    Publish();
+    closed_ = true;
+    // After the last tail: a consumer that acquires this state sees that tail.
+    own_control_.StoreRelease64(kProducerStateOffset, kStreamClosed);
+  }
+
+  // True if the peer has taken everything that was published.
+  bool Drained() {
+    if (violation_ == Violation::kNone && head_ != published_) Refresh();
+    return head_ == published_;
+  }
+
+  void Poison(Violation violation) {
+    if (violation_ != Violation::kNone) return;
+    violation_ = violation;
+    no_room_ = true;
+  }
+
+  Violation violation() const { return violation_; }
+  bool closed() const { return closed_; }
+  uint64_t capacity_bytes() const { return capacity_; }
+  uint64_t published_bytes() const { return published_; }
+
+ private:
+  [[gnu::noinline]] Outcome MakeRoomSlowly(uint64_t needed_bytes) {
+    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
+    if (violation_ != Violation::kNone) return Outcome::kPoisoned;
+    if (peer_ended_) return Outcome::kEnded;
+    return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kDone : Outcome::kNotNow;
+  }
+
+  // Looks at the peer's two words, once each.
+  void Refresh() {
+    // TRUST: only the two known states.
+    const auto state = peer_control_.LoadAcquire64(kConsumerStateOffset).Validate([](uint64_t s) {
+      return s == kStreamOpen || s == kStreamClosed;
+    });
+    if (!state) return Poison(Violation::kConsumerStateInvalid);
+    // TRUST: between the last valid head and what we have published, and on the grain.
+    Violation found = Violation::kNone;
+    const auto head = peer_control_.LoadAcquire64(kHeadOffset).Validate([&](uint64_t position) {
+      found = Cursor64::CheckHead(published_, head_, position, grain_);
+      return found == Violation::kNone;
+    });
+    if (!head) return Poison(found);
+    head_ = *head;
+    if (*state == kStreamClosed) {
+      peer_ended_ = true;
+      no_room_ = true;
+    }
+  }
+
+  OwnMem own_control_;
+  PeerMem peer_control_;
+  const uint64_t capacity_;
+  const uint64_t grain_;
+
+  uint64_t tail_ = 0;       // written up to here
+  uint64_t published_ = 0;  // what the peer was told
+  uint64_t head_ = 0;       // the last valid position of the peer
+  Violation violation_ = Violation::kNone;
+  bool no_room_ = false;  // sends every call down the slow path: poisoned, or the peer has ended
+  bool peer_ended_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_RING_SEND_POSITION_H_
