@@ -1,0 +1,308 @@
+#include "parley/handshake/acceptor.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "parley/os/check.h"
+#include "parley/os/errors.h"
+#include "parley/os/poll.h"
+
+namespace parley {
+namespace {
+
+uint32_t RolesOfConnectingSide(Direction accepting) {
+  switch (accepting) {
+    case Direction::kBoth:
+      return kRoleSends | kRoleReceives;
+    case Direction::kSendOnly:
+      return kRoleReceives;
+    case Direction::kReceiveOnly:
+      return kRoleSends;
+  }
+  return 0;
+}
+
+// The ring for one direction: the peer's wish, else ours, else the default, all within the limits.
+absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const RingWanted& ours,
+                                             const ChannelLimits& limits) {
+  DirectionSpec granted = wish;
+  if (granted.capacity_bytes == 0) {
+    granted = {ours.capacity_bytes, ours.max_message_bytes};
+    if (granted.capacity_bytes == 0) granted.capacity_bytes = kDefaultCapacityBytes;
+    if (granted.max_message_bytes == 0) {
+      granted.max_message_bytes = static_cast<uint32_t>(granted.capacity_bytes / 4);
+    }
+  }
+  if (granted.capacity_bytes > limits.max_capacity_bytes ||
+      granted.max_message_bytes > limits.max_message_bytes) {
+    return absl::ResourceExhaustedError("the peer asks for a ring of " +
+                                        std::to_string(granted.capacity_bytes) +
+                                        " bytes and messages of " +
+                                        std::to_string(granted.max_message_bytes) +
+                                        ", beyond our limits");
+  }
+  PARLEY_CHECK(IsValid(RingGeometry{granted.capacity_bytes, granted.max_message_bytes}),
+               "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
+               "longest message at most capacity - 8");
+  return granted;
+}
+
+absl::StatusOr<ChannelId> RandomChannelId() {
+  ChannelId id;
+  std::size_t have = 0;
+  while (have < sizeof(id)) {
+    // SAFETY: filling an array of integers with random bytes.
+    const ssize_t got =
+        ::getrandom(reinterpret_cast<char*>(id.data()) + have, sizeof(id) - have, GRND_NONBLOCK);
+    if (got > 0) have += static_cast<std::size_t>(got);
+    if (got < 0 && errno != EINTR) return ErrnoStatus(errno, "make a random channel id");
+  }
+  return id;
+}
+
+struct BellPair {
+  Doorbell mine;
+  std::vector<UniqueFd> theirs;  // to be sent, in order
+};
+
+// For one ring: [0] is what the peer waits on, [1] what it rings. Both are shared, so both stay open
+// here as well.
+absl::StatusOr<BellPair> CreateEventfdBell() {
+  auto we_wait = CreateEventfd();
+  if (!we_wait.ok()) return we_wait.status();
+  auto they_wait = CreateEventfd();
+  if (!they_wait.ok()) return they_wait.status();
+  BellPair pair;
+  for (const int fd : {they_wait->get(), we_wait->get()}) {
+    pair.theirs.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!pair.theirs.back().ok()) return ErrnoStatus(errno, "duplicate a doorbell");
+  }
+  pair.mine = Doorbell::OfEventfds(*std::move(we_wait), *std::move(they_wait));
+  return pair;
+}
+
+absl::StatusOr<BellPair> CreateSocketBell() {
+  auto sockets = PeerSocket::Pair();
+  if (!sockets.ok()) return sockets.status();
+  sockets->first.RefuseDescriptors();
+  BellPair pair;
+  pair.mine = Doorbell::OfSocket(std::move(sockets->first).Release());
+  pair.theirs.push_back(std::move(sockets->second).Release());
+  return pair;
+}
+
+}  // namespace
+
+Acceptor::Acceptor(PeerSocket socket, const AcceptOptions* options)
+    : socket_(std::move(socket)), options_(options) {
+  PARLEY_CHECK(options->format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
+  PARLEY_CHECK(
+      options->doorbell != DoorbellChoice::kEventfd || options->peer_is_confined_or_trusted,
+      "eventfd doorbells are only for a peer that is confined by us or trusted: it could block our "
+      "writes");
+  socket_.RefuseDescriptors();
+}
+
+absl::StatusOr<bool> Acceptor::Advance() {
+  PARLEY_CHECK(state_ == State::kAwaitingHello || state_ == State::kAwaitingMapped,
+               "Advance after the end of the handshake");
+  std::array<std::byte, kMaxMessageBytes> message;
+  auto got = socket_.TryReceive(absl::MakeSpan(message));
+  if (!got.ok()) {
+    if (got.status().code() == absl::StatusCode::kUnavailable) {
+      state_ = State::kFailed;
+      return got.status();
+    }
+    return Fail(RefusalReason::kMalformed, got.status());
+  }
+  if (!*got) return false;
+  const auto bytes = absl::MakeConstSpan(message).first(**got);
+  const absl::Status status =
+      state_ == State::kAwaitingHello ? OnHello(bytes) : OnMapped(bytes);
+  if (!status.ok()) return status;
+  return state_ == State::kDone;
+}
+
+absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
+  auto hello = ParseHello(message);
+  if (!hello.ok()) return Fail(RefusalReason::kMalformed, hello.status());
+  auto peer = IdentifyPeer(socket_.fd(), options_->peer_pidfd);
+  if (!peer.ok()) return Fail(RefusalReason::kResources, peer.status());
+  peer_ = *std::move(peer);
+  if (!options_->policy.Admits(peer_)) {
+    return Fail(RefusalReason::kIdentity,
+                absl::PermissionDeniedError(
+                    "the policy does not admit process " + std::to_string(peer_.pid) +
+                    " of user " + std::to_string(peer_.uid)));
+  }
+  Welcome welcome;
+  if (absl::Status status = Grant(*hello, &welcome); !status.ok()) return status;
+  if (options_->check_format) {
+    absl::Status status = options_->check_format(hello->format);
+    if (!status.ok()) return Fail(RefusalReason::kFormat, std::move(status));
+  }
+  peer_format_ = std::move(hello->format);
+  if (absl::Status status = CreateAndSend(welcome); !status.ok()) {
+    return Fail(RefusalReason::kResources, std::move(status));
+  }
+  state_ = State::kAwaitingMapped;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
+  if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
+    return Fail(RefusalReason::kVersion,
+                absl::FailedPreconditionError("no protocol version in common with the peer"));
+  }
+  if (hello.features != 0) {
+    return Fail(RefusalReason::kFeatures,
+                absl::FailedPreconditionError("the peer asks for features unknown here"));
+  }
+  if (hello.roles != RolesOfConnectingSide(options_->direction)) {
+    return Fail(RefusalReason::kRoles, absl::FailedPreconditionError(
+                                           "who sends and who receives does not match the peer's "
+                                           "idea of it"));
+  }
+  const bool eventfd_possible =
+      options_->peer_is_confined_or_trusted && (hello.doorbells & kDoorbellEventfd) != 0;
+  const bool socket_possible = (hello.doorbells & kDoorbellSocket) != 0;
+  if (eventfd_possible && options_->doorbell != DoorbellChoice::kSocket) {
+    welcome->doorbell = kDoorbellEventfd;
+  } else if (socket_possible && options_->doorbell != DoorbellChoice::kEventfd) {
+    welcome->doorbell = kDoorbellSocket;
+  } else {
+    return Fail(RefusalReason::kDoorbell,
+                absl::FailedPreconditionError("no doorbell in common with the peer"));
+  }
+  welcome->roles = hello.roles;
+  welcome->format = options_->format;
+  // The connecting side's "send" is our "receive".
+  if ((hello.roles & kRoleSends) != 0) {
+    auto granted = GrantDirection(hello.send, options_->receive, options_->limits);
+    if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
+    welcome->send = *granted;
+  }
+  if ((hello.roles & kRoleReceives) != 0) {
+    auto granted = GrantDirection(hello.receive, options_->send, options_->limits);
+    if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
+    welcome->receive = *granted;
+  }
+  auto id = RandomChannelId();
+  if (!id.ok()) return Fail(RefusalReason::kResources, id.status());
+  id_ = *id;
+  welcome->channel_id = id_;
+  send_ = {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes};
+  receive_ = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
+  RegionLimits limits;
+  limits.max_data_bytes = options_->limits.max_capacity_bytes;
+  limits.held = options_->held != nullptr ? options_->held : &IdentitySet::OfThisProcess();
+  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes}, limits);
+  if (!outgoing.ok()) return outgoing.status();
+  auto draft = IncomingRegionDraft::Create({receive_.capacity_bytes}, limits);
+  if (!draft.ok()) return draft.status();
+
+  // In the order of docs/SPEC.md: our region, the peer's region, then the bells of the ring from
+  // the peer to us and of the ring from us to the peer, as far as these exist.
+  std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
+  std::vector<UniqueFd> bells;
+  bool socket_is_free = true;
+  for (const bool receiving : {true, false}) {
+    if ((receiving ? receive_ : send_).capacity_bytes == 0) continue;
+    Doorbell* mine = receiving ? &receive_bell_ : &send_bell_;
+    if (welcome.doorbell == kDoorbellSocket && socket_is_free) {
+      // The first ring's doorbell is the connection itself.
+      socket_is_free = false;
+      socket_is_a_bell_ = true;
+      continue;
+    }
+    auto pair =
+        welcome.doorbell == kDoorbellSocket ? CreateSocketBell() : CreateEventfdBell();
+    if (!pair.ok()) return pair.status();
+    *mine = std::move(pair->mine);
+    for (UniqueFd& fd : pair->theirs) {
+      descriptors.push_back(fd.get());
+      bells.push_back(std::move(fd));
+    }
+  }
+  const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
+  if (!sent.ok()) return sent;
+  outgoing->CloseDescriptor();
+  outgoing_.emplace(*std::move(outgoing));
+  incoming_draft_.emplace(*std::move(draft));
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::OnMapped(absl::Span<const std::byte> message) {
+  absl::Status status = ParseChannelId(message, MessageType::kMapped, id_);
+  if (!status.ok()) return Fail(RefusalReason::kMalformed, std::move(status));
+  auto incoming = std::move(*incoming_draft_).Finish();
+  incoming_draft_.reset();
+  if (!incoming.ok()) return Fail(RefusalReason::kMemory, incoming.status());
+  incoming->CloseDescriptor();
+  incoming_.emplace(*std::move(incoming));
+  status = socket_.Send(EncodeChannelId(MessageType::kReady, id_));
+  if (!status.ok()) {
+    state_ = State::kFailed;
+    return status;
+  }
+  state_ = State::kDone;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::Fail(RefusalReason reason, absl::Status why) {
+  Refuse(reason);
+  state_ = State::kFailed;
+  return why;
+}
+
+void Acceptor::Refuse(RefusalReason reason) const {
+  // Best effort: a peer that does not read its answer does not get one.
+  static_cast<void>(socket_.Send(EncodeRefused(reason)));
+}
+
+Established Acceptor::Take() && {
+  PARLEY_CHECK(state_ == State::kDone, "Take before the handshake is complete");
+  Established result{id_,
+                     *std::move(outgoing_),
+                     *std::move(incoming_),
+                     send_,
+                     receive_,
+                     std::move(send_bell_),
+                     std::move(receive_bell_),
+                     std::move(socket_).Release(),
+                     std::move(peer_),
+                     std::move(peer_format_)};
+  if (socket_is_a_bell_) {
+    Doorbell& bell = receive_.capacity_bytes != 0 ? result.receive_bell : result.send_bell;
+    bell = Doorbell::OfSocket(std::move(result.socket));
+  }
+  return result;
+}
+
+absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptions& options,
+                                            Deadline deadline) {
+  Acceptor acceptor(std::move(socket), &options);
+  while (true) {
+    pollfd entry = {acceptor.fd(), POLLIN, 0};
+    auto ready = PollUntil(absl::MakeSpan(&entry, 1), deadline);
+    if (!ready.ok()) return ready.status();
+    if (*ready == 0) {
+      acceptor.Refuse(RefusalReason::kDeadline);
+      return absl::DeadlineExceededError("the peer did not finish the handshake in time");
+    }
+    auto done = acceptor.Advance();
+    if (!done.ok()) return done.status();
+    if (*done) return std::move(acceptor).Take();
+  }
+}
+
+}  // namespace parley

@@ -1,0 +1,82 @@
+#ifndef PARLEY_HANDSHAKE_ACCEPTOR_H_
+#define PARLEY_HANDSHAKE_ACCEPTOR_H_
+
+// The accepting side of one handshake, as a state machine that never waits: whoever drives it polls
+// fd() and calls Advance() when there is something to read. So one thread serves many, and a peer
+// that stops between two steps holds nobody up.
+//
+// Trust: the peer sends anything in any order at any pace. What it can cause: its own refusal.
+// Memory and descriptors are created only after its identity and sizes passed the policy and the
+// limits; everything is given back when this object goes.
+// Threads: one at a time.
+//
+//   Acceptor acceptor(std::move(socket), options);
+//   while (true) {
+//     ... poll acceptor.fd() until the deadline ...
+//     absl::StatusOr<bool> done = acceptor.Advance();
+//     if (!done.ok()) return done.status();
+//     if (*done) return std::move(acceptor).Take();
+//   }
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/os/deadline.h"
+
+namespace parley {
+
+class Acceptor {
+ public:
+  // `options` outlives this.
+  Acceptor(PeerSocket socket, const AcceptOptions* options);
+  Acceptor(Acceptor&&) = default;
+  Acceptor& operator=(Acceptor&&) = default;
+
+  // Takes at most one message and answers it. True when the handshake is complete; an error ends it
+  // (and the peer was told why, if it listens).
+  absl::StatusOr<bool> Advance();
+
+  // Tells the peer why there will be no channel. For drivers that give up (busy, deadline).
+  void Refuse(RefusalReason reason) const;
+
+  // Once Advance returned true.
+  Established Take() &&;
+
+  int fd() const { return socket_.fd(); }
+
+ private:
+  enum class State { kAwaitingHello, kAwaitingMapped, kDone, kFailed };
+
+  absl::Status OnHello(absl::Span<const std::byte> message);
+  absl::Status OnMapped(absl::Span<const std::byte> message);
+  absl::Status Grant(const Hello& hello, Welcome* welcome);
+  absl::Status CreateAndSend(const Welcome& welcome);
+  absl::Status Fail(RefusalReason reason, absl::Status why);
+
+  PeerSocket socket_;
+  const AcceptOptions* options_;
+  State state_ = State::kAwaitingHello;
+
+  ChannelId id_ = {};
+  PeerIdentity peer_;
+  std::string peer_format_;
+  RingGeometry send_;
+  RingGeometry receive_;
+  std::optional<OutgoingRegion> outgoing_;
+  std::optional<IncomingRegionDraft> incoming_draft_;
+  std::optional<IncomingRegion> incoming_;
+  Doorbell send_bell_;
+  Doorbell receive_bell_;
+  bool socket_is_a_bell_ = false;
+};
+
+// Drives one handshake to its end. kDeadlineExceeded when the whole exchange took too long.
+absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptions& options,
+                                            Deadline deadline);
+
+}  // namespace parley
+
+#endif  // PARLEY_HANDSHAKE_ACCEPTOR_H_

@@ -1,0 +1,178 @@
+#include "parley/handshake/connector.h"
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "parley/os/check.h"
+
+namespace parley {
+namespace {
+
+uint32_t RolesOf(Direction connecting) {
+  switch (connecting) {
+    case Direction::kBoth:
+      return kRoleSends | kRoleReceives;
+    case Direction::kSendOnly:
+      return kRoleSends;
+    case Direction::kReceiveOnly:
+      return kRoleReceives;
+  }
+  return 0;
+}
+
+// A wish as it goes into the Hello; a capacity without a message length gets a quarter of it.
+DirectionSpec Wish(bool exists, const RingWanted& wanted) {
+  if (!exists || wanted.capacity_bytes == 0) {
+    PARLEY_CHECK(wanted.max_message_bytes == 0,
+                 "ConnectOptions: a message length without a capacity, or for a direction that "
+                 "does not exist");
+    return {};
+  }
+  DirectionSpec wish = {wanted.capacity_bytes, wanted.max_message_bytes};
+  if (wish.max_message_bytes == 0) {
+    wish.max_message_bytes = static_cast<uint32_t>(wish.capacity_bytes / 4);
+  }
+  PARLEY_CHECK(IsValid(RingGeometry{wish.capacity_bytes, wish.max_message_bytes}),
+               "ConnectOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
+               "longest message at most capacity - 8");
+  return wish;
+}
+
+absl::Status CheckGranted(const DirectionSpec& wish, const DirectionSpec& granted,
+                          const ChannelLimits& limits) {
+  if (wish.capacity_bytes != 0 && !(wish == granted)) {
+    return absl::InvalidArgumentError("the peer granted another ring than the one asked for");
+  }
+  if (granted.capacity_bytes > limits.max_capacity_bytes ||
+      granted.max_message_bytes > limits.max_message_bytes) {
+    return absl::ResourceExhaustedError("the peer's ring is beyond our limits");
+  }
+  return absl::OkStatus();
+}
+
+// The status for a message that is not the one expected: a refusal says why.
+absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherwise) {
+  const auto type = PeekType(message);
+  if (!type.ok() || *type != MessageType::kRefused) return otherwise;
+  const auto reason = ParseRefused(message);
+  if (!reason.ok()) return reason.status();
+  return absl::FailedPreconditionError(std::string("the peer refused: ") + RefusalText(*reason));
+}
+
+struct Bells {
+  Doorbell send;
+  Doorbell receive;
+  bool socket_is_a_bell = false;
+};
+
+// Takes the doorbells from `descriptors`, of which the first `next` are used already.
+absl::StatusOr<Bells> AdoptBells(const Welcome& welcome, std::vector<UniqueFd>& descriptors,
+                                 std::size_t next) {
+  Bells bells;
+  bool socket_is_free = true;
+  // The accepting side's order: first the ring on which we send.
+  for (const bool sending : {true, false}) {
+    if ((sending ? welcome.send : welcome.receive).capacity_bytes == 0) continue;
+    Doorbell* bell = sending ? &bells.send : &bells.receive;
+    if (welcome.doorbell == kDoorbellEventfd) {
+      if (descriptors.size() - next < 2) return absl::InvalidArgumentError("a doorbell is missing");
+      for (const std::size_t i : {next, next + 1}) {
+        if (absl::Status s = VerifyEventfd(descriptors[i].get()); !s.ok()) return s;
+      }
+      *bell = Doorbell::OfEventfds(std::move(descriptors[next]), std::move(descriptors[next + 1]));
+      next += 2;
+    } else if (socket_is_free) {
+      socket_is_free = false;
+      bells.socket_is_a_bell = true;
+    } else {
+      if (descriptors.size() - next < 1) return absl::InvalidArgumentError("a doorbell is missing");
+      auto socket = PeerSocket::Adopt(std::move(descriptors[next]));
+      if (!socket.ok()) return socket.status();
+      *bell = Doorbell::OfSocket(std::move(*socket).Release());
+      next += 1;
+    }
+  }
+  if (next != descriptors.size()) {
+    return absl::InvalidArgumentError("more descriptors than the handshake has");
+  }
+  return bells;
+}
+
+}  // namespace
+
+absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
+                                             Deadline deadline) {
+  const uint32_t roles = RolesOf(options.direction);
+  Hello hello;
+  hello.roles = roles;
+  hello.doorbells =
+      kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
+  hello.send = Wish((roles & kRoleSends) != 0, options.send);
+  hello.receive = Wish((roles & kRoleReceives) != 0, options.receive);
+  hello.format = options.format;
+  absl::Status status = socket.Send(EncodeHello(hello));
+  if (!status.ok()) return status;
+
+  // Two regions and at most four doorbells.
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  auto received = socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, deadline);
+  if (!received.ok()) return received.status();
+  auto message = absl::MakeConstSpan(buffer).first(received->size_bytes);
+  auto welcome = ParseWelcome(message);
+  if (!welcome.ok()) return Unexpected(message, welcome.status());
+  if (welcome->roles != roles || (welcome->doorbell & hello.doorbells) == 0) {
+    return absl::InvalidArgumentError("the peer chose what was not offered");
+  }
+  status = CheckGranted(hello.send, welcome->send, options.limits);
+  if (!status.ok()) return status;
+  status = CheckGranted(hello.receive, welcome->receive, options.limits);
+  if (!status.ok()) return status;
+  std::vector<UniqueFd>& descriptors = received->descriptors;
+  if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");
+
+  RegionLimits limits;
+  limits.max_data_bytes = options.limits.max_capacity_bytes;
+  limits.held = options.held != nullptr ? options.held : &IdentitySet::OfThisProcess();
+  auto incoming = IncomingRegion::Adopt(std::move(descriptors[0]),
+                                        {welcome->receive.capacity_bytes}, limits);
+  if (!incoming.ok()) return incoming.status();
+  incoming->CloseDescriptor();
+  // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".
+  auto outgoing = OutgoingRegion::Adopt(std::move(descriptors[1]), {welcome->send.capacity_bytes},
+                                        limits, deadline);
+  if (!outgoing.ok()) return outgoing.status();
+  outgoing->CloseDescriptor();
+  auto bells = AdoptBells(*welcome, descriptors, 2);
+  if (!bells.ok()) return bells.status();
+
+  status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));
+  if (!status.ok()) return status;
+  // Exactly the one message, and not a byte more: what follows on this socket are wake-ups.
+  auto size = socket.Receive(absl::MakeSpan(buffer), deadline);
+  if (!size.ok()) return size.status();
+  message = absl::MakeConstSpan(buffer).first(*size);
+  status = ParseChannelId(message, MessageType::kReady, welcome->channel_id);
+  if (!status.ok()) return Unexpected(message, std::move(status));
+
+  auto peer = IdentifyPeer(socket.fd());
+  if (!peer.ok()) return peer.status();
+  Established result{welcome->channel_id,
+                     *std::move(outgoing),
+                     *std::move(incoming),
+                     {welcome->send.capacity_bytes, welcome->send.max_message_bytes},
+                     {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes},
+                     std::move(bells->send),
+                     std::move(bells->receive),
+                     std::move(socket).Release(),
+                     *std::move(peer),
+                     std::move(welcome->format)};
+  if (bells->socket_is_a_bell) {
+    Doorbell& bell = result.send.capacity_bytes != 0 ? result.send_bell : result.receive_bell;
+    bell = Doorbell::OfSocket(std::move(result.socket));
+  }
+  return result;
+}
+
+}  // namespace parley

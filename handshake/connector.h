@@ -1,0 +1,31 @@
+#ifndef PARLEY_HANDSHAKE_CONNECTOR_H_
+#define PARLEY_HANDSHAKE_CONNECTOR_H_
+
+// The connecting side of a handshake.
+//
+// Trust: the accepting side may be hostile as well: what it sends is parsed and verified like
+// anything else, its regions are adopted only with the seals that protect us, and the ring sizes it
+// grants are those asked for or within our limits. One thing it can do that the other direction
+// can't: descriptors are installed here, so a hostile accepting side that sends one on a FUSE file
+// can hang this process when it closes it. Who connects trusts the other side that far.
+// Threads: one at a time.
+//
+//   auto socket = PeerSocket::Inherited();
+//   absl::StatusOr<Established> made =
+//       ConnectHandshake(*std::move(socket), options, Deadline::After(absl::Seconds(5)));
+
+#include "absl/status/statusor.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/os/deadline.h"
+
+namespace parley {
+
+// kFailedPrecondition: refused, with the other side's reason; kInvalidArgument: it broke the
+// protocol; kDeadlineExceeded; kUnavailable: it went away; kResourceExhausted.
+absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
+                                             Deadline deadline);
+
+}  // namespace parley
+
+#endif  // PARLEY_HANDSHAKE_CONNECTOR_H_

@@ -1,0 +1,105 @@
+#include "parley/handshake/doorbell.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "parley/os/errors.h"
+
+namespace parley {
+namespace {
+
+constexpr int kMostReceives = 8;
+constexpr char kWakeUp = 1;
+
+Doorbell::Drained DrainSocket(int socket) {
+  auto result = Doorbell::Drained::kQuiet;
+  for (int i = 0; i < kMostReceives; ++i) {
+    // Two bytes, to tell a wake-up from anything longer; no control buffer.
+    std::array<char, 2> bytes;
+    const ssize_t got = ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got == 1 && bytes[0] == kWakeUp) {
+      result = Doorbell::Drained::kRung;
+    } else if (got > 0) {
+      return Doorbell::Drained::kUnexpected;
+    } else if (got == 0 || errno == ECONNRESET) {
+      // An empty message looks like the end, and is treated as one.
+      return Doorbell::Drained::kPeerGone;
+    } else {
+      return result;  // EAGAIN: empty. EINTR or anything else: a later look will tell.
+    }
+  }
+  return result;
+}
+
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return ErrnoStatus(errno, "look at a received descriptor (is /proc mounted?)");
+  std::string text(1024, '\0');
+  const ssize_t got = ::read(file.get(), text.data(), text.size());
+  if (got < 0) return ErrnoStatus(errno, "look at a received descriptor");
+  text.resize(static_cast<std::size_t>(got));
+  return text;
+}
+
+}  // namespace
+
+Doorbell Doorbell::OfSocket(UniqueFd socket) { return Doorbell(std::move(socket), UniqueFd()); }
+
+Doorbell Doorbell::OfEventfds(UniqueFd wait, UniqueFd ring) {
+  return Doorbell(std::move(wait), std::move(ring));
+}
+
+void Doorbell::Ring() const {
+  // Failure is never ours to handle: EAGAIN means that wake-ups are waiting there already, anything
+  // else that nobody is left to be woken, which the waits find out.
+  if (is_socket()) {
+    static_cast<void>(::send(wait_.get(), &kWakeUp, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
+  } else {
+    const uint64_t one = 1;
+    static_cast<void>(!::write(ring_.get(), &one, sizeof(one)));
+  }
+}
+
+Doorbell::Drained Doorbell::Drain() const {
+  if (is_socket()) return DrainSocket(wait_.get());
+  uint64_t count = 0;
+  iovec into = {&count, sizeof(count)};
+  // RWF_NOWAIT, because the peer can clear O_NONBLOCK between a poll and a read.
+  const ssize_t got = ::preadv2(wait_.get(), &into, 1, -1, RWF_NOWAIT);
+  return got == sizeof(count) ? Drained::kRung : Drained::kQuiet;
+}
+
+absl::StatusOr<UniqueFd> CreateEventfd() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.ok()) return ErrnoStatus(errno, "create an eventfd");
+  return fd;
+}
+
+absl::Status VerifyEventfd(int fd) {
+  const std::string number = std::to_string(fd);
+  std::array<char, 64> name;
+  const ssize_t length =
+      ::readlink(("/proc/self/fd/" + number).c_str(), name.data(), name.size());
+  if (length < 0) return ErrnoStatus(errno, "look at a received descriptor (is /proc mounted?)");
+  if (std::string_view(name.data(), static_cast<std::size_t>(length)) != "anon_inode:[eventfd]") {
+    return absl::InvalidArgumentError("the doorbell that was received is no eventfd");
+  }
+  const auto info = ReadSmallFile("/proc/self/fdinfo/" + number);
+  if (!info.ok()) return info.status();
+  if (info->find("eventfd-semaphore: 1") != std::string::npos) {
+    return absl::InvalidArgumentError("the doorbell that was received is a semaphore");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace parley

@@ -1,0 +1,73 @@
+#include "parley/handshake/identity.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "parley/os/errors.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // Linux 6.5
+#endif
+
+namespace parley {
+
+absl::StatusOr<PeerIdentity> IdentifyPeer(int socket, int known_pidfd) {
+  ucred credentials = {};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return ErrnoStatus(errno, "ask who the peer is");
+  }
+  PeerIdentity identity;
+  identity.pid = credentials.pid;
+  identity.uid = credentials.uid;
+  identity.gid = credentials.gid;
+  identity.own_pair = credentials.pid == ::getpid();
+  if (known_pidfd >= 0) {
+    identity.pidfd.Reset(::fcntl(known_pidfd, F_DUPFD_CLOEXEC, 3));
+    if (!identity.pidfd.ok()) return ErrnoStatus(errno, "keep the peer's process descriptor");
+  } else if (!identity.own_pair) {
+    int pidfd = -1;
+    length = sizeof(pidfd);
+    // Close-on-exec by itself. An older kernel, or a peer that is gone: there is none, then.
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0) {
+      identity.pidfd.Reset(pidfd);
+    }
+  }
+  return identity;
+}
+
+PeerPolicy PeerPolicy::SameUser() { return Uid(::geteuid()); }
+
+PeerPolicy PeerPolicy::Uid(uid_t uid) {
+  return Predicate([uid](const PeerIdentity& peer) { return peer.uid == uid; });
+}
+
+PeerPolicy PeerPolicy::Gid(gid_t gid) {
+  return Predicate([gid](const PeerIdentity& peer) { return peer.gid == gid; });
+}
+
+PeerPolicy PeerPolicy::Pid(pid_t pid) {
+  return Predicate([pid](const PeerIdentity& peer) { return peer.pid == pid; });
+}
+
+PeerPolicy PeerPolicy::Predicate(std::function<bool(const PeerIdentity&)> admits) {
+  PeerPolicy policy;
+  policy.admits_ = std::move(admits);
+  return policy;
+}
+
+PeerPolicy PeerPolicy::And(PeerPolicy other) const {
+  return Predicate([a = *this, b = std::move(other)](const PeerIdentity& peer) {
+    return a.Admits(peer) && b.Admits(peer);
+  });
+}
+
+bool PeerPolicy::Admits(const PeerIdentity& identity) const {
+  return !admits_ || admits_(identity);
+}
+
+}  // namespace parley

@@ -1,0 +1,98 @@
+#ifndef PARLEY_HANDSHAKE_OPTIONS_H_
+#define PARLEY_HANDSHAKE_OPTIONS_H_
+
+// What each side of a handshake wants, allows and gets.
+//
+// Trust: options are ours. In Established, everything was validated and is private; only the regions'
+// contents and the format string's meaning remain the peer's.
+// Threads: values.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "parley/handshake/doorbell.h"
+#include "parley/handshake/identity.h"
+#include "parley/handshake/wire.h"
+#include "parley/ring/ring_types.h"
+#include "parley/sealing/identity.h"
+#include "parley/shm/region.h"
+
+namespace parley {
+
+// A ring as it is wanted. Zeros leave the choice to the other side (connecting) or take
+// kDefaultCapacityBytes and a quarter of the capacity (accepting).
+struct RingWanted {
+  uint64_t capacity_bytes = 0;     // a power of two from 4 KiB to 1 GiB
+  uint32_t max_message_bytes = 0;  // at most capacity_bytes - 8
+};
+
+inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
+
+// The most that is spent on one peer, set before it connects.
+struct ChannelLimits {
+  uint64_t max_capacity_bytes = uint64_t{64} << 20;   // of each ring
+  uint32_t max_message_bytes = uint32_t{32} << 20;    // of each ring
+};
+
+// Which directions exist, seen from this side.
+enum class Direction { kBoth, kSendOnly, kReceiveOnly };
+
+struct ConnectOptions {
+  Direction direction = Direction::kBoth;
+  RingWanted send;
+  RingWanted receive;
+  std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
+  ChannelLimits limits;
+  // Offers eventfd doorbells as well. For a worker that its own supervisor confines: it trusts the
+  // supervisor not to block its writes.
+  bool accepting_side_is_supervisor = false;
+  // The set in which regions are claimed; nullptr: the process's.
+  IdentitySet* held = nullptr;
+};
+
+enum class DoorbellChoice {
+  kAutomatic,  // eventfd where the peer is confined by us and offers it, socket otherwise
+  kSocket,
+  kEventfd,  // needs peer_is_confined_or_trusted
+};
+
+struct AcceptOptions {
+  Direction direction = Direction::kBoth;
+  // Used where the connecting side has no preference.
+  RingWanted send;
+  RingWanted receive;
+  std::string format;
+  ChannelLimits limits;
+  PeerPolicy policy = PeerPolicy::SameUser();
+  // The peer's process descriptor, where this process spawned it; -1: ask the kernel. Not owned.
+  int peer_pidfd = -1;
+  DoorbellChoice doorbell = DoorbellChoice::kAutomatic;
+  // The peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and io_uring
+  // (every profile of sandbox/ does), or it is trusted not to block us. Only then may eventfds be
+  // shared with it.
+  bool peer_is_confined_or_trusted = false;
+  // Called with the peer's format; an error refuses the channel. Empty: any format.
+  std::function<absl::Status(const std::string& format)> check_format;
+  IdentitySet* held = nullptr;
+};
+
+// What a completed handshake leaves, to be made a channel (channel/channel.h).
+struct Established {
+  ChannelId id = {};
+  OutgoingRegion outgoing;
+  IncomingRegion incoming;
+  RingGeometry send;     // capacity 0: this direction does not exist
+  RingGeometry receive;  // capacity 0: this direction does not exist
+  Doorbell send_bell;    // rung when there is data for the peer; waited on for room
+  Doorbell receive_bell;
+  UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it
+  PeerIdentity peer;
+  std::string peer_format;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_HANDSHAKE_OPTIONS_H_

@@ -1,0 +1,165 @@
+#include "parley/handshake/peer_socket.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/os/unique_fd.h"
+
+namespace parley {
+namespace {
+
+int OpenDescriptors() {
+  int count = 0;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (::readdir(folder) != nullptr) ++count;
+  ::closedir(folder);
+  return count;
+}
+
+Deadline Soon() { return Deadline::After(absl::Milliseconds(200)); }
+std::vector<std::byte> SomeBytes(std::size_t n) { return std::vector<std::byte>(n, std::byte{7}); }
+
+TEST(PeerSocketTest, MessagesKeepTheirBoundaries) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair.ok());
+  ASSERT_TRUE(pair->first.Send(SomeBytes(3)).ok());
+  ASSERT_TRUE(pair->first.Send(SomeBytes(5)).ok());
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(*pair->second.Receive(absl::MakeSpan(into), Soon()), 3u);
+  EXPECT_EQ(*pair->second.Receive(absl::MakeSpan(into), Soon()), 5u);
+  EXPECT_EQ(pair->second.Receive(absl::MakeSpan(into), Soon()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST(PeerSocketTest, AttackF9ALongerMessageIsRefusedNotCut) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair->first.Send(SomeBytes(101)).ok());
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(pair->second.TryReceive(absl::MakeSpan(into)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(PeerSocketTest, AttackF10AnEmptyMessageEndsTheSession) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_EQ(::send(pair->first.fd(), "", 0, 0), 0);
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(pair->second.TryReceive(absl::MakeSpan(into)).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(PeerSocketTest, AttackF1NoDescriptorIsEverInstalledByReceive) {
+  auto pair = PeerSocket::Pair();
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  const int fd = event.get();
+  ASSERT_TRUE(pair->first.Send(SomeBytes(3), absl::MakeConstSpan(&fd, 1)).ok());
+  const int before = OpenDescriptors();
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(pair->second.TryReceive(absl::MakeSpan(into)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST(PeerSocketTest, PromiseP8NoSideDoorsReceivedDescriptorsAreCloseOnExec) {
+  auto pair = PeerSocket::Pair();
+  UniqueFd event(::eventfd(0, 0));
+  const int fd = event.get();
+  ASSERT_TRUE(pair->first.Send(SomeBytes(3), absl::MakeConstSpan(&fd, 1)).ok());
+  std::array<std::byte, 100> into;
+  auto got = pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), 2, Soon());
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_EQ(got->descriptors.size(), 1u);
+  EXPECT_NE(::fcntl(got->descriptors[0].get(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(PeerSocketTest, AttackF2OneDescriptorTooManyIsRefusedAndAllAreClosed) {
+  for (std::size_t allowed = 0; allowed <= 3; ++allowed) {
+    auto pair = PeerSocket::Pair();
+    UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    const std::vector<int> fds(allowed + 1, event.get());
+    ASSERT_TRUE(pair->first.Send(SomeBytes(3), fds).ok());
+    const int before = OpenDescriptors();
+    std::array<std::byte, 100> into;
+    EXPECT_EQ(pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), allowed, Soon())
+                  .status()
+                  .code(),
+              absl::StatusCode::kInvalidArgument)
+        << allowed;
+    EXPECT_EQ(OpenDescriptors(), before) << allowed;
+  }
+}
+
+TEST(PeerSocketTest, AttackF3AFullDescriptorTableIsAnError) {
+  auto pair = PeerSocket::Pair();
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  const std::vector<int> fds(4, event.get());
+  ASSERT_TRUE(pair->first.Send(SomeBytes(3), fds).ok());
+  rlimit before = {};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  UniqueFd highest(::eventfd(0, EFD_CLOEXEC));
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(highest.get()) + 2;  // room for one more
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  std::array<std::byte, 100> into;
+  const auto got = pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), 4, Soon());
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(got.status().code(), absl::StatusCode::kInvalidArgument);
+  // Whatever was installed was closed: the next number is the same as before.
+  UniqueFd next(::eventfd(0, EFD_CLOEXEC));
+  EXPECT_EQ(next.get(), highest.get() + 1);
+}
+
+TEST(PeerSocketTest, AttackW6ASendToAGonePeerRaisesNoSignal) {
+  auto pair = PeerSocket::Pair();
+  { PeerSocket gone = std::move(pair->second); }
+  EXPECT_EQ(pair->first.Send(SomeBytes(3)).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(PeerSocketTest, PromiseP2TimeAPeerThatNeverReadsMakesSendFailNotWait) {
+  auto pair = PeerSocket::Pair();
+  absl::Status status;
+  int sent = 0;
+  while (status.ok() && sent < 100'000) {
+    status = pair->first.Send(SomeBytes(100));
+    ++sent;
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(PeerSocketTest, OnlyAConnectedSeqpacketUnixSocketIsAdopted) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+  UniqueFd other(fds[1]);
+  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(fds[0])).ok());
+  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::eventfd(0, 0))).ok());
+  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET, 0))).ok());
+  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::socket(AF_INET, SOCK_STREAM, 0))).ok());
+}
+
+TEST(PeerSocketTest, InheritedTakesTheNumberOnce) {
+  auto pair = PeerSocket::Pair();
+  const int number = std::move(pair->first).Release().Release();
+  ::setenv("PARLEY_SOCKET", std::to_string(number).c_str(), 1);
+  EXPECT_TRUE(PeerSocket::Inherited().ok());
+  const auto again = PeerSocket::Inherited();
+  EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
+  for (const char* bad : {"", "x", "3x", "-1", "99999999999999999999"}) {
+    ::setenv("PARLEY_SOCKET", bad, 1);
+    EXPECT_FALSE(PeerSocket::Inherited().ok()) << bad;
+  }
+  ::unsetenv("PARLEY_SOCKET");
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,81 @@
+#include "parley/handshake/server.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "parley/os/poll.h"
+
+namespace parley {
+
+Server::Server(Listener listener, AcceptOptions options, ServerLimits limits)
+    : listener_(std::move(listener)), options_(std::move(options)), limits_(limits) {}
+
+absl::StatusOr<Established> Server::Accept(Deadline deadline) {
+  while (true) {
+    std::vector<pollfd> polled = {{listener_.fd(), POLLIN, 0}};
+    Deadline wake = deadline;
+    for (const Pending& p : pending_) {
+      polled.push_back({p.acceptor.fd(), POLLIN, 0});
+      wake = wake.Or(p.deadline);
+    }
+    auto ready = PollUntil(absl::MakeSpan(polled), wake);
+    if (!ready.ok()) return ready.status();
+
+    auto p = pending_.begin();
+    std::optional<Established> complete;
+    for (std::size_t i = 1; i < polled.size() && !complete; ++i) {
+      const auto current = p++;
+      if (polled[i].revents == 0) continue;
+      auto done = current->acceptor.Advance();
+      if (done.ok() && !*done) continue;
+      if (done.ok()) complete.emplace(std::move(current->acceptor).Take());
+      if (!done.ok()) CountFailure(done.status());
+      pending_.erase(current);
+    }
+    DropLate();
+    if (complete) return *std::move(complete);
+    if (polled[0].revents != 0) {
+      if (absl::Status s = TakeConnections(); !s.ok()) return s;
+    }
+    if (deadline.Expired()) {
+      return absl::DeadlineExceededError("no peer completed a handshake in time");
+    }
+  }
+}
+
+// A bounded number at once, so that a flood of connections does not keep us from the handshakes.
+absl::Status Server::TakeConnections() {
+  for (int i = 0; i < limits_.max_pending; ++i) {
+    auto socket = listener_.TryAccept();
+    if (!socket.ok()) return socket.status();
+    if (!*socket) return absl::OkStatus();
+    Acceptor acceptor(**std::move(socket), &options_);
+    if (pending_.size() >= static_cast<std::size_t>(limits_.max_pending)) {
+      acceptor.Refuse(RefusalReason::kBusy);
+      CountFailure(absl::ResourceExhaustedError("too many handshakes under way"));
+      continue;
+    }
+    pending_.push_back({std::move(acceptor), Deadline::After(limits_.handshake_time)});
+  }
+  return absl::OkStatus();
+}
+
+void Server::DropLate() {
+  for (auto p = pending_.begin(); p != pending_.end();) {
+    if (!p->deadline.Expired()) {
+      ++p;
+      continue;
+    }
+    p->acceptor.Refuse(RefusalReason::kDeadline);
+    CountFailure(absl::DeadlineExceededError("the peer did not finish the handshake in time"));
+    p = pending_.erase(p);
+  }
+}
+
+void Server::CountFailure(absl::Status why) {
+  ++failures_;
+  last_failure_ = std::move(why);
+}
+
+}  // namespace parley

@@ -1,0 +1,174 @@
+#ifndef PARLEY_HANDSHAKE_WIRE_H_
+#define PARLEY_HANDSHAKE_WIRE_H_
+
+// The handshake's messages: fixed sizes, little-endian, versioned, reserved fields zero. docs/SPEC.md
+// shows the same tables, and a test compares the two.
+//
+//   connecting                         accepting
+//     Hello + format blob     ->
+//                             <-       Welcome + format blob + descriptors   | Refused
+//     Mapped                  ->
+//                             <-       Ready                                 | Refused
+//
+// Trust: the Parse functions take bytes that the peer chose, already in private memory, and are
+// total: any bytes give a private, validated struct or a status that says what is wrong with them.
+// Threads: pure functions.
+//
+//   absl::StatusOr<Hello> hello = ParseHello(absl::MakeConstSpan(received));
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "parley/boundary/wire_type.h"
+
+namespace parley {
+
+inline constexpr uint32_t kWireMagic = 0x594c'5250;  // the bytes "PRLY"
+inline constexpr uint16_t kWireVersion = 1;          // the newest, and so far the only one
+inline constexpr std::size_t kMaxFormatBytes = 4096;
+
+enum class MessageType : uint16_t {
+  kHello = 1,
+  kWelcome = 2,
+  kMapped = 3,
+  kReady = 4,
+  kRefused = 5,
+};
+
+struct MessageHeaderWire {
+  uint32_t magic;
+  uint16_t version;  // of this header: the first version that has it; 1
+  uint16_t type;
+  uint32_t size_bytes;    // of the whole message, format blob included
+  uint32_t format_bytes;  // of the blob at the end; 0 but for Hello and Welcome
+};
+
+// One direction of the channel.
+struct DirectionWire {
+  uint64_t capacity_bytes;  // 0: no preference (Hello only)
+  uint32_t max_message_bytes;
+  uint32_t reserved;
+};
+
+struct HelloWire {
+  MessageHeaderWire header;
+  uint16_t version_min;
+  uint16_t version_max;
+  uint32_t features;   // bits offered; none are defined in version 1
+  uint32_t roles;      // kRole* of the connecting side
+  uint32_t doorbells;  // kDoorbell* that the connecting side can use
+  DirectionWire send;     // connecting -> accepting
+  DirectionWire receive;  // accepting -> connecting
+};
+
+struct WelcomeWire {
+  MessageHeaderWire header;
+  uint16_t version;
+  uint16_t reserved;
+  uint32_t features;
+  uint32_t roles;     // as in the Hello
+  uint32_t doorbell;  // the one kDoorbell* that is used
+  std::array<uint64_t, 2> channel_id;
+  DirectionWire send;     // connecting -> accepting, as granted
+  DirectionWire receive;  // accepting -> connecting
+};
+
+// Mapped and Ready.
+struct ChannelIdWire {
+  MessageHeaderWire header;
+  std::array<uint64_t, 2> channel_id;
+};
+
+struct RefusedWire {
+  MessageHeaderWire header;
+  uint32_t reason;  // a RefusalReason
+  uint32_t reserved;
+};
+
+static_assert(WireType<HelloWire> && sizeof(HelloWire) == 64);
+static_assert(WireType<WelcomeWire> && sizeof(WelcomeWire) == 80);
+static_assert(WireType<ChannelIdWire> && sizeof(ChannelIdWire) == 32);
+static_assert(WireType<RefusedWire> && sizeof(RefusedWire) == 24);
+inline constexpr std::size_t kMaxMessageBytes = sizeof(WelcomeWire) + kMaxFormatBytes;
+
+inline constexpr uint32_t kRoleSends = 1;     // the connecting side sends
+inline constexpr uint32_t kRoleReceives = 2;  // the connecting side receives
+
+inline constexpr uint32_t kDoorbellEventfd = 1;
+inline constexpr uint32_t kDoorbellSocket = 2;
+
+enum class RefusalReason : uint32_t {
+  kMalformed = 1,   // the message is not one of ours
+  kVersion = 2,     // no version in common
+  kFeatures = 3,    // a feature that is not known here
+  kRoles = 4,       // the directions do not match
+  kSize = 5,        // a ring or message larger than the limits
+  kIdentity = 6,    // not a peer that the policy admits
+  kDoorbell = 7,    // no doorbell in common
+  kFormat = 8,      // the format is not accepted
+  kResources = 9,   // out of memory or descriptors
+  kBusy = 10,       // too many handshakes under way
+  kMemory = 11,     // the shared memory is not as agreed
+  kDeadline = 12,   // too slow
+};
+
+// "its limits do not allow the sizes asked for", never null.
+const char* RefusalText(RefusalReason reason);
+
+// --- private, validated forms ---------------------------------------------------------------------
+
+using ChannelId = std::array<uint64_t, 2>;
+
+struct DirectionSpec {
+  uint64_t capacity_bytes = 0;
+  uint32_t max_message_bytes = 0;
+  bool operator==(const DirectionSpec&) const = default;
+};
+
+struct Hello {
+  uint16_t version_min = kWireVersion;
+  uint16_t version_max = kWireVersion;
+  uint32_t features = 0;
+  uint32_t roles = 0;
+  uint32_t doorbells = 0;
+  DirectionSpec send;
+  DirectionSpec receive;
+  std::string format;
+};
+
+struct Welcome {
+  uint16_t version = kWireVersion;
+  uint32_t features = 0;
+  uint32_t roles = 0;
+  uint32_t doorbell = 0;
+  ChannelId channel_id = {};
+  DirectionSpec send;
+  DirectionSpec receive;
+  std::string format;
+};
+
+// Each Parse: the bytes of one whole message. kInvalidArgument says what is wrong.
+absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message);
+absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message);
+// Checks type and id of a Mapped or Ready.
+absl::Status ParseChannelId(absl::Span<const std::byte> message, MessageType expected,
+                            const ChannelId& id);
+absl::StatusOr<RefusalReason> ParseRefused(absl::Span<const std::byte> message);
+// The type of a message whose header is right; no more is checked than that.
+absl::StatusOr<MessageType> PeekType(absl::Span<const std::byte> message);
+
+// format.size() <= kMaxFormatBytes.
+std::vector<std::byte> EncodeHello(const Hello& hello);
+std::vector<std::byte> EncodeWelcome(const Welcome& welcome);
+std::vector<std::byte> EncodeChannelId(MessageType type, const ChannelId& id);
+std::vector<std::byte> EncodeRefused(RefusalReason reason);
+
+}  // namespace parley
+
+#endif  // PARLEY_HANDSHAKE_WIRE_H_

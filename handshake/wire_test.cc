@@ -1,0 +1,148 @@
+#include "parley/handshake/wire.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace parley {
+namespace {
+
+Hello SomeHello() {
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  hello.send = {65536, 1000};
+  hello.format = "raw";
+  return hello;
+}
+
+Welcome SomeWelcome() {
+  Welcome welcome;
+  welcome.roles = kRoleSends;
+  welcome.doorbell = kDoorbellEventfd;
+  welcome.channel_id = {0x1122334455667788, 0x99aabbccddeeff00};
+  welcome.send = {4096, 4088};
+  return welcome;
+}
+
+std::string Hex(const std::vector<std::byte>& bytes) {
+  std::string text;
+  for (const std::byte b : bytes) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    text += kDigits[std::to_integer<int>(b) >> 4];
+    text += kDigits[std::to_integer<int>(b) & 15];
+  }
+  return text;
+}
+
+TEST(WireTest, GoldenBytes) {
+  EXPECT_EQ(Hex(EncodeHello(SomeHello())),
+            "50524c59" "0100" "0100" "43000000" "03000000"  // header
+            "0100" "0100" "00000000" "03000000" "02000000"
+            "0000010000000000" "e8030000" "00000000"
+            "0000000000000000" "00000000" "00000000"
+            "726177");
+  EXPECT_EQ(Hex(EncodeWelcome(SomeWelcome())),
+            "50524c59" "0100" "0200" "50000000" "00000000"
+            "0100" "0000" "00000000" "01000000" "01000000"
+            "8877665544332211" "00ffeeddccbbaa99"
+            "0010000000000000" "f80f0000" "00000000"
+            "0000000000000000" "00000000" "00000000");
+  EXPECT_EQ(Hex(EncodeChannelId(MessageType::kMapped, {1, 2})),
+            "50524c59" "0100" "0300" "20000000" "00000000" "0100000000000000" "0200000000000000");
+  EXPECT_EQ(Hex(EncodeRefused(RefusalReason::kSize)),
+            "50524c59" "0100" "0500" "18000000" "00000000" "05000000" "00000000");
+}
+
+TEST(WireTest, WhatIsEncodedIsParsed) {
+  const auto hello = ParseHello(EncodeHello(SomeHello()));
+  ASSERT_TRUE(hello.ok()) << hello.status();
+  EXPECT_EQ(hello->format, "raw");
+  EXPECT_EQ(hello->send, SomeHello().send);
+  const auto welcome = ParseWelcome(EncodeWelcome(SomeWelcome()));
+  ASSERT_TRUE(welcome.ok()) << welcome.status();
+  EXPECT_EQ(welcome->channel_id, SomeWelcome().channel_id);
+  EXPECT_TRUE(ParseChannelId(EncodeChannelId(MessageType::kReady, {1, 2}), MessageType::kReady,
+                             {1, 2})
+                  .ok());
+  EXPECT_EQ(*ParseRefused(EncodeRefused(RefusalReason::kBusy)), RefusalReason::kBusy);
+}
+
+TEST(WireTest, EachTruncationAndExtensionIsRefused) {
+  for (const auto& whole : {EncodeHello(SomeHello()), EncodeWelcome(SomeWelcome()),
+                            EncodeChannelId(MessageType::kMapped, {1, 2}),
+                            EncodeRefused(RefusalReason::kSize)}) {
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      const std::vector<std::byte> cut(whole.begin(),
+                                       whole.begin() + static_cast<std::ptrdiff_t>(size));
+      EXPECT_FALSE(ParseHello(cut).ok());
+      EXPECT_FALSE(ParseWelcome(cut).ok());
+      EXPECT_FALSE(ParseChannelId(cut, MessageType::kMapped, {1, 2}).ok());
+      EXPECT_FALSE(ParseRefused(cut).ok());
+    }
+    std::vector<std::byte> longer = whole;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(ParseHello(longer).ok());
+    EXPECT_FALSE(ParseWelcome(longer).ok());
+  }
+}
+
+// Each field set to something that it may not be, one at a time.
+TEST(WireTest, HostileFieldsAreRefused) {
+  const struct {
+    std::size_t offset;
+    uint8_t value;
+    const char* what;
+  } kCases[] = {
+      {0, 0, "magic"},
+      {4, 2, "header version"},
+      {6, 9, "type"},
+      {8, 0, "length"},
+      {12, 4, "format length"},
+      {16, 0, "version range"},
+      {16, 9, "version range"},
+      {24, 0, "roles"},
+      {24, 4, "roles"},
+      {28, 0, "doorbells"},
+      {32, 1, "capacity no power of two"},
+      {33, 0x7f, "capacity no power of two"},
+      {42, 0x40, "message longer than the ring"},
+      {44, 1, "reserved"},
+      {48, 1, "capacity"},
+      {60, 1, "reserved"},
+  };
+  for (const auto& c : kCases) {
+    std::vector<std::byte> message = EncodeHello(SomeHello());
+    message[c.offset] = std::byte{c.value};
+    EXPECT_FALSE(ParseHello(message).ok()) << c.what << " at " << c.offset;
+  }
+  std::vector<std::byte> welcome = EncodeWelcome(SomeWelcome());
+  welcome[18] = std::byte{1};
+  EXPECT_FALSE(ParseWelcome(welcome).ok());
+  welcome = EncodeWelcome(SomeWelcome());
+  welcome[64] = std::byte{1};  // a size for the direction that the roles exclude
+  EXPECT_FALSE(ParseWelcome(welcome).ok());
+}
+
+TEST(WireTest, PromiseP1MemoryRandomBytesNeverCrashTheParsers) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 50'000; ++round) {
+    std::vector<std::byte> message = EncodeHello(SomeHello());
+    message.resize(random() % (message.size() + 40));
+    for (std::size_t i = 0; i < message.size(); ++i) {
+      if (random() % 8 == 0) message[i] = static_cast<std::byte>(random());
+    }
+    static_cast<void>(ParseHello(message));
+    static_cast<void>(ParseWelcome(message));
+    static_cast<void>(ParseRefused(message));
+    static_cast<void>(PeekType(message));
+  }
+}
+
+}  // namespace
+}  // namespace parley
