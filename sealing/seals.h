@@ -11,7 +11,7 @@
 //
 //   if (absl::Status status = VerifySeals(fd, kRegionSeals); !status.ok()) return status;
 
-#include <linux/fcntl.h>
+#include <fcntl.h>
 
 #include <cstdint>
 #include <string>
