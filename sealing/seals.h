@@ -62,7 +62,8 @@ std::string SealNames(SealSet seals);
 // What is sealed. kInvalidArgument where `fd` is no memfd.
 absl::StatusOr<SealSet> GetSeals(int fd);
 
-// Adds seals to a file of ours; missing seals of a foreign file are a refusal and never added.
+// Adds seals to a file that nobody else holds yet (the call takes the inode's lock; see verify.h
+// and seal_shared.h). Missing seals of a foreign file are a refusal and never added.
 // Seals that are there already are no error. kFailedPrecondition where a writable mapping is in the
 // way of F_SEAL_WRITE; kPermissionDenied where F_SEAL_SEAL came first.
 absl::Status AddSeals(int fd, SealSet seals);

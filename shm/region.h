@@ -5,21 +5,23 @@
 //
 // An OutgoingRegion is written here and read by the peer; an IncomingRegion is the mirror image.
 // Descriptors travel only from the accepting side to the connecting side, so a region has one of
-// two births:
+// two births. In both, the writer maps it and then seals it, and the reader looks at the seals:
 //
 //   accepting side                                  connecting side
 //   OutgoingRegion::Create        -- descriptor ->  IncomingRegion::Adopt
-//   IncomingRegionDraft::Create   -- descriptor ->  OutgoingRegionDraft::Adopt
-//                                 <-- "mapped" ---
-//   IncomingRegionDraft::Finish   --- "ready" --->  OutgoingRegionDraft::Finish
+//   IncomingRegionDraft::Create   -- descriptor ->  OutgoingRegion::Adopt (maps, seals for good)
+//   IncomingRegionDraft::Finish   <-- "mapped" ---
 //
 // A draft has its shape but not yet its final seals; it gives no access to its memory.
 //
 // Trust: a peer that holds the descriptor of a finished region can read it, and map it read-only;
 // it can't change a byte, resize it, punch holes into it or seal it further (promise P1). A peer
-// that misbehaves between the two halves of a draft makes Finish fail and nothing else. Two things
-// stay possible and are harmless, because nobody ever reads back what it wrote: the accepting side
-// can have kept a writable mapping of the connecting side's region, and before Linux 6.13 a process
+// that misbehaves while a region is a draft makes Finish or Adopt fail and nothing else. The writer
+// seals because adding a seal waits for the inode's lock, which any other holder of the descriptor
+// can keep for ever (verify.h): so the accepting side never does it once the peer has the
+// descriptor, and the connecting side does it by a deadline (seal_shared.h). Two things stay
+// possible and are harmless, because nobody ever reads back what it wrote: the accepting side can
+// have kept a writable mapping of the connecting side's region, and before Linux 6.13 a process
 // that may open /dev/udmabuf can write through it.
 // Threads: one at a time; the memory views may be used from any thread while the region lives.
 // Errors: kInvalidArgument is the peer's lie, kAlreadyExists a memory object it sent twice,
@@ -34,6 +36,7 @@
 #include "absl/status/statusor.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/identity.h"
 #include "parley/shm/geometry.h"
@@ -42,7 +45,7 @@
 namespace parley {
 
 namespace internal {
-// What all four types have besides their mapping.
+// What all three types have besides their mapping.
 struct RegionFile {
   IdentityHold hold;
   UniqueFd fd;
@@ -58,6 +61,12 @@ class OutgoingRegion {
   static absl::StatusOr<OutgoingRegion> Create(RegionGeometry geometry,
                                                const RegionLimits& limits = {});
 
+  // Connecting side: a region that the peer made with IncomingRegionDraft::Create and we will
+  // write. Verifies its shape, maps it, and seals it with kRegionSeals; after that, say "mapped".
+  // kDeadlineExceeded if the peer kept the seal from being placed.
+  static absl::StatusOr<OutgoingRegion> Adopt(UniqueFd fd, RegionGeometry geometry,
+                                              const RegionLimits& limits, Deadline deadline);
+
   OwnMemory control() const { return mapping_.control(); }
   // 2 * data_bytes: the data, and the same bytes again. Empty without data.
   OwnMemory data() const { return mapping_.data(); }
@@ -70,7 +79,6 @@ class OutgoingRegion {
   void CloseDescriptor() { file_.fd.Reset(); }
 
  private:
-  friend class OutgoingRegionDraft;
   OutgoingRegion(internal::RegionFile file, OutgoingMapping mapping);
   internal::RegionFile file_;
   OutgoingMapping mapping_;
@@ -105,9 +113,8 @@ class IncomingRegionDraft {
   static absl::StatusOr<IncomingRegionDraft> Create(RegionGeometry geometry,
                                                     const RegionLimits& limits = {});
 
-  // After the peer said that it has mapped the region: takes writing away from everyone who has not
-  // mapped it by now, ourselves included, verifies that no page was taken out meanwhile, and maps
-  // it for reading.
+  // After the peer said that it has mapped the region: verifies that it is sealed for good with no
+  // page missing, and maps it for reading. No call in here can be made to wait by the peer.
   absl::StatusOr<IncomingRegion> Finish() &&;
 
   RegionGeometry geometry() const { return file_.geometry; }
@@ -117,26 +124,6 @@ class IncomingRegionDraft {
  private:
   explicit IncomingRegionDraft(internal::RegionFile file);
   internal::RegionFile file_;
-};
-
-// Connecting side: a region that the peer made and we will write.
-class OutgoingRegionDraft {
- public:
-  // Verifies the shape and maps it for writing; after that, say "mapped" to the peer.
-  static absl::StatusOr<OutgoingRegionDraft> Adopt(UniqueFd fd, RegionGeometry geometry,
-                                                   const RegionLimits& limits = {});
-
-  // After the peer said "ready": verifies that the final seals are on, so that nobody else can
-  // start to write, and that all pages are there.
-  absl::StatusOr<OutgoingRegion> Finish() &&;
-
-  RegionGeometry geometry() const { return file_.geometry; }
-  MemfdIdentity identity() const { return file_.identity; }
-
- private:
-  OutgoingRegionDraft(internal::RegionFile file, OutgoingMapping mapping);
-  internal::RegionFile file_;
-  OutgoingMapping mapping_;
 };
 
 }  // namespace parley
