@@ -1,0 +1,110 @@
+#include "parley/sealing/guarded_range.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "parley/os/check.h"
+#include "parley/os/errors.h"
+
+// Linux 5.14; the values are the kernel's ABI.
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace parley {
+namespace {
+
+// Before Linux 5.14: one access per page. The write changes no bit, whoever else writes there.
+void TouchPages(std::byte* base, size_t size_bytes, bool writable) {
+  for (size_t at = 0; at < size_bytes; at += PageBytes()) {
+    // SAFETY: std::byte may alias anything, and the range was mapped by the caller.
+    auto* const byte = reinterpret_cast<unsigned char*>(base + at);
+    if (writable) {
+      __atomic_fetch_or(byte, 0, __ATOMIC_RELAXED);  // RELAXED: only the page fault matters
+    } else {
+      static_cast<void>(*static_cast<volatile unsigned char*>(byte));
+    }
+  }
+}
+
+absl::Status Populate(std::byte* base, size_t size_bytes, bool writable) {
+  const int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  while (::madvise(base, size_bytes, advice) != 0) {
+    if (errno == EINTR || errno == EAGAIN) continue;
+    if (errno != EINVAL) return ErrnoStatus(errno, "bring in the pages of shared memory");
+    TouchPages(base, size_bytes, writable);
+    break;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+size_t PageBytes() {
+  static const size_t page_bytes = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return page_bytes;
+}
+
+absl::StatusOr<GuardedRange> GuardedRange::Reserve(uint64_t size_bytes) {
+  const size_t page = PageBytes();
+  const std::string what =
+      "reserve " + std::to_string(size_bytes) + " bytes of address space for shared memory";
+  if (size_bytes > std::numeric_limits<size_t>::max() - 4 * page) return ErrnoStatus(ENOMEM, what);
+  const size_t inner = (static_cast<size_t>(size_bytes) + page - 1) / page * page;
+  void* const start = ::mmap(nullptr, inner + 2 * page, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (start == MAP_FAILED) return ErrnoStatus(errno, what);
+  return GuardedRange(static_cast<std::byte*>(start) + page, inner);
+}
+
+GuardedRange::GuardedRange(GuardedRange&& other) noexcept
+    : base_(std::exchange(other.base_, nullptr)),
+      size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+GuardedRange& GuardedRange::operator=(GuardedRange&& other) noexcept {
+  if (this != &other) {
+    Unmap();
+    base_ = std::exchange(other.base_, nullptr);
+    size_bytes_ = std::exchange(other.size_bytes_, 0);
+  }
+  return *this;
+}
+
+absl::Status GuardedRange::Map(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
+                               uint64_t size_bytes, Access access) {
+  const size_t page = PageBytes();
+  PARLEY_CHECK(at_bytes % page == 0 && file_offset_bytes % page == 0, "Map: not at a page");
+  // The range is whole pages, so that a length that fits still fits when it is rounded up.
+  PARLEY_CHECK(at_bytes <= size_bytes_ && size_bytes <= size_bytes_ - at_bytes,
+               "Map: outside of the range");
+  const bool writable = access == Access::kReadWrite;
+  const int flags = access == Access::kReadPrivately ? MAP_PRIVATE : MAP_SHARED;
+  std::byte* const at = base_ + at_bytes;
+  const size_t length = static_cast<size_t>(size_bytes);
+  // Replaces a part of our own reservation, nothing else.
+  if (::mmap(at, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags | MAP_FIXED, fd,
+             static_cast<off_t>(file_offset_bytes)) == MAP_FAILED) {
+    return ErrnoStatus(errno, "map " + std::to_string(size_bytes) + " bytes of shared memory");
+  }
+  // Before any page is in: a fork or a crash at any later moment finds them excluded.
+  if (::madvise(at, length, MADV_DONTFORK) != 0 || ::madvise(at, length, MADV_DONTDUMP) != 0) {
+    return ErrnoStatus(errno, "keep shared memory out of forks and core dumps");
+  }
+  return Populate(at, length, writable);
+}
+
+void GuardedRange::Unmap() {
+  if (base_ == nullptr) return;
+  // The whole reservation with everything in it, in one call.
+  ::munmap(base_ - PageBytes(), size_bytes_ + 2 * PageBytes());
+  base_ = nullptr;
+  size_bytes_ = 0;
+}
+
+}  // namespace parley

@@ -1,0 +1,64 @@
+#ifndef PARLEY_SEALING_GUARDED_RANGE_H_
+#define PARLEY_SEALING_GUARDED_RANGE_H_
+
+// A piece of our address space with an inaccessible page on either side, into which files are
+// mapped.
+//
+//   | guard |  first byte ........................ last byte, rounded up to a page  | guard |
+//
+// Overruns in either direction hit a guard and stop there. Nothing in here is inherited by a forked
+// child or written to a core dump.
+//
+// Trust: maps what the caller verified (sealing/verify.h); it doesn't look itself.
+// Threads: one at a time.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace parley {
+
+// The size of a page, the unit of mappings and of memfd geometry.
+size_t PageBytes();
+
+class GuardedRange {
+ public:
+  enum class Access {
+    kRead,          // the bytes that other processes see
+    kReadWrite,     // the same, and ours to change
+    kReadPrivately  // a write-sealed file; before Linux 6.7 those can't be mapped shared
+  };
+
+  // Reserves `size_bytes`, rounded up to pages. kResourceExhausted where the address space (or
+  // RLIMIT_AS) has no room.
+  static absl::StatusOr<GuardedRange> Reserve(uint64_t size_bytes);
+
+  GuardedRange() = default;
+  GuardedRange(GuardedRange&& other) noexcept;
+  GuardedRange& operator=(GuardedRange&& other) noexcept;
+  ~GuardedRange() { Unmap(); }
+
+  // Maps `size_bytes` of `fd` from `file_offset_bytes` on at `at_bytes` of this range, with all
+  // page table entries made now, so that no later access waits for one. Both offsets are multiples
+  // of the page. After an error the range is as it was or partly mapped; destroy it.
+  absl::Status Map(uint64_t at_bytes, int fd, uint64_t file_offset_bytes, uint64_t size_bytes,
+                   Access access);
+
+  // Where the range begins; nullptr for an empty one.
+  std::byte* base() const { return base_; }
+  // Without the guards.
+  size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  GuardedRange(std::byte* base, size_t size_bytes) : base_(base), size_bytes_(size_bytes) {}
+  void Unmap();
+
+  std::byte* base_ = nullptr;
+  size_t size_bytes_ = 0;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SEALING_GUARDED_RANGE_H_

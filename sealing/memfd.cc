@@ -1,0 +1,125 @@
+#include "parley/sealing/memfd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <string>
+
+#include "parley/os/errors.h"
+
+// Linux 6.3; the value is the kernel's ABI.
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+namespace parley {
+namespace {
+
+// The same for all, because /proc/PID/maps shows it.
+constexpr char kName[] = "parley";
+
+// fallocate starts over after a signal and gives back what it had; pieces make sure that a process
+// with a busy timer gets to the end.
+constexpr uint64_t kPieceBytes = uint64_t{4} << 20;
+
+// Exceeding RLIMIT_FSIZE raises SIGXFSZ, which kills a process that never heard of it. While this
+// lives, the calling thread gets EFBIG alone.
+class NoFileSizeSignal {
+ public:
+  NoFileSizeSignal() {
+    ::sigemptyset(&only_this_);
+    ::sigaddset(&only_this_, SIGXFSZ);
+    sigset_t pending;
+    ::sigemptyset(&pending);
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGXFSZ) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &only_this_, &before_);
+  }
+  ~NoFileSizeSignal() {
+    const timespec now = {};
+    if (!was_pending_) {
+      while (::sigtimedwait(&only_this_, nullptr, &now) < 0 && errno == EINTR) {
+      }
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  NoFileSizeSignal(const NoFileSizeSignal&) = delete;
+  NoFileSizeSignal& operator=(const NoFileSizeSignal&) = delete;
+
+ private:
+  sigset_t only_this_;
+  sigset_t before_;
+  bool was_pending_;
+};
+
+std::string What(uint64_t size_bytes) {
+  return "allocate " + std::to_string(size_bytes) + " bytes of shared memory";
+}
+
+// More than all memory and swap together would only wake the OOM killer, half-way.
+absl::Status VerifyMachineHas(uint64_t size_bytes) {
+  struct sysinfo machine;
+  if (::sysinfo(&machine) != 0) return ErrnoStatus(errno, "ask for the size of this machine");
+  const uint64_t unit = std::max<uint64_t>(1, machine.mem_unit);
+  const uint64_t pages = uint64_t{machine.totalram} + uint64_t{machine.totalswap};
+  if (size_bytes / unit < pages) return absl::OkStatus();
+  return absl::ResourceExhaustedError("cannot " + What(size_bytes) + ": this machine has " +
+                                      std::to_string(pages * unit) + " in all");
+}
+
+// Truncate and fallocate as 0 or errno.
+int SetSize(int fd, uint64_t size_bytes) {
+  while (::ftruncate(fd, static_cast<off_t>(size_bytes)) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+int Allocate(int fd, uint64_t from_bytes, uint64_t to_bytes) {
+  for (uint64_t at = from_bytes; at < to_bytes;) {
+    const uint64_t piece = std::min(kPieceBytes, to_bytes - at);
+    if (::fallocate(fd, 0, static_cast<off_t>(at), static_cast<off_t>(piece)) == 0) {
+      at += piece;
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+absl::Status ResizeMemfd(int fd, uint64_t old_size_bytes, uint64_t new_size_bytes) {
+  if (new_size_bytes > old_size_bytes) {
+    if (absl::Status status = VerifyMachineHas(new_size_bytes); !status.ok()) return status;
+  }
+  int error = 0;
+  {
+    const NoFileSizeSignal no_signal;
+    error = SetSize(fd, new_size_bytes);
+    if (error == 0 && new_size_bytes > old_size_bytes) {
+      error = Allocate(fd, old_size_bytes, new_size_bytes);
+      if (error != 0) SetSize(fd, old_size_bytes);
+    }
+  }
+  return error == 0 ? absl::OkStatus() : ErrnoStatus(error, What(new_size_bytes));
+}
+
+absl::StatusOr<UniqueFd> CreateMemfd(uint64_t size_bytes) {
+  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  UniqueFd fd(::memfd_create(kName, kFlags | MFD_NOEXEC_SEAL));
+  // A kernel before 6.3 does not know the flag; it has no F_SEAL_EXEC either, against which the
+  // flag protects.
+  if (!fd.ok() && errno == EINVAL) fd.Reset(::memfd_create(kName, kFlags));
+  if (!fd.ok()) return ErrnoStatus(errno, "create a memfd");
+  if (absl::Status status = ResizeMemfd(fd.get(), 0, size_bytes); !status.ok()) return status;
+  return fd;
+}
+
+}  // namespace parley

@@ -1,0 +1,49 @@
+#ifndef PARLEY_SHM_GEOMETRY_H_
+#define PARLEY_SHM_GEOMETRY_H_
+
+// The shape of a region: one control page, then a power of two of data bytes, or none.
+//
+// Trust: a geometry that the peer announced is validated once, here, and from then on is private.
+// It is never read from shared memory.
+// Threads: values; any.
+//
+//   if (absl::Status status = ValidateGeometry(geometry, limits); !status.ok()) return status;
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "parley/sealing/identity.h"
+
+namespace parley {
+
+// No region is larger, whatever the limits say: the arithmetic on sizes can't overflow below this.
+inline constexpr uint64_t kLargestDataBytes = uint64_t{1} << 40;
+
+struct RegionGeometry {
+  // A power of two and a multiple of the page, or 0 for a direction that carries no data: that one
+  // still has its control page, for the cursor that answers the other direction.
+  uint64_t data_bytes = 0;
+
+  bool operator==(const RegionGeometry&) const = default;
+};
+
+struct RegionLimits {
+  uint64_t max_data_bytes = uint64_t{256} << 20;
+  // Where the identity of each region is claimed for its lifetime, so that none has two roles.
+  // Outlives the regions. nullptr: the caller compares identities itself.
+  IdentitySet* held = nullptr;
+};
+
+// One page, the same for both ends since they share a kernel.
+size_t ControlBytes();
+
+// The size of the memfd: control page and data.
+uint64_t FileBytes(RegionGeometry geometry);
+
+// kInvalidArgument for a shape that no region has; kResourceExhausted beyond the limits.
+absl::Status ValidateGeometry(RegionGeometry geometry, const RegionLimits& limits);
+
+}  // namespace parley
+
+#endif  // PARLEY_SHM_GEOMETRY_H_
