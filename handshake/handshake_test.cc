@@ -1,0 +1,506 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/handshake/acceptor.h"
+#include "parley/handshake/connector.h"
+#include "parley/handshake/listener.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/server.h"
+#include "parley/handshake/wire.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/ring/consumer.h"
+#include "parley/ring/producer.h"
+#include "parley/sealing/identity.h"
+
+namespace parley {
+namespace {
+
+Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
+
+int OpenDescriptors() {
+  int count = 0;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (::readdir(folder) != nullptr) ++count;
+  ::closedir(folder);
+  return count;
+}
+
+// Both ends are in this process, so each has a set of held memory of its own.
+struct Ends {
+  IdentitySet accepting_held;
+  IdentitySet connecting_held;
+  AcceptOptions accept;
+  ConnectOptions connect;
+  absl::StatusOr<Established> accepted = absl::UnknownError("not run");
+  absl::StatusOr<Established> connected = absl::UnknownError("not run");
+
+  Ends() {
+    accept.held = &accepting_held;
+    connect.held = &connecting_held;
+  }
+  void Run() {
+    auto pair = PeerSocket::Pair();
+    ASSERT_TRUE(pair.ok());
+    std::thread other(
+        [&] { connected = ConnectHandshake(std::move(pair->second), connect, Soon()); });
+    accepted = AcceptHandshake(std::move(pair->first), accept, Soon());
+    other.join();
+  }
+};
+
+void ExpectBytesFlow(Established& from, Established& to) {
+  Producer producer(from.outgoing.control(), from.outgoing.data(), from.incoming.control(),
+                    from.send);
+  Consumer consumer(to.outgoing.control(), to.incoming.control(), to.incoming.data(), to.receive);
+  const std::array<std::byte, 5> message = {std::byte{1}, std::byte{2}};
+  EXPECT_EQ(producer.TrySend(9, message), Outcome::kDone);
+  std::vector<std::byte> into(consumer.max_message_bytes());
+  Record record;
+  EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+  EXPECT_EQ(record.tag, 9u);
+  EXPECT_EQ(record.size_bytes, 5u);
+  from.send_bell.Ring();
+  EXPECT_EQ(to.receive_bell.Drain(), Doorbell::Drained::kRung);
+  to.receive_bell.Ring();
+  EXPECT_EQ(from.send_bell.Drain(), Doorbell::Drained::kRung);
+}
+
+TEST(HandshakeTest, EachDoorbellAndEachDirection) {
+  for (const bool eventfd : {false, true}) {
+    for (const auto& [accepting, connecting] :
+         {std::pair(Direction::kBoth, Direction::kBoth),
+          std::pair(Direction::kSendOnly, Direction::kReceiveOnly),
+          std::pair(Direction::kReceiveOnly, Direction::kSendOnly)}) {
+      Ends ends;
+      ends.accept.direction = accepting;
+      ends.connect.direction = connecting;
+      ends.accept.peer_is_confined_or_trusted = eventfd;
+      ends.connect.accepting_side_is_supervisor = true;
+      ends.connect.format = "theirs";
+      ends.accept.format = "ours";
+      ends.Run();
+      ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
+      ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
+      EXPECT_EQ(ends.accepted->id, ends.connected->id);
+      EXPECT_EQ(ends.accepted->peer_format, "theirs");
+      EXPECT_EQ(ends.connected->peer_format, "ours");
+      if (accepting != Direction::kReceiveOnly) {
+        EXPECT_EQ(ends.accepted->send_bell.is_socket(), !eventfd);
+        ExpectBytesFlow(*ends.accepted, *ends.connected);
+      }
+      if (accepting != Direction::kSendOnly) {
+        EXPECT_EQ(ends.accepted->receive_bell.is_socket(), !eventfd);
+        ExpectBytesFlow(*ends.connected, *ends.accepted);
+      }
+    }
+  }
+}
+
+TEST(HandshakeTest, SizesAreTheConnectingSidesWishOrOursOrTheDefault) {
+  Ends ends;
+  ends.connect.send = {1 << 20, 100'000};
+  ends.accept.send = {8192, 0};
+  ends.Run();
+  ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
+  EXPECT_EQ(ends.accepted->receive.capacity_bytes, 1u << 20);
+  EXPECT_EQ(ends.accepted->receive.max_message_bytes, 100'000u);
+  EXPECT_EQ(ends.accepted->send.capacity_bytes, 8192u);
+  EXPECT_EQ(ends.accepted->send.max_message_bytes, 2048u);
+  EXPECT_EQ(ends.connected->receive.capacity_bytes, 8192u);
+}
+
+TEST(HandshakeTest, PromiseP7ResourcesSizesBeyondTheLimitAreRefusedWithTheReason) {
+  Ends ends;
+  ends.connect.limits.max_capacity_bytes = 1 << 30;
+  ends.connect.send = {uint64_t{1} << 30, 1000};
+  ends.Run();
+  EXPECT_EQ(ends.accepted.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ends.connected.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(std::string(ends.connected.status().message()).find("its limits"), std::string::npos)
+      << ends.connected.status();
+}
+
+TEST(HandshakeTest, AttackH4BothThinkTheyAreTheProducer) {
+  Ends ends;
+  ends.accept.direction = Direction::kSendOnly;
+  ends.connect.direction = Direction::kSendOnly;
+  ends.Run();
+  EXPECT_FALSE(ends.accepted.ok());
+  EXPECT_NE(std::string(ends.connected.status().message()).find("who sends"), std::string::npos);
+}
+
+TEST(HandshakeTest, PolicyAndFormatRefuseWithTheirReason) {
+  {
+    Ends ends;
+    ends.accept.policy = PeerPolicy::SameUser().And(PeerPolicy::Uid(12345));
+    ends.Run();
+    EXPECT_EQ(ends.accepted.status().code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_NE(std::string(ends.connected.status().message()).find("policy"), std::string::npos);
+  }
+  {
+    Ends ends;
+    ends.accept.check_format = [](const std::string& format) {
+      return format == "raw" ? absl::OkStatus() : absl::InvalidArgumentError("not raw");
+    };
+    ends.Run();
+    EXPECT_EQ(ends.accepted.status().message(), "not raw");
+    EXPECT_NE(std::string(ends.connected.status().message()).find("format"), std::string::npos);
+  }
+}
+
+TEST(HandshakeTest, PromiseP8NoSideDoorsEveryDescriptorIsCloseOnExec) {
+  const int before = OpenDescriptors();
+  for (const bool eventfd : {false, true}) {
+    Ends ends;
+    ends.accept.peer_is_confined_or_trusted = eventfd;
+    ends.connect.accepting_side_is_supervisor = eventfd;
+    ends.Run();
+    ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+    DIR* folder = ::opendir("/proc/self/fd");
+    while (const dirent* entry = ::readdir(folder)) {
+      const int fd = std::atoi(entry->d_name);
+      if (fd <= 2 || entry->d_name[0] == '.' || fd == ::dirfd(folder)) continue;
+      if (fd < before) continue;  // of the test runner
+      EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0) << fd;
+    }
+    ::closedir(folder);
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// --- a hostile connecting side --------------------------------------------------------------------
+
+struct AcceptorTest : ::testing::Test {
+  IdentitySet held;
+  AcceptOptions options;
+  std::optional<Acceptor> acceptor;
+  PeerSocket peer = NewPeer();
+
+  AcceptorTest() { options.held = &held; }
+  PeerSocket NewPeer() {
+    auto pair = PeerSocket::Pair();
+    acceptor.emplace(std::move(pair->first), &options);
+    return std::move(pair->second);
+  }
+
+  static std::vector<std::byte> GoodHello() {
+    Hello hello;
+    hello.roles = kRoleSends | kRoleReceives;
+    hello.doorbells = kDoorbellSocket;
+    return EncodeHello(hello);
+  }
+  // The reason that the peer is told; 0 if nothing came.
+  uint32_t ReasonTold() {
+    std::array<std::byte, 4096> into;
+    auto got = peer.TryReceive(absl::MakeSpan(into));
+    if (!got.ok() || !*got) return 0;
+    auto reason = ParseRefused(absl::MakeConstSpan(into).first(**got));
+    return reason.ok() ? static_cast<uint32_t>(*reason) : 0;
+  }
+};
+
+TEST_F(AcceptorTest, RubbishIsRefusedAndThePeerIsToldWhy) {
+  ASSERT_TRUE(peer.Send(std::vector<std::byte>(64, std::byte{0x41})).ok());
+  EXPECT_EQ(acceptor->Advance().status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMalformed));
+}
+
+TEST_F(AcceptorTest, AttackH6MessagesOutOfOrderAreRefused) {
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, {0, 0})).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+
+  peer = NewPeer();
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance().ok());
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());  // twice
+  EXPECT_FALSE(acceptor->Advance().ok());
+}
+
+TEST_F(AcceptorTest, AttackH2UnknownVersionsAndBitsAreRefused) {
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  hello.version_min = 2;
+  hello.version_max = 9;
+  ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kVersion));
+
+  peer = NewPeer();
+  hello.version_min = 1;
+  hello.features = 0x8000;
+  ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kFeatures));
+
+  peer = NewPeer();
+  hello.features = 0;
+  hello.doorbells = 0x80;  // none that we know
+  ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kDoorbell));
+}
+
+TEST_F(AcceptorTest, AnUnconfinedPeerNeverGetsAnEventfd) {
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellEventfd;
+  ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kDoorbell));
+}
+
+TEST_F(AcceptorTest, AMappedWithoutSealingTheRegionIsRefused) {
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance().ok());
+  std::array<std::byte, 8192> into;
+  auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon());
+  ASSERT_TRUE(got.ok()) << got.status();
+  auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
+  ASSERT_TRUE(welcome.ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMemory));
+}
+
+TEST_F(AcceptorTest, AHolePunchedBeforeSealingIsRefused) {
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance().ok());
+  std::array<std::byte, 8192> into;
+  auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon());
+  auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
+  ASSERT_TRUE(welcome.ok());
+  const int region = got->descriptors[1].get();
+  ASSERT_EQ(::fallocate(region, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
+  ASSERT_EQ(::fcntl(region, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMemory));
+}
+
+TEST_F(AcceptorTest, AttackH3AnotherChannelsIdIsRefused) {
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance().ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, {1, 2})).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+}
+
+TEST_F(AcceptorTest, AttackF1DescriptorsOnTheHelloAreRefusedAndNotInstalled) {
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  const int fd = event.get();
+  const int before = OpenDescriptors();
+  // Since Linux 6.16 the sender itself is told no.
+  if (peer.Send(GoodHello(), absl::MakeConstSpan(&fd, 1)).ok()) {
+    EXPECT_FALSE(acceptor->Advance().ok());
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST_F(AcceptorTest, NothingIsAllocatedForAPeerThatThePolicyRefuses) {
+  options.policy = PeerPolicy::Uid(12345);
+  const int before = OpenDescriptors();
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(OpenDescriptors(), before);
+  EXPECT_EQ(held.size(), 0u);
+}
+
+TEST_F(AcceptorTest, PromiseP2TimeASilentPeerCostsTheDeadlineAndNoMore) {
+  auto pair = PeerSocket::Pair();
+  const int64_t start_ns = MonotonicNowNs();
+  auto result = AcceptHandshake(std::move(pair->first), options,
+                                Deadline::After(absl::Milliseconds(50)));
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
+}
+
+// --- a hostile accepting side ---------------------------------------------------------------------
+
+TEST(ConnectorTest, AHostileAnswerIsRefused) {
+  const ChannelId id = {1, 2};
+  Welcome good;
+  good.roles = kRoleSends | kRoleReceives;
+  good.doorbell = kDoorbellSocket;
+  good.channel_id = id;
+  good.send = {65536, 1000};
+  good.receive = {65536, 1000};
+  Welcome too_large = good;
+  too_large.receive = {uint64_t{1} << 30, 1000};
+  Welcome not_asked = good;
+  not_asked.roles = kRoleSends;
+  not_asked.receive = {};
+  Welcome eventfd = good;
+  eventfd.doorbell = kDoorbellEventfd;
+  const std::vector<std::byte> answers[] = {
+      EncodeWelcome(good),       // without descriptors
+      EncodeWelcome(too_large),  //
+      EncodeWelcome(not_asked),  //
+      EncodeWelcome(eventfd),    // not offered
+      EncodeChannelId(MessageType::kReady, id),
+      EncodeRefused(static_cast<RefusalReason>(999)),
+      std::vector<std::byte>(10, std::byte{1}),
+  };
+  for (const auto& answer : answers) {
+    auto pair = PeerSocket::Pair();
+    ASSERT_TRUE(pair->first.Send(answer).ok());
+    EXPECT_FALSE(ConnectHandshake(std::move(pair->second), {}, Soon()).ok());
+  }
+}
+
+TEST(ConnectorTest, ForeignDescriptorsAsRegionsAreRefusedWithoutALeak) {
+  Welcome good;
+  good.roles = kRoleSends | kRoleReceives;
+  good.doorbell = kDoorbellSocket;
+  good.send = {65536, 1000};
+  good.receive = {65536, 1000};
+  const int before = OpenDescriptors();
+  {
+    UniqueFd plain(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    ASSERT_EQ(::ftruncate(plain.get(), 4096 + 65536), 0);
+    UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    for (const int fd : {plain.get(), event.get()}) {
+      for (std::size_t count = 1; count <= 6; ++count) {
+        auto pair = PeerSocket::Pair();
+        ASSERT_TRUE(pair->first.Send(EncodeWelcome(good), std::vector<int>(count, fd)).ok());
+        EXPECT_FALSE(ConnectHandshake(std::move(pair->second), {}, Soon()).ok());
+      }
+    }
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST(ConnectorTest, AnAcceptingSideThatGoesAwayIsAnError) {
+  auto pair = PeerSocket::Pair();
+  { PeerSocket gone = std::move(pair->first); }
+  EXPECT_EQ(ConnectHandshake(std::move(pair->second), {}, Soon()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+// --- listeners ------------------------------------------------------------------------------------
+
+std::string SocketPath(const char* name) {
+  const char* folder = std::getenv("TEST_TMPDIR");
+  return std::string(folder != nullptr && std::string(folder).size() < 60 ? folder : "/tmp") +
+         "/parley_" + std::to_string(::getpid()) + name;
+}
+
+TEST(ListenerTest, ConnectsByPathAndByAbstractNameAndRemovesItsFile) {
+  for (const std::string& name :
+       {SocketPath("a"), "@parley_test_" + std::to_string(::getpid())}) {
+    {
+      auto listener = Listener::Bind(name);
+      ASSERT_TRUE(listener.ok()) << listener.status();
+      auto client = ConnectTo(name, Soon());
+      ASSERT_TRUE(client.ok()) << client.status();
+      auto server = listener->TryAccept();
+      ASSERT_TRUE(server.ok() && *server);
+      EXPECT_FALSE(*listener->TryAccept());
+      if (name[0] == '/') {
+        struct stat info = {};
+        ASSERT_EQ(::lstat(name.c_str(), &info), 0);
+        EXPECT_EQ(info.st_mode & 0777, 0600u);
+      }
+    }
+    EXPECT_NE(::access(name.c_str(), F_OK), 0);
+    EXPECT_EQ(ConnectTo(name, Soon()).status().code(), name[0] == '/'
+                                                           ? absl::StatusCode::kNotFound
+                                                           : absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST(ListenerTest, ASecondListenerIsToldAndTheFirstGoesOn) {
+  const std::string path = SocketPath("b");
+  auto first = Listener::Bind(path);
+  ASSERT_TRUE(first.ok());
+  auto second = Listener::Bind(path);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_NE(std::string(second.status().message()).find("another process is listening"),
+            std::string::npos);
+  EXPECT_TRUE(ConnectTo(path, Soon()).ok());
+}
+
+TEST(ListenerTest, AStaleFileIsReplacedAndAForeignFileIsNot) {
+  const std::string path = SocketPath("c");
+  const std::string moved = path + "x";
+  {
+    auto dead = Listener::Bind(path);
+    ASSERT_TRUE(dead.ok());
+    ASSERT_EQ(::rename(path.c_str(), moved.c_str()), 0);  // so that it is not removed
+  }
+  ASSERT_EQ(::rename(moved.c_str(), path.c_str()), 0);
+  EXPECT_TRUE(Listener::Bind(path).ok());
+
+  UniqueFd file(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  EXPECT_EQ(Listener::Bind(path).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+  ::unlink(path.c_str());
+}
+
+TEST(ListenerTest, ImpossibleNamesAreErrors) {
+  for (const std::string& bad : {std::string(), std::string("@"), std::string(108, 'x'),
+                                 std::string("a\0b", 3), std::string("/nonexistent/folder/x")}) {
+    EXPECT_FALSE(Listener::Bind(bad).ok());
+    EXPECT_FALSE(ConnectTo(bad, Soon()).ok());
+  }
+}
+
+TEST(ServerTest, AnyNumberOfBadPeersDoesNotKeepAGoodOneOut) {
+  const std::string path = SocketPath("d");
+  IdentitySet held;
+  IdentitySet client_held;
+  AcceptOptions options;
+  options.held = &held;
+  ServerLimits limits;
+  limits.handshake_time = absl::Milliseconds(300);
+  const int before = OpenDescriptors();
+  {
+    auto listener = Listener::Bind(path);
+    ASSERT_TRUE(listener.ok());
+    Server server(*std::move(listener), options, limits);
+    std::thread peers([&] {
+      std::vector<PeerSocket> silent;
+      for (int i = 0; i < 200; ++i) {
+        auto socket = ConnectTo(path, Soon());
+        if (!socket.ok()) continue;
+        if (i % 3 == 0) static_cast<void>(socket->Send(std::vector<std::byte>(20)));
+        if (i % 3 == 1) silent.push_back(*std::move(socket));
+      }
+      ConnectOptions connect;
+      connect.held = &client_held;
+      // Busy until the silent ones have used up their time.
+      absl::StatusOr<Established> good = absl::UnknownError("");
+      for (int tries = 0; tries < 50 && !good.ok(); ++tries) {
+        auto socket = ConnectTo(path, Soon());
+        if (socket.ok()) good = ConnectHandshake(*std::move(socket), connect, Soon());
+        if (!good.ok()) ::usleep(50'000);
+      }
+      EXPECT_TRUE(good.ok()) << good.status();
+    });
+    auto peer = server.Accept(Deadline::After(absl::Seconds(20)));
+    peers.join();
+    ASSERT_TRUE(peer.ok()) << peer.status();
+    EXPECT_GT(server.failures(), 100u);
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+}  // namespace
+}  // namespace parley
