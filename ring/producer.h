@@ -115,6 +115,8 @@ class BasicProducer {
   bool closed() const { return position_.closed(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return max_message_; }
+  // Bytes that the peer is known to have taken, by its last valid word.
+  uint64_t taken_bytes() const { return position_.peer_position(); }
   // Bytes ever published, headers and padding included.
   uint64_t published_bytes() const { return position_.published_bytes(); }
 

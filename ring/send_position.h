@@ -71,6 +71,8 @@ class SendPosition {
   }
 
   Violation violation() const { return violation_; }
+  // How far the peer has come, by its last valid word.
+  uint64_t peer_position() const { return head_; }
   bool closed() const { return closed_; }
   uint64_t capacity_bytes() const { return capacity_; }
   uint64_t published_bytes() const { return published_; }

@@ -1,0 +1,82 @@
+#include "parley/channel/channel.h"
+
+#include <utility>
+
+#include "parley/channel/core.h"
+#include "parley/handshake/acceptor.h"
+#include "parley/handshake/connector.h"
+#include "parley/handshake/listener.h"
+
+namespace parley {
+
+class ChannelMaker {
+ public:
+  static absl::StatusOr<Channel> Make(Established established, const WaitOptions& wait) {
+    Channel channel;
+    channel.id = established.id;
+    channel.peer_format = std::move(established.peer_format);
+    const bool sends = established.send.capacity_bytes != 0;
+    const bool receives = established.receive.capacity_bytes != 0;
+    auto core = std::make_shared<internal::Core>(std::move(established));
+    if (sends) {
+      auto sender = Sender::Create(core, wait);
+      if (!sender.ok()) return sender.status();
+      channel.sender = *std::move(sender);
+    }
+    if (receives) {
+      auto receiver = Receiver::Create(core, wait);
+      if (!receiver.ok()) return receiver.status();
+      channel.receiver = *std::move(receiver);
+    }
+    return channel;
+  }
+};
+
+absl::StatusOr<Channel> MakeChannel(Established established, const WaitOptions& wait) {
+  return ChannelMaker::Make(std::move(established), wait);
+}
+
+absl::StatusOr<Channel> AcceptChannel(PeerSocket socket, const AcceptOptions& options,
+                                      Deadline deadline, const WaitOptions& wait) {
+  auto established = AcceptHandshake(std::move(socket), options, deadline);
+  if (!established.ok()) return established.status();
+  return MakeChannel(*std::move(established), wait);
+}
+
+absl::StatusOr<Channel> ConnectChannel(PeerSocket socket, const ConnectOptions& options,
+                                       Deadline deadline, const WaitOptions& wait) {
+  auto established = ConnectHandshake(std::move(socket), options, deadline);
+  if (!established.ok()) return established.status();
+  return MakeChannel(*std::move(established), wait);
+}
+
+absl::StatusOr<Channel> ConnectChannel(const std::string& name, const ConnectOptions& options,
+                                       Deadline deadline, const WaitOptions& wait) {
+  auto socket = ConnectTo(name, deadline);
+  if (!socket.ok()) return socket.status();
+  return ConnectChannel(*std::move(socket), options, deadline, wait);
+}
+
+absl::StatusOr<Channel> ConnectInheritedChannel(const ConnectOptions& options, Deadline deadline,
+                                                const WaitOptions& wait) {
+  auto socket = PeerSocket::Inherited();
+  if (!socket.ok()) return socket.status();
+  return ConnectChannel(*std::move(socket), options, deadline, wait);
+}
+
+absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
+                                                        AcceptOptions options, ServerLimits limits,
+                                                        const WaitOptions& wait) {
+  auto listener = Listener::Bind(name);
+  if (!listener.ok()) return listener.status();
+  return ChannelListener(
+      std::make_unique<Server>(*std::move(listener), std::move(options), limits), wait);
+}
+
+absl::StatusOr<Channel> ChannelListener::Accept(Deadline deadline) {
+  auto established = server_->Accept(deadline);
+  if (!established.ok()) return established.status();
+  return MakeChannel(*std::move(established), wait_);
+}
+
+}  // namespace parley

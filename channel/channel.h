@@ -1,0 +1,79 @@
+#ifndef PARLEY_CHANNEL_CHANNEL_H_
+#define PARLEY_CHANNEL_CHANNEL_H_
+
+// A channel between two processes that do not trust each other: what users hold.
+//
+// Trust: see Sender and Receiver for what a hostile peer can cause, options.h for what is agreed at
+// the start. Everything the peer costs (memory, descriptors) is spent here, within the limits.
+// Threads: making a channel: one. Afterwards one thread may use the sender and another the receiver.
+//
+//   // The accepting side, for instance a viewer:
+//   ChannelListener listener = *ChannelListener::Listen("/run/user/1000/viewer.sock", {});
+//   absl::StatusOr<Channel> channel = listener.Accept(Deadline::After(absl::Minutes(1)));
+//
+//   // The connecting side:
+//   absl::StatusOr<Channel> channel =
+//       ConnectChannel("/run/user/1000/viewer.sock", {}, Deadline::After(absl::Seconds(5)));
+//   channel->sender.Send(kTag, bytes, deadline);
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "parley/channel/receiver.h"
+#include "parley/channel/sender.h"
+#include "parley/channel/wait_options.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/server.h"
+#include "parley/os/deadline.h"
+
+namespace parley {
+
+struct Channel {
+  Sender sender;        // false if this direction does not exist
+  Receiver receiver;    // false if this direction does not exist
+  ChannelId id = {};    // random, the same at both ends
+  std::string peer_format;  // the peer's blob: its content is the peer's, at most 4 KiB
+};
+
+// The accepting side of a socket that exists already: our end of a spawned worker's socketpair.
+absl::StatusOr<Channel> AcceptChannel(PeerSocket socket, const AcceptOptions& options,
+                                      Deadline deadline, const WaitOptions& wait = {});
+
+// The connecting side of a socket that exists already.
+absl::StatusOr<Channel> ConnectChannel(PeerSocket socket, const ConnectOptions& options,
+                                       Deadline deadline, const WaitOptions& wait = {});
+// The connecting side, by the listener's path or abstract name ("@name").
+absl::StatusOr<Channel> ConnectChannel(const std::string& name, const ConnectOptions& options,
+                                       Deadline deadline, const WaitOptions& wait = {});
+// The connecting side in a spawned worker: the socket whose number is in kSocketVariable.
+absl::StatusOr<Channel> ConnectInheritedChannel(const ConnectOptions& options, Deadline deadline,
+                                                const WaitOptions& wait = {});
+
+// The accepting side by name. Bad peers do not end it; see Server.
+class ChannelListener {
+ public:
+  static absl::StatusOr<ChannelListener> Listen(const std::string& name, AcceptOptions options,
+                                                ServerLimits limits = {},
+                                                const WaitOptions& wait = {});
+  // The next peer that completes its handshake. kDeadlineExceeded.
+  absl::StatusOr<Channel> Accept(Deadline deadline);
+  // How many handshakes failed so far.
+  uint64_t failures() const { return server_->failures(); }
+  const absl::Status& last_failure() const { return server_->last_failure(); }
+
+ private:
+  ChannelListener(std::unique_ptr<Server> server, const WaitOptions& wait)
+      : server_(std::move(server)), wait_(wait) {}
+  std::unique_ptr<Server> server_;
+  WaitOptions wait_;
+};
+
+// A channel from a completed handshake, for those who drive handshakes themselves.
+absl::StatusOr<Channel> MakeChannel(Established established, const WaitOptions& wait = {});
+
+}  // namespace parley
+
+#endif  // PARLEY_CHANNEL_CHANNEL_H_

@@ -1,0 +1,372 @@
+#include "parley/channel/channel.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/hostile_access.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/layout.h"
+#include "parley/sealing/identity.h"
+
+namespace parley {
+namespace {
+
+Deadline In(int milliseconds) { return Deadline::After(absl::Milliseconds(milliseconds)); }
+
+absl::Span<const std::byte> Bytes(const std::string& text) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size());
+}
+
+// Both ends in this process; each with a set of held memory of its own.
+struct Ends {
+  IdentitySet held_a;
+  IdentitySet held_b;
+  Channel a;  // accepting
+  Channel b;  // connecting
+};
+
+std::unique_ptr<Ends> MakeEnds(bool eventfd, const WaitOptions& wait = {},
+                               RingWanted ring = {4096, 1024}) {
+  auto ends = std::make_unique<Ends>();
+  AcceptOptions accept;
+  accept.held = &ends->held_a;
+  accept.peer_is_confined_or_trusted = eventfd;
+  accept.send = ring;
+  accept.receive = ring;
+  ConnectOptions connect;
+  connect.held = &ends->held_b;
+  connect.accepting_side_is_supervisor = eventfd;
+  auto pair = PeerSocket::Pair();
+  absl::StatusOr<Channel> b = absl::UnknownError("");
+  std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000), wait); });
+  auto a = AcceptChannel(std::move(pair->first), accept, In(5000), wait);
+  other.join();
+  EXPECT_TRUE(a.ok()) << a.status();
+  EXPECT_TRUE(b.ok()) << b.status();
+  ends->a = *std::move(a);
+  ends->b = *std::move(b);
+  return ends;
+}
+
+struct ChannelTest : ::testing::TestWithParam<bool> {
+  std::unique_ptr<Ends> ends = MakeEnds(GetParam());
+  std::vector<std::byte> buffer = std::vector<std::byte>(1024);
+
+  absl::StatusOr<std::string> Receive(Receiver& receiver, Deadline deadline) {
+    auto record = receiver.Receive(absl::MakeSpan(buffer), deadline);
+    if (!record.ok()) return record.status();
+    return std::string(reinterpret_cast<const char*>(buffer.data()), record->size_bytes);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Doorbells, ChannelTest, ::testing::Bool(),
+                         [](const auto& kind) { return kind.param ? "Eventfd" : "Socket"; });
+
+TEST_P(ChannelTest, BothDirections) {
+  EXPECT_EQ(ends->a.id, ends->b.id);
+  EXPECT_TRUE(ends->a.sender.Send(1, Bytes("ping"), In(1000)).ok());
+  EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "ping");
+  EXPECT_TRUE(ends->b.sender.Send(2, Bytes("pong"), In(1000)).ok());
+  EXPECT_EQ(*Receive(ends->a.receiver, In(1000)), "pong");
+  EXPECT_EQ(ends->a.receiver.stats().messages, 1u);
+  EXPECT_EQ(ends->a.receiver.stats().bytes, 4u);
+}
+
+TEST_P(ChannelTest, PromiseP2TimeEachWaitKeepsItsDeadline) {
+  int64_t start_ns = MonotonicNowNs();
+  EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
+  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  }
+  start_ns = MonotonicNowNs();
+  EXPECT_EQ(ends->a.sender.Send(1, Bytes(std::string(1000, 'x')), In(50)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
+  EXPECT_EQ(ends->a.sender.AwaitDrained(In(10)).code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_P(ChannelTest, ASleepingReceiverIsWoken) {
+  std::thread peer([&] {
+    for (int i = 0; i < 50; ++i) {
+      ::usleep(2000);
+      EXPECT_TRUE(ends->a.sender.Send(1, Bytes(std::to_string(i)), In(5000)).ok());
+    }
+  });
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(*Receive(ends->b.receiver, In(5000)), std::to_string(i));
+  }
+  peer.join();
+  EXPECT_GT(ends->b.receiver.stats().sleeps, 0u);
+  EXPECT_GT(ends->b.receiver.stats().wakeups, 0u);
+  // At most one ring for each sleep: none for messages that nobody waits for.
+  EXPECT_LE(ends->a.sender.stats().rings, ends->b.receiver.stats().sleeps + 1);
+}
+
+TEST_P(ChannelTest, ASleepingSenderIsWokenWhenThereIsRoom) {
+  constexpr int kMessages = 500;
+  std::thread peer([&] {
+    for (int i = 0; i < kMessages; ++i) {
+      if (i % 50 == 0) ::usleep(2000);
+      EXPECT_TRUE(Receive(ends->b.receiver, In(5000)).ok());
+    }
+  });
+  std::vector<std::byte> payload(900);
+  for (int i = 0; i < kMessages; ++i) {
+    auto room = ends->a.sender.Reserve(900, In(5000));
+    ASSERT_TRUE(room.ok()) << room.status();
+    std::memcpy(room->data(), payload.data(), payload.size());
+    ends->a.sender.Commit(1, 900);
+  }
+  EXPECT_TRUE(ends->a.sender.AwaitDrained(In(5000)).ok());
+  peer.join();
+}
+
+// Each end sleeps in turn, with no spin: a lost wake-up would cost the whole deadline.
+TEST_P(ChannelTest, ManyRoundTripsLoseNoWakeUp) {
+  WaitOptions no_spin;
+  no_spin.longest_spin = absl::ZeroDuration();
+  ends = MakeEnds(GetParam(), no_spin);
+  constexpr int kRounds = 3000;
+  std::thread peer([&] {
+    std::vector<std::byte> into(1024);
+    for (int i = 0; i < kRounds; ++i) {
+      auto record = ends->b.receiver.Receive(absl::MakeSpan(into), In(20'000));
+      ASSERT_TRUE(record.ok()) << record.status();
+      ASSERT_TRUE(ends->b.sender
+                      .Send(1, absl::MakeConstSpan(into).first(record->size_bytes), In(20'000))
+                      .ok());
+    }
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    ASSERT_TRUE(ends->a.sender.Send(1, Bytes(std::to_string(i)), In(20'000)).ok());
+    auto text = Receive(ends->a.receiver, In(20'000));
+    ASSERT_TRUE(text.ok()) << text.status();
+    ASSERT_EQ(*text, std::to_string(i));
+  }
+  peer.join();
+}
+
+TEST_P(ChannelTest, SenderAndReceiverInTwoThreadsOfEachSide) {
+  constexpr int kMessages = 5000;
+  const auto send = [&](Sender& sender) {
+    for (int i = 0; i < kMessages; ++i) {
+      ASSERT_TRUE(sender.Send(1, Bytes(std::to_string(i)), In(20'000)).ok());
+    }
+    sender.Close();
+  };
+  const auto receive = [&](Receiver& receiver) {
+    std::vector<std::byte> into(1024);
+    for (int i = 0; i < kMessages; ++i) {
+      auto record = receiver.Receive(absl::MakeSpan(into), In(20'000));
+      ASSERT_TRUE(record.ok()) << record.status();
+      ASSERT_EQ(std::string(reinterpret_cast<const char*>(into.data()), record->size_bytes),
+                std::to_string(i));
+    }
+    EXPECT_EQ(receiver.Receive(absl::MakeSpan(into), In(20'000)).status().code(),
+              absl::StatusCode::kOutOfRange);
+  };
+  std::thread threads[] = {
+      std::thread([&] { send(ends->a.sender); }), std::thread([&] { receive(ends->a.receiver); }),
+      std::thread([&] { send(ends->b.sender); }), std::thread([&] { receive(ends->b.receiver); })};
+  for (std::thread& t : threads) t.join();
+}
+
+TEST_P(ChannelTest, CloseDeliversEverythingThenEnds) {
+  EXPECT_TRUE(ends->a.sender.Send(1, Bytes("one"), In(1000)).ok());
+  EXPECT_EQ(ends->a.sender.TryStage(1, Bytes("two")), Outcome::kDone);
+  ends->a.sender.Close();
+  ends->a = Channel();  // and the process goes away
+  EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "one");
+  EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "two");
+  EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kOutOfRange);
+}
+
+TEST_P(ChannelTest, AReceiverThatClosesEndsTheSender) {
+  ends->b.receiver.Close();
+  absl::Status status;
+  for (int i = 0; i < 10 && status.ok(); ++i) {
+    status = ends->a.sender.Send(1, Bytes(std::string(1000, 'x')), In(1000));
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange) << status;
+}
+
+TEST_P(ChannelTest, DeathWithoutCloseDeliversWhatWasSentThenSaysSo) {
+  EXPECT_TRUE(ends->a.sender.Send(1, Bytes("last"), In(1000)).ok());
+  ends->a = Channel();
+  EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "last");
+  EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kUnavailable);
+  absl::Status status;
+  for (int i = 0; i < 10 && status.ok(); ++i) {
+    status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(1000));
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+TEST_P(ChannelTest, DeathWakesASleeper) {
+  std::thread peer([&] {
+    ::usleep(50'000);
+    ends->a = Channel();
+  });
+  const int64_t start_ns = MonotonicNowNs();
+  EXPECT_EQ(Receive(ends->b.receiver, In(20'000)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{10} * 1'000'000'000);
+  peer.join();
+}
+
+TEST_P(ChannelTest, PeekSeesInPlaceAndReleaseGivesBack) {
+  EXPECT_TRUE(ends->a.sender.Send(4, Bytes("frame"), In(1000)).ok());
+  auto peeked = ends->b.receiver.Peek(In(1000));
+  ASSERT_TRUE(peeked.ok());
+  EXPECT_EQ(peeked->record.tag, 4u);
+  std::vector<std::byte> copy(peeked->view.size_bytes());
+  peeked->view.CopyTo(0, absl::MakeSpan(copy));
+  EXPECT_EQ(std::memcmp(copy.data(), "frame", 5), 0);
+  ends->b.receiver.Release();
+  EXPECT_TRUE(ends->a.sender.AwaitDrained(In(1000)).ok());
+}
+
+TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
+  ASSERT_TRUE(ends->b.receiver.PrepareToWait());
+  std::thread peer([&] {
+    ::usleep(20'000);
+    EXPECT_TRUE(ends->a.sender.Send(1, Bytes("event"), In(1000)).ok());
+  });
+  pollfd entry = {ends->b.receiver.descriptor(), POLLIN, 0};
+  ASSERT_EQ(::poll(&entry, 1, 10'000), 1);
+  EXPECT_TRUE(ends->b.receiver.FinishWait().ok());
+  Record record;
+  EXPECT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  peer.join();
+  EXPECT_TRUE(ends->b.receiver.PrepareToWait());
+  EXPECT_EQ(::poll(&entry, 1, 0), 0);
+  EXPECT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
+  EXPECT_FALSE(ends->b.receiver.PrepareToWait());
+
+  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  }
+  ASSERT_TRUE(ends->a.sender.PrepareToWait(1000));
+  pollfd room = {ends->a.sender.descriptor(), POLLIN, 0};
+  ASSERT_EQ(::poll(&room, 1, 0), 0);
+  EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+  EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+  ASSERT_EQ(::poll(&room, 1, 10'000), 1);
+  EXPECT_TRUE(ends->a.sender.FinishWait(1000).ok());
+  EXPECT_EQ(ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kDone);
+}
+
+// --- the peer lies ----------------------------------------------------------------------------
+
+TEST_P(ChannelTest, PromiseP6ContainmentAViolationEndsThisChannelOnly) {
+  auto other = MakeEnds(GetParam());
+  HostileAccess::Control(ends->a.sender).StoreRelease64(kTailOffset, ~uint64_t{0});
+  HostileAccess::Bell(ends->a.sender).Ring();
+  const auto got = Receive(ends->b.receiver, In(1000));
+  EXPECT_EQ(got.status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(std::string(got.status().message()).find("position out of range"), std::string::npos);
+  EXPECT_EQ(ends->b.receiver.violation(), Violation::kProducerPositionOutOfRange);
+  EXPECT_EQ(ends->b.receiver.stats().violations, 1u);
+  // The other end of the same channel is poisoned as well, with the same reason, and for good.
+  EXPECT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kPoisoned);
+  EXPECT_EQ(ends->b.sender.violation(), Violation::kProducerPositionOutOfRange);
+  // Another channel is not.
+  EXPECT_TRUE(other->a.sender.Send(1, Bytes("fine"), In(1000)).ok());
+  EXPECT_EQ(*Receive(other->b.receiver, In(1000)), "fine");
+}
+
+TEST_P(ChannelTest, AttackW3ADoorbellFloodIsParkedThenAViolation) {
+  WaitOptions wait;
+  wait.parks = 8;
+  ends = MakeEnds(GetParam(), wait);
+  std::atomic<bool> stop{false};
+  std::thread flood([&] {
+    while (!stop.load(std::memory_order_relaxed)) {  // RELAXED: only ends the test
+      HostileAccess::Bell(ends->a.sender).Ring();
+    }
+  });
+  const auto got = Receive(ends->b.receiver, In(20'000));
+  stop.store(true, std::memory_order_relaxed);  // RELAXED: only ends the test
+  flood.join();
+  EXPECT_EQ(got.status().code(), absl::StatusCode::kDataLoss) << got.status();
+  EXPECT_EQ(ends->b.receiver.violation(), Violation::kDoorbellFlood);
+  EXPECT_LE(ends->b.receiver.stats().wakeups, 64u + 8u + 1u);
+  EXPECT_EQ(ends->b.receiver.stats().parks, 8u);
+}
+
+TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneRingPerLieAndOperation) {
+  for (int i = 0; i < 100; ++i) {
+    // "I wait" for ever, without a new epoch: one ring in all.
+    HostileAccess::Control(ends->b.receiver).StoreRelease64(kReceiveEpochOffset, 77);
+    EXPECT_EQ(ends->a.sender.TrySend(1, Bytes("x")), Outcome::kDone);
+    EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+  }
+  EXPECT_LE(ends->a.sender.stats().rings, 2u);
+}
+
+TEST_P(ChannelTest, AHigherLayerMayPoison) {
+  ends->b.receiver.Poison(Violation::kMetadataInvalid);
+  EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kPoisoned);
+  EXPECT_EQ(ends->b.receiver.violation(), Violation::kMetadataInvalid);
+}
+
+TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
+  auto ends = MakeEnds(false);
+  const int socket = HostileAccess::Bell(ends->a.receiver).wait_fd();
+  ASSERT_EQ(::send(socket, "rubbish", 7, 0), 7);
+  absl::Status status;
+  std::vector<std::byte> into(1024);
+  // It arrives on whichever ring's doorbell that socket is.
+  for (int i = 0; i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) ==
+                               Outcome::kDone; ++i) {
+  }
+  status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(2000));
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_EQ(ends->b.sender.violation(), Violation::kUnexpectedMessage);
+}
+
+TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
+  IdentitySet held_a;
+  IdentitySet held_b;
+  AcceptOptions accept;
+  accept.held = &held_a;
+  accept.direction = Direction::kReceiveOnly;
+  ConnectOptions connect;
+  connect.held = &held_b;
+  connect.direction = Direction::kSendOnly;
+  connect.format = "f32";
+  auto pair = PeerSocket::Pair();
+  absl::StatusOr<Channel> b = absl::UnknownError("");
+  std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000)); });
+  auto a = AcceptChannel(std::move(pair->first), accept, In(5000));
+  other.join();
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_FALSE(a->sender);
+  EXPECT_TRUE(a->receiver);
+  EXPECT_TRUE(b->sender);
+  EXPECT_FALSE(b->receiver);
+  EXPECT_EQ(a->peer_format, "f32");
+  EXPECT_DEATH(a->sender.Close(), "no sending direction");
+}
+
+}  // namespace
+}  // namespace parley

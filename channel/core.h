@@ -1,0 +1,48 @@
+#ifndef PARLEY_CHANNEL_CORE_H_
+#define PARLEY_CHANNEL_CORE_H_
+
+// What the two ends of one channel share in this process. Internal to channel/.
+//
+// Trust: holds what the handshake validated. The poison is ours: the first violation that either end
+// finds stops both.
+// Threads: poison and death may be set and read from any thread; the rest is constant.
+
+#include <atomic>
+
+#include "parley/boundary/violation.h"
+#include "parley/handshake/options.h"
+
+namespace parley::internal {
+
+class Core {
+ public:
+  explicit Core(Established established) : established_(std::move(established)) {}
+
+  Established& established() { return established_; }
+
+  // Keeps the first violation.
+  void Poison(Violation violation) {
+    Violation none = Violation::kNone;
+    // RELAXED: a flag; nothing else is published by it.
+    poison_.compare_exchange_strong(none, violation, std::memory_order_relaxed);
+  }
+  Violation poison() const {
+    return poison_.load(std::memory_order_relaxed);  // RELAXED: as in Poison
+  }
+
+  void SetPeerGone() {
+    peer_gone_.store(true, std::memory_order_relaxed);  // RELAXED: the kernel ordered the death
+  }
+  bool peer_gone() const {
+    return peer_gone_.load(std::memory_order_relaxed);  // RELAXED: as in SetPeerGone
+  }
+
+ private:
+  Established established_;
+  std::atomic<Violation> poison_{Violation::kNone};
+  std::atomic<bool> peer_gone_{false};
+};
+
+}  // namespace parley::internal
+
+#endif  // PARLEY_CHANNEL_CORE_H_

@@ -1,0 +1,44 @@
+#ifndef PARLEY_CHANNEL_HOSTILE_ACCESS_H_
+#define PARLEY_CHANNEL_HOSTILE_ACCESS_H_
+
+// What an attacker who has taken over this process can write anyway, made easy: the raw words and
+// bytes of our own region, and the doorbell. A dependency of its own, so that nothing uses it by
+// accident: tests, the villain and the demo's --hijack.
+//
+// Trust: this *is* the hostile peer.
+// Threads: as careless as the attack wants.
+//
+//   HostileAccess::Control(channel.sender).StoreRelease64(kTailOffset, ~uint64_t{0});
+
+#include "parley/boundary/own_memory.h"
+#include "parley/channel/receiver.h"
+#include "parley/channel/sender.h"
+#include "parley/handshake/doorbell.h"
+
+namespace parley {
+
+class HostileAccess {
+ public:
+  // Our region's control page and data (mapped twice in a row).
+  static OwnMemory Control(const Sender& sender) { return Of(sender).outgoing.control(); }
+  static OwnMemory Data(const Sender& sender) { return Of(sender).outgoing.data(); }
+  static OwnMemory Control(const Receiver& receiver) {
+    return receiver.state().core->established().outgoing.control();
+  }
+  // What wakes the peer's receiver, or its sender.
+  static const Doorbell& Bell(const Sender& sender) { return Of(sender).send_bell; }
+  static const Doorbell& Bell(const Receiver& receiver) {
+    return receiver.state().core->established().receive_bell;
+  }
+  // Where the next record will start in Data(), modulo the capacity.
+  static uint64_t Published(const Sender& sender) {
+    return sender.state().producer.published_bytes();
+  }
+
+ private:
+  static Established& Of(const Sender& sender) { return sender.state().core->established(); }
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_CHANNEL_HOSTILE_ACCESS_H_

@@ -1,0 +1,144 @@
+#include "parley/channel/receiver.h"
+
+#include <utility>
+
+#include "parley/channel/status.h"
+#include "parley/os/check.h"
+#include "parley/ring/layout.h"
+
+namespace parley {
+
+Receiver::State::State(std::shared_ptr<internal::Core> c)
+    : core(std::move(c)),
+      consumer(core->established().outgoing.control(), core->established().incoming.control(),
+               core->established().incoming.data(), core->established().receive) {}
+
+absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<internal::Core> core,
+                                          const WaitOptions& options) {
+  Receiver receiver;
+  receiver.state_ = std::make_unique<State>(std::move(core));
+  State& state = *receiver.state_;
+  auto waiter =
+      internal::Waiter::Create(state.core.get(), &state.core->established().receive_bell,
+                               kReceiveEpochOffset, kSendEpochOffset, options, &state.stats);
+  if (!waiter.ok()) return waiter.status();
+  state.waiter = *std::move(waiter);
+  return receiver;
+}
+
+Receiver::State& Receiver::state() const {
+  PARLEY_CHECK(state_ != nullptr, "this channel has no receiving direction");
+  return *state_;
+}
+
+// Counts, and spreads a violation that was found here to the whole channel.
+Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
+  State& s = *state_;
+  if (outcome == Outcome::kDone) [[likely]] {
+    ++s.stats.messages;
+    s.stats.bytes += size_bytes;
+  } else if (outcome == Outcome::kPoisoned) {
+    s.core->Poison(s.consumer.violation());
+    s.stats.violations = 1;
+  }
+  return outcome;
+}
+
+Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
+  State& s = state();
+  if (s.core->poison() != Violation::kNone) [[unlikely]] s.consumer.Poison(s.core->poison());
+  const Outcome outcome = s.consumer.TryReceive(into, record);
+  if (outcome == Outcome::kDone) s.waiter->RingIfAwaited();
+  return Checked(outcome, record->size_bytes);
+}
+
+Outcome Receiver::TryPeek(PeekedMessage* message) {
+  State& s = state();
+  if (s.core->poison() != Violation::kNone) [[unlikely]] s.consumer.Poison(s.core->poison());
+  const Outcome outcome = s.consumer.TryPeek(&message->record, &message->view);
+  return Checked(outcome, message->record.size_bytes);
+}
+
+void Receiver::Release() {
+  State& s = state();
+  s.consumer.Release();
+  s.waiter->RingIfAwaited();
+}
+
+// Tries and waits in turn until there is a message or there will be none.
+template <typename Try>
+absl::Status Receiver::Until(Try attempt, Deadline deadline) {
+  State& s = state();
+  bool last_look = false;
+  while (true) {
+    switch (attempt()) {
+      case Outcome::kDone:
+        return absl::OkStatus();
+      case Outcome::kEnded:
+        return internal::EndOfStream("end of stream");
+      case Outcome::kPoisoned:
+        return internal::ViolationStatus(s.core->poison());
+      case Outcome::kNotNow:
+        break;
+    }
+    // The peer's end was seen before this look, so what it had published was seen as well.
+    if (last_look) return internal::PeerGoneStatus();
+    const auto result = s.waiter->Wait([&] { return s.consumer.HasNews(); },
+                                       [&] { return s.consumer.released_bytes(); }, deadline);
+    if (result == internal::Waiter::Result::kPeerGone) {
+      last_look = true;
+    } else if (result != internal::Waiter::Result::kReady) {
+      return internal::WaitStatus(result, s.core->poison());
+    }
+  }
+}
+
+absl::StatusOr<Record> Receiver::Receive(absl::Span<std::byte> into, Deadline deadline) {
+  Record record;
+  absl::Status status = Until([&] { return TryReceive(into, &record); }, deadline);
+  if (!status.ok()) return status;
+  return record;
+}
+
+absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
+  PeekedMessage message;
+  absl::Status status = Until([&] { return TryPeek(&message); }, deadline);
+  if (!status.ok()) return status;
+  return message;
+}
+
+void Receiver::Close() {
+  State& s = state();
+  s.consumer.Close();
+  s.waiter->RingIfAwaited();
+}
+
+bool Receiver::PrepareToWait() {
+  State& s = state();
+  return s.waiter->Arm([&] { return s.consumer.HasNews(); });
+}
+
+absl::Status Receiver::FinishWait() {
+  State& s = state();
+  const bool before = s.consumer.HasNews();
+  const auto result = s.waiter->TakeWakeUps(before);
+  // Looked at once more after a death was seen: what the peer had sent is still to be had.
+  if (result == internal::Waiter::Result::kPeerGone && s.consumer.HasNews()) {
+    return absl::OkStatus();
+  }
+  return internal::WaitStatus(result, s.core->poison());
+}
+
+int Receiver::descriptor() const { return state().waiter->descriptor(); }
+uint32_t Receiver::max_message_bytes() const { return state().consumer.max_message_bytes(); }
+uint64_t Receiver::capacity_bytes() const { return state().consumer.capacity_bytes(); }
+
+void Receiver::Poison(Violation violation) {
+  state().core->Poison(violation);
+  state().stats.violations = 1;
+}
+
+Violation Receiver::violation() const { return state().core->poison(); }
+const ChannelStats& Receiver::stats() const { return state().stats; }
+
+}  // namespace parley

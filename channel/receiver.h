@@ -1,0 +1,104 @@
+#ifndef PARLEY_CHANNEL_RECEIVER_H_
+#define PARLEY_CHANNEL_RECEIVER_H_
+
+// The receiving end of a channel: a ring's consumer that can also wait.
+//
+// Trust: the peer may send nothing (kNotNow, kDeadlineExceeded), lie about its positions and lengths
+// (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place, or die
+// (kUnavailable, after everything that it had sent). A Try call makes at most one system call, the
+// doorbell, which does not wait. Every other call keeps its deadline.
+// Threads: one at a time. Another thread may use the channel's Sender meanwhile.
+// Ordering: what the peer wrote before it sent a message is visible once a call returned it.
+//
+//   std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
+//   while (true) {
+//     absl::StatusOr<Record> message = channel->receiver.Receive(absl::MakeSpan(buffer), deadline);
+//     if (absl::IsOutOfRange(message.status())) break;   // the peer closed in order
+//     if (!message.ok()) return message.status();
+//     Handle(message->tag, absl::MakeConstSpan(buffer).first(message->size_bytes));
+//   }
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "parley/boundary/peer_memory.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/core.h"
+#include "parley/channel/stats.h"
+#include "parley/channel/wait_options.h"
+#include "parley/channel/waiter.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/consumer.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+// A message seen where it lies, until Release.
+struct PeekedMessage {
+  Record record;
+  PeerView view;
+};
+
+class Receiver {
+ public:
+  // One that does not exist: the channel has no such direction.
+  Receiver() = default;
+  explicit operator bool() const { return state_ != nullptr; }
+
+  // Copies the next message to the front of `into`, which has at least max_message_bytes().
+  Outcome TryReceive(absl::Span<std::byte> into, Record* record);
+  // The same, waiting for one. kDeadlineExceeded; kOutOfRange: the end of the stream; kUnavailable:
+  // the peer ended without closing, and all that it sent was delivered; kDataLoss: it broke the
+  // protocol, see violation().
+  absl::StatusOr<Record> Receive(absl::Span<std::byte> into, Deadline deadline);
+
+  // The next message in place. Several may be peeked at; Release gives all of them back.
+  Outcome TryPeek(PeekedMessage* message);
+  absl::StatusOr<PeekedMessage> Peek(Deadline deadline);
+  void Release();
+
+  // Takes no more: the peer's sends end with kOutOfRange. Never waits.
+  void Close();
+
+  // For event loops: if PrepareToWait() is true there is nothing now; poll descriptor() for POLLIN,
+  // then call FinishWait (an error means that nothing will come any more) and try once more.
+  bool PrepareToWait();
+  absl::Status FinishWait();
+  int descriptor() const;
+
+  uint32_t max_message_bytes() const;
+  uint64_t capacity_bytes() const;
+  // Poisons the channel for a reason that a higher layer found, such as kMetadataInvalid.
+  void Poison(Violation violation);
+  Violation violation() const;
+  const ChannelStats& stats() const;
+
+ private:
+  friend class ChannelMaker;
+  friend class HostileAccess;
+
+  // Behind one pointer, so that a Receiver can be moved while its waiter refers to the rest.
+  struct State {
+    explicit State(std::shared_ptr<internal::Core> c);
+    std::shared_ptr<internal::Core> core;
+    Consumer consumer;
+    ChannelStats stats;
+    std::unique_ptr<internal::Waiter> waiter;
+  };
+  static absl::StatusOr<Receiver> Create(std::shared_ptr<internal::Core> core,
+                                         const WaitOptions& options);
+  State& state() const;
+  Outcome Checked(Outcome outcome, uint32_t size_bytes) const;
+  template <typename Try>
+  absl::Status Until(Try attempt, Deadline deadline);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_CHANNEL_RECEIVER_H_

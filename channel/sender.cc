@@ -1,0 +1,177 @@
+#include "parley/channel/sender.h"
+
+#include <utility>
+
+#include "parley/channel/status.h"
+#include "parley/os/check.h"
+#include "parley/ring/layout.h"
+
+namespace parley {
+
+Sender::State::State(std::shared_ptr<internal::Core> c)
+    : core(std::move(c)),
+      producer(core->established().outgoing.control(), core->established().outgoing.data(),
+               core->established().incoming.control(), core->established().send) {}
+
+absl::StatusOr<Sender> Sender::Create(std::shared_ptr<internal::Core> core,
+                                      const WaitOptions& options) {
+  Sender sender;
+  sender.state_ = std::make_unique<State>(std::move(core));
+  State& state = *sender.state_;
+  auto waiter =
+      internal::Waiter::Create(state.core.get(), &state.core->established().send_bell,
+                               kSendEpochOffset, kReceiveEpochOffset, options, &state.stats);
+  if (!waiter.ok()) return waiter.status();
+  state.waiter = *std::move(waiter);
+  return sender;
+}
+
+Sender::State& Sender::state() const {
+  PARLEY_CHECK(state_ != nullptr, "this channel has no sending direction");
+  return *state_;
+}
+
+// Spreads a violation that was found here to the whole channel, and one found elsewhere to here.
+Outcome Sender::Checked(Outcome outcome) const {
+  State& s = *state_;
+  if (outcome == Outcome::kPoisoned) [[unlikely]] {
+    s.core->Poison(s.producer.violation());
+    s.stats.violations = 1;
+  }
+  return outcome;
+}
+
+void Sender::AfterPublishing(uint64_t messages, uint64_t bytes) {
+  State& s = *state_;
+  s.stats.messages += messages;
+  s.stats.bytes += bytes;
+  s.waiter->RingIfAwaited();
+}
+
+Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
+  State& s = state();
+  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
+  if (outcome == Outcome::kDone) AfterPublishing(1, bytes.size());
+  return outcome;
+}
+
+absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
+  while (true) {
+    const Outcome outcome = TrySend(tag, bytes);
+    if (outcome == Outcome::kDone) return absl::OkStatus();
+    if (outcome != Outcome::kNotNow) return StatusOf(outcome);
+    absl::Status waited = WaitForRoom(bytes.size(), deadline);
+    if (!waited.ok()) return waited;
+  }
+}
+
+Outcome Sender::TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
+  State& s = state();
+  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  return Checked(s.producer.TryReserve(size_bytes, room));
+}
+
+absl::StatusOr<absl::Span<std::byte>> Sender::Reserve(std::size_t size_bytes, Deadline deadline) {
+  while (true) {
+    absl::Span<std::byte> room;
+    const Outcome outcome = TryReserve(size_bytes, &room);
+    if (outcome == Outcome::kDone) return room;
+    if (outcome != Outcome::kNotNow) return StatusOf(outcome);
+    absl::Status waited = WaitForRoom(size_bytes, deadline);
+    if (!waited.ok()) return waited;
+  }
+}
+
+void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
+  state().producer.Commit(tag, used_bytes);
+  AfterPublishing(1, used_bytes);
+}
+
+Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
+  State& s = state();
+  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  const Outcome outcome = Checked(s.producer.TryStage(tag, bytes));
+  if (outcome == Outcome::kDone) {
+    ++s.stats.messages;
+    s.stats.bytes += bytes.size();
+  }
+  return outcome;
+}
+
+void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
+  State& s = state();
+  s.producer.Stage(tag, used_bytes);
+  ++s.stats.messages;
+  s.stats.bytes += used_bytes;
+}
+
+void Sender::Publish() {
+  state().producer.Publish();
+  AfterPublishing(0, 0);
+}
+
+void Sender::Close() {
+  state().producer.Close();
+  AfterPublishing(0, 0);
+}
+
+absl::Status Sender::WaitForRoom(std::size_t size_bytes, Deadline deadline) {
+  State& s = *state_;
+  // What is staged must be seen, or both sides would wait.
+  Publish();
+  const auto result = s.waiter->Wait([&] { return s.producer.HasRoom(size_bytes); },
+                                     [&] { return s.producer.taken_bytes(); }, deadline);
+  return internal::WaitStatus(result, s.core->poison());
+}
+
+absl::Status Sender::AwaitDrained(Deadline deadline) {
+  State& s = state();
+  Publish();
+  const auto settled = [&] {
+    return s.producer.Drained() || s.producer.violation() != Violation::kNone;
+  };
+  if (!settled()) {
+    const auto result =
+        s.waiter->Wait(settled, [&] { return s.producer.taken_bytes(); }, deadline);
+    if (result != internal::Waiter::Result::kReady) {
+      return internal::WaitStatus(result, s.core->poison());
+    }
+  }
+  if (s.producer.violation() != Violation::kNone) return StatusOf(Checked(Outcome::kPoisoned));
+  return absl::OkStatus();
+}
+
+bool Sender::PrepareToWait(std::size_t size_bytes) {
+  Publish();
+  State& s = *state_;
+  return s.waiter->Arm([&] { return s.producer.HasRoom(size_bytes); });
+}
+
+absl::Status Sender::FinishWait(std::size_t size_bytes) {
+  State& s = state();
+  const uint64_t before = s.producer.taken_bytes();
+  const bool ready = s.producer.HasRoom(size_bytes);
+  const auto result = s.waiter->TakeWakeUps(ready || s.producer.taken_bytes() != before);
+  if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
+  return internal::WaitStatus(result, s.core->poison());
+}
+
+int Sender::descriptor() const { return state().waiter->descriptor(); }
+uint32_t Sender::max_message_bytes() const { return state().producer.max_message_bytes(); }
+uint64_t Sender::capacity_bytes() const { return state().producer.capacity_bytes(); }
+
+void Sender::Poison(Violation violation) {
+  state().core->Poison(violation);
+  state().stats.violations = 1;
+}
+
+Violation Sender::violation() const { return state().core->poison(); }
+const ChannelStats& Sender::stats() const { return state().stats; }
+
+absl::Status Sender::StatusOf(Outcome outcome) const {
+  if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(state_->core->poison());
+  return internal::EndOfStream("the peer takes no more");
+}
+
+}  // namespace parley

@@ -1,0 +1,104 @@
+#ifndef PARLEY_CHANNEL_SENDER_H_
+#define PARLEY_CHANNEL_SENDER_H_
+
+// The sending end of a channel: a ring's producer that can also wait.
+//
+// Trust: the peer may not drain (kNotNow, kDeadlineExceeded), lie (kPoisoned, kDataLoss with the
+// reason) or die (kUnavailable). A Try call makes at most one system call, the doorbell, which does
+// not wait. Every other call keeps its deadline.
+// Threads: one at a time. Another thread may use the channel's Receiver meanwhile.
+// Ordering: what was written before a message was sent is visible to whoever received it.
+//
+//   absl::Status sent = channel->sender.Send(kTag, bytes, Deadline::After(absl::Seconds(1)));
+//   auto room = channel->sender.Reserve(frame_bytes, deadline);   // or in place
+//   if (room.ok()) { Render(*room); channel->sender.Commit(kTag, frame_bytes); }
+//   channel->sender.Close();   // the peer gets all of it, then the end of the stream
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/core.h"
+#include "parley/channel/stats.h"
+#include "parley/channel/wait_options.h"
+#include "parley/channel/waiter.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/producer.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+class Sender {
+ public:
+  // One that does not exist: the channel has no such direction.
+  Sender() = default;
+  explicit operator bool() const { return state_ != nullptr; }
+
+  // Copies one message. bytes.size() <= max_message_bytes(), tag <= kLargestTag: anything else is
+  // the caller's bug and aborts.
+  Outcome TrySend(uint32_t tag, absl::Span<const std::byte> bytes);
+  // The same, waiting for room. kDeadlineExceeded; kOutOfRange: the peer takes no more (it closed);
+  // kUnavailable: the peer has ended; kDataLoss: it broke the protocol, see violation().
+  absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
+
+  // Room for one message of up to size_bytes, to be filled in place and sent by Commit. The peer can
+  // watch it being filled.
+  Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room);
+  absl::StatusOr<absl::Span<std::byte>> Reserve(std::size_t size_bytes, Deadline deadline);
+  void Commit(uint32_t tag, std::size_t used_bytes);
+
+  // A batch: messages that become visible, and wake the peer, all at once at Publish (or at the next
+  // call that sends or waits).
+  Outcome TryStage(uint32_t tag, absl::Span<const std::byte> bytes);
+  void Stage(uint32_t tag, std::size_t used_bytes);  // of reserved room
+  void Publish();
+
+  // Ends the stream in order. Messages sent before still arrive. Never waits.
+  void Close();
+  // Waits until the peer has taken everything. Errors as for Send.
+  absl::Status AwaitDrained(Deadline deadline);
+
+  // For event loops: if PrepareToWait(size) is true there is no room for such a message now; poll
+  // descriptor() for POLLIN, then call FinishWait (an error means that there is no use in trying
+  // again) and try once more.
+  bool PrepareToWait(std::size_t size_bytes);
+  absl::Status FinishWait(std::size_t size_bytes);
+  int descriptor() const;
+
+  uint32_t max_message_bytes() const;
+  uint64_t capacity_bytes() const;
+  // Poisons the channel for a reason that a higher layer found.
+  void Poison(Violation violation);
+  Violation violation() const;
+  const ChannelStats& stats() const;
+
+ private:
+  friend class ChannelMaker;
+  friend class HostileAccess;
+
+  // Behind one pointer, so that a Sender can be moved while its waiter refers to the rest.
+  struct State {
+    explicit State(std::shared_ptr<internal::Core> c);
+    std::shared_ptr<internal::Core> core;
+    Producer producer;
+    ChannelStats stats;
+    std::unique_ptr<internal::Waiter> waiter;
+  };
+  static absl::StatusOr<Sender> Create(std::shared_ptr<internal::Core> core,
+                                       const WaitOptions& options);
+  State& state() const;
+  Outcome Checked(Outcome outcome) const;
+  absl::Status WaitForRoom(std::size_t size_bytes, Deadline deadline);
+  absl::Status StatusOf(Outcome outcome) const;
+  void AfterPublishing(uint64_t messages, uint64_t bytes);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_CHANNEL_SENDER_H_

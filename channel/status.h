@@ -1,0 +1,26 @@
+#ifndef PARLEY_CHANNEL_STATUS_H_
+#define PARLEY_CHANNEL_STATUS_H_
+
+// How the outcomes of a channel are said as a status. Internal to channel/.
+//
+// Trust: texts of ours only; the peer's influence is which of them.
+// Threads: pure functions.
+
+#include "absl/status/status.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/waiter.h"
+
+namespace parley::internal {
+
+// kDataLoss "the peer broke the protocol: ...".
+absl::Status ViolationStatus(Violation violation);
+// kOutOfRange.
+absl::Status EndOfStream(const char* what);
+// kUnavailable.
+absl::Status PeerGoneStatus();
+// OK for kReady.
+absl::Status WaitStatus(Waiter::Result result, Violation violation);
+
+}  // namespace parley::internal
+
+#endif  // PARLEY_CHANNEL_STATUS_H_

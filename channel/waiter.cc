@@ -1,0 +1,185 @@
+#include "parley/channel/waiter.h"
+
+#include <sched.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+
+#include "absl/types/span.h"
+#include "parley/os/errors.h"
+#include "parley/os/poll.h"
+
+namespace parley::internal {
+namespace {
+
+constexpr int64_t kShortestSpinNs = 1'000;
+// How many looks between two readings of the clock.
+constexpr int kLooksPerClock = 16;
+
+bool OnlyOneProcessor() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return ::sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) < 2;
+}
+
+void CpuRelax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+Waiter::Waiter(Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+               const WaitOptions& options, ChannelStats* stats)
+    : core_(core),
+      bell_(bell),
+      own_control_(core->established().outgoing.control()),
+      peer_control_(core->established().incoming.control()),
+      my_epoch_offset_(my_epoch),
+      peer_epoch_offset_(peer_epoch),
+      options_(options),
+      stats_(stats),
+      spin_ns_(OnlyOneProcessor() ? 0 : absl::ToInt64Nanoseconds(options.longest_spin)) {}
+
+absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(Core* core, const Doorbell* bell,
+                                                       std::size_t my_epoch,
+                                                       std::size_t peer_epoch,
+                                                       const WaitOptions& options,
+                                                       ChannelStats* stats) {
+  std::unique_ptr<Waiter> waiter(
+      new Waiter(core, bell, my_epoch, peer_epoch, options, stats));  // NOLINT: private constructor
+  waiter->epoll_.Reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!waiter->epoll_.ok()) return ErrnoStatus(errno, "create an epoll descriptor");
+  for (const int fd : {bell->wait_fd(), core->established().socket.get(),
+                       core->established().peer.pidfd.get()}) {
+    if (fd < 0) continue;
+    waiter->polled_[waiter->polled_count_++] = {fd, POLLIN, 0};
+    epoll_event event = {};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    if (::epoll_ctl(waiter->epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+      return ErrnoStatus(errno, "watch a doorbell");
+    }
+  }
+  return waiter;
+}
+
+void Waiter::Ring(uint64_t epoch) {
+  rung_epoch_ = epoch;
+  ++stats_->rings;
+  bell_->Ring();
+}
+
+bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
+  own_control_.StoreRelaxed64(my_epoch_offset_, ++epoch_);
+  // Pairs with the fence in RingIfAwaited of the peer.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return !ready();
+}
+
+bool Waiter::Spin(absl::FunctionRef<bool()> ready, Deadline deadline) {
+  if (spin_ns_ == 0) return false;
+  const int64_t end_ns = std::min(MonotonicNowNs() + spin_ns_, deadline.monotonic_ns());
+  const int64_t longest_ns = absl::ToInt64Nanoseconds(options_.longest_spin);
+  do {
+    for (int i = 0; i < kLooksPerClock; ++i) {
+      if (ready()) {
+        // It pays: spin longer next time.
+        spin_ns_ = std::min(longest_ns, spin_ns_ * 2);
+        return true;
+      }
+      CpuRelax();
+    }
+  } while (MonotonicNowNs() < end_ns);
+  spin_ns_ = std::max(std::min(kShortestSpinNs, longest_ns), spin_ns_ / 2);
+  return false;
+}
+
+bool Waiter::Sleep(Deadline deadline) {
+  ++stats_->sleeps;
+  const auto ready = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), deadline);
+  // Failure of ppoll itself (no memory) is treated like a short sleep: the caller looks again.
+  return !ready.ok() || *ready != 0;
+}
+
+// After a poll: takes the wake-ups and notes a death. False: a violation.
+bool Waiter::TakeNews() {
+  switch (bell_->Drain()) {
+    case Doorbell::Drained::kUnexpected:
+      core_->Poison(Violation::kUnexpectedMessage);
+      return false;
+    case Doorbell::Drained::kPeerGone:
+      core_->SetPeerGone();
+      break;
+    case Doorbell::Drained::kRung:
+    case Doorbell::Drained::kQuiet:
+      break;
+  }
+  if ((polled_[0].revents & (POLLHUP | POLLERR)) != 0) core_->SetPeerGone();
+  // The bell is the first; the others only ever tell of the peer's end.
+  for (std::size_t i = 1; i < polled_count_; ++i) {
+    if (polled_[i].revents != 0) core_->SetPeerGone();
+  }
+  return true;
+}
+
+Waiter::Result Waiter::TakeWakeUps(bool progressed) {
+  if (core_->poison() != Violation::kNone) return Result::kViolation;
+  const Deadline now = Deadline::AtMonotonicNs(0);
+  static_cast<void>(PollUntil(absl::MakeSpan(polled_.data(), polled_count_), now));
+  if (!TakeNews()) return Result::kViolation;
+  if (core_->peer_gone()) return Result::kPeerGone;
+  return CountWakeUp(progressed, now);
+}
+
+// Wake-ups without progress use up the budget; progress gives it back.
+Waiter::Result Waiter::CountWakeUp(bool progressed, Deadline deadline) {
+  ++stats_->wakeups;
+  if (progressed) {
+    fruitless_ = 0;
+    parks_ = 0;
+    return Result::kReady;
+  }
+  ++stats_->spurious_wakeups;
+  if (++fruitless_ <= options_.fruitless_wakeups) return Result::kReady;
+  if (++parks_ > options_.parks) {
+    core_->Poison(Violation::kDoorbellFlood);
+    return Result::kViolation;
+  }
+  // Parked: deaf to the doorbell for a while.
+  ++stats_->parks;
+  const timespec until =
+      Deadline::After(options_.park_time).Or(deadline).RemainingTimespec();
+  static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
+  return Result::kReady;
+}
+
+Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
+                            Deadline deadline) {
+  ++stats_->waits;
+  if (Spin(ready, deadline)) return Result::kReady;
+  while (true) {
+    if (core_->poison() != Violation::kNone) return Result::kViolation;
+    const uint64_t before = progress();
+    if (!Arm(ready)) return Result::kReady;
+    if (core_->peer_gone()) return Result::kPeerGone;
+    const bool woken = Sleep(deadline);
+    const bool now_ready = ready();
+    if (!woken) return now_ready ? Result::kReady : Result::kDeadline;
+
+    if (!TakeNews()) return Result::kViolation;
+    if (core_->peer_gone()) return ready() ? Result::kReady : Result::kPeerGone;
+    const Result counted = CountWakeUp(now_ready || progress() != before, deadline);
+    if (counted != Result::kReady) return counted;
+    if (now_ready) return Result::kReady;
+    if (deadline.Expired()) return ready() ? Result::kReady : Result::kDeadline;
+  }
+}
+
+}  // namespace parley::internal

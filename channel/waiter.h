@@ -1,0 +1,110 @@
+#ifndef PARLEY_CHANNEL_WAITER_H_
+#define PARLEY_CHANNEL_WAITER_H_
+
+// Sleeping until the peer has done something, and waking a peer that sleeps. Internal to channel/.
+//
+//   sleeper                                   the other end
+//     epoch += 1, published in its region       position published
+//     full fence                                full fence
+//     looks once more                           reads the epoch; if it was not rung for yet: rings
+//     sleeps until rung, or the deadline
+//
+// Either the sleeper's last look sees the position, or the other end sees the epoch: never neither.
+// An epoch and not a flag, so that a peer which lies about waiting costs one non-blocking system
+// call per operation of ours and no more.
+//
+// Trust: the peer may never ring, always ring, lie about its epoch, or die; see WaitOptions.
+// Threads: Ring from the thread of this end; the waits too.
+
+#include <poll.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
+#include "parley/channel/core.h"
+#include "parley/channel/stats.h"
+#include "parley/channel/wait_options.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+
+namespace parley::internal {
+
+class Waiter {
+ public:
+  enum class Result {
+    kReady,     // what was waited for holds
+    kDeadline,  //
+    kPeerGone,  // the peer has ended; what it published before that may still be taken
+    kViolation  // the channel was poisoned, here or by the other end of it
+  };
+
+  // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's other
+  // end in its region.
+  static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, const Doorbell* bell,
+                                                        std::size_t my_epoch,
+                                                        std::size_t peer_epoch,
+                                                        const WaitOptions& options,
+                                                        ChannelStats* stats);
+
+  // Rings the peer if it waits for what was just published.
+  void RingIfAwaited() {
+    // Pairs with the fence in Arm: our position before its epoch, or its epoch before our position.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // TRUST: only compared with the last one seen; a lie costs one system call.
+    const uint64_t epoch = peer_control_.LoadRelaxed64(peer_epoch_offset_).AnyValueIsAcceptable();
+    if (epoch != rung_epoch_) [[unlikely]] Ring(epoch);
+  }
+
+  // Waits until ready() or the deadline. progress(): a number that changes when the peer did
+  // something useful, even if not enough.
+  Result Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
+              Deadline deadline);
+
+  // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
+  bool Arm(absl::FunctionRef<bool()> ready);
+  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be news;
+  // `progressed`: whether there is.
+  Result TakeWakeUps(bool progressed);
+
+  // Readable when rung, or when the peer has ended.
+  int descriptor() const { return epoll_.get(); }
+
+ private:
+  Waiter(Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+         const WaitOptions& options, ChannelStats* stats);
+  void Ring(uint64_t epoch);
+  bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
+  // One sleep; false at the deadline.
+  bool Sleep(Deadline deadline);
+  bool TakeNews();
+  Result CountWakeUp(bool progressed, Deadline deadline);
+
+  Core* const core_;
+  const Doorbell* const bell_;
+  OwnMemory own_control_;
+  PeerMemory peer_control_;
+  const std::size_t my_epoch_offset_;
+  const std::size_t peer_epoch_offset_;
+  const WaitOptions options_;
+  ChannelStats* const stats_;
+  UniqueFd epoll_;
+  std::array<pollfd, 3> polled_ = {};  // bell, socket, pidfd
+  std::size_t polled_count_ = 0;
+
+  uint64_t epoch_ = 0;
+  uint64_t rung_epoch_ = 0;
+  int64_t spin_ns_ = 0;
+  int fruitless_ = 0;
+  int parks_ = 0;
+};
+
+}  // namespace parley::internal
+
+#endif  // PARLEY_CHANNEL_WAITER_H_
