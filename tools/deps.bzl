@@ -9,6 +9,7 @@ load("//tools:system_repositories.bzl", "bazel_stubs", "rules_cc_shim", "system_
 def _missing(name):
     return name not in native.existing_rules()
 
+# buildifier: disable=unnamed-macro
 def parley_dependencies():
     """Defines each repository that the calling WORKSPACE has not defined itself."""
     if _missing("rules_cc"):

@@ -119,6 +119,16 @@ def _rules_cc_shim_impl(rctx):
     rctx.file("cc/BUILD.bazel", "")
     rctx.template("cc/defs.bzl", Label("//third_party/rules_cc:defs.bzl.tpl"))
 
+    # A global can't be exported under its own name, hence the file between.
+    rctx.file("cc/common/BUILD.bazel", "")
+    rctx.file("cc/common/native.bzl", "native_cc_common = cc_common\nnative_cc_info = CcInfo\n")
+    for name, symbol in {"cc_common": "cc_common", "cc_info": "CcInfo"}.items():
+        rctx.file("cc/common/{}.bzl".format(name), 'load(":native.bzl", "native_{}")\n\n{} = native_{}\n'.format(
+            name,
+            symbol,
+            name,
+        ))
+
 rules_cc_shim = repository_rule(implementation = _rules_cc_shim_impl)
 
 def _bazel_stubs_impl(rctx):
