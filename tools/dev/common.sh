@@ -46,3 +46,8 @@ progress_flags() {
     echo --show_progress --show_progress_rate_limit=30 --curses=no
   fi
 }
+
+lint() {
+  say python3 -B tools/lint/lint.py "$@"
+  python3 -B "$PARLEY_ROOT/tools/lint/lint.py" --root "$PARLEY_ROOT" "$@"
+}
