@@ -21,7 +21,7 @@ packages_for() {
     lint) echo python3 ;;
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
-    bench) echo "$(packages_for demo)" ;;
+    bench) packages_for demo ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
 }
