@@ -17,8 +17,15 @@ HEIGHT = {
 # Above all layers; these may use each other, and no layer may use them.
 TOP = {"bench", "cli", "examples", "fuzz", "integrations", "tests", "villain"}
 
+# Helpers of tests: only a test or a testonly target may use them, from any height.
+FOR_TESTS = {"testing"}
+
 # Narrower than the height says: folder -> what it may use, a folder or one target of it.
-ONLY = {"ring": {"boundary", "os:check"}}
+ONLY = {
+    "ring": {"boundary", "os:check"},
+    # Or a test of a low layer would reach a high one through it.
+    "testing": {"boundary", "os"},
+}
 
 # External repository -> the folders that may name it.
 EXTERNAL = {
@@ -28,13 +35,15 @@ EXTERNAL = {
 }
 
 
-def refusal(user, used, target=""):
+def refusal(user, used, target="", for_tests=False):
     """Why folder `user` may not use `target` of folder `used`; None if it may."""
     if user == used:
         return None
     for folder in (user, used):
-        if folder not in HEIGHT and folder not in TOP:
+        if folder not in HEIGHT and folder not in TOP | FOR_TESTS:
             return f"'{folder}' has no place in tools/lint/layers.py"
+    if used in FOR_TESTS:
+        return None if for_tests else f"{used} is for tests and testonly targets alone"
     if user in ONLY:
         if used in ONLY[user] or f"{used}:{target}" in ONLY[user]:
             return None

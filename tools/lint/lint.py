@@ -27,6 +27,11 @@ _ORDER = re.compile(
 )
 _ORDER_TAG = re.compile(r"PAIRS WITH:\s*\S|RELAXED:\s*\S")
 _CAST = re.compile(r"\b(?:reinterpret_cast|const_cast)\b")
+# Looking at an object's bytes is always defined; in a test that needs no words.
+_BYTE_CAST = re.compile(
+    r"\breinterpret_cast<(?:const )?(?:(?:unsigned )?char|std::byte|(?:std::)?uint8_t)(?: const)?\*>"
+)
+_TEST_FOLDERS = {"tests", "testing", "fuzz", "villain"}
 _SAFETY = re.compile(r"SAFETY:\s*\S")
 # Only where memory that the peer can reach is handled.
 _CAST_HOMES = re.compile(r"^(?:boundary/|shm/mapping)")
@@ -176,23 +181,27 @@ class Linter:
         if not label.startswith("//"):
             return
         package, _, target = label[2:].partition(":")
-        why = layers.refusal(folder, package.split("/")[0], target or package.split("/")[-1])
+        for_tests = rule.is_true("testonly") or rule.kind.endswith("_test")
+        why = layers.refusal(
+            folder, package.split("/")[0], target or package.split("/")[-1], for_tests
+        )
         if why:
             self.flag(path, rule.line, "layer", f"{rule.name}: {why}")
 
     def _cxx(self, path, text, is_public):
         source = Source(text)
         folder = path.split("/")[0]
-        is_test = path.endswith("_test.cc") or folder in ("tests", "fuzz", "villain")
+        is_test = path.endswith("_test.cc") or folder in _TEST_FOLDERS
         for index, code in enumerate(source.code):
             line = index + 1
             if _ORDER.search(code) and not _ORDER_TAG.search(source.near_comment(index)):
                 self.flag(path, line, "order", "a memory order wants `PAIRS WITH:` or `RELAXED:` above it")
             if _CAST.search(code):
-                if not _SAFETY.search(source.near_comment(index)):
+                bytes_in_test = is_test and len(_CAST.findall(code)) == len(_BYTE_CAST.findall(code))
+                if not bytes_in_test and not _SAFETY.search(source.near_comment(index)):
                     self.flag(path, line, "cast", "a cast wants `SAFETY:` and the reason above it")
-                if not is_test and not _CAST_HOMES.match(path):
-                    self.flag(path, line, "cast-home", "casts live in boundary/ and shm/mapping*")
+                if folder in layers.HEIGHT and not is_test and not _CAST_HOMES.match(path):
+                    self.flag(path, line, "cast-home", "a layer's casts live in boundary/ and shm/mapping*")
             plain = _DELETED_FUNCTION.sub("", code)
             for rule, pattern in _BANNED.items():
                 if pattern.search(plain):
@@ -207,7 +216,8 @@ class Linter:
             return
         used, header = match.groups()
         target = header.rsplit(".", 1)[0].split("/")[-1]
-        why = layers.refusal(folder, used, target)
+        # Who else may use test helpers is Bazel's testonly to say.
+        why = layers.refusal(folder, used, target, for_tests=True)
         if why:
             self.flag(path, line, "layer", why)
 
@@ -223,7 +233,9 @@ class Linter:
                 break
             top.append(comment)
         top = "\n".join(top)
-        if not re.search(r"\bThreads:\s*\S", top):
+        # A header without a class (constants, traits) has nothing that two threads could share.
+        has_class = any(re.match(r"class \w+[^;]*$", code) for code in source.code)
+        if has_class and not re.search(r"\bThreads:\s*\S", top):
             self.flag(path, 1, "manual", "the comment at the top wants `Threads:`")
         if not path.startswith("os/") and not re.search(r"\bTrust:\s*\S", top):
             self.flag(path, 1, "manual", "the comment at the top wants `Trust:`")

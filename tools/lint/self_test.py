@@ -59,6 +59,7 @@ SAMPLES = [
         {
             "boundary/a.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
             "shm/mapping_view.cc": "auto* p = reinterpret_cast<int*>(q);  // SAFETY: why.\n",
+            "examples/a.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
             "ring/a_test.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
             "ring/b.cc": '// no reinterpret_cast here\nchar s[] = "const_cast";\n'
             'auto r = R"(throw new reinterpret_cast)";\n',
@@ -86,7 +87,7 @@ SAMPLES = [
     ("pragma once", {"ring/x.h": "#pragma once\n"}, {"guard"}),
     (
         "a public header without Threads",
-        {"ring/x.h": HEADER.replace("Threads: any.", "") % "", "ring/BUILD.bazel": LIBRARY % ""},
+        {"ring/x.h": HEADER.replace("Threads: any.", "") % "class A {", "ring/BUILD.bazel": LIBRARY % ""},
         {"manual"},
     ),
     (
@@ -135,6 +136,35 @@ SAMPLES = [
             '["@parley//media:frame"], "//conditions:default": []}))\n'
         },
         {"layer"},
+    ),
+    ("a library on test helpers", {"ring/BUILD.bazel": LIBRARY % '"//testing:heap_memory"'}, {"layer"}),
+    ("test helpers on a layer", {"testing/a.h": '#include "parley/channel/a.h"\n'}, {"layer", "guard"}),
+    (
+        "tests on test helpers",
+        {
+            "ring/a_test.cc": '#include "parley/testing/heap_memory.h"\n',
+            "ring/BUILD.bazel": 'parley_cc_test(name = "t", deps = ["//testing:heap_memory"])\n'
+            'parley_cc_library(name = "f", testonly = True, deps = ["//testing:heap_memory"])\n',
+        },
+        set(),
+    ),
+    (
+        "a test's cast that is more than a look at bytes",
+        {"ring/a_test.cc": "f(reinterpret_cast<char*>(p), reinterpret_cast<int*>(q));\n"},
+        {"cast"},
+    ),
+    (
+        "a test that looks at bytes",
+        {"ring/a_test.cc": "f(reinterpret_cast<const std::byte*>(p), reinterpret_cast<char*>(q));\n"},
+        set(),
+    ),
+    (
+        "a header of constants",
+        {
+            "ring/x.h": HEADER.replace("Threads: any.", "") % "inline constexpr int kA = 3;\nclass B;",
+            "ring/BUILD.bazel": LIBRARY % "",
+        },
+        set(),
     ),
     ("libseccomp outside the sandbox", {"channel/BUILD.bazel": LIBRARY % '"@libseccomp//:seccomp"'}, {"layer"}),
     ("libav in a layer", {"media/BUILD.bazel": LIBRARY % '"@libav//:avcodec"'}, {"layer"}),
