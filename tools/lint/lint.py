@@ -19,6 +19,7 @@ from source import Source
 CXX = (".h", ".cc")
 TEXT = CXX + (".bazel", ".bzl", ".md", ".sh", ".py", ".pml", ".txt", ".tpl", ".bazelrc")
 LINE_LIMITS = {"README.md": 120, "SECURITY.md": 60, "CONTRIBUTING.md": 100}
+COLUMNS = 100
 EXCEPTIONS = "tools/lint/exceptions.txt"
 
 _ORDER = re.compile(
@@ -49,6 +50,7 @@ _BANNED_WHY = {
     "assert": "no assert: PARLEY_CHECK for our caller's bug, a returned violation for the peer's",
 }
 _DELETED_FUNCTION = re.compile(r"=\s*delete\b")
+_LONG_WORD = re.compile(r"^\s*(?://\s*)?(?:#\s*include\s)?\S+$")
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"parley/([a-z_]+)/([^"]+)"')
 # Written in pieces, so that this file does not flag itself.
 _MACHINE = re.compile(
@@ -190,10 +192,13 @@ class Linter:
 
     def _cxx(self, path, text, is_public):
         source = Source(text)
+        lines = text.split("\n")
         folder = path.split("/")[0]
         is_test = path.endswith("_test.cc") or folder in _TEST_FOLDERS
         for index, code in enumerate(source.code):
             line = index + 1
+            if len(lines[index]) > COLUMNS and not _LONG_WORD.search(lines[index]):
+                self.flag(path, line, "columns", f"{len(lines[index])} columns; {COLUMNS} fit")
             if _ORDER.search(code) and not _ORDER_TAG.search(source.near_comment(index)):
                 self.flag(path, line, "order", "a memory order wants `PAIRS WITH:` or `RELAXED:` above it")
             if _CAST.search(code):
@@ -206,7 +211,7 @@ class Linter:
             for rule, pattern in _BANNED.items():
                 if pattern.search(plain):
                     self.flag(path, line, rule, _BANNED_WHY[rule])
-            self._include(path, line, folder, text.split("\n")[index])
+            self._include(path, line, folder, lines[index])
         if path.endswith(".h"):
             self._header(path, text, source, is_public and folder in layers.HEIGHT)
 

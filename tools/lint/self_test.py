@@ -178,6 +178,8 @@ SAMPLES = [
         },
         set(),
     ),
+    ("a wide comment", {"ring/a.cc": "// " + "word " * 20 + "\n"}, {"columns"}),
+    ("what fits, and what can't be broken", {"ring/a.cc": "//" + " x" * 49 + "\n// " + "x" * 120 + "\n"}, set()),
     ("a path of this machine", {"docs/x.md": "see /ho" + "me/someone/x\n"}, {"machine"}),
     ("a registry", {"tools/x.sh": "curl https://regist" + "ry.npmjs.org/x\n"}, {"machine"}),
     (
