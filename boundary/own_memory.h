@@ -3,9 +3,9 @@
 
 // Memory that we write and the peer reads: bounded, and never read back.
 //
-// Trust: the peer sees every byte written here as soon as it is written, and nothing else. There are
-// no loads: our own state lives in private memory, and this is only its publication (whoever made
-// the region for us may have kept a writable mapping of it).
+// Trust: the peer sees every byte written here as soon as it is written, and nothing else. There
+// are no loads: our own state lives in private memory, and this is only its publication (whoever
+// made the region for us may have kept a writable mapping of it).
 // Threads: one writer.
 // Ordering: whoever acquires the value of a StoreRelease64 sees everything written before it.
 //

@@ -34,7 +34,8 @@ class [[nodiscard]] Untrusted {
   }
 
   // For values of which every bit pattern is acceptable, such as an epoch that is only compared
-  // with the one seen before. The peer's choice goes on unchecked: say at the call why that is fine.
+  // with the one seen before. The peer's choice goes on unchecked: say at the call why that is
+  // fine.
   constexpr T AnyValueIsAcceptable() const { return value_; }
 
  private:

@@ -3,7 +3,8 @@
 
 // Private bytes to wire structs and back.
 //
-// Trust: the bytes are already in private memory; the values in the struct are as hostile as before.
+// Trust: the bytes are already in private memory; the values in the struct are as hostile as
+// before.
 // Threads: any.
 //
 //   HelloWire hello;

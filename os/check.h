@@ -14,11 +14,11 @@ namespace parley::internal {
                               const char* message);
 }  // namespace parley::internal
 
-#define PARLEY_CHECK(condition, message)                                              \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]] {                                                  \
-      ::parley::internal::CheckFailed(__FILE__, __LINE__, #condition, message);       \
-    }                                                                                 \
+#define PARLEY_CHECK(condition, message)                                        \
+  do {                                                                          \
+    if (!(condition)) [[unlikely]] {                                            \
+      ::parley::internal::CheckFailed(__FILE__, __LINE__, #condition, message); \
+    }                                                                           \
   } while (false)
 
 #endif  // PARLEY_OS_CHECK_H_

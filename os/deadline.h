@@ -11,8 +11,8 @@
 //   const Deadline deadline = Deadline::After(absl::Seconds(2));
 //   while (!done && !deadline.Expired()) ...
 
-#include <ctime>
 #include <cstdint>
+#include <ctime>
 
 #include "absl/time/time.h"
 
@@ -34,7 +34,9 @@ class Deadline {
   timespec RemainingTimespec() const;
   int64_t monotonic_ns() const { return at_ns_; }
   // The earlier of the two.
-  Deadline Or(Deadline other) const { return Deadline(at_ns_ < other.at_ns_ ? at_ns_ : other.at_ns_); }
+  Deadline Or(Deadline other) const {
+    return Deadline(at_ns_ < other.at_ns_ ? at_ns_ : other.at_ns_);
+  }
 
  private:
   explicit Deadline(int64_t at_ns) : at_ns_(at_ns) {}

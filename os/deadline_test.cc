@@ -49,7 +49,8 @@ TEST(DeadlineTest, SignalsDoNotStretchAPoll) {
   ASSERT_TRUE(ready.ok());
   EXPECT_EQ(*ready, 0);
   EXPECT_GE(took_ns, 50'000'000);
-  // A restart with the full time would take for ever under this storm; a loaded machine may be late.
+  // A restart with the full time would take for ever under this storm; a loaded machine may be
+  // late.
   EXPECT_LT(took_ns, 5'000'000'000);
 }
 

@@ -5,10 +5,11 @@
 //
 // Trust: the peer controls its tail, its state, and every byte of the data at every moment. The
 // worst that it can cause is kNotNow for ever, kPoisoned, or a payload that is a lie. A record's
-// header is fetched once; what was checked is what is used. TryReceive copies the payload out and is
-// the default; TryPeek shows it in place, and its type says that the bytes may change.
+// header is fetched once; what was checked is what is used. TryReceive copies the payload out and
+// is the default; TryPeek shows it in place, and its type says that the bytes may change.
 // Threads: one at a time.
-// Ordering: what the producer wrote before it published a record is visible once a call returned it.
+// Ordering: what the producer wrote before it published a record is visible once a call returned
+// it.
 //
 //   std::vector<std::byte> buffer(consumer.max_message_bytes());
 //   Record record;
@@ -51,9 +52,9 @@ class BasicConsumer {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
   }
 
-  // Copies the next record's payload to the front of `into` and gives its room (and that of all that
-  // was peeked at) back to the producer. into.size() >= max_message_bytes, so that no length which
-  // the peer chose can be too long.
+  // Copies the next record's payload to the front of `into` and gives its room (and that of all
+  // that was peeked at) back to the producer. into.size() >= max_message_bytes, so that no length
+  // which the peer chose can be too long.
   Outcome TryReceive(absl::Span<std::byte> into, Record* record) {
     PARLEY_CHECK(into.size() >= max_message_, "buffer shorter than max_message_bytes");
     std::size_t offset = 0;

@@ -19,9 +19,9 @@ namespace parley {
 
 template <std::unsigned_integral U>
 struct Cursor {
-  // The consumer's check of a producer's tail. `head`: our own position; `last_tail`: the last valid
-  // tail, with last_tail - head <= capacity; `grain`: what every position is a multiple of, counted
-  // from `head`.
+  // The consumer's check of a producer's tail. `head`: our own position; `last_tail`: the last
+  // valid tail, with last_tail - head <= capacity; `grain`: what every position is a multiple of,
+  // counted from `head`.
   static constexpr Violation CheckTail(U head, U last_tail, U peer_position, U capacity, U grain) {
     const U ahead = static_cast<U>(peer_position - head);
     if (ahead > capacity) return Violation::kProducerPositionOutOfRange;

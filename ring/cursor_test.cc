@@ -63,8 +63,7 @@ TEST(CursorProof, EveryHeadAtEightBitsAgreesWithTheDefinition) {
               C8::CheckHead(static_cast<uint8_t>(tail), static_cast<uint8_t>(last_head),
                             static_cast<uint8_t>(peer), static_cast<uint8_t>(grain));
           ASSERT_EQ(found == Violation::kNone, right.contains(peer))
-              << "tail " << tail << " last " << last_head << " peer " << peer << " grain "
-              << grain;
+              << "tail " << tail << " last " << last_head << " peer " << peer << " grain " << grain;
         }
       }
     }
@@ -79,9 +78,9 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
         for (unsigned size = 0; size < 256; ++size) {
           const unsigned needed = kHeader + (size + kAlign - 1) / kAlign * kAlign;
           const bool right = size <= max_size && needed <= available;
-          const Violation found = C8::CheckRecord(
-              static_cast<uint8_t>(size), static_cast<uint8_t>(max_size),
-              static_cast<uint8_t>(available), kHeader, kAlign);
+          const Violation found =
+              C8::CheckRecord(static_cast<uint8_t>(size), static_cast<uint8_t>(max_size),
+                              static_cast<uint8_t>(available), kHeader, kAlign);
           ASSERT_EQ(found == Violation::kNone, right)
               << "size " << size << " max " << max_size << " available " << available;
           if (right) {

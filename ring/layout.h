@@ -8,7 +8,7 @@
 //   +0    producer line: tail, state               +-----------+-----------+-- - - -
 //   +128  consumer line: head, state               | record    | record    |
 //   +256  wait line: receive epoch, send epoch     +-----------+-----------+-- - - -
-//   +384  zero                                       u32 size_bytes | u32 tag | payload | zeros to 8
+//   +384  zero                                       u32 size_bytes | u32 tag | payload | zeros
 //
 // A region is written by one process alone. Its producer line and its data belong to the ring that
 // it sends on; its consumer line to the ring that it receives on, whose data are in the peer's

@@ -40,8 +40,8 @@ template <typename OwnMem, typename PeerMem>
 class BasicProducer {
  public:
   // `own_control`: the control page of our region; `own_data`: its data, mapped twice in a row, so
-  // 2 * capacity_bytes long; `peer_control`: the control page of the peer's region. All outlive this.
-  // `geometry` is valid (IsValid).
+  // 2 * capacity_bytes long; `peer_control`: the control page of the peer's region. All outlive
+  // this. `geometry` is valid (IsValid).
   BasicProducer(OwnMem own_control, OwnMem own_data, PeerMem peer_control,
                 const RingGeometry& geometry)
       : position_(own_control, peer_control, geometry.capacity_bytes, kRecordAlignBytes),
@@ -50,8 +50,8 @@ class BasicProducer {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
   }
 
-  // Copies `payload` into the ring as one record and publishes it (with all that was staged before).
-  // payload.size() <= max_message_bytes; tag <= kLargestTag.
+  // Copies `payload` into the ring as one record and publishes it (with all that was staged
+  // before). payload.size() <= max_message_bytes; tag <= kLargestTag.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> payload) {
     const Outcome outcome = TryStage(tag, payload);
     if (outcome == Outcome::kDone) Publish();
@@ -70,7 +70,8 @@ class BasicProducer {
   }
 
   // Room for a record of up to `size_bytes`, to be filled in place. A second call before Commit
-  // takes the place of the first. The peer can watch it being filled: nothing secret goes through it.
+  // takes the place of the first. The peer can watch it being filled: nothing secret goes through
+  // it.
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
     CheckArguments(0, size_bytes);
     const Outcome outcome = position_.MakeRoom(RecordBytes(size_bytes));

@@ -4,9 +4,9 @@
 // Where the receiving end of a ring stands: how much there is to take, and what the peer was told.
 // The part that byte records and typed elements share; users hold a Consumer or a TypedConsumer.
 //
-// Trust: the peer controls its tail and its state. Both are looked at only when what is known is used
-// up, once each, so that a producer which keeps up cannot hold a caller in its loop over a snapshot;
-// a lie poisons this end for good.
+// Trust: the peer controls its tail and its state. Both are looked at only when what is known is
+// used up, once each, so that a producer which keeps up cannot hold a caller in its loop over a
+// snapshot; a lie poisons this end for good.
 // Threads: one at a time.
 // Ordering: data before an acquired tail are visible.
 
@@ -35,7 +35,8 @@ class ReceivePosition {
 
   // kDone if there is at least one grain at Offset().
   Outcome Available() {
-    if (tail_ != head_) [[likely]] return Outcome::kDone;
+    if (tail_ != head_) [[likely]]
+      return Outcome::kDone;
     return LookForMore();
   }
   // What is known to be there, without a look at the peer: a multiple of the grain.

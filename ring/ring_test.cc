@@ -37,7 +37,8 @@ struct RingTest : ::testing::Test {
   HeapRegion receiver{kCapacity};  // written by the consumer's process
   RingGeometry geometry{kCapacity, kMaxMessage};
   TestProducer producer{sender.own_control(), sender.own_data(), receiver.peer_control(), geometry};
-  TestConsumer consumer{receiver.own_control(), sender.peer_control(), sender.peer_data(), geometry};
+  TestConsumer consumer{receiver.own_control(), sender.peer_control(), sender.peer_data(),
+                        geometry};
   std::vector<std::byte> buffer = std::vector<std::byte>(kMaxMessage);
 
   Outcome Receive(std::string* text, uint32_t* tag = nullptr) {
@@ -366,7 +367,7 @@ TEST(RingGeometryTest, OnlyPowersOfTwoWithinLimits) {
   EXPECT_FALSE(IsValid({uint64_t{1} << 63, 1}));
 }
 
-// --- two threads on one memory: what the thread sanitizer judges ----------------------------------
+// --- two threads on one memory: what the thread sanitizer judges ---------------------------------
 
 TEST(RingThreadsTest, AMillionRecordsAndAPlainVariableHandedAcross) {
   constexpr int kRecords = 100'000;

@@ -34,7 +34,8 @@ class SendPosition {
 
   // kDone if `needed_bytes` can be written at Offset().
   Outcome MakeRoom(uint64_t needed_bytes) {
-    if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]] return Outcome::kDone;
+    if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]]
+      return Outcome::kDone;
     return MakeRoomSlowly(needed_bytes);
   }
   // Room that is known, without a look at the peer.

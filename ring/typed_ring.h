@@ -3,8 +3,9 @@
 
 // A ring of fixed-size elements: audio samples, sensor records, or plain bytes as a stream.
 //
-// T is a wire type (boundary/wire_type.h): no padding, no pointer, every bit pattern valid; anything
-// else does not compile. There are no headers in the ring, so nothing but two positions to validate.
+// T is a wire type (boundary/wire_type.h): no padding, no pointer, every bit pattern valid;
+// anything else does not compile. There are no headers in the ring, so nothing but two positions to
+// validate.
 //
 // Trust: as for Producer and Consumer; the peer also chooses each element's bytes. Floating-point
 // elements may be NaN or infinite: sanitise before converting (media/pcm.h).
@@ -44,8 +45,8 @@ class TypedProducer {
                  "ring geometry was not validated");
   }
 
-  // Copies as many of `elements` as fit, from the front, and publishes them. Returns how many; where
-  // that is 0, outcome() says why.
+  // Copies as many of `elements` as fit, from the front, and publishes them. Returns how many;
+  // where that is 0, outcome() says why.
   std::size_t TryPush(absl::Span<const T> elements) {
     PARLEY_CHECK(!position_.closed(), "the producer was closed");
     if (elements.empty()) return 0;

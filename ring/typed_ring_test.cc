@@ -31,8 +31,8 @@ template <typename T>
 struct Pair {
   HeapRegion sender{kCapacity};
   HeapRegion receiver{kCapacity};
-  TypedProducer<T, HeapOwnMemory, HeapPeerMemory> producer{
-      sender.own_control(), sender.own_data(), receiver.peer_control(), kCapacity};
+  TypedProducer<T, HeapOwnMemory, HeapPeerMemory> producer{sender.own_control(), sender.own_data(),
+                                                           receiver.peer_control(), kCapacity};
   TypedConsumer<T, HeapOwnMemory, HeapPeerMemory> consumer{
       receiver.own_control(), sender.peer_control(), sender.peer_data(), kCapacity};
 };

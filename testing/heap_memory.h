@@ -143,8 +143,12 @@ class HeapRegion {
   HeapPeerMemory peer_data() { return HeapPeerMemory(data()); }
 
   // What a hostile owner does: any word, any time.
-  void SetControl(std::size_t offset, uint64_t value) { HeapOwnMemory(control()).StoreRelease64(offset, value); }
-  void SetData(std::size_t offset, uint64_t value) { HeapOwnMemory(data()).StoreRelease64(offset, value); }
+  void SetControl(std::size_t offset, uint64_t value) {
+    HeapOwnMemory(control()).StoreRelease64(offset, value);
+  }
+  void SetData(std::size_t offset, uint64_t value) {
+    HeapOwnMemory(data()).StoreRelease64(offset, value);
+  }
 
  private:
   std::vector<uint64_t> control_;

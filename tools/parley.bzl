@@ -23,7 +23,7 @@ _COPTS = [
 def parley_copts():
     """Our warnings; errors only in our own workspace (--define=parley_werror=1 in .bazelrc)."""
     return _COPTS + select({
-        "@parley//tools:werror": ["-Werror"],
+        str(Label("//tools:werror")): ["-Werror"],
         "//conditions:default": [],
     })
 

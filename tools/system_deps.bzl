@@ -2,10 +2,10 @@
 
 load("//tools:system_repositories.bzl", "system_pkg_config")
 
+# buildifier: disable=unnamed-macro
 def parley_demo_dependencies():
     system_pkg_config(
         name = "libav",
-        header = "",
         debian_package = "libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev",
         packages = {
             "avcodec": "libavcodec",
@@ -17,7 +17,6 @@ def parley_demo_dependencies():
     )
     system_pkg_config(
         name = "sdl2",
-        header = "",
         debian_package = "libsdl2-dev",
         packages = {"sdl2": "sdl2"},
     )

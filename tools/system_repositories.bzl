@@ -15,14 +15,19 @@ _ABSL = {
     "absl/types:span": "absl_span",
 }
 
+def _missing(what, debian_package):
+    fail("\n\n{} is missing. Install it first (./dev does it by itself):\n  apt-get install {}\n".format(
+        what,
+        debian_package,
+    ))
+
 def _flags(rctx, mode, package, debian_package):
+    """What `pkg-config mode package` prints, in its order: a library comes before what it needs."""
+    if not rctx.which("pkg-config"):
+        _missing("pkg-config", "pkg-config " + debian_package)
     result = rctx.execute(["pkg-config", mode, package])
     if result.return_code != 0:
-        fail("\n\npkg-config does not know '{}'. Install it first: apt-get install {}\n{}".format(
-            package,
-            debian_package,
-            result.stderr,
-        ))
+        _missing("the pkg-config file of '{}'".format(package), debian_package)
     return [f for f in result.stdout.strip().split(" ") if f]
 
 def _library(name, linkopts, defines):
@@ -68,16 +73,23 @@ system_pkg_config = repository_rule(
     implementation = _system_pkg_config_impl,
     local = True,
     attrs = {
-        "debian_package": attr.string(),
-        "header": attr.string(),
-        "packages": attr.string_dict(),
+        "debian_package": attr.string(doc = "For the message when it is missing.", mandatory = True),
+        "packages": attr.string_dict(doc = "Target -> pkg-config name.", mandatory = True),
     },
 )
+
+# buildifier: disable=unnamed-macro
+def libseccomp_repository():
+    system_pkg_config(
+        name = "libseccomp",
+        debian_package = "libseccomp-dev",
+        packages = {"seccomp": "libseccomp"},
+    )
 
 def _system_googletest_impl(rctx):
     source = rctx.path("/usr/src/googletest")
     if not source.exists:
-        fail("\n\nGoogleTest's source is missing. Install it first: apt-get install googletest\n")
+        _missing("GoogleTest's source", "googletest")
     for part in ["googletest", "googlemock"]:
         rctx.symlink("/usr/src/googletest/" + part, part)
     _write(rctx, {"": """cc_library(
@@ -113,11 +125,30 @@ cc_library(
 
 system_googletest = repository_rule(implementation = _system_googletest_impl, local = True)
 
+def _system_rules_java_impl(rctx):
+    source = rctx.path("/usr/share/bazel/rules/java")
+    if not source.exists:
+        _missing("Bazel's rules for Java, which it loads for itself,", "bazel-rules-java")
+    for entry in source.readdir():
+        rctx.symlink(entry, entry.basename)
+
+system_rules_java = repository_rule(implementation = _system_rules_java_impl, local = True)
+
 def _rules_cc_shim_impl(rctx):
     rctx.file("WORKSPACE", "")
     rctx.file("BUILD.bazel", "")
     rctx.file("cc/BUILD.bazel", "")
     rctx.template("cc/defs.bzl", Label("//third_party/rules_cc:defs.bzl.tpl"))
+
+    # A global can't be exported under its own name, hence the file between.
+    rctx.file("cc/common/BUILD.bazel", "")
+    rctx.file("cc/common/native.bzl", "native_cc_common = cc_common\nnative_cc_info = CcInfo\n")
+    for name, symbol in {"cc_common": "cc_common", "cc_info": "CcInfo"}.items():
+        rctx.file("cc/common/{}.bzl".format(name), 'load(":native.bzl", "native_{}")\n\n{} = native_{}\n'.format(
+            name,
+            symbol,
+            name,
+        ))
 
 rules_cc_shim = repository_rule(implementation = _rules_cc_shim_impl)
 

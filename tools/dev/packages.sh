@@ -1,0 +1,73 @@
+# Sourced by ./dev: which Debian packages each verb needs, and installing them.
+
+readonly BUILD_PACKAGES=(
+  bazel-bootstrap bazel-rules-java g++ pkg-config python3
+  libabsl-dev googletest libseccomp-dev
+)
+# The film example, and with it `//...`.
+readonly FILM_PACKAGES=(
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev
+  ffmpeg alsa-utils
+)
+readonly TEST_PACKAGES=(strace procps)
+readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
+readonly FORMAT_PACKAGES=(clang-format-19 npm ca-certificates) # npm ships buildifier's binary
+
+packages_for() {
+  case "$1" in
+    demo) echo "${BUILD_PACKAGES[@]}" "${FILM_PACKAGES[@]}" ;;
+    test) echo "${BUILD_PACKAGES[@]}" "${FILM_PACKAGES[@]}" "${TEST_PACKAGES[@]}" ;;
+    check) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" clang-tidy-19 "${FORMAT_PACKAGES[@]}" ;;
+    lint) echo python3 ;;
+    fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
+    verify) echo spin gcc libc6-dev ;;
+    bench) packages_for demo ;;
+    format) echo "${FORMAT_PACKAGES[@]}" ;;
+  esac
+}
+
+have_package() {
+  case "$1" in
+    # Often on the machine without being Debian's package.
+    npm | python3) command -v "$1" >/dev/null && return ;;
+  esac
+  dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'
+}
+
+# need_packages VERB: says what it installs, or prints the command and exits with 3.
+need_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    echo "dev: no dpkg here, so packages are yours to provide: $(packages_for "$1")" >&2
+    return
+  fi
+  local package missing=()
+  for package in $(packages_for "$1"); do
+    have_package "$package" || missing+=("$package")
+  done
+  ((${#missing[@]} == 0)) && return
+
+  local install=(apt-get install -y --no-install-recommends "${missing[@]}")
+  local as_root=()
+  if (($(id -u) != 0)); then
+    if ! command -v sudo >/dev/null; then
+      echo "dev: '$1' needs Debian packages that are missing. As root, run:" >&2
+      echo "  apt-get update && ${install[*]}" >&2
+      exit 3
+    fi
+    as_root=(sudo)
+  fi
+  echo "dev: '$1' installs ${#missing[@]} missing Debian packages: ${missing[*]}" >&2
+  say "${as_root[@]}" apt-get update
+  say "${as_root[@]}" "${install[@]}"
+  local log
+  log="$(mktemp)"
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  if ! { "${as_root[@]}" apt-get -q update && "${as_root[@]}" "${install[@]}" -q; } \
+    >"$log" 2>&1 </dev/null; then
+    tail -n 25 "$log" >&2
+    rm -f "$log"
+    echo "dev: installing failed; nothing was built" >&2
+    exit 3
+  fi
+  rm -f "$log"
+}

@@ -1,0 +1,39 @@
+# Sourced by ./dev: `dev test`.
+
+# run_bazel_tests BASE REPORT ARGS...: in the current workspace. Bazel's own exit code: 0 passed,
+# 3 a test failed, 4 there was no test; anything else is a build that broke.
+run_bazel_tests() {
+  local base="$1" report="$2"
+  shift 2
+  rm -f "$report"
+  say bazel test "$@"
+  # shellcheck disable=SC2046
+  bazel_with "$base" test $(progress_flags) --keep_going --build_event_json_file="$report" "$@"
+}
+
+# test_everything BASE ARGS...: this workspace, then the consumer's if the whole was asked for.
+# Ends with the line "N passed, N failed[, N skipped]".
+test_everything() {
+  local base="$1"
+  shift
+  local reports status=0 whole=1 argument targets=(//...)
+  for argument in "$@"; do
+    [[ "$argument" == -* ]] || { whole=0 && targets=(); }
+  done
+  mkdir -p "$(cache_dir)"
+  reports="$(mktemp -d "$(cache_dir)/report.XXXXXX")"
+
+  (cd "$PARLEY_ROOT" && run_bazel_tests "$base" "$reports/1.json" "$@" "${targets[@]}") || status=$?
+  if ((whole)) && [[ -f "$PARLEY_ROOT/examples/consumer/WORKSPACE" ]]; then
+    say cd examples/consumer
+    (cd "$PARLEY_ROOT/examples/consumer" \
+      && run_bazel_tests "$base-consumer" "$reports/2.json" //...) || ((status)) || status=$?
+  fi
+  echo >&2
+  python3 "$PARLEY_ROOT/tools/dev/test_report.py" --bazel-status "$status" "$reports"/*.json \
+    || status=1
+  rm -rf "$reports"
+  return "$status"
+}
+
+run_tests() { test_everything gcc "$@"; }

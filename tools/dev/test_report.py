@@ -1,0 +1,114 @@
+"""Counts test cases in the event files that Bazel writes, and ends with one plain line.
+
+    test_report.py --bazel-status 0 events.json [events.json...]
+
+A case is one GoogleTest case; a test without cases of its own counts as one. A target that did
+not build, timed out or crashed counts as one failure at least. The exit code is 0 only if
+Bazel said 0, something passed, and nothing failed.
+"""
+
+import argparse
+import json
+import sys
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
+
+
+def count_cases(path):
+    """(passed, failed, skipped) of one test.xml; None if it can't be read."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError):
+        return None
+    passed = failed = skipped = 0
+    for case in root.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif (
+            case.find("skipped") is not None
+            or case.get("result") == "skipped"
+            or case.get("status") == "notrun"
+        ):
+            skipped += 1
+        else:
+            passed += 1
+    return passed, failed, skipped
+
+
+class Target:
+    def __init__(self):
+        self.is_test = False
+        self.built = None
+        self.skipped = False
+        self.status = None
+        self.xml = []
+
+
+def read_events(path):
+    """label -> Target."""
+    targets = {}
+    try:
+        lines = open(path, encoding="utf-8").read().splitlines()
+    except OSError:
+        return targets
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # Bazel was stopped in the middle of a line
+        kind = next(iter(event.get("id", {})), None)
+        label = (event["id"][kind] or {}).get("label") if kind else None
+        if not label:
+            continue
+        target = targets.setdefault(label, Target())
+        if kind == "targetConfigured" and "configured" in event:
+            target.is_test = "testSize" in event["configured"]
+        elif kind == "targetCompleted":
+            target.built = event.get("completed", {}).get("success", False)
+            target.skipped = event.get("aborted", {}).get("reason") == "SKIPPED"
+        elif kind == "testSummary":
+            target.status = event.get("testSummary", {}).get("overallStatus")
+        elif kind == "testResult":
+            for output in event.get("testResult", {}).get("testActionOutput", []):
+                if output.get("name") == "test.xml" and output.get("uri", "").startswith("file://"):
+                    target.xml.append(urllib.parse.unquote(output["uri"][len("file://") :]))
+    return targets
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--bazel-status", type=int, required=True)
+    arguments.add_argument("events", nargs="*")
+    options = arguments.parse_args()
+
+    passed = failed = skipped = 0
+    bad = []
+    for path in options.events:
+        for label, target in sorted(read_events(path).items()):
+            if target.skipped:
+                skipped += target.is_test
+            elif not target.is_test:
+                if target.built is False:
+                    failed += 1
+                    bad.append((label, "does not build"))
+            else:
+                counts = [c for c in map(count_cases, target.xml) if c]
+                p, f, s = (sum(column) for column in zip(*counts)) if counts else (0, 0, 0)
+                if target.status in ("PASSED", "FLAKY"):
+                    passed, failed, skipped = passed + max(p, int(p + s == 0)), failed + f, skipped + s
+                else:
+                    passed, failed, skipped = passed + p, failed + max(f, 1), skipped + s
+                    bad.append((label, target.status or "does not build"))
+
+    for label, why in bad:
+        print(f"FAIL {label}: {why.lower().replace('_', ' ')}")
+    if options.bazel_status != 0 and failed == 0:
+        print(f"FAIL: bazel ended with {options.bazel_status} before it could test everything")
+        failed = 1
+    line = f"{passed} passed, {failed} failed"
+    print(line + (f", {skipped} skipped" if skipped else ""))
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

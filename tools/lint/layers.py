@@ -1,0 +1,62 @@
+"""The layers of docs/DESIGN.md, section 10: an arrow only ever points down."""
+
+# Folder -> height. A folder may use what is strictly below it, and itself.
+HEIGHT = {
+    "os": 0,
+    "boundary": 1,
+    "sealing": 1,
+    "ring": 2,
+    "shm": 2,
+    "handshake": 3,
+    "channel": 4,
+    "media": 5,
+    "patterns": 5,
+    "sandbox": 5,
+}
+
+# Above all layers; these may use each other, and no layer may use them.
+TOP = {"bench", "cli", "examples", "fuzz", "integrations", "tests", "villain"}
+
+# Helpers of tests: only a test or a testonly target may use them, from any height.
+FOR_TESTS = {"testing"}
+
+# Narrower than the height says: folder -> what it may use, a folder or one target of it.
+ONLY = {
+    "ring": {"boundary", "os:check"},
+    # Or a test of a low layer would reach a high one through it.
+    "testing": {"boundary", "os"},
+}
+
+# External repository -> the folders that may name it.
+EXTERNAL = {
+    "libseccomp": {"sandbox"},
+    "libav": {"examples"},
+    "sdl2": {"examples"},
+}
+
+
+def refusal(user, used, target="", for_tests=False):
+    """Why folder `user` may not use `target` of folder `used`; None if it may."""
+    if user == used:
+        return None
+    for folder in (user, used):
+        if folder not in HEIGHT and folder not in TOP | FOR_TESTS:
+            return f"'{folder}' has no place in tools/lint/layers.py"
+    if used in FOR_TESTS:
+        return None if for_tests else f"{used} is for tests and testonly targets alone"
+    if user in ONLY:
+        if used in ONLY[user] or f"{used}:{target}" in ONLY[user]:
+            return None
+        return f"{user} may use only {', '.join(sorted(ONLY[user]))}, not {used}:{target}"
+    if user in TOP:
+        return None
+    if used in TOP or HEIGHT[used] >= HEIGHT[user]:
+        return f"{user} may not use {used}: arrows point down (docs/DESIGN.md, layers)"
+    return None
+
+
+def external_refusal(user, repository):
+    allowed = EXTERNAL.get(repository)
+    if allowed is None or user in allowed:
+        return None
+    return f"@{repository} is for {', '.join(sorted(allowed))} alone, not {user}"

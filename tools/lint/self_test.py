@@ -1,0 +1,228 @@
+"""Each rule against a sample that it must flag and one that it must not."""
+
+import os
+import sys
+import tempfile
+
+import lint
+
+HEADER = """#ifndef PARLEY_RING_X_H_
+#define PARLEY_RING_X_H_
+
+// What it is.
+//
+// Trust: nothing. Threads: any.
+
+%s
+
+#endif  // PARLEY_RING_X_H_
+"""
+LIBRARY = 'parley_cc_library(name = "x", hdrs = ["x.h"], deps = [%s])\n'
+
+# (what, {path: text}, the rules that must be flagged, and no others)
+SAMPLES = [
+    ("an order without a reason", {"ring/a.cc": "x.load(std::memory_order_acquire);\n"}, {"order"}),
+    ("the builtin's order", {"ring/a.cc": "__atomic_load_n(&x, __ATOMIC_RELAXED);\n"}, {"order"}),
+    ("an empty tag", {"ring/a.cc": "// PAIRS WITH:\nx.load(std::memory_order_acquire);\n"}, {"order"}),
+    (
+        "a tag too far above",
+        {"ring/a.cc": "// RELAXED: why.\nint a;\nint b;\nint c;\nint d;\nx.load(std::memory_order_relaxed);\n"},
+        {"order"},
+    ),
+    (
+        "a tag of another statement's string",
+        {"ring/a.cc": 'Log("RELAXED: why");\nx.load(std::memory_order_relaxed);\n'},
+        {"order"},
+    ),
+    (
+        "orders with their reasons",
+        {
+            "ring/a.cc": "// RELAXED: only we write it.\nx.load(std::memory_order_relaxed);\n\n"
+            "y.store(1, std::memory_order_release);  // PAIRS WITH: the load in b.cc\n\n"
+            "// PAIRS WITH: a reason that\n// takes\n// more\n// than\n// three lines.\n"
+            "z.compare_exchange_strong(\n    one,\n    two,\n    three,\n    std::memory_order_acq_rel);\n"
+        },
+        set(),
+    ),
+    (
+        "a cast without a reason",
+        {"boundary/a.cc": "auto* p = reinterpret_cast<int*>(q);\n"},
+        {"cast"},
+    ),
+    (
+        "a cast away from home",
+        {"ring/a.cc": "// SAFETY: why.\nauto* p = const_cast<int*>(q);\n"},
+        {"cast-home"},
+    ),
+    (
+        "casts at home, in a test, in a comment, in a string",
+        {
+            "boundary/a.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
+            "shm/mapping_view.cc": "auto* p = reinterpret_cast<int*>(q);  // SAFETY: why.\n",
+            "examples/a.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
+            "ring/a_test.cc": "// SAFETY: why.\nauto* p = reinterpret_cast<int*>(q);\n",
+            "ring/b.cc": '// no reinterpret_cast here\nchar s[] = "const_cast";\n'
+            'auto r = R"(throw new reinterpret_cast)";\n',
+        },
+        set(),
+    ),
+    ("new", {"ring/a.cc": "auto* p = new int(3);\n"}, {"allocation"}),
+    ("placement new", {"ring/a.cc": "new (p) Thing();\n"}, {"allocation"}),
+    ("delete", {"ring/a.cc": "delete p;\n"}, {"allocation"}),
+    ("delete of an array", {"ring/a.cc": "if (p) delete[] p;\n"}, {"allocation"}),
+    ("malloc", {"ring/a.cc": "void* p = std::malloc(3);\n"}, {"allocation"}),
+    ("free", {"ring/a.cc": "  free(p);\n"}, {"allocation"}),
+    ("throw", {"ring/a.cc": "throw 3;\n"}, {"throw"}),
+    ("assert", {"ring/a.cc": "assert(x);\n"}, {"assert"}),
+    (
+        "what only looks like those",
+        {
+            "ring/a.cc": "A(const A&) = delete;\nstatic_assert(sizeof(int) == 4);\nint new_head = 1'000;\n"
+            "pool.free(slot);\nav_free(p);\nint x = '\"';  // a new one; throw it away\n"
+            "A& operator=(A&&) =delete;\n"
+        },
+        set(),
+    ),
+    ("a wrong guard", {"ring/x.h": "#ifndef RING_X_H\n#define RING_X_H\n#endif\n"}, {"guard"}),
+    ("pragma once", {"ring/x.h": "#pragma once\n"}, {"guard"}),
+    (
+        "a public header without Threads",
+        {"ring/x.h": HEADER.replace("Threads: any.", "") % "class A {", "ring/BUILD.bazel": LIBRARY % ""},
+        {"manual"},
+    ),
+    (
+        "a public header without Trust",
+        {"ring/x.h": HEADER.replace("Trust: nothing.", "") % "", "ring/BUILD.bazel": LIBRARY % ""},
+        {"manual"},
+    ),
+    (
+        "Trust too late in a public header",
+        {
+            "ring/x.h": HEADER.replace("Trust: nothing.", "") % "class A;\n// Trust: none.",
+            "ring/BUILD.bazel": LIBRARY % "",
+        },
+        {"manual"},
+    ),
+    (
+        "headers as they should be: public, private, for tests",
+        {
+            "ring/x.h": HEADER % "",
+            "ring/private.h": "#ifndef PARLEY_RING_PRIVATE_H_\n#define PARLEY_RING_PRIVATE_H_\n#endif\n",
+            "ring/fake.h": "#ifndef PARLEY_RING_FAKE_H_\n#define PARLEY_RING_FAKE_H_\n#endif\n",
+            "ring/BUILD.bazel": LIBRARY % '"//boundary:untrusted", "//os:check"'
+            + 'parley_cc_library(name = "fake", testonly = True, hdrs = ["fake.h"])\n',
+        },
+        set(),
+    ),
+    ("an upward include", {"shm/a.cc": '#include "parley/channel/sender.h"\n'}, {"layer"}),
+    ("a sideways include", {"shm/a.cc": '#include "parley/ring/producer.h"\n'}, {"layer"}),
+    ("ring with more of os", {"ring/a.cc": '#include "parley/os/deadline.h"\n'}, {"layer"}),
+    ("a folder without a layer", {"channel/a.cc": '#include "parley/mystery/a.h"\n'}, {"layer"}),
+    (
+        "downward includes",
+        {
+            "ring/a.cc": '#include "parley/boundary/x.h"\n#include "parley/os/check.h"\n'
+            '#include "parley/ring/y.h"\n',
+            "tests/a_test.cc": '#include "parley/villain/a.h"\n#include "parley/os/deadline.h"\n',
+        },
+        set(),
+    ),
+    ("an upward dependency", {"os/BUILD.bazel": LIBRARY % '"//shm"'}, {"layer"}),
+    ("a layer on the villain", {"channel/BUILD.bazel": LIBRARY % '"//villain:peer"'}, {"layer"}),
+    (
+        "an upward dependency in a select",
+        {
+            "os/BUILD.bazel": 'parley_cc_test(name = "t", deps = select({"//tools:werror": '
+            '["@parley//media:frame"], "//conditions:default": []}))\n'
+        },
+        {"layer"},
+    ),
+    ("a library on test helpers", {"ring/BUILD.bazel": LIBRARY % '"//testing:heap_memory"'}, {"layer"}),
+    ("test helpers on a layer", {"testing/a.h": '#include "parley/channel/a.h"\n'}, {"layer", "guard"}),
+    (
+        "tests on test helpers",
+        {
+            "ring/a_test.cc": '#include "parley/testing/heap_memory.h"\n',
+            "ring/BUILD.bazel": 'parley_cc_test(name = "t", deps = ["//testing:heap_memory"])\n'
+            'parley_cc_library(name = "f", testonly = True, deps = ["//testing:heap_memory"])\n',
+        },
+        set(),
+    ),
+    (
+        "a test's cast that is more than a look at bytes",
+        {"ring/a_test.cc": "f(reinterpret_cast<char*>(p), reinterpret_cast<int*>(q));\n"},
+        {"cast"},
+    ),
+    (
+        "a test that looks at bytes",
+        {"ring/a_test.cc": "f(reinterpret_cast<const std::byte*>(p), reinterpret_cast<char*>(q));\n"},
+        set(),
+    ),
+    (
+        "a header of constants",
+        {
+            "ring/x.h": HEADER.replace("Threads: any.", "") % "inline constexpr int kA = 3;\nclass B;",
+            "ring/BUILD.bazel": LIBRARY % "",
+        },
+        set(),
+    ),
+    ("libseccomp outside the sandbox", {"channel/BUILD.bazel": LIBRARY % '"@libseccomp//:seccomp"'}, {"layer"}),
+    ("libav in a layer", {"media/BUILD.bazel": LIBRARY % '"@libav//:avcodec"'}, {"layer"}),
+    ("a BUILD file that is cut", {"os/BUILD.bazel": "parley_cc_library(\n"}, {"build"}),
+    ("sh_test", {"os/BUILD.bazel": 'sh_test(name = "t", srcs = ["t.sh"])\n'}, {"test-rule"}),
+    (
+        "dependencies as they should be",
+        {
+            "sandbox/BUILD.bazel": LIBRARY % '"@libseccomp//:seccomp", "//channel", ":y"',
+            "examples/BUILD.bazel": LIBRARY % '"//villain:peer", "@libav//:avcodec", "//sandbox"',
+        },
+        set(),
+    ),
+    ("a wide comment", {"ring/a.cc": "// " + "word " * 20 + "\n"}, {"columns"}),
+    ("what fits, and what can't be broken", {"ring/a.cc": "//" + " x" * 49 + "\n// " + "x" * 120 + "\n"}, set()),
+    ("a path of this machine", {"docs/x.md": "see /ho" + "me/someone/x\n"}, {"machine"}),
+    ("a registry", {"tools/x.sh": "curl https://regist" + "ry.npmjs.org/x\n"}, {"machine"}),
+    (
+        "paths that every machine has",
+        {"docs/x.md": "/usr/src/googletest, /proc/self/fd, bench/work/x, $HOME/x, /tmp/x\n"},
+        set(),
+    ),
+    ("a long README", {"README.md": "x\n" * 120}, {"length"}),
+    ("a README that fits", {"README.md": "x\n" * 119}, set()),
+    (
+        "an exception without a reason",
+        {"tools/lint/exceptions.txt": "throw ring/a.cc\n", "ring/a.cc": "throw 3;\n"},
+        {"exception", "throw"},
+    ),
+    ("an exception for nothing", {"tools/lint/exceptions.txt": "throw ring/a.cc why\n"}, {"exception"}),
+    (
+        "an exception that is used",
+        {"tools/lint/exceptions.txt": "throw ring/*.cc why  # more\n", "ring/a.cc": "throw 3;\n"},
+        set(),
+    ),
+]
+
+
+def rules_flagged(files):
+    with tempfile.TemporaryDirectory() as root:
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(os.path.join(root, path)) or root, exist_ok=True)
+            with open(os.path.join(root, path), "w", encoding="utf-8") as stream:
+                stream.write(text)
+        return lint.Linter(lint.Tree(root)).run()
+
+
+def main():
+    wrong = 0
+    for what, files, expected in SAMPLES:
+        findings = rules_flagged(files)
+        if {rule for _, _, rule, _ in findings} != expected:
+            wrong += 1
+            print(f"self-test: {what}: wanted {sorted(expected)}, got {findings}")
+    flagged = set().union(*(expected for _, _, expected in SAMPLES))
+    print(f"lint --self-test: {len(SAMPLES)} samples, {len(flagged)} rules, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
