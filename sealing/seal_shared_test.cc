@@ -92,13 +92,15 @@ TEST(SealSharedTest, PromiseP2APeerThatHoldsTheInodeLockCostsADeadline) {
 
   // Once the peer lets go, the killed helper ends, and the next call buries it.
   peer.Stop();
-  UniqueFd other = RawMemfd(4096);
-  for (int i = 0; i < 100; ++i) {
+  bool buried = false;
+  for (int i = 0; i < 500 && !buried; ++i) {
+    UniqueFd other = RawMemfd(4096);
     ASSERT_TRUE(AddSealsToShared(other.get(), kShapeSeals, Soon()).ok());
-    if (::waitpid(-1, nullptr, WNOHANG | WNOWAIT | __WALL) == -1) break;
-    ::usleep(10'000);
+    siginfo_t child = {};
+    buried = ::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT | __WALL) == -1;
+    if (!buried) ::usleep(10'000);
   }
-  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG | __WALL), -1);
+  EXPECT_TRUE(buried);
 }
 
 }  // namespace
