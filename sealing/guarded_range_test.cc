@@ -1,0 +1,204 @@
+#include "parley/sealing/guarded_range.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/memfd.h"
+#include "parley/sealing/test_support.h"
+
+namespace parley {
+namespace {
+
+using testing_support::LeakOf;
+using testing_support::RefuseSystemCall;
+using testing_support::RunInChild;
+
+const std::string kSegv = "signal " + std::to_string(SIGSEGV);
+
+// A mapped range over a fresh memfd.
+struct Mapped {
+  UniqueFd fd;
+  GuardedRange range;
+};
+
+Mapped MapNew(size_t size_bytes, GuardedRange::Access access) {
+  Mapped result;
+  auto fd = CreateMemfd(size_bytes);
+  auto range = GuardedRange::Reserve(size_bytes);
+  EXPECT_TRUE(fd.ok() && range.ok());
+  EXPECT_TRUE(range->Map(0, fd->get(), 0, size_bytes, access).ok());
+  result.fd = std::move(*fd);
+  result.range = std::move(*range);
+  return result;
+}
+
+// One access that no tool can second-guess; the value keeps it alive.
+void Load(const std::byte* from) {
+  const volatile std::byte* const place = from;
+  static_cast<void>(*place);
+}
+void Store(std::byte* to) {
+  volatile std::byte* const place = to;
+  *place = std::byte{1};
+}
+
+// How a load at `offset_bytes` from the base ends, in a process that has a mapping of its own.
+std::string LoadAt(ptrdiff_t offset_bytes) {
+  return RunInChild([=] {
+    const Mapped mapped = MapNew(8192, GuardedRange::Access::kRead);
+    Load(mapped.range.base());
+    Load(mapped.range.base() + offset_bytes);
+  });
+}
+
+TEST(GuardedRangeTest, PromiseP1AnOverrunHitsAGuardOnEitherSide) {
+  EXPECT_EQ(LoadAt(8191), "ok");
+  EXPECT_EQ(LoadAt(8192), kSegv);
+  EXPECT_EQ(LoadAt(8192 + 4095), kSegv);
+  EXPECT_EQ(LoadAt(-1), kSegv);
+  EXPECT_EQ(LoadAt(-4096), kSegv);
+}
+
+TEST(GuardedRangeTest, ReadingIsNotWriting) {
+  EXPECT_EQ(RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kReadWrite).range.base()); }),
+            "ok");
+  EXPECT_EQ(RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kRead).range.base()); }),
+            kSegv);
+  EXPECT_EQ(
+      RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kReadPrivately).range.base()); }),
+      kSegv);
+}
+
+TEST(GuardedRangeTest, M13AChildHasNoneOfIt) {
+  const Mapped mapped = MapNew(4096, GuardedRange::Access::kReadWrite);
+  Load(mapped.range.base());
+  EXPECT_EQ(RunInChild([&] { Load(mapped.range.base()); }), kSegv);
+}
+
+// The flags that the kernel shows for the mapping at `address`.
+std::string FlagsOf(const std::byte* address) {
+  std::ostringstream start;
+  start << std::hex << reinterpret_cast<uintptr_t>(address) << '-';
+  std::ifstream smaps("/proc/self/smaps");
+  bool found = false;
+  for (std::string line; std::getline(smaps, line);) {
+    if (line.rfind(start.str(), 0) == 0) found = true;
+    if (found && line.rfind("VmFlags:", 0) == 0) return line + " ";
+  }
+  return "";
+}
+
+TEST(GuardedRangeTest, M13NeitherDumpedNorInherited) {
+  const Mapped mapped = MapNew(4096, GuardedRange::Access::kRead);
+  const std::string flags = FlagsOf(mapped.range.base());
+  EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
+  EXPECT_NE(flags.find(" dc "), std::string::npos) << flags;
+}
+
+long MinorFaults() {
+  rusage usage = {};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_minflt;
+}
+
+// Without the sanitizers' own accesses to their shadow of each page, which fault as well.
+__attribute__((noinline, no_sanitize("address", "thread"))) void Walk(volatile unsigned char* bytes,
+                                                                      size_t size_bytes,
+                                                                      size_t page_bytes,
+                                                                      bool write) {
+  for (size_t at = 0; at < size_bytes; at += page_bytes) {
+    if (write) {
+      bytes[at] = 1;
+    } else {
+      static_cast<void>(bytes[at]);
+    }
+  }
+}
+
+// Page faults while each page of 4 MiB is accessed once.
+long FaultsOfOneWalk(GuardedRange::Access access) {
+  constexpr size_t kBytes = size_t{4} << 20;
+  const Mapped mapped = MapNew(kBytes, access);
+  auto* const bytes = reinterpret_cast<unsigned char*>(mapped.range.base());
+  const size_t page_bytes = PageBytes();
+  const long before = MinorFaults();
+  Walk(bytes, kBytes, page_bytes, access == GuardedRange::Access::kReadWrite);
+  return MinorFaults() - before;
+}
+
+TEST(GuardedRangeTest, NoLaterAccessWaitsForAPage) {
+  // Of 1024 pages; a few are those of the test itself.
+  EXPECT_LT(FaultsOfOneWalk(GuardedRange::Access::kRead), 64);
+  EXPECT_LT(FaultsOfOneWalk(GuardedRange::Access::kReadWrite), 64);
+}
+
+TEST(GuardedRangeTest, AKernelWithoutPopulateServesAsWell) {
+  EXPECT_EQ(RunInChild([] {
+              RefuseSystemCall(SYS_madvise, 2, 4);  // 22 and 23; DONTFORK is 10 and DONTDUMP 16
+              ASSERT_NE(::madvise(nullptr, 0, 22), 0);
+              EXPECT_LT(FaultsOfOneWalk(GuardedRange::Access::kRead), 64);
+              EXPECT_LT(FaultsOfOneWalk(GuardedRange::Access::kReadWrite), 64);
+            }),
+            "ok");
+}
+
+TEST(GuardedRangeTest, PrefaultingByTouchChangesNoByte) {
+  EXPECT_EQ(RunInChild([] {
+              RefuseSystemCall(SYS_madvise, 2, 4);
+              auto fd = CreateMemfd(4096);
+              auto range = GuardedRange::Reserve(4096);
+              ASSERT_TRUE(fd.ok() && range.ok());
+              ASSERT_EQ(::pwrite(fd->get(), "\x5a", 1, 0), 1);
+              ASSERT_TRUE(range->Map(0, fd->get(), 0, 4096, GuardedRange::Access::kReadWrite).ok());
+              EXPECT_EQ(*range->base(), std::byte{0x5a});
+            }),
+            "ok");
+}
+
+TEST(GuardedRangeTest, PromiseP7NoRoomIsAnErrorAndLeaksNothing) {
+  EXPECT_EQ(LeakOf([] {
+              for (const uint64_t size : {~uint64_t{0}, uint64_t{1} << 62, uint64_t{1} << 48}) {
+                const absl::Status status = GuardedRange::Reserve(size).status();
+                EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+              }
+            }),
+            "nothing");
+}
+
+TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {
+  EXPECT_EQ(LeakOf([] {
+              auto range = GuardedRange::Reserve(8192);
+              ASSERT_TRUE(range.ok());
+              EXPECT_FALSE(range->Map(0, -1, 0, 8192, GuardedRange::Access::kRead).ok());
+            }),
+            "nothing");
+  EXPECT_EQ(LeakOf([] { MapNew(8192, GuardedRange::Access::kRead); }), "nothing");
+}
+
+TEST(GuardedRangeTest, MovesLeaveOneOwner) {
+  EXPECT_EQ(LeakOf([] {
+              Mapped a = MapNew(4096, GuardedRange::Access::kReadWrite);
+              Mapped b = MapNew(8192, GuardedRange::Access::kReadWrite);
+              b.range = std::move(a.range);
+              const GuardedRange c(std::move(b.range));
+              EXPECT_EQ(b.range.base(), nullptr);
+              EXPECT_EQ(c.size_bytes(), 4096u);
+              Store(c.base());
+            }),
+            "nothing");
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,79 @@
+#include "parley/sealing/identity.h"
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace parley {
+namespace {
+
+TEST(IdentityTest, M12TheSecondClaimFailsUntilTheFirstIsGivenBack) {
+  IdentitySet set;
+  {
+    auto first = set.Claim({1, 7});
+    ASSERT_TRUE(first.ok());
+    EXPECT_EQ(set.Claim({1, 7}).status().code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_TRUE(set.Claim({2, 7}).ok());  // another device; given back at once
+    EXPECT_EQ(set.size(), 1u);
+  }
+  EXPECT_EQ(set.size(), 0u);
+  EXPECT_TRUE(set.Claim({1, 7}).ok());
+}
+
+TEST(IdentityTest, MovingAHoldGivesNothingBackTwice) {
+  IdentitySet set;
+  IdentityHold kept;
+  {
+    auto first = set.Claim({1, 1});
+    auto second = set.Claim({1, 2});
+    ASSERT_TRUE(first.ok() && second.ok());
+    kept = std::move(*first);
+    EXPECT_EQ(set.size(), 2u);
+    kept = std::move(*second);  // gives {1, 1} back
+    EXPECT_EQ(set.size(), 1u);
+  }
+  EXPECT_EQ(set.Claim({1, 2}).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(set.Claim({1, 1}).ok());
+}
+
+TEST(IdentityTest, PromiseP7TheSetIsBounded) {
+  IdentitySet set(2);
+  auto first = set.Claim({1, 1});
+  auto second = set.Claim({1, 2});
+  EXPECT_EQ(set.Claim({1, 3}).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(IdentityTest, ThreadsRaceForOneIdentityAndOneWins) {
+  IdentitySet set;
+  std::vector<std::thread> threads;
+  std::vector<int> wins(4, 0);
+  for (size_t i = 0; i < wins.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 1000; ++round) {
+        auto hold = set.Claim({1, 1});
+        if (hold.ok()) ++wins[i];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int total = 0;
+  for (const int count : wins) total += count;
+  EXPECT_GE(total, 1);
+  EXPECT_EQ(set.size(), 0u);
+}
+
+TEST(IdentityDeathTest, ASetDoesNotDieBeforeItsHolds) {
+  EXPECT_DEATH(
+      {
+        IdentityHold hold;
+        IdentitySet set;
+        auto claimed = set.Claim({1, 1});
+        hold = std::move(*claimed);
+      },
+      "destroyed before");
+}
+
+}  // namespace
+}  // namespace parley

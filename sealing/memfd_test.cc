@@ -1,0 +1,162 @@
+#include "parley/sealing/memfd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "parley/sealing/seals.h"
+#include "parley/sealing/test_support.h"
+
+namespace parley {
+namespace {
+
+using testing_support::LeakOf;
+using testing_support::RefuseSystemCall;
+using testing_support::RunInChild;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+struct stat StatOf(int fd) {
+  struct stat file = {};
+  EXPECT_EQ(::fstat(fd, &file), 0);
+  return file;
+}
+
+TEST(MemfdTest, PromiseP7AllPagesAreThereAtOnce) {
+  for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{4096}, uint64_t{4097}, 9 * kMiB}) {
+    auto fd = CreateMemfd(size);
+    ASSERT_TRUE(fd.ok()) << fd.status();
+    const struct stat file = StatOf(fd->get());
+    EXPECT_EQ(static_cast<uint64_t>(file.st_size), size);
+    EXPECT_EQ(static_cast<uint64_t>(file.st_blocks) * 512, (size + 4095) / 4096 * 4096);
+  }
+}
+
+TEST(MemfdTest, PromiseP8CloseOnExecNotExecutableOneNameForAll) {
+  auto fd = CreateMemfd(4096);
+  ASSERT_TRUE(fd.ok());
+  EXPECT_NE(::fcntl(fd->get(), F_GETFD) & FD_CLOEXEC, 0);
+  char target[64] = {};
+  const std::string link = "/proc/self/fd/" + std::to_string(fd->get());
+  ASSERT_GT(::readlink(link.c_str(), target, sizeof(target) - 1), 0);
+  EXPECT_STREQ(target, "/memfd:parley (deleted)");
+  auto seals = GetSeals(fd->get());
+  ASSERT_TRUE(seals.ok());
+  EXPECT_EQ(*seals & ~SealSet{F_SEAL_EXEC}, 0u);
+  if ((*seals & F_SEAL_EXEC) != 0) {
+    EXPECT_EQ(StatOf(fd->get()).st_mode & 0111, 0u);
+    EXPECT_NE(::fchmod(fd->get(), 0777), 0);
+  }
+}
+
+TEST(MemfdTest, AKernelWithoutTheNoexecFlagServesAsWell) {
+  EXPECT_EQ(RunInChild([] {
+              constexpr unsigned kNoexecSeal = 8;
+              RefuseSystemCall(SYS_memfd_create, 1, kNoexecSeal);
+              ASSERT_LT(::memfd_create("x", kNoexecSeal), 0);
+              auto fd = CreateMemfd(4096);
+              ASSERT_TRUE(fd.ok()) << fd.status();
+              EXPECT_TRUE(AddSeals(fd->get(), kRegionSeals).ok());
+            }),
+            "ok");
+}
+
+TEST(MemfdTest, PromiseP8FileSizeLimitIsAnErrorAndNoSignal) {
+  EXPECT_EQ(RunInChild([] {
+              const rlimit limit = {kMiB, kMiB};
+              ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+              auto fd = CreateMemfd(2 * kMiB);
+              EXPECT_EQ(fd.status().code(), absl::StatusCode::kResourceExhausted);
+              EXPECT_NE(fd.status().ToString().find("RLIMIT_FSIZE"), std::string::npos);
+              EXPECT_TRUE(CreateMemfd(kMiB).ok());
+              // Neither left pending nor left blocked.
+              sigset_t signals;
+              ::sigpending(&signals);
+              EXPECT_EQ(::sigismember(&signals, SIGXFSZ), 0);
+              ::pthread_sigmask(SIG_BLOCK, nullptr, &signals);
+              EXPECT_EQ(::sigismember(&signals, SIGXFSZ), 0);
+            }),
+            "ok");
+  // The test can fail: without the precaution it kills.
+  EXPECT_EQ(RunInChild([] {
+              const rlimit limit = {kMiB, kMiB};
+              ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+              const UniqueFd fd(::memfd_create("raw", MFD_CLOEXEC));
+              EXPECT_NE(::ftruncate(fd.get(), 2 * kMiB), 0);
+            }),
+            "signal " + std::to_string(SIGXFSZ));
+}
+
+TEST(MemfdTest, ASignalThatWasPendingAlreadyStaysPending) {
+  EXPECT_EQ(RunInChild([] {
+              sigset_t signals;
+              ::sigemptyset(&signals);
+              ::sigaddset(&signals, SIGXFSZ);
+              ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+              ::raise(SIGXFSZ);
+              EXPECT_TRUE(CreateMemfd(4096).ok());
+              ::sigpending(&signals);
+              EXPECT_EQ(::sigismember(&signals, SIGXFSZ), 1);
+            }),
+            "ok");
+}
+
+TEST(MemfdTest, PromiseP7MoreThanTheMachineHasIsNotEvenTried) {
+  for (const uint64_t size : {uint64_t{64} << 40, (uint64_t{1} << 63) - 1, ~uint64_t{0}}) {
+    EXPECT_EQ(LeakOf([&] {
+                const absl::Status status = CreateMemfd(size).status();
+                EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+              }),
+              "nothing");
+  }
+}
+
+TEST(MemfdTest, PromiseP7FullDescriptorTable) {
+  EXPECT_EQ(RunInChild([] {
+              const rlimit limit = {0, 0};
+              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+              const absl::Status status = CreateMemfd(4096).status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+              EXPECT_NE(status.ToString().find("ulimit -n"), std::string::npos);
+            }),
+            "ok");
+}
+
+TEST(MemfdTest, ABusyTimerDoesNotStopIt) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};
+  struct sigaction before = {};
+  ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
+  itimerval storm = {};
+  storm.it_interval.tv_usec = storm.it_value.tv_usec = 5000;
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &storm, nullptr), 0);
+  auto fd = CreateMemfd(128 * kMiB);
+  storm = {};
+  ::setitimer(ITIMER_REAL, &storm, nullptr);
+  ::sigaction(SIGALRM, &before, nullptr);
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  EXPECT_EQ(static_cast<uint64_t>(StatOf(fd->get()).st_blocks) * 512, 128 * kMiB);
+}
+
+TEST(MemfdTest, ResizeAllocatesAndARefusedOneChangesNothing) {
+  auto fd = CreateMemfd(4096);
+  ASSERT_TRUE(fd.ok());
+  ASSERT_TRUE(ResizeMemfd(fd->get(), 4096, 3 * 4096).ok());
+  EXPECT_EQ(StatOf(fd->get()).st_blocks * 512, 3 * 4096);
+  EXPECT_FALSE(ResizeMemfd(fd->get(), 3 * 4096, uint64_t{64} << 40).ok());
+  EXPECT_EQ(StatOf(fd->get()).st_size, 3 * 4096);
+  ASSERT_TRUE(ResizeMemfd(fd->get(), 3 * 4096, 100).ok());
+  EXPECT_EQ(StatOf(fd->get()).st_size, 100);
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,141 @@
+#include "parley/sealing/verify.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/memfd.h"
+#include "parley/sealing/test_support.h"
+
+namespace parley {
+namespace {
+
+using testing_support::FillRaw;
+using testing_support::InodeLockHolder;
+using testing_support::RawMemfd;
+using testing_support::RunInChild;
+using testing_support::SealRaw;
+
+constexpr uint64_t kLimit = uint64_t{1} << 20;
+
+absl::StatusCode CodeOf(int fd, uint64_t expected, uint64_t limit = kLimit,
+                        SealSet seals = kRegionSeals) {
+  return VerifyMemfd(fd, expected, limit, seals).status().code();
+}
+
+UniqueFd Finished(size_t size_bytes) {
+  UniqueFd fd = RawMemfd(size_bytes);
+  FillRaw(fd.get(), size_bytes);
+  SealRaw(fd.get(), kRegionSeals);
+  return fd;
+}
+
+TEST(VerifyTest, WhatWeMakePassesAndIsIdentified) {
+  auto a = CreateMemfd(8192);
+  auto b = CreateMemfd(8192);
+  ASSERT_TRUE(a.ok() && b.ok());
+  ASSERT_TRUE(AddSeals(a->get(), kRegionSeals).ok());
+  ASSERT_TRUE(AddSeals(b->get(), kRegionSeals).ok());
+  const auto facts_a = VerifyMemfd(a->get(), 8192, kLimit, kRegionSeals);
+  const auto facts_b = VerifyMemfd(b->get(), 8192, kLimit, kRegionSeals);
+  ASSERT_TRUE(facts_a.ok()) << facts_a.status();
+  ASSERT_TRUE(facts_b.ok()) << facts_b.status();
+  EXPECT_EQ(facts_a->size_bytes, 8192u);
+  EXPECT_EQ(facts_a->allocated_bytes, 8192u);
+  EXPECT_NE(facts_a->identity, facts_b->identity);
+  const UniqueFd again(::fcntl(a->get(), F_DUPFD_CLOEXEC, 0));
+  EXPECT_EQ(VerifyMemfd(again.get(), 8192, kLimit, kRegionSeals)->identity, facts_a->identity);
+}
+
+TEST(VerifyTest, M5TheSizeIsTheAnnouncedOneAndWithinTheLimit) {
+  const UniqueFd fd = Finished(8192);
+  EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kOk);
+  for (const uint64_t announced : {uint64_t{0}, uint64_t{4096}, uint64_t{8191}, uint64_t{8193},
+                                   uint64_t{64} << 40, (uint64_t{1} << 63) - 1, ~uint64_t{0}}) {
+    EXPECT_EQ(CodeOf(fd.get(), announced), absl::StatusCode::kInvalidArgument) << announced;
+  }
+  EXPECT_EQ(CodeOf(fd.get(), 8192, 8191), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 8191, kRegionSeals).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 8192, kRegionSeals)->size_bytes, 8192u);
+}
+
+TEST(VerifyTest, M5MonstrousFilesAreRefusedBeforeAnythingIsMapped) {
+  for (const uint64_t size : {uint64_t{64} << 40, (uint64_t{1} << 63) - 1}) {
+    const UniqueFd fd = RawMemfd(size);
+    if (!fd.ok()) continue;  // a file system with a lower maximum
+    SealRaw(fd.get(), kRegionSeals);
+    EXPECT_EQ(CodeOf(fd.get(), size), absl::StatusCode::kResourceExhausted);
+    // Even without a limit: none of its pages exists.
+    EXPECT_EQ(CodeOf(fd.get(), size, ~uint64_t{0}), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(VerifyTest, M10ASparseFileIsRefused) {
+  const UniqueFd empty = RawMemfd(8 * 4096);
+  SealRaw(empty.get(), kRegionSeals);
+  EXPECT_EQ(CodeOf(empty.get(), 8 * 4096), absl::StatusCode::kInvalidArgument);
+
+  const UniqueFd one_missing = RawMemfd(8 * 4096);
+  FillRaw(one_missing.get(), 8 * 4096);
+  ASSERT_EQ(::fallocate(one_missing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096),
+            0);
+  SealRaw(one_missing.get(), kRegionSeals);
+  EXPECT_EQ(CodeOf(one_missing.get(), 8 * 4096), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(VerifyTest, M10HolesHiddenByPagesBeyondTheEndAreFound) {
+  // Seven holes, and seven pages where nobody can map them.
+  const UniqueFd fd = RawMemfd(8 * 4096);
+  FillRaw(fd.get(), 4096);
+  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * 4096, 7 * 4096), 0);
+  SealRaw(fd.get(), kRegionSeals);
+  const auto facts = VerifyMemfd(fd.get(), 8 * 4096, kLimit, kRegionSeals);
+  ASSERT_TRUE(facts.ok()) << "the count alone is deceived";
+  EXPECT_TRUE(VerifyNothingAllocatedSince(fd.get(), *facts).ok());
+  void* const mapped = ::mmap(nullptr, 8 * 4096, PROT_READ, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  EXPECT_EQ(VerifyNothingAllocatedSince(fd.get(), *facts).code(),
+            absl::StatusCode::kInvalidArgument);
+  ::munmap(mapped, 8 * 4096);
+}
+
+TEST(VerifyTest, M4HugePagesAreRefusedInSpiteOfAllSeals) {
+  constexpr size_t kHuge = size_t{2} << 20;
+  const UniqueFd fd = RawMemfd(kHuge, MFD_HUGETLB);
+  if (!fd.ok()) GTEST_SKIP() << "this kernel makes no huge-page memfd";
+  SealRaw(fd.get(), kRegionSeals | F_SEAL_WRITE);
+  const absl::Status status = VerifyMemfd(fd.get(), kHuge, ~uint64_t{0}, kRegionSeals).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.ToString().find("huge pages"), std::string::npos) << status;
+}
+
+TEST(VerifyTest, M1ShrinkableFilesAreRefused) {
+  const UniqueFd fd = RawMemfd(8192);
+  FillRaw(fd.get(), 8192);
+  SealRaw(fd.get(), F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+  EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(VerifyTest, PromiseP2AHeldInodeLockDoesNotHoldUpAnyQuestion) {
+  UniqueFd fd = RawMemfd(8192);
+  FillRaw(fd.get(), 8192);
+  SealRaw(fd.get(), kShapeSeals);
+  InodeLockHolder peer(fd.get());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  EXPECT_EQ(RunInChild([&] {
+              auto facts = VerifyMemfd(fd.get(), 8192, kLimit, kShapeSeals);
+              EXPECT_TRUE(facts.ok()) << facts.status();
+              EXPECT_TRUE(VerifyNothingAllocatedSince(fd.get(), *facts).ok());
+              EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kInvalidArgument);
+            }),
+            "ok");
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,136 @@
+#include "parley/shm/mapping.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/memfd.h"
+#include "parley/sealing/test_support.h"
+
+namespace parley {
+namespace {
+
+using testing_support::LeakOf;
+using testing_support::RunInChild;
+
+constexpr RegionGeometry kGeometry = {.data_bytes = 65536};
+const std::string kSegv = "signal " + std::to_string(SIGSEGV);
+
+UniqueFd NewFile(RegionGeometry geometry) {
+  auto fd = CreateMemfd(FileBytes(geometry));
+  EXPECT_TRUE(fd.ok()) << fd.status();
+  return std::move(*fd);
+}
+
+std::string Read(const PeerMemory& memory, size_t at, size_t size_bytes) {
+  std::vector<std::byte> bytes(size_bytes);
+  memory.CopyOut(at, absl::MakeSpan(bytes));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), size_bytes);
+}
+
+absl::Span<const std::byte> BytesOf(const std::string& text) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size());
+}
+
+TEST(MappingTest, ARecordAcrossTheWrapIsContiguousOnBothSides) {
+  const UniqueFd fd = NewFile(kGeometry);
+  auto outgoing = OutgoingMapping::Map(fd.get(), kGeometry);
+  auto incoming = IncomingMapping::Map(fd.get(), kGeometry);
+  ASSERT_TRUE(outgoing.ok() && incoming.ok());
+  OwnMemory ours = outgoing->data();
+  const PeerMemory theirs = incoming->data();
+  EXPECT_EQ(ours.size_bytes(), 2 * kGeometry.data_bytes);
+  EXPECT_EQ(theirs.size_bytes(), 2 * kGeometry.data_bytes);
+  ours.CopyIn(kGeometry.data_bytes - 3, BytesOf("abcdef"));
+  EXPECT_EQ(Read(theirs, kGeometry.data_bytes - 3, 6), "abcdef");
+  EXPECT_EQ(Read(theirs, 0, 3), "def");
+  EXPECT_EQ(Read(theirs, 2 * kGeometry.data_bytes - 3, 3), "abc");
+  // A write in the second half arrives in the first one.
+  ours.CopyIn(kGeometry.data_bytes + 100, BytesOf("mirror"));
+  EXPECT_EQ(Read(theirs, 100, 6), "mirror");
+}
+
+TEST(MappingTest, ControlAndDataAreWhereTheFileSaysAndDontOverlap) {
+  const UniqueFd fd = NewFile(kGeometry);
+  auto outgoing = OutgoingMapping::Map(fd.get(), kGeometry);
+  ASSERT_TRUE(outgoing.ok());
+  OwnMemory control = outgoing->control();
+  EXPECT_EQ(control.size_bytes(), ControlBytes());
+  control.CopyIn(ControlBytes() - 1, BytesOf("c"));
+  outgoing->data().CopyIn(0, BytesOf("d"));
+  outgoing->data().CopyIn(kGeometry.data_bytes - 1, BytesOf("e"));
+  const off_t control_end = static_cast<off_t>(ControlBytes());
+  char found[2] = {};
+  ASSERT_EQ(::pread(fd.get(), found, 2, control_end - 1), 2);
+  EXPECT_EQ(std::string(found, 2), "cd");
+  ASSERT_EQ(::pread(fd.get(), found, 2, control_end + 65535), 1);
+  EXPECT_EQ(found[0], 'e');
+}
+
+TEST(MappingTest, ADirectionWithoutDataHasItsControlPage) {
+  const RegionGeometry none = {.data_bytes = 0};
+  const UniqueFd fd = NewFile(none);
+  auto outgoing = OutgoingMapping::Map(fd.get(), none);
+  auto incoming = IncomingMapping::Map(fd.get(), none);
+  ASSERT_TRUE(outgoing.ok() && incoming.ok());
+  outgoing->control().StoreRelease64(8, 5);
+  EXPECT_EQ(Read(incoming->control(), 8, 1), std::string("\x05"));
+  EXPECT_EQ(outgoing->data().size_bytes(), 0u);
+  EXPECT_EQ(incoming->data().size_bytes(), 0u);
+}
+
+// A load in place, `at` bytes from the first data byte, by a process with a mapping of its own.
+std::string LoadAt(ptrdiff_t at) {
+  return RunInChild([=] {
+    const UniqueFd fd = NewFile(kGeometry);
+    auto incoming = IncomingMapping::Map(fd.get(), kGeometry);
+    ASSERT_TRUE(incoming.ok());
+    const volatile std::byte* const data =
+        incoming->data().ViewOf(0, 1).BytesThatThePeerMayRewriteAtAnyTime();
+    static_cast<void>(data[at]);
+  });
+}
+
+TEST(MappingTest, PromiseP1GuardsOnBothSides) {
+  const auto mirrored = static_cast<ptrdiff_t>(2 * kGeometry.data_bytes);
+  const auto control = static_cast<ptrdiff_t>(ControlBytes());
+  EXPECT_EQ(LoadAt(mirrored - 1), "ok");
+  EXPECT_EQ(LoadAt(mirrored), kSegv);
+  EXPECT_EQ(LoadAt(-control), "ok");
+  EXPECT_EQ(LoadAt(-control - 1), kSegv);
+}
+
+TEST(MappingTest, WhatThePeerWritesCantBeWrittenHere) {
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd = NewFile(kGeometry);
+              auto incoming = IncomingMapping::Map(fd.get(), kGeometry);
+              ASSERT_TRUE(incoming.ok());
+              auto* const data = const_cast<std::byte*>(
+                  incoming->data().ViewOf(0, 1).BytesThatThePeerMayRewriteAtAnyTime());
+              *static_cast<volatile std::byte*>(data) = std::byte{1};
+            }),
+            kSegv);
+}
+
+TEST(MappingTest, PromiseP7FailureLeaksNothing) {
+  EXPECT_EQ(LeakOf([] {
+              EXPECT_FALSE(OutgoingMapping::Map(-1, kGeometry).ok());
+              EXPECT_FALSE(IncomingMapping::Map(-1, kGeometry).ok());
+              const UniqueFd fd = NewFile(kGeometry);
+              EXPECT_TRUE(IncomingMapping::Map(fd.get(), kGeometry).ok());
+              EXPECT_EQ(IncomingMapping::Map(fd.get(), {uint64_t{1} << 46}).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "nothing");
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,388 @@
+#include "parley/shm/region.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/identity.h"
+#include "parley/sealing/seals.h"
+#include "parley/sealing/test_support.h"
+
+namespace parley {
+namespace {
+
+using testing_support::FillRaw;
+using testing_support::FootprintNow;
+using testing_support::InodeLockHolder;
+using testing_support::LeakOf;
+using testing_support::RawMemfd;
+using testing_support::RunInChild;
+using testing_support::SealRaw;
+
+constexpr RegionGeometry kGeometry = {.data_bytes = 65536};
+
+Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
+
+// What SCM_RIGHTS does to a descriptor: another number of the same open file description.
+UniqueFd Sent(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+absl::Span<const std::byte> BytesOf(const std::string& text) {
+  return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size());
+}
+
+std::string Read(const PeerMemory& memory, size_t at, size_t size_bytes) {
+  std::vector<std::byte> bytes(size_bytes);
+  memory.CopyOut(at, absl::MakeSpan(bytes));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), size_bytes);
+}
+
+// Each way to change a file that its seals leave to a process with a descriptor of it.
+void ExpectNobodyCanWrite(int fd) {
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+  EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
+  void* const page = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  ASSERT_NE(page, MAP_FAILED);
+  EXPECT_NE(::mprotect(page, 4096, PROT_READ | PROT_WRITE), 0);
+  EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
+  EXPECT_NE(::madvise(page, 4096, MADV_REMOVE), 0);
+  EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
+  ::munmap(page, 4096);
+  EXPECT_EQ(::pwrite(fd, "x", 1, 0), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_NE(::ftruncate(fd, 0), 0);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_NE(::ftruncate(fd, off_t{1} << 30), 0);
+  EXPECT_EQ(errno, EPERM);
+  for (const int mode : {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+                         FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE}) {
+    EXPECT_NE(::fallocate(fd, mode, 0, 4096), 0) << mode;
+  }
+  EXPECT_NE(::fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  const UniqueFd again(::open(path.c_str(), O_RDWR | O_CLOEXEC));  // M8: root may
+  if (again.ok()) {
+    EXPECT_EQ(::pwrite(again.get(), "x", 1, 0), -1);
+    EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0),
+              MAP_FAILED);
+    EXPECT_NE(::fallocate(again.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+  }
+  EXPECT_FALSE(UniqueFd(::open(path.c_str(), O_RDWR | O_TRUNC | O_CLOEXEC)).ok());
+}
+
+TEST(RegionTest, PromiseP1AnOutgoingRegionHasOneWriter) {
+  auto region = OutgoingRegion::Create(kGeometry);
+  ASSERT_TRUE(region.ok()) << region.status();
+  auto reader = IncomingRegion::Adopt(Sent(region->fd()), kGeometry);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(region->fd()); }), "ok");
+  ExpectNobodyCanWrite(region->fd());  // not even this process, by any new road
+  // The old road stays open.
+  region->data().CopyIn(kGeometry.data_bytes - 2, BytesOf("word"));
+  EXPECT_EQ(Read(reader->data(), kGeometry.data_bytes - 2, 4), "word");
+  EXPECT_EQ(Read(reader->data(), 0, 2), "rd");
+  region->control().StoreRelease64(0, 7);
+  EXPECT_EQ(reader->control().LoadAcquire64(0).Validate([](uint64_t v) { return v == 7; }), 7u);
+}
+
+TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
+  auto draft = IncomingRegionDraft::Create(kGeometry);
+  ASSERT_TRUE(draft.ok()) << draft.status();
+  auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon());
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  auto reader = std::move(*draft).Finish();
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(reader->fd()); }), "ok");
+  writer->data().CopyIn(5, BytesOf("frame"));
+  EXPECT_EQ(Read(reader->data(), 5, 5), "frame");
+  EXPECT_EQ(reader->identity(), writer->identity());
+}
+
+TEST(RegionTest, PromiseP5AFreshRegionIsAllZero) {
+  auto region = OutgoingRegion::Create(kGeometry);
+  ASSERT_TRUE(region.ok());
+  auto reader = IncomingRegion::Adopt(Sent(region->fd()), kGeometry);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_TRUE(Read(reader->data(), 0, kGeometry.data_bytes) ==
+              std::string(kGeometry.data_bytes, '\0'));
+  EXPECT_TRUE(Read(reader->control(), 0, ControlBytes()) == std::string(ControlBytes(), '\0'));
+}
+
+TEST(RegionTest, ARegionWithoutDataHasItsControlPage) {
+  auto draft = IncomingRegionDraft::Create({.data_bytes = 0});
+  ASSERT_TRUE(draft.ok()) << draft.status();
+  auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), {.data_bytes = 0}, {}, Soon());
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  auto reader = std::move(*draft).Finish();
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  writer->control().StoreRelease64(8, 9);
+  EXPECT_EQ(Read(reader->control(), 8, 1), "\x09");
+  EXPECT_EQ(reader->data().size_bytes(), 0u);
+}
+
+TEST(RegionTest, TheMemoryOutlivesItsDescriptors) {
+  auto writer = OutgoingRegion::Create(kGeometry);
+  ASSERT_TRUE(writer.ok());
+  auto reader = IncomingRegion::Adopt(Sent(writer->fd()), kGeometry);
+  ASSERT_TRUE(reader.ok());
+  writer->CloseDescriptor();
+  reader->CloseDescriptor();
+  EXPECT_EQ(writer->fd(), -1);
+  writer->data().CopyIn(0, BytesOf("still"));
+  OutgoingRegion moved = std::move(*writer);
+  moved.data().CopyIn(5, BytesOf("here"));
+  EXPECT_EQ(Read(reader->data(), 0, 9), "stillhere");
+}
+
+// A file as an honest accepting side makes it, and then what `spoil` does to it before the seals.
+UniqueFd Spoiled(SealSet seals, const std::function<void(int)>& spoil = {}) {
+  UniqueFd fd = RawMemfd(FileBytes(kGeometry));
+  FillRaw(fd.get(), FileBytes(kGeometry));
+  if (spoil) spoil(fd.get());
+  SealRaw(fd.get(), seals);
+  return fd;
+}
+
+void PunchOnePage(int fd) {
+  ASSERT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 4096), 0);
+}
+
+absl::StatusCode AdoptCode(UniqueFd fd, RegionGeometry geometry = kGeometry,
+                           const RegionLimits& limits = {}) {
+  return IncomingRegion::Adopt(std::move(fd), geometry, limits).status().code();
+}
+
+absl::StatusCode AdoptToWriteCode(UniqueFd fd, RegionGeometry geometry = kGeometry,
+                                  const RegionLimits& limits = {}) {
+  return OutgoingRegion::Adopt(std::move(fd), geometry, limits, Soon()).status().code();
+}
+
+TEST(RegionTest, AdoptRefusesEachLieAndLeaksNothing) {
+  EXPECT_EQ(
+      LeakOf([] {
+        constexpr auto kLie = absl::StatusCode::kInvalidArgument;
+        constexpr auto kTooMuch = absl::StatusCode::kResourceExhausted;
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals)), absl::StatusCode::kOk);
+        EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals)), absl::StatusCode::kOk);
+        // M1, M2, M6: each seal is needed.
+        for (SealSet one = 1; one <= F_SEAL_FUTURE_WRITE; one <<= 1) {
+          if ((kRegionSeals & one) != 0) {
+            EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals & ~one)), kLie) << SealNames(one);
+          }
+          if ((kShapeSeals & one) != 0) {
+            EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals & ~one)), kLie) << SealNames(one);
+          }
+        }
+        // M5: another size than announced; announced sizes that no region has.
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {32768}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {131072}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {0}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {65535}), kLie);
+        for (const uint64_t huge : {(uint64_t{1} << 63) - 1, uint64_t{64} << 40, ~uint64_t{0}}) {
+          EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {huge}), kTooMuch);
+          EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals), {huge}), kTooMuch);
+        }
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), kGeometry, {.max_data_bytes = 32768}), kTooMuch);
+        // M10: a page missing, in plain sight or behind one beyond the end.
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals, PunchOnePage)), kLie);
+        EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals, PunchOnePage)), kLie);
+        const auto hide = [](int fd) {
+          PunchOnePage(fd);
+          const auto end = static_cast<off_t>(FileBytes(kGeometry));
+          ASSERT_EQ(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, 4096), 0);
+        };
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals, hide)), kLie);
+        EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals, hide)), kLie);
+        // M9: no memfd.
+        EXPECT_EQ(AdoptCode(UniqueFd(::open("/dev/zero", O_RDWR | O_CLOEXEC))), kLie);
+        EXPECT_EQ(AdoptToWriteCode(UniqueFd(::open("/dev/zero", O_RDWR | O_CLOEXEC))), kLie);
+        EXPECT_EQ(AdoptCode(UniqueFd()), kLie);
+      }),
+      "nothing");
+}
+
+TEST(RegionTest, M4HugePagesAreRefused) {
+  // Of a size that would fit: the control page is what keeps the sizes apart otherwise.
+  UniqueFd fd = RawMemfd(size_t{4} << 20, MFD_HUGETLB);
+  if (!fd.ok()) GTEST_SKIP() << "this kernel makes no huge-page memfd";
+  SealRaw(fd.get(), kRegionSeals);
+  const absl::Status status = IncomingRegion::Adopt(std::move(fd), {4 << 20}).status();
+  EXPECT_NE(status.ToString().find("huge pages"), std::string::npos) << status;
+}
+
+TEST(RegionTest, AReadOnlyDescriptorServesTheReaderAndNotTheWriter) {
+  const UniqueFd fd = Spoiled(kShapeSeals);
+  const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
+  UniqueFd read_only(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(read_only.ok());
+  EXPECT_EQ(AdoptToWriteCode(Sent(read_only.get())), absl::StatusCode::kPermissionDenied);
+  SealRaw(fd.get(), kRegionSeals);
+  EXPECT_EQ(AdoptCode(std::move(read_only)), absl::StatusCode::kOk);
+}
+
+TEST(RegionTest, M12OneMemoryObjectHasOneRole) {
+  IdentitySet here;
+  const RegionLimits limits = {.held = &here};
+  auto mine = OutgoingRegion::Create(kGeometry, limits);
+  auto draft = IncomingRegionDraft::Create(kGeometry, limits);
+  ASSERT_TRUE(mine.ok() && draft.ok());
+  EXPECT_EQ(here.size(), 2u);
+  const UniqueFd foreign = Spoiled(kRegionSeals);
+  {
+    auto once = IncomingRegion::Adopt(Sent(foreign.get()), kGeometry, limits);
+    ASSERT_TRUE(once.ok());
+    once->CloseDescriptor();  // the mapping is what counts
+    EXPECT_EQ(AdoptCode(Sent(foreign.get()), kGeometry, limits), absl::StatusCode::kAlreadyExists);
+    // Our own, come back from another channel.
+    EXPECT_EQ(AdoptCode(Sent(mine->fd()), kGeometry, limits), absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(AdoptToWriteCode(Sent(draft->fd()), kGeometry, limits),
+              absl::StatusCode::kAlreadyExists);
+  }
+  EXPECT_EQ(here.size(), 2u);
+  EXPECT_EQ(AdoptCode(Sent(foreign.get()), kGeometry, limits), absl::StatusCode::kOk);
+  {
+    const auto refused = std::move(*draft).Finish();  // never sealed
+    EXPECT_FALSE(refused.ok());
+  }
+  EXPECT_EQ(here.size(), 1u);
+}
+
+// What a peer with the draft's descriptor does before we finish it, in a process of its own.
+absl::StatusCode FinishAfter(const std::function<void(int)>& hostile) {
+  auto draft = IncomingRegionDraft::Create(kGeometry);
+  EXPECT_TRUE(draft.ok());
+  EXPECT_EQ(RunInChild([&] { hostile(draft->fd()); }), "ok");
+  return std::move(*draft).Finish().status().code();
+}
+
+TEST(RegionTest, FinishRefusesADraftThatThePeerSpoiled) {
+  EXPECT_EQ(LeakOf([] {
+              EXPECT_EQ(FinishAfter([](int fd) { SealRaw(fd, kRegionSeals); }),
+                        absl::StatusCode::kOk);
+              EXPECT_EQ(FinishAfter([](int) {}), absl::StatusCode::kInvalidArgument);
+              EXPECT_EQ(FinishAfter([](int fd) { SealRaw(fd, F_SEAL_FUTURE_WRITE); }),
+                        absl::StatusCode::kInvalidArgument);
+              EXPECT_EQ(FinishAfter([](int fd) { SealRaw(fd, F_SEAL_SEAL); }),
+                        absl::StatusCode::kInvalidArgument);
+              EXPECT_EQ(FinishAfter([](int fd) {
+                          PunchOnePage(fd);
+                          SealRaw(fd, kRegionSeals);
+                        }),
+                        absl::StatusCode::kInvalidArgument);
+              // The shape is fixed from the start: no size, and no page beyond the end.
+              EXPECT_EQ(FinishAfter([](int fd) {
+                          EXPECT_NE(::ftruncate(fd, 4096), 0);
+                          EXPECT_NE(::ftruncate(fd, off_t{1} << 20), 0);
+                          const auto end = static_cast<off_t>(FileBytes(kGeometry));
+                          EXPECT_NE(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, 4096), 0);
+                          SealRaw(fd, kRegionSeals);
+                        }),
+                        absl::StatusCode::kOk);
+            }),
+            "nothing");
+}
+
+TEST(RegionTest, PromiseP2APeerThatHoldsTheInodeLockCantStopUs) {
+  auto draft = IncomingRegionDraft::Create(kGeometry);
+  ASSERT_TRUE(draft.ok());
+  InodeLockHolder peer(draft->fd());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  // The connecting side, with a hostile accepting side: a deadline.
+  EXPECT_EQ(RunInChild([&] {
+              const absl::Status status =
+                  OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {},
+                                        Deadline::After(absl::Milliseconds(100)))
+                      .status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+            }),
+            "ok");
+  // The accepting side, with a hostile connecting side: never waits at all.
+  EXPECT_EQ(RunInChild([&] {
+              const absl::Status status = std::move(*draft).Finish().status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+            }),
+            "ok");
+}
+
+TEST(RegionTest, PromiseP2AFinishedRegionHasNoLockThatMatters) {
+  auto region = OutgoingRegion::Create(kGeometry);
+  ASSERT_TRUE(region.ok());
+  InodeLockHolder peer(region->fd());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  EXPECT_EQ(RunInChild([&] {
+              auto reader = IncomingRegion::Adopt(Sent(region->fd()), kGeometry);
+              EXPECT_TRUE(reader.ok()) << reader.status();
+            }),
+            "ok");
+  region->data().CopyIn(0, BytesOf("x"));
+}
+
+TEST(RegionTest, PromiseP7LackOfDescriptorsMemoryOrFileSizeIsAnError) {
+  EXPECT_EQ(RunInChild([] {
+              const rlimit none = {0, 0};
+              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+              EXPECT_EQ(OutgoingRegion::Create(kGeometry).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              const rlimit limit = {65536, 65536};
+              ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+              EXPECT_EQ(OutgoingRegion::Create(kGeometry).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(IncomingRegionDraft::Create(kGeometry).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_TRUE(OutgoingRegion::Create({32768}).ok());
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              // What is mapped now and 16 MiB more; a sanitizer's own needs fit into that.
+              uint64_t pages = 0;
+              std::ifstream("/proc/self/statm") >> pages;
+              const rlim_t room = pages * 4096 + (rlim_t{16} << 20);
+              const rlimit limit = {room, room};
+              ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+              const int descriptors = FootprintNow().descriptors;
+              EXPECT_EQ(OutgoingRegion::Create({16 << 20}).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(FootprintNow().descriptors, descriptors);
+              EXPECT_TRUE(OutgoingRegion::Create(kGeometry).ok());
+            }),
+            "ok");
+}
+
+TEST(RegionTest, PromiseP8NothingIsInheritedAndNothingStaysBehind) {
+  EXPECT_EQ(LeakOf([] {
+              auto mine = OutgoingRegion::Create(kGeometry);
+              auto draft = IncomingRegionDraft::Create(kGeometry);
+              ASSERT_TRUE(mine.ok() && draft.ok());
+              EXPECT_NE(::fcntl(mine->fd(), F_GETFD) & FD_CLOEXEC, 0);
+              EXPECT_NE(::fcntl(draft->fd(), F_GETFD) & FD_CLOEXEC, 0);
+              auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon());
+              ASSERT_TRUE(writer.ok());
+              ASSERT_TRUE(std::move(*draft).Finish().ok());
+            }),
+            "nothing");
+  // M13: the regions of this process are not there in its child.
+  auto mine = OutgoingRegion::Create(kGeometry);
+  ASSERT_TRUE(mine.ok());
+  EXPECT_GT(FootprintNow().memfd_mappings, 0);
+  EXPECT_EQ(RunInChild([] { EXPECT_EQ(FootprintNow().memfd_mappings, 0); }), "ok");
+}
+
+}  // namespace
+}  // namespace parley
