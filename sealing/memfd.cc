@@ -24,8 +24,8 @@ namespace {
 // The same for all, because /proc/PID/maps shows it.
 constexpr char kName[] = "parley";
 
-// Where a signal interrupts fallocate, it gives back what it had and starts over (older kernels; not
-// Linux 6.18). Pieces make sure that a process with a busy timer gets to the end.
+// Where a signal interrupts fallocate, it gives back what it had and starts over (older kernels;
+// not Linux 6.18). Pieces make sure that a process with a busy timer gets to the end.
 constexpr uint64_t kPieceBytes = uint64_t{4} << 20;
 
 // Exceeding RLIMIT_FSIZE raises SIGXFSZ, which kills a process that never heard of it. While this
