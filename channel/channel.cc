@@ -69,8 +69,8 @@ absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
                                                         const WaitOptions& wait) {
   auto listener = Listener::Bind(name);
   if (!listener.ok()) return listener.status();
-  return ChannelListener(
-      std::make_unique<Server>(*std::move(listener), std::move(options), limits), wait);
+  return ChannelListener(std::make_unique<Server>(*std::move(listener), std::move(options), limits),
+                         wait);
 }
 
 absl::StatusOr<Channel> ChannelListener::Accept(Deadline deadline) {

@@ -5,7 +5,8 @@
 //
 // Trust: see Sender and Receiver for what a hostile peer can cause, options.h for what is agreed at
 // the start. Everything the peer costs (memory, descriptors) is spent here, within the limits.
-// Threads: making a channel: one. Afterwards one thread may use the sender and another the receiver.
+// Threads: making a channel: one. Afterwards one thread may use the sender and another the
+// receiver.
 //
 //   // The accepting side, for instance a viewer:
 //   ChannelListener listener = *ChannelListener::Listen("/run/user/1000/viewer.sock", {});
@@ -32,9 +33,9 @@
 namespace parley {
 
 struct Channel {
-  Sender sender;        // false if this direction does not exist
-  Receiver receiver;    // false if this direction does not exist
-  ChannelId id = {};    // random, the same at both ends
+  Sender sender;            // false if this direction does not exist
+  Receiver receiver;        // false if this direction does not exist
+  ChannelId id = {};        // random, the same at both ends
   std::string peer_format;  // the peer's blob: its content is the peer's, at most 4 KiB
 };
 

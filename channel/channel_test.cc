@@ -92,8 +92,7 @@ TEST_P(ChannelTest, BothDirections) {
 
 TEST_P(ChannelTest, PromiseP2TimeEachWaitKeepsItsDeadline) {
   int64_t start_ns = MonotonicNowNs();
-  EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(),
-            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
   while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
   }
@@ -151,9 +150,9 @@ TEST_P(ChannelTest, ManyRoundTripsLoseNoWakeUp) {
     for (int i = 0; i < kRounds; ++i) {
       auto record = ends->b.receiver.Receive(absl::MakeSpan(into), In(20'000));
       ASSERT_TRUE(record.ok()) << record.status();
-      ASSERT_TRUE(ends->b.sender
-                      .Send(1, absl::MakeConstSpan(into).first(record->size_bytes), In(20'000))
-                      .ok());
+      ASSERT_TRUE(
+          ends->b.sender.Send(1, absl::MakeConstSpan(into).first(record->size_bytes), In(20'000))
+              .ok());
     }
   });
   for (int i = 0; i < kRounds; ++i) {
@@ -336,8 +335,8 @@ TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
   absl::Status status;
   std::vector<std::byte> into(1024);
   // It arrives on whichever ring's doorbell that socket is.
-  for (int i = 0; i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) ==
-                               Outcome::kDone; ++i) {
+  for (int i = 0;
+       i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone; ++i) {
   }
   status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(2000));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;

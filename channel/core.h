@@ -3,8 +3,8 @@
 
 // What the two ends of one channel share in this process. Internal to channel/.
 //
-// Trust: holds what the handshake validated. The poison is ours: the first violation that either end
-// finds stops both.
+// Trust: holds what the handshake validated. The poison is ours: the first violation that either
+// end finds stops both.
 // Threads: poison and death may be set and read from any thread; the rest is constant.
 
 #include <atomic>

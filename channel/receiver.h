@@ -3,10 +3,10 @@
 
 // The receiving end of a channel: a ring's consumer that can also wait.
 //
-// Trust: the peer may send nothing (kNotNow, kDeadlineExceeded), lie about its positions and lengths
-// (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place, or die
-// (kUnavailable, after everything that it had sent). A Try call makes at most one system call, the
-// doorbell, which does not wait. Every other call keeps its deadline.
+// Trust: the peer may send nothing (kNotNow, kDeadlineExceeded), lie about its positions and
+// lengths (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place,
+// or die (kUnavailable, after everything that it had sent). A Try call makes at most one system
+// call, the doorbell, which does not wait. Every other call keeps its deadline.
 // Threads: one at a time. Another thread may use the channel's Sender meanwhile.
 // Ordering: what the peer wrote before it sent a message is visible once a call returned it.
 //

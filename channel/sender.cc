@@ -50,7 +50,8 @@ void Sender::AfterPublishing(uint64_t messages, uint64_t bytes) {
 
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  if (s.core->poison() != Violation::kNone) [[unlikely]]
+    s.producer.Poison(s.core->poison());
   const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
   if (outcome == Outcome::kDone) AfterPublishing(1, bytes.size());
   return outcome;
@@ -68,7 +69,8 @@ absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadl
 
 Outcome Sender::TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  if (s.core->poison() != Violation::kNone) [[unlikely]]
+    s.producer.Poison(s.core->poison());
   return Checked(s.producer.TryReserve(size_bytes, room));
 }
 
@@ -90,7 +92,8 @@ void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
 
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]] s.producer.Poison(s.core->poison());
+  if (s.core->poison() != Violation::kNone) [[unlikely]]
+    s.producer.Poison(s.core->poison());
   const Outcome outcome = Checked(s.producer.TryStage(tag, bytes));
   if (outcome == Outcome::kDone) {
     ++s.stats.messages;
@@ -132,8 +135,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
     return s.producer.Drained() || s.producer.violation() != Violation::kNone;
   };
   if (!settled()) {
-    const auto result =
-        s.waiter->Wait(settled, [&] { return s.producer.taken_bytes(); }, deadline);
+    const auto result = s.waiter->Wait(settled, [&] { return s.producer.taken_bytes(); }, deadline);
     if (result != internal::Waiter::Result::kReady) {
       return internal::WaitStatus(result, s.core->poison());
     }

@@ -45,14 +45,14 @@ class Sender {
   // kUnavailable: the peer has ended; kDataLoss: it broke the protocol, see violation().
   absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
-  // Room for one message of up to size_bytes, to be filled in place and sent by Commit. The peer can
-  // watch it being filled.
+  // Room for one message of up to size_bytes, to be filled in place and sent by Commit. The peer
+  // can watch it being filled.
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room);
   absl::StatusOr<absl::Span<std::byte>> Reserve(std::size_t size_bytes, Deadline deadline);
   void Commit(uint32_t tag, std::size_t used_bytes);
 
-  // A batch: messages that become visible, and wake the peer, all at once at Publish (or at the next
-  // call that sends or waits).
+  // A batch: messages that become visible, and wake the peer, all at once at Publish (or at the
+  // next call that sends or waits).
   Outcome TryStage(uint32_t tag, absl::Span<const std::byte> bytes);
   void Stage(uint32_t tag, std::size_t used_bytes);  // of reserved room
   void Publish();

@@ -1,11 +1,11 @@
 #ifndef PARLEY_CHANNEL_WAIT_OPTIONS_H_
 #define PARLEY_CHANNEL_WAIT_OPTIONS_H_
 
-// How an end of a channel waits: how long it spins before it sleeps, and how much pointless waking it
-// puts up with.
+// How an end of a channel waits: how long it spins before it sleeps, and how much pointless waking
+// it puts up with.
 //
-// Trust: a peer that rings without progress costs at most `fruitless_wakeups` wake-ups, then one look
-// per `park_time`, `parks` times; then it is a violation. Progress gives the budget back.
+// Trust: a peer that rings without progress costs at most `fruitless_wakeups` wake-ups, then one
+// look per `park_time`, `parks` times; then it is a violation. Progress gives the budget back.
 // Threads: a value.
 
 #include "absl/time/time.h"

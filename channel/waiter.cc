@@ -35,8 +35,8 @@ void CpuRelax() {
 
 }  // namespace
 
-Waiter::Waiter(Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
-               const WaitOptions& options, ChannelStats* stats)
+Waiter::Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch,
+               std::size_t peer_epoch, const WaitOptions& options, ChannelStats* stats)
     : core_(core),
       bell_(bell),
       own_control_(core->established().outgoing.control()),
@@ -48,16 +48,15 @@ Waiter::Waiter(Core* core, const Doorbell* bell, std::size_t my_epoch, std::size
       spin_ns_(OnlyOneProcessor() ? 0 : absl::ToInt64Nanoseconds(options.longest_spin)) {}
 
 absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(Core* core, const Doorbell* bell,
-                                                       std::size_t my_epoch,
-                                                       std::size_t peer_epoch,
+                                                       std::size_t my_epoch, std::size_t peer_epoch,
                                                        const WaitOptions& options,
                                                        ChannelStats* stats) {
-  std::unique_ptr<Waiter> waiter(
-      new Waiter(core, bell, my_epoch, peer_epoch, options, stats));  // NOLINT: private constructor
+  auto waiter =
+      std::make_unique<Waiter>(Passkey(), core, bell, my_epoch, peer_epoch, options, stats);
   waiter->epoll_.Reset(::epoll_create1(EPOLL_CLOEXEC));
   if (!waiter->epoll_.ok()) return ErrnoStatus(errno, "create an epoll descriptor");
-  for (const int fd : {bell->wait_fd(), core->established().socket.get(),
-                       core->established().peer.pidfd.get()}) {
+  for (const int fd :
+       {bell->wait_fd(), core->established().socket.get(), core->established().peer.pidfd.get()}) {
     if (fd < 0) continue;
     waiter->polled_[waiter->polled_count_++] = {fd, POLLIN, 0};
     epoll_event event = {};
@@ -78,7 +77,7 @@ void Waiter::Ring(uint64_t epoch) {
 
 bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
   own_control_.StoreRelaxed64(my_epoch_offset_, ++epoch_);
-  // Pairs with the fence in RingIfAwaited of the peer.
+  // PAIRS WITH: the fence in RingIfAwaited of the peer.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return !ready();
 }
@@ -154,8 +153,7 @@ Waiter::Result Waiter::CountWakeUp(bool progressed, Deadline deadline) {
   }
   // Parked: deaf to the doorbell for a while.
   ++stats_->parks;
-  const timespec until =
-      Deadline::After(options_.park_time).Or(deadline).RemainingTimespec();
+  const timespec until = Deadline::After(options_.park_time).Or(deadline).RemainingTimespec();
   static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
   return Result::kReady;
 }

@@ -37,7 +37,14 @@
 namespace parley::internal {
 
 class Waiter {
+ private:
+  struct Passkey {};
+
  public:
+  // Through Create only.
+  Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+         const WaitOptions& options, ChannelStats* stats);
+
   enum class Result {
     kReady,     // what was waited for holds
     kDeadline,  //
@@ -45,8 +52,8 @@ class Waiter {
     kViolation  // the channel was poisoned, here or by the other end of it
   };
 
-  // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's other
-  // end in its region.
+  // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's
+  // other end in its region.
   static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, const Doorbell* bell,
                                                         std::size_t my_epoch,
                                                         std::size_t peer_epoch,
@@ -55,11 +62,13 @@ class Waiter {
 
   // Rings the peer if it waits for what was just published.
   void RingIfAwaited() {
-    // Pairs with the fence in Arm: our position before its epoch, or its epoch before our position.
+    // PAIRS WITH: the fence in Arm of the peer. Our position before its epoch, or its epoch before
+    // our position.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     // TRUST: only compared with the last one seen; a lie costs one system call.
     const uint64_t epoch = peer_control_.LoadRelaxed64(peer_epoch_offset_).AnyValueIsAcceptable();
-    if (epoch != rung_epoch_) [[unlikely]] Ring(epoch);
+    if (epoch != rung_epoch_) [[unlikely]]
+      Ring(epoch);
   }
 
   // Waits until ready() or the deadline. progress(): a number that changes when the peer did
@@ -69,16 +78,14 @@ class Waiter {
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
   bool Arm(absl::FunctionRef<bool()> ready);
-  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be news;
-  // `progressed`: whether there is.
+  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be
+  // news; `progressed`: whether there is.
   Result TakeWakeUps(bool progressed);
 
   // Readable when rung, or when the peer has ended.
   int descriptor() const { return epoll_.get(); }
 
  private:
-  Waiter(Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
-         const WaitOptions& options, ChannelStats* stats);
   void Ring(uint64_t epoch);
   bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
   // One sleep; false at the deadline.

@@ -40,11 +40,10 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
   }
   if (granted.capacity_bytes > limits.max_capacity_bytes ||
       granted.max_message_bytes > limits.max_message_bytes) {
-    return absl::ResourceExhaustedError("the peer asks for a ring of " +
-                                        std::to_string(granted.capacity_bytes) +
-                                        " bytes and messages of " +
-                                        std::to_string(granted.max_message_bytes) +
-                                        ", beyond our limits");
+    return absl::ResourceExhaustedError(
+        "the peer asks for a ring of " + std::to_string(granted.capacity_bytes) +
+        " bytes and messages of " + std::to_string(granted.max_message_bytes) +
+        ", beyond our limits");
   }
   PARLEY_CHECK(IsValid(RingGeometry{granted.capacity_bytes, granted.max_message_bytes}),
                "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
@@ -54,13 +53,9 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
 
 absl::StatusOr<ChannelId> RandomChannelId() {
   ChannelId id;
-  std::size_t have = 0;
-  while (have < sizeof(id)) {
-    // SAFETY: filling an array of integers with random bytes.
-    const ssize_t got =
-        ::getrandom(reinterpret_cast<char*>(id.data()) + have, sizeof(id) - have, GRND_NONBLOCK);
-    if (got > 0) have += static_cast<std::size_t>(got);
-    if (got < 0 && errno != EINTR) return ErrnoStatus(errno, "make a random channel id");
+  // So few bytes come whole or not at all.
+  if (::getrandom(id.data(), sizeof(id), GRND_NONBLOCK) != sizeof(id)) {
+    return ErrnoStatus(errno, "make a random channel id");
   }
   return id;
 }
@@ -70,8 +65,8 @@ struct BellPair {
   std::vector<UniqueFd> theirs;  // to be sent, in order
 };
 
-// For one ring: [0] is what the peer waits on, [1] what it rings. Both are shared, so both stay open
-// here as well.
+// For one ring: [0] is what the peer waits on, [1] what it rings. Both are shared, so both stay
+// open here as well.
 absl::StatusOr<BellPair> CreateEventfdBell() {
   auto we_wait = CreateEventfd();
   if (!we_wait.ok()) return we_wait.status();
@@ -122,8 +117,7 @@ absl::StatusOr<bool> Acceptor::Advance() {
   }
   if (!*got) return false;
   const auto bytes = absl::MakeConstSpan(message).first(**got);
-  const absl::Status status =
-      state_ == State::kAwaitingHello ? OnHello(bytes) : OnMapped(bytes);
+  const absl::Status status = state_ == State::kAwaitingHello ? OnHello(bytes) : OnMapped(bytes);
   if (!status.ok()) return status;
   return state_ == State::kDone;
 }
@@ -136,9 +130,9 @@ absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
   peer_ = *std::move(peer);
   if (!options_->policy.Admits(peer_)) {
     return Fail(RefusalReason::kIdentity,
-                absl::PermissionDeniedError(
-                    "the policy does not admit process " + std::to_string(peer_.pid) +
-                    " of user " + std::to_string(peer_.uid)));
+                absl::PermissionDeniedError("the policy does not admit process " +
+                                            std::to_string(peer_.pid) + " of user " +
+                                            std::to_string(peer_.uid)));
   }
   Welcome welcome;
   if (absl::Status status = Grant(*hello, &welcome); !status.ok()) return status;
@@ -224,8 +218,7 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
       socket_is_a_bell_ = true;
       continue;
     }
-    auto pair =
-        welcome.doorbell == kDoorbellSocket ? CreateSocketBell() : CreateEventfdBell();
+    auto pair = welcome.doorbell == kDoorbellSocket ? CreateSocketBell() : CreateEventfdBell();
     if (!pair.ok()) return pair.status();
     *mine = std::move(pair->mine);
     for (UniqueFd& fd : pair->theirs) {

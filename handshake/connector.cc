@@ -107,8 +107,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   const uint32_t roles = RolesOf(options.direction);
   Hello hello;
   hello.roles = roles;
-  hello.doorbells =
-      kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
+  hello.doorbells = kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
   hello.send = Wish((roles & kRoleSends) != 0, options.send);
   hello.receive = Wish((roles & kRoleReceives) != 0, options.receive);
   hello.format = options.format;
@@ -135,8 +134,8 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   RegionLimits limits;
   limits.max_data_bytes = options.limits.max_capacity_bytes;
   limits.held = options.held != nullptr ? options.held : &IdentitySet::OfThisProcess();
-  auto incoming = IncomingRegion::Adopt(std::move(descriptors[0]),
-                                        {welcome->receive.capacity_bytes}, limits);
+  auto incoming =
+      IncomingRegion::Adopt(std::move(descriptors[0]), {welcome->receive.capacity_bytes}, limits);
   if (!incoming.ok()) return incoming.status();
   incoming->CloseDescriptor();
   // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".

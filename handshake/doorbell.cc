@@ -88,8 +88,7 @@ absl::StatusOr<UniqueFd> CreateEventfd() {
 absl::Status VerifyEventfd(int fd) {
   const std::string number = std::to_string(fd);
   std::array<char, 64> name;
-  const ssize_t length =
-      ::readlink(("/proc/self/fd/" + number).c_str(), name.data(), name.size());
+  const ssize_t length = ::readlink(("/proc/self/fd/" + number).c_str(), name.data(), name.size());
   if (length < 0) return ErrnoStatus(errno, "look at a received descriptor (is /proc mounted?)");
   if (std::string_view(name.data(), static_cast<std::size_t>(length)) != "anon_inode:[eventfd]") {
     return absl::InvalidArgumentError("the doorbell that was received is no eventfd");

@@ -6,8 +6,8 @@
 // Each ring has one doorbell with two ends: the consumer's end is rung when there is data, the
 // producer's when there is room. Two kinds, chosen in the handshake:
 //
-//   socket    a SEQPACKET pair; each side rings by sending one byte on its own end. Nothing that the
-//             peer does to its end can make ours wait. The default.
+//   socket    a SEQPACKET pair; each side rings by sending one byte on its own end. Nothing that
+//             the peer does to its end can make ours wait. The default.
 //   eventfd   two eventfds, shared by both sides. Cheaper to ring, but a peer that may clear
 //             O_NONBLOCK and saturate the counter makes our write wait for ever: only for a peer
 //             under our system call filter, or one that the caller declares trusted.

@@ -186,7 +186,8 @@ TEST(HandshakeTest, PromiseP8NoSideDoorsEveryDescriptorIsCloseOnExec) {
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
-// --- a hostile connecting side --------------------------------------------------------------------
+// --- a hostile connecting side
+// --------------------------------------------------------------------
 
 struct AcceptorTest : ::testing::Test {
   IdentitySet held;
@@ -326,13 +327,14 @@ TEST_F(AcceptorTest, NothingIsAllocatedForAPeerThatThePolicyRefuses) {
 TEST_F(AcceptorTest, PromiseP2TimeASilentPeerCostsTheDeadlineAndNoMore) {
   auto pair = PeerSocket::Pair();
   const int64_t start_ns = MonotonicNowNs();
-  auto result = AcceptHandshake(std::move(pair->first), options,
-                                Deadline::After(absl::Milliseconds(50)));
+  auto result =
+      AcceptHandshake(std::move(pair->first), options, Deadline::After(absl::Milliseconds(50)));
   EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
 }
 
-// --- a hostile accepting side ---------------------------------------------------------------------
+// --- a hostile accepting side
+// ---------------------------------------------------------------------
 
 TEST(ConnectorTest, AHostileAnswerIsRefused) {
   const ChannelId id = {1, 2};
@@ -389,12 +391,15 @@ TEST(ConnectorTest, ForeignDescriptorsAsRegionsAreRefusedWithoutALeak) {
 
 TEST(ConnectorTest, AnAcceptingSideThatGoesAwayIsAnError) {
   auto pair = PeerSocket::Pair();
-  { PeerSocket gone = std::move(pair->first); }
+  {
+    PeerSocket gone = std::move(pair->first);
+  }
   EXPECT_EQ(ConnectHandshake(std::move(pair->second), {}, Soon()).status().code(),
             absl::StatusCode::kUnavailable);
 }
 
-// --- listeners ------------------------------------------------------------------------------------
+// --- listeners
+// ------------------------------------------------------------------------------------
 
 std::string SocketPath(const char* name) {
   const char* folder = std::getenv("TEST_TMPDIR");
@@ -403,8 +408,7 @@ std::string SocketPath(const char* name) {
 }
 
 TEST(ListenerTest, ConnectsByPathAndByAbstractNameAndRemovesItsFile) {
-  for (const std::string& name :
-       {SocketPath("a"), "@parley_test_" + std::to_string(::getpid())}) {
+  for (const std::string& name : {SocketPath("a"), "@parley_test_" + std::to_string(::getpid())}) {
     {
       auto listener = Listener::Bind(name);
       ASSERT_TRUE(listener.ok()) << listener.status();
@@ -420,9 +424,8 @@ TEST(ListenerTest, ConnectsByPathAndByAbstractNameAndRemovesItsFile) {
       }
     }
     EXPECT_NE(::access(name.c_str(), F_OK), 0);
-    EXPECT_EQ(ConnectTo(name, Soon()).status().code(), name[0] == '/'
-                                                           ? absl::StatusCode::kNotFound
-                                                           : absl::StatusCode::kUnavailable);
+    EXPECT_EQ(ConnectTo(name, Soon()).status().code(),
+              name[0] == '/' ? absl::StatusCode::kNotFound : absl::StatusCode::kUnavailable);
   }
 }
 

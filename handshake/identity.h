@@ -33,7 +33,8 @@ struct PeerIdentity {
   bool own_pair = false;
 };
 
-// What the kernel says of `socket`. `known_pidfd`: the peer's, from its spawn; duplicated. -1: none.
+// What the kernel says of `socket`. `known_pidfd`: the peer's, from its spawn; duplicated. -1:
+// none.
 absl::StatusOr<PeerIdentity> IdentifyPeer(int socket, int known_pidfd = -1);
 
 // Whom to admit. All conditions that are set must hold.

@@ -185,7 +185,8 @@ absl::StatusOr<PeerSocket> ConnectTo(const std::string& name, Deadline deadline)
   if (!socket.ok()) return socket.status();
   while (::connect(socket->get(), address->get(), address->length) != 0) {
     if (errno == EAGAIN) {
-      // The queue is full. There is nothing to poll for: AF_UNIX does not connect in the background.
+      // The queue is full. There is nothing to poll for: AF_UNIX does not connect in the
+      // background.
       if (deadline.Expired()) {
         return absl::DeadlineExceededError(name + " does not accept connections in time");
       }

@@ -4,9 +4,9 @@
 // A listening socket, by path or abstract name, and how to connect to one.
 //
 // A path that begins with '@' is a name in the abstract namespace (it needs no file and vanishes
-// with the process; any local process can take it first). Any other is a socket file, made with mode
-// 0600 and removed when the Listener goes. A file left behind by a process that died is replaced; a
-// name on which somebody listens is an error that says so.
+// with the process; any local process can take it first). Any other is a socket file, made with
+// mode 0600 and removed when the Listener goes. A file left behind by a process that died is
+// replaced; a name on which somebody listens is an error that says so.
 //
 // Trust: whoever can reach the name may connect, any number of times; Server (server.h) bounds what
 // that costs.

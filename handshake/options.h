@@ -3,8 +3,8 @@
 
 // What each side of a handshake wants, allows and gets.
 //
-// Trust: options are ours. In Established, everything was validated and is private; only the regions'
-// contents and the format string's meaning remain the peer's.
+// Trust: options are ours. In Established, everything was validated and is private; only the
+// regions' contents and the format string's meaning remain the peer's.
 // Threads: values.
 
 #include <cstdint>
@@ -33,8 +33,8 @@ inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 
 // The most that is spent on one peer, set before it connects.
 struct ChannelLimits {
-  uint64_t max_capacity_bytes = uint64_t{64} << 20;   // of each ring
-  uint32_t max_message_bytes = uint32_t{32} << 20;    // of each ring
+  uint64_t max_capacity_bytes = uint64_t{64} << 20;  // of each ring
+  uint32_t max_message_bytes = uint32_t{32} << 20;   // of each ring
 };
 
 // Which directions exist, seen from this side.

@@ -4,11 +4,11 @@
 // One end of the connected AF_UNIX SOCK_SEQPACKET socket between the two processes: whole messages,
 // and descriptors in one direction only.
 //
-// Trust: the peer sends anything at any time. Messages are cut at nobody's convenience: a longer one
-// than expected, an empty one, one with descriptors where none belong, ends the session. Receive
-// has no control buffer, so a descriptor that the peer sends is never installed here (a descriptor
-// on a FUSE file could hang our fstat, close and exit). ReceiveWithDescriptors is for the connecting
-// side, which has to trust its supervisor that far.
+// Trust: the peer sends anything at any time. Messages are cut at nobody's convenience: a longer
+// one than expected, an empty one, one with descriptors where none belong, ends the session.
+// Receive has no control buffer, so a descriptor that the peer sends is never installed here (a
+// descriptor on a FUSE file could hang our fstat, close and exit). ReceiveWithDescriptors is for
+// the connecting side, which has to trust its supervisor that far.
 // Threads: one at a time.
 // System calls: as each method says; none can block but the ones with a deadline.
 //

@@ -91,10 +91,9 @@ TEST(PeerSocketTest, AttackF2OneDescriptorTooManyIsRefusedAndAllAreClosed) {
     ASSERT_TRUE(pair->first.Send(SomeBytes(3), fds).ok());
     const int before = OpenDescriptors();
     std::array<std::byte, 100> into;
-    EXPECT_EQ(pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), allowed, Soon())
-                  .status()
-                  .code(),
-              absl::StatusCode::kInvalidArgument)
+    EXPECT_EQ(
+        pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), allowed, Soon()).status().code(),
+        absl::StatusCode::kInvalidArgument)
         << allowed;
     EXPECT_EQ(OpenDescriptors(), before) << allowed;
   }
@@ -122,7 +121,9 @@ TEST(PeerSocketTest, AttackF3AFullDescriptorTableIsAnError) {
 
 TEST(PeerSocketTest, AttackW6ASendToAGonePeerRaisesNoSignal) {
   auto pair = PeerSocket::Pair();
-  { PeerSocket gone = std::move(pair->second); }
+  {
+    PeerSocket gone = std::move(pair->second);
+  }
   EXPECT_EQ(pair->first.Send(SomeBytes(3)).code(), absl::StatusCode::kUnavailable);
 }
 

@@ -4,9 +4,9 @@
 // Accepts peers at a listener, many handshakes at once: a bad peer costs a slot for a bounded time
 // and delays nobody.
 //
-// Trust: peers connect as often as they like, stop anywhere, send rubbish, leave. Each is refused on
-// its own; at most `max_pending` handshakes are under way, each for at most `handshake_time`; a peer
-// beyond that is told "busy".
+// Trust: peers connect as often as they like, stop anywhere, send rubbish, leave. Each is refused
+// on its own; at most `max_pending` handshakes are under way, each for at most `handshake_time`; a
+// peer beyond that is told "busy".
 // Threads: one at a time.
 //
 //   absl::StatusOr<Listener> listener = Listener::Bind(path);

@@ -1,8 +1,8 @@
 #ifndef PARLEY_HANDSHAKE_WIRE_H_
 #define PARLEY_HANDSHAKE_WIRE_H_
 
-// The handshake's messages: fixed sizes, little-endian, versioned, reserved fields zero. docs/SPEC.md
-// shows the same tables, and a test compares the two.
+// The handshake's messages: fixed sizes, little-endian, versioned, reserved fields zero.
+// docs/SPEC.md shows the same tables, and a test compares the two.
 //
 //   connecting                         accepting
 //     Hello + format blob     ->
@@ -60,9 +60,9 @@ struct HelloWire {
   MessageHeaderWire header;
   uint16_t version_min;
   uint16_t version_max;
-  uint32_t features;   // bits offered; none are defined in version 1
-  uint32_t roles;      // kRole* of the connecting side
-  uint32_t doorbells;  // kDoorbell* that the connecting side can use
+  uint32_t features;      // bits offered; none are defined in version 1
+  uint32_t roles;         // kRole* of the connecting side
+  uint32_t doorbells;     // kDoorbell* that the connecting side can use
   DirectionWire send;     // connecting -> accepting
   DirectionWire receive;  // accepting -> connecting
 };
@@ -104,24 +104,25 @@ inline constexpr uint32_t kDoorbellEventfd = 1;
 inline constexpr uint32_t kDoorbellSocket = 2;
 
 enum class RefusalReason : uint32_t {
-  kMalformed = 1,   // the message is not one of ours
-  kVersion = 2,     // no version in common
-  kFeatures = 3,    // a feature that is not known here
-  kRoles = 4,       // the directions do not match
-  kSize = 5,        // a ring or message larger than the limits
-  kIdentity = 6,    // not a peer that the policy admits
-  kDoorbell = 7,    // no doorbell in common
-  kFormat = 8,      // the format is not accepted
-  kResources = 9,   // out of memory or descriptors
-  kBusy = 10,       // too many handshakes under way
-  kMemory = 11,     // the shared memory is not as agreed
-  kDeadline = 12,   // too slow
+  kMalformed = 1,  // the message is not one of ours
+  kVersion = 2,    // no version in common
+  kFeatures = 3,   // a feature that is not known here
+  kRoles = 4,      // the directions do not match
+  kSize = 5,       // a ring or message larger than the limits
+  kIdentity = 6,   // not a peer that the policy admits
+  kDoorbell = 7,   // no doorbell in common
+  kFormat = 8,     // the format is not accepted
+  kResources = 9,  // out of memory or descriptors
+  kBusy = 10,      // too many handshakes under way
+  kMemory = 11,    // the shared memory is not as agreed
+  kDeadline = 12,  // too slow
 };
 
 // "its limits do not allow the sizes asked for", never null.
 const char* RefusalText(RefusalReason reason);
 
-// --- private, validated forms ---------------------------------------------------------------------
+// --- private, validated forms
+// ---------------------------------------------------------------------
 
 using ChannelId = std::array<uint64_t, 2>;
 

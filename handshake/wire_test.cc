@@ -42,21 +42,58 @@ std::string Hex(const std::vector<std::byte>& bytes) {
 
 TEST(WireTest, GoldenBytes) {
   EXPECT_EQ(Hex(EncodeHello(SomeHello())),
-            "50524c59" "0100" "0100" "43000000" "03000000"  // header
-            "0100" "0100" "00000000" "03000000" "02000000"
-            "0000010000000000" "e8030000" "00000000"
-            "0000000000000000" "00000000" "00000000"
+            "50524c59"
+            "0100"
+            "0100"
+            "43000000"
+            "03000000"  // header
+            "0100"
+            "0100"
+            "00000000"
+            "03000000"
+            "02000000"
+            "0000010000000000"
+            "e8030000"
+            "00000000"
+            "0000000000000000"
+            "00000000"
+            "00000000"
             "726177");
   EXPECT_EQ(Hex(EncodeWelcome(SomeWelcome())),
-            "50524c59" "0100" "0200" "50000000" "00000000"
-            "0100" "0000" "00000000" "01000000" "01000000"
-            "8877665544332211" "00ffeeddccbbaa99"
-            "0010000000000000" "f80f0000" "00000000"
-            "0000000000000000" "00000000" "00000000");
+            "50524c59"
+            "0100"
+            "0200"
+            "50000000"
+            "00000000"
+            "0100"
+            "0000"
+            "00000000"
+            "01000000"
+            "01000000"
+            "8877665544332211"
+            "00ffeeddccbbaa99"
+            "0010000000000000"
+            "f80f0000"
+            "00000000"
+            "0000000000000000"
+            "00000000"
+            "00000000");
   EXPECT_EQ(Hex(EncodeChannelId(MessageType::kMapped, {1, 2})),
-            "50524c59" "0100" "0300" "20000000" "00000000" "0100000000000000" "0200000000000000");
+            "50524c59"
+            "0100"
+            "0300"
+            "20000000"
+            "00000000"
+            "0100000000000000"
+            "0200000000000000");
   EXPECT_EQ(Hex(EncodeRefused(RefusalReason::kSize)),
-            "50524c59" "0100" "0500" "18000000" "00000000" "05000000" "00000000");
+            "50524c59"
+            "0100"
+            "0500"
+            "18000000"
+            "00000000"
+            "05000000"
+            "00000000");
 }
 
 TEST(WireTest, WhatIsEncodedIsParsed) {
@@ -67,16 +104,16 @@ TEST(WireTest, WhatIsEncodedIsParsed) {
   const auto welcome = ParseWelcome(EncodeWelcome(SomeWelcome()));
   ASSERT_TRUE(welcome.ok()) << welcome.status();
   EXPECT_EQ(welcome->channel_id, SomeWelcome().channel_id);
-  EXPECT_TRUE(ParseChannelId(EncodeChannelId(MessageType::kReady, {1, 2}), MessageType::kReady,
-                             {1, 2})
-                  .ok());
+  EXPECT_TRUE(
+      ParseChannelId(EncodeChannelId(MessageType::kReady, {1, 2}), MessageType::kReady, {1, 2})
+          .ok());
   EXPECT_EQ(*ParseRefused(EncodeRefused(RefusalReason::kBusy)), RefusalReason::kBusy);
 }
 
 TEST(WireTest, EachTruncationAndExtensionIsRefused) {
-  for (const auto& whole : {EncodeHello(SomeHello()), EncodeWelcome(SomeWelcome()),
-                            EncodeChannelId(MessageType::kMapped, {1, 2}),
-                            EncodeRefused(RefusalReason::kSize)}) {
+  for (const auto& whole :
+       {EncodeHello(SomeHello()), EncodeWelcome(SomeWelcome()),
+        EncodeChannelId(MessageType::kMapped, {1, 2}), EncodeRefused(RefusalReason::kSize)}) {
     for (std::size_t size = 0; size < whole.size(); ++size) {
       const std::vector<std::byte> cut(whole.begin(),
                                        whole.begin() + static_cast<std::ptrdiff_t>(size));

@@ -90,6 +90,7 @@ TEST(GuardedRangeTest, M13AChildHasNoneOfIt) {
 // The flags that the kernel shows for the mapping at `address`.
 std::string FlagsOf(const std::byte* address) {
   std::ostringstream start;
+  // SAFETY: only printed, to find the line of /proc/self/smaps.
   start << std::hex << reinterpret_cast<uintptr_t>(address) << '-';
   std::ifstream smaps("/proc/self/smaps");
   bool found = false;

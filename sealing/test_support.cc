@@ -110,6 +110,7 @@ InodeLockHolder::InodeLockHolder(int fd) {
     uffdio_api api = {};
     api.api = UFFD_API;
     uffdio_register range = {};
+    // SAFETY: userfaultfd takes addresses as integers.
     range.range.start = reinterpret_cast<uintptr_t>(page);
     range.range.len = 4096;
     range.mode = UFFDIO_REGISTER_MODE_MISSING;

@@ -113,6 +113,7 @@ TEST(MappingTest, WhatThePeerWritesCantBeWrittenHere) {
               const UniqueFd fd = NewFile(kGeometry);
               auto incoming = IncomingMapping::Map(fd.get(), kGeometry);
               ASSERT_TRUE(incoming.ok());
+              // SAFETY: the write that must hit the read-only mapping and die.
               auto* const data = const_cast<std::byte*>(
                   incoming->data().ViewOf(0, 1).BytesThatThePeerMayRewriteAtAnyTime());
               *static_cast<volatile std::byte*>(data) = std::byte{1};
