@@ -311,6 +311,27 @@ TEST_P(ChannelTest, AttackW3ADoorbellFloodIsParkedThenAViolation) {
   EXPECT_EQ(ends->b.receiver.stats().parks, 8u);
 }
 
+// A consumer that takes the smallest records one by one and rings for each, while we wait for room
+// for the largest: it is listened to less often, and it is no violation.
+TEST_P(ChannelTest, PromiseP3WorkAPeerCannotWakeUsForEachByteItTakes) {
+  ends = MakeEnds(GetParam(), {}, {1 << 20, (1 << 20) - 8});
+  int records = 0;
+  while (ends->a.sender.TrySend(1, {}) == Outcome::kDone) ++records;
+  std::vector<std::byte> into(1 << 20);
+  std::thread peer([&] {
+    Record record;
+    for (int i = 0; i < records; ++i) {
+      ASSERT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+      HostileAccess::Bell(ends->b.receiver).Ring();
+    }
+  });
+  std::vector<std::byte> largest((1 << 20) - 8);
+  const absl::Status sent = ends->a.sender.Send(1, largest, In(20'000));
+  peer.join();
+  EXPECT_TRUE(sent.ok()) << sent;
+  EXPECT_LT(ends->a.sender.stats().wakeups, static_cast<uint64_t>(records) / 16);
+}
+
 TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneRingPerLieAndOperation) {
   for (int i = 0; i < 100; ++i) {
     // "I wait" for ever, without a new epoch: one ring in all.

@@ -86,7 +86,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
     // The peer's end was seen before this look, so what it had published was seen as well.
     if (last_look) return internal::PeerGoneStatus();
     const auto result = s.waiter->Wait([&] { return s.consumer.HasNews(); },
-                                       [&] { return s.consumer.released_bytes(); }, deadline);
+                                       [&] { return s.consumer.released_bytes(); }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
@@ -123,7 +123,8 @@ bool Receiver::PrepareToWait() {
 absl::Status Receiver::FinishWait() {
   State& s = state();
   const bool before = s.consumer.HasNews();
-  const auto result = s.waiter->TakeWakeUps(before);
+  const auto result = s.waiter->TakeWakeUps(before ? internal::Waiter::Progress::kEnough
+                                                   : internal::Waiter::Progress::kNone);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
   if (result == internal::Waiter::Result::kPeerGone && s.consumer.HasNews()) {
     return absl::OkStatus();

@@ -7,6 +7,12 @@
 #include "parley/ring/layout.h"
 
 namespace parley {
+namespace {
+
+// Room that comes in at least so large a part of what is waited for is no reason to listen less.
+constexpr uint64_t kStepsPerMessage = 16;
+
+}  // namespace
 
 Sender::State::State(std::shared_ptr<internal::Core> c)
     : core(std::move(c)),
@@ -124,7 +130,8 @@ absl::Status Sender::WaitForRoom(std::size_t size_bytes, Deadline deadline) {
   // What is staged must be seen, or both sides would wait.
   Publish();
   const auto result = s.waiter->Wait([&] { return s.producer.HasRoom(size_bytes); },
-                                     [&] { return s.producer.taken_bytes(); }, deadline);
+                                     [&] { return s.producer.taken_bytes(); },
+                                     size_bytes / kStepsPerMessage + 1, deadline);
   return internal::WaitStatus(result, s.core->poison());
 }
 
@@ -135,7 +142,9 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
     return s.producer.Drained() || s.producer.violation() != Violation::kNone;
   };
   if (!settled()) {
-    const auto result = s.waiter->Wait(settled, [&] { return s.producer.taken_bytes(); }, deadline);
+    const auto result = s.waiter->Wait(
+        settled, [&] { return s.producer.taken_bytes(); },
+        s.producer.capacity_bytes() / kStepsPerMessage, deadline);
     if (result != internal::Waiter::Result::kReady) {
       return internal::WaitStatus(result, s.core->poison());
     }
@@ -154,7 +163,11 @@ absl::Status Sender::FinishWait(std::size_t size_bytes) {
   State& s = state();
   const uint64_t before = s.producer.taken_bytes();
   const bool ready = s.producer.HasRoom(size_bytes);
-  const auto result = s.waiter->TakeWakeUps(ready || s.producer.taken_bytes() != before);
+  const uint64_t step = s.producer.taken_bytes() - before;
+  using Progress = internal::Waiter::Progress;
+  const auto result = s.waiter->TakeWakeUps(ready       ? Progress::kEnough
+                                            : step != 0 ? Progress::kLittle
+                                                        : Progress::kNone);
   if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
   return internal::WaitStatus(result, s.core->poison());
 }

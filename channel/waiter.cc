@@ -128,38 +128,46 @@ bool Waiter::TakeNews() {
   return true;
 }
 
-Waiter::Result Waiter::TakeWakeUps(bool progressed) {
+Waiter::Result Waiter::TakeWakeUps(Progress progress) {
   if (core_->poison() != Violation::kNone) return Result::kViolation;
   const Deadline now = Deadline::AtMonotonicNs(0);
   static_cast<void>(PollUntil(absl::MakeSpan(polled_.data(), polled_count_), now));
   if (!TakeNews()) return Result::kViolation;
   if (core_->peer_gone()) return Result::kPeerGone;
-  return CountWakeUp(progressed, now);
+  return CountWakeUp(progress, now);
 }
 
-// Wake-ups without progress use up the budget; progress gives it back.
-Waiter::Result Waiter::CountWakeUp(bool progressed, Deadline deadline) {
+// Deaf to the doorbell for a while.
+void Waiter::Park(Deadline deadline) {
+  ++stats_->parks;
+  const timespec until = Deadline::After(options_.park_time).Or(deadline).RemainingTimespec();
+  static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
+}
+
+// Wake-ups without enough progress use up the budget; enough of it gives the budget back. Those with
+// a little are parked like those with none, so that a peer can't wake us for each byte that it
+// takes, but it is no violation to be slow.
+Waiter::Result Waiter::CountWakeUp(Progress progress, Deadline deadline) {
   ++stats_->wakeups;
-  if (progressed) {
+  if (progress == Progress::kEnough) {
     fruitless_ = 0;
     parks_ = 0;
     return Result::kReady;
   }
-  ++stats_->spurious_wakeups;
+  if (progress == Progress::kNone) ++stats_->spurious_wakeups;
   if (++fruitless_ <= options_.fruitless_wakeups) return Result::kReady;
-  if (++parks_ > options_.parks) {
+  if (progress == Progress::kLittle) {
+    parks_ = 0;
+  } else if (++parks_ > options_.parks) {
     core_->Poison(Violation::kDoorbellFlood);
     return Result::kViolation;
   }
-  // Parked: deaf to the doorbell for a while.
-  ++stats_->parks;
-  const timespec until = Deadline::After(options_.park_time).Or(deadline).RemainingTimespec();
-  static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
+  Park(deadline);
   return Result::kReady;
 }
 
 Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
-                            Deadline deadline) {
+                            uint64_t enough, Deadline deadline) {
   ++stats_->waits;
   if (Spin(ready, deadline)) return Result::kReady;
   while (true) {
@@ -173,7 +181,11 @@ Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
 
     if (!TakeNews()) return Result::kViolation;
     if (core_->peer_gone()) return ready() ? Result::kReady : Result::kPeerGone;
-    const Result counted = CountWakeUp(now_ready || progress() != before, deadline);
+    const uint64_t step = progress() - before;
+    const Progress made = now_ready || step >= enough ? Progress::kEnough
+                          : step != 0                 ? Progress::kLittle
+                                                      : Progress::kNone;
+    const Result counted = CountWakeUp(made, deadline);
     if (counted != Result::kReady) return counted;
     if (now_ready) return Result::kReady;
     if (deadline.Expired()) return ready() ? Result::kReady : Result::kDeadline;

@@ -51,6 +51,8 @@ class Waiter {
     kPeerGone,  // the peer has ended; what it published before that may still be taken
     kViolation  // the channel was poisoned, here or by the other end of it
   };
+  // What a wake-up brought.
+  enum class Progress { kNone, kLittle, kEnough };
 
   // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's
   // other end in its region.
@@ -71,16 +73,16 @@ class Waiter {
       Ring(epoch);
   }
 
-  // Waits until ready() or the deadline. progress(): a number that changes when the peer did
-  // something useful, even if not enough.
+  // Waits until ready() or the deadline. progress(): a number that grows when the peer did something
+  // useful, even if not enough; steps of less than `enough` keep the peer from being called a flood,
+  // but not from being listened to less often.
   Result Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
-              Deadline deadline);
+              uint64_t enough, Deadline deadline);
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
   bool Arm(absl::FunctionRef<bool()> ready);
-  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be
-  // news; `progressed`: whether there is.
-  Result TakeWakeUps(bool progressed);
+  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be news.
+  Result TakeWakeUps(Progress progress);
 
   // Readable when rung, or when the peer has ended.
   int descriptor() const { return epoll_.get(); }
@@ -91,7 +93,8 @@ class Waiter {
   // One sleep; false at the deadline.
   bool Sleep(Deadline deadline);
   bool TakeNews();
-  Result CountWakeUp(bool progressed, Deadline deadline);
+  Result CountWakeUp(Progress progress, Deadline deadline);
+  void Park(Deadline deadline);
 
   Core* const core_;
   const Doorbell* const bell_;
