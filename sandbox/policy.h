@@ -66,9 +66,6 @@ class Policy {
   std::vector<sock_filter> program_;
 };
 
-// The name of a system call of this architecture, or "system call 999".
-std::string SystemCallName(int number);
-
 }  // namespace parley
 
 #endif  // PARLEY_SANDBOX_POLICY_H_

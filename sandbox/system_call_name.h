@@ -1,0 +1,15 @@
+#ifndef PARLEY_SANDBOX_SYSTEM_CALL_NAME_H_
+#define PARLEY_SANDBOX_SYSTEM_CALL_NAME_H_
+
+// Threads: any. Any number will do, whoever gave it.
+
+#include <string>
+
+namespace parley {
+
+// "openat", or "system call 999" where this architecture's table has no such number.
+std::string SystemCallName(int number);
+
+}  // namespace parley
+
+#endif  // PARLEY_SANDBOX_SYSTEM_CALL_NAME_H_
