@@ -14,8 +14,8 @@
 //   Decode(*confined, film.Open(*confined), sender);          // no Confined, no input
 //
 // A function that parses hostile bytes takes a `const Confined&`: it cannot be called before
-// LockDown has succeeded, since nothing else makes one. LockDown takes a Prepared, which only exists
-// once the objects it is made from do.
+// LockDown has succeeded, since nothing else makes one. LockDown takes a Prepared, which only
+// exists once the objects it is made from do.
 //
 // Trust: from here on the process may be taken over. Everything below holds against arbitrary code
 // in any of its threads.
@@ -67,7 +67,7 @@ struct ConfinementReport {
   // Landlock binds the calling thread (and its future children). Threads made earlier have only the
   // filter between them and the files.
   bool landlock_covers_all_threads = false;
-  bool mdwe = false;       // no page can become executable, by the kernel's own rule
+  bool mdwe = false;              // no page can become executable, by the kernel's own rule
   bool reports_refusals = false;  // started by Spawn: the parent learns the refused call's name
   int threads = 1;
   std::string ToString() const;
@@ -89,9 +89,10 @@ class [[nodiscard]] Confined {
   ConfinementReport report_;
 };
 
-// In this order: drops all capabilities, no_new_privs, closes descriptors, Landlock, MDWE, not
-// dumpable (no ptrace or core by others of the same uid), the SIGSYS handler, the filter on all
-// threads at once. After an error the process is somewhere in between: it must end.
+// In this order: warms up libc (sandbox/warm_up.h), drops all capabilities, no_new_privs, closes
+// descriptors, Landlock, MDWE, not dumpable (no ptrace or core by others of the same uid), the
+// SIGSYS handler, the filter on all threads at once. After an error the process is somewhere in
+// between: it must end.
 //
 // kFailedPrecondition with the thread's id if a thread cannot be confined: it has a filter of its
 // own, or capabilities (which the kernel keeps per thread: start the worker with Spawn, which drops

@@ -65,9 +65,8 @@ absl::Status AddRule(const Filter& filter, const Rule& rule, uint32_t default_ac
   if (action == default_action) return absl::OkStatus();  // libseccomp refuses such a rule
   std::vector<scmp_arg_cmp> comparisons;
   for (const ArgumentFilter& argument : rule.filters) comparisons.push_back(Comparison(argument));
-  const int error =
-      ::seccomp_rule_add_exact_array(filter.get(), action, number,
-                                     static_cast<unsigned>(comparisons.size()), comparisons.data());
+  const int error = ::seccomp_rule_add_exact_array(
+      filter.get(), action, number, static_cast<unsigned>(comparisons.size()), comparisons.data());
   if (error == 0 || error == -EEXIST) return absl::OkStatus();
   return ErrnoStatus(-error, std::string("add the filter rule for ") + rule.call);
 }

@@ -12,7 +12,9 @@
 //            foreign architectures (int 0x80) and x32 numbers always; everything else too if
 //            `unlisted` says so.
 // kReport is no weaker: the call does not happen, the handler cannot be replaced after lock-down,
-// and it only adds a diagnosis, which the parent treats as a worker's word.
+// and it only adds a diagnosis, which the parent treats as a worker's word. A thread that has
+// SIGSYS blocked ends the process without a report; glibc does that while it starts a thread, so
+// "killed before it could name the call" is what a forgotten std::thread looks like.
 //
 // Trust: depends on nothing that a peer wrote.
 // Threads: immutable once built; any.

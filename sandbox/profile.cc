@@ -62,9 +62,8 @@ Profile Profile::Ring() {
   // glibc tries clone3 first and falls back to clone, whose flags a filter can see (it refuses it).
   profile.Add({Fail("clone3", ENOSYS)});
   // Wait.
-  for (const char* call :
-       {"ppoll", "poll", "epoll_wait", "epoll_pwait", "epoll_pwait2", "restart_syscall",
-        "nanosleep", "sched_yield"}) {
+  for (const char* call : {"ppoll", "poll", "epoll_wait", "epoll_pwait", "epoll_pwait2",
+                           "restart_syscall", "nanosleep", "sched_yield"}) {
     profile.Add({Allow(call)});
   }
   profile.Add({Allow("clock_nanosleep", {AtMost(0, kLastFixedClock)})});
@@ -72,8 +71,8 @@ Profile Profile::Ring() {
   profile.Add({Allow("sendto", {Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
                Allow("recvfrom", {Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))})});
   for (const int operation : {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET}) {
-    profile.Add({Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME),
-                                        U(operation))})});
+    profile.Add(
+        {Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), U(operation))})});
   }
   // The other commands interrupt other processes' cores.
   for (const int command : {int{MEMBARRIER_CMD_QUERY}, int{MEMBARRIER_CMD_PRIVATE_EXPEDITED}}) {
@@ -90,8 +89,8 @@ Profile Profile::Ring() {
     profile.Add({Allow("fcntl", {Is(1, U(command))})});
   }
   // Finish. Closing cannot free a number for another file: nothing here makes descriptors.
-  for (const char* call : {"close", "shutdown", "munmap", "exit", "exit_group", "rt_sigreturn",
-                           "rt_sigprocmask"}) {
+  for (const char* call :
+       {"close", "shutdown", "munmap", "exit", "exit_group", "rt_sigreturn", "rt_sigprocmask"}) {
     profile.Add({Allow(call)});
   }
   return profile;
@@ -120,8 +119,7 @@ Profile Profile::WithHeap() const {
   Profile profile = *this;
   profile.Add({Allow("brk"),
                Allow("mmap", {Masked(2, kNotReadWrite, 0), Masked(3, kMapKindMask, kMapKind)}),
-               Allow("mprotect", {Masked(2, kNotReadWrite, 0)}),
-               Allow("mremap"),
+               Allow("mprotect", {Masked(2, kNotReadWrite, 0)}), Allow("mremap"),
                Allow("madvise", {Is(2, U(MADV_DONTNEED))}),
                Allow("madvise", {Is(2, U(MADV_FREE))})});
   return profile;
@@ -129,8 +127,9 @@ Profile Profile::WithHeap() const {
 
 Profile Profile::WithThreads() const {
   Profile profile = *this;
-  profile.Add({Allow("madvise", {Is(2, U(MADV_DONTNEED))}),
-               Allow("sched_getaffinity", {Is(0, 0)})});
+  profile.Add({Allow("madvise", {Is(2, U(MADV_DONTNEED))}), Allow("sched_getaffinity", {Is(0, 0)}),
+               // A thread made just before may do the first steps of its life after the lock-down.
+               Allow("set_robust_list"), Allow("rseq")});
   return profile;
 }
 
@@ -142,9 +141,9 @@ Profile Profile::WithSanitizer() const {
     profile.Add({Allow("madvise", {Is(2, U(advice))})});
   }
   // A report wants /proc files and a symbolizer. It is printed without them.
-  for (const char* call : {"open", "openat", "stat", "newfstatat", "statx", "lstat", "access",
-                           "readlink", "readlinkat", "pipe", "pipe2", "socketpair", "clone", "fork",
-                           "vfork"}) {
+  for (const char* call :
+       {"open", "openat", "stat", "newfstatat", "statx", "lstat", "access", "readlink",
+        "readlinkat", "pipe", "pipe2", "socketpair", "clone", "fork", "vfork"}) {
     profile.Add({Fail(call, EPERM)});
   }
   return profile;

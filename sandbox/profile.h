@@ -44,7 +44,7 @@ namespace parley {
 // One condition on one argument: (argument & mask) <op> value, unsigned, all 64 bits.
 struct ArgumentFilter {
   enum class Op { kEqual, kAtMost };
-  unsigned index = 0;  // 0 to 5
+  unsigned index = 0;            // 0 to 5
   uint64_t mask = ~uint64_t{0};  // only with kEqual
   Op op = Op::kEqual;
   uint64_t value = 0;

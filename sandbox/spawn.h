@@ -17,8 +17,8 @@
 //   SpawnOptions options;
 //   options.program = "/usr/libexec/film_decoder";
 //   options.name = "decoder";
-//   options.descriptors.push_back(InheritedDescriptor::Give(std::move(socket), "PARLEY_CHANNEL_FD"));
-//   options.limits.address_space_bytes = uint64_t{1} << 30;
+//   options.descriptors.push_back(InheritedDescriptor::Give(std::move(socket),
+//   "PARLEY_CHANNEL_FD")); options.limits.address_space_bytes = uint64_t{1} << 30;
 //   absl::StatusOr<Worker> worker = Spawn(std::move(options));
 
 #include <cstdint>
@@ -79,8 +79,8 @@ struct ResourceLimits {
 };
 
 struct SpawnOptions {
-  std::string program;  // a path; PATH is not searched
-  std::string name;     // for reports and argv[0]; `program` if empty
+  std::string program;                 // a path; PATH is not searched
+  std::string name;                    // for reports and argv[0]; `program` if empty
   std::vector<std::string> arguments;  // argv[1] and on
   // The whole environment, apart from the descriptors' variables.
   std::vector<std::pair<std::string, std::string>> environment;
