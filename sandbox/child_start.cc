@@ -77,7 +77,7 @@ PARLEY_PLAIN_CODE int DropPrivileges() {
   return DropCapabilities();
 }
 
-PARLEY_PLAIN_CODE [[noreturn]] void Fail(const ChildStart& start, StartStep step, int error) {
+[[noreturn]] PARLEY_PLAIN_CODE void Fail(const ChildStart& start, StartStep step, int error) {
   start.failure->error = error;
   start.failure->step = step;
   // Not _exit, which sanitizers wrap.

@@ -30,7 +30,7 @@ int refusal_socket = -1;
 
 // Runs in a worker that may be hijacked, on any thread: no lock, no heap, no errno kept, since
 // nothing runs after it.
-PARLEY_PLAIN_CODE [[noreturn]] void OnRefusal(int, siginfo_t* info, void*) {
+[[noreturn]] PARLEY_PLAIN_CODE void OnRefusal(int, siginfo_t* info, void*) {
   if (info->si_code == kSysSeccomp && refusal_socket >= 0) {
     const RefusalWire refusal = {static_cast<uint32_t>(info->si_syscall), 0};
     ::syscall(SYS_sendto, refusal_socket, &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL,
@@ -41,6 +41,23 @@ PARLEY_PLAIN_CODE [[noreturn]] void OnRefusal(int, siginfo_t* info, void*) {
   ::syscall(SYS_ptrace, -1, 0, 0, 0);
   while (true) ::syscall(SYS_exit_group, 128 + SIGSYS);
 }
+
+// What rt_sigaction takes on x86-64 and on arm64.
+struct KernelSigaction {
+  void (*handler)(int, siginfo_t*, void*);
+  unsigned long flags;  // NOLINT: the kernel's type
+  void (*restorer)();
+  uint64_t mask;
+};
+#if defined(__x86_64__) || defined(__aarch64__)
+static_assert(sizeof(KernelSigaction) == 32);
+#else
+#error "what does rt_sigaction take on this architecture?"
+#endif
+constexpr unsigned long kSaRestorer = 0x04000000;  // NOLINT: the kernel's type
+
+// Where a handler would go back to. Ours does not, but x86-64 wants an address.
+PARLEY_PLAIN_CODE void NeverReturned() {}
 
 }  // namespace
 
@@ -72,11 +89,17 @@ std::optional<int> TakeRefusal(int parent_socket) {
 
 absl::Status InstallRefusalHandler(int socket) {
   refusal_socket = socket;
-  struct sigaction action = {};
-  action.sa_sigaction = OnRefusal;
-  action.sa_flags = SA_SIGINFO;
-  sigfillset(&action.sa_mask);
-  if (::sigaction(SIGSYS, &action, nullptr) != 0) return ErrnoStatus(errno, "handle SIGSYS");
+  // By the kernel's own interface: the thread sanitizer wraps sigaction and would run code of its
+  // own before ours, under the filter.
+  const KernelSigaction action = {
+      .handler = OnRefusal,
+      .flags = SA_SIGINFO | kSaRestorer,
+      .restorer = NeverReturned,
+      .mask = ~uint64_t{0},
+  };
+  if (::syscall(SYS_rt_sigaction, SIGSYS, &action, nullptr, sizeof(action.mask)) != 0) {
+    return ErrnoStatus(errno, "handle SIGSYS");
+  }
   // Blocked, it would end the process all the same, without its report.
   sigset_t only;
   sigemptyset(&only);
