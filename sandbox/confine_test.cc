@@ -126,6 +126,7 @@ TEST(ConfineTest, Clone3IsAnsweredAsUnknown) {
 TEST(ConfineTest, TheRingProfileCarriesAChannel) { ExpectClean("live_on_ring"); }
 TEST(ConfineTest, TheHeapProfileCarriesMalloc) { ExpectClean("live_on_heap"); }
 TEST(ConfineTest, TheThreadsProfileCarriesThreadsMadeBefore) { ExpectClean("live_with_threads"); }
+TEST(ConfineTest, FilesCanBeAbsentForALibrary) { ExpectClean("live_without_files"); }
 TEST(ConfineTest, HostileInputOpensWithProof) { ExpectClean("hostile_input"); }
 
 TEST(ConfineTest, AnAbortIsSeenAsOne) {

@@ -50,6 +50,7 @@ class Policy {
   };
   using Arguments = std::array<uint64_t, 6>;
 
+  // Where two rules for a call contradict each other, the first one in the profile holds.
   static absl::StatusOr<Policy> Compile(const Profile& profile, Options options);
 
   // What the filter answers, by a small interpreter of our own. An unknown name is kKill.

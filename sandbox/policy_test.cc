@@ -256,6 +256,28 @@ TEST(PolicyTest, AbortReachesOnlyItself) {
                                            });
 }
 
+TEST(PolicyTest, FilesCanBeAnsweredAsAbsent) {
+  constexpr Policy::Verdict kNoEntry = {Answer::kErrno, ENOENT};
+  Check(Profile::Ring().WithFilesAbsent(), {
+                                               {"open", {}, kNoEntry},
+                                               {"openat", {}, kNoEntry},
+                                               {"newfstatat", {}, kNoEntry},
+                                               {"readlink", {}, kNoEntry},
+                                               {"ioctl", {2, 0x5401}, {Answer::kErrno, ENOTTY}},
+                                               {"ioctl", {2, 0x5421 /* FIONBIO */}, kReport},
+                                               {"unlink", {}, kReport},
+                                               {"rename", {}, kReport},
+                                               {"socket", {}, kReport},
+                                           });
+}
+
+TEST(PolicyTest, TheFirstOfTwoContradictingRulesHolds) {
+  Check(Profile::Ring().WithFilesAbsent().WithSanitizer(),
+        {{"openat", {}, {Answer::kErrno, ENOENT}}});
+  Check(Profile::Ring().WithSanitizer().WithFilesAbsent(),
+        {{"openat", {}, {Answer::kErrno, EPERM}}});
+}
+
 TEST(PolicyTest, SanitizerReportsAreNotCutShort) {
   Check(Profile::Ring().WithSanitizer(), {
                                              {"openat", {}, {Answer::kErrno, EPERM}},

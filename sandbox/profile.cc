@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -130,6 +131,19 @@ Profile Profile::WithThreads() const {
   profile.Add({Allow("madvise", {Is(2, U(MADV_DONTNEED))}), Allow("sched_getaffinity", {Is(0, 0)}),
                // A thread made just before may do the first steps of its life after the lock-down.
                Allow("set_robust_list"), Allow("rseq")});
+  return profile;
+}
+
+Profile Profile::WithFilesAbsent() const {
+  Profile profile = *this;
+  for (const char* call : {"open", "openat", "openat2", "stat", "newfstatat", "statx", "lstat",
+                           "access", "faccessat", "faccessat2", "readlink", "readlinkat"}) {
+    profile.Add({Fail(call, ENOENT)});
+  }
+  profile.Add({{.call = "ioctl",
+                .filters = {Is(1, TCGETS)},
+                .answer = Rule::Answer::kErrno,
+                .error = ENOTTY}});
   return profile;
 }
 

@@ -22,7 +22,12 @@
 // WithHeap(): brk; mmap of private anonymous memory without PROT_EXEC; mprotect without PROT_EXEC;
 //   mremap; madvise DONTNEED and FREE. What malloc of glibc uses.
 // WithThreads(): for threads that exist before lock-down, none can be made after it: madvise
-//   DONTNEED on their stacks, set_robust_list, rseq, sched_getaffinity of itself.
+//   DONTNEED on their stacks, set_robust_list and rseq (the first steps of one that was made just
+//   before), sched_getaffinity of itself.
+// WithFilesAbsent(): opening, looking at and reading links of files fails with ENOENT, and isatty
+//   with ENOTTY, instead of ending the process. The calls are not made. For large libraries that
+//   look for a file now and then and live without it (libavformat wants iconv's tables for the
+//   names in a transport stream); it gives up the report of an attempt.
 // WithSanitizer(): what the runtimes of the address and thread sanitizers do in a healthy run, and
 //   an EPERM instead of an end for what they try while they print a report. It weakens the filter:
 //   for test builds.
@@ -72,6 +77,7 @@ class Profile {
   Profile WithReadFrom(int fd) const;
   Profile WithHeap() const;
   Profile WithThreads() const;
+  Profile WithFilesAbsent() const;
   Profile WithSanitizer() const;
   // WithSanitizer() in a build with a sanitizer, otherwise this profile unchanged.
   Profile WithSanitizerIfBuiltIn() const;

@@ -365,6 +365,13 @@ int Dumpable() {
   return ::prctl(PR_GET_DUMPABLE) == 0 ? 0 : kNotRefused;
 }
 
+int LiveWithoutFiles() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile().WithFilesAbsent());
+  // Under a sanitizer's profile, which comes first, the error is another one.
+  const bool opened = std::fopen("/etc/passwd", "r") != nullptr;
+  return opened || ::isatty(2) != 0 || errno != ENOTTY ? kNotRefused : 0;
+}
+
 int NotReported() {
   ::unsetenv("PARLEY_REFUSAL_FD");
   [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
@@ -460,6 +467,7 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"live_on_ring", LiveOnRing},
       {"live_on_heap", LiveOnHeap},
       {"live_with_threads", LiveWithThreads},
+      {"live_without_files", LiveWithoutFiles},
       {"poll_slowly", PollSlowly},
       {"thread_opens", ThreadMadeBeforehandOpens},
       {"thread_with_own_filter", ThreadWithOwnFilter},
