@@ -30,6 +30,7 @@ uint32_t RunFilter(absl::Span<const sock_filter> program, const seccomp_data& ca
     switch (instruction.code) {
       case BPF_LD | BPF_W | BPF_ABS:
         if (instruction.k % 4 != 0 || instruction.k > sizeof(call) - 4) return kMalformed;
+        // SAFETY: plain bytes of a struct without padding, within its size.
         std::memcpy(&accumulator, reinterpret_cast<const char*>(&call) + instruction.k, 4);
         break;
       case BPF_ALU | BPF_AND | BPF_K:

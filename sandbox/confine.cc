@@ -84,7 +84,8 @@ absl::Status CloseAllExcept(std::vector<int> keep) {
 absl::Status LoadOnAllThreads(const Policy& policy, const std::vector<internal::Thread>& threads) {
   sock_fprog program = {};
   program.len = static_cast<unsigned short>(policy.program().size());  // NOLINT: the struct's type
-  program.filter = const_cast<sock_filter*>(policy.program().data());  // SAFETY: only read
+  // SAFETY: the kernel only reads it; its struct knows no const.
+  program.filter = const_cast<sock_filter*>(policy.program().data());
   const long answer = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,  // NOLINT: syscall's type
                                 SECCOMP_FILTER_FLAG_TSYNC, &program);
   if (answer == 0) return absl::OkStatus();

@@ -136,6 +136,7 @@ Policy::Verdict Policy::Ask(const std::string& call, const Arguments& arguments)
 }
 
 absl::Status Policy::WriteTo(int fd) const {
+  // SAFETY: plain structs as bytes, only read.
   const char* at = reinterpret_cast<const char*>(program_.data());
   size_t left_bytes = program_.size() * sizeof(sock_filter);
   while (left_bytes > 0) {

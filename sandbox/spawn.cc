@@ -50,6 +50,7 @@ class SharedPage {
     if (ok()) ::munmap(page_, kSizeBytes);
   }
   bool ok() const { return page_ != MAP_FAILED; }
+  // SAFETY: page-aligned, zeroed by the kernel, large enough, a plain struct.
   StartFailure* failure() const { return static_cast<StartFailure*>(page_); }
 
  private:

@@ -33,8 +33,8 @@
 
 namespace parley {
 
-// One descriptor for the worker. It gets a low number of the kernel's order there (3, 4, ...; never
-// our number), and that number is the value of the environment variable `environment_name`; the
+// One descriptor for the worker. It becomes 3, 4, ... there, in the order given, whatever its
+// number is here, and that number is the value of the environment variable `environment_name`; the
 // worker takes it with TakeInheritedFd (sandbox/inherited.h).
 class InheritedDescriptor {
  public:
@@ -68,7 +68,7 @@ struct ResourceLimits {
   // RLIMIT_CPU: all threads together. The report then says that it ran out of CPU time.
   std::optional<uint64_t> cpu_seconds;
   // RLIMIT_FSIZE. Counts memfds too, and a worker that is the connecting side of a channel creates
-  // none (design, section 3); 0 is what a confined worker wants.
+  // none (design, section 3); 0 is what a confined worker wants, unless its stderr is a file.
   std::optional<uint64_t> file_size_bytes;
   // RLIMIT_NOFILE: descriptor numbers stay below it. The dynamic loader needs one or two beyond
   // those that were given.

