@@ -1,7 +1,8 @@
 #include "parley/sandbox/bpf.h"
 
+#include <array>
+#include <bit>
 #include <cstddef>
-#include <cstring>
 
 namespace parley::internal {
 namespace {
@@ -23,6 +24,8 @@ bool Holds(uint16_t condition, uint32_t accumulator, uint32_t constant) {
 
 uint32_t RunFilter(absl::Span<const sock_filter> program, const seccomp_data& call) {
   constexpr uint32_t kMalformed = SECCOMP_RET_KILL_PROCESS;
+  // What the program can load: number, architecture, instruction pointer, arguments.
+  const auto words = std::bit_cast<std::array<uint32_t, sizeof(call) / 4>>(call);
   uint32_t accumulator = 0;
   // Jumps only go forward, so the loop ends after at most program.size() steps.
   for (size_t at = 0; at < program.size(); ++at) {
@@ -30,8 +33,7 @@ uint32_t RunFilter(absl::Span<const sock_filter> program, const seccomp_data& ca
     switch (instruction.code) {
       case BPF_LD | BPF_W | BPF_ABS:
         if (instruction.k % 4 != 0 || instruction.k > sizeof(call) - 4) return kMalformed;
-        // SAFETY: plain bytes of a struct without padding, within its size.
-        std::memcpy(&accumulator, reinterpret_cast<const char*>(&call) + instruction.k, 4);
+        accumulator = words[instruction.k / 4];
         break;
       case BPF_ALU | BPF_AND | BPF_K:
         accumulator &= instruction.k;

@@ -3,6 +3,7 @@
 
 // Giving up every capability of the calling thread.
 //
+// Trust: no peer yet; this is for before there is one.
 // Threads: capabilities are kept per thread; this is about the calling one. Async-signal-safe, for
 // use between clone and exec.
 

@@ -5,6 +5,7 @@
 // the code there may not take a lock or touch the heap, which other threads of ours may have held
 // at the moment of the clone.
 //
+// Trust: everything here is our own word; the child is our own code until exec.
 // Threads: runs in the child, which has one.
 
 #include <sys/resource.h>

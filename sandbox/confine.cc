@@ -82,10 +82,10 @@ absl::Status CloseAllExcept(std::vector<int> keep) {
 
 // Loads the filter into every thread, or into none.
 absl::Status LoadOnAllThreads(const Policy& policy, const std::vector<internal::Thread>& threads) {
+  std::vector<sock_filter> instructions = policy.program();  // the kernel's struct knows no const
   sock_fprog program = {};
-  program.len = static_cast<unsigned short>(policy.program().size());  // NOLINT: the struct's type
-  // SAFETY: the kernel only reads it; its struct knows no const.
-  program.filter = const_cast<sock_filter*>(policy.program().data());
+  program.len = static_cast<unsigned short>(instructions.size());  // NOLINT: the struct's type
+  program.filter = instructions.data();
   const long answer = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,  // NOLINT: syscall's type
                                 SECCOMP_FILTER_FLAG_TSYNC, &program);
   if (answer == 0) return absl::OkStatus();

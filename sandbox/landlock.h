@@ -4,6 +4,8 @@
 // Landlock with no exceptions: the calling thread, and what it starts later, can open, make, run or
 // remove no file, use no new TCP port, and signal or reach by abstract name nobody outside.
 //
+// Trust: holds against arbitrary code in that thread. Where threads were made before, those have
+// only the system call filter.
 // Threads: binds the calling one.
 
 #include "absl/status/statusor.h"

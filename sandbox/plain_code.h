@@ -4,6 +4,9 @@
 // Marks a function that runs between clone and exec or in a signal handler: no sanitizer may add
 // code to it, since a runtime may take locks. Such code calls the kernel by ::syscall alone, which
 // sanitizers do not wrap.
+//
+// Trust: such a handler may run in a hijacked process; nothing that it does may matter to others.
+// Threads: any.
 
 #if defined(__clang__)
 #define PARLEY_PLAIN_CODE __attribute__((disable_sanitizer_instrumentation))

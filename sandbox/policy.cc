@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 
@@ -136,15 +137,14 @@ Policy::Verdict Policy::Ask(const std::string& call, const Arguments& arguments)
 }
 
 absl::Status Policy::WriteTo(int fd) const {
-  // SAFETY: plain structs as bytes, only read.
-  const char* at = reinterpret_cast<const char*>(program_.data());
-  size_t left_bytes = program_.size() * sizeof(sock_filter);
-  while (left_bytes > 0) {
-    const ssize_t written_bytes = ::write(fd, at, left_bytes);
+  std::vector<char> bytes(program_.size() * sizeof(sock_filter));
+  std::memcpy(bytes.data(), program_.data(), bytes.size());
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t written_bytes = ::write(fd, bytes.data() + done, bytes.size() - done);
     if (written_bytes < 0 && errno == EINTR) continue;
     if (written_bytes < 0) return ErrnoStatus(errno, "write the filter");
-    at += written_bytes;
-    left_bytes -= static_cast<size_t>(written_bytes);
+    done += static_cast<size_t>(written_bytes);
   }
   return absl::OkStatus();
 }

@@ -183,9 +183,8 @@ Profile Profile::WithAbortOf(int pid) const {
   return profile;
 }
 
-const std::vector<const char*>& CallsThatKillAtOnce() {
-  // Never destroyed: threads may still ask while the process ends.
-  static const std::vector<const char*>& calls = *new std::vector<const char*>{
+std::span<const char* const> CallsThatKillAtOnce() {
+  static constexpr const char* kCalls[] = {
       // Other processes.
       "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
       "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "perf_event_open", "migrate_pages",
@@ -202,7 +201,7 @@ const std::vector<const char*>& CallsThatKillAtOnce() {
       "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
       "add_key", "request_key", "keyctl", "settimeofday", "clock_settime", "clock_adjtime",
       "adjtimex"};
-  return calls;
+  return kCalls;
 }
 
 }  // namespace parley

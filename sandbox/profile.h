@@ -42,6 +42,7 @@
 // Threads: a value; any.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace parley {
@@ -95,7 +96,7 @@ class Profile {
 
 // Calls that end the process at once, without a report, in every profile: no honest worker makes
 // them by accident, and each is a known way around a filter or into another process (attack S2).
-const std::vector<const char*>& CallsThatKillAtOnce();
+std::span<const char* const> CallsThatKillAtOnce();
 
 }  // namespace parley
 

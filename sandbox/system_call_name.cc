@@ -8,13 +8,10 @@
 namespace parley {
 
 std::string SystemCallName(int number) {
-  struct Free {
-    void operator()(char* text) const { std::free(text); }
-  };
   // Negative numbers are libseccomp's own stand-ins for calls that are missing here.
   if (number >= 0) {
-    const std::unique_ptr<char, Free> name(
-        ::seccomp_syscall_resolve_num_arch(::seccomp_arch_native(), number));
+    const std::unique_ptr<char, decltype(&std::free)> name(
+        ::seccomp_syscall_resolve_num_arch(::seccomp_arch_native(), number), &std::free);
     if (name != nullptr) return name.get();
   }
   return "system call " + std::to_string(number);

@@ -1,7 +1,10 @@
 #ifndef PARLEY_SANDBOX_SYSTEM_CALL_NAME_H_
 #define PARLEY_SANDBOX_SYSTEM_CALL_NAME_H_
 
-// Threads: any. Any number will do, whoever gave it.
+// The name that a system call has in its manual page.
+//
+// Trust: any number will do, whoever gave it.
+// Threads: any.
 
 #include <string>
 

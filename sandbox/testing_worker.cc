@@ -105,7 +105,7 @@ const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
   static uint32_t word = 0;
   static char memory[64];
   static char* const no_arguments[] = {nullptr};
-  static const auto& calls = *new std::map<std::string, std::function<long(int)>>{
+  static const std::map<std::string, std::function<long(int)>> calls = {
       {"open", [](int) { return ::syscall(SYS_open, "/etc/passwd", O_RDONLY); }},
       {"openat", [](int) { return ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
       {"fopen", [](int) { return std::fopen("/etc/passwd", "r") != nullptr ? 0L : -1L; }},

@@ -3,6 +3,7 @@
 
 // The threads of this process, as /proc/self/task has them.
 //
+// Trust: the kernel's word. Thread names are our own process's, before it can be hijacked.
 // Threads: any; others may come and go meanwhile, so the list is for messages and checks, and what
 // makes confinement complete is the kernel's own synchronisation (TSYNC).
 

@@ -10,6 +10,7 @@
 //
 // What cannot be done here, since it is read again each time: localtime and mktime without TZ set.
 //
+// Trust: no peer yet; this is for before there is one.
 // Threads: any; starts one for a moment, whose arena is the one to shrink.
 
 namespace parley::internal {
