@@ -1,0 +1,25 @@
+#include "parley/sandbox/capabilities.h"
+
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "parley/sandbox/plain_code.h"
+
+namespace parley::internal {
+
+PARLEY_PLAIN_CODE int DropCapabilities() {
+  // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it meaningless.
+  for (unsigned long capability = 0; capability < 64; ++capability) {  // NOLINT: prctl's type
+    if (::syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) break;
+  }
+  if (::syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return errno;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  return ::syscall(SYS_capset, &header, none) == 0 ? 0 : errno;
+}
+
+}  // namespace parley::internal

@@ -1,0 +1,254 @@
+#include "parley/sandbox/confine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/hostile_input.h"
+#include "parley/sandbox/landlock.h"
+#include "parley/sandbox/profile.h"
+#include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_spawn.h"
+
+namespace parley {
+namespace {
+
+using testing::HasSanitizer;
+using testing::kLong;
+using testing::NextReply;
+using testing::WorkerOptions;
+
+// The wrong order does not compile: no proof from nowhere or twice, no input without proof, no
+// lock-down before set-up, no set-up of nothing.
+static_assert(!std::is_default_constructible_v<Confined>);
+static_assert(!std::is_constructible_v<Confined, ConfinementReport>);
+static_assert(!std::is_copy_constructible_v<Confined>);
+static_assert(!std::is_default_constructible_v<Prepared>);
+static_assert(!std::is_copy_constructible_v<Prepared>);
+template <typename T>
+concept OpensWithoutProof = requires(T input) { input.Open(); };
+template <typename T>
+concept OpensWithProof = requires(T input, const Confined& proof) { input.Open(proof); };
+static_assert(!OpensWithoutProof<HostileInput<int>>);
+static_assert(OpensWithProof<HostileInput<int>>);
+static_assert(!std::is_convertible_v<HostileInput<int>, int>);
+static_assert(std::is_invocable_v<decltype(LockDown), Prepared, Profile, LockDownOptions>);
+static_assert(!std::is_invocable_v<decltype(LockDown), Profile, LockDownOptions>);
+static_assert(!std::is_invocable_v<decltype(LockDown), Prepared&, Profile, LockDownOptions>,
+              "LockDown consumes the proof of set-up");
+
+absl::StatusOr<ExitReport> RunToEnd(std::vector<std::string> arguments) {
+  UniqueFd replies;
+  absl::StatusOr<Worker> worker = Spawn(WorkerOptions(std::move(arguments), replies));
+  if (!worker.ok()) return worker.status();
+  return worker->Wait(Deadline::After(kLong));
+}
+
+void ExpectClean(const char* scenario) {
+  auto report = RunToEnd({scenario});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->clean()) << report->ToString();
+}
+
+// ---- Each way out is closed, and the parent says which one was tried.
+
+struct Escape {
+  const char* call;
+  std::optional<std::string> refused;  // absent: on the list that kills without a report
+};
+
+class EscapeTest : public ::testing::TestWithParam<Escape> {};
+
+TEST_P(EscapeTest, PromiseP8NoSideDoors) {
+  auto report = RunToEnd({"try", GetParam().call});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->killed_by_filter()) << report->ToString();
+  EXPECT_EQ(report->refused_call, GetParam().refused) << report->ToString();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    S1AndS2, EscapeTest,
+    ::testing::Values(
+        Escape{"open", "open"}, Escape{"openat", "openat"}, Escape{"fopen", "openat"},
+        Escape{"stat", "newfstatat"}, Escape{"socket", "socket"}, Escape{"execve", "execve"},
+        Escape{"fork", "fork"}, Escape{"libc_fork", "clone"}, Escape{"clone", "clone"},
+        // clone3 is answered with ENOSYS; glibc falls back to clone, with all signals blocked.
+        Escape{"thread", {}}, Escape{"setfl", "fcntl"}, Escape{"setown", "fcntl"},
+        Escape{"setsig", "fcntl"}, Escape{"setlease", "fcntl"}, Escape{"notify", "fcntl"},
+        Escape{"setpipe_sz", "fcntl"}, Escape{"dupfd", "fcntl"}, Escape{"fionbio", "ioctl"},
+        Escape{"fioasync", "ioctl"}, Escape{"memfd_hugetlb", "memfd_create"},
+        Escape{"futex_requeue", "futex"}, Escape{"futex_pi", "futex"}, Escape{"mmap_exec", "mmap"},
+        Escape{"mprotect_exec", "mprotect"}, Escape{"mmap_file", "mmap"},
+        Escape{"madvise_remove", "madvise"}, Escape{"kill_parent", "getppid"},
+        Escape{"write_elsewhere", "write"}, Escape{"send_descriptor", "sendmsg"},
+        Escape{"new_handler", "rt_sigaction"}, Escape{"unknown_number", "system call 999"}),
+    [](const auto& escape) { return std::string(escape.param.call); });
+
+INSTANTIATE_TEST_SUITE_P(S2KilledAtOnce, EscapeTest,
+                         ::testing::Values(Escape{"io_uring_setup", {}}, Escape{"userfaultfd", {}},
+                                           Escape{"ptrace", {}}, Escape{"process_vm_readv", {}},
+                                           Escape{"pidfd_getfd", {}}, Escape{"kcmp", {}},
+                                           Escape{"perf_event_open", {}}, Escape{"io_setup", {}},
+                                           Escape{"mount", {}}
+#if defined(__x86_64__)
+                                           ,
+                                           Escape{"x32", {}}, Escape{"int80", {}}
+#endif
+                                           ),
+                         [](const auto& escape) { return std::string(escape.param.call); });
+
+TEST(ConfineTest, Clone3IsAnsweredAsUnknown) {
+  auto report = RunToEnd({"try", "clone3"});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->exit_code, ENOSYS) << report->ToString();
+}
+
+// ---- Honest workers live.
+
+TEST(ConfineTest, TheRingProfileCarriesAChannel) { ExpectClean("live_on_ring"); }
+TEST(ConfineTest, TheHeapProfileCarriesMalloc) { ExpectClean("live_on_heap"); }
+TEST(ConfineTest, TheThreadsProfileCarriesThreadsMadeBefore) { ExpectClean("live_with_threads"); }
+TEST(ConfineTest, FilesCanBeAbsentForALibrary) { ExpectClean("live_without_files"); }
+TEST(ConfineTest, HostileInputOpensWithProof) { ExpectClean("hostile_input"); }
+
+TEST(ConfineTest, AnAbortIsSeenAsOne) {
+  auto report = RunToEnd({"abort"});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->signal, SIGABRT) << report->ToString();
+}
+
+TEST(ConfineTest, S3StoppedAndContinuedDuringAWait) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"poll_slowly"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  ASSERT_EQ(NextReply(replies.get()), "polling");
+  for (int i = 0; i < 3; ++i) {
+    ::usleep(100'000);
+    ASSERT_EQ(::kill(worker->pid(), SIGSTOP), 0);
+    ::usleep(50'000);
+    ASSERT_EQ(::kill(worker->pid(), SIGCONT), 0);
+  }
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->clean()) << report->ToString();
+}
+
+// ---- S4: all threads or none.
+
+TEST(ConfineTest, S4AThreadMadeBeforeIsConfinedToo) {
+  auto report = RunToEnd({"thread_opens"});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->killed_by_filter()) << report->ToString();
+  EXPECT_EQ(report->refused_call, "openat");
+}
+
+void ExpectRefusalOfThread(const std::string& reply, const std::string& why) {
+  const size_t end_of_id = reply.find('\n');
+  ASSERT_NE(end_of_id, std::string::npos) << reply;
+  EXPECT_NE(reply.find("thread " + reply.substr(0, end_of_id) + " '"), std::string::npos) << reply;
+  EXPECT_NE(reply.find(why), std::string::npos) << reply;
+}
+
+TEST(ConfineTest, S4AThreadThatCannotBeConfinedIsNamed) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"thread_with_own_filter"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string reply = NextReply(replies.get());
+  ExpectRefusalOfThread(reply, "has a filter of its own");
+  ASSERT_TRUE(worker->Wait(Deadline::After(kLong)).ok());
+}
+
+TEST(ConfineTest, S4AThreadThatKeepsCapabilitiesIsNamed) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs a user with capabilities to keep";
+  if (HasSanitizer()) GTEST_SKIP() << "a sanitizer's own thread may be found first";
+  UniqueFd replies;
+  const SpawnOptions options = WorkerOptions({"thread_with_capabilities"}, replies);
+  // Not by Spawn, which would have dropped them.
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const int reply_socket = ::fcntl(options.descriptors[0].fd(), F_DUPFD, 50);
+    ::setenv("PARLEY_TEST_REPLY_FD", std::to_string(reply_socket).c_str(), 1);
+    ::execl(options.program.c_str(), "tester", "thread_with_capabilities", nullptr);
+    ::_exit(127);
+  }
+  ExpectRefusalOfThread(NextReply(replies.get()), "has capabilities of its own");
+  EXPECT_EQ(::waitpid(pid, nullptr, 0), pid);
+}
+
+// ---- The state after lock-down.
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+TEST(ConfineTest, EveryThreadIsUnderTheFilterWithoutPrivileges) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"stay_confined"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string report = NextReply(replies.get());
+  EXPECT_EQ(report.find("confined: filter on "), 0u) << report;
+  const std::string tasks = "/proc/" + std::to_string(worker->pid()) + "/task/";
+  int seen = 0;
+  for (pid_t id = worker->pid(); id < worker->pid() + 50; ++id) {
+    const std::string status = Read(tasks + std::to_string(id) + "/status");
+    if (status.empty()) continue;
+    ++seen;
+    EXPECT_NE(status.find("\nSeccomp:\t2\n"), std::string::npos) << status;
+    EXPECT_NE(status.find("\nNoNewPrivs:\t1\n"), std::string::npos) << status;
+    EXPECT_NE(status.find("\nCapPrm:\t0000000000000000\n"), std::string::npos) << status;
+  }
+  EXPECT_GE(seen, 2);
+}
+
+TEST(ConfineTest, OnlyKeptDescriptorsStayOpen) { ExpectClean("descriptors_after"); }
+TEST(ConfineTest, NotDumpable) { ExpectClean("dumpable"); }
+
+TEST(ConfineTest, WithoutAListenerTheCallIsRefusedAllTheSame) {
+  auto report = RunToEnd({"not_reported"});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->killed_by_filter()) << report->ToString();
+  EXPECT_EQ(report->refused_call, std::nullopt);
+}
+
+TEST(LandlockTest, DeniesFilesAndSignalsWhereTheKernelHasIt) {
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    const absl::StatusOr<int> abi = internal::DenyAllByLandlock();
+    if (!abi.ok()) ::_exit(1);
+    if (*abi == 0) ::_exit(77);
+    if (::open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES) ::_exit(2);
+    if (::open("/tmp/parley_landlock_test", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0) ::_exit(3);
+    if (*abi >= 6 && (::kill(::getppid(), 0) == 0 || errno != EPERM)) ::_exit(4);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel has no Landlock";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+}  // namespace
+}  // namespace parley

@@ -1,0 +1,43 @@
+#ifndef PARLEY_SANDBOX_HOSTILE_INPUT_H_
+#define PARLEY_SANDBOX_HOSTILE_INPUT_H_
+
+// Bytes (or the descriptor, blob or reader that gives them) which may hijack whoever parses them:
+// held closed until there is proof of confinement.
+//
+// Trust: the content is the attacker's. This type does not make it safer; it makes touching it
+// outside of the sandbox fail to compile.
+// Threads: as T.
+//
+//   HostileInput<SealedBlob> film(std::move(blob));
+//   ... LockDown ...
+//   Parse(film.Open(confined));
+
+#include <string_view>
+#include <utility>
+
+#include "parley/sandbox/confine.h"
+
+namespace parley {
+
+template <typename T>
+class HostileInput {
+ public:
+  explicit HostileInput(T input) : input_(std::move(input)) {}
+
+  T& Open(const Confined&) & { return input_; }
+  T Open(const Confined&) && { return std::move(input_); }
+
+  // For input that is known to be ours (a test clip that this program made), or for a tool whose
+  // user asked for no sandbox. `reason` is for the reader of the calling line.
+  T& OpenWithoutConfinementBecause(std::string_view reason) {
+    static_cast<void>(reason);
+    return input_;
+  }
+
+ private:
+  T input_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SANDBOX_HOSTILE_INPUT_H_

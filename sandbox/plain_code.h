@@ -1,0 +1,17 @@
+#ifndef PARLEY_SANDBOX_PLAIN_CODE_H_
+#define PARLEY_SANDBOX_PLAIN_CODE_H_
+
+// Marks a function that runs between clone and exec or in a signal handler: no sanitizer may add
+// code to it, since a runtime may take locks. Such code calls the kernel by ::syscall alone, which
+// sanitizers do not wrap.
+//
+// Trust: such a handler may run in a hijacked process; nothing that it does may matter to others.
+// Threads: any.
+
+#if defined(__clang__)
+#define PARLEY_PLAIN_CODE __attribute__((disable_sanitizer_instrumentation))
+#else
+#define PARLEY_PLAIN_CODE __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
+
+#endif  // PARLEY_SANDBOX_PLAIN_CODE_H_

@@ -1,0 +1,74 @@
+#ifndef PARLEY_SANDBOX_POLICY_H_
+#define PARLEY_SANDBOX_POLICY_H_
+
+// A profile compiled by libseccomp to the program that the kernel runs, which can be asked here, in
+// this process, what it would answer, and can be written out for others (`bwrap --seccomp`).
+//
+// A call that no rule allows gets one of two answers:
+//   kReport  SIGSYS to the calling thread; LockDown's handler sends the call's number to the parent
+//            and then ends the process. The call is not made. For everything that an honest worker
+//            may run into by mistake.
+//   kKill    the kernel ends the process, and nothing in it runs again: CallsThatKillAtOnce(),
+//            foreign architectures (int 0x80) and x32 numbers always; everything else too if
+//            `unlisted` says so.
+// kReport is no weaker: the call does not happen, the handler cannot be replaced after lock-down,
+// and it only adds a diagnosis, which the parent treats as a worker's word. A thread that has
+// SIGSYS blocked ends the process without a report; glibc does that while it starts a thread, so
+// "killed before it could name the call" is what a forgotten std::thread looks like.
+//
+// Trust: depends on nothing that a peer wrote.
+// Threads: immutable once built; any.
+//
+//   auto policy = Policy::Compile(Profile::Ring(), {.unlisted = Policy::Answer::kKill});
+//   policy->Ask("openat").answer == Policy::Answer::kKill
+
+#include <linux/filter.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "parley/sandbox/profile.h"
+
+namespace parley {
+
+class Policy {
+ public:
+  enum class Answer { kAllow, kErrno, kReport, kKill };
+  struct Verdict {
+    Answer answer = Answer::kKill;
+    int error = 0;  // for kErrno
+    friend bool operator==(const Verdict&, const Verdict&) = default;
+  };
+  struct Options {
+    // kReport needs LockDown's handler; a filter that somebody else loads should kill.
+    Answer unlisted = Answer::kReport;
+  };
+  using Arguments = std::array<uint64_t, 6>;
+
+  // Where two rules for a call contradict each other, the first one in the profile holds.
+  static absl::StatusOr<Policy> Compile(const Profile& profile, Options options);
+
+  // What the filter answers, by a small interpreter of our own. An unknown name is kKill.
+  Verdict Ask(const std::string& call, const Arguments& arguments = {}) const;
+  // With the number and the AUDIT_ARCH_* value as the kernel would give them.
+  Verdict AskRaw(uint32_t audit_arch, uint32_t number, const Arguments& arguments = {}) const;
+
+  // The program: what SECCOMP_SET_MODE_FILTER takes.
+  const std::vector<sock_filter>& program() const { return program_; }
+  // The same as raw bytes to `fd`: what `bwrap --seccomp FD` reads. A program that is started under
+  // the filter needs a profile that lets it start.
+  absl::Status WriteTo(int fd) const;
+
+ private:
+  explicit Policy(std::vector<sock_filter> program) : program_(std::move(program)) {}
+  std::vector<sock_filter> program_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SANDBOX_POLICY_H_

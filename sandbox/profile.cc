@@ -1,0 +1,207 @@
+#include "parley/sandbox/profile.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+namespace parley {
+namespace {
+
+// F_GET_SEALS is in <fcntl.h> only with _GNU_SOURCE, which g++ and clang++ define.
+constexpr uint64_t kLastFixedClock = 11;  // CLOCK_TAI; beyond are other processes' clocks
+
+constexpr uint64_t U(int value) { return static_cast<uint64_t>(static_cast<unsigned>(value)); }
+
+ArgumentFilter Is(unsigned index, uint64_t value) {
+  return {.index = index, .op = ArgumentFilter::Op::kEqual, .value = value};
+}
+
+ArgumentFilter AtMost(unsigned index, uint64_t value) {
+  return {.index = index, .op = ArgumentFilter::Op::kAtMost, .value = value};
+}
+
+// The bits of `mask` in the argument are exactly `value`.
+ArgumentFilter Masked(unsigned index, uint64_t mask, uint64_t value) {
+  return {.index = index, .mask = mask, .op = ArgumentFilter::Op::kEqual, .value = value};
+}
+
+Rule Allow(const char* call, std::vector<ArgumentFilter> filters = {}) {
+  return {.call = call, .filters = std::move(filters)};
+}
+
+Rule Fail(const char* call, int error) {
+  return {.call = call, .filters = {}, .answer = Rule::Answer::kErrno, .error = error};
+}
+
+// No other bit than these two: in particular no PROT_EXEC.
+constexpr uint64_t kNotReadWrite = ~U(PROT_READ | PROT_WRITE);
+// Private anonymous memory; not shared, not huge pages, not locked, not growing on its own.
+constexpr uint64_t kMapKindMask =
+    U(MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN);
+constexpr uint64_t kMapKind = U(MAP_PRIVATE | MAP_ANONYMOUS);
+
+}  // namespace
+
+void Profile::Add(std::vector<Rule> rules) {
+  for (Rule& rule : rules) rules_.push_back(std::move(rule));
+}
+
+Profile Profile::Ring() {
+  Profile profile;
+  for (const char* call : CallsThatKillAtOnce()) {
+    profile.Add({{.call = call, .filters = {}, .answer = Rule::Answer::kKill}});
+  }
+  // glibc tries clone3 first and falls back to clone, whose flags a filter can see (it refuses it).
+  profile.Add({Fail("clone3", ENOSYS)});
+  // Wait.
+  for (const char* call : {"ppoll", "poll", "epoll_wait", "epoll_pwait", "epoll_pwait2",
+                           "restart_syscall", "nanosleep", "sched_yield"}) {
+    profile.Add({Allow(call)});
+  }
+  profile.Add({Allow("clock_nanosleep", {AtMost(0, kLastFixedClock)})});
+  // Wake. An address would let a datagram socket reach any other one, by its abstract name too.
+  profile.Add({Allow("sendto", {Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
+               Allow("recvfrom", {Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))})});
+  for (const int operation : {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET}) {
+    profile.Add(
+        {Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), U(operation))})});
+  }
+  // The other commands interrupt other processes' cores.
+  for (const int command : {int{MEMBARRIER_CMD_QUERY}, int{MEMBARRIER_CMD_PRIVATE_EXPEDITED}}) {
+    profile.Add({Allow("membarrier", {Is(0, U(command)), Is(1, 0)})});
+  }
+  // Look.
+  for (const char* call : {"clock_gettime", "clock_getres"}) {
+    profile.Add({Allow(call, {AtMost(0, kLastFixedClock)})});
+  }
+  for (const char* call : {"gettimeofday", "time", "fstat", "getpid", "gettid", "getrandom"}) {
+    profile.Add({Allow(call)});
+  }
+  for (const int command : {F_GETFD, F_GETFL, F_GET_SEALS}) {
+    profile.Add({Allow("fcntl", {Is(1, U(command))})});
+  }
+  // Finish. Closing cannot free a number for another file: nothing here makes descriptors.
+  for (const char* call :
+       {"close", "shutdown", "munmap", "exit", "exit_group", "rt_sigreturn", "rt_sigprocmask"}) {
+    profile.Add({Allow(call)});
+  }
+  return profile;
+}
+
+Profile Profile::WithEventfd(int fd) const {
+  Profile profile = *this;
+  profile.Add({Allow("write", {Is(0, U(fd)), Is(2, 8)}),
+               Allow("preadv2", {Is(0, U(fd)), Is(2, 1), Is(5, U(RWF_NOWAIT))})});
+  return profile;
+}
+
+Profile Profile::WithWriteTo(int fd) const {
+  Profile profile = *this;
+  profile.Add({Allow("write", {Is(0, U(fd))}), Allow("writev", {Is(0, U(fd))})});
+  return profile;
+}
+
+Profile Profile::WithReadFrom(int fd) const {
+  Profile profile = *this;
+  profile.Add({Allow("read", {Is(0, U(fd))})});
+  return profile;
+}
+
+Profile Profile::WithHeap() const {
+  Profile profile = *this;
+  profile.Add({Allow("brk"),
+               Allow("mmap", {Masked(2, kNotReadWrite, 0), Masked(3, kMapKindMask, kMapKind)}),
+               Allow("mprotect", {Masked(2, kNotReadWrite, 0)}), Allow("mremap"),
+               Allow("madvise", {Is(2, U(MADV_DONTNEED))}),
+               Allow("madvise", {Is(2, U(MADV_FREE))})});
+  return profile;
+}
+
+Profile Profile::WithThreads() const {
+  Profile profile = *this;
+  profile.Add({Allow("madvise", {Is(2, U(MADV_DONTNEED))}), Allow("sched_getaffinity", {Is(0, 0)}),
+               // A thread made just before may do the first steps of its life after the lock-down.
+               Allow("set_robust_list"), Allow("rseq")});
+  return profile;
+}
+
+Profile Profile::WithFilesAbsent() const {
+  Profile profile = *this;
+  for (const char* call : {"open", "openat", "openat2", "stat", "newfstatat", "statx", "lstat",
+                           "access", "faccessat", "faccessat2", "readlink", "readlinkat"}) {
+    profile.Add({Fail(call, ENOENT)});
+  }
+  profile.Add({{.call = "ioctl",
+                .filters = {Is(1, TCGETS)},
+                .answer = Rule::Answer::kErrno,
+                .error = ENOTTY}});
+  return profile;
+}
+
+Profile Profile::WithSanitizer() const {
+  Profile profile = WithHeap().WithThreads().WithWriteTo(2);
+  profile.Add({Allow("sigaltstack"), Allow("rt_sigaction"), Allow("getrusage"),
+               Allow("prctl", {Is(0, PR_GET_DUMPABLE)})});
+  for (const int advice : {MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP}) {
+    profile.Add({Allow("madvise", {Is(2, U(advice))})});
+  }
+  // A report wants /proc files and a symbolizer. It is printed without them.
+  for (const char* call :
+       {"open", "openat", "stat", "newfstatat", "statx", "lstat", "access", "readlink",
+        "readlinkat", "pipe", "pipe2", "socketpair", "clone", "fork", "vfork"}) {
+    profile.Add({Fail(call, EPERM)});
+  }
+  return profile;
+}
+
+Profile Profile::WithSanitizerIfBuiltIn() const {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return WithSanitizer();
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return WithSanitizer();
+#else
+  return *this;
+#endif
+#else
+  return *this;
+#endif
+}
+
+Profile Profile::WithAbortOf(int pid) const {
+  Profile profile = *this;
+  profile.Add({Allow("tgkill", {Is(0, U(pid)), Is(2, SIGABRT)})});
+  return profile;
+}
+
+std::span<const char* const> CallsThatKillAtOnce() {
+  static constexpr const char* kCalls[] = {
+      // Other processes.
+      "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
+      "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "perf_event_open", "migrate_pages",
+      "move_pages",
+      // Other roads into the kernel.
+      "io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit", "bpf",
+      "userfaultfd", "modify_ldt", "iopl", "ioperm", "personality", "remap_file_pages",
+      "memfd_secret",
+      // The view of the system.
+      "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig",
+      "fsmount", "fspick", "mount_setattr", "setns", "unshare", "name_to_handle_at",
+      "open_by_handle_at", "fanotify_init", "quotactl", "swapon", "swapoff", "acct",
+      // The kernel itself.
+      "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
+      "add_key", "request_key", "keyctl", "settimeofday", "clock_settime", "clock_adjtime",
+      "adjtimex"};
+  return kCalls;
+}
+
+}  // namespace parley

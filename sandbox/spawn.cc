@@ -1,0 +1,252 @@
+#include "parley/sandbox/spawn.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <set>
+
+#include "absl/status/status.h"
+#include "parley/os/errors.h"
+#include "parley/sandbox/child_start.h"
+#include "parley/sandbox/refusal.h"
+
+namespace parley {
+namespace {
+
+using internal::ChildStart;
+using internal::StartFailure;
+using internal::StartStep;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kSanitizer = true;
+#else
+constexpr bool kSanitizer = false;
+#endif
+#else
+constexpr bool kSanitizer = false;
+#endif
+
+// A page that both sides of the clone see and that exec leaves behind: the child's word on failure.
+class SharedPage {
+ public:
+  SharedPage()
+      : page_(::mmap(nullptr, kSizeBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                     0)) {}
+  SharedPage(const SharedPage&) = delete;
+  SharedPage& operator=(const SharedPage&) = delete;
+  ~SharedPage() {
+    if (ok()) ::munmap(page_, kSizeBytes);
+  }
+  bool ok() const { return page_ != MAP_FAILED; }
+  // SAFETY: page-aligned, zeroed by the kernel, large enough, a plain struct.
+  StartFailure* failure() const { return static_cast<StartFailure*>(page_); }
+
+ private:
+  static constexpr size_t kSizeBytes = 4096;
+  void* page_;
+};
+
+// No signal handler of ours may run in the child, which has our memory's copy but not our threads.
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
+  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
+  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+const char* StepText(StartStep step) {
+  switch (step) {
+    case StartStep::kDieWithParent:
+      return ", tying its life to ours";
+    case StartStep::kSignals:
+      return ", resetting its signals";
+    case StartStep::kSession:
+      return ", giving it a session of its own";
+    case StartStep::kDescriptors:
+      return ", placing its descriptors";
+    case StartStep::kLimits:
+      return ", setting its resource limits";
+    case StartStep::kNice:
+      return ", setting its nice value";
+    case StartStep::kPrivileges:
+      return ", dropping its privileges";
+    case StartStep::kExec:
+    case StartStep::kNone:
+      break;
+  }
+  return "";
+}
+
+bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+absl::Status CheckVariable(const std::string& name, const std::string& value,
+                           std::set<std::string>& seen) {
+  if (name.empty() || name.find('=') != std::string::npos || HasNul(name) || HasNul(value)) {
+    return absl::InvalidArgumentError("not an environment variable for a worker: '" + name + "'");
+  }
+  if (!seen.insert(name).second) {
+    return absl::InvalidArgumentError("environment variable given to the worker twice: " + name);
+  }
+  return absl::OkStatus();
+}
+
+// "NAME=value" lines. The descriptors' values are their numbers in the child.
+absl::StatusOr<std::vector<std::string>> Environment(
+    const SpawnOptions& options, const std::vector<InheritedDescriptor>& descriptors) {
+  std::vector<std::pair<std::string, std::string>> wanted = options.environment;
+  for (const std::string& name : options.environment_from_ours) {
+    const char* value = std::getenv(name.c_str());
+    if (value != nullptr) wanted.emplace_back(name, value);
+  }
+  for (size_t i = 0; i < descriptors.size(); ++i) {
+    if (descriptors[i].fd() < 0) {
+      return absl::InvalidArgumentError("no descriptor to inherit as " +
+                                        descriptors[i].environment_name());
+    }
+    wanted.emplace_back(descriptors[i].environment_name(), std::to_string(3 + i));
+  }
+  std::vector<std::string> lines;
+  std::set<std::string> seen;
+  for (const auto& [name, value] : wanted) {
+    if (absl::Status status = CheckVariable(name, value, seen); !status.ok()) return status;
+    lines.push_back(name + "=" + value);
+  }
+  return lines;
+}
+
+// The form that execve takes. The strings must outlive it.
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& text : strings) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::vector<ChildStart::Limit> Limits(const ResourceLimits& limits) {
+  std::vector<ChildStart::Limit> result = {{RLIMIT_CORE, {0, 0}}};
+  const auto add = [&result](int resource, const std::optional<uint64_t>& value) {
+    if (value.has_value()) result.push_back({resource, {*value, *value}});
+  };
+  if (!kSanitizer) add(RLIMIT_AS, limits.address_space_bytes);
+  add(RLIMIT_FSIZE, limits.file_size_bytes);
+  add(RLIMIT_NOFILE, limits.open_files);
+  add(RLIMIT_NPROC, limits.processes);
+  if (limits.cpu_seconds.has_value()) {
+    // SIGXCPU first, which says why; SIGKILL a second later for who ignores it.
+    result.push_back({RLIMIT_CPU, {*limits.cpu_seconds, *limits.cpu_seconds + 1}});
+  }
+  return result;
+}
+
+bool IsOpen(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+int OutputDescriptor(OutputTo to, int ours, int null_device) {
+  return to == OutputTo::kSameAsOurs && IsOpen(ours) ? ours : null_device;
+}
+
+// Returns when the child has become its program or has failed (CLONE_VFORK), so that nothing has to
+// be waited for here that another process could hold open.
+pid_t CloneAndStart(const ChildStart& start, int* pidfd) {
+  const AllSignalsBlocked blocked;
+  // Not libc's fork: no handlers of other libraries run in the child.
+  const long pid =  // NOLINT: syscall's type
+      ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, pidfd, nullptr, nullptr);
+  if (pid == 0) internal::StartAsChild(start);
+  return static_cast<pid_t>(pid);
+}
+
+}  // namespace
+
+// The only maker of Workers.
+class WorkerMaker {
+ public:
+  static Worker Make(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals) {
+    return Worker(std::move(name), pid, std::move(pidfd), std::move(refusals));
+  }
+};
+
+InheritedDescriptor InheritedDescriptor::Give(UniqueFd fd, std::string environment_name) {
+  const int number = fd.get();
+  return InheritedDescriptor(std::move(fd), number, std::move(environment_name));
+}
+
+InheritedDescriptor InheritedDescriptor::Lend(int fd, std::string environment_name) {
+  return InheritedDescriptor(UniqueFd(), fd, std::move(environment_name));
+}
+
+absl::StatusOr<Worker> Spawn(SpawnOptions options) {
+  if (options.name.empty()) options.name = options.program;
+  std::vector<std::string> arguments = {options.name};
+  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+  for (const std::string& argument : arguments) {
+    if (HasNul(argument)) return absl::InvalidArgumentError("a worker's argument contains a NUL");
+  }
+  const std::string what = "start " + options.name + " (" + options.program + ")";
+
+  absl::StatusOr<internal::RefusalSockets> refusals = internal::MakeRefusalSockets();
+  if (!refusals.ok()) return refusals.status();
+  std::vector<InheritedDescriptor> descriptors = std::move(options.descriptors);
+  descriptors.push_back(
+      InheritedDescriptor::Give(std::move(refusals->worker), internal::kRefusalVariable));
+  absl::StatusOr<std::vector<std::string>> environment = Environment(options, descriptors);
+  if (!environment.ok()) return environment.status();
+
+  const UniqueFd null_device(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null_device.ok()) return ErrnoStatus(errno, what + ": open /dev/null");
+  std::vector<int> numbers = {null_device.get(),
+                              OutputDescriptor(options.stdout_to, 1, null_device.get()),
+                              OutputDescriptor(options.stderr_to, 2, null_device.get())};
+  for (const InheritedDescriptor& descriptor : descriptors) numbers.push_back(descriptor.fd());
+
+  const SharedPage page;
+  if (!page.ok()) return ErrnoStatus(errno, what);
+  const std::vector<char*> argument_pointers = Pointers(arguments);
+  const std::vector<char*> environment_pointers = Pointers(*environment);
+  const std::vector<ChildStart::Limit> limits = Limits(options.limits);
+  const ChildStart start = {
+      .program = options.program.c_str(),
+      .arguments = argument_pointers.data(),
+      .environment = environment_pointers.data(),
+      .descriptors = numbers.data(),
+      .descriptor_count = static_cast<int>(numbers.size()),
+      .limits = limits.data(),
+      .limit_count = limits.size(),
+      .nice = options.nice,
+      .parent = ::getpid(),
+      .dies_with_parent = options.dies_with_parent,
+      .failure = page.failure(),
+  };
+  int pidfd = -1;
+  const pid_t pid = CloneAndStart(start, &pidfd);
+  if (pid < 0) return ErrnoStatus(errno, what);
+  // From here on its destructor kills and reaps, on the failing path as well.
+  Worker worker =
+      WorkerMaker::Make(options.name, pid, UniqueFd(pidfd), std::move(refusals->parent));
+  const StartFailure failure = *page.failure();
+  if (failure.step != StartStep::kNone) {
+    return ErrnoStatus(failure.error, what + StepText(failure.step));
+  }
+  return worker;
+}
+
+}  // namespace parley

@@ -1,0 +1,106 @@
+#ifndef PARLEY_SANDBOX_SPAWN_H_
+#define PARLEY_SANDBOX_SPAWN_H_
+
+// Starts a worker process that inherits what it is given and nothing else: no descriptor, no
+// environment variable, no capability, no signal setting (promises P7 and P8).
+//
+// The child, between clone and exec: dies with the calling thread (PR_SET_PDEATHSIG, without the
+// race), default signal handlers and an empty mask, a session of its own (so a Ctrl-C in the
+// terminal reaches only us, and it has no controlling terminal), stdin from /dev/null,
+// no_new_privs, no capabilities, its resource limits. All of that is reported as a Status if it
+// fails, exec included. It confines itself once it is set up: see sandbox/confine.h.
+//
+// Trust: the program file is ours. It becomes hostile when it has touched hostile input.
+// Threads: any. The worker is killed when the THREAD that called Spawn ends: spawn from one that
+// outlives the worker, or set dies_with_parent to false and rely on the destructor.
+//
+//   SpawnOptions options;
+//   options.program = "/usr/libexec/film_decoder";
+//   options.name = "decoder";
+//   options.descriptors.push_back(InheritedDescriptor::Give(std::move(socket),
+//   "PARLEY_CHANNEL_FD")); options.limits.address_space_bytes = uint64_t{1} << 30;
+//   absl::StatusOr<Worker> worker = Spawn(std::move(options));
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/worker.h"
+
+namespace parley {
+
+// One descriptor for the worker. It becomes 3, 4, ... there, in the order given, whatever its
+// number is here, and that number is the value of the environment variable `environment_name`; the
+// worker takes it with TakeInheritedFd (sandbox/inherited.h).
+class InheritedDescriptor {
+ public:
+  // The worker's only: our copy is closed once it runs (or Spawn has failed).
+  static InheritedDescriptor Give(UniqueFd fd, std::string environment_name);
+  // `fd` stays ours and open; it must be valid until Spawn returns.
+  static InheritedDescriptor Lend(int fd, std::string environment_name);
+
+  int fd() const { return fd_; }
+  const std::string& environment_name() const { return environment_name_; }
+
+ private:
+  InheritedDescriptor(UniqueFd owned, int fd, std::string environment_name)
+      : owned_(std::move(owned)), fd_(fd), environment_name_(std::move(environment_name)) {}
+
+  UniqueFd owned_;
+  int fd_;
+  std::string environment_name_;
+};
+
+// Where the worker's stdout or stderr goes. A worker whose stderr is our terminal can write any
+// byte to it, escape sequences included, if its profile lets it write there at all.
+enum class OutputTo { kNull, kSameAsOurs };
+
+// Absent: the limit that this process has. Soft and hard limit are both set. Core dumps are always
+// off (limit 0): a dump would hold the hostile input and the region.
+struct ResourceLimits {
+  // RLIMIT_AS. Counts mappings, touched or not; a channel maps its data twice. Ignored in sanitizer
+  // builds, whose runtimes reserve terabytes.
+  std::optional<uint64_t> address_space_bytes;
+  // RLIMIT_CPU: all threads together. The report then says that it ran out of CPU time.
+  std::optional<uint64_t> cpu_seconds;
+  // RLIMIT_FSIZE. Counts memfds too, and a worker that is the connecting side of a channel creates
+  // none (design, section 3); 0 is what a confined worker wants, unless its stderr is a file.
+  std::optional<uint64_t> file_size_bytes;
+  // RLIMIT_NOFILE: descriptor numbers stay below it. The dynamic loader needs one or two beyond
+  // those that were given.
+  std::optional<uint64_t> open_files;
+  // RLIMIT_NPROC: processes and threads of the whole user id, not of this worker, and not in force
+  // for uid 0.
+  std::optional<uint64_t> processes;
+};
+
+struct SpawnOptions {
+  std::string program;                 // a path; PATH is not searched
+  std::string name;                    // for reports and argv[0]; `program` if empty
+  std::vector<std::string> arguments;  // argv[1] and on
+  // The whole environment, apart from the descriptors' variables.
+  std::vector<std::pair<std::string, std::string>> environment;
+  // Names of variables of ours that are copied, if they are set: "LANG", "ASAN_OPTIONS".
+  std::vector<std::string> environment_from_ours;
+  std::vector<InheritedDescriptor> descriptors;
+  ResourceLimits limits;
+  int nice = 0;  // added to ours; below zero needs the capability
+  OutputTo stdout_to = OutputTo::kNull;
+  OutputTo stderr_to = OutputTo::kSameAsOurs;
+  bool dies_with_parent = true;
+};
+
+// Starts the worker and returns once its program runs. On any failure no process is left. Errors
+// name the step and the program: "cannot start decoder (/usr/libexec/film_decoder): No such file or
+// directory". kInvalidArgument for an empty or twice-given variable name, one with '=' or a NUL.
+//
+// The worker also gets PARLEY_REFUSAL_FD, over which LockDown reports a refused system call.
+absl::StatusOr<Worker> Spawn(SpawnOptions options);
+
+}  // namespace parley
+
+#endif  // PARLEY_SANDBOX_SPAWN_H_

@@ -1,0 +1,417 @@
+#include "parley/sandbox/spawn.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/os/pidfd.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/testing_spawn.h"
+
+namespace parley {
+namespace {
+
+using testing::HasSanitizer;
+using testing::kLong;
+using testing::NextReply;
+using testing::WorkerOptions;
+using testing::WorkerPath;
+
+// The rest of the line in `text` that starts with `key`, without leading blanks.
+std::string Line(const std::string& text, const std::string& key) {
+  const size_t at = text.find("\n" + key);
+  if (at == std::string::npos) return "(none)";
+  const size_t start = text.find_first_not_of(" \t", at + 1 + key.size());
+  return text.substr(start, text.find('\n', start) - start);
+}
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+bool HungUp(int socket) {
+  pollfd entry = {socket, POLLIN, 0};
+  ::poll(&entry, 1, 0);
+  return (entry.revents & POLLHUP) != 0;
+}
+
+TEST(SpawnTest, ReportsTheExitCode) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"exit_3"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->exit_code, 3);
+  EXPECT_EQ(report->signal, std::nullopt);
+  EXPECT_FALSE(report->clean());
+  EXPECT_EQ(report->ToString(),
+            "tester (pid " + std::to_string(worker->pid()) + ") ended with exit code 3");
+  EXPECT_GT(report->peak_memory_bytes, 0);
+  // Again, from memory.
+  auto again = worker->Wait(Deadline::AtMonotonicNs(0));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->exit_code, 3);
+}
+
+TEST(SpawnTest, PromiseP2TimeWaitKeepsItsDeadline) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"sleep"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  ASSERT_EQ(NextReply(replies.get()), "sleeping");
+  const int64_t start_ns = MonotonicNowNs();
+  auto report = worker->Wait(Deadline::After(absl::Milliseconds(50)));
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(MonotonicNowNs() - start_ns, 5'000'000'000);
+  worker->Kill();
+  report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->signal, SIGKILL);
+  EXPECT_FALSE(report->killed_by_filter());
+  EXPECT_NE(report->ToString().find("was killed by signal 9 (Killed)"), std::string::npos);
+  worker->Kill();  // nothing left to kill
+}
+
+TEST(SpawnTest, DestructionLeavesNeitherZombieNorOrphan) {
+  UniqueFd replies;
+  pid_t pid = -1;
+  {
+    auto worker = Spawn(WorkerOptions({"sleep"}, replies));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    pid = worker->pid();
+    ASSERT_EQ(NextReply(replies.get()), "sleeping");
+    EXPECT_FALSE(ProcessHasEnded(worker->pidfd()));
+  }
+  EXPECT_EQ(::kill(pid, 0), -1);
+  EXPECT_EQ(errno, ESRCH);
+  EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+  EXPECT_TRUE(HungUp(replies.get()));
+}
+
+TEST(SpawnTest, AssigningAnotherWorkerEndsTheFirst) {
+  UniqueFd first_replies;
+  UniqueFd second_replies;
+  auto worker = Spawn(WorkerOptions({"sleep"}, first_replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto second = Spawn(WorkerOptions({"sleep"}, second_replies));
+  ASSERT_TRUE(second.ok()) << second.status();
+  const pid_t first_pid = worker->pid();
+  const pid_t second_pid = second->pid();
+  *worker = *std::move(second);
+  EXPECT_EQ(::kill(first_pid, 0), -1);
+  EXPECT_EQ(worker->pid(), second_pid);
+  EXPECT_FALSE(ProcessHasEnded(worker->pidfd()));
+  EXPECT_FALSE(second->Wait(Deadline::AtMonotonicNs(0)).ok());  // NOLINT: the moved-from one
+}
+
+TEST(SpawnTest, TheWorkerDiesWithItsParent) {
+  UniqueFd replies;
+  auto parent = Spawn(WorkerOptions({"spawn_and_vanish", WorkerPath()}, replies));
+  ASSERT_TRUE(parent.ok()) << parent.status();
+  ASSERT_EQ(NextReply(replies.get()), "sleeping");  // the grandchild's
+  EXPECT_FALSE(HungUp(replies.get()));
+  ASSERT_EQ(::send(replies.get(), "g", 1, MSG_NOSIGNAL), 1);
+  ASSERT_TRUE(parent->Wait(Deadline::After(kLong)).ok());
+  // It holds the socket's last other end.
+  EXPECT_EQ(NextReply(replies.get()), "");
+  EXPECT_TRUE(HungUp(replies.get()));
+}
+
+// Attack W8: the socket says nothing, the pidfd does; and what is left in the group is ended.
+TEST(SpawnTest, W8DeathIsSeenWhileAGrandchildHoldsTheSocket) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"leave_grandchild"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  pollfd entry = {worker->pidfd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&entry, 1, 30'000), 1);
+  EXPECT_FALSE(HungUp(replies.get()));
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->clean());
+  EXPECT_EQ(NextReply(replies.get()), "");
+  EXPECT_TRUE(HungUp(replies.get()));
+}
+
+TEST(SpawnTest, SurvivesIgnoredSigchld) {
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  struct sigaction before = {};
+  ASSERT_EQ(::sigaction(SIGCHLD, &ignore, &before), 0);
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"exit_3"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto report = worker->Wait(Deadline::After(kLong));
+  ::sigaction(SIGCHLD, &before, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->exit_code, std::nullopt);
+  EXPECT_FALSE(report->clean());
+  EXPECT_NE(report->ToString().find("took its exit status"), std::string::npos);
+}
+
+// Attack F4: one without close-on-exec is open here all the time, as another library's might be.
+TEST(SpawnTest, PromiseP8NoSideDoorsNoDescriptorLeaks) {
+  const UniqueFd leaky(::open("/dev/zero", O_RDONLY));  // NOLINT: that is the point
+  const UniqueFd far(::fcntl(leaky.get(), F_DUPFD, 500));
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"list_descriptors"}, replies);
+  options.descriptors.push_back(
+      InheritedDescriptor::Give(UniqueFd(::open("/dev/full", O_RDONLY | O_CLOEXEC)), "FULL_FD"));
+  options.descriptors.push_back(InheritedDescriptor::Lend(far.get(), "ZERO_FD"));
+  options.stderr_to = OutputTo::kNull;
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string list = NextReply(replies.get());
+  // 3 is the reply socket and 6 the refusal socket.
+  const std::string expected =
+      "0 /dev/null\n1 /dev/null\n2 /dev/null\n3 socket:\n4 /dev/full\n5 /dev/zero\n6 socket:\n";
+  std::string without_inodes;
+  bool skipping = false;
+  for (const char c : list) {
+    if (c == '[') skipping = true;
+    if (!skipping) without_inodes.push_back(c);
+    if (c == ']') skipping = false;
+  }
+  EXPECT_EQ(without_inodes, expected);
+  EXPECT_GE(::fcntl(far.get(), F_GETFD), 0);  // lent, not given
+}
+
+TEST(SpawnTest, ALoanOfStderrGetsANumberOfItsOwn) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"list_descriptors"}, replies);
+  const UniqueFd file(::open("/dev/full", O_RDWR | O_CLOEXEC));
+  const UniqueFd saved(::dup(0));
+  ASSERT_EQ(::dup2(file.get(), 0), 0);
+  options.descriptors.push_back(InheritedDescriptor::Lend(0, "ZERO_FD"));
+  auto worker = Spawn(std::move(options));
+  ::dup2(saved.get(), 0);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string list = NextReply(replies.get());
+  EXPECT_NE(list.find("0 /dev/null\n"), std::string::npos) << list;
+  EXPECT_NE(list.find("\n4 /dev/full\n"), std::string::npos) << list;
+}
+
+TEST(SpawnTest, TheEnvironmentIsWhatWasGiven) {
+  ::setenv("PARLEY_SECRET", "hunter2", 1);
+  ::setenv("PARLEY_WANTED", "yes", 1);
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"environment"}, replies);
+  options.environment = {{"PARLEY_ONE", "1=1"}};
+  options.environment_from_ours = {"PARLEY_WANTED", "PARLEY_NOT_SET_ANYWHERE"};
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  // The reply socket's variable was taken by then.
+  EXPECT_EQ(NextReply(replies.get()), "PARLEY_ONE=1=1\nPARLEY_WANTED=yes\nPARLEY_REFUSAL_FD=4\n");
+}
+
+TEST(SpawnTest, VariablesThatCannotBeAreRefused) {
+  for (const std::string& name : {std::string(), std::string("A=B"), std::string("A\0B", 3)}) {
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+    options.environment = {{name, "x"}};
+    EXPECT_EQ(Spawn(std::move(options)).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+  UniqueFd replies;
+  SpawnOptions twice = WorkerOptions({"exit_3"}, replies);
+  twice.environment = {{"PARLEY_TEST_REPLY_FD", "9"}};
+  EXPECT_EQ(Spawn(std::move(twice)).status().code(), absl::StatusCode::kInvalidArgument);
+  SpawnOptions closed = WorkerOptions({"exit_3"}, replies);
+  closed.descriptors.push_back(InheritedDescriptor::Give(UniqueFd(), "NOTHING_FD"));
+  EXPECT_EQ(Spawn(std::move(closed)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SpawnTest, SignalsSessionAndPrivilegesStartFresh) {
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  struct sigaction before = {};
+  ASSERT_EQ(::sigaction(SIGUSR1, &ignore, &before), 0);
+  sigset_t usr2;
+  sigemptyset(&usr2);
+  sigaddset(&usr2, SIGUSR2);
+  sigset_t mask_before;
+  ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &usr2, &mask_before), 0);
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"state"}, replies);
+  options.nice = 3;
+  auto worker = Spawn(std::move(options));
+  sigset_t mask_after;
+  ::pthread_sigmask(SIG_SETMASK, &mask_before, &mask_after);
+  ::sigaction(SIGUSR1, &before, nullptr);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  EXPECT_EQ(sigismember(&mask_after, SIGUSR2), 1);  // ours is as it was
+  EXPECT_EQ(sigismember(&mask_after, SIGTERM), 0);
+
+  const std::string state = NextReply(replies.get());
+  EXPECT_EQ(Line(state, "SigBlk:"), "0000000000000000");
+  EXPECT_EQ(Line(state, "SigIgn:"), "0000000000000000");
+  EXPECT_EQ(Line(state, "NoNewPrivs:"), "1");
+  for (const char* set : {"CapInh:", "CapPrm:", "CapEff:", "CapAmb:"}) {
+    EXPECT_EQ(Line(state, set), "0000000000000000") << set;
+  }
+  if (::geteuid() == 0) {
+    EXPECT_EQ(Line(state, "CapBnd:"), "0000000000000000");
+  }
+  EXPECT_EQ(Line(state, "Group:"), std::to_string(worker->pid()));
+  EXPECT_EQ(Line(state, "Session:"), std::to_string(worker->pid()));
+  errno = 0;
+  EXPECT_EQ(Line(state, "Nice:"), std::to_string(::getpriority(PRIO_PROCESS, 0) + 3));
+}
+
+TEST(SpawnTest, PromiseP7ResourcesLimitsAreInForce) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"state"}, replies);
+  options.limits.address_space_bytes = uint64_t{3} << 30;
+  options.limits.cpu_seconds = 100;
+  options.limits.file_size_bytes = uint64_t{1} << 20;
+  options.limits.open_files = 33;
+  options.limits.processes = 4000;
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string state = NextReply(replies.get());
+  const auto starts = [&state](const char* key, const std::string& value) {
+    const std::string line = Line(state, key);
+    EXPECT_EQ(line.substr(0, value.size() + 1), value + " ") << key;
+  };
+  starts("Max core file size", "0");
+  starts("Max cpu time", "100");
+  starts("Max file size", "1048576");
+  starts("Max open files", "33");
+  starts("Max processes", "4000");
+  if (HasSanitizer()) {
+    std::puts("the address space is not limited under a sanitizer");
+  } else {
+    starts("Max address space", "3221225472");
+  }
+}
+
+TEST(SpawnTest, PromiseP7ResourcesCpuTimeRunsOut) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"burn_cpu"}, replies);
+  options.limits.cpu_seconds = 1;
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->signal, SIGXCPU);
+  EXPECT_NE(report->ToString().find("was killed for using up its CPU time"), std::string::npos);
+  // The kernel counts for the limit and for the report in different ways.
+  EXPECT_GT(report->user_time + report->system_time, absl::Milliseconds(200));
+}
+
+TEST(SpawnTest, AFailedExecSaysWhatAndWhy) {
+  SpawnOptions missing;
+  missing.program = "/no/such/decoder";
+  missing.name = "decoder";
+  auto worker = Spawn(std::move(missing));
+  EXPECT_EQ(worker.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Text(worker.status()),
+            "cannot start decoder (/no/such/decoder): No such file or directory");
+  SpawnOptions directory;
+  directory.program = "/";
+  EXPECT_EQ(Spawn(std::move(directory)).status().code(), absl::StatusCode::kPermissionDenied);
+  // Nothing is left of either.
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
+TEST(SpawnTest, AFailedStepIsNamed) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+  options.descriptors.push_back(InheritedDescriptor::Lend(900, "CLOSED_FD"));
+  auto worker = Spawn(std::move(options));
+  ASSERT_FALSE(worker.ok());
+  EXPECT_NE(Text(worker.status()).find("placing its descriptors: Bad file descriptor"),
+            std::string::npos)
+      << worker.status();
+}
+
+TEST(SpawnTest, AFullDescriptorTableIsAClearError) {
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 64;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+  std::vector<UniqueFd> fill;
+  while (true) {
+    UniqueFd next(::dup(2));
+    if (!next.ok()) break;
+    fill.push_back(std::move(next));
+  }
+  // At each number of free places: an orderly error or a worker, never a leak.
+  int started = 0;
+  for (size_t free_places = 0; free_places < 10 && !fill.empty(); ++free_places) {
+    UniqueFd more_replies;
+    SpawnOptions attempt;
+    attempt.program = WorkerPath();
+    auto worker = Spawn(std::move(attempt));
+    if (worker.ok()) {
+      ++started;
+    } else {
+      EXPECT_EQ(worker.status().code(), absl::StatusCode::kResourceExhausted) << worker.status();
+      EXPECT_NE(Text(worker.status()).find("ulimit -n"), std::string::npos) << worker.status();
+    }
+    fill.pop_back();
+  }
+  EXPECT_GT(started, 0);
+  EXPECT_LT(started, 10);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST(SpawnTest, ManyAtOnceFromManyThreads) {
+  std::vector<std::thread> threads;
+  std::atomic<int> clean{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&clean] {
+      for (int round = 0; round < 5; ++round) {
+        UniqueFd replies;
+        auto worker = Spawn(WorkerOptions({"exit_3"}, replies));
+        if (!worker.ok()) continue;
+        auto report = worker->Wait(Deadline::After(kLong));
+        if (report.ok() && report->exit_code == 3) ++clean;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(clean.load(), 20);
+}
+
+TEST(ExitReportTest, Sentences) {
+  ExitReport report;
+  report.name = "decoder";
+  report.pid = 71;
+  report.signal = SIGSYS;
+  EXPECT_EQ(report.ToString(),
+            "decoder (pid 71) was killed by the system call filter before it could name the call");
+  report.refused_call = "openat";
+  EXPECT_EQ(report.ToString(),
+            "decoder (pid 71) was killed by the system call filter: it called openat");
+  report.signal = SIGSEGV;
+  EXPECT_EQ(report.ToString(), "decoder (pid 71) was killed by signal 11 (Segmentation fault)");
+  report.signal = SIGXFSZ;
+  EXPECT_EQ(report.ToString(),
+            "decoder (pid 71) was killed for writing more than its file size "
+            "limit");
+  report.signal = std::nullopt;
+  report.exit_code = 0;
+  EXPECT_EQ(report.ToString(), "decoder (pid 71) ended normally");
+  EXPECT_TRUE(report.clean());
+}
+
+}  // namespace
+}  // namespace parley

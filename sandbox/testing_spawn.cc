@@ -1,0 +1,59 @@
+#include "parley/sandbox/testing_spawn.h"
+
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "absl/types/span.h"
+#include "parley/os/deadline.h"
+#include "parley/os/poll.h"
+
+namespace parley::testing {
+
+std::string WorkerPath() {
+  const char* runfiles = std::getenv("TEST_SRCDIR");
+  const char* workspace = std::getenv("TEST_WORKSPACE");
+  if (runfiles == nullptr || workspace == nullptr) return "sandbox/testing_worker";
+  return std::string(runfiles) + "/" + workspace + "/sandbox/testing_worker";
+}
+
+SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies) {
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
+  replies.Reset(ends[0]);
+  SpawnOptions options;
+  options.program = WorkerPath();
+  options.name = "tester";
+  options.arguments = std::move(arguments);
+  options.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+  options.descriptors.push_back(
+      InheritedDescriptor::Give(UniqueFd(ends[1]), "PARLEY_TEST_REPLY_FD"));
+  return options;
+}
+
+std::string NextReply(int replies) {
+  pollfd entry = {replies, POLLIN, 0};
+  absl::StatusOr<int> ready = PollUntil(absl::MakeSpan(&entry, 1), Deadline::After(kLong));
+  if (!ready.ok() || *ready == 0) return "";
+  std::string text(65536, '\0');
+  const ssize_t size_bytes = ::recv(replies, text.data(), text.size(), MSG_DONTWAIT);
+  text.resize(size_bytes > 0 ? static_cast<size_t>(size_bytes) : 0);
+  return text;
+}
+
+bool HasSanitizer() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return true;
+#else
+  return false;
+#endif
+#else
+  return false;
+#endif
+}
+
+}  // namespace parley::testing

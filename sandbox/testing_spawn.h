@@ -1,0 +1,31 @@
+#ifndef PARLEY_SANDBOX_TESTING_SPAWN_H_
+#define PARLEY_SANDBOX_TESTING_SPAWN_H_
+
+// For this package's tests: starts sandbox/testing_worker.cc with a socket to answer on.
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/spawn.h"
+
+namespace parley::testing {
+
+// Generous: a loaded machine under a sanitizer. A test that waits this long has failed.
+inline constexpr absl::Duration kLong = absl::Seconds(30);
+
+std::string WorkerPath();
+
+// Options to run the worker's scenario; `replies` gets our end of its socket.
+SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies);
+
+// The next message of the worker; empty at its end or after kLong.
+std::string NextReply(int replies);
+
+// True in a build with the address or thread sanitizer.
+bool HasSanitizer();
+
+}  // namespace parley::testing
+
+#endif  // PARLEY_SANDBOX_TESTING_SPAWN_H_

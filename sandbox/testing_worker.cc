@@ -1,0 +1,502 @@
+// The worker of this package's tests: does what its arguments say, most of it hostile.
+//
+//   testing_worker SCENARIO [ARGUMENT]
+//
+// Exit codes: 0 the scenario went as an honest worker wants, 70 a system call was not refused
+// although it should have been, 71 set-up failed, 72 unknown scenario.
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/confine.h"
+#include "parley/sandbox/hostile_input.h"
+#include "parley/sandbox/inherited.h"
+#include "parley/sandbox/profile.h"
+#include "parley/sandbox/spawn.h"
+
+namespace parley {
+namespace {
+
+constexpr int kNotRefused = 70;
+constexpr int kSetUpFailed = 71;
+constexpr int kUnknown = 72;
+
+int reply_socket = -1;
+
+void Reply(const std::string& text) {
+  static_cast<void>(::send(reply_socket, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+Profile LiveProfile() { return Profile::Ring().WithHeap().WithThreads().WithSanitizerIfBuiltIn(); }
+
+// Only for scenarios whose next step ends the process.
+Profile StrictProfile() { return Profile::Ring().WithHeap().WithThreads(); }
+
+Confined MustLockDown(const Profile& profile, std::vector<int> keep = {}) {
+  keep.push_back(reply_socket);
+  absl::StatusOr<Confined> confined =
+      LockDown(Prepared::After(reply_socket), profile, {.keep = std::move(keep)});
+  if (!confined.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(confined.status().message()).c_str());
+    ::_exit(kSetUpFailed);
+  }
+  return *std::move(confined);
+}
+
+std::string ReadAll(const char* path) {
+  std::string text;
+  const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+  char part[4096];
+  ssize_t size_bytes = 0;
+  while ((size_bytes = ::read(file.get(), part, sizeof(part))) > 0) {
+    text.append(part, static_cast<size_t>(size_bytes));
+  }
+  return text;
+}
+
+// ---- Hostile calls, each tried once after lock-down. A descriptor that they need is `fd`.
+
+#if defined(__x86_64__)
+long CallI386(long number) {
+  long result = number;
+  asm volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
+  return result;
+}
+#endif
+
+const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
+  static uint32_t word = 0;
+  static char memory[64];
+  static char* const no_arguments[] = {nullptr};
+  static const std::map<std::string, std::function<long(int)>> calls = {
+      {"open", [](int) { return ::syscall(SYS_open, "/etc/passwd", O_RDONLY); }},
+      {"openat", [](int) { return ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
+      {"fopen", [](int) { return std::fopen("/etc/passwd", "r") != nullptr ? 0L : -1L; }},
+      {"stat", [](int) { return ::syscall(SYS_newfstatat, AT_FDCWD, "/etc", memory, 0); }},
+      {"socket", [](int) { return long{::socket(AF_INET, SOCK_STREAM, 0)}; }},
+      {"execve",
+       [](int) { return ::syscall(SYS_execve, "/bin/true", no_arguments, no_arguments); }},
+      {"fork", [](int) { return ::syscall(SYS_fork); }},
+      {"libc_fork", [](int) { return long{::fork()}; }},
+      {"clone", [](int) { return ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0); }},
+      {"thread",
+       [](int) {
+         pthread_t thread;
+         return long{::pthread_create(&thread, nullptr, [](void* p) { return p; }, nullptr)};
+       }},
+      {"clone3", [](int) { return ::syscall(SYS_clone3, memory, sizeof(memory)); }},
+      {"io_uring_setup", [](int) { return ::syscall(SYS_io_uring_setup, 1, memory); }},
+      {"userfaultfd", [](int) { return ::syscall(SYS_userfaultfd, 1); }},
+      {"ptrace", [](int) { return ::syscall(SYS_ptrace, 0, 0, 0, 0); }},
+      {"process_vm_readv",
+       [](int) { return ::syscall(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0); }},
+      {"pidfd_getfd", [](int fd) { return ::syscall(SYS_pidfd_getfd, fd, 0, 0); }},
+      {"kcmp", [](int) { return ::syscall(SYS_kcmp, 1, 1, 0, 0, 0); }},
+      {"perf_event_open", [](int) { return ::syscall(SYS_perf_event_open, memory, 0, -1, -1, 0); }},
+      {"setfl", [](int fd) { return long{::fcntl(fd, F_SETFL, 0)}; }},
+      {"setown", [](int fd) { return long{::fcntl(fd, F_SETOWN, 1)}; }},
+      {"setsig", [](int fd) { return long{::fcntl(fd, F_SETSIG, SIGKILL)}; }},
+      {"setlease", [](int fd) { return long{::fcntl(fd, F_SETLEASE, F_RDLCK)}; }},
+      {"notify", [](int fd) { return long{::fcntl(fd, F_NOTIFY, 1)}; }},
+      {"setpipe_sz", [](int fd) { return long{::fcntl(fd, F_SETPIPE_SZ, 1 << 20)}; }},
+      {"dupfd", [](int fd) { return long{::fcntl(fd, F_DUPFD, 50)}; }},
+      {"fionbio", [](int fd) { return long{::ioctl(fd, FIONBIO, &word)}; }},
+      {"fioasync", [](int fd) { return long{::ioctl(fd, FIOASYNC, &word)}; }},
+      {"io_setup", [](int) { return ::syscall(SYS_io_setup, 1, memory); }},
+      {"memfd_hugetlb", [](int) { return ::syscall(SYS_memfd_create, "x", 4u /* MFD_HUGETLB */); }},
+      {"mount", [](int) { return ::syscall(SYS_mount, "x", "/", "tmpfs", 0, nullptr); }},
+      {"futex_requeue",
+       [](int) { return ::syscall(SYS_futex, &word, FUTEX_REQUEUE, 1, 1, &word, 0); }},
+      {"futex_pi", [](int) { return ::syscall(SYS_futex, &word, FUTEX_LOCK_PI, 0, nullptr); }},
+      {"mmap_exec",
+       [](int) {
+         return ::syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_EXEC,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+       }},
+      {"mprotect_exec",
+       [](int) { return ::syscall(SYS_mprotect, memory, 4096, PROT_READ | PROT_EXEC); }},
+      {"mmap_file",
+       [](int fd) { return ::syscall(SYS_mmap, nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0); }},
+      {"madvise_remove", [](int) { return ::syscall(SYS_madvise, memory, 4096, MADV_REMOVE); }},
+      {"kill_parent", [](int) { return long{::kill(::getppid(), 0)}; }},
+      {"write_elsewhere", [](int fd) { return ::syscall(SYS_write, fd, memory, 1); }},
+      {"send_descriptor",
+       [](int fd) {
+         msghdr message = {};
+         return ::syscall(SYS_sendmsg, fd, &message, MSG_DONTWAIT);
+       }},
+      {"new_handler", [](int) { return ::syscall(SYS_rt_sigaction, SIGSYS, nullptr, nullptr, 8); }},
+      {"unknown_number", [](int) { return ::syscall(999); }},
+#if defined(__x86_64__)
+      {"x32", [](int) { return ::syscall(0x40000000 + SYS_getpid); }},
+      {"int80", [](int) { return CallI386(20); }},
+#endif
+  };
+  return calls;
+}
+
+int TryHostileCall(const std::string& name) {
+  const auto found = HostileCalls().find(name);
+  if (found == HostileCalls().end()) return kUnknown;
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(name == "clone3" ? LiveProfile() : StrictProfile());
+  const long result = found->second(reply_socket);
+  // Not exit(): a sanitizer's last words may need more than the strict profile has.
+  ::_exit(result == -1 && errno == ENOSYS ? 38 : kNotRefused);
+}
+
+// ---- Honest work under each profile.
+
+struct Doorbells {
+  UniqueFd eventfd;
+  int socket;
+};
+
+bool UseChannelCalls(const Doorbells& bells) {
+  pollfd entry = {bells.socket, POLLIN, 0};
+  const timespec moment = {0, 1'000'000};
+  bool ok = ::ppoll(&entry, 1, &moment, nullptr) >= 0 && ::poll(&entry, 1, 1) >= 0;
+  ok = ok && ::send(bells.socket, "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+  char drained[8];
+  ok = ok && ::recv(bells.socket, drained, sizeof(drained), MSG_DONTWAIT) == -1 && errno == EAGAIN;
+  const uint64_t one = 1;
+  ok = ok && ::write(bells.eventfd.get(), &one, sizeof(one)) == sizeof(one);
+  uint64_t count = 0;
+  const iovec part = {&count, sizeof(count)};
+  ok = ok && ::preadv2(bells.eventfd.get(), &part, 1, -1, RWF_NOWAIT) == sizeof(count);
+  ok = ok && ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr) == 0;
+  ok = ok && ::sched_yield() == 0;
+  ok = ok && ::fcntl(bells.socket, F_GETFL) >= 0;
+  ok = ok && ::fcntl(bells.socket, F_GET_SEALS) == -1 && errno == EINVAL;
+  struct stat status;
+  ok = ok && ::syscall(SYS_fstat, bells.socket, &status) == 0;
+  timespec now;
+  ok = ok && ::syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now) == 0;
+  return ok && count == 1;
+}
+
+int LiveOnRing() {
+  Doorbells bells = {UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), reply_socket};
+  void* page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int bell = bells.eventfd.get();
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(Profile::Ring().WithEventfd(bell).WithSanitizerIfBuiltIn(), {bell});
+  if (!UseChannelCalls(bells)) return kSetUpFailed;
+  if (::munmap(page, 4096) != 0) return kSetUpFailed;
+  if (::shutdown(reply_socket, SHUT_RDWR) != 0 || ::close(reply_socket) != 0) return kSetUpFailed;
+  return 0;
+}
+
+bool UseHeap() {
+  // Many small blocks, so that the arena of a thread grows and shrinks.
+  std::vector<std::vector<char>> blocks(100, std::vector<char>(50'000));
+  blocks.clear();
+  for (const size_t size_bytes : {size_t{100}, size_t{100'000}, size_t{50'000'000}}) {
+    std::vector<std::unique_ptr<char[]>> large;
+    for (int i = 0; i < 4; ++i) {
+      large.push_back(std::make_unique<char[]>(size_bytes));
+      std::memset(large.back().get(), i, size_bytes);
+    }
+  }
+  void* grown = std::malloc(1 << 20);
+  grown = std::realloc(grown, 64 << 20);
+  std::free(grown);
+  return grown != nullptr;
+}
+
+int CompareInts(const void* a, const void* b) {
+  return *static_cast<const int*>(a) - *static_cast<const int*>(b);
+}
+
+int LiveOnHeap() {
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(Profile::Ring().WithHeap().WithSanitizerIfBuiltIn());
+  std::vector<int> numbers(10'000, 5);
+  std::qsort(numbers.data(), numbers.size(), sizeof(int), CompareInts);
+  const time_t moment = 1'000'000'000;
+  tm broken_down;
+  if (::gmtime_r(&moment, &broken_down) == nullptr) return kSetUpFailed;
+  return UseHeap() ? 0 : kSetUpFailed;
+}
+
+int LiveWithThreads() {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool go = false;
+  int finished = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      std::unique_lock<std::mutex> lock(mutex);
+      changed.wait(lock, [&] { return go; });
+      lock.unlock();
+      const bool ok = UseHeap();
+      lock.lock();
+      if (ok) ++finished;
+      changed.notify_all();
+    });
+  }
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    go = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return finished == 4; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return confined.report().threads >= 5 ? 0 : kSetUpFailed;
+}
+
+// ---- S3, S4 and the state after lock-down.
+
+int PollSlowly() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  Reply("polling");
+  pollfd entry = {reply_socket, POLLIN, 0};
+  const int ready = ::poll(&entry, 1, 1500);
+  return ready == 0 ? 0 : kSetUpFailed;
+}
+
+int ThreadMadeBeforehandOpens() {
+  std::atomic<bool> go{false};
+  std::thread thread([&go] {
+    while (!go.load()) ::sched_yield();
+    ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+    ::_exit(kNotRefused);
+  });
+  [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
+  go.store(true);
+  while (true) ::sched_yield();
+}
+
+// A thread with a filter of its own cannot be synchronised.
+int ThreadWithOwnFilter() {
+  std::atomic<pid_t> id{0};
+  std::thread thread([&id] {
+    sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program = {1, allow};
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
+    ::prctl(PR_SET_NAME, "stray thread", 0, 0, 0);
+    id.store(::gettid());
+    while (true) ::pause();
+  });
+  while (id.load() == 0) ::sched_yield();
+  absl::StatusOr<Confined> confined =
+      LockDown(Prepared::After(thread), LiveProfile(), {.keep = {reply_socket}});
+  Reply(std::to_string(id.load()) + "\n" +
+        (confined.ok() ? "confined" : std::string(confined.status().message())));
+  ::_exit(0);
+}
+
+int ThreadWithCapabilities() {
+  std::atomic<pid_t> id{0};
+  std::thread thread([&id] {
+    id.store(::gettid());
+    while (true) ::pause();
+  });
+  while (id.load() == 0) ::sched_yield();
+  absl::StatusOr<Confined> confined =
+      LockDown(Prepared::After(thread), LiveProfile(), {.keep = {reply_socket}});
+  Reply(std::to_string(id.load()) + "\n" +
+        (confined.ok() ? "confined" : std::string(confined.status().message())));
+  ::_exit(0);
+}
+
+int StayConfined() {
+  std::thread idle([] {
+    while (true) ::poll(nullptr, 0, 1000);
+  });
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  Reply(confined.report().ToString());
+  while (true) ::poll(nullptr, 0, 1000);
+}
+
+int DescriptorsAfterLockDown() {
+  const int kept = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int far = ::fcntl(forgotten, F_DUPFD_CLOEXEC, 200);
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile(), {kept});
+  const auto is_open = [](int fd) { return ::fcntl(fd, F_GETFD) >= 0; };
+  const bool right = is_open(0) && is_open(1) && is_open(2) && is_open(reply_socket) &&
+                     is_open(kept) && !is_open(forgotten) && !is_open(far);
+  return right ? 0 : kSetUpFailed;
+}
+
+int Dumpable() {
+  [[maybe_unused]] const Confined confined = MustLockDown(Profile::Ring().WithSanitizer());
+  return ::prctl(PR_GET_DUMPABLE) == 0 ? 0 : kNotRefused;
+}
+
+int LiveWithoutFiles() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile().WithFilesAbsent());
+  // Under a sanitizer's profile, which comes first, the error is another one.
+  const bool opened = std::fopen("/etc/passwd", "r") != nullptr;
+  return opened || ::isatty(2) != 0 || errno != ENOTTY ? kNotRefused : 0;
+}
+
+int NotReported() {
+  ::unsetenv("PARLEY_REFUSAL_FD");
+  [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
+  if (confined.report().reports_refusals) return kSetUpFailed;
+  ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+  ::_exit(kNotRefused);
+}
+
+int OpensHostileInput() {
+  HostileInput<std::string> input("bytes of an attacker");
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  return input.Open(confined).size() == 20 ? 0 : kSetUpFailed;
+}
+
+int Abort() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  std::abort();
+}
+
+// ---- Before any lock-down: what Spawn made of us.
+
+int ExitWith3() { return 3; }
+
+int ListDescriptors() {
+  std::string text;
+  DIR* directory = ::opendir("/proc/self/fd");
+  std::vector<int> numbers;
+  while (const dirent* entry = ::readdir(directory)) {
+    const int number = std::atoi(entry->d_name);
+    if (entry->d_name[0] != '.' && number != ::dirfd(directory)) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  for (const int number : numbers) {
+    char target[256] = {};
+    const std::string path = "/proc/self/fd/" + std::to_string(number);
+    if (::readlink(path.c_str(), target, sizeof(target) - 1) < 0) return kSetUpFailed;
+    text += std::to_string(number) + " " + target + "\n";
+  }
+  Reply(text);
+  return 0;
+}
+
+int ShowEnvironment() {
+  std::string text;
+  for (char** line = environ; *line != nullptr; ++line) text += std::string(*line) + "\n";
+  Reply(text);
+  return 0;
+}
+
+int ShowState() {
+  Reply(ReadAll("/proc/self/status") + "\nGroup: " + std::to_string(::getpgrp()) + "\nSession: " +
+        std::to_string(::getsid(0)) + "\nNice: " + std::to_string(::getpriority(PRIO_PROCESS, 0)) +
+        "\n" + ReadAll("/proc/self/limits"));
+  return 0;
+}
+
+int BurnCpu() {
+  std::atomic<uint64_t> count{0};
+  while (true) ++count;
+}
+
+int Sleep() {
+  Reply("sleeping");
+  while (true) ::pause();
+}
+
+// Attack W8.
+int LeaveGrandchild() {
+  if (::fork() == 0) {
+    while (true) ::pause();
+  }
+  ::_exit(0);
+}
+
+// Starts a worker of its own and ends without the destructor.
+int SpawnAndVanish(const char* program) {
+  SpawnOptions options;
+  options.program = program;
+  options.arguments = {"sleep"};
+  options.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+  options.descriptors.push_back(InheritedDescriptor::Lend(reply_socket, "PARLEY_TEST_REPLY_FD"));
+  absl::StatusOr<Worker> worker = Spawn(std::move(options));
+  if (!worker.ok()) return kSetUpFailed;
+  char go = 0;
+  static_cast<void>(::recv(reply_socket, &go, 1, 0));
+  ::_exit(0);
+}
+
+int Run(const std::string& scenario, const std::string& argument, const char* program) {
+  if (scenario == "try") return TryHostileCall(argument);
+  if (scenario == "spawn_and_vanish") return SpawnAndVanish(program);
+  const std::map<std::string, int (*)()> scenarios = {
+      {"live_on_ring", LiveOnRing},
+      {"live_on_heap", LiveOnHeap},
+      {"live_with_threads", LiveWithThreads},
+      {"live_without_files", LiveWithoutFiles},
+      {"poll_slowly", PollSlowly},
+      {"thread_opens", ThreadMadeBeforehandOpens},
+      {"thread_with_own_filter", ThreadWithOwnFilter},
+      {"thread_with_capabilities", ThreadWithCapabilities},
+      {"stay_confined", StayConfined},
+      {"descriptors_after", DescriptorsAfterLockDown},
+      {"dumpable", Dumpable},
+      {"not_reported", NotReported},
+      {"hostile_input", OpensHostileInput},
+      {"abort", Abort},
+      {"exit_3", ExitWith3},
+      {"list_descriptors", ListDescriptors},
+      {"environment", ShowEnvironment},
+      {"state", ShowState},
+      {"burn_cpu", BurnCpu},
+      {"sleep", Sleep},
+      {"leave_grandchild", LeaveGrandchild},
+  };
+  const auto found = scenarios.find(scenario);
+  return found == scenarios.end() ? kUnknown : found->second();
+}
+
+}  // namespace
+}  // namespace parley
+
+int main(int argc, char** argv) {
+  absl::StatusOr<parley::UniqueFd> reply = parley::TakeInheritedFd("PARLEY_TEST_REPLY_FD");
+  if (!reply.ok() || argc < 2) return parley::kSetUpFailed;
+  parley::reply_socket = reply->Release();
+  const std::string self = argc > 2 ? argv[2] : "";
+  return parley::Run(argv[1], self, self.c_str());
+}

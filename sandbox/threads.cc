@@ -1,0 +1,68 @@
+#include "parley/sandbox/threads.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#include "parley/os/errors.h"
+#include "parley/os/unique_fd.h"
+
+namespace parley::internal {
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+// Short /proc files come in one read. Empty for a thread that has ended.
+std::string ReadFile(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return "";
+  std::string text(8192, '\0');
+  const ssize_t size_bytes = ::read(file.get(), text.data(), text.size());
+  text.resize(size_bytes > 0 ? static_cast<size_t>(size_bytes) : 0);
+  return text;
+}
+
+// The rest of the line that starts with `key`.
+std::string_view Value(std::string_view status, std::string_view key) {
+  const size_t at = status.find(key);
+  if (at == std::string_view::npos) return {};
+  const size_t start = status.find_first_not_of(" \t", at + key.size());
+  if (start == std::string_view::npos) return {};
+  return status.substr(start, status.find('\n', start) - start);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Thread>> ListThreads() {
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir("/proc/self/task"));
+  if (directory == nullptr) return ErrnoStatus(errno, "list this process's threads");
+  std::vector<Thread> threads;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    const pid_t id = static_cast<pid_t>(std::atoi(entry->d_name));
+    if (id <= 0) continue;  // "." and ".."
+    const std::string status = ReadFile("/proc/self/task/" + std::to_string(id) + "/status");
+    if (status.empty()) continue;
+    threads.push_back({.id = id,
+                       .name = std::string(Value(status, "Name:")),
+                       .has_capabilities = Value(status, "\nCapPrm:").find_first_not_of('0') !=
+                                           std::string_view::npos});
+  }
+  return threads;
+}
+
+std::string DescribeThread(const std::vector<Thread>& threads, pid_t id) {
+  std::string text = "thread " + std::to_string(id);
+  for (const Thread& thread : threads) {
+    if (thread.id == id) text += " '" + thread.name + "'";
+  }
+  return text;
+}
+
+}  // namespace parley::internal

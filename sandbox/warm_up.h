@@ -1,0 +1,22 @@
+#ifndef PARLEY_SANDBOX_WARM_UP_H_
+#define PARLEY_SANDBOX_WARM_UP_H_
+
+// What libc puts off until the first use, and then wants files for: done before there are none.
+//
+//   malloc   the first time that a thread's arena shrinks, glibc reads
+//            /proc/sys/vm/overcommit_memory
+//   qsort    the first time that it needs memory, glibc asks how much there is (sysinfo)
+//   gmtime   the first time, the time zone is read
+//
+// What cannot be done here, since it is read again each time: localtime and mktime without TZ set.
+//
+// Trust: no peer yet; this is for before there is one.
+// Threads: any; starts one for a moment, whose arena is the one to shrink.
+
+namespace parley::internal {
+
+void WarmUpLibc();
+
+}  // namespace parley::internal
+
+#endif  // PARLEY_SANDBOX_WARM_UP_H_

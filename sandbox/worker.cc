@@ -1,0 +1,104 @@
+#include "parley/sandbox/worker.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/os/errors.h"
+#include "parley/os/poll.h"
+#include "parley/sandbox/refusal.h"
+#include "parley/sandbox/system_call_name.h"
+
+namespace parley {
+namespace {
+
+// The kernel ends a killed process at once, unless it is stuck in a driver or a file system that
+// does not answer; then we go on without it.
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+int SignalProcess(int pidfd, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0 ? 0 : errno;
+}
+
+bool HasEndedBy(int pidfd, Deadline deadline) {
+  pollfd entry = {pidfd, POLLIN, 0};
+  absl::StatusOr<int> ready = PollUntil(absl::MakeSpan(&entry, 1), deadline);
+  return ready.ok() && *ready > 0;
+}
+
+}  // namespace
+
+Worker::Worker(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals)
+    : name_(std::move(name)), pid_(pid), pidfd_(std::move(pidfd)), refusals_(std::move(refusals)) {}
+
+Worker& Worker::operator=(Worker&& other) noexcept {
+  if (this == &other) return *this;
+  KillAndReap();
+  name_ = std::move(other.name_);
+  pid_ = other.pid_;
+  pidfd_ = std::move(other.pidfd_);
+  refusals_ = std::move(other.refusals_);
+  ended_ = std::move(other.ended_);
+  return *this;
+}
+
+Worker::~Worker() { KillAndReap(); }
+
+void Worker::KillAndReap() {
+  if (!pidfd_.ok() || ended_.has_value()) return;
+  Kill();
+  static_cast<void>(Wait(Deadline::After(kPatience)));
+}
+
+void Worker::Kill() {
+  if (!pidfd_.ok() || ended_.has_value()) return;
+  // ESRCH: reaped behind our back, so that the number may be another process's by now.
+  if (SignalProcess(pidfd_.get(), SIGKILL) == ESRCH) return;
+  // Until its leader is reaped, the group's number cannot be anybody else's. Spawn made the worker
+  // the leader of its own before this object existed.
+  ::kill(-pid_, SIGKILL);
+}
+
+absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
+  if (ended_.has_value()) return *ended_;
+  if (!pidfd_.ok()) return absl::FailedPreconditionError("this worker was moved away");
+  if (!HasEndedBy(pidfd_.get(), deadline)) {
+    return absl::DeadlineExceededError(name_ + " is still running at the deadline");
+  }
+  Kill();  // what it left in its group, before the number is free
+
+  ExitReport report;
+  report.name = name_;
+  report.pid = pid_;
+  siginfo_t info = {};
+  rusage usage = {};
+  // The raw call, for its fifth argument.
+  if (::syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED | WNOHANG | __WALL, &usage) !=
+      0) {
+    if (errno != ECHILD) return ErrnoStatus(errno, "wait for " + name_);
+  } else if (info.si_code == CLD_EXITED) {
+    report.exit_code = info.si_status;
+  } else {
+    report.signal = info.si_status;
+  }
+  report.user_time = absl::DurationFromTimeval(usage.ru_utime);
+  report.system_time = absl::DurationFromTimeval(usage.ru_stime);
+  report.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024;
+  if (report.killed_by_filter()) {
+    const std::optional<int> number = internal::TakeRefusal(refusals_.get());
+    if (number.has_value()) report.refused_call = SystemCallName(*number);
+  }
+  refusals_.Reset();
+  ended_ = report;
+  return report;
+}
+
+}  // namespace parley

@@ -1,0 +1,68 @@
+#ifndef PARLEY_SANDBOX_WORKER_H_
+#define PARLEY_SANDBOX_WORKER_H_
+
+// The sole owner of one child process: whatever happens, it is killed and reaped; no zombie, no
+// orphan. Made by Spawn (sandbox/spawn.h).
+//
+// Trust: the worker may be hijacked at any moment. It decides when it ends and what its one refusal
+// report says; it cannot delay Kill, the destructor or a Wait beyond its deadline, and cannot make
+// us signal another process (everything goes through the pidfd, or through the process group before
+// its leader is reaped).
+// Threads: one at a time, except pidfd(), which may be polled from anywhere while the Worker lives.
+//
+//   absl::StatusOr<Worker> worker = Spawn({.program = path, .name = "decoder"});
+//   ... poll worker->pidfd() for POLLIN next to the channel: the worker has ended ...
+//   absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(2)));
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/exit_report.h"
+
+namespace parley {
+
+class Worker {
+ public:
+  Worker(Worker&&) noexcept = default;
+  // Kills and reaps the process that was held before.
+  Worker& operator=(Worker&& other) noexcept;
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  // Kills and reaps. Waits for the kernel to end the process, which SIGKILL makes prompt.
+  ~Worker();
+
+  const std::string& name() const { return name_; }
+  pid_t pid() const { return pid_; }
+  // Readable (POLLIN) once the process has ended, even while a grandchild keeps its sockets open
+  // (attack W8). Identifies the worker to the handshake: no other process can get it. Owned here.
+  int pidfd() const { return pidfd_.get(); }
+
+  // SIGKILL to the worker and to whatever is left in its process group. Idempotent; nothing once
+  // the worker has been reaped. Does not wait.
+  void Kill();
+
+  // Waits for the end and reaps; whatever is left of its process group is killed. kDeadlineExceeded
+  // if it still runs at the deadline (it is left running). Once ended, gives the same report again.
+  // An expired deadline asks without waiting.
+  absl::StatusOr<ExitReport> Wait(Deadline deadline);
+
+ private:
+  friend class WorkerMaker;  // sandbox/spawn.cc
+  Worker(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals);
+  void KillAndReap();
+
+  std::string name_;
+  pid_t pid_ = -1;
+  UniqueFd pidfd_;
+  UniqueFd refusals_;  // see sandbox/refusal.h; closed once read
+  std::optional<ExitReport> ended_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SANDBOX_WORKER_H_
