@@ -54,6 +54,8 @@ def _clang_tidy_impl(target, ctx):
                 stamp.path,
                 "--quiet",
                 "--config-file=" + ctx.file._config.path,
+                # Following paths through GoogleTest's macros takes a minute for each test.
+                "--checks=" + ("-clang-analyzer-*" if source.basename.endswith("_test.cc") else ""),
                 source.path,
                 "--",
             ] + flags,
