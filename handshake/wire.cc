@@ -123,7 +123,7 @@ absl::StatusOr<MessageType> PeekType(absl::Span<const std::byte> message) {
 }
 
 absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message) {
-  HelloWire wire;
+  HelloWire wire{};
   absl::Status status = ReadFixed(message, MessageType::kHello, kMaxFormatBytes, &wire);
   if (!status.ok()) return status;
   if (wire.version_min == 0 || wire.version_min > wire.version_max) {
@@ -179,7 +179,7 @@ absl::Status ParseChannelId(absl::Span<const std::byte> message, MessageType exp
 }
 
 absl::StatusOr<RefusalReason> ParseRefused(absl::Span<const std::byte> message) {
-  RefusedWire wire;
+  RefusedWire wire{};
   absl::Status status = ReadFixed(message, MessageType::kRefused, 0, &wire);
   if (!status.ok()) return status;
   if (wire.reserved != 0) return Malformed("reserved field not zero");

@@ -21,9 +21,7 @@ step_tidy() {
   say bazel build --config=tidy //...
   # shellcheck disable=SC2046
   bazel_with clang build $(progress_flags) --keep_going --config=tidy //... 2>&1 | tee "$log" \
-    | sed -n -e 's|^/[^ ]*/execroot/parley/||' -e 's|^bazel-out/[^ ]*/_virtual_includes/[^/]*/parley/||' \
-      -n -e '/: \(error\|note\): /,+4p' -e '/^INFO: Elapsed\|^ERROR: .*clang-tidy\|^\[/p' \
-    | sed -e '/warnings generated\.$/d' -e '/^  (cd /,/^)$/d' || status=1
+    | awk -f "$PARLEY_ROOT/tools/dev/tidy_findings.awk" || status=1
   ((status == 0)) || echo "dev: the whole of it is in $log" >&2
   return "$status"
 }

@@ -25,7 +25,11 @@ format_in_place() {
 
 check_cxx_format() {
   cd "$PARLEY_ROOT"
-  cxx_files | xargs -r clang-format-19 --dry-run -Werror
+  local file failed=0
+  for file in $(cxx_files); do
+    clang-format-19 --dry-run -Werror "$file" 2>/dev/null || { echo "$file: run ./dev format" && failed=1; }
+  done
+  return "$failed"
 }
 
 # Switched off: what asks for the modules of newer Bazels (there is no bzlmod under 4.2.3).
