@@ -1,10 +1,10 @@
 #include "parley/media/format.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "parley/boundary/wire_copy.h"
 
 namespace parley {
 namespace {
@@ -188,12 +188,11 @@ std::array<std::byte, kFormatRecordBytes> EncodeFormat(const NumberedFormat& for
 
 absl::StatusOr<NumberedFormat> ParseFormat(absl::Span<const std::byte> record,
                                            const FormatLimits& limits) {
-  if (record.size() != kFormatRecordBytes) {
-    return Bad(absl::StrCat(record.size(), " bytes long"));
-  }
   // TRUST: the copy is private; the fields checked are the fields used.
   VideoFormatWire video;
-  std::memcpy(&video, record.data(), sizeof(video));
+  if (record.size() != kFormatRecordBytes || !ReadWire(record, &video)) {
+    return Bad(absl::StrCat(record.size(), " bytes long"));
+  }
   if (video.magic != kFormatMagic) return Bad("wrong magic number");
   if (video.version != kFormatVersion) {
     return Bad(absl::StrCat("unknown version ", video.version));

@@ -17,11 +17,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 #include <variant>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/boundary/wire_type.h"
 
 namespace parley {
 
@@ -144,8 +144,8 @@ struct AudioFormatWire {
 inline constexpr size_t kFormatRecordBytes = 64;
 static_assert(sizeof(VideoFormatWire) == kFormatRecordBytes);
 static_assert(sizeof(AudioFormatWire) == kFormatRecordBytes);
-static_assert(std::has_unique_object_representations_v<VideoFormatWire>, "no padding (L1)");
-static_assert(std::has_unique_object_representations_v<AudioFormatWire>, "no padding (L1)");
+static_assert(WireType<VideoFormatWire>);
+static_assert(WireType<AudioFormatWire>);
 
 std::array<std::byte, kFormatRecordBytes> EncodeFormat(const NumberedFormat& format);
 

@@ -1,11 +1,11 @@
 #include "parley/media/frame.h"
 
-#include <cstring>
 #include <limits>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "parley/boundary/wire_copy.h"
 #include "parley/os/check.h"
 
 namespace parley {
@@ -68,12 +68,11 @@ absl::Status AddPicture(const FrameHeaderWire& wire, const VideoFormat& format,
 
 absl::StatusOr<Frame> ValidateFrame(absl::Span<const std::byte> header, size_t payload_bytes,
                                     const NumberedFormat& format) {
-  if (header.size() != kFrameHeaderBytes) {
-    return Bad(absl::StrCat("cut off after ", header.size(), " bytes"));
-  }
   // TRUST: the copy is private; the fields checked are the fields used.
   FrameHeaderWire wire;
-  std::memcpy(&wire, header.data(), sizeof(wire));
+  if (header.size() != kFrameHeaderBytes || !ReadWire(header, &wire)) {
+    return Bad(absl::StrCat(header.size(), " bytes long"));
+  }
   if ((wire.flags & ~kFrameKnownFlags) != 0 || wire.reserved != 0) {
     return Bad("a reserved bit is not zero");
   }

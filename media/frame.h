@@ -23,10 +23,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/boundary/wire_type.h"
 #include "parley/media/format.h"
 
 namespace parley {
@@ -50,7 +50,7 @@ struct FrameHeaderWire {
 inline constexpr size_t kFrameHeaderBytes = 64;
 static_assert(sizeof(FrameHeaderWire) == kFrameHeaderBytes);
 static_assert(offsetof(FrameHeaderWire, planes) == 32);
-static_assert(std::has_unique_object_representations_v<FrameHeaderWire>, "no padding (L1)");
+static_assert(WireType<FrameHeaderWire>);
 
 inline constexpr uint16_t kFrameKey = 1 << 0;            // decoding can start here
 inline constexpr uint16_t kFrameDelta = 1 << 1;          // depends on earlier frames

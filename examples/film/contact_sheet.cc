@@ -12,6 +12,7 @@ namespace parley::film {
 namespace {
 
 constexpr size_t kShots = 12;
+constexpr size_t kKept = 4 * kShots;  // the more are kept, the more evenly twelve can be chosen
 constexpr uint32_t kColumns = 4;
 constexpr uint32_t kThumbnail = 320;  // the longer side
 constexpr uint32_t kMargin = 14;
@@ -21,7 +22,7 @@ constexpr Rgb kPaper = {24, 24, 28};
 constexpr Rgb kInk = {222, 222, 214};
 
 std::string Clock(int64_t ns) {
-  const int64_t tenths = std::max(int64_t{0}, ns) / 100000000;
+  const int64_t tenths = (std::max(int64_t{0}, ns) + 50000000) / 100000000;
   const int64_t seconds = tenths / 10;
   if (seconds >= 3600) {
     return absl::StrFormat("%d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -67,9 +68,9 @@ absl::Status WritePng(const RgbImage& image, const std::string& path) {
 
 void ContactSheet::Add(const Picture& picture) {
   if (!shots_.empty() && picture.pts_ns < next_ns_) return;
-  if (shots_.size() == 2 * kShots) {
-    for (size_t i = 1; i < kShots; ++i) shots_[i] = std::move(shots_[2 * i]);
-    shots_.resize(kShots);
+  if (shots_.size() == kKept) {
+    for (size_t i = 1; i < kKept / 2; ++i) shots_[i] = std::move(shots_[2 * i]);
+    shots_.resize(kKept / 2);
     interval_ns_ *= 2;
     next_ns_ = shots_.back().pts_ns + interval_ns_;
     if (picture.pts_ns < next_ns_) return;

@@ -4,7 +4,7 @@
 // A contact sheet: a dozen pictures, evenly spread over the film, each with its time, in one PNG.
 //
 // Nobody knows beforehand how long the film is. So pictures are taken at an interval that doubles
-// whenever there are twice as many as needed, and every other one is dropped.
+// whenever there are four times as many as needed, and every other one is dropped.
 //
 // Trust: pictures are scaled and coloured by the few lines in thumbnail.cc; no codec sees them
 // before they are ours.

@@ -18,8 +18,11 @@ default_clip() {
     count=$((count + 1))
   done
   # shellcheck disable=SC2086
-  $ff -f lavfi -i "testsrc2=size=1280x720:rate=30:duration=10" $voices -filter_complex \
-    "[0:v]hue=H=0.4*t:s=1[v];${pads}concat=n=$count:v=0:a=1,apad,atrim=0:10,aformat=channel_layouts=stereo[a]" \
+  $ff -f lavfi -i "gradients=size=1280x720:rate=30:duration=10:n=6:type=spiral:speed=0.02:seed=7" \
+    $voices -f lavfi -i "testsrc2=size=480x270:rate=30:duration=10" -filter_complex \
+    "[$((count + 1)):v]pad=iw+8:ih+8:4:4:white[box];\
+[0:v][box]overlay=x=(W-w)/2*(1+0.9*sin(1.3*t)):y=(H-h)/2*(1+0.9*cos(1.9*t))[v];\
+${pads}concat=n=$count:v=0:a=1,apad,atrim=0:10,aformat=channel_layouts=stereo[a]" \
     -map "[v]" -map "[a]" -c:v libx264 -preset veryfast -crf 23 -g 60 -pix_fmt yuv420p \
     -c:a aac -b:a 128k -movflags +faststart -t 10 -f mp4 "$1"
 }
