@@ -52,6 +52,11 @@ class FilmSender final : public MediaSink {
   absl::Status SendEnd(const DecodeTotals& totals);
   absl::Status SendFailed(std::string_view reason);
 
+  // What the next picture and the current formats have; 0: no format yet.
+  uint64_t next_picture() const { return video_.next; }
+  uint32_t video_generation() const { return video_.format.generation; }
+  uint32_t audio_generation() const { return audio_.format.generation; }
+
  private:
   // One of the two streams: its numbers and its current format.
   struct Stream {

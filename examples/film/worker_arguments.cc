@@ -16,8 +16,7 @@ std::vector<std::string> Encode(const WorkerArguments& arguments) {
 
 absl::StatusOr<WorkerArguments> Decode(absl::Span<char* const> arguments) {
   WorkerArguments decoded;
-  if (arguments.size() != 4 ||
-      !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
+  if (arguments.size() != 4 || !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
       !absl::SimpleAtoi(arguments[1], &decoded.start.first_audio_block) ||
       !absl::SimpleAtoi(arguments[2], &decoded.max_film_bytes)) {
     return absl::InvalidArgumentError("this program is started by the film viewer, not by hand");

@@ -1,12 +1,12 @@
 #ifndef PARLEY_EXAMPLES_FILM_WORKER_SESSION_H_
 #define PARLEY_EXAMPLES_FILM_WORKER_SESSION_H_
 
-// The life of one worker, from its start to its end: started with nothing but a socket and the film,
-// listened to, and killed and reaped whatever happens.
+// The life of one worker, from its start to its end: started with nothing but a socket and the
+// film, listened to, and killed and reaped whatever happens.
 //
-// Trust: the worker is hostile from its first byte on. The worst that it can cause is a session that
-// ends with kThrownAway and a sentence that says why.
-// Threads: one at a time, and the thread outlives the session (the worker dies with it).
+// Trust: the worker is hostile from its first byte on. The worst that it can cause is a session
+// that ends with kThrownAway and a sentence that says why. Threads: one at a time, and the thread
+// outlives the session (the worker dies with it).
 //
 //   SessionResult result = RunSession(options, delivered, outputs);
 //   if (result.end == SessionEnd::kThrownAway) ... another one, from result.delivered ...

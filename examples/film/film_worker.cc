@@ -1,0 +1,108 @@
+// The confined decoder. Started by the film viewer with a socket and the film as a sealed blob; it
+// shakes hands, warms up, locks itself down, and only then looks at the film's first byte.
+//
+// After lock-down it decodes and sends, and can do nothing else: no files, no sockets, no programs.
+// With a --hijack kind it turns hostile half-way (turncoat.h), to show what the viewer makes of it.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "parley/channel/channel.h"
+#include "parley/examples/film/decoder.h"
+#include "parley/examples/film/film_protocol.h"
+#include "parley/examples/film/film_sender.h"
+#include "parley/examples/film/turncoat.h"
+#include "parley/examples/film/worker_arguments.h"
+#include "parley/os/deadline.h"
+#include "parley/sandbox/confine.h"
+#include "parley/sandbox/hostile_input.h"
+#include "parley/sandbox/inherited.h"
+#include "parley/sealing/sealed_blob.h"
+
+namespace parley::film {
+namespace {
+
+// A viewer that pauses is no reason to give up; one that is gone is noticed at once.
+constexpr absl::Duration kSendPatience = absl::Hours(24);
+
+class ChannelOut final : public MessageOut {
+ public:
+  explicit ChannelOut(Sender& sender) : sender_(sender) {}
+  uint32_t max_message_bytes() const override { return sender_.max_message_bytes(); }
+  absl::StatusOr<absl::Span<std::byte>> Reserve(uint32_t size_bytes) override {
+    return sender_.Reserve(size_bytes, Deadline::After(kSendPatience));
+  }
+  void Commit(uint32_t tag, uint32_t size_bytes) override { sender_.Commit(tag, size_bytes); }
+
+ private:
+  Sender& sender_;
+};
+
+// Takes the proof of confinement: there is no other way to the film's bytes.
+absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film,
+                        const WorkerArguments& arguments, Sender& sender) {
+  ChannelOut out(sender);
+  FilmSender film_sender(out, arguments.start);
+  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder =
+      FilmDecoder::Open(film.Open(confined).bytes());
+  if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
+  absl::Status status = film_sender.SendInfo((*decoder)->info());
+  if (!status.ok()) return status;
+  Turncoat turncoat(arguments.hijack, (*decoder)->info().duration_ns / 2, film_sender, sender);
+  const absl::StatusOr<DecodeTotals> totals = (*decoder)->Run(turncoat);
+  if (totals.ok()) return film_sender.SendEnd(*totals);
+  if (turncoat.left()) return totals.status();
+  return film_sender.SendFailed(std::string(totals.status().message()));
+}
+
+absl::Status Work(const WorkerArguments& arguments) {
+  absl::StatusOr<UniqueFd> film_fd = TakeInheritedFd(kFilmVariable);
+  if (!film_fd.ok()) return film_fd.status();
+  absl::StatusOr<SealedBlob> blob =
+      SealedBlob::Adopt(*std::move(film_fd), arguments.max_film_bytes);
+  if (!blob.ok()) return blob.status();
+  HostileInput<SealedBlob> film(*std::move(blob));
+
+  absl::StatusOr<PeerSocket> socket = PeerSocket::Inherited();
+  if (!socket.ok()) return socket.status();
+  ConnectOptions options;
+  options.direction = Direction::kSendOnly;
+  options.format = kFilmProtocol;
+  options.limits = {.max_capacity_bytes = uint64_t{1} << 30, .max_message_bytes = 1u << 30};
+  options.accepting_side_is_supervisor = true;
+  absl::StatusOr<Channel> channel =
+      ConnectChannel(*std::move(socket), options, Deadline::After(absl::Seconds(10)));
+  if (!channel.ok()) return channel.status();
+  WarmUpDecoder();
+
+  absl::StatusOr<Confined> confined =
+      LockDown(Prepared::After(film, *channel), Profile::Ring().WithHeap().WithSanitizerIfBuiltIn(),
+               {.keep = channel->descriptors()});
+  if (!confined.ok()) return confined.status();
+  const absl::Status streamed = StreamFilm(*confined, film, arguments, channel->sender);
+  channel->sender.Close();
+  return streamed;
+}
+
+}  // namespace
+}  // namespace parley::film
+
+int main(int argc, char** argv) {
+  using parley::film::WorkerArguments;
+  absl::StatusOr<WorkerArguments> arguments =
+      parley::film::Decode({argv + 1, static_cast<size_t>(argc - 1)});
+  const absl::Status status = arguments.ok() ? parley::film::Work(*arguments) : arguments.status();
+  if (!status.ok() && !absl::IsUnavailable(status)) {
+    // Unbuffered, and never after lock-down has succeeded: the profile would not let it through.
+    std::fprintf(stderr, "film_worker: %s\n", std::string(status.message()).c_str());
+  }
+  // No destructors: nothing of a decoder that was perhaps hijacked should run for longer than it
+  // has to, and the kernel gives everything back.
+  ::_exit(status.ok() ? 0 : 1);
+}
