@@ -19,10 +19,13 @@
 #include "parley/examples/film/film_sender.h"
 #include "parley/examples/film/turncoat.h"
 #include "parley/examples/film/worker_arguments.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/hostile_input.h"
 #include "parley/sandbox/inherited.h"
+#include "parley/sandbox/profile.h"
 #include "parley/sealing/sealed_blob.h"
 
 namespace parley::film {

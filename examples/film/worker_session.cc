@@ -13,7 +13,10 @@
 #include "parley/channel/channel.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/worker_arguments.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/worker.h"
 
