@@ -4,12 +4,14 @@
 // After lock-down it decodes and sends, and can do nothing else: no files, no sockets, no programs.
 // With a --hijack kind it turns hostile half-way (turncoat.h), to show what the viewer makes of it.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -20,7 +22,6 @@
 #include "parley/examples/film/turncoat.h"
 #include "parley/examples/film/worker_arguments.h"
 #include "parley/handshake/options.h"
-#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/hostile_input.h"
@@ -47,6 +48,15 @@ class ChannelOut final : public MessageOut {
   Sender& sender_;
 };
 
+// Spawn gave us nothing else, so these are the channel's.
+std::vector<int> OpenDescriptors() {
+  std::vector<int> open;
+  for (int fd = 3; fd < 64; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) open.push_back(fd);
+  }
+  return open;
+}
+
 // Takes the proof of confinement: there is no other way to the film's bytes.
 absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film,
                         const WorkerArguments& arguments, Sender& sender) {
@@ -72,21 +82,18 @@ absl::Status Work(const WorkerArguments& arguments) {
   if (!blob.ok()) return blob.status();
   HostileInput<SealedBlob> film(*std::move(blob));
 
-  absl::StatusOr<PeerSocket> socket = PeerSocket::Inherited();
-  if (!socket.ok()) return socket.status();
   ConnectOptions options;
   options.direction = Direction::kSendOnly;
   options.format = kFilmProtocol;
   options.limits = {.max_capacity_bytes = uint64_t{1} << 30, .max_message_bytes = 1u << 30};
-  options.accepting_side_is_supervisor = true;
   absl::StatusOr<Channel> channel =
-      ConnectChannel(*std::move(socket), options, Deadline::After(absl::Seconds(10)));
+      ConnectInheritedChannel(options, Deadline::After(absl::Seconds(10)));
   if (!channel.ok()) return channel.status();
   WarmUpDecoder();
 
   absl::StatusOr<Confined> confined =
       LockDown(Prepared::After(film, *channel), Profile::Ring().WithHeap().WithSanitizerIfBuiltIn(),
-               {.keep = channel->descriptors()});
+               {.keep = OpenDescriptors()});
   if (!confined.ok()) return confined.status();
   const absl::Status streamed = StreamFilm(*confined, film, arguments, channel->sender);
   channel->sender.Close();

@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
-#include <optional>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "parley/boundary/own_memory.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/media/format.h"
@@ -52,30 +52,29 @@ absl::Status Turncoat::OnAudio(const AudioBlock& audio) {
 }
 
 void Turncoat::Attack() {
-  HostileAccess access(sender_);
+  OwnMemory control = HostileAccess::Control(sender_);
+  OwnMemory data = HostileAccess::Data(sender_);
+  const uint64_t tail = HostileAccess::Published(sender_);
+  const uint64_t capacity = sender_.capacity_bytes();
   switch (hijack_) {
     case Hijack::kNone:
     case Hijack::kPayloadRewrite:
     case Hijack::kEarlyEnd:
       return;
     case Hijack::kIndexJump:
-      access.control().StoreRelease64(kTailOffset,
-                                      access.published_bytes() + 3 * access.capacity_bytes());
+      control.StoreRelease64(kTailOffset, tail + 3 * capacity);
       break;
-    case Hijack::kLengthLie: {
-      const uint64_t tail = access.published_bytes();
-      access.data().StoreRelaxed64(tail & (access.capacity_bytes() - 1),
-                                   uint64_t{kTagPicture} << 32 | 0xffff'fff0);
-      access.control().StoreRelease64(kTailOffset, tail + 64);
+    case Hijack::kLengthLie:
+      data.StoreRelaxed64(tail & (capacity - 1), uint64_t{kTagPicture} << 32 | 0xffff'fff0);
+      control.StoreRelease64(kTailOffset, tail + 64);
       break;
-    }
     case Hijack::kRewind:
-      access.control().StoreRelease64(kTailOffset, 8);
+      control.StoreRelease64(kTailOffset, 8);
       break;
     case Hijack::kSilence:
       StayForEver();
     case Hijack::kFlood:
-      while (true) access.RingDoorbell();
+      while (true) HostileAccess::Bell(sender_).Ring();
     case Hijack::kTruncate:
       // Every descriptor that it still has; the filter ends the first try.
       for (int fd = 0; fd < 64; ++fd) static_cast<void>(::ftruncate(fd, 0) + 1);
@@ -92,7 +91,7 @@ void Turncoat::Attack() {
       static_cast<void>(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
       break;
   }
-  access.RingDoorbell();
+  HostileAccess::Bell(sender_).Ring();
   StayForEver();
 }
 
@@ -135,13 +134,13 @@ absl::Status Turncoat::SendRewritten(const Picture& picture) {
   changed.strides_bytes[0] = luma.row_bytes;
   const absl::Status sent = honest_.OnPicture(changed);
   // And again while the viewer copies it: the header and all, over and over.
-  HostileAccess access(sender_);
-  const uint64_t mask = access.capacity_bytes() - 1;
-  const uint64_t record_bytes = luma.size_bytes() & ~uint64_t{7};
-  for (int i = 0; i < 200; ++i) {
-    for (uint64_t back = 8; back < record_bytes; back += 4096) {
-      access.data().StoreRelaxed64((access.published_bytes() - back) & mask,
-                                   0x0101010101010101u * static_cast<uint64_t>(i & 0xff));
+  OwnMemory data = HostileAccess::Data(sender_);
+  const uint64_t mask = sender_.capacity_bytes() - 1;
+  const uint64_t tail = HostileAccess::Published(sender_);
+  const uint64_t reach = std::min(luma.size_bytes() & ~uint64_t{7}, tail);
+  for (uint64_t i = 0; i < 200; ++i) {
+    for (uint64_t back = 8; back < reach; back += 4096) {
+      data.StoreRelaxed64((tail - back) & mask, 0x0101010101010101u * (i & 0xff));
     }
   }
   return sent;

@@ -1,15 +1,15 @@
 #include "parley/examples/film/worker_session.h"
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "parley/channel/channel.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/worker_arguments.h"
@@ -104,7 +104,7 @@ class Listening {
     Deadline patience = Deadline::After(options_.patience);
     while (true) {
       if (options_.stop()) return SessionEnd::kStopped;
-      const absl::StatusOr<Message> message =
+      const absl::StatusOr<Record> message =
           channel_.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
       if (absl::IsDeadlineExceeded(message.status())) {
         if (!patience.Expired()) continue;
@@ -112,7 +112,8 @@ class Listening {
         return SessionEnd::kThrownAway;
       }
       if (!message.ok()) return Broken(message.status(), what);
-      switch (film_.OnMessage(message->tag, message->payload)) {
+      switch (
+          film_.OnMessage(message->tag, absl::MakeConstSpan(buffer_).first(message->size_bytes))) {
         case FilmReceiver::Verdict::kGoOn:
           break;
         case FilmReceiver::Verdict::kEnded:
