@@ -94,6 +94,11 @@ TEST(DecoderTest, KeepsWhatTheFilmIs) {
   Decode(ReadAll(TestClip("422-10bit.mkv")), deep);
   EXPECT_EQ(deep.recorder.formats.at(0).pixel_format, PixelFormat::kI422P10);
 
+  Decoded odd;
+  Decode(ReadAll(TestClip("odd-size.mp4")), odd);
+  EXPECT_EQ(odd.recorder.formats.at(0).width, 1919u);
+  EXPECT_EQ(odd.recorder.formats.at(0).height, 1079u);
+
   Decoded rgb;
   Decode(ReadAll(TestClip("rgb.mkv")), rgb);
   EXPECT_EQ(rgb.recorder.formats.at(0).pixel_format, PixelFormat::kI444);

@@ -108,13 +108,17 @@ TEST_P(FilmHijackTest, TheWholeFilmIsDeliveredAllTheSame) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, FilmHijackTest,
-    ::testing::Values(
-        HijackCase{"index-jump", "producer position out of range"},
-        HijackCase{"length-lie", "longer than"}, HijackCase{"rewind", "producer position"},
-        HijackCase{"silence", "said nothing for 3s"}, HijackCase{"flood", "progress"},
-        HijackCase{"truncate", "ftruncate"}, HijackCase{"death", "signal"},
-        HijackCase{"bad-frame", "outside the payload"}, HijackCase{"format-flood", "format record"},
-        HijackCase{"early-end", "ended the stream without"}, HijackCase{"open-file", "open"}),
+    ::testing::Values(HijackCase{"index-jump", "producer position out of range"},
+                      HijackCase{"length-lie", "record longer than the agreed maximum"},
+                      HijackCase{"rewind", "producer position moved backwards"},
+                      HijackCase{"silence", "said nothing for 3s"},
+                      HijackCase{"flood", "doorbell rung again and again without progress"},
+                      HijackCase{"truncate", "it called ftruncate"},
+                      HijackCase{"death", "killed by signal"},
+                      HijackCase{"bad-frame", "outside the payload"},
+                      HijackCase{"format-flood", "format record"},
+                      HijackCase{"early-end", "ended the stream without"},
+                      HijackCase{"open-file", "it called openat"}),
     [](const auto& kind) {
       std::string name = kind.param.kind;
       for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';

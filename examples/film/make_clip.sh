@@ -42,9 +42,10 @@ test_clip() {
   mpeg4-mp3.avi)
     $ff $picture $sound -c:v mpeg4 -q:v 5 -c:a libmp3lame -t 2 -f avi "$2" ;;
   odd-size.mp4)
-    $ff -f lavfi -i testsrc2=size=1919x1079:rate=25:duration=0.4 -c:v mpeg4 -q:v 5 -f mp4 "$2" ;;
+    $ff -f lavfi -i testsrc=size=1919x1079:rate=25:duration=0.4 -c:v mpeg4 -q:v 5 \
+      -pix_fmt yuv420p -f mp4 "$2" ;;
   odd-444.mkv)
-    $ff -f lavfi -i testsrc2=size=319x179:rate=25:duration=1 -c:v ffv1 -pix_fmt yuv444p \
+    $ff -f lavfi -i testsrc=size=319x179:rate=25:duration=1 -c:v ffv1 -pix_fmt yuv444p \
       -f matroska "$2" ;;
   422-10bit.mkv)
     $ff $picture $sound -c:v libx264 -preset veryfast -profile:v high422 -pix_fmt yuv422p10le \

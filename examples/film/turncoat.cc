@@ -52,6 +52,8 @@ absl::Status Turncoat::OnAudio(const AudioBlock& audio) {
 }
 
 void Turncoat::Attack() {
+  // Not out of courtesy: a lie is the worse the more the viewer has come to rely on.
+  static_cast<void>(sender_.AwaitDrained(Deadline::After(absl::Seconds(10))));
   OwnMemory control = HostileAccess::Control(sender_);
   OwnMemory data = HostileAccess::Data(sender_);
   const uint64_t tail = HostileAccess::Published(sender_);

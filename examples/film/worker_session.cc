@@ -47,7 +47,8 @@ absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivere
   // Room for the film, the ring (mapped twice) and what a decoder of large pictures needs.
   spawn.limits.address_space_bytes =
       (uint64_t{2} << 30) + options.film->size_bytes() + uint64_t{8} * options.max_message_bytes;
-  spawn.limits.file_size_bytes = 0;
+  // Nothing is to be written; LockDown itself compiles its filter into a small memfd.
+  spawn.limits.file_size_bytes = 1 << 20;
   spawn.limits.open_files = 64;
   return Spawn(std::move(spawn));
 }
