@@ -14,12 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdarg>
+#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -180,7 +179,14 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
   }
   for (int fruitless = 0; fruitless < kMostFruitlessWorkers;) {
     const Delivered before = run.last.delivered;
-    run.last = RunSession(options, before, sink);
+    try {
+      run.last = RunSession(options, before, sink);
+    } catch (const std::bad_alloc&) {
+      // The session's destructors have ended the worker; what was written is kept.
+      run.last = SessionResult();
+      run.last.what = "there is not enough memory";
+      run.last.delivered = before;
+    }
     options.hijack = Hijack::kNone;
     progress.Clear();
     ++run.workers;
@@ -362,5 +368,10 @@ int main(int argc, char** argv) {
     return parley::film::kExitUsage;
   }
   parley::film::CatchInterrupts();
-  return parley::film::Main(arguments[1], hijack);
+  try {
+    return parley::film::Main(arguments[1], hijack);
+  } catch (const std::bad_alloc&) {
+    parley::film::Say("there is not enough memory");
+    return parley::film::kExitTrouble;
+  }
 }

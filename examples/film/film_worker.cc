@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,9 +60,7 @@ std::vector<int> OpenDescriptors() {
 
 // Takes the proof of confinement: there is no other way to the film's bytes.
 absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film,
-                        const WorkerArguments& arguments, Sender& sender) {
-  ChannelOut out(sender);
-  FilmSender film_sender(out, arguments.start);
+                        const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender) {
   absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder =
       FilmDecoder::Open(film.Open(confined).bytes());
   if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
@@ -95,7 +94,14 @@ absl::Status Work(const WorkerArguments& arguments) {
       LockDown(Prepared::After(film, *channel), Profile::Ring().WithHeap().WithSanitizerIfBuiltIn(),
                {.keep = OpenDescriptors()});
   if (!confined.ok()) return confined.status();
-  const absl::Status streamed = StreamFilm(*confined, film, arguments, channel->sender);
+  ChannelOut out(channel->sender);
+  FilmSender film_sender(out, arguments.start);
+  absl::Status streamed;
+  try {
+    streamed = StreamFilm(*confined, film, arguments, film_sender, channel->sender);
+  } catch (const std::bad_alloc&) {
+    streamed = film_sender.SendFailed("the decoder has not enough memory");
+  }
   channel->sender.Close();
   return streamed;
 }

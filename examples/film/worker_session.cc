@@ -171,7 +171,7 @@ SessionResult RunSession(const SessionOptions& options, const Delivered& deliver
   }
   absl::StatusOr<Channel> channel = ShakeHands(options, std::move(sockets->first), *worker);
   if (!channel.ok()) {
-    result.what = Sentence(channel.status());
+    result.what = absl::StrCat("no handshake with the worker: ", Sentence(channel.status()));
     // It may have died of its own trouble, and said so.
     const absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(1)));
     if (report.ok()) absl::StrAppend(&result.what, "; ", report->ToString());
