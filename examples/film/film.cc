@@ -248,7 +248,7 @@ ExitCode Judge(const Run& run) {
       return kExitTrouble;
     case SessionEnd::kNotDecodable:
     case SessionEnd::kNoWorker:
-      Say(run.last.what);
+      if (!run.last.what.empty()) Say(run.last.what);
       return kExitTrouble;
   }
   if (run.last.totals.bad_packets > 0) {

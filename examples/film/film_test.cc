@@ -237,7 +237,7 @@ TEST_F(FilmTest, AFullDescriptorTableGetsOneSentence) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !PARLEY_HAS_FEATURE(address_sanitizer)
-TEST_F(FilmTest, NoMemoryGetsOneSentence) { ExpectOneSentenceBelow("as", 100, 500, 25, "000000"); }
+TEST_F(FilmTest, NoMemoryGetsOneSentence) { ExpectOneSentenceBelow("as", 225, 450, 15, "000000"); }
 #endif
 
 TEST_F(FilmTest, ATruncatedFilmIsDeliveredAsFarAsItGoesWithAWarning) {

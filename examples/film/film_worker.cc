@@ -73,6 +73,7 @@ absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film
   return film_sender.SendFailed(std::string(totals.status().message()));
 }
 
+// Does not return once it is confined.
 absl::Status Work(const WorkerArguments& arguments) {
   absl::StatusOr<UniqueFd> film_fd = TakeInheritedFd(kFilmVariable);
   if (!film_fd.ok()) return film_fd.status();
@@ -103,7 +104,8 @@ absl::Status Work(const WorkerArguments& arguments) {
     streamed = film_sender.SendFailed("the decoder has not enough memory");
   }
   channel->sender.Close();
-  return streamed;
+  // The viewer has gone, or has heard by now. Nothing can be printed here.
+  ::_exit(streamed.ok() ? 0 : 1);
 }
 
 }  // namespace
@@ -114,11 +116,10 @@ int main(int argc, char** argv) {
   absl::StatusOr<WorkerArguments> arguments =
       parley::film::Decode({argv + 1, static_cast<size_t>(argc - 1)});
   const absl::Status status = arguments.ok() ? parley::film::Work(*arguments) : arguments.status();
-  if (!status.ok() && !absl::IsUnavailable(status)) {
-    // Unbuffered, and never after lock-down has succeeded: the profile would not let it through.
-    std::fprintf(stderr, "film_worker: %s\n", std::string(status.message()).c_str());
-  }
   // No destructors: nothing of a decoder that was perhaps hijacked should run for longer than it
   // has to, and the kernel gives everything back.
-  ::_exit(status.ok() ? 0 : 1);
+  if (status.ok()) ::_exit(0);
+  // Work reports what happens after lock-down by the channel: this is about the time before.
+  std::fprintf(stderr, "film_worker: %s\n", std::string(status.message()).c_str());
+  ::_exit(parley::film::kExitSaidWhy);
 }

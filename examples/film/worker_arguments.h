@@ -20,6 +20,9 @@ namespace parley::film {
 // The environment variable with the number of the film's sealed memfd.
 inline constexpr char kFilmVariable[] = "PARLEY_FILM";
 
+// The exit code of a worker that has already said on standard error why it could not be set up.
+inline constexpr int kExitSaidWhy = 9;
+
 struct WorkerArguments {
   FilmStart start;
   uint64_t max_film_bytes = 0;

@@ -1,5 +1,8 @@
 #include "parley/examples/film/worker_session.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +34,13 @@ constexpr absl::Duration kGoodbye = absl::Seconds(5);
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
 
+// Nobody can raise a limit above the hard one.
+uint64_t AtMostOurs(int resource, uint64_t wanted) {
+  rlimit ours = {};
+  if (::getrlimit(static_cast<__rlimit_resource>(resource), &ours) != 0) return wanted;
+  return std::min<uint64_t>(wanted, ours.rlim_max);
+}
+
 absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivered& delivered,
                                    PeerSocket socket) {
   SpawnOptions spawn;
@@ -46,10 +56,11 @@ absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivere
   spawn.descriptors.push_back(InheritedDescriptor::Lend(options.film->fd(), kFilmVariable));
   // Room for the film, the ring (mapped twice) and what a decoder of large pictures needs.
   spawn.limits.address_space_bytes =
-      (uint64_t{2} << 30) + options.film->size_bytes() + uint64_t{8} * options.max_message_bytes;
+      AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + options.film->size_bytes() +
+                                uint64_t{8} * options.max_message_bytes);
   // Nothing is to be written; LockDown itself compiles its filter into a small memfd.
-  spawn.limits.file_size_bytes = 1 << 20;
-  spawn.limits.open_files = 64;
+  spawn.limits.file_size_bytes = AtMostOurs(RLIMIT_FSIZE, 1 << 20);
+  spawn.limits.open_files = AtMostOurs(RLIMIT_NOFILE, 64);
   return Spawn(std::move(spawn));
 }
 
@@ -174,7 +185,13 @@ SessionResult RunSession(const SessionOptions& options, const Delivered& deliver
     result.what = absl::StrCat("no handshake with the worker: ", Sentence(channel.status()));
     // It may have died of its own trouble, and said so.
     const absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(1)));
-    if (report.ok()) absl::StrAppend(&result.what, "; ", report->ToString());
+    if (report.ok()) {
+      // Nothing hostile has run in it yet: its word is good.
+      if (report->exit_code == kExitSaidWhy)
+        result.what.clear();
+      else
+        absl::StrAppend(&result.what, "; ", report->ToString());
+    }
     return result;
   }
   Listening listening(options, delivered, sink, channel->receiver);

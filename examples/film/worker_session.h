@@ -48,7 +48,8 @@ enum class SessionEnd {
 
 struct SessionResult {
   SessionEnd end = SessionEnd::kNoWorker;
-  // A sentence without a full stop; empty for kWhole and kStopped.
+  // A sentence without a full stop; empty for kWhole and kStopped, and where the worker has said on
+  // standard error why it could not be set up.
   std::string what;
   absl::StatusCode sink_code = absl::StatusCode::kOk;
   Delivered delivered;
