@@ -4,7 +4,6 @@
 // After lock-down it decodes and sends, and can do nothing else: no files, no sockets, no programs.
 // With a --hijack kind it turns hostile half-way (turncoat.h), to show what the viewer makes of it.
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,7 +11,6 @@
 #include <new>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -49,15 +47,6 @@ class ChannelOut final : public MessageOut {
   Sender& sender_;
 };
 
-// Spawn gave us nothing else, so these are the channel's.
-std::vector<int> OpenDescriptors() {
-  std::vector<int> open;
-  for (int fd = 3; fd < 64; ++fd) {
-    if (::fcntl(fd, F_GETFD) >= 0) open.push_back(fd);
-  }
-  return open;
-}
-
 // Takes the proof of confinement: there is no other way to the film's bytes.
 absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film,
                         const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender) {
@@ -86,14 +75,17 @@ absl::Status Work(const WorkerArguments& arguments) {
   options.direction = Direction::kSendOnly;
   options.format = kFilmProtocol;
   options.limits = {.max_capacity_bytes = uint64_t{1} << 30, .max_message_bytes = 1u << 30};
+  options.accepting_side_is_supervisor = true;
   absl::StatusOr<Channel> channel =
       ConnectInheritedChannel(options, Deadline::After(absl::Seconds(10)));
   if (!channel.ok()) return channel.status();
   WarmUpDecoder();
 
+  const ChannelDescriptors descriptors = DescriptorsOf(*channel);
+  Profile profile = Profile::Ring().WithHeap().WithSanitizerIfBuiltIn();
+  for (const int fd : descriptors.eventfds) profile = profile.WithEventfd(fd);
   absl::StatusOr<Confined> confined =
-      LockDown(Prepared::After(film, *channel), Profile::Ring().WithHeap().WithSanitizerIfBuiltIn(),
-               {.keep = OpenDescriptors()});
+      LockDown(Prepared::After(film, *channel), profile, {.keep = descriptors.all});
   if (!confined.ok()) return confined.status();
   ChannelOut out(channel->sender);
   FilmSender film_sender(out, arguments.start);
