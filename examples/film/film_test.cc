@@ -287,6 +287,24 @@ TEST_F(FilmTest, BitFlipsNeverEndInACrash) {
   }
 }
 
+TEST_F(FilmTest, PlaysAtTheSpeedOfTheFilm) {
+  const auto began = std::chrono::steady_clock::now();
+  const CommandResult result =
+      RunCommand(std::string("SDL_VIDEODRIVER=dummy SDL_AUDIODRIVER=dummy ") + kViewer +
+                 " --verify --play '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all 50 pictures")) << result.output;
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1900));
+}
+
+TEST_F(FilmTest, WithoutADisplayPlayingIsRefusedInOneSentence) {
+  const CommandResult result =
+      RunCommand(std::string("env -u DISPLAY -u WAYLAND_DISPLAY -u SDL_VIDEODRIVER ") + kViewer +
+                 " --play '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(Says(result, "film: there is no display to play on")) << result.output;
+}
+
 TEST_F(FilmTest, WrongUsageIsExitCodeTwo) {
   for (const std::string arguments : {"", "a b", "--hijack=nonsense x", "--max_frame_mib=0 x"}) {
     EXPECT_EQ(Film(arguments).exit_code, 2) << arguments;

@@ -1,6 +1,7 @@
 #include "parley/examples/film/player.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -185,7 +186,8 @@ absl::Status SdlPlayer::OnPicture(const Picture& picture) {
 }
 
 absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
-  if (device_ == 0 || !(audio.format == audio_format_)) {
+  // Once per format: a machine without a sound device is not asked again for each block.
+  if (!(audio.format == audio_format_)) {
     if (device_ != 0) SDL_CloseAudioDevice(device_);
     SDL_AudioSpec wanted = {};
     wanted.freq = static_cast<int>(audio.format.rate_hz);
@@ -220,6 +222,13 @@ absl::StatusOr<std::unique_ptr<Player>> Player::Create(const std::string& title)
   SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
   if (SDL_Init(SDL_INIT_VIDEO) != 0) {
     return absl::UnavailableError(absl::StrCat("there is no display to play on: ", SDL_GetError()));
+  }
+  // These show nothing; SDL falls back on them where there is no display, unless somebody asked.
+  const std::string driver = SDL_GetCurrentVideoDriver();
+  if ((driver == "offscreen" || driver == "dummy" || driver == "evdev") &&
+      std::getenv("SDL_VIDEODRIVER") == nullptr) {
+    SDL_Quit();
+    return absl::UnavailableError("there is no display to play on");
   }
   SDL_InitSubSystem(SDL_INIT_AUDIO);  // without a sound device the film is silent
   return std::make_unique<SdlPlayer>(title);
