@@ -6,7 +6,7 @@
 //
 // Exit codes: 0 the whole film was delivered (also, with a warning, of a truncated one everything
 // that is there); 1 trouble: no film, a limit, no memory, an output that cannot be written, workers
-// that keep failing; 2 wrong usage; 3 --verify found a difference; 4 the film is damaged: what
+// that keep failing; 2 wrong usage (an unknown flag: 1); 3 --verify found a difference; 4 the film is damaged: what
 // could be decoded was delivered; 130 interrupted: what was delivered until then is kept.
 
 #include <fcntl.h>
@@ -73,6 +73,8 @@ enum ExitCode {
 
 // Workers in a row that deliver nothing new before we give up.
 constexpr int kMostFruitlessWorkers = 3;
+// Workers at all: a film that kills each of them a little later is not worth it.
+constexpr int kMostWorkers = 50;
 
 void Say(const std::string& sentence) { std::fprintf(stderr, "film: %s\n", sentence.c_str()); }
 
@@ -177,7 +179,7 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
       }
     };
   }
-  for (int fruitless = 0; fruitless < kMostFruitlessWorkers;) {
+  for (int fruitless = 0; fruitless < kMostFruitlessWorkers && run.workers < kMostWorkers;) {
     const Delivered before = run.last.delivered;
     try {
       run.last = RunSession(options, before, sink);
@@ -200,7 +202,7 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
                     : fruitless + 1;
     Say(absl::StrFormat("threw the worker away after %d pictures and %d blocks of audio: %s",
                         now.pictures, now.audio_blocks, run.last.what));
-    if (fruitless < kMostFruitlessWorkers && !Interrupted()) {
+    if (fruitless < kMostFruitlessWorkers && run.workers < kMostWorkers && !Interrupted()) {
       Say(absl::StrFormat("another worker resumes at key picture %d", now.key_picture));
     }
   }
@@ -243,8 +245,8 @@ ExitCode Judge(const Run& run) {
       Say(run.last.what);
       return kExitTrouble;
     case SessionEnd::kThrownAway:
-      Say(absl::StrFormat("gave up: %d workers in a row failed without delivering anything new",
-                          kMostFruitlessWorkers));
+      Say(absl::StrFormat("gave up after %d workers; what was delivered until now is kept",
+                          run.workers));
       return kExitTrouble;
     case SessionEnd::kNotDecodable:
     case SessionEnd::kNoWorker:

@@ -217,18 +217,19 @@ absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Player>> Player::Create(const std::string& title) {
+  // Asked before SDL is, which would say it in many words, or show the film to nobody.
+  const auto is_set = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value != nullptr && *value != '\0';
+  };
+  if (!is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY") && !is_set("SDL_VIDEODRIVER")) {
+    return absl::UnavailableError("there is no display to play on");
+  }
   SDL_SetMainReady();
   // Ctrl-C stays ours.
   SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
   if (SDL_Init(SDL_INIT_VIDEO) != 0) {
     return absl::UnavailableError(absl::StrCat("there is no display to play on: ", SDL_GetError()));
-  }
-  // These show nothing; SDL falls back on them where there is no display, unless somebody asked.
-  const std::string driver = SDL_GetCurrentVideoDriver();
-  if ((driver == "offscreen" || driver == "dummy" || driver == "evdev") &&
-      std::getenv("SDL_VIDEODRIVER") == nullptr) {
-    SDL_Quit();
-    return absl::UnavailableError("there is no display to play on");
   }
   SDL_InitSubSystem(SDL_INIT_AUDIO);  // without a sound device the film is silent
   return std::make_unique<SdlPlayer>(title);

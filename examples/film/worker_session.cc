@@ -18,6 +18,7 @@
 #include "parley/examples/film/worker_arguments.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/media/incoming_stream.h"
 #include "parley/os/deadline.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
@@ -84,6 +85,14 @@ absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket soc
   return AcceptChannel(std::move(socket), accept, Deadline::After(kHandshakeTime));
 }
 
+IncomingLimits Limits(const SessionOptions& options) {
+  IncomingLimits limits;
+  limits.format.max_frame_bytes = options.max_message_bytes;
+  // Each one may begin a file; no real film has many.
+  limits.max_format_changes = 100;
+  return limits;
+}
+
 // One session's listening, from the first message to whatever ends it.
 class Listening {
  public:
@@ -91,8 +100,7 @@ class Listening {
             Receiver& receiver)
       : options_(options),
         channel_(receiver),
-        film_({.format = {.max_frame_bytes = options.max_message_bytes}}, delivered, sink,
-              options.on_again),
+        film_(Limits(options), delivered, sink, options.on_again),
         buffer_(receiver.max_message_bytes()) {}
 
   SessionResult Run() {
