@@ -24,6 +24,7 @@ Digester::Digester() : sha_(av_sha_alloc()) {
 Digester::~Digester() { av_free(sha_); }
 
 void Digester::Add(absl::Span<const std::byte> bytes) {
+  // SAFETY: std::byte and uint8_t are both bytes.
   av_sha_update(sha_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
 }
 

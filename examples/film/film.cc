@@ -6,8 +6,9 @@
 //
 // Exit codes: 0 the whole film was delivered (also, with a warning, of a truncated one everything
 // that is there); 1 trouble: no film, a limit, no memory, an output that cannot be written, workers
-// that keep failing; 2 wrong usage (an unknown flag: 1); 3 --verify found a difference; 4 the film is damaged: what
-// could be decoded was delivered; 130 interrupted: what was delivered until then is kept.
+// that keep failing, an unknown flag; 2 wrong usage; 3 --verify found a difference; 4 the film is
+// damaged: what could be decoded was delivered; 130 interrupted: what was delivered until then is
+// kept.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -18,7 +19,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>

@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 

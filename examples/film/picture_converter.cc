@@ -100,6 +100,7 @@ absl::Status PictureConverter::Convert(const AVFrame& frame, Picture& picture) {
   picture.format.width = static_cast<uint32_t>(source->width);
   picture.format.height = static_cast<uint32_t>(source->height);
   for (size_t i = 0; i < kMaxPlanes; ++i) {
+    // SAFETY: std::byte and uint8_t are both bytes.
     picture.planes[i] = reinterpret_cast<const std::byte*>(source->data[i]);
     picture.strides_bytes[i] = source->linesize[i];
   }

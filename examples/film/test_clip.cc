@@ -13,12 +13,12 @@
 namespace parley::film {
 
 const std::vector<std::string>& TestClipNames() {
-  static const auto* names = new std::vector<std::string>{
+  static const std::vector<std::string> names = {
       "h264-aac.mp4",         "vp9-opus.webm", "mpeg4-mp3.avi", "odd-size.mp4", "odd-444.mkv",
       "422-10bit.mkv",        "rgb.mkv",       "mono-8khz.wav", "no-audio.mp4", "audio-only.ogg",
       "resolution-change.ts",
   };
-  return *names;
+  return names;
 }
 
 CommandResult RunCommand(const std::string& command) {
@@ -49,6 +49,7 @@ std::string TestClip(const std::string& name) {
 std::vector<std::byte> ReadAll(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  // SAFETY: characters seen as bytes.
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   return {bytes, bytes + text.size()};
 }

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/boundary/own_memory.h"
+#include "parley/boundary/wire_copy.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/media/format.h"
@@ -106,9 +107,7 @@ void Turncoat::SendBadFrame() {
     wire.planes[i] = {.offset_bytes = std::numeric_limits<uint32_t>::max() - 64,
                       .stride_bytes = std::numeric_limits<uint32_t>::max()};
   }
-  static_cast<void>(sender_.Send(kTagPicture,
-                                 {reinterpret_cast<const std::byte*>(&wire), sizeof(wire)},
-                                 Deadline::After(absl::Seconds(10))));
+  static_cast<void>(sender_.Send(kTagPicture, WireBytes(wire), Deadline::After(absl::Seconds(10))));
 }
 
 void Turncoat::FloodWithFormats() {
