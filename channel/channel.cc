@@ -1,5 +1,6 @@
 #include "parley/channel/channel.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "parley/channel/core.h"
@@ -30,7 +31,40 @@ class ChannelMaker {
     }
     return channel;
   }
+
+  static ChannelDescriptors DescriptorsOf(const Channel& channel) {
+    std::vector<int> all;
+    std::vector<int> eventfds;
+    if (channel.sender) Add(*channel.sender.state_, all, eventfds);
+    if (channel.receiver) Add(*channel.receiver.state_, all, eventfds);
+    return {Unique(std::move(all)), Unique(std::move(eventfds))};
+  }
+
+ private:
+  template <typename State>
+  static void Add(const State& state, std::vector<int>& all, std::vector<int>& eventfds) {
+    const Established& established = state.core->established();
+    all.push_back(state.waiter->descriptor());
+    all.push_back(established.socket.get());
+    all.push_back(established.peer.pidfd.get());
+    for (const Doorbell* bell : {&established.send_bell, &established.receive_bell}) {
+      for (const int fd : {bell->wait_fd(), bell->ring_fd()}) {
+        all.push_back(fd);
+        if (!bell->is_socket()) eventfds.push_back(fd);
+      }
+    }
+  }
+  static std::vector<int> Unique(std::vector<int> fds) {
+    std::sort(fds.begin(), fds.end());
+    fds.erase(std::unique(fds.begin(), fds.end()), fds.end());
+    fds.erase(fds.begin(), std::lower_bound(fds.begin(), fds.end(), 0));
+    return fds;
+  }
 };
+
+ChannelDescriptors DescriptorsOf(const Channel& channel) {
+  return ChannelMaker::DescriptorsOf(channel);
+}
 
 absl::StatusOr<Channel> MakeChannel(Established established, const WaitOptions& wait) {
   return ChannelMaker::Make(std::move(established), wait);

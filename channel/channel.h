@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "parley/channel/receiver.h"
@@ -38,6 +39,14 @@ struct Channel {
   ChannelId id = {};        // random, the same at both ends
   std::string peer_format;  // the peer's blob: its content is the peer's, at most 4 KiB
 };
+
+// What must stay open for a channel to work: for a worker that closes everything else, and whose
+// system call filter names eventfds (sandbox/profile.h). Owned by the channel.
+struct ChannelDescriptors {
+  std::vector<int> all;
+  std::vector<int> eventfds;  // of these; empty with the socket doorbell
+};
+ChannelDescriptors DescriptorsOf(const Channel& channel);
 
 // The accepting side of a socket that exists already: our end of a spawned worker's socketpair.
 absl::StatusOr<Channel> AcceptChannel(PeerSocket socket, const AcceptOptions& options,

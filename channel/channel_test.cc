@@ -1,9 +1,11 @@
 #include "parley/channel/channel.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -386,6 +388,36 @@ TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
   EXPECT_FALSE(b->receiver);
   EXPECT_EQ(a->peer_format, "f32");
   EXPECT_DEATH(a->sender.Close(), "no sending direction");
+  EXPECT_TRUE(DescriptorsOf(*a).eventfds.empty());
+  EXPECT_GE(DescriptorsOf(*a).all.size(), 2u);
+}
+
+TEST(ChannelDirectionTest, DescriptorsAreOpenAndOnceEach) {
+  IdentitySet held_a;
+  IdentitySet held_b;
+  AcceptOptions accept;
+  accept.held = &held_a;
+  accept.peer_is_confined_or_trusted = true;
+  ConnectOptions connect;
+  connect.held = &held_b;
+  connect.accepting_side_is_supervisor = true;
+  auto pair = PeerSocket::Pair();
+  absl::StatusOr<Channel> b = absl::UnknownError("");
+  std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000)); });
+  auto a = AcceptChannel(std::move(pair->first), accept, In(5000));
+  other.join();
+  ASSERT_TRUE(a.ok() && b.ok());
+  const ChannelDescriptors descriptors = DescriptorsOf(*b);
+  EXPECT_EQ(descriptors.eventfds.size(), 4u);  // two rings, two ends each
+  int last = -1;
+  for (const int fd : descriptors.all) {
+    EXPECT_GT(fd, last);
+    EXPECT_GE(::fcntl(fd, F_GETFD), 0) << fd;
+    last = fd;
+  }
+  for (const int fd : descriptors.eventfds) {
+    EXPECT_EQ(std::count(descriptors.all.begin(), descriptors.all.end(), fd), 1);
+  }
 }
 
 }  // namespace

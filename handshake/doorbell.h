@@ -47,6 +47,8 @@ class Doorbell {
   Drained Drain() const;
   // What poll and epoll watch for POLLIN.
   int wait_fd() const { return wait_.get(); }
+  // What Ring writes to; with the socket, the same.
+  int ring_fd() const { return ring_.ok() ? ring_.get() : wait_.get(); }
   bool is_socket() const { return !ring_.ok(); }
 
  private:

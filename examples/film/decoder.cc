@@ -1,0 +1,313 @@
+#include "parley/examples/film/decoder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "parley/examples/film/interleave.h"
+#include "parley/examples/film/libav.h"
+#include "parley/examples/film/picture_converter.h"
+#include "parley/media/frame.h"
+
+namespace parley::film {
+namespace {
+
+constexpr AVRational kNanoseconds = {1, 1000000000};
+// Damaged films can make a demuxer fail again and again without coming to the end.
+constexpr int kMaxReadErrors = 1000;
+
+absl::Status AvStatus(int error, const std::string& what) {
+  char reason[AV_ERROR_MAX_STRING_SIZE] = {};
+  av_strerror(error, reason, sizeof(reason));
+  const std::string text = absl::StrCat(what, ": ", reason);
+  if (error == AVERROR(ENOMEM)) return absl::ResourceExhaustedError(text);
+  return absl::InvalidArgumentError(text);
+}
+
+// The film as libavformat reads it.
+struct MemoryFile {
+  absl::Span<const std::byte> bytes;
+  size_t position = 0;
+
+  static int Read(void* opaque, uint8_t* into, int size) {
+    auto* file = static_cast<MemoryFile*>(opaque);
+    const size_t left = file->bytes.size() - file->position;
+    const size_t taken = std::min(left, static_cast<size_t>(std::max(size, 0)));
+    if (taken == 0) return AVERROR_EOF;
+    std::memcpy(into, file->bytes.data() + file->position, taken);
+    file->position += taken;
+    return static_cast<int>(taken);
+  }
+
+  static int64_t Seek(void* opaque, int64_t offset, int whence) {
+    auto* file = static_cast<MemoryFile*>(opaque);
+    const int64_t size = static_cast<int64_t>(file->bytes.size());
+    whence &= ~AVSEEK_FORCE;
+    if (whence == AVSEEK_SIZE) return size;
+    int64_t base = 0;
+    if (whence == SEEK_CUR) base = static_cast<int64_t>(file->position);
+    if (whence == SEEK_END) base = size;
+    int64_t target = 0;
+    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
+    file->position = static_cast<size_t>(std::min(target, size));
+    return target;
+  }
+};
+
+// Playlists and the like would open other files: never.
+int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
+  return AVERROR(EPERM);
+}
+
+void Silent(void*, int, const char*, va_list) {}
+
+int64_t ToNs(int64_t timestamp, AVRational time_base) {
+  const int64_t ns = av_rescale_q(timestamp, time_base, kNanoseconds);
+  return std::clamp(ns, -kMaxTimestampNs, kMaxTimestampNs);
+}
+
+Ratio ToRatio(AVRational ratio) {
+  if (ratio.num <= 0 || ratio.den <= 0) return {0, 1};
+  return {static_cast<uint32_t>(ratio.num), static_cast<uint32_t>(ratio.den)};
+}
+
+struct AvioDeleter {
+  void operator()(AVIOContext* context) const {
+    av_freep(&context->buffer);
+    avio_context_free(&context);
+  }
+};
+
+struct Track {
+  int index = -1;
+  AVStream* stream = nullptr;
+  AvCodecContext codec;
+  int64_t next_pts_ns = 0;
+};
+
+class LibavDecoder final : public FilmDecoder {
+ public:
+  absl::Status Open(absl::Span<const std::byte> film);
+  const FilmInfo& info() const override { return info_; }
+  absl::StatusOr<DecodeTotals> Run(MediaSink& sink) override;
+
+ private:
+  absl::Status OpenTrack(AVMediaType type, Track& track);
+  // Hands `packet` (null: flush) to the codec and what comes out to the sink.
+  absl::Status Decode(Track& track, const AVPacket* packet, MediaSink& sink);
+  absl::Status Deliver(Track& track, MediaSink& sink);
+  absl::Status DeliverPicture(Track& track, MediaSink& sink);
+  absl::Status DeliverAudio(Track& track, MediaSink& sink);
+  int64_t PtsOf(const Track& track) const;
+  bool EndsEarly() const;
+
+  MemoryFile file_;
+  std::unique_ptr<AVIOContext, AvioDeleter> io_;  // outlives format_
+  AvFormatContext format_;
+  Track video_;
+  Track audio_;
+  AvPacket packet_;
+  AvFrame frame_;
+  PictureConverter converter_;
+  std::vector<std::byte> interleaved_;
+  FilmInfo info_;
+  DecodeTotals totals_;
+};
+
+absl::Status LibavDecoder::Open(absl::Span<const std::byte> film) {
+  if (film.empty()) return absl::InvalidArgumentError("the file is empty");
+  file_.bytes = film;
+  constexpr int kBufferBytes = 1 << 16;
+  auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
+  if (buffer == nullptr) return absl::ResourceExhaustedError("no memory");
+  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, MemoryFile::Read, nullptr,
+                               MemoryFile::Seek));
+  AVFormatContext* format = avformat_alloc_context();
+  packet_.reset(av_packet_alloc());
+  frame_.reset(av_frame_alloc());
+  if (io_ == nullptr || format == nullptr || packet_ == nullptr || frame_ == nullptr) {
+    avformat_free_context(format);
+    return absl::ResourceExhaustedError("no memory");
+  }
+  format->pb = io_.get();
+  format->io_open = RefuseToOpen;
+  // Takes or frees `format`.
+  int error = avformat_open_input(&format, nullptr, nullptr, nullptr);
+  if (error < 0) return AvStatus(error, "this is not a film that can be read");
+  format_.reset(format);
+  error = avformat_find_stream_info(format, nullptr);
+  if (error < 0) return AvStatus(error, "the film's streams cannot be read");
+
+  const absl::Status video = OpenTrack(AVMEDIA_TYPE_VIDEO, video_);
+  if (!video.ok()) return video;
+  const absl::Status audio = OpenTrack(AVMEDIA_TYPE_AUDIO, audio_);
+  if (!audio.ok()) return audio;
+  if (video_.codec == nullptr && audio_.codec == nullptr) {
+    return absl::InvalidArgumentError("there is neither video nor audio in it");
+  }
+  for (unsigned i = 0; i < format->nb_streams; ++i) {
+    const int index = static_cast<int>(i);
+    if (index != video_.index && index != audio_.index) {
+      format->streams[i]->discard = AVDISCARD_ALL;
+    }
+  }
+  info_.container = format->iformat->name;
+  if (video_.codec != nullptr) info_.video_codec = video_.codec->codec->name;
+  if (audio_.codec != nullptr) info_.audio_codec = audio_.codec->codec->name;
+  if (format->duration > 0) info_.duration_ns = ToNs(format->duration, AV_TIME_BASE_Q);
+  return absl::OkStatus();
+}
+
+absl::Status LibavDecoder::OpenTrack(AVMediaType type, Track& track) {
+  const AVCodec* codec = nullptr;
+  const int index = av_find_best_stream(format_.get(), type, -1, -1, &codec, 0);
+  if (index < 0 || codec == nullptr) return absl::OkStatus();
+  AVStream* stream = format_->streams[index];
+  // A cover picture is not a film.
+  if ((stream->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) return absl::OkStatus();
+  AvCodecContext context(avcodec_alloc_context3(codec));
+  if (context == nullptr) return absl::ResourceExhaustedError("no memory for a decoder");
+  int error = avcodec_parameters_to_context(context.get(), stream->codecpar);
+  if (error < 0) return AvStatus(error, absl::StrCat("the parameters of ", codec->name));
+  context->thread_count = 1;
+  context->pkt_timebase = stream->time_base;
+  error = avcodec_open2(context.get(), codec, nullptr);
+  if (error < 0) return AvStatus(error, absl::StrCat("the decoder ", codec->name));
+  track = {.index = index, .stream = stream, .codec = std::move(context), .next_pts_ns = 0};
+  return absl::OkStatus();
+}
+
+int64_t LibavDecoder::PtsOf(const Track& track) const {
+  const int64_t pts = frame_->best_effort_timestamp;
+  return pts == AV_NOPTS_VALUE ? track.next_pts_ns : ToNs(pts, track.stream->time_base);
+}
+
+absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
+  Picture picture;
+  const absl::Status converted = converter_.Convert(*frame_, picture);
+  if (!converted.ok()) return converted;
+  const AVRational rate = av_guess_frame_rate(format_.get(), track.stream, nullptr);
+  picture.format.frame_rate = ToRatio(rate);
+  picture.format.pixel_aspect = ToRatio(frame_->sample_aspect_ratio);
+  picture.pts_ns = PtsOf(track);
+  if (frame_->pkt_duration > 0) {
+    picture.duration_ns = ToNs(frame_->pkt_duration, track.stream->time_base);
+  } else if (rate.num > 0 && rate.den > 0) {
+    picture.duration_ns = ToNs(1, av_inv_q(rate));
+  }
+  picture.duration_ns = std::clamp(picture.duration_ns, int64_t{0}, kMaxTimestampNs);
+  picture.key = frame_->key_frame != 0;
+  picture.corrupt = (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0 || frame_->decode_error_flags != 0;
+  if (picture.corrupt) ++totals_.bad_packets;
+  track.next_pts_ns = std::min(picture.pts_ns + picture.duration_ns, kMaxTimestampNs);
+  ++totals_.pictures;
+  return sink.OnPicture(picture);
+}
+
+absl::Status LibavDecoder::DeliverAudio(Track& track, MediaSink& sink) {
+  AudioBlock audio;
+  const absl::Status interleaved = Interleave(*frame_, interleaved_, audio);
+  if (!interleaved.ok()) return interleaved;
+  audio.pts_ns = PtsOf(track);
+  audio.duration_ns = ToNs(audio.frames, AVRational{1, frame_->sample_rate});
+  audio.corrupt = (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+  track.next_pts_ns = std::min(audio.pts_ns + audio.duration_ns, kMaxTimestampNs);
+  ++totals_.audio_blocks;
+  totals_.audio_frames += audio.frames;
+  return sink.OnAudio(audio);
+}
+
+absl::Status LibavDecoder::Deliver(Track& track, MediaSink& sink) {
+  return &track == &video_ ? DeliverPicture(track, sink) : DeliverAudio(track, sink);
+}
+
+absl::Status LibavDecoder::Decode(Track& track, const AVPacket* packet, MediaSink& sink) {
+  int error = avcodec_send_packet(track.codec.get(), packet);
+  if (error == AVERROR(ENOMEM)) return AvStatus(error, "decoding");
+  if (error < 0 && error != AVERROR_EOF) {
+    ++totals_.bad_packets;
+    return absl::OkStatus();
+  }
+  while ((error = avcodec_receive_frame(track.codec.get(), frame_.get())) >= 0) {
+    const absl::Status delivered = Deliver(track, sink);
+    av_frame_unref(frame_.get());
+    if (!delivered.ok()) return delivered;
+  }
+  if (error == AVERROR(ENOMEM)) return AvStatus(error, "decoding");
+  if (error != AVERROR(EAGAIN) && error != AVERROR_EOF) ++totals_.bad_packets;
+  return absl::OkStatus();
+}
+
+bool LibavDecoder::EndsEarly() const {
+  // A duration that was estimated from the bit rate or found at the film's own end says nothing.
+  if (info_.duration_ns == 0 || format_->duration_estimation_method != AVFMT_DURATION_FROM_STREAM) {
+    return false;
+  }
+  const int64_t start_ns =
+      format_->start_time == AV_NOPTS_VALUE ? 0 : ToNs(format_->start_time, AV_TIME_BASE_Q);
+  const int64_t reached_ns = std::max(video_.next_pts_ns, audio_.next_pts_ns) - start_ns;
+  return reached_ns + std::max(int64_t{500000000}, info_.duration_ns / 50) < info_.duration_ns;
+}
+
+absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
+  int read_errors = 0;
+  while (true) {
+    const int error = av_read_frame(format_.get(), packet_.get());
+    if (error == AVERROR_EOF) break;
+    if (error == AVERROR(ENOMEM)) return AvStatus(error, "reading the film");
+    if (error < 0) {
+      if (++read_errors == kMaxReadErrors) break;
+      continue;
+    }
+    Track* track = nullptr;
+    if (packet_->stream_index == video_.index) track = &video_;
+    if (packet_->stream_index == audio_.index) track = &audio_;
+    absl::Status decoded;
+    if (track != nullptr) {
+      if ((packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && avio_feof(io_.get()) != 0) {
+        totals_.truncated = true;  // the last packet, of which a part is missing
+      } else {
+        decoded = Decode(*track, packet_.get(), sink);
+      }
+    }
+    av_packet_unref(packet_.get());
+    if (!decoded.ok()) return decoded;
+  }
+  for (Track* track : {&video_, &audio_}) {
+    if (track->codec == nullptr) continue;
+    const absl::Status flushed = Decode(*track, nullptr, sink);
+    if (!flushed.ok()) return flushed;
+  }
+  if (read_errors > 0 || EndsEarly()) totals_.truncated = true;
+  if (totals_.pictures == 0 && totals_.audio_blocks == 0) {
+    return absl::InvalidArgumentError("not one picture or sample of it can be decoded");
+  }
+  return totals_;
+}
+
+}  // namespace
+
+void WarmUpDecoder() {
+  av_log_set_callback(Silent);
+  // localtime and gmtime read the zone file on first use.
+  ::tzset();
+  void* state = nullptr;
+  while (av_codec_iterate(&state) != nullptr) {
+  }
+  state = nullptr;
+  while (av_demuxer_iterate(&state) != nullptr) {
+  }
+}
+
+absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(absl::Span<const std::byte> film) {
+  auto decoder = std::make_unique<LibavDecoder>();
+  const absl::Status opened = decoder->Open(film);
+  if (!opened.ok()) return opened;
+  return decoder;
+}
+
+}  // namespace parley::film

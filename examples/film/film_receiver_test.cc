@@ -1,0 +1,180 @@
+#include "parley/examples/film/film_receiver.h"
+
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/examples/film/film_protocol.h"
+#include "parley/examples/film/media_units.h"
+#include "parley/media/format.h"
+#include "parley/media/frame.h"
+
+namespace parley::film {
+namespace {
+
+using Verdict = FilmReceiver::Verdict;
+
+const NumberedFormat kGray = {VideoFormat{.pixel_format = PixelFormat::kGray8,
+                                          .width = 8,
+                                          .height = 4,
+                                          .frame_rate = {25, 1},
+                                          .pixel_aspect = {1, 1},
+                                          .full_range = false},
+                              1};
+const NumberedFormat kMono = {
+    AudioFormat{.sample_format = SampleFormat::kS16, .rate_hz = 8000, .channels = 1}, 1};
+
+class Collector final : public MediaSink {
+ public:
+  absl::Status OnPicture(const Picture& picture) override {
+    pictures.push_back(std::to_integer<int>(*picture.planes[0]));
+    return pictures.size() > most ? absl::ResourceExhaustedError("disk full") : absl::OkStatus();
+  }
+  absl::Status OnAudio(const AudioBlock& audio) override {
+    audio_frames += audio.frames;
+    return absl::OkStatus();
+  }
+  std::vector<int> pictures;
+  uint64_t audio_frames = 0;
+  size_t most = 1000;
+};
+
+std::vector<std::byte> PictureMessage(uint64_t number, bool key) {
+  uint32_t payload = 0;
+  FrameHeaderWire wire = PackedVideoHeader(kGray, &payload);
+  wire.sequence = number;
+  wire.pts_ns = static_cast<int64_t>(number) * 40;
+  wire.duration_ns = 40;
+  wire.flags = key ? kFrameKey : kFrameDelta;
+  std::vector<std::byte> message(kFrameHeaderBytes + payload, static_cast<std::byte>(number));
+  std::memcpy(message.data(), &wire, sizeof(wire));
+  return message;
+}
+
+std::vector<std::byte> AudioMessage(uint64_t number, uint32_t frames) {
+  uint32_t payload = 0;
+  FrameHeaderWire wire = PackedAudioHeader(kMono, frames, &payload);
+  wire.sequence = number;
+  std::vector<std::byte> message(kFrameHeaderBytes + payload);
+  std::memcpy(message.data(), &wire, sizeof(wire));
+  return message;
+}
+
+EndWire Totals(uint64_t pictures, uint64_t blocks, uint64_t frames) {
+  return {.pictures = pictures,
+          .audio_blocks = blocks,
+          .audio_frames = frames,
+          .bad_packets = 0,
+          .truncated = 0,
+          .reserved = 0};
+}
+
+TEST(FilmReceiverTest, DeliversAFilm) {
+  Collector sink;
+  FilmReceiver receiver({}, {}, sink, nullptr);
+  EXPECT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(kGray)), Verdict::kGoOn);
+  EXPECT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(kMono)), Verdict::kGoOn);
+  EXPECT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(0, true)), Verdict::kGoOn);
+  EXPECT_EQ(receiver.OnMessage(kTagAudio, AudioMessage(0, 100)), Verdict::kGoOn);
+  EXPECT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(1, false)), Verdict::kGoOn);
+  EXPECT_EQ(receiver.OnMessage(kTagEnd, WireBytes(Totals(2, 1, 100))), Verdict::kEnded);
+  EXPECT_EQ(sink.pictures, (std::vector<int>{0, 1}));
+  EXPECT_EQ(sink.audio_frames, 100u);
+  EXPECT_EQ(receiver.delivered().reached_ns, 80);
+}
+
+TEST(FilmReceiverTest, AReplacedWorkerDeliversEachPictureOnce) {
+  Collector sink;
+  FilmReceiver first({}, {}, sink, nullptr);
+  first.OnMessage(kTagFormat, EncodeFormat(kGray));
+  for (uint64_t i = 0; i < 5; ++i) first.OnMessage(kTagPicture, PictureMessage(i, i % 3 == 0));
+  ASSERT_EQ(first.OnMessage(99, {}), Verdict::kViolation);
+  ASSERT_EQ(first.delivered().key_picture, 3u);
+
+  std::vector<uint64_t> again;
+  FilmReceiver second({}, first.delivered(), sink,
+                      [&](uint64_t number, const Picture&) { again.push_back(number); });
+  EXPECT_EQ(second.OnMessage(kTagProgress, WireBytes(ProgressWire{2, 0})), Verdict::kGoOn);
+  second.OnMessage(kTagFormat, EncodeFormat(kGray));
+  for (uint64_t i = 3; i < 8; ++i) {
+    EXPECT_EQ(second.OnMessage(kTagPicture, PictureMessage(i, i % 3 == 0)), Verdict::kGoOn);
+  }
+  EXPECT_EQ(second.OnMessage(kTagEnd, WireBytes(Totals(8, 0, 0))), Verdict::kEnded);
+  EXPECT_EQ(sink.pictures, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(again, (std::vector<uint64_t>{3, 4}));
+}
+
+TEST(FilmReceiverTest, EachLieIsAViolationForGood) {
+  const auto text = [](const char* c) { return std::vector<std::byte>(std::strlen(c)); };
+  const std::vector<std::pair<std::string, std::function<Verdict(FilmReceiver&)>>> lies = {
+      {"unknown tag", [&](auto& r) { return r.OnMessage(0, {}); }},
+      {"short format", [&](auto& r) { return r.OnMessage(kTagFormat, text("x")); }},
+      {"short picture", [&](auto& r) { return r.OnMessage(kTagPicture, text("x")); }},
+      {"picture number", [&](auto& r) { return r.OnMessage(kTagPicture, PictureMessage(2, 1)); }},
+      {"audio without format", [&](auto& r) { return r.OnMessage(kTagAudio, AudioMessage(0, 1)); }},
+      {"picture as audio", [&](auto& r) { return r.OnMessage(kTagAudio, PictureMessage(1, 1)); }},
+      {"empty info", [&](auto& r) { return r.OnMessage(kTagInfo, {}); }},
+      {"two infos",
+       [&](auto& r) {
+         r.OnMessage(kTagInfo, WireBytes(InfoWire{}));
+         return r.OnMessage(kTagInfo, WireBytes(InfoWire{}));
+       }},
+      {"progress without need",
+       [&](auto& r) { return r.OnMessage(kTagProgress, WireBytes(ProgressWire{1, 0})); }},
+      {"progress of nothing",
+       [&](auto& r) { return r.OnMessage(kTagProgress, WireBytes(ProgressWire{0, 0})); }},
+      {"end too early", [&](auto& r) { return r.OnMessage(kTagEnd, WireBytes(Totals(9, 0, 0))); }},
+      {"end with more audio",
+       [&](auto& r) { return r.OnMessage(kTagEnd, WireBytes(Totals(1, 0, 7))); }},
+      {"end with a reserved bit",
+       [&](auto& r) {
+         EndWire end = Totals(1, 0, 0);
+         end.reserved = 1;
+         return r.OnMessage(kTagEnd, WireBytes(end));
+       }},
+      {"long failure",
+       [&](auto& r) { return r.OnMessage(kTagFailed, std::vector<std::byte>(257)); }},
+  };
+  for (const auto& [name, lie] : lies) {
+    Collector sink;
+    FilmReceiver receiver({}, {}, sink, nullptr);
+    ASSERT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(kGray)), Verdict::kGoOn);
+    ASSERT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(0, true)), Verdict::kGoOn);
+    EXPECT_EQ(lie(receiver), Verdict::kViolation) << name;
+    EXPECT_EQ(receiver.status().code(), absl::StatusCode::kDataLoss) << name;
+    EXPECT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(1, false)), Verdict::kViolation);
+    EXPECT_EQ(sink.pictures.size(), 1u) << name;
+  }
+}
+
+TEST(FilmReceiverTest, AWorkersTextCannotCommandATerminal) {
+  Collector sink;
+  FilmReceiver receiver({}, {}, sink, nullptr);
+  FailedWire failed = {};
+  const std::string text = "no\x1b[2J\nfilm\x80";
+  std::memcpy(failed.reason.data(), text.data(), text.size());
+  EXPECT_EQ(receiver.OnMessage(kTagFailed, WireBytes(failed)), Verdict::kFailed);
+  EXPECT_EQ(receiver.failure(), "no?[2J?film?");
+  failed.reason.fill('a');
+  FilmReceiver full({}, {}, sink, nullptr);
+  full.OnMessage(kTagFailed, WireBytes(failed));
+  EXPECT_EQ(full.failure().size(), 256u);
+}
+
+TEST(FilmReceiverTest, AFullDiskIsNotTheWorkersFault) {
+  Collector sink;
+  sink.most = 0;
+  FilmReceiver receiver({}, {}, sink, nullptr);
+  receiver.OnMessage(kTagFormat, EncodeFormat(kGray));
+  EXPECT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(0, true)), Verdict::kSinkFailed);
+  EXPECT_EQ(receiver.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(receiver.delivered().pictures, 0u);
+}
+
+}  // namespace
+}  // namespace parley::film

@@ -1,0 +1,146 @@
+#include "parley/examples/film/film_sender.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/examples/film/film_protocol.h"
+
+namespace parley::film {
+namespace {
+
+// Dropped pictures and blocks per Progress record: often enough that the viewer sees life.
+constexpr uint64_t kProgressEvery = 32;
+
+template <size_t kSize>
+void CopyText(std::string_view text, std::array<uint8_t, kSize>& out) {
+  std::memcpy(out.data(), text.data(), std::min(text.size(), kSize));
+}
+
+}  // namespace
+
+absl::Status FilmSender::Send(uint32_t tag, absl::Span<const std::byte> message) {
+  const absl::StatusOr<absl::Span<std::byte>> room =
+      out_.Reserve(static_cast<uint32_t>(message.size()));
+  if (!room.ok()) return room.status();
+  std::memcpy(room->data(), message.data(), message.size());
+  out_.Commit(tag, static_cast<uint32_t>(message.size()));
+  return absl::OkStatus();
+}
+
+absl::Status FilmSender::SendInfo(const FilmInfo& info) {
+  InfoWire wire = {};
+  wire.duration_ns = info.duration_ns;
+  CopyText(info.container, wire.container);
+  CopyText(info.video_codec, wire.video_codec);
+  CopyText(info.audio_codec, wire.audio_codec);
+  return Send(kTagInfo, WireBytes(wire));
+}
+
+absl::Status FilmSender::SendProgress() {
+  return Send(kTagProgress, WireBytes(ProgressWire{
+                                .pictures = std::min(video_.next, start_.first_picture),
+                                .audio_blocks = std::min(audio_.next, start_.first_audio_block)}));
+}
+
+absl::Status FilmSender::UseFormat(const StreamFormat& format, Stream& stream) {
+  if (stream.format.generation != 0 && stream.format.format == format) return absl::OkStatus();
+  stream.format.format = format;
+  ++stream.format.generation;
+  return Send(kTagFormat, EncodeFormat(stream.format));
+}
+
+absl::StatusOr<absl::Span<std::byte>> FilmSender::Begin(const FrameHeaderWire& header,
+                                                        uint32_t payload_bytes) {
+  const absl::StatusOr<absl::Span<std::byte>> room =
+      out_.Reserve(static_cast<uint32_t>(kFrameHeaderBytes) + payload_bytes);
+  if (!room.ok()) return room.status();
+  std::memcpy(room->data(), &header, sizeof(header));
+  return room->subspan(kFrameHeaderBytes);
+}
+
+absl::Status FilmSender::OnPicture(const Picture& picture) {
+  const uint64_t number = video_.next++;
+  if (number < start_.first_picture) {
+    return video_.next % kProgressEvery == 0 ? SendProgress() : absl::OkStatus();
+  }
+  const PictureShape shape = ShapeOf(picture.format);
+  // 16 bytes of alignment for each plane, at most.
+  const uint64_t bytes = kFrameHeaderBytes + shape.size_bytes() + 16 * kMaxPlanes;
+  if (bytes > out_.max_message_bytes()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a picture of ", shape.size_bytes(),
+                     " bytes is too large for the channel (see --max_frame_mib)"));
+  }
+  const absl::Status announced = UseFormat(picture.format, video_);
+  if (!announced.ok()) return announced;
+
+  uint32_t payload_bytes = 0;
+  FrameHeaderWire header = PackedVideoHeader(video_.format, &payload_bytes);
+  header.sequence = number;
+  header.pts_ns = picture.pts_ns;
+  header.duration_ns = picture.duration_ns;
+  header.flags = static_cast<uint16_t>((picture.key ? kFrameKey : kFrameDelta) |
+                                       (picture.corrupt ? kFrameCorrupt : 0));
+  const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
+  if (!payload.ok()) return payload.status();
+  uint32_t end = 0;
+  for (size_t plane = 0; plane < shape.count; ++plane) {
+    const uint32_t offset = header.planes[plane].offset_bytes;
+    // What lies between two planes would be old bytes of the ring.
+    std::memset(payload->data() + end, 0, offset - end);
+    const uint32_t row_bytes = shape.planes[plane].row_bytes;
+    for (uint32_t row = 0; row < shape.planes[plane].rows; ++row) {
+      std::memcpy(payload->data() + offset + size_t{row} * row_bytes,
+                  picture.Row(plane, row, row_bytes).data(), row_bytes);
+    }
+    end = offset + static_cast<uint32_t>(shape.planes[plane].size_bytes());
+  }
+  out_.Commit(kTagPicture, static_cast<uint32_t>(kFrameHeaderBytes) + payload_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status FilmSender::OnAudio(const AudioBlock& audio) {
+  const uint64_t number = audio_.next++;
+  if (number < start_.first_audio_block) {
+    return audio_.next % kProgressEvery == 0 ? SendProgress() : absl::OkStatus();
+  }
+  if (audio.samples.size() + kFrameHeaderBytes > out_.max_message_bytes()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a block of ", audio.samples.size(),
+                     " bytes of audio is too large for the channel (see --max_frame_mib)"));
+  }
+  const absl::Status announced = UseFormat(audio.format, audio_);
+  if (!announced.ok()) return announced;
+  uint32_t payload_bytes = 0;
+  FrameHeaderWire header = PackedAudioHeader(audio_.format, audio.frames, &payload_bytes);
+  header.sequence = number;
+  header.pts_ns = audio.pts_ns;
+  header.duration_ns = audio.duration_ns;
+  header.flags = audio.corrupt ? kFrameCorrupt : uint16_t{0};
+  const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
+  if (!payload.ok()) return payload.status();
+  std::memcpy(payload->data(), audio.samples.data(), audio.samples.size());
+  out_.Commit(kTagAudio, static_cast<uint32_t>(kFrameHeaderBytes) + payload_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status FilmSender::SendEnd(const DecodeTotals& totals) {
+  return Send(kTagEnd, WireBytes(EndWire{.pictures = totals.pictures,
+                                         .audio_blocks = totals.audio_blocks,
+                                         .audio_frames = totals.audio_frames,
+                                         .bad_packets = totals.bad_packets,
+                                         .truncated = totals.truncated ? uint32_t{1} : 0,
+                                         .reserved = 0}));
+}
+
+absl::Status FilmSender::SendFailed(std::string_view reason) {
+  FailedWire wire = {};
+  CopyText(reason, wire.reason);
+  return Send(kTagFailed, WireBytes(wire));
+}
+
+}  // namespace parley::film

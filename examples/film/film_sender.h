@@ -1,0 +1,81 @@
+#ifndef PARLEY_EXAMPLES_FILM_FILM_SENDER_H_
+#define PARLEY_EXAMPLES_FILM_FILM_SENDER_H_
+
+// Turns pictures and audio into the messages of film_protocol.h, each written once, straight into
+// the memory that the viewer reads.
+//
+// Threads: one at a time.
+//
+//   FilmSender sender(message_out, {.first_picture = 60, .first_audio_block = 112});
+//   sender.SendInfo(decoder->info());
+//   auto totals = decoder->Run(sender);
+//   totals.ok() ? sender.SendEnd(*totals) : sender.SendFailed(totals.status());
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "parley/examples/film/decoder.h"
+#include "parley/examples/film/media_units.h"
+#include "parley/media/format.h"
+#include "parley/media/frame.h"
+
+namespace parley::film {
+
+// Where messages go: the channel's sender, or a test's.
+class MessageOut {
+ public:
+  virtual ~MessageOut() = default;
+  virtual uint32_t max_message_bytes() const = 0;
+  // Room for a message of `size_bytes`, in place; Commit sends it, whole.
+  virtual absl::StatusOr<absl::Span<std::byte>> Reserve(uint32_t size_bytes) = 0;
+  virtual void Commit(uint32_t tag, uint32_t size_bytes) = 0;
+};
+
+// What comes before was delivered by an earlier worker: decoded, and dropped.
+struct FilmStart {
+  uint64_t first_picture = 0;
+  uint64_t first_audio_block = 0;
+};
+
+class FilmSender final : public MediaSink {
+ public:
+  FilmSender(MessageOut& out, const FilmStart& start) : out_(out), start_(start) {}
+
+  absl::Status SendInfo(const FilmInfo& info);
+  // kResourceExhausted for a picture or block that is longer than a message can be.
+  absl::Status OnPicture(const Picture& picture) override;
+  absl::Status OnAudio(const AudioBlock& audio) override;
+  absl::Status SendEnd(const DecodeTotals& totals);
+  absl::Status SendFailed(std::string_view reason);
+
+  // What the next picture and the current formats have; 0: no format yet.
+  uint64_t next_picture() const { return video_.next; }
+  uint32_t video_generation() const { return video_.format.generation; }
+  uint32_t audio_generation() const { return audio_.format.generation; }
+
+ private:
+  // One of the two streams: its numbers and its current format.
+  struct Stream {
+    uint64_t next = 0;
+    NumberedFormat format;
+  };
+  absl::Status Send(uint32_t tag, absl::Span<const std::byte> message);
+  absl::Status SendProgress();
+  absl::Status UseFormat(const StreamFormat& format, Stream& stream);
+  // Header written, payload to be filled in by the caller and then committed.
+  absl::StatusOr<absl::Span<std::byte>> Begin(const FrameHeaderWire& header,
+                                              uint32_t payload_bytes);
+
+  MessageOut& out_;
+  FilmStart start_;
+  Stream video_;
+  Stream audio_;
+};
+
+}  // namespace parley::film
+
+#endif  // PARLEY_EXAMPLES_FILM_FILM_SENDER_H_

@@ -1,0 +1,359 @@
+// Runs the real viewer and the real worker.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "parley/examples/film/test_clip.h"
+
+#if defined(__has_feature)
+#define PARLEY_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define PARLEY_HAS_FEATURE(feature) 0
+#endif
+
+namespace parley::film {
+namespace {
+
+const char kViewer[] = "examples/film/film";
+
+std::string NewFolder(const std::string& name) {
+  const std::string path = ::testing::TempDir() + "/" + name;
+  std::filesystem::remove_all(path);
+  std::filesystem::create_directory(path);
+  return path;
+}
+
+size_t FilesIn(const std::string& folder) {
+  size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++count;
+  return count;
+}
+
+// Every film_worker that runs, whoever started it.
+std::set<std::string> Workers() {
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "comm");
+    std::string name;
+    if (std::getline(file, name) && name.rfind("film_worker", 0) == 0) {
+      found.insert(entry.path().filename());
+    }
+  }
+  return found;
+}
+
+class FilmTest : public ::testing::Test {
+ protected:
+  void SetUp() override { before_ = Workers(); }
+  // No test leaves a worker behind, neither running nor as a zombie.
+  void TearDown() override {
+    std::set<std::string> left;
+    for (const std::string& pid : Workers()) {
+      if (before_.count(pid) == 0) left.insert(pid);
+    }
+    EXPECT_TRUE(left.empty()) << *left.begin();
+  }
+  CommandResult Film(const std::string& arguments) {
+    return RunCommand(std::string(kViewer) + " " + arguments);
+  }
+
+ private:
+  std::set<std::string> before_;
+};
+
+bool Says(const CommandResult& result, const std::string& text) {
+  return result.output.find(text) != std::string::npos;
+}
+
+class FilmClipTest : public FilmTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(FilmClipTest, ArrivesIdentical) {
+  const CommandResult result = Film("--verify '" + TestClip(GetParam()) + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all ")) << result.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(Clips, FilmClipTest, ::testing::ValuesIn(TestClipNames()),
+                         [](const auto& clip) {
+                           std::string name = clip.param;
+                           for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
+                           return name;
+                         });
+
+struct HijackCase {
+  std::string kind;
+  std::string what_the_viewer_says;
+};
+
+class FilmHijackTest : public FilmTest, public ::testing::WithParamInterface<HijackCase> {};
+
+TEST_P(FilmHijackTest, TheWholeFilmIsDeliveredAllTheSame) {
+  const CommandResult result = Film("--verify --patience=3s --hijack=" + GetParam().kind + " '" +
+                                    TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "threw the worker away after ")) << result.output;
+  EXPECT_TRUE(Says(result, GetParam().what_the_viewer_says)) << result.output;
+  EXPECT_TRUE(Says(result, "another worker resumes at key picture ")) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all 50 pictures ")) << result.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, FilmHijackTest,
+    ::testing::Values(
+        HijackCase{"index-jump", "producer position out of range"},
+        HijackCase{"length-lie", "record longer than the agreed maximum"},
+        HijackCase{"rewind", "producer position"}, HijackCase{"silence", "said nothing for 3s"},
+        HijackCase{"flood", "doorbell rung again and again without progress"},
+        HijackCase{"truncate", "it called ftruncate"}, HijackCase{"death", "killed by signal"},
+        HijackCase{"bad-frame", "outside the payload"}, HijackCase{"format-flood", "format record"},
+        HijackCase{"early-end", "ended the stream without"},
+        HijackCase{"open-file", "it called openat"}),
+    [](const auto& kind) {
+      std::string name = kind.param.kind;
+      for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
+      return name;
+    });
+
+TEST_F(FilmTest, ARewrittenPayloadLeavesTheViewerSoundAndVerifyNamesThePictures) {
+  const CommandResult result =
+      Film("--verify --hijack=payload-rewrite '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 3) << result.output;
+  EXPECT_TRUE(Says(result, "delivered  50 pictures")) << result.output;
+  EXPECT_TRUE(Says(result, "pictures differ: 2")) << result.output;
+}
+
+TEST_F(FilmTest, AHijackInTheMiddleOfSoundLosesNoSample) {
+  const CommandResult result =
+      Film("--verify --hijack=index-jump '" + TestClip("audio-only.ogg") + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "threw the worker away")) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all 0 pictures")) << result.output;
+}
+
+TEST_F(FilmTest, WritesWhatItSays) {
+  const std::string folder = NewFolder("outputs");
+  const CommandResult result =
+      Film("--hijack=death --y4m=" + folder + "/f.y4m --wav=" + folder +
+           "/f.wav --sheet=" + folder + "/f.png '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(FilesIn(folder), 3u);
+  const auto md5 = [](const std::string& file, const std::string& stream) {
+    return RunCommand("ffmpeg -nostdin -loglevel error -i '" + file + "' -map 0:" + stream +
+                      (stream == "v" ? " -c:v rawvideo" : " -c:a pcm_f32le") +
+                      " -vsync passthrough -f md5 -")
+        .output;
+  };
+  for (const auto& [file, stream] : {std::pair("f.y4m", "v"), std::pair("f.wav", "a")}) {
+    EXPECT_EQ(md5(folder + "/" + file, stream), md5(TestClip("h264-aac.mp4"), stream)) << file;
+  }
+}
+
+struct BadFile {
+  std::string name;
+  std::string content;
+  std::string says;
+};
+
+TEST_F(FilmTest, WhatIsNoFilmGetsOneSentence) {
+  const std::string folder = NewFolder("bad");
+  const std::vector<BadFile> files = {
+      {"empty", "", "the file is empty"},
+      {"text", std::string(5000, 'x'), "not a film"},
+      {"zeros", std::string(100000, '\0'), "not a film"},
+      {"playlist", "#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "not a film"},
+  };
+  for (const BadFile& bad : files) {
+    const std::string path = folder + "/" + bad.name;
+    std::ofstream(path, std::ios::binary) << bad.content;
+    const CommandResult result = Film("--y4m=" + folder + "/out.y4m '" + path + "'");
+    EXPECT_EQ(result.exit_code, 1) << bad.name << result.output;
+    EXPECT_TRUE(Says(result, bad.says)) << bad.name << ": " << result.output;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
+    EXPECT_FALSE(std::filesystem::exists(folder + "/out.y4m")) << bad.name;
+  }
+  EXPECT_EQ(FilesIn(folder), files.size());
+}
+
+TEST_F(FilmTest, DirectoriesMissingFilesAndLimitsGetOneSentence) {
+  const std::string clip = TestClip("h264-aac.mp4");
+  const std::string large = NewFolder("large") + "/large.mp4";
+  std::ofstream(large, std::ios::binary) << std::string(2 << 20, 'x');
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"/", "this is a directory"},
+      {"/dev/zero", "no regular file"},
+      {"/no/such/file", "No such file"},
+      {"--max_file_mib=1 '" + large + "'", "more than the limit"},
+      {"--max_frame_mib=1 '" + TestClip("odd-size.mp4") + "'", "too large for the channel"},
+      {"--y4m=/no/such/folder/f.y4m '" + clip + "'", "/no/such/folder/f.y4m"},
+      {"--worker=/no/such/worker '" + clip + "'", "/no/such/worker"},
+      {"--worker=/bin/true '" + clip + "'", "ended normally"},
+  };
+  for (const auto& [arguments, says] : cases) {
+    const CommandResult result = Film(arguments);
+    EXPECT_EQ(result.exit_code, 1) << arguments << result.output;
+    EXPECT_TRUE(Says(result, says)) << arguments << ": " << result.output;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
+  }
+}
+
+// With each limit from hopeless to comfortable: it works, or there is one sentence.
+void ExpectOneSentenceBelow(const std::string& limit, int from, int to, int step,
+                            const std::string& unit) {
+  const std::string folder = NewFolder("limited");
+  bool failed = false;
+  for (int value = from; value <= to; value += step) {
+    const CommandResult result =
+        RunCommand("prlimit --" + limit + "=" + std::to_string(value) + unit + " " + kViewer +
+                   " --sheet=" + folder + "/s.png '" + TestClip("h264-aac.mp4") + "'");
+    if (result.exit_code == 0) continue;
+    // Too little even for the dynamic loader, or for prlimit: not our sentence.
+    if (Says(result, "shared librar") || Says(result, "prlimit:")) continue;
+    failed = true;
+    EXPECT_EQ(result.exit_code, 1) << value << ": " << result.output;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1)
+        << value << ": " << result.output;
+  }
+  EXPECT_TRUE(failed) << "the limit was never felt";
+  EXPECT_LE(FilesIn(folder), 1u);
+}
+
+TEST_F(FilmTest, AFullDescriptorTableGetsOneSentence) {
+  ExpectOneSentenceBelow("nofile", 4, 20, 1, "");
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !PARLEY_HAS_FEATURE(address_sanitizer)
+TEST_F(FilmTest, NoMemoryGetsOneSentence) { ExpectOneSentenceBelow("as", 225, 450, 15, "000000"); }
+#endif
+
+TEST_F(FilmTest, ATruncatedFilmIsDeliveredAsFarAsItGoesWithAWarning) {
+  const std::string folder = NewFolder("truncated");
+  for (const std::string clip : {"h264-aac.mp4", "vp9-opus.webm", "mpeg4-mp3.avi"}) {
+    const std::string path = folder + "/" + clip;
+    std::filesystem::copy_file(TestClip(clip), path);
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) * 2 / 3);
+    const CommandResult result = Film("--verify '" + path + "'");
+    EXPECT_EQ(result.exit_code, 0) << clip << result.output;
+    EXPECT_TRUE(Says(result, "warning: the film is truncated")) << clip << result.output;
+    EXPECT_TRUE(Says(result, "verified   all ")) << clip << result.output;
+  }
+}
+
+TEST_F(FilmTest, ADamagedFilmIsDeliveredAsFarAsItCanBe) {
+  const std::string path = NewFolder("damaged") + "/film.mp4";
+  std::filesystem::copy_file(TestClip("h264-aac.mp4"), path);
+  const auto middle = static_cast<std::streamoff>(std::filesystem::file_size(path) / 3);
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(middle);
+  file << std::string(3000, 'Z');
+  file.close();
+  const CommandResult result = Film("'" + path + "'");
+  EXPECT_EQ(result.exit_code, 4) << result.output;
+  EXPECT_TRUE(Says(result, "the film is damaged")) << result.output;
+  EXPECT_TRUE(Says(result, "delivered  ")) << result.output;
+}
+
+// Bit flips anywhere: whatever the decoder makes of them, the viewer ends in order.
+TEST_F(FilmTest, BitFlipsNeverEndInACrash) {
+  const std::string path = NewFolder("flips") + "/film.mp4";
+  const std::vector<std::byte> original = ReadAll(TestClip("h264-aac.mp4"));
+  uint64_t state = 42;
+  for (int round = 0; round < 8; ++round) {
+    std::vector<std::byte> film = original;
+    for (int flip = 0; flip < 40; ++flip) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      film[(state >> 20) % film.size()] ^= static_cast<std::byte>(1 << (state >> 60 & 7));
+    }
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(film.data()),
+               static_cast<std::streamsize>(film.size()));
+    const CommandResult result = Film("'" + path + "'");
+    EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 1 || result.exit_code == 4)
+        << result.exit_code << result.output;
+  }
+}
+
+TEST_F(FilmTest, PlaysAtTheSpeedOfTheFilm) {
+  const auto began = std::chrono::steady_clock::now();
+  const CommandResult result =
+      RunCommand(std::string("SDL_VIDEODRIVER=dummy SDL_AUDIODRIVER=dummy ") + kViewer +
+                 " --verify --play '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all 50 pictures")) << result.output;
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1900));
+}
+
+TEST_F(FilmTest, WithoutADisplayPlayingIsRefusedInOneSentence) {
+  const CommandResult result =
+      RunCommand(std::string("env -u DISPLAY -u WAYLAND_DISPLAY -u SDL_VIDEODRIVER ") + kViewer +
+                 " --play '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(Says(result, "film: there is no display to play on")) << result.output;
+}
+
+TEST_F(FilmTest, WrongUsageIsExitCodeTwo) {
+  for (const std::string arguments : {"", "a b", "--hijack=nonsense x", "--max_frame_mib=0 x"}) {
+    EXPECT_EQ(Film(arguments).exit_code, 2) << arguments;
+  }
+}
+
+TEST_F(FilmTest, CtrlCKeepsWhatWasDeliveredAndLeavesNothingElse) {
+  const std::string folder = NewFolder("interrupted");
+  const std::string clip = TestClip("h264-aac.mp4");
+  const std::string y4m = folder + "/f.y4m";
+  const std::string log = folder + ".log";
+  const pid_t viewer = ::fork();
+  if (viewer == 0) {
+    std::freopen(log.c_str(), "w", stderr);
+    // Silent half-way and patient: so it certainly runs when the signal comes.
+    ::execl(kViewer, kViewer, "--hijack=silence", "--patience=100s", ("--y4m=" + y4m).c_str(),
+            clip.c_str(), nullptr);
+    ::_exit(99);
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(3));
+  EXPECT_EQ(FilesIn(folder), 0u);  // not even a temporary file is to be seen
+  ::kill(viewer, SIGINT);
+  int status = 0;
+  ASSERT_EQ(::waitpid(viewer, &status, 0), viewer);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130) << status;
+  EXPECT_EQ(FilesIn(folder), 1u);
+  // Half of the 50 pictures, whole: 86406 bytes each, and a header.
+  EXPECT_GT(std::filesystem::file_size(y4m), 20u * 86406u);
+  const std::vector<std::byte> said = ReadAll(log);
+  const std::string text(reinterpret_cast<const char*>(said.data()), said.size());
+  EXPECT_EQ(text, "film: interrupted; what was delivered until now is kept\n");
+}
+
+// Even SIGKILL leaves no file and no worker.
+TEST_F(FilmTest, AKilledViewerLeavesNothing) {
+  const std::string folder = NewFolder("killed");
+  const std::string clip = TestClip("h264-aac.mp4");
+  const pid_t viewer = ::fork();
+  if (viewer == 0) {
+    ::execl(kViewer, kViewer, "--hijack=silence", "--patience=100s",
+            ("--y4m=" + folder + "/f.y4m").c_str(), clip.c_str(), nullptr);
+    ::_exit(99);
+  }
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  ::kill(viewer, SIGKILL);
+  ASSERT_EQ(::waitpid(viewer, nullptr, 0), viewer);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_EQ(FilesIn(folder), 0u);
+}
+
+}  // namespace
+}  // namespace parley::film

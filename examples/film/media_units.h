@@ -1,0 +1,56 @@
+#ifndef PARLEY_EXAMPLES_FILM_MEDIA_UNITS_H_
+#define PARLEY_EXAMPLES_FILM_MEDIA_UNITS_H_
+
+// One picture and one block of audio, as the decoder makes them and as the viewer receives them:
+// private memory, checked sizes. And the interface of whoever takes them.
+//
+// Threads: values and views; one at a time.
+//
+//   class Counter : public MediaSink { ... };
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "parley/media/format.h"
+
+namespace parley::film {
+
+// Views: valid only during the call that hands them over.
+struct Picture {
+  VideoFormat format;
+  int64_t pts_ns = 0;
+  int64_t duration_ns = 0;
+  bool key = false;
+  bool corrupt = false;
+  std::array<const std::byte*, kMaxPlanes> planes = {};
+  std::array<ptrdiff_t, kMaxPlanes> strides_bytes = {};
+
+  // `row` < ShapeOf(format).planes[plane].rows
+  absl::Span<const std::byte> Row(size_t plane, uint32_t row, uint32_t row_bytes) const {
+    return {planes[plane] + strides_bytes[plane] * static_cast<ptrdiff_t>(row), row_bytes};
+  }
+};
+
+struct AudioBlock {
+  AudioFormat format;
+  int64_t pts_ns = 0;
+  int64_t duration_ns = 0;
+  bool corrupt = false;
+  uint32_t frames = 0;  // samples per channel
+  absl::Span<const std::byte> samples;
+};
+
+class MediaSink {
+ public:
+  virtual ~MediaSink() = default;
+  // An error ends the stream with it.
+  virtual absl::Status OnPicture(const Picture& picture) = 0;
+  virtual absl::Status OnAudio(const AudioBlock& audio) = 0;
+};
+
+}  // namespace parley::film
+
+#endif  // PARLEY_EXAMPLES_FILM_MEDIA_UNITS_H_

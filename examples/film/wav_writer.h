@@ -1,0 +1,48 @@
+#ifndef PARLEY_EXAMPLES_FILM_WAV_WRITER_H_
+#define PARLEY_EXAMPLES_FILM_WAV_WRITER_H_
+
+// Writes blocks of audio as WAV. A file holds one format and less than 4 GiB: at a change, or when
+// it is full, film.wav is followed by film-2.wav and so on. Floats are sanitised on the way.
+//
+// Threads: one at a time.
+//
+//   WavWriter writer("film.wav");
+//   if (auto s = writer.Write(audio); !s.ok()) return s;
+//   return writer.Finish();
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "parley/examples/film/media_units.h"
+#include "parley/examples/film/output_file.h"
+
+namespace parley::film {
+
+class WavWriter {
+ public:
+  explicit WavWriter(std::string path) : path_(std::move(path)) {}
+
+  absl::Status Write(const AudioBlock& audio);
+  // Publishes what was written, if there was anything.
+  absl::Status Finish();
+  // The files published so far.
+  const std::vector<std::string>& files() const { return files_; }
+
+ private:
+  absl::Status Begin(const AudioFormat& format);
+
+  std::string path_;
+  std::vector<std::string> files_;
+  std::optional<OutputFile> file_;
+  std::vector<std::byte> sanitised_;
+  AudioFormat format_;
+  uint64_t data_bytes_ = 0;
+};
+
+}  // namespace parley::film
+
+#endif  // PARLEY_EXAMPLES_FILM_WAV_WRITER_H_

@@ -1,0 +1,224 @@
+#include "parley/examples/film/worker_session.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "parley/channel/channel.h"
+#include "parley/examples/film/film_protocol.h"
+#include "parley/examples/film/worker_arguments.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/media/incoming_stream.h"
+#include "parley/os/deadline.h"
+#include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/spawn.h"
+#include "parley/sandbox/worker.h"
+
+namespace parley::film {
+namespace {
+
+constexpr absl::Duration kHandshakeTime = absl::Seconds(20);
+// How often `stop` is asked while nothing comes.
+constexpr absl::Duration kSlice = absl::Milliseconds(100);
+// For an honest worker to end after its last message.
+constexpr absl::Duration kGoodbye = absl::Seconds(5);
+
+std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
+
+// Nobody can raise a limit above the hard one.
+uint64_t AtMostOurs(int resource, uint64_t wanted) {
+  rlimit ours = {};
+  if (::getrlimit(static_cast<__rlimit_resource>(resource), &ours) != 0) return wanted;
+  return std::min<uint64_t>(wanted, ours.rlim_max);
+}
+
+absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivered& delivered,
+                                   PeerSocket socket) {
+  SpawnOptions spawn;
+  spawn.program = options.worker_program;
+  spawn.name = "film_worker";
+  spawn.arguments = Encode({.start = {.first_picture = delivered.key_picture,
+                                      .first_audio_block = delivered.audio_blocks},
+                            .max_film_bytes = options.film->size_bytes(),
+                            .hijack = options.hijack});
+  spawn.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+  spawn.descriptors.push_back(
+      InheritedDescriptor::Give(std::move(socket).Release(), kSocketVariable));
+  spawn.descriptors.push_back(InheritedDescriptor::Lend(options.film->fd(), kFilmVariable));
+  // Room for the film, the ring (mapped twice) and what a decoder of large pictures needs.
+  spawn.limits.address_space_bytes =
+      AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + options.film->size_bytes() +
+                                uint64_t{8} * options.max_message_bytes);
+  // Nothing is to be written; LockDown itself compiles its filter into a small memfd.
+  spawn.limits.file_size_bytes = AtMostOurs(RLIMIT_FSIZE, 1 << 20);
+  spawn.limits.open_files = AtMostOurs(RLIMIT_NOFILE, 64);
+  return Spawn(std::move(spawn));
+}
+
+absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket socket,
+                                   const Worker& worker) {
+  const uint64_t capacity_bytes = std::bit_ceil(uint64_t{2} * options.max_message_bytes);
+  AcceptOptions accept;
+  accept.direction = Direction::kReceiveOnly;
+  accept.receive = {.capacity_bytes = capacity_bytes,
+                    .max_message_bytes = options.max_message_bytes};
+  accept.limits = {.max_capacity_bytes = capacity_bytes,
+                   .max_message_bytes = options.max_message_bytes};
+  accept.peer_pidfd = worker.pidfd();
+  // Until it has locked itself down the worker runs our code on nothing hostile; afterwards our
+  // filter keeps it from blocking a doorbell.
+  accept.peer_is_confined_or_trusted = true;
+  accept.check_format = [](const std::string& format) {
+    return format == kFilmProtocol ? absl::OkStatus()
+                                   : absl::InvalidArgumentError("it speaks another protocol");
+  };
+  return AcceptChannel(std::move(socket), accept, Deadline::After(kHandshakeTime));
+}
+
+IncomingLimits Limits(const SessionOptions& options) {
+  IncomingLimits limits;
+  limits.format.max_frame_bytes = options.max_message_bytes;
+  // Each one may begin a file; no real film has many.
+  limits.max_format_changes = 100;
+  return limits;
+}
+
+// One session's listening, from the first message to whatever ends it.
+class Listening {
+ public:
+  Listening(const SessionOptions& options, const Delivered& delivered, MediaSink& sink,
+            Receiver& receiver)
+      : options_(options),
+        channel_(receiver),
+        film_(Limits(options), delivered, sink, options.on_again),
+        buffer_(receiver.max_message_bytes()) {}
+
+  SessionResult Run() {
+    SessionResult result;
+    result.end = Listen(result.what);
+    result.sink_code = film_.status().code();
+    result.delivered = film_.delivered();
+    result.totals = film_.totals();
+    result.description = film_.description();
+    result.messages = channel_.stats().messages;
+    result.wakeups = channel_.stats().wakeups;
+    result.pictures_again = film_.pictures_again();
+    return result;
+  }
+
+  // Whether the session ended because the worker's process did.
+  bool peer_died() const { return peer_died_; }
+
+ private:
+  SessionEnd Listen(std::string& what) {
+    Deadline patience = Deadline::After(options_.patience);
+    while (true) {
+      if (options_.stop()) return SessionEnd::kStopped;
+      const absl::StatusOr<Record> message =
+          channel_.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
+      if (absl::IsDeadlineExceeded(message.status())) {
+        if (!patience.Expired()) continue;
+        what = absl::StrCat("it said nothing for ", absl::FormatDuration(options_.patience));
+        return SessionEnd::kThrownAway;
+      }
+      if (!message.ok()) return Broken(message.status(), what);
+      switch (
+          film_.OnMessage(message->tag, absl::MakeConstSpan(buffer_).first(message->size_bytes))) {
+        case FilmReceiver::Verdict::kGoOn:
+          break;
+        case FilmReceiver::Verdict::kEnded:
+          return SessionEnd::kWhole;
+        case FilmReceiver::Verdict::kFailed:
+          what = film_.failure();
+          return SessionEnd::kNotDecodable;
+        case FilmReceiver::Verdict::kViolation:
+          what = absl::StrCat("violation: ", Sentence(film_.status()));
+          return SessionEnd::kThrownAway;
+        case FilmReceiver::Verdict::kSinkFailed:
+          what = Sentence(film_.status());
+          return SessionEnd::kSinkFailed;
+      }
+      options_.on_progress(film_.delivered(), film_.claimed_duration_ns());
+      patience = Deadline::After(options_.patience);
+    }
+  }
+
+  SessionEnd Broken(const absl::Status& status, std::string& what) {
+    if (absl::IsOutOfRange(status)) {
+      what = "violation: it ended the stream without an end record";
+    } else if (absl::IsDataLoss(status)) {
+      what = absl::StrCat("violation: ", Sentence(status));
+    } else {
+      peer_died_ = absl::IsUnavailable(status);
+      what = Sentence(status);
+    }
+    return SessionEnd::kThrownAway;
+  }
+
+  const SessionOptions& options_;
+  Receiver& channel_;
+  FilmReceiver film_;
+  std::vector<std::byte> buffer_;
+  bool peer_died_ = false;
+};
+
+}  // namespace
+
+SessionResult RunSession(const SessionOptions& options, const Delivered& delivered,
+                         MediaSink& sink) {
+  SessionResult result;
+  result.delivered = delivered;
+  auto sockets = PeerSocket::Pair();
+  if (!sockets.ok()) {
+    result.what = Sentence(sockets.status());
+    return result;
+  }
+  absl::StatusOr<Worker> worker = StartWorker(options, delivered, std::move(sockets->second));
+  if (!worker.ok()) {
+    result.what = Sentence(worker.status());
+    return result;
+  }
+  absl::StatusOr<Channel> channel = ShakeHands(options, std::move(sockets->first), *worker);
+  if (!channel.ok()) {
+    result.what = absl::StrCat("no handshake with the worker: ", Sentence(channel.status()));
+    // It may have died of its own trouble, and said so.
+    const absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(1)));
+    if (report.ok()) {
+      // Nothing hostile has run in it yet: its word is good.
+      if (report->exit_code == kExitSaidWhy)
+        result.what.clear();
+      else
+        absl::StrAppend(&result.what, "; ", report->ToString());
+    }
+    return result;
+  }
+  Listening listening(options, delivered, sink, channel->receiver);
+  result = listening.Run();
+
+  // An honest worker is let go, one that died is asked how; everything else is killed at once.
+  const bool ends_itself = result.end == SessionEnd::kWhole ||
+                           result.end == SessionEnd::kNotDecodable || listening.peer_died();
+  if (!ends_itself) worker->Kill();
+  absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(kGoodbye));
+  if (!report.ok()) {
+    worker->Kill();
+    report = worker->Wait(Deadline::After(kGoodbye));
+  }
+  if (report.ok()) {
+    result.worker_cpu = report->user_time + report->system_time;
+    if (listening.peer_died()) result.what = report->ToString();
+  }
+  return result;
+}
+
+}  // namespace parley::film

@@ -1,0 +1,69 @@
+#ifndef PARLEY_MEDIA_INCOMING_STREAM_H_
+#define PARLEY_MEDIA_INCOMING_STREAM_H_
+
+// The receiving side's memory of one stream: its current format, the sequence number that comes
+// next, and how often the format has changed.
+//
+// Trust: the peer controls every byte of every record. The worst that it can cause is a kDataLoss
+// with the reason; a format change costs us one comparison, and their number is bounded (ATTACKS.md
+// P4). After the first refusal the stream refuses everything.
+// Threads: one at a time.
+//
+//   IncomingStream video(StreamKind::kVideo, IncomingLimits{}, 0);
+//   if (auto changed = video.OnFormat(record); !changed.ok()) return Drop(changed);
+//   auto frame = video.OnFrame(message);      // header and payload
+//   if (!frame.ok()) return Drop(frame.status());
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "parley/media/format.h"
+#include "parley/media/frame.h"
+
+namespace parley {
+
+enum class StreamKind { kVideo, kAudio };
+
+struct IncomingLimits {
+  FormatLimits format;
+  uint32_t max_format_changes = 1000;
+};
+
+class IncomingStream {
+ public:
+  // `first_sequence` is the number that the first frame must have.
+  IncomingStream(StreamKind kind, const IncomingLimits& limits, uint64_t first_sequence)
+      : kind_(kind), limits_(limits), next_sequence_(first_sequence) {}
+
+  // A format record. Refused: what ParseFormat refuses, the other kind of stream, a generation that
+  // is not one more than the last (the first is 1), two changes without a frame between them, more
+  // changes than the limit.
+  absl::Status OnFormat(absl::Span<const std::byte> record);
+
+  // A header with its payload. Refused: what ValidateFrame refuses, a frame before any format, a
+  // sequence number that is not the next.
+  absl::StatusOr<Frame> OnFrame(absl::Span<const std::byte> header_and_payload);
+
+  bool has_format() const { return format_.has_value(); }
+  // Only with has_format().
+  const NumberedFormat& format() const { return *format_; }
+  uint64_t next_sequence() const { return next_sequence_; }
+
+ private:
+  absl::Status Poison(absl::Status why);
+
+  StreamKind kind_;
+  IncomingLimits limits_;
+  uint64_t next_sequence_;
+  std::optional<NumberedFormat> format_;
+  bool frame_since_format_ = true;
+  absl::Status poisoned_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_MEDIA_INCOMING_STREAM_H_

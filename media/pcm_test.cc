@@ -1,0 +1,60 @@
+#include "parley/media/pcm.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace parley {
+namespace {
+
+using Limits = std::numeric_limits<float>;
+
+TEST(PcmTest, HostileFloatsBecomePlayable) {
+  const std::vector<std::pair<float, float>> cases = {
+      {0.5f, 0.5f},
+      {-1.0f, -1.0f},
+      {1.5f, 1.0f},
+      {-1e9f, -1.0f},
+      {Limits::infinity(), 1},
+      {-Limits::infinity(), -1},
+      {Limits::quiet_NaN(), 0},
+      {Limits::signaling_NaN(), 0},
+      {Limits::denorm_min(), 0},
+      {Limits::max(), 1},
+  };
+  for (const auto& [sample, expected] : cases) {
+    // Unaligned on purpose: payload bytes come as they come.
+    std::array<std::byte, 5> bytes;
+    std::memcpy(bytes.data() + 1, &sample, sizeof(sample));
+    const size_t changed = SanitizeF32(absl::MakeSpan(bytes).subspan(1), 1.0f);
+    float clean;
+    std::memcpy(&clean, bytes.data() + 1, sizeof(clean));
+    EXPECT_EQ(clean, expected) << sample;
+    EXPECT_EQ(changed, std::isnan(sample) || sample != expected ? 1u : 0u) << sample;
+  }
+}
+
+TEST(PcmTest, ATrailingPartIsLeftAlone) {
+  std::array<std::byte, 7> bytes;
+  bytes.fill(std::byte{0xff});
+  EXPECT_EQ(SanitizeF32(absl::MakeSpan(bytes), 1.0f), 1u);
+  EXPECT_EQ(bytes[3], std::byte{0});
+  EXPECT_EQ(bytes[4], std::byte{0xff});
+}
+
+TEST(PcmTest, ConversionSaturates) {
+  EXPECT_EQ(S16FromF32(0.0f), 0);
+  EXPECT_EQ(S16FromF32(0.5f), 16384);
+  EXPECT_EQ(S16FromF32(1.0f), 32767);
+  EXPECT_EQ(S16FromF32(-1.0f), -32768);
+  EXPECT_EQ(S16FromF32(Limits::max()), 32767);
+  EXPECT_EQ(S16FromF32(-Limits::infinity()), -32768);
+  EXPECT_EQ(S16FromF32(Limits::quiet_NaN()), 0);
+}
+
+}  // namespace
+}  // namespace parley
