@@ -144,8 +144,8 @@ void Waiter::Park(Deadline deadline) {
   static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
 }
 
-// Wake-ups without enough progress use up the budget; enough of it gives the budget back. Those with
-// a little are parked like those with none, so that a peer can't wake us for each byte that it
+// Wake-ups without enough progress use up the budget; enough of it gives the budget back. Those
+// with a little are parked like those with none, so that a peer can't wake us for each byte that it
 // takes, but it is no violation to be slow.
 Waiter::Result Waiter::CountWakeUp(Progress progress, Deadline deadline) {
   ++stats_->wakeups;

@@ -73,15 +73,16 @@ class Waiter {
       Ring(epoch);
   }
 
-  // Waits until ready() or the deadline. progress(): a number that grows when the peer did something
-  // useful, even if not enough; steps of less than `enough` keep the peer from being called a flood,
-  // but not from being listened to less often.
+  // Waits until ready() or the deadline. progress(): a number that grows when the peer did
+  // something useful, even if not enough; steps of less than `enough` keep the peer from being
+  // called a flood, but not from being listened to less often.
   Result Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
               uint64_t enough, Deadline deadline);
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
   bool Arm(absl::FunctionRef<bool()> ready);
-  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be news.
+  // After descriptor() became readable: takes the wake-ups. kReady only says that there may be
+  // news.
   Result TakeWakeUps(Progress progress);
 
   // Readable when rung, or when the peer has ended.
