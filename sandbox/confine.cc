@@ -145,7 +145,7 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   }
   leak_check_impossible.store(true);
   if (absl::Status status = LoadOnAllThreads(*policy, *threads); !status.ok()) return status;
-  return Confined(std::move(report));
+  return Confined(report);
 }
 
 std::string ConfinementReport::ToString() const {

@@ -85,7 +85,7 @@ class [[nodiscard]] Confined {
 
  private:
   friend absl::StatusOr<Confined> LockDown(Prepared, const Profile&, const LockDownOptions&);
-  explicit Confined(ConfinementReport report) : report_(std::move(report)) {}
+  explicit Confined(ConfinementReport report) : report_(report) {}
   ConfinementReport report_;
 };
 

@@ -186,7 +186,9 @@ TEST(ConfineTest, S4AThreadThatKeepsCapabilitiesIsNamed) {
   ASSERT_GE(pid, 0);
   if (pid == 0) {
     const int reply_socket = ::fcntl(options.descriptors[0].fd(), F_DUPFD, 50);
-    ::setenv("PARLEY_TEST_REPLY_FD", std::to_string(reply_socket).c_str(), 1);
+    // A child of its own.
+    const std::string number = std::to_string(reply_socket);
+    ::setenv("PARLEY_TEST_REPLY_FD", number.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
     ::execl(options.program.c_str(), "tester", "thread_with_capabilities", nullptr);
     ::_exit(127);
   }

@@ -12,7 +12,8 @@
 namespace parley {
 
 absl::StatusOr<UniqueFd> TakeInheritedFd(const std::string& name) {
-  const char* text = std::getenv(name.c_str());
+  // Before there are threads, as the header demands.
+  const char* text = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
   if (text == nullptr) {
     return absl::NotFoundError(name + " is not set: no descriptor was inherited under that name");
   }
@@ -25,7 +26,7 @@ absl::StatusOr<UniqueFd> TakeInheritedFd(const std::string& name) {
   if (::fcntl(number, F_SETFD, FD_CLOEXEC) != 0) {
     return absl::InvalidArgumentError(name + " names a descriptor that is not open");
   }
-  ::unsetenv(name.c_str());
+  ::unsetenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
   return UniqueFd(number);
 }
 

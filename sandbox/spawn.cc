@@ -115,7 +115,8 @@ absl::StatusOr<std::vector<std::string>> Environment(
     const SpawnOptions& options, const std::vector<InheritedDescriptor>& descriptors) {
   std::vector<std::pair<std::string, std::string>> wanted = options.environment;
   for (const std::string& name : options.environment_from_ours) {
-    const char* value = std::getenv(name.c_str());
+    // Whoever changes the environment while other threads run has broken more than this.
+    const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
     if (value != nullptr) wanted.emplace_back(name, value);
   }
   for (size_t i = 0; i < descriptors.size(); ++i) {

@@ -206,8 +206,8 @@ TEST(SpawnTest, ALoanOfStderrGetsANumberOfItsOwn) {
 }
 
 TEST(SpawnTest, TheEnvironmentIsWhatWasGiven) {
-  ::setenv("PARLEY_SECRET", "hunter2", 1);
-  ::setenv("PARLEY_WANTED", "yes", 1);
+  ::setenv("PARLEY_SECRET", "hunter2", 1);  // NOLINT(concurrency-mt-unsafe)
+  ::setenv("PARLEY_WANTED", "yes", 1);      // NOLINT(concurrency-mt-unsafe)
   UniqueFd replies;
   SpawnOptions options = WorkerOptions({"environment"}, replies);
   options.environment = {{"PARLEY_ONE", "1=1"}};

@@ -12,8 +12,8 @@
 namespace parley::testing {
 
 std::string WorkerPath() {
-  const char* runfiles = std::getenv("TEST_SRCDIR");
-  const char* workspace = std::getenv("TEST_WORKSPACE");
+  const char* runfiles = std::getenv("TEST_SRCDIR");      // NOLINT(concurrency-mt-unsafe)
+  const char* workspace = std::getenv("TEST_WORKSPACE");  // NOLINT(concurrency-mt-unsafe)
   if (runfiles == nullptr || workspace == nullptr) return "sandbox/testing_worker";
   return std::string(runfiles) + "/" + workspace + "/sandbox/testing_worker";
 }

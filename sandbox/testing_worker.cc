@@ -373,7 +373,7 @@ int LiveWithoutFiles() {
 }
 
 int NotReported() {
-  ::unsetenv("PARLEY_REFUSAL_FD");
+  ::unsetenv("PARLEY_REFUSAL_FD");  // NOLINT(concurrency-mt-unsafe)
   [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
   if (confined.report().reports_refusals) return kSetUpFailed;
   ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);

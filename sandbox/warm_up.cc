@@ -13,7 +13,7 @@ namespace {
 // More than the 128 KiB that malloc keeps at the top of an arena, in blocks that are too small for
 // mappings of their own.
 constexpr size_t kBlocks = 64;
-constexpr size_t kBlockBytes = 64 * 1024;
+constexpr size_t kBlockBytes = 65536;
 
 void* ShrinkOwnArena(void*) {
   std::array<void*, kBlocks> blocks;
