@@ -60,6 +60,7 @@ absl::Status WritePng(const RgbImage& image, const std::string& path) {
   absl::StatusOr<OutputFile> file = OutputFile::Create(path);
   if (!file.ok()) return file.status();
   const absl::Status written = file->Write(
+      // SAFETY: std::byte and uint8_t are both bytes.
       {reinterpret_cast<const std::byte*>(packet->data), static_cast<size_t>(packet->size)});
   return written.ok() ? file->Publish() : written;
 }
