@@ -41,6 +41,7 @@ def _clang_tidy_impl(target, ctx):
         [f for s in ctx.rule.attr.srcs for f in s.files.to_list() if f.extension == "h"],
         transitive = [compilation_context.headers],
     )
+    attr = ctx.rule.attr
     stamps = []
     for source in [f for s in ctx.rule.attr.srcs for f in s.files.to_list() if f.extension == "cc"]:
         stamp = ctx.actions.declare_file("{}.{}.tidy".format(ctx.label.name, source.basename))
@@ -56,7 +57,7 @@ def _clang_tidy_impl(target, ctx):
                 "--config-file=" + ctx.file._config.path,
                 # Following paths through GoogleTest's macros takes a minute for each test; and a
                 # test that changes the environment or forks does it before it has threads.
-                "--checks=" + ("-clang-analyzer-*,-concurrency-mt-unsafe" if source.basename.endswith("_test.cc") else ""),
+                "--checks=" + ("-clang-analyzer-*,-concurrency-mt-unsafe" if attr.testonly or source.basename.endswith("_test.cc") else ""),
                 source.path,
                 "--",
             ] + flags,

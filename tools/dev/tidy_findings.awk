@@ -2,7 +2,12 @@
 
 /warnings generated\.$/ { next }
 
-/: (error|warning|note): / {
+/: note: / {
+  shown = 0 # the whole of it is in the log
+  next
+}
+
+/: (error|warning): / {
   sub(/^\/[^ ]*\/execroot\/parley\//, "")
   sub(/^bazel-out\/[^ ]*\/_virtual_includes\/[^\/]*\/parley\//, "")
   shown = seen[$0]++ ? 0 : 4 # a header's finding comes once for each file that includes it
