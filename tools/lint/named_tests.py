@@ -1,6 +1,6 @@
 """The documents name the tests that show a claim; each such test must exist.
 
-In README.md, SECURITY.md and docs/*.md a test is written `Suite.Name`. In docs/ATTACKS.md each row
+In README.md, SECURITY.md, CHANGELOG.md and docs/*.md a test is written `Suite.Name`. In docs/ATTACKS.md each row
 `| M1 | ... | tests |` names at least one, or says "no test yet" for as long as that is true: a test
 named after an attack (AttackM1..., M1...) makes "no test yet" a finding. Each promise in
 docs/DESIGN.md has a test named after it (PromiseP1...).
@@ -18,7 +18,7 @@ _PROMISES = range(1, 10)
 
 
 def _documents(paths):
-    return [p for p in paths if p in ("README.md", "SECURITY.md") or re.match(r"docs/[^/]*\.md$", p)]
+    return [p for p in paths if p in ("README.md", "SECURITY.md", "CHANGELOG.md") or re.match(r"docs/[^/]*\.md$", p)]
 
 
 def _tests_of(attack, tests):
