@@ -14,6 +14,7 @@ import sys
 
 import build_files
 import layers
+import named_tests
 from source import Source
 
 CXX = (".h", ".cc")
@@ -129,6 +130,8 @@ class Linter:
         for path in self.tree.paths:
             if path.endswith(CXX):
                 self._cxx(path, self.tree.read(path), path in public_headers)
+        for path, line, message in named_tests.findings(self.tree):
+            self.flag(path, line, "named-tests", message)
         for exception in self.exceptions:
             if not exception["used"]:
                 self.findings.append(

@@ -200,6 +200,24 @@ SAMPLES = [
         {"tools/lint/exceptions.txt": "throw ring/*.cc why  # more\n", "ring/a.cc": "throw 3;\n"},
         set(),
     ),
+    ("a document that names a lost test", {"docs/x.md": "shown by `RingTest.Gone`\n"}, {"named-tests"}),
+    (
+        "an attack that has a test by now",
+        {"docs/ATTACKS.md": "| W1 | x | y | no test yet |\n", "os/a_test.cc": "TEST(A, AttackF7W1Naive) {}\n"},
+        {"named-tests"},
+    ),
+    ("an attack without a word on tests", {"docs/ATTACKS.md": "| W1 | x | y | |\n"}, {"named-tests"}),
+    ("a promise without a test", {"docs/DESIGN.md": "x\n"}, {"named-tests"}),
+    (
+        "documents whose tests are there",
+        {
+            "docs/ATTACKS.md": "| W1 | x | y | `A.AttackW1Naive` |\n| W2 | x | y | no test yet |\n",
+            "docs/DESIGN.md": "`lint.Py` `A.b` CHANGELOG.md\n",
+            "os/a_test.cc": "TEST_P(A,\n       AttackW1Naive) {}\n"
+            + "".join(f"TEST(A, PromiseP{n}X) {{}}\n" for n in range(1, 10)),
+        },
+        set(),
+    ),
 ]
 
 

@@ -1,0 +1,375 @@
+// docs/SPEC.md against the headers, in both directions.
+//
+// Three sources must agree: the tables and hex blocks of the page, the text of the headers (for
+// which names exist), and what the compiler says of each name (below). So a field or constant that
+// is new, gone, moved or renamed in one of them fails here until the others follow.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/handshake/wire.h"
+#include "parley/ring/consumer.h"
+#include "parley/ring/layout.h"
+#include "parley/ring/producer.h"
+#include "parley/sealing/seals.h"
+#include "parley/testing/heap_memory.h"
+
+namespace parley {
+namespace {
+
+// --- what the compiler says ----------------------------------------------------------------------
+
+struct Place {
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  bool operator==(const Place&) const = default;
+};
+
+struct Struct {
+  uint64_t size = 0;
+  std::map<std::string, Place> fields;
+};
+
+using Structs = std::map<std::string, Struct>;
+using Constants = std::map<std::string, uint64_t>;
+
+#define FIELD(type, field)                                 \
+  {                                                        \
+    #field, { offsetof(type, field), sizeof(type::field) } \
+  }
+#define CONSTANT(name) {#name, static_cast<uint64_t>(name)}
+
+Structs CompiledStructs() {
+  return {
+      {"MessageHeaderWire",
+       {sizeof(MessageHeaderWire),
+        {FIELD(MessageHeaderWire, magic), FIELD(MessageHeaderWire, version),
+         FIELD(MessageHeaderWire, type), FIELD(MessageHeaderWire, size_bytes),
+         FIELD(MessageHeaderWire, format_bytes)}}},
+      {"DirectionWire",
+       {sizeof(DirectionWire),
+        {FIELD(DirectionWire, capacity_bytes), FIELD(DirectionWire, max_message_bytes),
+         FIELD(DirectionWire, reserved)}}},
+      {"HelloWire",
+       {sizeof(HelloWire),
+        {FIELD(HelloWire, header), FIELD(HelloWire, version_min), FIELD(HelloWire, version_max),
+         FIELD(HelloWire, features), FIELD(HelloWire, roles), FIELD(HelloWire, doorbells),
+         FIELD(HelloWire, send), FIELD(HelloWire, receive)}}},
+      {"WelcomeWire",
+       {sizeof(WelcomeWire),
+        {FIELD(WelcomeWire, header), FIELD(WelcomeWire, version), FIELD(WelcomeWire, reserved),
+         FIELD(WelcomeWire, features), FIELD(WelcomeWire, roles), FIELD(WelcomeWire, doorbell),
+         FIELD(WelcomeWire, channel_id), FIELD(WelcomeWire, send), FIELD(WelcomeWire, receive)}}},
+      {"ChannelIdWire",
+       {sizeof(ChannelIdWire), {FIELD(ChannelIdWire, header), FIELD(ChannelIdWire, channel_id)}}},
+      {"RefusedWire",
+       {sizeof(RefusedWire),
+        {FIELD(RefusedWire, header), FIELD(RefusedWire, reason), FIELD(RefusedWire, reserved)}}},
+      {"ControlWire",
+       {sizeof(ControlWire),
+        {FIELD(ControlWire, producer), FIELD(ControlWire, consumer), FIELD(ControlWire, wait)}}},
+      {"ProducerLineWire",
+       {sizeof(ProducerLineWire),
+        {FIELD(ProducerLineWire, tail), FIELD(ProducerLineWire, state),
+         FIELD(ProducerLineWire, reserved)}}},
+      {"ConsumerLineWire",
+       {sizeof(ConsumerLineWire),
+        {FIELD(ConsumerLineWire, head), FIELD(ConsumerLineWire, state),
+         FIELD(ConsumerLineWire, reserved)}}},
+      {"WaitLineWire",
+       {sizeof(WaitLineWire),
+        {FIELD(WaitLineWire, receive_epoch), FIELD(WaitLineWire, send_epoch),
+         FIELD(WaitLineWire, reserved)}}},
+      {"RecordHeaderWire",
+       {sizeof(RecordHeaderWire),
+        {FIELD(RecordHeaderWire, size_bytes), FIELD(RecordHeaderWire, tag)}}},
+  };
+}
+
+Constants CompiledConstants() {
+  return {
+      CONSTANT(kWireMagic),
+      CONSTANT(kWireVersion),
+      CONSTANT(kMaxFormatBytes),
+      CONSTANT(kMaxMessageBytes),
+      CONSTANT(MessageType::kHello),
+      CONSTANT(MessageType::kWelcome),
+      CONSTANT(MessageType::kMapped),
+      CONSTANT(MessageType::kReady),
+      CONSTANT(MessageType::kRefused),
+      CONSTANT(kRoleSends),
+      CONSTANT(kRoleReceives),
+      CONSTANT(kDoorbellEventfd),
+      CONSTANT(kDoorbellSocket),
+      CONSTANT(RefusalReason::kMalformed),
+      CONSTANT(RefusalReason::kVersion),
+      CONSTANT(RefusalReason::kFeatures),
+      CONSTANT(RefusalReason::kRoles),
+      CONSTANT(RefusalReason::kSize),
+      CONSTANT(RefusalReason::kIdentity),
+      CONSTANT(RefusalReason::kDoorbell),
+      CONSTANT(RefusalReason::kFormat),
+      CONSTANT(RefusalReason::kResources),
+      CONSTANT(RefusalReason::kBusy),
+      CONSTANT(RefusalReason::kMemory),
+      CONSTANT(RefusalReason::kDeadline),
+      CONSTANT(kShapeSeals),
+      CONSTANT(kRegionSeals),
+      CONSTANT(kBlobSeals),
+      CONSTANT(kControlBytes),
+      CONSTANT(kTailOffset),
+      CONSTANT(kProducerStateOffset),
+      CONSTANT(kHeadOffset),
+      CONSTANT(kConsumerStateOffset),
+      CONSTANT(kReceiveEpochOffset),
+      CONSTANT(kSendEpochOffset),
+      CONSTANT(kStreamOpen),
+      CONSTANT(kStreamClosed),
+      CONSTANT(kRecordHeaderBytes),
+      CONSTANT(kRecordAlignBytes),
+      CONSTANT(kLargestTag),
+      CONSTANT(kSmallestCapacityBytes),
+      CONSTANT(kLargestCapacityBytes),
+  };
+}
+
+// --- what the headers' text says: names only -----------------------------------------------------
+
+std::vector<std::string> LinesOf(const std::string& path) {
+  std::ifstream file(path);  // a test runs where its data are
+  EXPECT_TRUE(file.good()) << path;
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+struct Names {
+  std::map<std::string, std::set<std::string>> fields;  // by struct
+  std::set<std::string> constants;
+};
+
+Names NamesInHeaders() {
+  static const std::regex kStruct(R"(struct (\w+Wire) \{)");
+  static const std::regex kEnum(R"(enum class (\w+) .*\{)");
+  static const std::regex kField(R"(\s+[\w:<>, ]+ (\w+);.*)");
+  static const std::regex kEnumerator(R"(\s+(k\w+)\b.*)");
+  static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
+  Names names;
+  for (const char* path : {"handshake/wire.h", "ring/layout.h", "sealing/seals.h"}) {
+    std::string in_struct;
+    std::string in_enum;
+    for (const std::string& line : LinesOf(path)) {
+      std::smatch match;
+      if (std::regex_match(line, match, kStruct)) {
+        in_struct = match[1];
+      } else if (std::regex_match(line, match, kEnum)) {
+        in_enum = match[1];
+      } else if (line == "};") {
+        in_struct.clear();
+        in_enum.clear();
+      } else if (!in_struct.empty() && std::regex_match(line, match, kField)) {
+        names.fields[in_struct].insert(match[1]);
+      } else if (!in_enum.empty() && std::regex_match(line, match, kEnumerator)) {
+        names.constants.insert(in_enum + "::" + match[1].str());
+      } else if (std::regex_match(line, match, kConstant)) {
+        names.constants.insert(match[1]);
+      }
+    }
+  }
+  return names;
+}
+
+// --- what the page says --------------------------------------------------------------------------
+
+struct Page {
+  Structs structs;
+  Constants constants;
+  std::map<std::string, std::string> golden;       // hex digits without spaces
+  std::map<std::string, std::vector<Place>> rows;  // by struct, in the order of the page
+};
+
+uint64_t Number(const std::string& text) {
+  char* end = nullptr;
+  const uint64_t value = std::strtoull(text.c_str(), &end, 0);
+  EXPECT_TRUE(!text.empty() && *end == '\0') << "not a number: '" << text << "'";
+  return value;
+}
+
+// "| a | `b` |" as {"a", "b"}.
+std::vector<std::string> Cells(const std::string& row) {
+  std::vector<std::string> cells;
+  std::istringstream text(row.substr(1));
+  for (std::string cell; std::getline(text, cell, '|');) {
+    const std::size_t first = cell.find_first_not_of(" `");
+    const std::size_t last = cell.find_last_not_of(" `");
+    cells.push_back(first == std::string::npos ? "" : cell.substr(first, last - first + 1));
+  }
+  return cells;
+}
+
+Page ReadPage() {
+  static const std::regex kHeading(R"(### `(\w+)`: (\d+) bytes)");
+  static const std::string kFence = "```";
+  Page page;
+  std::string in_struct;
+  std::string in_golden;
+  std::string table;  // the first cell of the present table's head
+  for (const std::string& line : LinesOf("docs/SPEC.md")) {
+    std::smatch match;
+    if (line.rfind(kFence, 0) == 0) {
+      in_golden = in_golden.empty() ? line.substr(kFence.size()) : "";
+      if (!in_golden.empty()) page.golden[in_golden];
+      continue;
+    }
+    if (!in_golden.empty()) {
+      for (const char c : line.substr(0, line.find('#'))) {
+        if (c != ' ') page.golden[in_golden] += c;
+      }
+    } else if (line.rfind("#", 0) == 0) {
+      in_struct.clear();
+      if (std::regex_match(line, match, kHeading)) {
+        in_struct = match[1];
+        EXPECT_EQ(page.structs.count(in_struct), 0u) << in_struct << " is there twice";
+        page.structs[in_struct].size = Number(match[2]);
+      }
+    } else if (line.rfind("|", 0) != 0) {
+      table.clear();
+    } else if (const auto cells = Cells(line); table.empty()) {
+      table = cells[0];
+    } else if (cells[0].rfind("---", 0) != 0) {
+      if (table == "offset") {
+        EXPECT_FALSE(in_struct.empty()) << "a table of offsets under no struct: " << line;
+        const Place place = {Number(cells[0]), Number(cells[1])};
+        EXPECT_TRUE(page.structs[in_struct].fields.emplace(cells[2], place).second) << line;
+        page.rows[in_struct].push_back(place);
+      } else if (table == "name") {
+        EXPECT_TRUE(page.constants.emplace(cells[0], Number(cells[1])).second) << line;
+      }
+    }
+  }
+  return page;
+}
+
+template <typename Map>
+std::set<std::string> Keys(const Map& map) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : map) keys.insert(key);
+  return keys;
+}
+
+// --- the comparison ------------------------------------------------------------------------------
+
+TEST(SpecTest, EveryFieldIsWhereThePageSays) {
+  const Page page = ReadPage();
+  const Structs compiled = CompiledStructs();
+  const Names names = NamesInHeaders();
+  EXPECT_EQ(Keys(page.structs), Keys(compiled));
+  EXPECT_EQ(Keys(names.fields), Keys(compiled));
+  for (const auto& [name, expected] : compiled) {
+    if (page.structs.count(name) == 0 || names.fields.count(name) == 0) continue;
+    const Struct& shown = page.structs.at(name);
+    EXPECT_EQ(shown.size, expected.size) << name;
+    EXPECT_EQ(Keys(shown.fields), Keys(expected.fields)) << name;
+    EXPECT_EQ(names.fields.at(name), Keys(expected.fields)) << name;
+    for (const auto& [field, place] : shown.fields) {
+      if (expected.fields.count(field) == 0) continue;
+      EXPECT_EQ(place.offset, expected.fields.at(field).offset) << name << "::" << field;
+      EXPECT_EQ(place.size, expected.fields.at(field).size) << name << "::" << field;
+    }
+  }
+}
+
+// In order, without a gap or an overlap, up to the whole size.
+TEST(SpecTest, TheTablesLeaveNoByteOut) {
+  const Page page = ReadPage();
+  EXPECT_FALSE(page.rows.empty());
+  for (const auto& [name, rows] : page.rows) {
+    uint64_t next = 0;
+    for (const Place& place : rows) {
+      EXPECT_EQ(place.offset, next) << name;
+      next = place.offset + place.size;
+    }
+    EXPECT_EQ(next, page.structs.at(name).size) << name;
+  }
+}
+
+TEST(SpecTest, EveryConstantHasTheValueOnThePage) {
+  const Page page = ReadPage();
+  EXPECT_EQ(page.constants, CompiledConstants());
+  EXPECT_EQ(NamesInHeaders().constants, Keys(CompiledConstants()));
+}
+
+std::string Hex(absl::Span<const std::byte> bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const std::byte b : bytes) {
+    text += kDigits[std::to_integer<int>(b) >> 4];
+    text += kDigits[std::to_integer<int>(b) & 15];
+  }
+  return text;
+}
+
+template <typename Memory>
+std::string HexOf(Memory memory, std::size_t offset, std::size_t size) {
+  std::vector<std::byte> bytes(size);
+  memory.CopyOut(offset, absl::MakeSpan(bytes));
+  return Hex(bytes);
+}
+
+TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
+  std::map<std::string, std::string> written;
+
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  hello.send = {65536, 1000};
+  hello.format = "raw";
+  written["golden-hello"] = Hex(EncodeHello(hello));
+
+  Welcome welcome;
+  welcome.roles = kRoleSends;
+  welcome.doorbell = kDoorbellEventfd;
+  welcome.channel_id = {0x1122334455667788, 0x99aabbccddeeff00};
+  welcome.send = {4096, 4088};
+  written["golden-welcome"] = Hex(EncodeWelcome(welcome));
+
+  written["golden-mapped"] = Hex(EncodeChannelId(MessageType::kMapped, {1, 2}));
+  written["golden-ready"] = Hex(EncodeChannelId(MessageType::kReady, {1, 2}));
+  written["golden-refused"] = Hex(EncodeRefused(RefusalReason::kSize));
+
+  testing::HeapRegion sender(4096);
+  testing::HeapRegion receiver(4096);
+  const RingGeometry geometry = {4096, 1024};
+  BasicProducer<testing::HeapOwnMemory, testing::HeapPeerMemory> producer(
+      sender.own_control(), sender.own_data(), receiver.peer_control(), geometry);
+  BasicConsumer<testing::HeapOwnMemory, testing::HeapPeerMemory> consumer(
+      receiver.own_control(), sender.peer_control(), sender.peer_data(), geometry);
+  const std::string payload = "abc";
+  const auto bytes =
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payload.data()), payload.size());
+  ASSERT_EQ(producer.TrySend(0x01020304, bytes), Outcome::kDone);
+  producer.Close();
+  std::vector<std::byte> buffer(geometry.max_message_bytes);
+  Record record;
+  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  consumer.Close();
+  written["golden-record"] = HexOf(sender.peer_data(), 0, 16);
+  written["golden-producer-line"] = HexOf(sender.peer_control(), kTailOffset, 16);
+  written["golden-consumer-line"] = HexOf(receiver.peer_control(), kHeadOffset, 16);
+
+  EXPECT_EQ(ReadPage().golden, written);
+}
+
+}  // namespace
+}  // namespace parley
