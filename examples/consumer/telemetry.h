@@ -1,5 +1,5 @@
-#ifndef TELEMETRY_H_
-#define TELEMETRY_H_
+#ifndef PARLEY_EXAMPLES_CONSUMER_TELEMETRY_H_
+#define PARLEY_EXAMPLES_CONSUMER_TELEMETRY_H_
 
 // Readings of a machine's sensors, from a process that is not trusted.
 //
@@ -50,4 +50,4 @@ class TelemetryReceiver {
   uint64_t last_time_ns_ = 0;
 };
 
-#endif  // TELEMETRY_H_
+#endif  // PARLEY_EXAMPLES_CONSUMER_TELEMETRY_H_
