@@ -51,6 +51,7 @@ int Child::Wait(Deadline deadline) {
   int status = 0;
   PARLEY_CHECK(::waitpid(pid_, &status, 0) == pid_, "waitpid");
   pid_ = -1;
+  pidfd_.Reset();
   result_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result_;
 }

@@ -365,11 +365,8 @@ TEST_P(TwoProcessTest, AttackD2APeerThatNeverDrainsCostsItsOwnDirectionOnly) {
 TEST_P(TwoProcessTest, AwaitDrainedLearnsThatThePeerTakesNoMore) {
   Peer peer = Peer::Start(setup, [&](Channel& channel) {
     channel.receiver.Close();
-    std::vector<std::byte> buffer(channel.receiver.max_message_bytes());
-    return channel.sender.Send(1, BytesOf("closed"), Generous()).ok() &&
-                   channel.sender.AwaitDrained(Generous()).ok()
-               ? 0
-               : 1;
+    if (!channel.sender.Send(1, BytesOf("closed"), Generous()).ok()) return 1;
+    while (true) ::pause();
   });
   ASSERT_EQ(peer.channel.sender.TrySend(1, BytesOf("unread")), Outcome::kDone);
   std::vector<std::byte> buffer(peer.channel.receiver.max_message_bytes());
