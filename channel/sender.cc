@@ -139,7 +139,8 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
   State& s = state();
   Publish();
   const auto settled = [&] {
-    return s.producer.Drained() || s.producer.violation() != Violation::kNone;
+    return s.producer.Drained() || s.producer.peer_ended() ||
+           s.producer.violation() != Violation::kNone;
   };
   if (!settled()) {
     const auto result = s.waiter->Wait(
@@ -150,7 +151,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
     }
   }
   if (s.producer.violation() != Violation::kNone) return StatusOf(Checked(Outcome::kPoisoned));
-  return absl::OkStatus();
+  return s.producer.Drained() ? absl::OkStatus() : StatusOf(Outcome::kEnded);
 }
 
 bool Sender::PrepareToWait(std::size_t size_bytes) {

@@ -114,6 +114,8 @@ class BasicProducer {
 
   Violation violation() const { return position_.violation(); }
   bool closed() const { return position_.closed(); }
+  // Whether the peer was seen to take no more, at the last look.
+  bool peer_ended() const { return position_.peer_ended(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return max_message_; }
   // Bytes that the peer is known to have taken, by its last valid word.

@@ -75,6 +75,8 @@ class SendPosition {
   // How far the peer has come, by its last valid word.
   uint64_t peer_position() const { return head_; }
   bool closed() const { return closed_; }
+  // Whether the peer was seen to take no more.
+  bool peer_ended() const { return peer_ended_; }
   uint64_t capacity_bytes() const { return capacity_; }
   uint64_t published_bytes() const { return published_; }
 

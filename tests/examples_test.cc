@@ -1,0 +1,315 @@
+// The examples, run as a user runs them.
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/tests/peer.h"
+#include "parley/tests/process.h"
+
+namespace parley {
+namespace {
+
+const char* const kReceiver = "examples/hello/hello_receiver";
+const char* const kSender = "examples/hello/hello_sender";
+const char* const kChat = "examples/duplex_chat/chat";
+
+// Each test has a socket path of its own, relative to where the programs run.
+struct ExamplesTest : ::testing::Test {
+  ExamplesTest() {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    path = std::string(info->name()) + ".sock";
+    ::unlink(FullPath().c_str());
+  }
+  std::string FullPath() const {
+    const char* folder = std::getenv("TEST_TMPDIR");
+    return std::string(folder == nullptr ? "/tmp" : folder) + "/" + path;
+  }
+  bool SocketExists() const {
+    struct stat info = {};
+    return ::lstat(FullPath().c_str(), &info) == 0;
+  }
+  bool AwaitSocket() const {
+    const Deadline deadline = Generous();
+    while (!SocketExists() && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
+    return SocketExists();
+  }
+  std::string path;
+};
+
+// One sentence that names the program, and nothing else.
+void ExpectOneSentence(const std::string& errors, const std::string& program,
+                       const std::string& contains) {
+  EXPECT_EQ(errors.rfind(program + ": ", 0), 0u) << errors;
+  EXPECT_NE(errors.find(contains), std::string::npos) << errors;
+  EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
+}
+
+// --- hello ----------------------------------------------------------------------------------------
+
+using HelloTest = ExamplesTest;
+
+TEST_F(HelloTest, DeliversEachArgument) {
+  Process receiver({Binary(kReceiver), path});
+  ASSERT_TRUE(AwaitSocket());
+  Process sender({Binary(kSender), path, "Hello, world!", "", "na\u00efve", "\x1b[2Jcleared?"});
+  EXPECT_EQ(sender.Wait(Generous()), 0) << sender.errors();
+  EXPECT_EQ(receiver.Wait(Generous()), 0) << receiver.errors();
+  EXPECT_EQ(receiver.output(), "Hello, world!\n\nna\u00efve\n\\x1b[2Jcleared?\n");
+  EXPECT_EQ(receiver.errors() + sender.errors() + sender.output(), "");
+  EXPECT_FALSE(SocketExists());
+}
+
+TEST_F(HelloTest, SaysHowItIsUsed) {
+  for (const char* program : {kReceiver, kSender}) {
+    Process process({Binary(program)});
+    EXPECT_EQ(process.Wait(Generous()), 2);
+    EXPECT_EQ(process.errors().rfind("usage: hello_", 0), 0u) << process.errors();
+  }
+}
+
+TEST_F(HelloTest, ASenderWithoutAReceiverSaysSo) {
+  Process sender({Binary(kSender), path, "hello"});
+  EXPECT_EQ(sender.Wait(Generous()), 1);
+  ExpectOneSentence(sender.errors(), "hello_sender", path);
+}
+
+TEST_F(HelloTest, ASecondReceiverOnThePathSaysSoAndHarmsNobody) {
+  Process first({Binary(kReceiver), path});
+  ASSERT_TRUE(AwaitSocket());
+  Process second({Binary(kReceiver), path});
+  EXPECT_EQ(second.Wait(Generous()), 1);
+  ExpectOneSentence(second.errors(), "hello_receiver", "another process is listening");
+  EXPECT_TRUE(SocketExists());
+  Process sender({Binary(kSender), path, "still there"});
+  EXPECT_EQ(sender.Wait(Generous()), 0) << sender.errors();
+  EXPECT_EQ(first.Wait(Generous()), 0);
+  EXPECT_EQ(first.output(), "still there\n");
+}
+
+TEST_F(HelloTest, APathThatIsNoSocketOrTooLongIsRefused) {
+  Process folder({Binary(kReceiver), "/"});
+  EXPECT_EQ(folder.Wait(Generous()), 1);
+  ExpectOneSentence(folder.errors(), "hello_receiver", "no socket");
+  Process longer({Binary(kReceiver), std::string(200, 'x')});
+  EXPECT_EQ(longer.Wait(Generous()), 1);
+  ExpectOneSentence(longer.errors(), "hello_receiver", "107 bytes");
+}
+
+TEST_F(HelloTest, AMessageThatIsTooLongIsRefusedBeforeItIsSent) {
+  Process receiver({Binary(kReceiver), path});
+  ASSERT_TRUE(AwaitSocket());
+  Process sender({Binary(kSender), path, std::string(100'000, 'x')});
+  EXPECT_EQ(sender.Wait(Generous()), 1);
+  ExpectOneSentence(sender.errors(), "hello_sender", "a message has at most");
+  EXPECT_EQ(receiver.Wait(Generous()), 1);
+  ExpectOneSentence(receiver.errors(), "hello_receiver", "ended without closing");
+}
+
+TEST_F(HelloTest, CtrlCLeavesNoSocketFile) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Process receiver({Binary(kReceiver), path});
+    ASSERT_TRUE(AwaitSocket());
+    receiver.Signal(signal);
+    EXPECT_EQ(receiver.Wait(Generous()), 130);
+    ExpectOneSentence(receiver.errors(), "hello_receiver", "interrupted");
+    EXPECT_FALSE(SocketExists());
+  }
+}
+
+TEST_F(HelloTest, AReceiverThatWasKilledLeavesAPathThatTheNextOneTakes) {
+  {
+    Process receiver({Binary(kReceiver), path});
+    ASSERT_TRUE(AwaitSocket());
+    receiver.Signal(SIGKILL);
+    EXPECT_EQ(receiver.Wait(Generous()), 128 + SIGKILL);
+  }
+  ASSERT_TRUE(SocketExists());
+  Process receiver({Binary(kReceiver), path});
+  for (int i = 0; i < 200; ++i) {
+    Process attempt({Binary(kSender), path, "again"});
+    if (attempt.Wait(Generous()) == 0) break;
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  EXPECT_EQ(receiver.Wait(Generous()), 0) << receiver.errors();
+  EXPECT_EQ(receiver.output(), "again\n");
+}
+
+// --- chat -----------------------------------------------------------------------------------------
+
+using ChatTest = ExamplesTest;
+
+struct Talk {
+  explicit Talk(const std::string& path, const std::string& patience = "30")
+      : first({Binary(kChat), path, patience}) {
+    EXPECT_TRUE(first.AwaitErrors("waiting for somebody", Generous())) << first.errors();
+    second = std::make_unique<Process>(std::vector<std::string>{Binary(kChat), path, patience});
+    EXPECT_TRUE(second->AwaitErrors("connected", Generous())) << second->errors();
+    EXPECT_TRUE(first.AwaitErrors("connected", Generous())) << first.errors();
+  }
+  Process first;                    // listened
+  std::unique_ptr<Process> second;  // connected
+};
+
+TEST_F(ChatTest, LinesGoBothWaysUntilBothHaveEnded) {
+  Talk talk(path);
+  EXPECT_FALSE(SocketExists());  // the two have met: nobody else is expected
+  EXPECT_TRUE(talk.first.Type("hello there\n", Generous()));
+  EXPECT_TRUE(talk.second->AwaitOutput("> hello there\n", Generous()));
+  EXPECT_TRUE(talk.second->Type("hello yourself\n", Generous()));
+  EXPECT_TRUE(talk.first.AwaitOutput("> hello yourself\n", Generous()));
+  talk.first.EndInput();
+  EXPECT_TRUE(talk.second->AwaitErrors("all it had to say", Generous()));
+  EXPECT_TRUE(talk.second->Type("still talking, without a line end", Generous()));
+  talk.second->EndInput();
+  EXPECT_EQ(talk.first.Wait(Generous()), 0) << talk.first.errors();
+  EXPECT_EQ(talk.second->Wait(Generous()), 0) << talk.second->errors();
+  EXPECT_EQ(talk.first.output(), "> hello yourself\n> still talking, without a line end\n");
+  EXPECT_EQ(talk.second->output(), "> hello there\n");
+}
+
+// As much as fits into no ring and no pipe. The output goes to files, so that nobody waits for this
+// test to read.
+TEST_F(ChatTest, ALotBothWaysAtOnce) {
+  std::string text;
+  std::string heard;
+  for (int i = 0; i < 5000; ++i) {
+    const std::string line = std::to_string(i) + " " + std::string(50, 'x') + "\n";
+    text += line;
+    heard += "> " + line;
+  }
+  const std::string command = "exec \"$0\" \"$1\" >\"$2\"";
+  Process first({"sh", "-c", command, Binary(kChat), path, path + ".1"});
+  ASSERT_TRUE(first.AwaitErrors("waiting for somebody", Generous())) << first.errors();
+  Process second({"sh", "-c", command, Binary(kChat), path, path + ".2"});
+  ASSERT_TRUE(second.AwaitErrors("connected", Generous())) << second.errors();
+  std::thread typing([&] { EXPECT_TRUE(first.Type(text, Generous())); });
+  EXPECT_TRUE(second.Type(text, Generous()));
+  typing.join();
+  first.EndInput();
+  second.EndInput();
+  EXPECT_EQ(first.Wait(Generous()), 0) << first.errors();
+  EXPECT_EQ(second.Wait(Generous()), 0) << second.errors();
+  for (const char* suffix : {".1", ".2"}) {
+    std::ifstream file(FullPath() + suffix);
+    const std::string output((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_TRUE(output == heard) << output.size() << " bytes of " << heard.size();
+  }
+}
+
+TEST_F(ChatTest, ControlCharactersDoNotReachTheTerminal) {
+  Talk talk(path);
+  EXPECT_TRUE(talk.first.Type("\x1b]0;title\x07 \x9b\n", Generous()));
+  EXPECT_TRUE(talk.second->AwaitOutput("> \\x1b]0;title\\x07 \\x9b\n", Generous()));
+}
+
+TEST_F(ChatTest, TheOtherSidesDeathIsReported) {
+  for (const bool first_dies : {true, false}) {
+    Talk talk(path);
+    Process& dying = first_dies ? talk.first : *talk.second;
+    Process& living = first_dies ? *talk.second : talk.first;
+    EXPECT_TRUE(dying.Type("last words\n", Generous()));
+    EXPECT_TRUE(living.AwaitOutput("> last words\n", Generous()));
+    dying.Signal(SIGKILL);
+    EXPECT_EQ(living.Wait(Generous()), 1);
+    EXPECT_NE(living.errors().find("chat: the peer ended without closing"), std::string::npos)
+        << living.errors();
+    EXPECT_FALSE(SocketExists());
+  }
+}
+
+TEST_F(ChatTest, CtrlCLeavesNoSocketFileWhileWaiting) {
+  Process chat({Binary(kChat), path});
+  ASSERT_TRUE(chat.AwaitErrors("waiting for somebody", Generous()));
+  EXPECT_TRUE(SocketExists());
+  chat.Signal(SIGINT);
+  EXPECT_EQ(chat.Wait(Generous()), 130);
+  EXPECT_NE(chat.errors().find("chat: interrupted\n"), std::string::npos) << chat.errors();
+  EXPECT_FALSE(SocketExists());
+}
+
+TEST_F(ChatTest, CtrlCEndsATalkForBoth) {
+  Talk talk(path);
+  talk.first.Signal(SIGINT);
+  EXPECT_EQ(talk.first.Wait(Generous()), 130);
+  EXPECT_EQ(talk.second->Wait(Generous()), 1);
+  EXPECT_FALSE(SocketExists());
+}
+
+TEST_F(ChatTest, SaysThatTheOtherSideDoesNotReadAndGivesUpInTheEnd) {
+  Talk talk(path, "3");
+  talk.second->Signal(SIGSTOP);
+  // More than the ring holds; the chat stops reading when the ring is full, so not all of it goes.
+  const std::string line = std::string(999, 'x') + "\n";
+  for (int i = 0; i < 100; ++i) {
+    if (!talk.first.Type(line, In(100))) break;
+  }
+  EXPECT_TRUE(talk.first.AwaitErrors("the other side does not read", Generous()));
+  EXPECT_EQ(talk.first.Wait(Generous()), 1);
+  EXPECT_NE(talk.first.errors().find("chat: gave up"), std::string::npos) << talk.first.errors();
+  talk.second->Signal(SIGCONT);
+}
+
+TEST_F(ChatTest, AStoppedSideThatGoesOnGetsEverything) {
+  Talk talk(path);
+  talk.second->Signal(SIGSTOP);
+  const std::string line = std::string(999, 'x') + "\n";
+  std::string heard;
+  for (int i = 0; i < 80; ++i) {
+    EXPECT_TRUE(talk.first.Type(line, Generous()));
+    heard += "> " + line;
+  }
+  EXPECT_TRUE(talk.first.AwaitErrors("the other side does not read", Generous()));
+  talk.second->Signal(SIGCONT);
+  talk.first.EndInput();
+  talk.second->EndInput();
+  EXPECT_EQ(talk.second->Wait(Generous()), 0) << talk.second->errors();
+  EXPECT_EQ(talk.first.Wait(Generous()), 0) << talk.first.errors();
+  EXPECT_TRUE(talk.second->output() == heard);
+}
+
+TEST_F(ChatTest, SaysHowItIsUsed) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{}, {path, "soon"}, {path, "0"}, {path, "nan"}, {path, "1", "2"}}) {
+    std::vector<std::string> all = {Binary(kChat)};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    Process chat(all);
+    EXPECT_EQ(chat.Wait(Generous()), 2);
+    EXPECT_EQ(chat.errors().rfind("usage: chat PATH", 0), 0u) << chat.errors();
+  }
+}
+
+// Somebody who connects and says nothing does not keep the two from meeting.
+TEST_F(ChatTest, AStrangerWhoSaysNothingIsNoPartner) {
+  Process first({Binary(kChat), path});
+  ASSERT_TRUE(first.AwaitErrors("waiting for somebody", Generous()));
+  const UniqueFd stranger(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string full = FullPath();
+  if (full.size() >= sizeof(address.sun_path)) GTEST_SKIP() << "the test's folder has a long path";
+  full.copy(address.sun_path, full.size());
+  // SAFETY: the sockets API takes every address family through this type.
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  ASSERT_EQ(::connect(stranger.get(), generic, sizeof(address)), 0);
+  Process second({Binary(kChat), path});
+  EXPECT_TRUE(second.AwaitErrors("connected", Generous())) << second.errors();
+}
+
+}  // namespace
+}  // namespace parley
