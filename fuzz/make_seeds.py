@@ -130,3 +130,189 @@ for element, size in enumerate((1, 4, 8, 24)):
     typed(f"fresh_{size}", *[bytes([POP, 20, 0, 1, 3, 0, PUSH, 255, 1, 0, 1, 9])] * 10, element=element, mode=1)
     typed(f"closed_{size}", bytes([PUSH, 10, 1, 0xD4, T_STRIKE, 0, 13, T_STRIKE, 0, 8, 1, POP, 100, POP, 100, POP, 255, POP, 1, 0xC4,
           POP, 1]), element=element)
+
+# --- handshake_message_fuzzer -----------------------------------------------------------------------
+
+
+def header(kind, size, blob=0):
+    return struct.pack("<IHHII", 0x594C5250, 1, kind, size + blob, blob)
+
+
+def direction(capacity, longest, reserved=0):
+    return struct.pack("<QII", capacity, longest, reserved)
+
+
+def hello(roles=3, doorbells=2, low=1, high=1, features=0, send=(0, 0), receive=(0, 0), blob=b""):
+    return (header(1, 64, len(blob)) + struct.pack("<HHIII", low, high, features, roles, doorbells)
+            + direction(*send) + direction(*receive) + blob)
+
+
+def welcome(roles=3, doorbell=2, version=1, reserved=0, features=0, send=(65536, 1000), receive=(4096, 4088), blob=b""):
+    return (header(2, 80, len(blob)) + struct.pack("<HHIIIQQ", version, reserved, features, roles, doorbell, 7, 9)
+            + direction(*send) + direction(*receive) + blob)
+
+
+def message(name, data, repair=0):
+    seed("handshake_message_fuzzer", name, repair, data)
+
+
+message("hello", hello())
+message("hello_with_sizes_and_format", hello(send=(65536, 1000), receive=(1 << 30, 100), blob=b"raw;640x480"))
+message("hello_longest_format", hello(blob=b"f" * 4096))
+message("hello_format_too_long", hello(blob=b"f" * 4097))
+message("hello_version_range_reversed", hello(low=2, high=1))
+message("hello_version_zero", hello(low=0))
+message("hello_roles_none", hello(roles=0))
+message("hello_roles_unknown", hello(roles=4))
+message("hello_no_doorbell", hello(doorbells=0))
+message("hello_reserved_not_zero", hello(send=(4096, 1, 1)))
+message("hello_capacity_no_power_of_two", hello(send=(4097, 1)))
+message("hello_capacity_too_small", hello(send=(2048, 1)))
+message("hello_capacity_beyond_a_gigabyte", hello(send=(1 << 31, 1)))
+message("hello_message_as_long_as_the_ring", hello(send=(4096, 4089)))
+message("hello_message_longest", hello(send=(4096, 4088)))
+message("hello_sizes_for_no_direction", hello(roles=1, receive=(4096, 1)))
+message("hello_cut", hello()[:63])
+message("hello_glued", hello() + hello())
+message("hello_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 65, 0) + hello()[16:])
+message("hello_format_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 64, 1) + hello()[16:])
+message("welcome", welcome())
+message("welcome_one_direction", welcome(roles=1, receive=(0, 0)))
+message("welcome_open_sizes", welcome(send=(0, 0)))
+message("welcome_version_two", welcome(version=2))
+message("welcome_reserved_not_zero", welcome(reserved=1))
+message("welcome_features", welcome(features=1))
+message("welcome_doorbell_unknown", welcome(doorbell=3))
+message("welcome_with_format", welcome(blob=b"pcm"))
+message("mapped", header(3, 32) + u64(1) + u64(2))
+message("ready", header(4, 32) + u64(1) + u64(2))
+message("mapped_with_tail", header(3, 32, 1) + u64(1) + u64(2) + b"x")
+message("refused", header(5, 24) + u32(5) + u32(0))
+message("refused_reason_unknown", header(5, 24) + u32(999) + u32(0))
+message("refused_reserved_not_zero", header(5, 24) + u32(5) + u32(1))
+message("empty", b"")
+message("magic_only", b"PRLY")
+message("type_unknown", header(6, 16))
+message("repaired_hello", b"\0" * 64, 0x0F)
+message("repaired_welcome", b"\0" * 80, 0x1F)
+
+# --- acceptor_fuzzer --------------------------------------------------------------------------------
+
+A_HELLO, MAPPED, ADVANCE, READ, TREAT, RAW, WITH_FD, LEAVE = range(8)
+PLAIN = bytes([0, 0])  # no mutation, right length
+
+
+def say_hello(bits=2, wish=0, longest=100, blob=None, mutate=PLAIN):
+    return bytes([A_HELLO, bits, wish]) + u16(longest) + (bytes([blob]) if bits & 16 else b"") + mutate
+
+
+def acceptor(name, *parts, options=0, blob=0):
+    seed("acceptor_fuzzer", name, options, blob, *parts)
+
+
+SEALED = bytes([ADVANCE, READ, TREAT, 0])
+DONE = bytes([MAPPED, 0]) + PLAIN + bytes([ADVANCE])
+for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
+    acceptor(f"complete_{text}_by_socket", say_hello(), SEALED, DONE, options=direction_bits, blob=5)
+    acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
+acceptor("complete_with_wishes", say_hello(2 | 4 | 8 | 16, 1, 700, 9), SEALED, DONE)
+acceptor("wish_beyond_the_limits", say_hello(2 | 4, 3, 700), bytes([ADVANCE, READ]))
+acceptor("identity_refused", say_hello(), bytes([ADVANCE]), options=32)
+acceptor("format_refused", say_hello(2 | 16, blob=9), bytes([ADVANCE]), options=64)
+acceptor("eventfd_not_for_a_stranger", say_hello(2, mutate=bytes([1, 28, 1, 0])), bytes([ADVANCE]))
+acceptor("version_two", say_hello(mutate=bytes([2, 16, 2, 18, 2, 0])), bytes([ADVANCE]))
+acceptor("features", say_hello(mutate=bytes([1, 20, 1, 0])), bytes([ADVANCE]))
+acceptor("roles_wrong", say_hello(mutate=bytes([1, 24, 1, 0])), bytes([ADVANCE]))
+acceptor("hello_cut", say_hello(mutate=bytes([0, 250])), bytes([ADVANCE]))
+acceptor("hello_too_long", say_hello(mutate=bytes([0, 240])), bytes([ADVANCE]))
+acceptor("hello_twice", say_hello(), say_hello(), bytes([ADVANCE, ADVANCE]))
+acceptor("mapped_first", DONE)
+acceptor("mapped_without_sealing", say_hello(), bytes([ADVANCE, READ]), DONE)
+acceptor("mapped_with_a_hole", say_hello(), bytes([ADVANCE, READ, TREAT, 3, 1, TREAT, 0]), DONE)
+acceptor("mapped_with_a_hidden_hole", say_hello(), bytes([ADVANCE, READ, TREAT, 3, 1, TREAT, 4, TREAT, 0]), DONE)
+acceptor("mapped_with_another_id", say_hello(), SEALED, bytes([MAPPED, 0x81]), PLAIN, bytes([ADVANCE]))
+acceptor("ready_instead_of_mapped", say_hello(), SEALED, bytes([MAPPED, 0xC2]), PLAIN, bytes([ADVANCE]))
+acceptor("region_half_sealed", say_hello(), bytes([ADVANCE, READ, TREAT, 2, 0x10]), DONE)
+acceptor("leaves_before_hello", bytes([LEAVE, ADVANCE]))
+acceptor("leaves_after_hello", say_hello(), bytes([LEAVE, ADVANCE, ADVANCE]))
+acceptor("leaves_after_mapped", say_hello(), SEALED, bytes([MAPPED, 0]), PLAIN, bytes([LEAVE, ADVANCE]))
+acceptor("empty_message", bytes([RAW, 255, ADVANCE]))
+acceptor("very_long_message", bytes([RAW, 254, 9, ADVANCE]))
+acceptor("with_an_eventfd", bytes([WITH_FD, 0, ADVANCE]))
+
+# --- connector_fuzzer -------------------------------------------------------------------------------
+
+WELCOME, READY, REFUSED, ANY, EMPTY, C_MAPPED = range(6)
+
+
+def connector(name, *parts, options=0):
+    seed("connector_fuzzer", name, options, 3, *parts)
+
+
+GOOD = bytes([WELCOME, 0, 0]) + PLAIN
+ALL_READY = bytes([READY]) + PLAIN
+for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
+    connector(f"complete_{text}_by_socket", GOOD, ALL_READY, options=direction_bits)
+    connector(f"complete_{text}_by_eventfd", GOOD, ALL_READY, options=direction_bits | 4)
+connector("complete_with_wishes", GOOD, ALL_READY, options=8 | 16)
+connector("ready_with_another_id", GOOD, bytes([READY, 1, 20, 1, 0]))
+connector("refused_at_once", bytes([REFUSED, 6]), PLAIN)
+connector("refused_after_mapped", GOOD, bytes([REFUSED, 11]), PLAIN)
+connector("gone_after_welcome", GOOD)
+connector("another_ring_than_asked_for", bytes([WELCOME, 1, 3]), u16(100), bytes([0]), PLAIN, options=8)
+connector("ring_beyond_the_limits", bytes([WELCOME, 1, 4]), u16(100), bytes([0]), PLAIN)
+connector("eventfd_not_offered", bytes([WELCOME, 8, 0, 0]), PLAIN)
+connector("region_twice", bytes([WELCOME, 0, 16]), PLAIN)
+connector("region_missing", bytes([WELCOME, 0, 4, 1]), PLAIN)
+connector("descriptors_missing", bytes([WELCOME, 0, 4, 0]), PLAIN)
+connector("too_many_descriptors", bytes([WELCOME, 0, 8, 0, 0, 0, 0, 0]), PLAIN)
+connector("semaphore_as_doorbell", bytes([WELCOME, 0, 1, 2, 1]), PLAIN, ALL_READY, options=4)
+connector("pipe_as_doorbell", bytes([WELCOME, 0, 1, 2, 8]), PLAIN, ALL_READY)
+connector("stream_socket_as_doorbell", bytes([WELCOME, 0, 1, 2, 3]), PLAIN, ALL_READY)
+connector("listening_socket_as_doorbell", bytes([WELCOME, 0, 1, 2, 5]), PLAIN, ALL_READY)
+connector("unconnected_socket_as_doorbell", bytes([WELCOME, 0, 1, 2, 6]), PLAIN, ALL_READY)
+for kind, text in ((0, "eventfd"), (8, "pipe"), (10, "dev_zero"), (12, "o_path"), (15, "tmpfs_file")):
+    connector(f"{text}_as_region", bytes([WELCOME, 0, 1, 0, kind]), PLAIN, ALL_READY)
+connector("sparse_region", bytes([WELCOME, 0, 1, 0, 16, 0, 0, 5, 0]), PLAIN, ALL_READY)
+connector("our_region_sealed_for_writing", bytes([WELCOME, 0, 1, 1, 16, 0, 0, 0, 4, 0x0F]), PLAIN, ALL_READY)
+connector("welcome_mutated", bytes([WELCOME, 0, 0, 1, 17, 2, 0]))
+
+# --- blob_adoption_fuzzer, region_adoption_fuzzer: kind, size, fill (and its hole), seals --------------
+
+
+def memfd(kind=0, size=0, fill=0, hole=(), seals=(2,)):
+    return bytes([kind, size, fill, *hole, *seals])
+
+
+for name, data in {
+    "good": memfd(), "noexec": memfd(kind=1), "sealed_against_seals": memfd(kind=2), "huge_pages": memfd(kind=3),
+    "empty": memfd(size=7), "one_byte_more": memfd(size=4), "one_byte_less": memfd(size=3), "sparse": memfd(fill=5),
+    "hole": memfd(fill=6, hole=[1]), "hidden_hole": memfd(fill=7, hole=[1]), "region_seals_only": memfd(seals=[0]),
+    "shape_seals_only": memfd(seals=[3]), "no_seals": memfd(seals=[4, 0]), "no_seal_seal": memfd(seals=[4, 0x0E]),
+    "no_shrink_seal": memfd(seals=[4, 0x0D]),
+}.items():
+    seed("blob_adoption_fuzzer", "memfd_" + name, 0, data)
+    seed("blob_adoption_fuzzer", "small_limit_" + name, 0x80 | 1, u16(4096), 16, data)
+    seed("blob_adoption_fuzzer", "copied_" + name, 2, data)
+for kind in range(16):
+    seed("blob_adoption_fuzzer", f"no_memfd_{kind}", 1, kind)
+    seed("region_adoption_fuzzer", f"no_memfd_{kind}", 1, 1, 0, kind)
+
+for name, data in {
+    "good": memfd(seals=[0]), "noexec": memfd(kind=1, seals=[0]), "huge_pages": memfd(kind=3, seals=[0]),
+    "page_more": memfd(size=6, seals=[0]), "page_less": memfd(size=5, seals=[0]), "sparse": memfd(fill=5, seals=[0]),
+    "hole": memfd(fill=6, hole=[1], seals=[0]), "hidden_hole": memfd(fill=7, hole=[0], seals=[0]),
+    "shape_only": memfd(seals=[3]), "blob_seals": memfd(seals=[2]), "no_seals": memfd(seals=[4, 0]),
+    "no_future_write": memfd(seals=[4, 0x07]), "no_seal_seal": memfd(seals=[4, 0x16]), "no_grow": memfd(seals=[4, 0x13]),
+}.items():
+    seed("region_adoption_fuzzer", "incoming_" + name, 1, 1, 1, data)
+    seed("region_adoption_fuzzer", "incoming_without_data_" + name, 1, 0, 1, data)
+    seed("region_adoption_fuzzer", "outgoing_" + name, 0, 1, data)
+seed("region_adoption_fuzzer", "announced_huge", 1, 200, u64(1 << 62), 1, memfd(seals=[0]))
+seed("region_adoption_fuzzer", "announced_all_ones", 1, 200, u64(2**64 - 1), 1, memfd(seals=[0]))
+seed("region_adoption_fuzzer", "announced_no_power_of_two", 1, 200, u64(4096 * 3), 1, memfd(seals=[0]))
+seed("region_adoption_fuzzer", "draft_finished", 5, 1, 0, 7, 1)
+seed("region_adoption_fuzzer", "draft_not_sealed", 5, 1, 0, 7)
+seed("region_adoption_fuzzer", "draft_with_a_hole", 5, 1, 3, 1, 1)
+seed("region_adoption_fuzzer", "draft_with_a_hidden_hole", 5, 1, 3, 1, 4, 1)
+seed("region_adoption_fuzzer", "draft_cut", 5, 1, 5, 0, 0, 1)

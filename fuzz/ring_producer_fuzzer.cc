@@ -6,9 +6,9 @@
 // Input: capacity, longest message, mode; then one byte per step (low 4 bits: which call; 16: the
 // hostile writes strike within the call as well), each followed by what it needs.
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -31,7 +31,7 @@ using testing::ScriptedPeerMemory;
 using testing::ScriptedRegion;
 using FuzzedProducer = BasicProducer<ScriptedOwnMemory, ScriptedPeerMemory>;
 
-constexpr int kMostSteps = 1000;
+constexpr int kMostSteps = 400;
 
 class Run {
  public:
@@ -63,7 +63,7 @@ class Run {
       PARLEY_CHECK(producer_.taken_bytes() == model_.freed, "taken_bytes");
       PARLEY_CHECK(producer_.closed() == model_.closed, "closed");
       ExpectControl(mine_, model_.told, model_.closed, 0, false);
-      PARLEY_CHECK(std::ranges::equal(ring_, mine_.data_bytes()),
+      PARLEY_CHECK(std::memcmp(ring_.data(), mine_.data_bytes().data(), ring_.size()) == 0,
                    "the ring holds a byte that was not committed");
     }
   }

@@ -18,7 +18,7 @@
 //   BasicConsumer<ScriptedOwnMemory, ScriptedPeerMemory> consumer(
 //       mine.own_control(), theirs.peer_control(), theirs.peer_data(), {4096, 512});
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -163,7 +163,11 @@ class ScriptedRegion {
   }
   // The data lie twice in a row: repeats the bytes at `offset` in the other half.
   void Repeat(std::size_t offset, std::size_t length) {
-    for (std::size_t i = offset; i < offset + length; ++i) SetDataByte(i, data_[i]);
+    const std::size_t end = offset + length;
+    const std::size_t low = offset < data_bytes_ ? std::min(end, data_bytes_) - offset : 0;
+    if (low != 0) std::memcpy(&data_[offset + data_bytes_], &data_[offset], low);
+    const std::size_t high = length - low;
+    if (high != 0) std::memcpy(&data_[end - high - data_bytes_], &data_[end - high], high);
   }
 
   const std::size_t data_bytes_;
