@@ -28,7 +28,7 @@ absl::Status CheckSocketOption(int fd, int option, int expected, const char* wha
   int value = 0;
   socklen_t length = sizeof(value);
   if (::getsockopt(fd, SOL_SOCKET, option, &value, &length) != 0) {
-    return ErrnoStatus(errno, "use this descriptor as a socket");
+    return absl::InvalidArgumentError("not a socket");
   }
   if (value != expected) return absl::InvalidArgumentError(what);
   return absl::OkStatus();
@@ -83,7 +83,7 @@ absl::StatusOr<PeerSocket> PeerSocket::Adopt(UniqueFd fd) {
   socklen_t length = sizeof(peer);
   // SAFETY: the sockets API takes every address family through this type.
   if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&peer), &length) != 0) {
-    return ErrnoStatus(errno, "use a socket that is not connected");
+    return absl::InvalidArgumentError("a socket that is not connected");
   }
   if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) {
     return ErrnoStatus(errno, "make a socket close-on-exec");

@@ -142,10 +142,14 @@ TEST(PeerSocketTest, OnlyAConnectedSeqpacketUnixSocketIsAdopted) {
   int fds[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
   UniqueFd other(fds[1]);
-  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(fds[0])).ok());
-  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::eventfd(0, 0))).ok());
-  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET, 0))).ok());
-  EXPECT_FALSE(PeerSocket::Adopt(UniqueFd(::socket(AF_INET, SOCK_STREAM, 0))).ok());
+  EXPECT_EQ(PeerSocket::Adopt(UniqueFd(fds[0])).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(PeerSocket::Adopt(UniqueFd(::eventfd(0, 0))).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(PeerSocket::Adopt(UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET, 0))).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(PeerSocket::Adopt(UniqueFd(::socket(AF_INET, SOCK_STREAM, 0))).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(PeerSocketTest, InheritedTakesTheNumberOnce) {

@@ -1,0 +1,380 @@
+// Attacks the accepting side of a handshake over a real socket pair, in every state: messages right,
+// mutated, out of order, twice, cut, glued, with descriptors; and the region it hands out, sealed or
+// not, torn or not. A second opinion, below, says of each Hello whether it must be refused, and why.
+//
+// Input: our options (3 bytes), then steps: one byte each (modulo 8), followed by what it needs.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/footprint.h"
+#include "parley/handshake/acceptor.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
+#include "parley/os/check.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/ring/ring_types.h"
+#include "parley/sealing/identity.h"
+#include "parley/sealing/seals.h"
+#include "parley/testing/scripted_memory.h"
+
+namespace parley::fuzz {
+namespace {
+
+using testing::Script;
+
+constexpr int kMostSteps = 24;
+constexpr uint64_t kMaxCapacity = 16384;
+constexpr uint32_t kMaxMessage = 4096;
+
+AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
+  const uint8_t bits = script.Take8();
+  AcceptOptions options;
+  options.held = held;
+  options.limits = {kMaxCapacity, kMaxMessage};
+  options.direction = static_cast<Direction>(bits % 3);
+  options.peer_is_confined_or_trusted = (bits & 4) != 0;
+  options.doorbell = (bits & 8) != 0 ? DoorbellChoice::kSocket
+                     : (bits & 16) != 0 && options.peer_is_confined_or_trusted
+                         ? DoorbellChoice::kEventfd
+                         : DoorbellChoice::kAutomatic;
+  if ((bits & 32) != 0) options.policy = PeerPolicy::Uid(12345);
+  if ((bits & 64) != 0) {
+    options.check_format = [](const std::string& format) {
+      return format.empty() ? absl::OkStatus() : absl::InvalidArgumentError("not this format");
+    };
+  }
+  options.send = {4096, 512};
+  options.receive = {8192, 0};
+  options.format = std::string(script.Take8() % 64, 'f');
+  return options;
+}
+
+// What the answer to a Hello that parses has to be, by docs/SPEC.md; nullopt: a Welcome.
+std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOptions& options,
+                                             bool identity_refused) {
+  if (identity_refused) return RefusalReason::kIdentity;
+  if (hello.version_min > 1) return RefusalReason::kVersion;
+  if (hello.features != 0) return RefusalReason::kFeatures;
+  const uint32_t wanted_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
+  if (hello.roles != wanted_roles[static_cast<int>(options.direction)])
+    return RefusalReason::kRoles;
+  const bool by_eventfd = (hello.doorbells & 1) != 0 && options.peer_is_confined_or_trusted &&
+                          options.doorbell != DoorbellChoice::kSocket;
+  const bool by_socket = (hello.doorbells & 2) != 0 && options.doorbell != DoorbellChoice::kEventfd;
+  if (!by_eventfd && !by_socket) return RefusalReason::kDoorbell;
+  for (const DirectionSpec& wish : {hello.send, hello.receive}) {
+    if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
+      return RefusalReason::kSize;
+    }
+  }
+  if (options.check_format && !hello.format.empty()) return RefusalReason::kFormat;
+  return std::nullopt;
+}
+
+class Run {
+ public:
+  explicit Run(Script script) : script_(script), identity_refused_(false) {
+    if (script_.left() > 0) {
+      Script peek = script_;
+      identity_refused_ = (peek.Take8() & 32) != 0;
+    }
+    options_ = OptionsOf(script_, &held_);
+    auto pair = PeerSocket::Pair();
+    PARLEY_CHECK(pair.ok(), "a socket pair");
+    acceptor_.emplace(std::move(pair->first), &options_);
+    peer_.emplace(std::move(pair->second));
+  }
+  ~Run() {
+    if (page_ != MAP_FAILED) ::munmap(page_, 4096);
+  }
+
+  void Everything() {
+    for (int i = 0; i < kMostSteps && !script_.empty() && !over_; ++i) Step();
+    // What is queued still is looked at; it ends with "nothing yet".
+    for (int i = 0; i < kMostSteps && !over_; ++i) Advance();
+  }
+  std::size_t Claims() const { return held_.size(); }
+  void Drop() {
+    established_.reset();
+    acceptor_.reset();
+  }
+
+ private:
+  void Step() {
+    switch (script_.Take8() % 8) {
+      case 0:
+        return SendHello();
+      case 1:
+        return SendMapped();
+      case 2:
+        return Advance();
+      case 3:
+        return ReadAnswer();
+      case 4:
+        return TreatRegion();
+      case 5:
+        return SendRaw();
+      case 6:
+        return SendWithDescriptor();
+      case 7:
+        peer_.reset();
+        return;
+    }
+  }
+
+  // A right Hello, and then some of its bytes changed.
+  void SendHello() {
+    Hello hello;
+    const uint8_t bits = script_.Take8();
+    hello.roles = std::array<uint32_t, 3>{3, 2, 1}[static_cast<std::size_t>(options_.direction)];
+    hello.doorbells = (bits & 1) != 0 ? 3 : (bits & 2) != 0 ? 1 : 2;
+    const DirectionSpec wish = {uint64_t{4096} << (script_.Take8() % 4),
+                                script_.Take16() % 5000u % 4089};
+    if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
+    if ((bits & 8) != 0 && (hello.roles & 2) != 0) hello.receive = wish;
+    if ((bits & 16) != 0) hello.format = std::string(script_.Take8(), 'h');
+    Send(Mutated(EncodeHello(hello)));
+  }
+
+  void SendMapped() {
+    ChannelId id = id_;
+    const uint8_t bits = script_.Take8();
+    if ((bits & 0x81) == 0x81) id[bits >> 1 & 1] ^= uint64_t{1} << (bits >> 2 & 31);
+    Send(Mutated(
+        EncodeChannelId((bits & 0xc2) == 0xc2 ? MessageType::kReady : MessageType::kMapped, id)));
+  }
+
+  // Up to three bytes changed, or the length.
+  std::vector<std::byte> Mutated(std::vector<std::byte> message) {
+    for (int i = script_.Take8() % 4; i > 0; --i) {
+      const std::size_t at = script_.Take8() % message.size();
+      message[at] = std::byte{script_.Take8()};
+    }
+    const uint8_t length = script_.Take8();
+    if (length >= 250) message.resize(message.size() + 250 - length - 1);
+    if (length >= 240 && length < 250) message.resize(message.size() + length - 239);
+    return message;
+  }
+
+  void SendRaw() {
+    const uint8_t kind = script_.Take8();
+    if (kind == 255) {  // empty: as the end of the session
+      if (peer_) ::send(peer_->fd(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+      queued_.push_back({});
+    } else if (kind == 254) {
+      Send(std::vector<std::byte>(kMaxMessageBytes + 1 + script_.Take8()));
+    } else {
+      std::vector<std::byte> bytes = script_.TakeBytes(kind);
+      if (!bytes.empty()) Send(bytes);
+    }
+  }
+
+  void SendWithDescriptor() {
+    const UniqueFd fd = MakeDescriptor(script_, 4096 + 4096);
+    const int number = fd.get();
+    if (!peer_) return;
+    // Refused to the sender since Linux 6.16.
+    const std::byte byte{1};
+    if (peer_->Send(absl::MakeConstSpan(&byte, 1), absl::MakeConstSpan(&number, 1)).ok()) {
+      queued_.push_back({byte});
+    }
+  }
+
+  void Send(const std::vector<std::byte>& message) {
+    if (peer_ && peer_->Send(message).ok()) queued_.push_back(message);
+  }
+
+  void Advance() {
+    const absl::StatusOr<bool> done = acceptor_->Advance();
+    const bool had_message = !queued_.empty();
+    const std::vector<std::byte> message = had_message ? queued_.front() : std::vector<std::byte>();
+    if (had_message) queued_.erase(queued_.begin());
+    over_ = !done.ok() || *done;
+    if (!done.ok()) {
+      ExpectTyped(done.status());
+      PARLEY_CHECK(had_message || !peer_, "an error without a message");
+    }
+    if (message.empty()) {
+      PARLEY_CHECK(done.ok() ? !*done : absl::IsUnavailable(done.status()),
+                   "nothing, or the end, taken for a message");
+      return;
+    }
+    if (!welcomed_) {
+      const auto hello = ParseHello(message);
+      const auto refusal = hello.ok() ? ExpectedRefusal(*hello, options_, identity_refused_)
+                                      : std::optional(RefusalReason::kMalformed);
+      // A peer that has left is not told, and not served.
+      if (peer_) PARLEY_CHECK(done.ok() == !refusal.has_value(), "the Hello's fate");
+      PARLEY_CHECK(!done.ok() || !*done, "complete after a Hello");
+      if (refusal && peer_) ExpectTold(*refusal);
+      welcomed_ = done.ok();
+      if (hello.ok()) hello_ = *hello;
+      return;
+    }
+    if (done.ok()) {
+      PARLEY_CHECK(*done, "a second message, and neither the end nor an error");
+      Complete();
+    }
+  }
+
+  static void ExpectTyped(const absl::Status& status) {
+    switch (status.code()) {
+      case absl::StatusCode::kInvalidArgument:
+      case absl::StatusCode::kFailedPrecondition:
+      case absl::StatusCode::kPermissionDenied:
+      case absl::StatusCode::kResourceExhausted:
+      case absl::StatusCode::kUnavailable:
+        return;
+      default:
+        PARLEY_CHECK(false, "an error that is not typed as documented");
+    }
+  }
+
+  // The last answer in the peer's queue is this refusal.
+  void ExpectTold(RefusalReason reason) {
+    std::vector<std::byte> last;
+    std::array<std::byte, kMaxMessageBytes> into;
+    while (true) {
+      auto got = peer_->ReceiveWithDescriptors(absl::MakeSpan(into), 8, Deadline::AtMonotonicNs(0));
+      if (!got.ok()) break;
+      last.assign(into.begin(), into.begin() + static_cast<std::ptrdiff_t>(got->size_bytes));
+    }
+    const auto told = ParseRefused(last);
+    PARLEY_CHECK(told.ok() && *told == reason, "the peer was told another reason");
+  }
+
+  void ReadAnswer() {
+    if (!peer_) return;
+    std::array<std::byte, kMaxMessageBytes> into;
+    auto got = peer_->ReceiveWithDescriptors(absl::MakeSpan(into), 6, Deadline::AtMonotonicNs(0));
+    if (!got.ok()) return;
+    const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
+    PARLEY_CHECK(welcome.ok() && welcomed_ && !region_.ok(), "an answer that is no Welcome");
+    PARLEY_CHECK(welcome->roles == hello_.roles && (welcome->doorbell & hello_.doorbells) != 0 &&
+                     (welcome->doorbell == kDoorbellSocket || options_.peer_is_confined_or_trusted),
+                 "what was not offered");
+    PARLEY_CHECK(welcome->format == options_.format, "another format");
+    for (const auto& [wish, granted] :
+         {std::pair(hello_.send, welcome->send), std::pair(hello_.receive, welcome->receive)}) {
+      PARLEY_CHECK(wish.capacity_bytes == 0 || wish == granted, "another ring than asked for");
+      PARLEY_CHECK(
+          granted.capacity_bytes <= kMaxCapacity && granted.max_message_bytes <= kMaxMessage,
+          "beyond the limits");
+    }
+    const std::size_t rings = (welcome->roles & 1) + (welcome->roles >> 1 & 1);
+    PARLEY_CHECK(got->descriptors.size() ==
+                     2 + (welcome->doorbell == kDoorbellEventfd ? 2 * rings : rings - 1),
+                 "another number of descriptors");
+    PARLEY_CHECK(::fcntl(got->descriptors[0].get(), F_GET_SEALS) >= 0 &&
+                     VerifySeals(got->descriptors[0].get(), kRegionSeals).ok(),
+                 "its own region is not sealed");
+    id_ = welcome->channel_id;
+    region_ = std::move(got->descriptors[1]);
+  }
+
+  // What a peer does to the region that it is to write.
+  void TreatRegion() {
+    if (!region_.ok()) return;
+    const int fd = region_.get();
+    switch (script_.Take8() % 6) {
+      case 0:  // the right thing
+        MapPage();
+        ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+        return;
+      case 1:
+        return MapPage();
+      case 2:
+        ::fcntl(fd, F_ADD_SEALS, script_.Take8() & 0x3f);
+        return;
+      case 3:
+        ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, script_.Take8() % 4 * 4096,
+                    4096);
+        return;
+      case 4:
+        ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 65536, 4096);
+        return;
+      case 5:
+        static_cast<void>(!::ftruncate(fd, script_.Take16()));
+        return;
+    }
+  }
+  void MapPage() {
+    if (page_ != MAP_FAILED) return;
+    page_ = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, region_.get(), 0);
+    if (page_ != MAP_FAILED) std::memset(page_, 0x5a, 8);
+  }
+
+  void Complete() {
+    PARLEY_CHECK(region_.ok(), "complete, though the peer never took its region");
+    PARLEY_CHECK(VerifySeals(region_.get(), kRegionSeals).ok(), "complete without the seals");
+    established_.emplace(std::move(*acceptor_).Take());
+    Established& e = *established_;
+    PARLEY_CHECK(e.id == id_, "another id");
+    PARLEY_CHECK(e.peer_format == hello_.format, "another format");
+    for (const RingGeometry& ring : {e.send, e.receive}) {
+      PARLEY_CHECK(ring.capacity_bytes == 0 || IsValid(ring), "an impossible ring");
+      PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
+                   "beyond the limits");
+    }
+    PARLEY_CHECK(e.incoming.data().size_bytes() == 2 * e.receive.capacity_bytes, "its data");
+    // Every page can be read.
+    std::vector<std::byte> into(e.incoming.data().size_bytes());
+    e.incoming.data().CopyOut(0, absl::MakeSpan(into));
+    const uint64_t word = e.incoming.control().LoadRelaxed64(0).AnyValueIsAcceptable();
+    PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
+    e.outgoing.control().StoreRelease64(0, 0);
+    static_cast<void>(e.receive_bell.Drain());
+    e.receive_bell.Ring();
+    e.send_bell.Ring();
+  }
+
+  Script script_;
+  bool identity_refused_;
+  IdentitySet held_;
+  AcceptOptions options_;
+  std::optional<Established> established_;
+  std::optional<Acceptor> acceptor_;
+  std::optional<PeerSocket> peer_;
+  std::vector<std::vector<std::byte>> queued_;  // on their way to the acceptor
+  Hello hello_;
+  ChannelId id_ = {};
+  UniqueFd region_;  // the peer's, once it read its Welcome
+  void* page_ = MAP_FAILED;
+  bool welcomed_ = false;
+  bool over_ = false;
+};
+
+}  // namespace
+}  // namespace parley::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  namespace fuzz = parley::fuzz;
+  const fuzz::Footprint before = fuzz::Footprint::Now();
+  {
+    fuzz::Run run(parley::testing::Script(data, size));
+    run.Everything();
+    run.Drop();
+    PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");
+  }
+  before.ExpectSameNow();
+  return 0;
+}

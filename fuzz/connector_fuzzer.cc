@@ -1,0 +1,249 @@
+// Attacks the connecting side of a handshake over a real socket pair: Welcome and what follows it,
+// right or mutated, out of order, with any number of descriptors of any kind.
+//
+// Input: our options (2 bytes), then messages: one byte each (modulo 6), followed by what it needs.
+// They are queued before the call, and the sending direction is shut down behind them.
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/footprint.h"
+#include "parley/handshake/connector.h"
+#include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
+#include "parley/os/check.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/ring/ring_types.h"
+#include "parley/sealing/identity.h"
+#include "parley/sealing/seals.h"
+#include "parley/testing/scripted_memory.h"
+
+namespace parley::fuzz {
+namespace {
+
+using testing::Script;
+
+constexpr int kMostMessages = 6;
+constexpr uint64_t kMaxCapacity = 16384;
+constexpr uint32_t kMaxMessage = 4096;
+constexpr ChannelId kId = {0x1111'2222'3333'4444, 0x5555'6666'7777'8888};
+
+// A memfd as an honest accepting side makes it: ours to read, or ours to write.
+UniqueFd GoodRegion(uint64_t data_bytes, unsigned seals) {
+  UniqueFd fd(::memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  PARLEY_CHECK(::ftruncate(fd.get(), static_cast<off_t>(4096 + data_bytes)) == 0, "ftruncate");
+  PARLEY_CHECK(::fallocate(fd.get(), 0, 0, static_cast<off_t>(4096 + data_bytes)) == 0,
+               "fallocate");
+  PARLEY_CHECK(::fcntl(fd.get(), F_ADD_SEALS, seals) == 0, "seals");
+  return fd;
+}
+
+class Run {
+ public:
+  explicit Run(Script script) : script_(script) {
+    const uint8_t bits = script_.Take8();
+    options_.held = &held_;
+    options_.limits = {kMaxCapacity, kMaxMessage};
+    options_.direction = static_cast<Direction>(bits % 3);
+    options_.accepting_side_is_supervisor = (bits & 4) != 0;
+    const bool sends = options_.direction != Direction::kReceiveOnly;
+    const bool receives = options_.direction != Direction::kSendOnly;
+    if ((bits & 8) != 0 && sends) options_.send = {8192, 100};
+    if ((bits & 16) != 0 && receives) options_.receive = {4096, 0};
+    options_.format = std::string(script_.Take8() % 32, 'c');
+    welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
+    welcome_.doorbell = options_.accepting_side_is_supervisor && (bits & 32) == 0 ? kDoorbellEventfd
+                                                                                  : kDoorbellSocket;
+    welcome_.channel_id = kId;
+    if (sends) welcome_.send = {8192, 100};
+    if (receives) welcome_.receive = {4096, 1024};
+  }
+
+  void Everything() {
+    auto pair = PeerSocket::Pair();
+    PARLEY_CHECK(pair.ok(), "a socket pair");
+    PeerSocket peer = std::move(pair->first);
+    for (int i = 0; i < kMostMessages && !script_.empty(); ++i) QueueOne(peer);
+    ::shutdown(peer.fd(), SHUT_WR);
+
+    const absl::StatusOr<Established> made =
+        ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(5)));
+    kept_.clear();
+    if (made.ok()) {
+      ExpectSane(*made);
+    } else {
+      ExpectTyped(made.status());
+    }
+    ExpectHello(peer);
+  }
+  std::size_t Claims() const { return held_.size(); }
+
+ private:
+  void QueueOne(const PeerSocket& peer) {
+    switch (script_.Take8() % 6) {
+      case 0:
+        return QueueWelcome(peer);
+      case 1:
+        return Send(peer, Mutated(EncodeChannelId(MessageType::kReady, kId)), {});
+      case 2:
+        return Send(peer, Mutated(EncodeRefused(static_cast<RefusalReason>(script_.Take8()))), {});
+      case 3: {
+        const std::vector<std::byte> bytes = script_.TakeBytes(script_.Take8());
+        if (!bytes.empty()) Send(peer, bytes, {});
+        return;
+      }
+      case 4:
+        ::send(peer.fd(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return;
+      case 5:
+        return Send(peer, Mutated(EncodeChannelId(MessageType::kMapped, kId)), {});
+    }
+  }
+
+  // The Welcome that fits our options, its descriptors, and then what the script changes.
+  void QueueWelcome(const PeerSocket& peer) {
+    Welcome welcome = welcome_;
+    const uint8_t bits = script_.Take8();
+    if ((bits & 1) != 0) welcome.send = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
+    if ((bits & 2) != 0)
+      welcome.receive = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
+    if ((bits & 4) != 0) welcome.format = std::string(script_.Take8(), 'w');
+    if ((bits & 8) != 0) welcome.doorbell = 1 + script_.Take8() % 2;
+
+    std::vector<UniqueFd> fds;
+    fds.push_back(GoodRegion(welcome.receive.capacity_bytes, kRegionSeals));
+    fds.push_back(GoodRegion(welcome.send.capacity_bytes, kShapeSeals));
+    const int rings = static_cast<int>((welcome.roles & 1) + (welcome.roles >> 1 & 1));
+    if (welcome.doorbell == kDoorbellEventfd) {
+      for (int i = 0; i < 2 * rings; ++i) {
+        fds.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      }
+    } else if (rings == 2) {
+      auto pair = PeerSocket::Pair();
+      fds.push_back(std::move(pair->second).Release());
+      kept_.push_back(std::move(pair->first).Release());
+    }
+    const uint8_t change = script_.Take8();
+    for (int i = change % 4; i > 0; --i) {
+      const std::size_t at = script_.Take8() % fds.size();
+      fds[at] =
+          MakeDescriptor(script_, 4096 + (at == 0 ? welcome.receive : welcome.send).capacity_bytes);
+    }
+    if ((change & 4) != 0) fds.resize(script_.Take8() % (fds.size() + 1));
+    while ((change & 8) != 0 && fds.size() < 8) fds.push_back(MakeDescriptor(script_, 8192));
+    std::vector<int> numbers;
+    for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+    // One memory object in two roles.
+    if ((change & 16) != 0 && numbers.size() > 1) numbers[0] = numbers[1];
+    if ((change & 32) != 0 && numbers.size() > 1) numbers[1] = numbers[0];
+    Send(peer, Mutated(EncodeWelcome(welcome)), numbers);
+  }
+
+  std::vector<std::byte> Mutated(std::vector<std::byte> message) {
+    for (int i = script_.Take8() % 4; i > 0; --i) {
+      const std::size_t at = script_.Take8() % message.size();
+      message[at] = std::byte{script_.Take8()};
+    }
+    const uint8_t length = script_.Take8();
+    if (length >= 250) message.resize(message.size() + 250 - length - 1);
+    if (length >= 240 && length < 250) message.resize(message.size() + length - 239);
+    return message;
+  }
+
+  static void Send(const PeerSocket& peer, const std::vector<std::byte>& message,
+                   const std::vector<int>& descriptors) {
+    static_cast<void>(peer.Send(message, descriptors));
+  }
+
+  // handshake/connector.h: what it may answer.
+  static void ExpectTyped(const absl::Status& status) {
+    switch (status.code()) {
+      case absl::StatusCode::kFailedPrecondition:
+      case absl::StatusCode::kInvalidArgument:
+      case absl::StatusCode::kUnavailable:
+      case absl::StatusCode::kResourceExhausted:
+      case absl::StatusCode::kAlreadyExists:     // shm/region.h: one object twice
+      case absl::StatusCode::kPermissionDenied:  // a region that can't be sealed any more
+        return;
+      default:
+        PARLEY_CHECK(false, "an error that is not typed as documented");
+    }
+  }
+
+  void ExpectSane(const Established& made) const {
+    const bool sends = options_.direction != Direction::kReceiveOnly;
+    const bool receives = options_.direction != Direction::kSendOnly;
+    for (const auto& [exists, ring, wanted] :
+         {std::tuple(sends, made.send, options_.send),
+          std::tuple(receives, made.receive, options_.receive)}) {
+      PARLEY_CHECK(exists == (ring.capacity_bytes != 0), "another direction than ours");
+      PARLEY_CHECK(!exists || IsValid(ring), "an impossible ring");
+      PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
+                   "beyond the limits");
+      PARLEY_CHECK(wanted.capacity_bytes == 0 || ring.capacity_bytes == wanted.capacity_bytes,
+                   "another ring than asked for");
+    }
+    PARLEY_CHECK(made.incoming.data().size_bytes() == 2 * made.receive.capacity_bytes, "its data");
+    PARLEY_CHECK(made.outgoing.data().size_bytes() == 2 * made.send.capacity_bytes, "our data");
+    std::vector<std::byte> into(made.incoming.data().size_bytes());
+    made.incoming.data().CopyOut(0, absl::MakeSpan(into));  // every page can be read
+    made.outgoing.control().StoreRelease64(0, 1);
+    if (made.send.capacity_bytes != 0) {
+      made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);
+    }
+    static_cast<void>(made.receive_bell.Drain());
+    static_cast<void>(made.send_bell.Drain());
+  }
+
+  // What we said is a Hello with our wishes, whatever happened afterwards.
+  static void ExpectHello(const PeerSocket& peer) {
+    std::array<std::byte, kMaxMessageBytes> into;
+    auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 0, Deadline::AtMonotonicNs(0));
+    // The first look says "reset" where the other side left messages of ours unread.
+    if (!got.ok()) {
+      got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 0, Deadline::AtMonotonicNs(0));
+    }
+    PARLEY_CHECK(got.ok() && ParseHello(absl::MakeConstSpan(into).first(got->size_bytes)).ok(),
+                 "no Hello");
+  }
+
+  Script script_;
+  IdentitySet held_;
+  ConnectOptions options_;
+  Welcome welcome_;
+  std::vector<UniqueFd> kept_;  // the peer's ends of doorbells
+};
+
+}  // namespace
+}  // namespace parley::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  namespace fuzz = parley::fuzz;
+  const fuzz::Footprint before = fuzz::Footprint::Now();
+  {
+    fuzz::Run run(parley::testing::Script(data, size));
+    run.Everything();
+    PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");
+  }
+  before.ExpectSameNow();
+  return 0;
+}

@@ -1,0 +1,61 @@
+#ifndef PARLEY_FUZZ_FOOTPRINT_H_
+#define PARLEY_FUZZ_FOOTPRINT_H_
+
+// What this process holds: descriptors, mappings of shared memory, claims. Compared before and after
+// each input, so that a leak is found with the first input that leaks.
+//
+// Trust: nothing from outside.
+// Threads: one, with no other thread opening files.
+//
+//   const Footprint before = Footprint::Now();
+//   ...
+//   before.ExpectSameNow();
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <string_view>
+
+#include "parley/os/check.h"
+
+namespace parley::fuzz {
+
+struct Footprint {
+  int descriptors = 0;
+  int shared_mappings = 0;
+
+  static Footprint Now() {
+    Footprint now;
+    // Lowest numbers are used first, so a leak shows below this. One system call.
+    std::array<pollfd, 200> entries;
+    for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = {static_cast<int>(i), 0, 0};
+    PARLEY_CHECK(::poll(entries.data(), entries.size(), 0) >= 0, "poll");
+    for (const pollfd& entry : entries) now.descriptors += (entry.revents & POLLNVAL) == 0;
+
+    const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    PARLEY_CHECK(maps >= 0, "/proc is needed");
+    std::array<char, 1 << 14> text;
+    ssize_t got = 0;
+    // The kernel gives whole lines with each read.
+    while ((got = ::read(maps, text.data(), text.size())) > 0) {
+      const std::string_view piece(text.data(), static_cast<std::size_t>(got));
+      for (auto at = piece.find("memfd:"); at != piece.npos; at = piece.find("memfd:", at + 1)) {
+        ++now.shared_mappings;
+      }
+    }
+    ::close(maps);
+    return now;
+  }
+
+  void ExpectSameNow() const {
+    const Footprint now = Now();
+    PARLEY_CHECK(now.descriptors == descriptors, "a descriptor was left open");
+    PARLEY_CHECK(now.shared_mappings == shared_mappings, "shared memory was left mapped");
+  }
+};
+
+}  // namespace parley::fuzz
+
+#endif  // PARLEY_FUZZ_FOOTPRINT_H_
