@@ -1,6 +1,7 @@
-// Attacks the accepting side of a handshake over a real socket pair, in every state: messages right,
-// mutated, out of order, twice, cut, glued, with descriptors; and the region it hands out, sealed or
-// not, torn or not. A second opinion, below, says of each Hello whether it must be refused, and why.
+// Attacks the accepting side of a handshake over a real socket pair, in every state: messages
+// right, mutated, out of order, twice, cut, glued, with descriptors; and the region it hands out,
+// sealed or not, torn or not. A second opinion, below, says of each Hello whether it must be
+// refused, and why.
 //
 // Input: our options (3 bytes), then steps: one byte each (modulo 8), followed by what it needs.
 

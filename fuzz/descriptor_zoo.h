@@ -26,8 +26,8 @@ struct ForeignMemfd {
 };
 ForeignMemfd MakeMemfd(testing::Script& script, uint64_t file_bytes);
 
-// Anything; a memfd about as often as not. Never a descriptor that is not ok: where the system lacks
-// the kind, it is an eventfd.
+// Anything; a memfd about as often as not. Never a descriptor that is not ok: where the system
+// lacks the kind, it is an eventfd.
 UniqueFd MakeDescriptor(testing::Script& script, uint64_t file_bytes);
 
 }  // namespace parley::fuzz

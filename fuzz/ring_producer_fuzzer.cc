@@ -1,7 +1,7 @@
-// Attacks BasicProducer: a script of honest calls and of hostile writes to its head and state, which
-// strike before the calls and between their single fetches. A model that shares no code with ring/
-// must agree on each outcome and violation, on the published words, and on every byte of the ring
-// (promise P5: the peer sees what was committed and nothing else).
+// Attacks BasicProducer: a script of honest calls and of hostile writes to its head and state,
+// which strike before the calls and between their single fetches. A model that shares no code with
+// ring/ must agree on each outcome and violation, on the published words, and on every byte of the
+// ring (promise P5: the peer sees what was committed and nothing else).
 //
 // Input: capacity, longest message, mode; then one byte per step (low 4 bits: which call; 16: the
 // hostile writes strike within the call as well), each followed by what it needs.

@@ -60,7 +60,8 @@ void ExpectOneSentence(const std::string& errors, const std::string& program,
   EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
 }
 
-// --- hello ----------------------------------------------------------------------------------------
+// --- hello
+// ----------------------------------------------------------------------------------------
 
 using HelloTest = ExamplesTest;
 
@@ -150,7 +151,8 @@ TEST_F(HelloTest, AReceiverThatWasKilledLeavesAPathThatTheNextOneTakes) {
   EXPECT_EQ(receiver.output(), "again\n");
 }
 
-// --- chat -----------------------------------------------------------------------------------------
+// --- chat
+// -----------------------------------------------------------------------------------------
 
 using ChatTest = ExamplesTest;
 

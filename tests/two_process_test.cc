@@ -60,7 +60,8 @@ struct TwoProcessTest : ::testing::TestWithParam<bool> {
 };
 INSTANTIATE_TEST_SUITE_P(Doorbells, TwoProcessTest, ::testing::Bool(), DoorbellName);
 
-// --- volume ---------------------------------------------------------------------------------------
+// --- volume
+// ---------------------------------------------------------------------------------------
 
 constexpr uint32_t kDataTag = 1;
 constexpr uint32_t kChecksumTag = 2;
@@ -150,7 +151,8 @@ TEST_P(TwoProcessTest, LargeMessagesUpToTheLongest) {
   EXPECT_EQ(peer.child.Wait(Generous()), 0);
 }
 
-// --- death ----------------------------------------------------------------------------------------
+// --- death
+// ----------------------------------------------------------------------------------------
 
 // Sends numbered messages until it is killed; `committed` follows.
 int SendUntilKilled(Channel& channel, SharedCounter& committed) {
@@ -278,7 +280,8 @@ TEST(NamedSocketTest, AttackW8AGrandchildThatKeepsTheSocketOpenDoesNotHideTheDea
   EXPECT_EQ(::kill(static_cast<pid_t>(grandchild.Get()), SIGKILL), 0);
 }
 
-// --- stops and signals ----------------------------------------------------------------------------
+// --- stops and signals
+// ----------------------------------------------------------------------------
 
 TEST_P(TwoProcessTest, AStoppedPeerDoesNotStretchADeadline) {
   Peer peer = Peer::Start(setup, Echo);
@@ -335,7 +338,8 @@ TEST_P(TwoProcessTest, SignalsNeitherCutNorStretchAWait) {
   EXPECT_EQ(peer.child.Wait(Generous()), 0);
 }
 
-// --- peers that do not play -----------------------------------------------------------------------
+// --- peers that do not play
+// -----------------------------------------------------------------------
 
 TEST_P(TwoProcessTest, AttackD2APeerThatNeverDrainsCostsItsOwnDirectionOnly) {
   SharedCounter full;

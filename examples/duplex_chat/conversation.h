@@ -4,9 +4,9 @@
 // A conversation over one channel: lines typed here go to the other side, its lines are printed,
 // both at once, in one event loop.
 //
-// Trust: the other side may say anything (it is made printable), not read (what was typed waits; after
-// a while the conversation ends), flood (its lines are taken a few at a time) or die (the conversation
-// ends).
+// Trust: the other side may say anything (it is made printable), not read (what was typed waits;
+// after a while the conversation ends), flood (its lines are taken a few at a time) or die (the
+// conversation ends).
 // Threads: one.
 //
 //   Conversation conversation(*std::move(channel), {.stop_fd = signals.get()});
