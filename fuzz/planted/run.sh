@@ -42,7 +42,9 @@ by_seed() {
 
 by_fuzzing() {
   local started=$SECONDS found="$work/found/$3"
-  if "$1" -timeout=10 -rss_limit_mb=2048 -max_total_time="$seconds" -exact_artifact_path="$found" \
+  local dictionary=()
+  [[ ! -f "$work/tree/fuzz/$2.dict" ]] || dictionary=("-dict=$work/tree/fuzz/$2.dict")
+  if "$1" "${dictionary[@]}" -timeout=10 -rss_limit_mb=2048 -max_total_time="$seconds" -exact_artifact_path="$found" \
     >"$work/log" 2>&1; then
     return 1
   fi
