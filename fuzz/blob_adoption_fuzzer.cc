@@ -3,6 +3,9 @@
 //
 // Input: limit, then the descriptor (descriptor_zoo.cc).
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -26,13 +29,23 @@ uint64_t SumOf(const SealedBlob& blob) {
   return sum;
 }
 
+blkcnt_t BlocksOf(int fd) {
+  struct stat file = {};
+  PARLEY_CHECK(::fstat(fd, &file) == 0, "fstat");
+  return file.st_blocks;
+}
+
 void AdoptMemfd(testing::Script& script, uint64_t limit) {
   ForeignMemfd foreign = MakeMemfd(script, 8192);
+  const UniqueFd same(::fcntl(foreign.fd.get(), F_DUPFD_CLOEXEC, 3));
+  const blkcnt_t blocks_before = BlocksOf(same.get());
   const bool sealed = (foreign.seals & kBlobSeals) == kBlobSeals;
   const absl::StatusOr<SealedBlob> blob = SealedBlob::Adopt(std::move(foreign.fd), limit);
   const bool allowed =
       sealed && !foreign.pages_missing && !foreign.huge_pages && foreign.size_bytes <= limit;
   PARLEY_CHECK(blob.ok() == allowed, "a blob was adopted, or refused, against the rules");
+  // A hole that can be counted is refused before anybody pays for it.
+  PARLEY_CHECK(foreign.hole_hidden || BlocksOf(same.get()) == blocks_before, "a hole was filled");
   if (blob.ok()) {
     PARLEY_CHECK(blob->size_bytes() == foreign.size_bytes, "another size");
     PARLEY_CHECK(SumOf(*blob) == 0, "bytes that nobody wrote");

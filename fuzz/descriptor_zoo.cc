@@ -127,6 +127,7 @@ ForeignMemfd MakeMemfd(testing::Script& script, uint64_t file_bytes) {
       result.pages_missing = true;
     }
     if (fill == 7) {
+      result.hole_hidden = true;
       PARLEY_CHECK(
           ::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(pages * kPage), kPage) == 0,
           "fallocate past the end");

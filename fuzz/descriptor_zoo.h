@@ -22,6 +22,7 @@ struct ForeignMemfd {
   uint64_t size_bytes = 0;
   unsigned seals = 0;          // what is sealed in the end
   bool pages_missing = false;  // inside its size
+  bool hole_hidden = false;    // by as many pages beyond it
   bool huge_pages = false;
 };
 ForeignMemfd MakeMemfd(testing::Script& script, uint64_t file_bytes);

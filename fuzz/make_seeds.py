@@ -104,8 +104,8 @@ producer("head_all_ones", send(64), bytes([P_STRIKE, 4]), u64(2**64 - 1), bytes(
 producer("head_half_way", send(64), bytes([P_STRIKE, 4]), u64(2**63), bytes([DRAINED]), send(1))
 producer("head_moved_between_state_and_head", *[send(199)] * 19, bytes([SEND | P_STRUCK, 199]), u32(1), bytes([1, 5, 2]))
 producer("closed_between_state_and_head", *[send(199)] * 19, bytes([SEND | P_STRUCK, 199]), u32(1), bytes([0, 6, 1]), send(1))
-producer("staged_is_not_yet_the_peers", send(40, 1, STAGE), bytes([P_STRIKE, 4]), u64(48), bytes([DRAINED, HAS_ROOM, 240]),
-         *[send(199)] * 20)
+producer("staged_is_not_yet_the_peers", *[send(199, i, STAGE) for i in range(19)], bytes([P_STRIKE, 4]), u64(208),
+         send(199, 1, STAGE), bytes([PUBLISH, DRAINED]))
 producer("fresh_heads", *[send(199) + bytes([0, 1, 3])] * 30, mode=1)
 producer("poisoned_from_above", send(8), 0xE8, send(8), DRAINED)
 
@@ -202,7 +202,7 @@ A_HELLO, MAPPED, ADVANCE, READ, TREAT, RAW, WITH_FD, LEAVE = range(8)
 PLAIN = bytes([0, 0])  # no mutation, right length
 
 
-def say_hello(bits=2, wish=0, longest=100, blob=None, mutate=PLAIN):
+def say_hello(bits=0, wish=0, longest=100, blob=None, mutate=PLAIN):
     return bytes([A_HELLO, bits, wish]) + u16(longest) + (bytes([blob]) if bits & 16 else b"") + mutate
 
 
@@ -215,11 +215,11 @@ DONE = bytes([MAPPED, 0]) + PLAIN + bytes([ADVANCE])
 for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     acceptor(f"complete_{text}_by_socket", say_hello(), SEALED, DONE, options=direction_bits, blob=5)
     acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
-acceptor("complete_with_wishes", say_hello(2 | 4 | 8 | 16, 1, 700, 9), SEALED, DONE)
-acceptor("wish_beyond_the_limits", say_hello(2 | 4, 3, 700), bytes([ADVANCE, READ]))
+acceptor("complete_with_wishes", say_hello(4 | 8 | 16, 1, 700, 9), SEALED, DONE)
+acceptor("wish_beyond_the_limits", say_hello(4, 3, 700), bytes([ADVANCE, READ]))
 acceptor("identity_refused", say_hello(), bytes([ADVANCE]), options=32)
-acceptor("format_refused", say_hello(2 | 16, blob=9), bytes([ADVANCE]), options=64)
-acceptor("eventfd_not_for_a_stranger", say_hello(2, mutate=bytes([1, 28, 1, 0])), bytes([ADVANCE]))
+acceptor("format_refused", say_hello(16, blob=9), bytes([ADVANCE]), options=64)
+acceptor("eventfd_not_for_a_stranger", say_hello(2), bytes([ADVANCE]))
 acceptor("version_two", say_hello(mutate=bytes([2, 16, 2, 18, 2, 0])), bytes([ADVANCE]))
 acceptor("features", say_hello(mutate=bytes([1, 20, 1, 0])), bytes([ADVANCE]))
 acceptor("roles_wrong", say_hello(mutate=bytes([1, 24, 1, 0])), bytes([ADVANCE]))
@@ -261,6 +261,7 @@ connector("refused_after_mapped", GOOD, bytes([REFUSED, 11]), PLAIN)
 connector("gone_after_welcome", GOOD)
 connector("another_ring_than_asked_for", bytes([WELCOME, 1, 3]), u16(100), bytes([0]), PLAIN, options=8)
 connector("ring_beyond_the_limits", bytes([WELCOME, 1, 4]), u16(100), bytes([0]), PLAIN)
+connector("message_beyond_the_limits", bytes([WELCOME, 2, 2]), u16(5000), bytes([0]), PLAIN, ALL_READY)
 connector("eventfd_not_offered", bytes([WELCOME, 8, 0, 0]), PLAIN)
 connector("region_twice", bytes([WELCOME, 0, 16]), PLAIN)
 connector("region_missing", bytes([WELCOME, 0, 4, 1]), PLAIN)
@@ -316,3 +317,60 @@ seed("region_adoption_fuzzer", "draft_not_sealed", 5, 1, 0, 7)
 seed("region_adoption_fuzzer", "draft_with_a_hole", 5, 1, 3, 1, 1)
 seed("region_adoption_fuzzer", "draft_with_a_hidden_hole", 5, 1, 3, 1, 4, 1)
 seed("region_adoption_fuzzer", "draft_cut", 5, 1, 5, 0, 0, 1)
+
+# --- doorbell_drain_fuzzer --------------------------------------------------------------------------
+
+
+def doorbell(name, *parts):
+    seed("doorbell_drain_fuzzer", name, *parts)
+
+
+ONE, BYTE, LONG, MANY, FD, PEER_READS, SHUT, GONE, RING, DRAIN = range(10)
+doorbell("socket_rung", 0, ONE, DRAIN, DRAIN)
+doorbell("socket_flood", 0, MANY, 255, DRAIN, DRAIN, RING, 255, DRAIN)
+doorbell("socket_exactly_eight", 0, MANY, 8, DRAIN, DRAIN)
+doorbell("socket_rubbish_byte", 0, ONE, BYTE, 2, ONE, DRAIN, DRAIN)
+doorbell("socket_two_bytes", 0, LONG, 2, DRAIN)
+doorbell("socket_empty_message", 0, LONG, 0, DRAIN, ONE, DRAIN)
+doorbell("socket_long_message", 0, LONG, 255, DRAIN)
+doorbell("socket_with_a_descriptor", 0, FD, 0, DRAIN, FD, 16, 0, 0, 0, 0, DRAIN)
+doorbell("socket_never_read", 0, RING, 255, RING, 255, DRAIN)
+doorbell("socket_gone", 0, ONE, GONE, DRAIN, DRAIN)
+doorbell("socket_gone_with_ours_unread", 0, RING, 0, ONE, GONE, DRAIN, DRAIN, DRAIN)
+doorbell("socket_shut", 0, ONE, SHUT, DRAIN, DRAIN, RING, 3, PEER_READS)
+E_ONE, E_ANY, E_SATURATE, E_STEAL, E_FLAGS, E_RING, E_DRAIN = range(7)
+doorbell("eventfd_rung", 1, E_ONE, E_DRAIN, E_DRAIN)
+doorbell("eventfd_saturated", 1, E_SATURATE, E_ONE, E_DRAIN, E_DRAIN)
+doorbell("eventfd_blocking_and_stolen", 1, E_ONE, E_STEAL, E_FLAGS, 0, E_DRAIN)
+doorbell("eventfd_rings", 1, E_RING, 255, E_RING, 255, E_ANY, u64(77), E_DRAIN)
+for kind in range(17):
+    doorbell(f"verified_{kind}", 2, kind)
+
+# --- channel_close_fuzzer ---------------------------------------------------------------------------
+
+(C_SEND, C_STAGE, C_SEND_UNTIL, C_PUBLISH, C_TRY_RECEIVE, _, C_RECEIVE, C_PEEK, C_RELEASE, C_CLOSE, C_CLOSE_RECEIVER,
+ C_DRAINED, C_WAIT, C_WAIT_FOR_ROOM, C_DIE) = range(15)
+B, LARGE = 16, 32
+
+
+def channel(name, *parts):
+    for kind, text in enumerate(("socket", "eventfd")):
+        seed("channel_close_fuzzer", f"{name}_{text}", kind, *parts)
+
+
+channel("both_ways", C_SEND, 5, B | C_SEND, 9, B | C_RECEIVE, C_RECEIVE, C_DRAINED, B | C_DRAINED)
+channel("full", *[bytes([C_SEND | LARGE, 0])] * 5, C_SEND_UNTIL | LARGE, 0, C_WAIT_FOR_ROOM | LARGE, 0, B | C_RECEIVE,
+        C_SEND_UNTIL | LARGE, 0, C_WAIT_FOR_ROOM, 1)
+channel("staged_then_closed", C_STAGE, 3, C_STAGE, 4, B | C_TRY_RECEIVE, C_CLOSE, B | C_RECEIVE, B | C_RECEIVE, B | C_RECEIVE,
+        B | C_TRY_RECEIVE)
+channel("staged_then_dead", C_SEND, 3, C_STAGE, 4, C_DIE, 0, B | C_RECEIVE, B | C_RECEIVE, B | C_TRY_RECEIVE, B | C_WAIT)
+channel("dead_with_messages_unread", B | C_SEND, 1, C_SEND, 3, C_DIE, 0, B | C_RECEIVE, B | C_RECEIVE, B | C_SEND_UNTIL, 9,
+        B | C_DRAINED)
+channel("dead_while_full", *[bytes([B | C_SEND | LARGE, 0])] * 4, C_DIE, 0, B | C_SEND_UNTIL | LARGE, 0, B | C_WAIT_FOR_ROOM | LARGE, 0,
+        B | C_DRAINED)
+channel("receiver_closed", C_SEND, 1, B | C_CLOSE_RECEIVER, 0, C_SEND | LARGE, 0, *[bytes([C_SEND_UNTIL | LARGE, 0])] * 5,
+        B | C_TRY_RECEIVE, B | C_TRY_RECEIVE)
+channel("peeked_then_released", C_SEND, 8, C_SEND, 9, B | C_PEEK, B | C_PEEK, B | C_PEEK, C_DRAINED, B | C_RELEASE, C_DRAINED)
+channel("event_loops", B | C_WAIT, C_SEND, 3, B | C_WAIT, B | C_RECEIVE, B | C_WAIT, C_CLOSE, B | C_WAIT, B | C_RECEIVE)
+channel("everybody_closes", C_CLOSE, B | C_CLOSE, C_CLOSE_RECEIVER, 0, B | C_CLOSE_RECEIVER, 0, C_RECEIVE, B | C_RECEIVE)
+channel("many_fruitless_looks", *[bytes([B | C_WAIT, C_SEND, 0, B | C_TRY_RECEIVE])] * 60)

@@ -1,0 +1,249 @@
+// Attacks a doorbell, both kinds, with everything that a peer can do to its end: ring too much, send
+// rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close. No call
+// waits (libFuzzer's timeout sees it), nothing is installed, and a list of what was sent says what
+// Drain must answer.
+//
+// Input: the kind, then steps: one byte each, followed by what it needs.
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/footprint.h"
+#include "parley/handshake/doorbell.h"
+#include "parley/os/check.h"
+#include "parley/os/unique_fd.h"
+#include "parley/testing/scripted_memory.h"
+
+namespace parley::fuzz {
+namespace {
+
+using testing::Script;
+using Drained = Doorbell::Drained;
+
+constexpr int kMostSteps = 60;
+
+class SocketRun {
+ public:
+  explicit SocketRun(Script script) : script_(script) {
+    std::array<int, 2> ends;
+    PARLEY_CHECK(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "pair");
+    bell_ = Doorbell::OfSocket(UniqueFd(ends[0]));
+    peer_.Reset(ends[1]);
+    PARLEY_CHECK(bell_.is_socket() && bell_.wait_fd() == ends[0], "the bell's own descriptor");
+  }
+
+  void Everything() {
+    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    for (int i = 0; i < 3; ++i) Drain();
+  }
+
+ private:
+  void Step() {
+    switch (script_.Take8() % 10) {
+      case 0:
+        return Send({1});
+      case 1:
+        return Send({script_.Take8()});
+      case 2: {
+        std::vector<uint8_t> bytes(script_.Take8());
+        for (uint8_t& b : bytes) b = 1;
+        return Send(bytes);
+      }
+      case 3:
+        for (int i = script_.Take8(); i > 0; --i) Send({1});
+        return;
+      case 4:
+        return SendDescriptor();
+      case 5:
+        if (peer_.ok()) {
+          char byte = 0;
+          while (::recv(peer_.get(), &byte, 1, MSG_DONTWAIT) == 1) unread_ = false;
+        }
+        return;
+      case 6:
+        if (!peer_.ok() || write_end_shut_) return;
+        ::shutdown(peer_.get(), SHUT_WR);
+        write_end_shut_ = true;
+        return;
+      case 7:
+        peer_.Reset();
+        return;
+      case 8:
+        for (int i = script_.Take8() * 4; i >= 0; --i) bell_.Ring();
+        unread_ = peer_.ok();
+        return;
+      default:
+        return Drain();
+    }
+  }
+
+  void Send(const std::vector<uint8_t>& bytes) {
+    if (!peer_.ok() || write_end_shut_) return;
+    const auto sent = ::send(peer_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) arriving_.push_back(bytes);
+  }
+  void SendDescriptor() {
+    const UniqueFd fd = MakeDescriptor(script_, 4096);
+    if (!peer_.ok() || write_end_shut_) return;
+    char byte = 1;
+    iovec data = {&byte, 1};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control = {};
+    msghdr header = {};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    cmsghdr* c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    const int number = fd.get();
+    std::memcpy(CMSG_DATA(c), &number, sizeof(int));
+    if (::sendmsg(peer_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) arriving_.push_back({1});
+  }
+
+  // What Drain says of what has arrived; it looks at eight messages at most.
+  Drained Expected() {
+    Drained answer = Drained::kQuiet;
+    for (int i = 0; i < 8; ++i) {
+      if (arriving_.empty()) return !peer_.ok() || write_end_shut_ ? Drained::kPeerGone : answer;
+      const std::vector<uint8_t> message = arriving_.front();
+      arriving_.pop_front();
+      if (message.empty()) return Drained::kPeerGone;
+      if (message.size() != 1 || message[0] != 1) return Drained::kUnexpected;
+      answer = Drained::kRung;
+    }
+    return answer;
+  }
+  void Drain() {
+    const Drained answer = bell_.Drain();
+    // A peer that closed with our wake-ups unread resets the connection: its end is told at once,
+    // before what it had sent.
+    if (unread_ && !peer_.ok()) {
+      PARLEY_CHECK(answer == Drained::kPeerGone, "a reset that is not the peer's end");
+      unread_ = false;
+      return;
+    }
+    PARLEY_CHECK(answer == Expected(), "another answer than what was sent calls for");
+  }
+
+  Script script_;
+  Doorbell bell_;
+  UniqueFd peer_;
+  std::deque<std::vector<uint8_t>> arriving_;
+  bool write_end_shut_ = false;
+  bool unread_ = false;  // we rang, and the peer has not read it
+};
+
+class EventfdRun {
+ public:
+  explicit EventfdRun(Script script) : script_(script) {
+    auto wait = CreateEventfd();
+    auto ring = CreateEventfd();
+    PARLEY_CHECK(wait.ok() && ring.ok(), "eventfds");
+    PARLEY_CHECK(VerifyEventfd(wait->get()).ok() && VerifyEventfd(ring->get()).ok(), "eventfds");
+    // The peer has the same open file descriptions.
+    peer_rings_.Reset(::fcntl(wait->get(), F_DUPFD_CLOEXEC, 3));
+    peer_waits_.Reset(::fcntl(ring->get(), F_DUPFD_CLOEXEC, 3));
+    bell_ = Doorbell::OfEventfds(*std::move(wait), *std::move(ring));
+    PARLEY_CHECK(!bell_.is_socket(), "an eventfd bell");
+  }
+
+  void Everything() {
+    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    Drain();
+    Drain();
+  }
+
+ private:
+  void Step() {
+    switch (script_.Take8() % 7) {
+      case 0:
+        return Add(1);
+      case 1:
+        return Add(script_.Take64());
+      case 2:
+        return Add(~uint64_t{1} - count_);  // saturated
+      case 3: {                             // steals our wake-ups
+        uint64_t count = 0;
+        ::fcntl(peer_rings_.get(), F_SETFL, O_NONBLOCK);
+        if (::read(peer_rings_.get(), &count, 8) == 8) count_ = 0;
+        return;
+      }
+      case 4:  // only on the one that we drain: what is documented as open stays untried
+        ::fcntl(peer_rings_.get(), F_SETFL, script_.Take8() % 2 == 0 ? 0 : O_NONBLOCK);
+        return;
+      case 5:
+        for (int i = script_.Take8(); i > 0; --i) bell_.Ring();
+        return;
+      case 6:
+        return Drain();
+    }
+  }
+  void Add(uint64_t value) {
+    if (value == ~uint64_t{0} || value == 0 || value > ~uint64_t{1} - count_) return;
+    if (::write(peer_rings_.get(), &value, 8) == 8) count_ += value;
+  }
+  void Drain() {
+    const Drained expected = count_ != 0 ? Drained::kRung : Drained::kQuiet;
+    PARLEY_CHECK(bell_.Drain() == expected, "another answer than the counter calls for");
+    count_ = 0;
+  }
+
+  Script script_;
+  Doorbell bell_;
+  UniqueFd peer_rings_;
+  UniqueFd peer_waits_;
+  uint64_t count_ = 0;
+};
+
+// VerifyEventfd admits plain eventfds and nothing else.
+void Verify(Script script) {
+  Script again = script;
+  const bool is_eventfd = again.Take8() % 26 == 0;
+  const UniqueFd fd = MakeDescriptor(script, 4096);
+  const absl::Status status = VerifyEventfd(fd.get());
+  if (is_eventfd) PARLEY_CHECK(status.ok(), "a plain eventfd was refused");
+  if (status.ok()) {
+    // What is admitted is emptied by one read.
+    const uint64_t three = 3;
+    uint64_t got = 0;
+    ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+    PARLEY_CHECK(::write(fd.get(), &three, 8) == 8 && ::read(fd.get(), &got, 8) == 8 && got >= 3,
+                 "no plain eventfd was admitted");
+  }
+}
+
+}  // namespace
+}  // namespace parley::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  namespace fuzz = parley::fuzz;
+  parley::testing::Script script(data, size);
+  const fuzz::Footprint before = fuzz::Footprint::Now();
+  switch (script.Take8() % 3) {
+    case 0:
+      fuzz::SocketRun(script).Everything();
+      break;
+    case 1:
+      fuzz::EventfdRun(script).Everything();
+      break;
+    case 2:
+      fuzz::Verify(script);
+      break;
+  }
+  before.ExpectSameNow();
+  return 0;
+}

@@ -1,0 +1,54 @@
+#ifndef PARLEY_TESTING_CHANNEL_PAIR_H_
+#define PARLEY_TESTING_CHANNEL_PAIR_H_
+
+// Both ends of a real channel in one process: for tests and fuzz targets of whatever runs on top of
+// a channel, such as a message handler.
+//
+// Trust: for tests only; who tests a handler plays the peer with the other end (and, for what an
+// honest end can't write, with //channel:hostile_access).
+// Threads: making one uses a second thread until Create returns. Then each end as any channel.
+//
+//   auto pair = testing::ChannelPair::Create();
+//   (*pair)->connecting().sender.TrySend(kTag, input);    // the peer
+//   HandleOneMessage((*pair)->accepting().receiver);      // what is tested
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "parley/channel/channel.h"
+#include "parley/channel/wait_options.h"
+#include "parley/handshake/options.h"
+#include "parley/sealing/identity.h"
+
+namespace parley::testing {
+
+struct ChannelPairOptions {
+  RingWanted ring = {4096, 1024};  // of both directions
+  bool eventfd = false;            // else socket doorbells
+  WaitOptions wait;
+};
+
+class ChannelPair {
+ public:
+  static absl::StatusOr<std::unique_ptr<ChannelPair>> Create(
+      const ChannelPairOptions& options = {});
+  ChannelPair(const ChannelPair&) = delete;
+  ChannelPair& operator=(const ChannelPair&) = delete;
+
+  // To end one side as a process that dies does, assign Channel().
+  Channel& accepting() { return accepting_; }
+  Channel& connecting() { return connecting_; }
+
+ private:
+  ChannelPair() = default;
+
+  // One memory object has a role at each end here, which the set of the whole process would refuse.
+  IdentitySet accepting_held_;
+  IdentitySet connecting_held_;
+  Channel accepting_;
+  Channel connecting_;
+};
+
+}  // namespace parley::testing
+
+#endif  // PARLEY_TESTING_CHANNEL_PAIR_H_

@@ -1,0 +1,52 @@
+#include "parley/testing/channel_pair.h"
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/ring_types.h"
+
+namespace parley::testing {
+namespace {
+
+TEST(ChannelPairTest, MessagesFlowBothWaysAndDeathIsSeen) {
+  for (const bool eventfd : {false, true}) {
+    ChannelPairOptions options;
+    options.eventfd = eventfd;
+    options.ring = {8192, 100};
+    auto pair = ChannelPair::Create(options);
+    ASSERT_TRUE(pair.ok()) << pair.status();
+    Channel& a = (*pair)->accepting();
+    Channel& b = (*pair)->connecting();
+    EXPECT_EQ(a.id, b.id);
+    EXPECT_EQ(a.sender.capacity_bytes(), 8192u);
+    EXPECT_EQ(b.sender.max_message_bytes(), 100u);
+
+    const std::array<std::byte, 3> message = {std::byte{1}, std::byte{2}, std::byte{3}};
+    std::vector<std::byte> into(100);
+    Record record;
+    EXPECT_EQ(a.sender.TrySend(7, message), Outcome::kDone);
+    EXPECT_EQ(b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(record.tag, 7u);
+    EXPECT_EQ(b.sender.TrySend(8, message), Outcome::kDone);
+    b = Channel();
+    EXPECT_EQ(a.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(record.tag, 8u);
+    EXPECT_EQ(
+        a.receiver.Receive(absl::MakeSpan(into), Deadline::After(absl::Seconds(5))).status().code(),
+        absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST(ChannelPairTest, AnImpossibleRingIsAnErrorOrAnAbortAndNotAPair) {
+  ChannelPairOptions options;
+  options.ring = {4000, 100};
+  EXPECT_DEATH(static_cast<void>(ChannelPair::Create(options)), "power of two");
+}
+
+}  // namespace
+}  // namespace parley::testing
