@@ -1,6 +1,7 @@
 #include "parley/media/pcm.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -20,7 +21,7 @@ size_t SanitizeF32(absl::Span<std::byte> samples, float limit) {
       default:
         clean = std::clamp(sample, -limit, limit);
     }
-    if (std::memcmp(&clean, &sample, sizeof(clean)) == 0) continue;
+    if (std::bit_cast<uint32_t>(clean) == std::bit_cast<uint32_t>(sample)) continue;
     std::memcpy(samples.data() + at, &clean, sizeof(clean));
     ++changed;
   }

@@ -113,7 +113,7 @@ TEST(FilmSenderTest, APictureAboveTheLimitIsRefusedWithItsSize) {
 
 // P5: nothing but what was committed: no byte of the ring's past between two planes.
 TEST(FilmSenderTest, TheGapsBetweenPlanesAreZero) {
-  std::vector<std::byte> sample(9 * 5, std::byte{1});
+  std::vector<std::byte> sample(size_t{9} * 5, std::byte{1});
   Picture picture;
   picture.format = {.pixel_format = PixelFormat::kI420,
                     .width = 9,

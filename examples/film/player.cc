@@ -219,7 +219,7 @@ absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
 absl::StatusOr<std::unique_ptr<Player>> Player::Create(const std::string& title) {
   // Asked before SDL is, which would say it in many words, or show the film to nobody.
   const auto is_set = [](const char* name) {
-    const char* value = std::getenv(name);
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread so far
     return value != nullptr && *value != '\0';
   };
   if (!is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY") && !is_set("SDL_VIDEODRIVER")) {

@@ -23,6 +23,7 @@ const std::vector<std::string>& TestClipNames() {
 
 CommandResult RunCommand(const std::string& command) {
   CommandResult result;
+  // NOLINTNEXTLINE(cert-env33-c): commands of the tests themselves.
   FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) return result;
   char buffer[4096];
