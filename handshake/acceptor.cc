@@ -96,10 +96,10 @@ absl::StatusOr<BellPair> CreateSocketBell() {
 Acceptor::Acceptor(PeerSocket socket, const AcceptOptions* options)
     : socket_(std::move(socket)), options_(options) {
   PARLEY_CHECK(options->format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
-  PARLEY_CHECK(options->doorbell != DoorbellChoice::kEventfd ||
-                   options->peer_is_confined_or_trusted,
-               "eventfd doorbells are only for a peer that is confined by us or trusted: it could "
-               "block our " "writes");
+  PARLEY_CHECK(
+      options->doorbell != DoorbellChoice::kEventfd || options->peer_is_confined_or_trusted,
+      "eventfd doorbells are only for a peer that is confined by us or trusted: it could "
+      "block our writes");
   socket_.RefuseDescriptors();
 }
 
@@ -158,9 +158,9 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
                 absl::FailedPreconditionError("the peer asks for features unknown here"));
   }
   if (hello.roles != RolesOfConnectingSide(options_->direction)) {
-    return Fail(RefusalReason::kRoles,
-                absl::FailedPreconditionError(
-                    "who sends and who receives does not match the peer's " "idea of it"));
+    return Fail(RefusalReason::kRoles, absl::FailedPreconditionError(
+                                           "who sends and who receives does not match the peer's "
+                                           "idea of it"));
   }
   const bool eventfd_possible =
       options_->peer_is_confined_or_trusted && (hello.doorbells & kDoorbellEventfd) != 0;

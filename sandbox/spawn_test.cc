@@ -405,7 +405,8 @@ TEST(ExitReportTest, Sentences) {
   EXPECT_EQ(report.ToString(), "decoder (pid 71) was killed by signal 11 (Segmentation fault)");
   report.signal = SIGXFSZ;
   EXPECT_EQ(report.ToString(),
-            "decoder (pid 71) was killed for writing more than its file size " "limit");
+            "decoder (pid 71) was killed for writing more than its file size "
+            "limit");
   report.signal = std::nullopt;
   report.exit_code = 0;
   EXPECT_EQ(report.ToString(), "decoder (pid 71) ended normally");

@@ -43,10 +43,10 @@ absl::Status AddSeals(int fd, SealSet seals) {
   if (missing == 0) return absl::OkStatus();
   if (::fcntl(fd, F_ADD_SEALS, missing) == 0) return absl::OkStatus();
   if (errno == EBUSY) {
-    return absl::
-        FailedPreconditionError(
-            "cannot seal a memfd against writing: a writable mapping or an I/O operation still has "
-            "its " "pages");
+    return absl::FailedPreconditionError(
+        "cannot seal a memfd against writing: a writable mapping or an I/O operation still has "
+        "its "
+        "pages");
   }
   return ErrnoStatus(errno, "add the seals " + SealNames(missing) + " to a memfd");
 }

@@ -255,12 +255,9 @@ ExitCode Judge(const Run& run) {
   }
   if (run.last.totals.bad_packets > 0) {
     Say(
-        absl::StrFormat(
-            "the film is damaged: %d of its packets or pictures could not be decoded " "well; "
-                                                                                       "everything "
-                                                                                       "else was "
-                                                                                       "delivered",
-            run.last.totals.bad_packets));
+        absl::StrFormat("the film is damaged: %d of its packets or pictures could not be decoded "
+                        "well; everything else was delivered",
+                        run.last.totals.bad_packets));
     return kExitDamaged;
   }
   if (run.last.totals.truncated != 0) {
