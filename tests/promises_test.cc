@@ -237,6 +237,7 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
     if (!sockets->second.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok()) {
       return 11;
     }
+    if (!sockets->second.Receive(absl::MakeSpan(buffer), Generous()).ok()) return 15;
     for (int i = 0; i < 200; ++i) {
       if (::ftruncate(own, 0) == 0) return 12;
       if (::fallocate(own, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0) return 13;
@@ -250,12 +251,11 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
   AcceptOptions options;
   options.peer_pidfd = hostile.pidfd();
   auto channel = AcceptChannel(std::move(sockets->first), options, Generous());
-  ASSERT_TRUE(channel.ok()) << channel.status();
+  ASSERT_TRUE(channel.ok()) << channel.status() << ", " << hostile.Wait(Generous());
   std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
-  absl::Status status;
   Record record;
   while (hostile.Wait(In(0)) == -1) {
-    EXPECT_EQ(channel->receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kNotNow);
+    ASSERT_EQ(channel->receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kNotNow);
     static_cast<void>(channel->sender.TrySend(1, BytesOf("a write to our own region")));
   }
   EXPECT_EQ(hostile.Wait(In(0)), 0);
