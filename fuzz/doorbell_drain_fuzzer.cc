@@ -1,7 +1,7 @@
-// Attacks a doorbell, both kinds, with everything that a peer can do to its end: ring too much, send
-// rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close. No call
-// waits (libFuzzer's timeout sees it), nothing is installed, and a list of what was sent says what
-// Drain must answer.
+// Attacks a doorbell, both kinds, with everything that a peer can do to its end: ring too much,
+// send rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close. No
+// call waits (libFuzzer's timeout sees it), nothing is installed, and a list of what was sent says
+// what Drain must answer.
 //
 // Input: the kind, then steps: one byte each, followed by what it needs.
 

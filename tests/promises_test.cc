@@ -46,7 +46,8 @@ namespace {
 
 constexpr int64_t kSecondNs = 1'000'000'000;
 
-// --- the hostile side -----------------------------------------------------------------------------
+// --- the hostile side
+// -----------------------------------------------------------------------------
 
 // Keeps a process busy with nothing until it is killed.
 [[noreturn]] void PauseForEver() {
@@ -97,7 +98,8 @@ void Scribble(Established& mine, std::mt19937_64& random, Deadline until) {
   }
 }
 
-// --- the victim -----------------------------------------------------------------------------------
+// --- the victim
+// -----------------------------------------------------------------------------------
 
 bool IsTyped(const absl::Status& status) {
   return status.ok() || absl::IsDeadlineExceeded(status) || absl::IsDataLoss(status) ||
@@ -261,7 +263,8 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
   EXPECT_EQ(hostile.Wait(In(0)), 0);
 }
 
-// --- P2 -------------------------------------------------------------------------------------------
+// --- P2
+// -------------------------------------------------------------------------------------------
 
 // However the peer rings, lies about waiting or stops: no call is late.
 TEST(Promise, P2TimeDeadlinesAreKeptUnderAFloodAndAStop) {
@@ -311,7 +314,8 @@ TEST(Promise, P2TimeTryCallsReturnWhateverThePeerDoes) {
   EXPECT_LE(peer.channel.sender.stats().rings, 1u);
 }
 
-// --- P3 -------------------------------------------------------------------------------------------
+// --- P3
+// -------------------------------------------------------------------------------------------
 
 // "Eight million empty records are waiting": each call still takes one, and asks for no memory.
 TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
@@ -354,11 +358,12 @@ TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
   EXPECT_LT(ResidentBytes() - resident_bytes, 16 << 20);
 }
 
-// --- P4 -------------------------------------------------------------------------------------------
+// --- P4
+// -------------------------------------------------------------------------------------------
 
 // Every record's header flips all the time between two that are both valid and equally long with
-// their padding: {24 bytes, tag 1} and {17 bytes, tag 2}. Whichever one a call sees, its size, its tag
-// and the bytes that are copied agree.
+// their padding: {24 bytes, tag 1} and {17 bytes, tag 2}. Whichever one a call sees, its size, its
+// tag and the bytes that are copied agree.
 TEST(Promise, P4OneLookTheHeaderThatWasCheckedIsTheOneThatIsUsed) {
   Peer peer = Peer::Hostile({}, [](Established& mine) {
     constexpr std::array<uint64_t, 2> kHeaders = {uint64_t{1} << 32 | 24, uint64_t{2} << 32 | 17};
@@ -392,11 +397,13 @@ TEST(Promise, P4OneLookTheHeaderThatWasCheckedIsTheOneThatIsUsed) {
   EXPECT_GT(seen[2], 0u);
 }
 
-// --- P5 -------------------------------------------------------------------------------------------
+// --- P5
+// -------------------------------------------------------------------------------------------
 
 constexpr std::array<unsigned char, 8> kSecret = {0x5E, 0xC3, 0xE7, 0x91, 0xA5, 0x3C, 0xF0, 0x8D};
 
-// Leaves the secret where uninitialised memory comes from: below the stack pointer and in free heap.
+// Leaves the secret where uninitialised memory comes from: below the stack pointer and in free
+// heap.
 [[gnu::noinline]] void LeaveSecretsEverywhere() {
   std::array<unsigned char, 65536> stack;
   for (std::size_t i = 0; i < stack.size(); ++i) stack[i] = kSecret[i % kSecret.size()];
@@ -410,7 +417,8 @@ constexpr std::array<unsigned char, 8> kSecret = {0x5E, 0xC3, 0xE7, 0x91, 0xA5, 
   }
 }
 
-// The peer's whole view of our region: exactly the messages that were sent, byte for byte, and zeros.
+// The peer's whole view of our region: exactly the messages that were sent, byte for byte, and
+// zeros.
 TEST(Promise, P5SilenceThePeerSeesWhatWasCommittedAndNothingElse) {
   constexpr std::size_t kMessages = 300;
   Peer peer = Peer::Hostile({}, [](Established& mine) {
@@ -522,7 +530,8 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
   EXPECT_EQ(hostile.Wait(Generous()), 0);
 }
 
-// --- P6 -------------------------------------------------------------------------------------------
+// --- P6
+// -------------------------------------------------------------------------------------------
 
 TEST(Promise, P6ContainmentOneViolationEndsOneChannelForGoodWithAReason) {
   Peer honest = Peer::Start({}, Echo);
@@ -548,7 +557,8 @@ TEST(Promise, P6ContainmentOneViolationEndsOneChannelForGoodWithAReason) {
   EXPECT_EQ(honest.child.Wait(Generous()), 0);
 }
 
-// --- P7 -------------------------------------------------------------------------------------------
+// --- P7
+// -------------------------------------------------------------------------------------------
 
 TEST(Promise, P7ResourcesAPeerThatWantsMoreThanTheLimitsIsRefusedBeforeAnythingIsSpent) {
   const Resources before = Resources::Now();
@@ -625,7 +635,8 @@ TEST(Promise, P7ResourcesAFloodOfConnectionsIsBoundedAndAnHonestPeerStillGetsIn)
   EXPECT_LE(Resources::Now().resident_bytes, before.resident_bytes + (8 << 20));
 }
 
-// --- P8 -------------------------------------------------------------------------------------------
+// --- P8
+// -------------------------------------------------------------------------------------------
 
 struct SideDoors : ::testing::TestWithParam<bool> {
   SideDoors() { setup.eventfd = GetParam(); }
@@ -705,7 +716,8 @@ TEST_P(SideDoors, P8NoSideDoorsADeadPeerSendsNoSignal) {
   EXPECT_EQ(victim.Wait(Generous()), 0);
 }
 
-// --- P9 -------------------------------------------------------------------------------------------
+// --- P9
+// -------------------------------------------------------------------------------------------
 
 // Every message of the handshake, mutated in every way, in a process of its own: it may refuse, but
 // it may not abort, and afterwards an honest peer gets in.

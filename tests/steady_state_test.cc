@@ -124,7 +124,8 @@ TEST_F(SteadyStateTest, WaitingEndsMakeTheSystemCallsOfTheirDoorbellsAndNoOthers
   RecordProperty("system_calls", static_cast<int>(total));
 }
 
-// --- descriptors ----------------------------------------------------------------------------------
+// --- descriptors
+// ----------------------------------------------------------------------------------
 
 std::vector<std::string> LinesWith(const std::string& path, const std::string& text) {
   std::vector<std::string> found;
@@ -135,8 +136,8 @@ std::vector<std::string> LinesWith(const std::string& path, const std::string& t
   return found;
 }
 
-// Descriptors go from the accepting side (the receiver, here) to the connecting one, never back; and
-// the accepting side could not take one if it were sent.
+// Descriptors go from the accepting side (the receiver, here) to the connecting one, never back;
+// and the accepting side could not take one if it were sent.
 TEST_F(SteadyStateTest, DescriptorsTravelFromTheAcceptingSideAlone) {
   const std::string accepting = InTestFolder("trace.accepting");
   const std::string connecting = InTestFolder("trace.connecting");

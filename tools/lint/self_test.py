@@ -138,7 +138,7 @@ SAMPLES = [
         {"layer"},
     ),
     ("a library on test helpers", {"ring/BUILD.bazel": LIBRARY % '"//testing:heap_memory"'}, {"layer"}),
-    ("test helpers on a layer", {"testing/a.h": '#include "parley/channel/a.h"\n'}, {"layer", "guard"}),
+    ("test helpers on a layer", {"testing/a.h": '#include "parley/sandbox/a.h"\n'}, {"layer", "guard"}),
     (
         "tests on test helpers",
         {
