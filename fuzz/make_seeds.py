@@ -217,6 +217,7 @@ for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
 acceptor("complete_with_wishes", say_hello(4 | 8 | 16, 1, 700, 9), SEALED, DONE)
 acceptor("wish_beyond_the_limits", say_hello(4, 3, 700), bytes([ADVANCE, READ]))
+acceptor("message_beyond_the_limits", say_hello(4, 1, 3000), bytes([ADVANCE, READ]))
 acceptor("identity_refused", say_hello(), bytes([ADVANCE]), options=32)
 acceptor("format_refused", say_hello(16, blob=9), bytes([ADVANCE]), options=64)
 acceptor("eventfd_not_for_a_stranger", say_hello(2), bytes([ADVANCE]))
