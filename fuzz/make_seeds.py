@@ -375,3 +375,5 @@ channel("peeked_then_released", C_SEND, 8, C_SEND, 9, B | C_PEEK, B | C_PEEK, B 
 channel("event_loops", B | C_WAIT, C_SEND, 3, B | C_WAIT, B | C_RECEIVE, B | C_WAIT, C_CLOSE, B | C_WAIT, B | C_RECEIVE)
 channel("everybody_closes", C_CLOSE, B | C_CLOSE, C_CLOSE_RECEIVER, 0, B | C_CLOSE_RECEIVER, 0, C_RECEIVE, B | C_RECEIVE)
 channel("many_fruitless_looks", *[bytes([B | C_WAIT, C_SEND, 0, B | C_TRY_RECEIVE])] * 60)
+channel("an_event_loop_that_only_looks", *[B | C_WAIT] * 200)
+channel("a_sending_event_loop_that_only_looks", *[bytes([C_SEND | LARGE, 0])] * 4, *[bytes([C_WAIT_FOR_ROOM | LARGE, 0])] * 190)
