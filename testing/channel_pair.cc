@@ -42,7 +42,7 @@ absl::StatusOr<std::pair<Doorbell, Doorbell>> SocketBells() {
 
 absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdBells() {
   std::array<UniqueFd, 4> fds;
-  for (std::size_t i : {0, 2}) {
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
     auto made = CreateEventfd();
     if (!made.ok()) return made.status();
     fds[i] = *std::move(made);
