@@ -275,6 +275,17 @@ TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
   EXPECT_EQ(ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kDone);
 }
 
+// With a timer, say: the peer did not ring, so it is no flood.
+TEST_P(ChannelTest, AnEventLoopThatLooksWithoutAWakeUpBlamesNobody) {
+  for (int i = 0; i < 500; ++i) {
+    ASSERT_TRUE(ends->b.receiver.PrepareToWait());
+    ASSERT_TRUE(ends->b.receiver.FinishWait().ok()) << i;
+  }
+  EXPECT_EQ(ends->b.receiver.stats().wakeups, 0u);
+  EXPECT_TRUE(ends->a.sender.Send(1, Bytes("fine"), In(1000)).ok());
+  EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "fine");
+}
+
 // --- the peer lies ----------------------------------------------------------------------------
 
 TEST_P(ChannelTest, PromiseP6ContainmentAViolationEndsThisChannelOnly) {

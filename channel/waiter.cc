@@ -131,7 +131,9 @@ bool Waiter::TakeNews() {
 Waiter::Result Waiter::TakeWakeUps(Progress progress) {
   if (core_->poison() != Violation::kNone) return Result::kViolation;
   const Deadline now = Deadline::AtMonotonicNs(0);
-  static_cast<void>(PollUntil(absl::MakeSpan(polled_.data(), polled_count_), now));
+  const auto woken = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), now);
+  // The caller looks for a reason of its own, such as a timer: no fault of the peer's, not counted.
+  if (woken.ok() && *woken == 0) return core_->peer_gone() ? Result::kPeerGone : Result::kReady;
   if (!TakeNews()) return Result::kViolation;
   if (core_->peer_gone()) return Result::kPeerGone;
   return CountWakeUp(progress, now);

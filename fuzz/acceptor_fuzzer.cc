@@ -44,7 +44,7 @@ using testing::Script;
 
 constexpr int kMostSteps = 24;
 constexpr uint64_t kMaxCapacity = 16384;
-constexpr uint32_t kMaxMessage = 4096;
+constexpr uint32_t kMaxMessage = 2048;
 
 AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
   const uint8_t bits = script.Take8();

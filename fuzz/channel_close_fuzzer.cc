@@ -70,6 +70,7 @@ class Run {
     options.eventfd = script_.Take8() % 2 == 1;
     options.ring = {kCapacity, kMaxMessage};
     options.wait.longest_spin = absl::ZeroDuration();
+    options.wait.park_time = absl::Microseconds(1);
     auto pair = testing::ChannelPair::Create(options);
     PARLEY_CHECK(pair.ok(), "a channel pair");
     pair_ = *std::move(pair);

@@ -88,7 +88,10 @@ class Run {
     const absl::StatusOr<Established> made =
         ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(5)));
     kept_.clear();
+    const bool ready = queued_.size() > 1 && queued_[1] == ReadyFor(queued_[0]);
+    if (honest_welcome_ && ready) PARLEY_CHECK(made.ok(), "an honest handshake was refused");
     if (made.ok()) {
+      PARLEY_CHECK(ready, "complete, though the other side was not ready");
       ExpectSane(*made);
     } else {
       ExpectTyped(made.status());
@@ -113,10 +116,18 @@ class Run {
       }
       case 4:
         ::send(peer.fd(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+        queued_.emplace_back();
         return;
       case 5:
         return Send(peer, Mutated(EncodeChannelId(MessageType::kMapped, kId)), {});
     }
+  }
+
+  // The Ready that belongs to this Welcome; empty if it is none.
+  static std::vector<std::byte> ReadyFor(const std::vector<std::byte>& message) {
+    const auto welcome = ParseWelcome(message);
+    if (!welcome.ok()) return {};
+    return EncodeChannelId(MessageType::kReady, welcome->channel_id);
   }
 
   // The Welcome that fits our options, its descriptors, and then what the script changes.
@@ -155,7 +166,11 @@ class Run {
     // One memory object in two roles.
     if ((change & 16) != 0 && numbers.size() > 1) numbers[0] = numbers[1];
     if ((change & 32) != 0 && numbers.size() > 1) numbers[1] = numbers[0];
-    Send(peer, Mutated(EncodeWelcome(welcome)), numbers);
+    const bool first = queued_.empty();
+    const std::vector<std::byte> message = Mutated(EncodeWelcome(welcome));
+    Send(peer, message, numbers);
+    honest_welcome_ |=
+        first && bits % 16 == 0 && change % 64 == 0 && message == EncodeWelcome(welcome_);
   }
 
   std::vector<std::byte> Mutated(std::vector<std::byte> message) {
@@ -169,9 +184,9 @@ class Run {
     return message;
   }
 
-  static void Send(const PeerSocket& peer, const std::vector<std::byte>& message,
-                   const std::vector<int>& descriptors) {
-    static_cast<void>(peer.Send(message, descriptors));
+  void Send(const PeerSocket& peer, const std::vector<std::byte>& message,
+            const std::vector<int>& descriptors) {
+    if (peer.Send(message, descriptors).ok()) queued_.push_back(message);
   }
 
   // handshake/connector.h: what it may answer.
@@ -230,7 +245,9 @@ class Run {
   IdentitySet held_;
   ConnectOptions options_;
   Welcome welcome_;
-  std::vector<UniqueFd> kept_;  // the peer's ends of doorbells
+  std::vector<std::vector<std::byte>> queued_;
+  bool honest_welcome_ = false;  // the first message is one, with the right descriptors
+  std::vector<UniqueFd> kept_;   // the peer's ends of doorbells
 };
 
 }  // namespace

@@ -217,6 +217,7 @@ for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
 acceptor("complete_with_wishes", say_hello(4 | 8 | 16, 1, 700, 9), SEALED, DONE)
 acceptor("wish_beyond_the_limits", say_hello(4, 3, 700), bytes([ADVANCE, READ]))
+acceptor("message_beyond_the_limits", say_hello(4, 1, 3000), bytes([ADVANCE, READ]))
 acceptor("identity_refused", say_hello(), bytes([ADVANCE]), options=32)
 acceptor("format_refused", say_hello(16, blob=9), bytes([ADVANCE]), options=64)
 acceptor("eventfd_not_for_a_stranger", say_hello(2), bytes([ADVANCE]))
@@ -374,3 +375,5 @@ channel("peeked_then_released", C_SEND, 8, C_SEND, 9, B | C_PEEK, B | C_PEEK, B 
 channel("event_loops", B | C_WAIT, C_SEND, 3, B | C_WAIT, B | C_RECEIVE, B | C_WAIT, C_CLOSE, B | C_WAIT, B | C_RECEIVE)
 channel("everybody_closes", C_CLOSE, B | C_CLOSE, C_CLOSE_RECEIVER, 0, B | C_CLOSE_RECEIVER, 0, C_RECEIVE, B | C_RECEIVE)
 channel("many_fruitless_looks", *[bytes([B | C_WAIT, C_SEND, 0, B | C_TRY_RECEIVE])] * 60)
+channel("an_event_loop_that_only_looks", *[B | C_WAIT] * 200)
+channel("a_sending_event_loop_that_only_looks", *[bytes([C_SEND | LARGE, 0])] * 4, *[bytes([C_WAIT_FOR_ROOM | LARGE, 0])] * 190)

@@ -1,41 +1,121 @@
 #include "parley/testing/channel_pair.h"
 
-#include <thread>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
+#include "parley/handshake/doorbell.h"
 #include "parley/handshake/peer_socket.h"
-#include "parley/os/deadline.h"
+#include "parley/os/errors.h"
+#include "parley/os/unique_fd.h"
+#include "parley/ring/ring_types.h"
+#include "parley/shm/region.h"
 
 namespace parley::testing {
+namespace {
+
+// One direction: the region as its writer and as its reader have it, and both ends of the doorbell.
+struct Way {
+  OutgoingRegion written;
+  IncomingRegion read;
+  Doorbell senders_bell;
+  Doorbell receivers_bell;
+};
+
+absl::StatusOr<UniqueFd> Duplicate(int fd) {
+  UniqueFd duplicate(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!duplicate.ok()) return ErrnoStatus(errno, "duplicate a descriptor");
+  return duplicate;
+}
+
+absl::StatusOr<std::pair<Doorbell, Doorbell>> SocketBells() {
+  auto ends = PeerSocket::Pair();
+  if (!ends.ok()) return ends.status();
+  return std::make_pair(Doorbell::OfSocket(std::move(ends->first).Release()),
+                        Doorbell::OfSocket(std::move(ends->second).Release()));
+}
+
+absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdBells() {
+  std::array<UniqueFd, 4> fds;
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+    auto made = CreateEventfd();
+    if (!made.ok()) return made.status();
+    fds[i] = *std::move(made);
+    auto same = Duplicate(fds[i].get());
+    if (!same.ok()) return same.status();
+    fds[i + 1] = *std::move(same);
+  }
+  return std::make_pair(Doorbell::OfEventfds(std::move(fds[0]), std::move(fds[2])),
+                        Doorbell::OfEventfds(std::move(fds[3]), std::move(fds[1])));
+}
+
+absl::StatusOr<Way> MakeWay(uint64_t capacity_bytes, bool eventfd, IdentitySet* writer_held,
+                            IdentitySet* reader_held) {
+  RegionLimits limits;
+  limits.held = writer_held;
+  auto written = OutgoingRegion::Create({capacity_bytes}, limits);
+  if (!written.ok()) return written.status();
+  auto fd = Duplicate(written->fd());
+  if (!fd.ok()) return fd.status();
+  limits.held = reader_held;
+  auto read = IncomingRegion::Adopt(*std::move(fd), {capacity_bytes}, limits);
+  if (!read.ok()) return read.status();
+  written->CloseDescriptor();
+  read->CloseDescriptor();
+  auto bells = eventfd ? EventfdBells() : SocketBells();
+  if (!bells.ok()) return bells.status();
+  return Way{*std::move(written), *std::move(read), std::move(bells->first),
+             std::move(bells->second)};
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
     const ChannelPairOptions& options) {
+  const RingGeometry ring = {options.ring.capacity_bytes, options.ring.max_message_bytes};
+  if (!IsValid(ring)) {
+    return absl::InvalidArgumentError(
+        "ChannelPairOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
+        "longest message at most capacity - 8");
+  }
   std::unique_ptr<ChannelPair> pair(new ChannelPair);  // NOLINT: private constructor
-  AcceptOptions accept;
-  accept.held = &pair->accepting_held_;
-  accept.peer_is_confined_or_trusted = options.eventfd;
-  accept.send = options.ring;
-  accept.receive = options.ring;
-  ConnectOptions connect;
-  connect.held = &pair->connecting_held_;
-  connect.accepting_side_is_supervisor = options.eventfd;
-
+  auto out = MakeWay(ring.capacity_bytes, options.eventfd, &pair->accepting_held_,
+                     &pair->connecting_held_);
+  if (!out.ok()) return out.status();
+  auto back = MakeWay(ring.capacity_bytes, options.eventfd, &pair->connecting_held_,
+                      &pair->accepting_held_);
+  if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
-  const Deadline deadline = Deadline::After(absl::Seconds(30));
-  absl::StatusOr<Channel> connected = absl::UnknownError("not tried");
-  std::thread other([&] {
-    connected = ConnectChannel(std::move(sockets->second), connect, deadline, options.wait);
-  });
-  absl::StatusOr<Channel> accepted =
-      AcceptChannel(std::move(sockets->first), accept, deadline, options.wait);
-  other.join();
-  if (!accepted.ok()) return accepted.status();
-  if (!connected.ok()) return connected.status();
-  pair->accepting_ = *std::move(accepted);
-  pair->connecting_ = *std::move(connected);
+
+  const auto self = [] {
+    PeerIdentity identity;
+    identity.pid = ::getpid();
+    identity.uid = ::geteuid();
+    identity.gid = ::getegid();
+    identity.own_pair = true;
+    return identity;
+  };
+  const ChannelId id = {1, 2};
+  auto accepting =
+      MakeChannel(Established{id, std::move(out->written), std::move(back->read), ring, ring,
+                              std::move(out->senders_bell), std::move(back->receivers_bell),
+                              std::move(sockets->first).Release(), self(), ""},
+                  options.wait);
+  if (!accepting.ok()) return accepting.status();
+  auto connecting =
+      MakeChannel(Established{id, std::move(back->written), std::move(out->read), ring, ring,
+                              std::move(back->senders_bell), std::move(out->receivers_bell),
+                              std::move(sockets->second).Release(), self(), ""},
+                  options.wait);
+  if (!connecting.ok()) return connecting.status();
+  pair->accepting_ = *std::move(accepting);
+  pair->connecting_ = *std::move(connecting);
   return pair;
 }
 

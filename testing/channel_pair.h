@@ -1,12 +1,12 @@
 #ifndef PARLEY_TESTING_CHANNEL_PAIR_H_
 #define PARLEY_TESTING_CHANNEL_PAIR_H_
 
-// Both ends of a real channel in one process: for tests and fuzz targets of whatever runs on top of
-// a channel, such as a message handler.
+// Both ends of a real channel in one process: real regions, rings, doorbells and waits; only the
+// handshake is left out, which makes a pair cheap enough for a fuzz target to have one per input.
 //
 // Trust: for tests only; who tests a handler plays the peer with the other end (and, for what an
 // honest end can't write, with //channel:hostile_access).
-// Threads: making one uses a second thread until Create returns. Then each end as any channel.
+// Threads: making one: one. Then each end as any channel.
 //
 //   auto pair = testing::ChannelPair::Create();
 //   (*pair)->connecting().sender.TrySend(kTag, input);    // the peer
@@ -30,6 +30,7 @@ struct ChannelPairOptions {
 
 class ChannelPair {
  public:
+  // kInvalidArgument for a ring that can't be; else the system's refusals.
   static absl::StatusOr<std::unique_ptr<ChannelPair>> Create(
       const ChannelPairOptions& options = {});
   ChannelPair(const ChannelPair&) = delete;
