@@ -24,7 +24,7 @@ FOR_TESTS = {"testing"}
 ONLY = {
     "ring": {"boundary", "os:check"},
     # What users of a channel need to test their own code, and nothing above it.
-    "testing": {"boundary", "channel", "handshake", "os", "ring", "sealing"},
+    "testing": {"boundary", "channel", "handshake", "os", "ring", "sealing", "shm"},
 }
 
 # External repository -> the folders that may name it.
