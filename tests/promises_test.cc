@@ -1,20 +1,17 @@
 // One test or more for each promise of docs/DESIGN.md, section 1, against a real hostile process.
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <set>
 #include <string>
@@ -31,15 +28,18 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/connector.h"
+#include "parley/handshake/doorbell.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
 #include "parley/ring/layout.h"
 #include "parley/tests/child.h"
 #include "parley/tests/peer.h"
 #include "parley/tests/resources.h"
+#include "parley/tests/shared_counter.h"
 
 namespace parley {
 namespace {
@@ -422,8 +422,7 @@ constexpr std::array<unsigned char, 8> kSecret = {0x5E, 0xC3, 0xE7, 0x91, 0xA5, 
 TEST(Promise, P5SilenceThePeerSeesWhatWasCommittedAndNothingElse) {
   constexpr std::size_t kMessages = 300;
   Peer peer = Peer::Hostile({}, [](Established& mine) {
-    // Until the last message: a word at offset 0 of its own control page would do, but its doorbell
-    // works as well.
+    // Until the victim has sent everything and closed.
     const PeerMemory control = mine.incoming.control();
     const Deadline deadline = Generous();
     while (control.LoadAcquire64(kProducerStateOffset).AnyValueIsAcceptable() != kStreamClosed) {
@@ -510,7 +509,7 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
     // What it means, encoded again, is what it was: nothing else is in there.
     if (absl::MakeConstSpan(EncodeWelcome(*welcome)) != bytes) return 4;
     // The victim's region and the draft of ours, as they are before a byte was sent: zeros.
-    for (const std::size_t i : {0, 1}) {
+    for (const std::size_t i : {0u, 1u}) {
       std::vector<unsigned char> file(4096 + 65536, 1);
       const int fd = got->descriptors[i].get();
       if (::pread(fd, file.data(), file.size(), 0) != static_cast<ssize_t>(file.size())) return 5;
@@ -723,10 +722,7 @@ TEST_P(SideDoors, P8NoSideDoorsADeadPeerSendsNoSignal) {
 // it may not abort, and afterwards an honest peer gets in.
 TEST(Promise, P9AbortIsOursNoHandshakeMessageMakesUsAbort) {
   const std::string name = "@parley-promise-9-" + std::to_string(::getpid());
-  std::atomic<bool>* stop = nullptr;
-  void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  ASSERT_NE(page, MAP_FAILED);
-  stop = new (page) std::atomic<bool>(false);
+  SharedCounter stop;
   Child victim([&] {
     ServerLimits limits;
     limits.handshake_time = absl::Milliseconds(50);
@@ -734,7 +730,7 @@ TEST(Promise, P9AbortIsOursNoHandshakeMessageMakesUsAbort) {
     if (!listener.ok()) return 1;
     std::mt19937_64 random(3);
     const Deadline deadline = Generous();
-    while (!stop->load() && !deadline.Expired()) {
+    while (stop.Get() == 0 && !deadline.Expired()) {
       auto channel = listener->Accept(In(20));
       if (channel.ok()) UseInEveryWay(*channel, random, In(10));
     }
@@ -787,9 +783,8 @@ TEST(Promise, P9AbortIsOursNoHandshakeMessageMakesUsAbort) {
       static_cast<void>(socket->Send(absl::MakeConstSpan(good).first(1 + random() % 40)));
     }
   }
-  stop->store(true);
+  stop.Set(1);
   EXPECT_EQ(victim.Wait(Generous()), 0);
-  ::munmap(page, 4096);
 }
 
 // Every word that the peer owns, set to every kind of value, one at a time: an outcome, no abort.

@@ -1,12 +1,10 @@
 // Channels between real processes: volume, death at any moment, stops, and peers that do not play.
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -27,28 +25,10 @@
 #include "parley/tests/child.h"
 #include "parley/tests/peer.h"
 #include "parley/tests/resources.h"
+#include "parley/tests/shared_counter.h"
 
 namespace parley {
 namespace {
-
-// A page that parent and child share, for what the test itself has to know.
-class SharedCounter {
- public:
-  SharedCounter()
-      : page_(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
-    EXPECT_NE(page_, MAP_FAILED);
-  }
-  SharedCounter(const SharedCounter&) = delete;
-  ~SharedCounter() { ::munmap(page_, 4096); }
-  void Set(uint64_t value) { Word().store(value); }
-  uint64_t Get() { return Word().load(); }
-
- private:
-  std::atomic_ref<uint64_t> Word() {
-    return std::atomic_ref<uint64_t>(*static_cast<uint64_t*>(page_));
-  }
-  void* page_;
-};
 
 std::string DoorbellName(const ::testing::TestParamInfo<bool>& info) {
   return info.param ? "Eventfd" : "Socket";

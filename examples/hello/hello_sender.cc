@@ -4,6 +4,7 @@
 
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -11,7 +12,7 @@
 
 constexpr uint32_t kTextTag = 1;
 
-absl::Status SendAll(const std::string& path, absl::Span<char* const> messages) {
+absl::Status SendAll(const std::string& path, const std::vector<std::string>& messages) {
   parley::ConnectOptions options;
   options.direction = parley::Direction::kSendOnly;
   const auto patience = parley::Deadline::After(absl::Seconds(5));
@@ -19,7 +20,7 @@ absl::Status SendAll(const std::string& path, absl::Span<char* const> messages) 
   if (!channel.ok()) return channel.status();
 
   parley::Sender& sender = channel->sender;
-  for (const std::string text : messages) {
+  for (const std::string& text : messages) {
     if (text.size() > sender.max_message_bytes()) {
       return absl::InvalidArgumentError("a message has at most " +
                                         std::to_string(sender.max_message_bytes()) + " bytes");
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
     std::cerr << "usage: hello_sender PATH MESSAGE...   sends to hello_receiver at socket PATH\n";
     return 2;
   }
-  const absl::Status status = SendAll(argv[1], absl::MakeConstSpan(argv + 2, argc - 2));
+  const absl::Status status = SendAll(argv[1], {argv + 2, argv + argc});
   if (status.ok()) return 0;
   std::cerr << "hello_sender: " << status.message() << '\n';
   return 1;
