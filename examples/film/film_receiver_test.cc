@@ -115,9 +115,11 @@ TEST(FilmReceiverTest, EachLieIsAViolationForGood) {
       {"unknown tag", [&](auto& r) { return r.OnMessage(0, {}); }},
       {"short format", [&](auto& r) { return r.OnMessage(kTagFormat, text("x")); }},
       {"short picture", [&](auto& r) { return r.OnMessage(kTagPicture, text("x")); }},
-      {"picture number", [&](auto& r) { return r.OnMessage(kTagPicture, PictureMessage(2, 1)); }},
+      {"picture number",
+       [&](auto& r) { return r.OnMessage(kTagPicture, PictureMessage(2, true)); }},
       {"audio without format", [&](auto& r) { return r.OnMessage(kTagAudio, AudioMessage(0, 1)); }},
-      {"picture as audio", [&](auto& r) { return r.OnMessage(kTagAudio, PictureMessage(1, 1)); }},
+      {"picture as audio",
+       [&](auto& r) { return r.OnMessage(kTagAudio, PictureMessage(1, true)); }},
       {"empty info", [&](auto& r) { return r.OnMessage(kTagInfo, {}); }},
       {"two infos",
        [&](auto& r) {

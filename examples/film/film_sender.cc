@@ -17,7 +17,7 @@ constexpr uint64_t kProgressEvery = 32;
 
 template <size_t kSize>
 void CopyText(std::string_view text, std::array<uint8_t, kSize>& out) {
-  std::memcpy(out.data(), text.data(), std::min(text.size(), kSize));
+  std::copy_n(text.begin(), std::min(text.size(), kSize), out.begin());
 }
 
 }  // namespace
