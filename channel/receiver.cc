@@ -117,6 +117,7 @@ void Receiver::Close() {
 
 bool Receiver::PrepareToWait() {
   State& s = state();
+  s.waiter->Credit(s.consumer.released_bytes(), 1);
   return s.waiter->Arm([&] { return s.consumer.HasNews(); });
 }
 

@@ -157,6 +157,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
 bool Sender::PrepareToWait(std::size_t size_bytes) {
   Publish();
   State& s = *state_;
+  s.waiter->Credit(s.producer.taken_bytes(), size_bytes / kStepsPerMessage + 1);
   return s.waiter->Arm([&] { return s.producer.HasRoom(size_bytes); });
 }
 

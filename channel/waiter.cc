@@ -139,6 +139,13 @@ Waiter::Result Waiter::TakeWakeUps(Progress progress) {
   return CountWakeUp(progress, now);
 }
 
+void Waiter::Credit(uint64_t progress, uint64_t enough) {
+  if (progress - credited_ < enough) return;
+  credited_ = progress;
+  fruitless_ = 0;
+  parks_ = 0;
+}
+
 // Deaf to the doorbell for a while.
 void Waiter::Park(Deadline deadline) {
   ++stats_->parks;
@@ -171,6 +178,7 @@ Waiter::Result Waiter::CountWakeUp(Progress progress, Deadline deadline) {
 Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
                             uint64_t enough, Deadline deadline) {
   ++stats_->waits;
+  Credit(progress(), enough);
   if (Spin(ready, deadline)) return Result::kReady;
   while (true) {
     if (core_->poison() != Violation::kNone) return Result::kViolation;

@@ -79,6 +79,11 @@ class Waiter {
   Result Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
               uint64_t enough, Deadline deadline);
 
+  // What the peer did since the last call gives the wake-up budget back if it is enough, also where
+  // no wake-up told of it: an honest peer's ring can come when its data were taken already, each time.
+  // `progress` and `enough` as in Wait, which calls this itself.
+  void Credit(uint64_t progress, uint64_t enough);
+
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
   bool Arm(absl::FunctionRef<bool()> ready);
   // After descriptor() became readable: takes the wake-ups. kReady only says that there may be
@@ -111,6 +116,7 @@ class Waiter {
 
   uint64_t epoch_ = 0;
   uint64_t rung_epoch_ = 0;
+  uint64_t credited_ = 0;  // progress
   int64_t spin_ns_ = 0;
   int fruitless_ = 0;
   int parks_ = 0;

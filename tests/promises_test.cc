@@ -324,6 +324,7 @@ TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
   Peer peer = Peer::Hostile(setup, [](Established& mine) {
     // The data are all zero: as many records without a payload as there are words.
     mine.outgoing.control().StoreRelease64(kTailOffset, 64 << 20);
+    mine.send_bell.Ring();
     PauseForEver();
     return 0;
   });
@@ -347,6 +348,7 @@ TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
   Peer peer = Peer::Hostile({}, [](Established& mine) {
     mine.outgoing.data().StoreRelaxed64(0, uint64_t{1} << 32 | 0xffff'fff0);
     mine.outgoing.control().StoreRelease64(kTailOffset, 65536);
+    mine.send_bell.Ring();
     PauseForEver();
     return 0;
   });
