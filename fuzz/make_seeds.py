@@ -372,6 +372,7 @@ channel("dead_while_full", *[bytes([B | C_SEND | LARGE, 0])] * 4, C_DIE, 0, B | 
         B | C_DRAINED)
 channel("receiver_closed", C_SEND, 1, B | C_CLOSE_RECEIVER, 0, C_SEND | LARGE, 0, *[bytes([C_SEND_UNTIL | LARGE, 0])] * 5,
         B | C_TRY_RECEIVE, B | C_TRY_RECEIVE)
+channel("never_to_be_drained", C_SEND, 1, B | C_CLOSE_RECEIVER, 0, C_DRAINED, C_DRAINED, B | C_TRY_RECEIVE, C_DRAINED)
 channel("peeked_then_released", C_SEND, 8, C_SEND, 9, B | C_PEEK, B | C_PEEK, B | C_PEEK, C_DRAINED, B | C_RELEASE, C_DRAINED)
 channel("event_loops", B | C_WAIT, C_SEND, 3, B | C_WAIT, B | C_RECEIVE, B | C_WAIT, C_CLOSE, B | C_WAIT, B | C_RECEIVE)
 channel("everybody_closes", C_CLOSE, B | C_CLOSE, C_CLOSE_RECEIVER, 0, B | C_CLOSE_RECEIVER, 0, C_RECEIVE, B | C_RECEIVE)
