@@ -292,7 +292,10 @@ class Run {
       PARLEY_CHECK(way.used_bytes == 0, "drained, they say");
     } else if (absl::IsUnavailable(status)) {
       PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
+    } else if (absl::IsOutOfRange(status)) {
+      PARLEY_CHECK(way.receiver_closed && way.used_bytes != 0, "an end that nobody made");
     } else {
+      PARLEY_CHECK(!way.receiver_closed, "waited for a peer that takes no more");
       PARLEY_CHECK(absl::IsDeadlineExceeded(status) && way.used_bytes != 0,
                    "AwaitDrained: an error that is not typed as documented");
     }

@@ -160,7 +160,8 @@ class Run {
           MakeDescriptor(script_, 4096 + (at == 0 ? welcome.receive : welcome.send).capacity_bytes);
     }
     if ((change & 4) != 0) fds.resize(script_.Take8() % (fds.size() + 1));
-    while ((change & 8) != 0 && fds.size() < 8) fds.push_back(MakeDescriptor(script_, 8192));
+    const std::size_t at_least = (change & 8) != 0 ? 4 + script_.Take8() % 5 : 0;
+    while (fds.size() < at_least) fds.push_back(MakeDescriptor(script_, 8192));
     std::vector<int> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
     // One memory object in two roles.

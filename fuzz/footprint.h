@@ -1,8 +1,8 @@
 #ifndef PARLEY_FUZZ_FOOTPRINT_H_
 #define PARLEY_FUZZ_FOOTPRINT_H_
 
-// What this process holds: descriptors, mappings of shared memory, claims. Compared before and
-// after each input, so that a leak is found with the first input that leaks.
+// What this process holds: descriptors and mappings of shared memory. Compared before and after
+// each input, so that a leak is found with the first input that leaks.
 //
 // Trust: nothing from outside.
 // Threads: one, with no other thread opening files.

@@ -83,7 +83,7 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
         "ChannelPairOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
         "longest message at most capacity - 8");
   }
-  std::unique_ptr<ChannelPair> pair(new ChannelPair);  // NOLINT: private constructor
+  auto pair = std::make_unique<ChannelPair>(Private());
   auto out = MakeWay(ring.capacity_bytes, options.eventfd, &pair->accepting_held_,
                      &pair->connecting_held_);
   if (!out.ok()) return out.status();

@@ -29,7 +29,10 @@ struct ChannelPairOptions {
 };
 
 class ChannelPair {
+  struct Private {};
+
  public:
+  explicit ChannelPair(Private) {}
   // kInvalidArgument for a ring that can't be; else the system's refusals.
   static absl::StatusOr<std::unique_ptr<ChannelPair>> Create(
       const ChannelPairOptions& options = {});
@@ -41,8 +44,6 @@ class ChannelPair {
   Channel& connecting() { return connecting_; }
 
  private:
-  ChannelPair() = default;
-
   // One memory object has a role at each end here, which the set of the whole process would refuse.
   IdentitySet accepting_held_;
   IdentitySet connecting_held_;
