@@ -91,6 +91,7 @@ class BasicProducer {
   void Stage(uint32_t tag, std::size_t used_bytes) {
     PARLEY_CHECK(reserved_ && used_bytes <= *reserved_ && tag <= kLargestTag,
                  "Commit: nothing that long was reserved, or the tag is too large");
+    PARLEY_CHECK(!position_.closed(), "Commit: the producer was closed");
     reserved_.reset();
     Finish(tag, used_bytes);
   }

@@ -360,8 +360,11 @@ TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   EXPECT_DEATH(TestProducer(sender.own_control(), sender.own_data(), receiver.peer_control(),
                             RingGeometry{4097, 10}),
                "geometry");
+  absl::Span<std::byte> room;
+  ASSERT_EQ(producer.TryReserve(8, &room), Outcome::kDone);
   producer.Close();
-  EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed");
+  EXPECT_DEATH(producer.Commit(1, 8), "closed");
+  EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed|between TryReserve");
 }
 
 TEST(RingGeometryTest, OnlyPowersOfTwoWithinLimits) {

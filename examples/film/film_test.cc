@@ -33,7 +33,8 @@ namespace {
 
 const char kViewer[] = "examples/film/film";
 
-#if defined(__SANITIZE_ADDRESS__) || PARLEY_HAS_FEATURE(address_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    PARLEY_HAS_FEATURE(address_sanitizer) || PARLEY_HAS_FEATURE(thread_sanitizer)
 #define PARLEY_SANITIZED 1
 #else
 #define PARLEY_SANITIZED 0
