@@ -80,8 +80,8 @@ class Waiter {
               uint64_t enough, Deadline deadline);
 
   // What the peer did since the last call gives the wake-up budget back if it is enough, also where
-  // no wake-up told of it: an honest peer's ring can come when its data were taken already, each time.
-  // `progress` and `enough` as in Wait, which calls this itself.
+  // no wake-up told of it: an honest peer's ring can come when its data were taken already, each
+  // time. `progress` and `enough` as in Wait, which calls this itself.
   void Credit(uint64_t progress, uint64_t enough);
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
