@@ -86,7 +86,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
     // The peer's end was seen before this look, so what it had published was seen as well.
     if (last_look) return internal::PeerGoneStatus();
     const auto result = s.waiter->Wait([&] { return s.consumer.HasNews(); },
-                                       [&] { return s.consumer.released_bytes(); }, 1, deadline);
+                                       [&] { return s.stats.messages; }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
@@ -117,7 +117,7 @@ void Receiver::Close() {
 
 bool Receiver::PrepareToWait() {
   State& s = state();
-  s.waiter->Credit(s.consumer.released_bytes(), 1);
+  s.waiter->Credit(s.stats.messages, 1);
   return s.waiter->Arm([&] { return s.consumer.HasNews(); });
 }
 
