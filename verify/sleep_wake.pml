@@ -1,0 +1,522 @@
+// Sleeping and waking over one ring: the two ends, the words that they share, a store buffer for
+// each processor, and the doorbell. README.md maps each step to the code.
+//
+// Each of these is checked for deadlock, failed assertions and the claims at the end of the file:
+//
+// must hold:
+// must hold: -DMESSAGES=4
+// must hold: -DBATCHES
+// must hold: -DBATCHES -DWEAK
+// must hold: -DSOCKET
+// must hold: -DDEADLINES=1
+// must hold: -DBUDGET=2
+// must hold: -DCONSUMER_CLOSES
+// must hold: -DMORTAL=P
+// must hold: -DMORTAL=C
+//
+// And each of these, one thing taken away, must be caught, and in the way that is named:
+//
+// must fail (deadlock): -DNO_FENCE_IN_RINGER
+// must fail (deadlock): -DNO_FENCE_IN_SLEEPER
+// must fail (lost_wakeup): -DNO_FENCE_IN_RINGER
+// must fail (lost_wakeup): -DNO_FENCE_IN_SLEEPER
+// must fail (all_done): -DNO_FENCE_IN_SLEEPER
+// must fail (deadlock): -DNO_SECOND_LOOK
+// must fail (deadlock): -DONE_EPOCH_PER_WAIT
+// must fail (deadlock): -DDRAIN_AFTER_LOOK
+// must fail (deadlock): -DFLAG_CLEARED_BY_RINGER
+// must fail (deadlock): -DNO_RING_AT_CLOSE
+// must fail (deadlock): -DNO_PUBLISH_BEFORE_WAIT -DBATCHES
+// must fail (assertion): -DRING_EACH_TIME
+// must fail (assertion): -DTAIL_BEFORE_STATE
+// must fail (assertion): -DSTATE_BEFORE_TAIL_STORE -DBATCHES
+// must fail (assertion): -DTAIL_NOT_RELEASED
+// must fail (assertion): -DSTATE_NOT_RELEASED -DBATCHES
+// must fail (assertion): -DHEAD_BEFORE_COPY
+// must fail (assertion): -DNO_LAST_LOOK -DMORTAL=P
+// must fail (deadlock): -DDEAF_TO_DEATH -DMORTAL=P
+// must fail (assertion): -DBUDGET=1
+// must fail (assertion): -DPROGRESS_IN_THIS_SLEEP_ONLY -DBUDGET=2
+// must fail (deadlock): -DDRAINED_ONLY -DCONSUMER_CLOSES
+
+#ifndef MESSAGES
+#define MESSAGES 3
+#endif
+#define CAPACITY 2  // records
+#define PENDING 3   // stores that a buffer holds
+
+#define P 0  // the producer's process
+#define C 1  // the consumer's
+
+// The shared words, each written by one process alone: offsets in ring/layout.h.
+#define TAIL 0
+#define PRODUCER_STATE 1
+#define SEND_EPOCH 2
+#define DATA 3  // and 4
+#define HEAD 5
+#define CONSUMER_STATE 6
+#define RECEIVE_EPOCH 7
+byte memory[8];
+
+#define OPEN 0
+#define CLOSED 1
+
+// Outcome, ring/ring_types.h.
+#define NOT_NOW 0
+#define DONE 1
+#define ENDED 2
+// Waiter::Result.
+#define READY 3
+#define PEER_GONE 4
+#define DEADLINE 5
+
+chan buffer[2] = [PENDING] of { byte, byte };  // word, value
+
+byte bell[2];  // bell[C] is rung for data, bell[P] for room
+bool gone[2];  // what the kernel tells of a process: its pidfd is readable, its sockets hung up
+bool killed[2];
+bool asleep[2];
+bool finished[2];
+
+// Seen by the assertions only.
+byte published;  // the last tail that was stored
+bool closed;     // the producer's state was stored
+byte rung[2];    // the last epoch of each end that it was rung for
+
+// ---------------------------------------------------------------------------------- the machine
+
+// x86: stores reach memory in order, later than the loads that follow them. -DWEAK: a relaxed
+// store also passes stores to other words; a release store stays behind all that came before it.
+#define REACHES(word) atomic { buffer[_pid]??eval(word), value -> memory[word] = value; value = 0 }
+
+active [2] proctype StoreBuffer() {  // _pid is P and C
+  byte word, value;
+end:
+  do
+  :: atomic { buffer[_pid]?word, value -> memory[word] = value; word = 0; value = 0 }
+#ifdef WEAK
+  :: REACHES(SEND_EPOCH)
+  :: REACHES(RECEIVE_EPOCH)
+  :: REACHES(DATA)
+  :: REACHES(DATA + 1)
+#endif
+#ifdef TAIL_NOT_RELEASED
+  :: REACHES(TAIL)
+#endif
+#ifdef STATE_NOT_RELEASED
+  :: REACHES(PRODUCER_STATE)
+#endif
+  od
+}
+
+#ifdef MORTAL
+#define UNLESS_KILLED(me) unless { killed[me] }
+#else
+#define UNLESS_KILLED(me)
+#endif
+
+#define STORE(me, word, value) buffer[me]!word, value
+#define FENCE(me) empty(buffer[me])
+
+// handshake/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
+#ifdef SOCKET
+#define QUEUE 3          // full: EAGAIN
+#define MOST_RECEIVES 2  // of one Drain
+inline Ring(peer) {
+  d_step {
+    if
+    :: bell[peer] < QUEUE -> bell[peer]++
+    :: else
+    fi
+  }
+}
+inline Drain(me) {
+  received = 0;
+  do
+  :: atomic { received < MOST_RECEIVES && bell[me] > 0 -> bell[me]--; received++ }
+  :: atomic { received == MOST_RECEIVES || bell[me] == 0 -> received = 0; break }
+  od
+}
+#else
+inline Ring(peer) { bell[peer] = 1 }  // an eventfd: how often is not told
+inline Drain(me) { bell[me] = 0 }
+#endif
+
+// --------------------------------------------- ring/send_position.h, ring/receive_position.h
+
+// What an end keeps to itself.
+#define OWN_STATE                                       \
+  byte epoch, rung_epoch, seen, before, found, result;  \
+  byte state, tail, head, released, received, fruitless, deadlines; \
+  bool no_room, last_look, saw_gone, woken_ready, late
+
+// SendPosition::Refresh. `head`, `no_room`, `tail`: as there.
+inline Refresh() {
+  state = memory[CONSUMER_STATE];
+  d_step {
+    assert(memory[HEAD] >= head && memory[HEAD] <= published);  // Cursor::CheckHead
+    head = memory[HEAD];
+    if
+    :: state == CLOSED -> no_room = true
+    :: else
+    fi;
+    state = OPEN
+  }
+}
+
+// SendPosition::MakeRoom, and so Producer::HasRoom.
+inline MakeRoom() {
+  if
+  :: no_room -> found = ENDED
+  :: else ->
+    if
+    :: tail - head < CAPACITY
+    :: else -> Refresh()
+    fi;
+    found = (no_room -> ENDED : (tail - head < CAPACITY -> DONE : NOT_NOW))
+  fi
+}
+
+// What Sender::AwaitDrained waits for.
+inline Drained() {
+  if
+  :: head != published -> Refresh()
+  :: else
+  fi;
+#ifdef DRAINED_ONLY
+  found = (head == published -> DONE : NOT_NOW)
+#else
+  found = (head == published -> DONE : (no_room -> ENDED : NOT_NOW))
+#endif
+}
+
+// ReceivePosition::Available and LookForMore, and so Consumer::HasNews.
+inline Available() {
+  if
+  :: tail != head -> found = DONE
+  :: else ->
+#ifdef TAIL_BEFORE_STATE
+    tail = memory[TAIL];
+    state = memory[PRODUCER_STATE];
+    d_step {
+#else
+    state = memory[PRODUCER_STATE];
+    d_step {
+      assert(memory[TAIL] >= tail && memory[TAIL] - released <= CAPACITY);  // Cursor::CheckTail
+      tail = memory[TAIL];
+#endif
+      found = (tail != head -> DONE : (state == CLOSED -> ENDED : NOT_NOW));
+      state = OPEN
+    }
+  fi
+}
+
+// -------------------------------------------------------------------------- channel/waiter.{h,cc}
+
+#ifdef FLAG_CLEARED_BY_RINGER
+#define ANNOUNCE(me, epoch_word) STORE(me, epoch_word, 1)
+#define AWAITED seen == 1
+#define TAKE_NOTE(me, epoch_word) STORE(me, epoch_word, 0)
+#else
+#define ANNOUNCE(me, epoch_word) epoch++; STORE(me, epoch_word, epoch)
+#ifdef RING_EACH_TIME
+#define AWAITED seen != 0
+#else
+#define AWAITED seen != rung_epoch
+#endif
+#define TAKE_NOTE(me, epoch_word) rung_epoch = seen
+#endif
+
+// Waiter::RingIfAwaited and Waiter::Ring.
+inline RingIfAwaited(me, peer, peer_epoch_word) {
+#ifndef NO_FENCE_IN_RINGER
+  FENCE(me);
+#endif
+  seen = memory[peer_epoch_word];
+  if
+  :: AWAITED ->
+    TAKE_NOTE(me, peer_epoch_word);
+#ifndef FLAG_CLEARED_BY_RINGER
+    d_step { assert(seen > rung[peer]); rung[peer] = seen };  // at most once per epoch
+#endif
+    Ring(peer)
+  :: else
+  fi;
+  seen = 0
+}
+
+// Waiter::CountWakeUp, as far as the budget of fruitless wake-ups goes.
+#ifdef PROGRESS_IN_THIS_SLEEP_ONLY
+#define SINCE_LAST_COUNT(progress) before = progress
+#else
+#define SINCE_LAST_COUNT(progress) skip
+#endif
+#ifdef BUDGET
+inline CountWakeUp(progress) {
+  if
+  :: woken_ready || progress != before -> fruitless = 0
+  :: else -> fruitless++
+  fi;
+  before = progress;
+  assert(fruitless <= BUDGET)
+}
+#else
+#define CountWakeUp(progress) skip
+#endif
+
+// Waiter::Wait: result is READY or PEER_GONE. `awaited`: what the looks look for; `progress`: a
+// number that changes when the peer did something useful.
+inline Wait(me, peer, epoch_word, awaited, progress) {
+#ifdef ONE_EPOCH_PER_WAIT
+  ANNOUNCE(me, epoch_word);
+#endif
+  do
+  ::
+    SINCE_LAST_COUNT(progress);
+    // Waiter::Arm
+#ifndef ONE_EPOCH_PER_WAIT
+    ANNOUNCE(me, epoch_word);
+#endif
+#ifndef NO_FENCE_IN_SLEEPER
+    FENCE(me);
+#endif
+#ifndef NO_SECOND_LOOK
+    Look(awaited);
+    if
+    :: found != NOT_NOW -> result = READY; break
+    :: else
+    fi;
+#endif
+    if  // Core::peer_gone: noted here, or by the end of another ring in this process
+    :: saw_gone || gone[peer] -> saw_gone = true; result = PEER_GONE; break
+    :: !saw_gone
+    fi;
+#ifdef DRAIN_AFTER_LOOK
+    Drain(me);
+#endif
+    // Waiter::Sleep: one poll
+    asleep[me] = true;
+    if
+#ifdef DEAF_TO_DEATH
+    :: d_step { bell[me] > 0 -> asleep[me] = false }
+#else
+    :: d_step { bell[me] > 0 || gone[peer] -> saw_gone = gone[peer]; asleep[me] = false }
+#endif
+#ifdef DEADLINES
+    :: d_step { deadlines < DEADLINES -> deadlines++; late = true; asleep[me] = false }
+#endif
+    fi;
+    Look(awaited);
+    woken_ready = (found != NOT_NOW);
+    if
+    :: late -> result = (woken_ready -> READY : DEADLINE); break
+    :: else
+    fi;
+    // Waiter::TakeNews
+#ifndef DRAIN_AFTER_LOOK
+    Drain(me);
+#endif
+    if
+    :: saw_gone ->
+      Look(awaited);
+      result = (found != NOT_NOW -> READY : PEER_GONE);
+      break
+    :: else
+    fi;
+    CountWakeUp(progress);
+    if
+    :: woken_ready -> result = READY; break
+    :: else
+    fi
+  od;
+  woken_ready = false;
+  late = false;
+  found = NOT_NOW
+}
+
+#define LOOK_FOR_ROOM 0
+#define LOOK_WHETHER_DRAINED 1
+#define LOOK_FOR_DATA 2
+inline Look(awaited) {
+  if
+  :: awaited == LOOK_FOR_ROOM -> MakeRoom()
+  :: awaited == LOOK_WHETHER_DRAINED -> Drained()
+  :: awaited == LOOK_FOR_DATA -> Available()
+  fi
+}
+
+// ------------------------------------------------------------------------ channel/sender.cc
+
+// SendPosition::Publish, and the ring that follows it in Sender::AfterPublishing.
+inline Publish() {
+  if
+  :: published != tail -> atomic { STORE(P, TAIL, tail); published = tail }
+  :: else
+  fi;
+  RingIfAwaited(P, C, RECEIVE_EPOCH)
+}
+
+// Sender::Close
+inline CloseStream() {
+#ifdef STATE_BEFORE_TAIL_STORE
+  atomic { STORE(P, PRODUCER_STATE, CLOSED); closed = true };
+#endif
+  if
+  :: published != tail -> atomic { STORE(P, TAIL, tail); published = tail }
+  :: else
+  fi;
+#ifndef STATE_BEFORE_TAIL_STORE
+  atomic { STORE(P, PRODUCER_STATE, CLOSED); closed = true };
+#endif
+#ifndef NO_RING_AT_CLOSE
+  RingIfAwaited(P, C, RECEIVE_EPOCH)
+#endif
+}
+
+proctype Producer() {
+  OWN_STATE;
+  {
+    // Sender::Send, MESSAGES times
+    do
+    :: tail == MESSAGES -> break
+    :: else ->
+      MakeRoom();
+      if
+      :: found == DONE ->
+        STORE(P, DATA + tail % CAPACITY, tail + 1);
+        tail++;
+        if
+        :: Publish()
+#ifdef BATCHES
+        :: true  // Sender::Stage
+#endif
+        fi
+      :: found == ENDED -> goto over
+      :: else ->
+        // Sender::WaitForRoom
+#ifndef NO_PUBLISH_BEFORE_WAIT
+        Publish();
+#endif
+        Wait(P, C, SEND_EPOCH, LOOK_FOR_ROOM, head);
+        if
+        :: result == PEER_GONE -> goto over
+        :: else
+        fi
+      fi
+    od;
+    CloseStream();
+    // Sender::AwaitDrained
+    Drained();
+    if
+    :: found == NOT_NOW ->
+      do
+      :: Wait(P, C, SEND_EPOCH, LOOK_WHETHER_DRAINED, head);
+        if
+        :: result != DEADLINE -> break
+        :: else
+        fi
+      od
+    :: else
+    fi;
+    assert(result == PEER_GONE || head == MESSAGES || no_room);
+  over:
+    finished[P] = true
+  } UNLESS_KILLED(P);
+  d_step { finished[P] = true; asleep[P] = false };
+  // Ends, and what it stored arrives before the news of that; or lives on, doing other things.
+  if
+  :: FENCE(P) -> gone[P] = true
+  :: !killed[P]
+  fi
+}
+
+// ---------------------------------------------------------------------- channel/receiver.cc
+
+proctype Consumer() {
+  OWN_STATE;
+  {
+    // Receiver::Until around Receiver::TryReceive, until there is an end
+    do
+    ::
+      Available();
+      if
+      :: found == DONE ->
+#ifdef HEAD_BEFORE_COPY
+        STORE(C, HEAD, head + 1);
+#endif
+        assert(memory[DATA + head % CAPACITY] == head + 1);  // each once, in order, whole
+        head++;
+        // ReceivePosition::Release
+        released = head;
+#ifndef HEAD_BEFORE_COPY
+        STORE(C, HEAD, head);
+#endif
+        RingIfAwaited(C, P, SEND_EPOCH);
+        last_look = false
+      :: found == ENDED ->
+        assert(closed && head == published && head == MESSAGES);
+        break
+      :: found == NOT_NOW && last_look ->
+        // PeerGoneStatus
+        assert(gone[P] && !closed && head == published);
+        break
+      :: else ->
+        Wait(C, P, RECEIVE_EPOCH, LOOK_FOR_DATA, released);
+        if
+        :: result == PEER_GONE ->
+#ifdef NO_LAST_LOOK
+          assert(gone[P] && !closed && head == published);
+          break
+#else
+          last_look = true
+#endif
+        :: else
+        fi
+#ifdef CONSUMER_CLOSES
+      :: true ->
+        // Receiver::Close
+        STORE(C, CONSUMER_STATE, CLOSED);
+        RingIfAwaited(C, P, SEND_EPOCH);
+        break
+#endif
+      fi
+    od;
+    finished[C] = true
+  } UNLESS_KILLED(C);
+  d_step { finished[C] = true; asleep[C] = false };
+  if
+  :: FENCE(C) -> gone[C] = true
+  :: !killed[C]
+  fi
+}
+
+// ------------------------------------------------------------------------------------ what holds
+
+init {
+  atomic { run Producer(); run Consumer() }
+#ifdef MORTAL
+  // SIGKILL at any moment, or never
+  if
+  :: killed[MORTAL] = true
+  :: true
+  fi
+#endif
+}
+
+// A sleeper whose bell is silent while there is something for it, and nobody about to ring: all
+// stores have arrived, and the other end sleeps or has finished.
+#define SETTLED (len(buffer[P]) == 0 && len(buffer[C]) == 0)
+#define IDLE(end) (!killed[end] && (asleep[end] || finished[end]))
+#define DATA_MISSED (asleep[C] && bell[C] == 0 && !gone[P] && \
+  (memory[TAIL] != memory[HEAD] || memory[PRODUCER_STATE] == CLOSED))
+#define ROOM_MISSED (asleep[P] && bell[P] == 0 && !gone[C] && !closed && \
+  (published - memory[HEAD] < CAPACITY || memory[CONSUMER_STATE] == CLOSED))
+#define DRAIN_MISSED (asleep[P] && bell[P] == 0 && !gone[C] && closed && \
+  (published == memory[HEAD] || memory[CONSUMER_STATE] == CLOSED))
+
+ltl lost_wakeup {
+  [] !(SETTLED && ((DATA_MISSED && IDLE(P)) || ((ROOM_MISSED || DRAIN_MISSED) && IDLE(C))))
+}
+
+// Under weak fairness: whoever can go on, does at last.
+ltl all_done { <> (finished[P] && finished[C]) }
