@@ -31,10 +31,12 @@ class Core {
   }
 
   void SetPeerGone() {
-    peer_gone_.store(true, std::memory_order_relaxed);  // RELAXED: the kernel ordered the death
+    // PAIRS WITH: peer_gone. The kernel orders the death only for the thread that saw it; another
+    // one's last look must not be older.
+    peer_gone_.store(true, std::memory_order_release);
   }
   bool peer_gone() const {
-    return peer_gone_.load(std::memory_order_relaxed);  // RELAXED: as in SetPeerGone
+    return peer_gone_.load(std::memory_order_acquire);  // PAIRS WITH: SetPeerGone
   }
 
  private:
