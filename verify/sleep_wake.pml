@@ -8,8 +8,8 @@
 // must hold: -DBATCHES
 // must hold: -DBATCHES -DWEAK
 // must hold: -DSOCKET
-// must hold: -DDEADLINES=1
-// must hold: -DBUDGET=2
+// must hold: -DDEADLINES=1 -DCAPACITY=1 -DMESSAGES=2
+// must hold: -DBUDGET=1
 // must hold: -DCONSUMER_CLOSES
 // must hold: -DMORTAL=P
 // must hold: -DMORTAL=C
@@ -35,14 +35,16 @@
 // must fail (assertion): -DHEAD_BEFORE_COPY
 // must fail (assertion): -DNO_LAST_LOOK -DMORTAL=P
 // must fail (deadlock): -DDEAF_TO_DEATH -DMORTAL=P
-// must fail (assertion): -DBUDGET=1
+// must fail (assertion): -DBUDGET=0
 // must fail (assertion): -DPROGRESS_IN_THIS_SLEEP_ONLY -DBUDGET=2
 // must fail (deadlock): -DDRAINED_ONLY -DCONSUMER_CLOSES
 
 #ifndef MESSAGES
 #define MESSAGES 3
 #endif
+#ifndef CAPACITY
 #define CAPACITY 2  // records
+#endif
 #define PENDING 3   // stores that a buffer holds
 
 #define P 0  // the producer's process

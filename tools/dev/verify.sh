@@ -1,62 +1,108 @@
 # Sourced by ./dev: `dev verify`, the Promela models in verify/.
 #
-# A model is checked for deadlock and failed assertions, then once for each `ltl` claim that it
-# names. A line "// must fail: -DNAME" asks for one more run with that macro, which must find an
-# error: a model that can't fail proves nothing.
+# Each comment line of a model asks for one variant of it:
+#
+#   // must hold: [-DNAME...]         no deadlock, no failed assertion, and every `ltl` claim holds
+#   // must fail (WHAT): -DNAME...    WHAT is found: deadlock, assertion, or the name of a claim
+#
+# A model that can't fail proves nothing, and one that fails for another reason proves little.
 
-# spin_errors MODEL CLAIM [-D...]: how many errors spin found; empty if it did not get to the end.
-spin_errors() {
-  local model="$1" claim="$2" folder log errors
-  shift 2
-  folder="$(mktemp -d "$(cache_dir)/spin.XXXXXX")"
-  log="$(cache_dir)/spin.log"
-  (
-    cd "$folder"
-    spin "$@" -a "$model"
-    if [[ -z "$claim" ]]; then
-      gcc -O2 -w -DSAFETY -DNOCLAIM -o pan pan.c
-      ./pan -m1000000
-    else
-      gcc -O2 -w -o pan pan.c
-      ./pan -m1000000 -a -f -N "$claim"
-    fi
-  ) >"$log" 2>&1 </dev/null || true
-  rm -rf "$folder"
-  # A search that was cut short without an error is no proof.
-  errors="$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$log")"
-  if [[ "$errors" != 0 ]] || ! grep -q 'max search depth too small\|Search not completed' "$log"; then
-    echo "$errors"
-  fi
+readonly VERIFY_MEGABYTES=2000 VERIFY_SECONDS=600 VERIFY_DEPTH=1000000
+
+# verify_build FOLDER MODEL WANTED CLAIM [-D...]: makes FOLDER/pan. CLAIM empty: without claims.
+verify_build() {
+  local folder="$1" model="$2" wanted="$3" claim="$4" flags=(-w "-DMEMLIM=$VERIFY_MEGABYTES")
+  shift 4
+  if [[ "$wanted" == holds ]]; then flags+=(-O2); fi # what fails is found before that pays
+  if [[ -z "$claim" ]]; then flags+=(-DSAFETY -DNOCLAIM); else flags+=(-DNFAIR=3); fi
+  mkdir -p "$folder"
+  (cd "$folder" && spin "$@" -a "$model" && gcc "${flags[@]}" -o pan pan.c) >"$folder/log" 2>&1 </dev/null
 }
 
-# spin_run MODEL CLAIM EXPECTED [-D...]: EXPECTED is "none" or "some". Appends to `table`.
-spin_run() {
-  local model="$1" claim="$2" expected="$3" errors verdict=FAIL
+# verify_result LOG: holds, or what was found, or unfinished.
+verify_result() {
+  case "$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$1")" in
+    "") echo unfinished ;;
+    # A search that was cut short without an error is no proof.
+    0) if grep -qi 'search not completed\|max search depth too small' "$1"; then echo unfinished; else echo holds; fi ;;
+    *)
+      case "$(grep -m 1 '^pan:1:' "$1")" in
+        *"invalid end state"*) echo deadlock ;;
+        # A claim is the assertion that its negation never comes true.
+        *"acceptance cycle"* | *"assertion violated  !("*) echo claim ;;
+        *) echo assertion ;;
+      esac
+      ;;
+  esac
+}
+
+# verify_run FOLDER MODEL VARIANT CLAIM WANTED: one row of the table. CLAIM empty: deadlock and
+# assertions.
+verify_run() {
+  local folder="$1" model="$2" variant="$3" claim="$4" wanted="$5" result verdict=PASS
+  local log="$folder/log" pan=(./pan "-m$VERIFY_DEPTH")
+  # Weak fairness: whoever can go on for ever does.
+  [[ -z "$claim" ]] || pan+=(-a -f -N "$claim")
+  (cd "$folder" && timeout "$VERIFY_SECONDS" "${pan[@]}") >"$log" 2>&1 </dev/null || true
+  result="$(verify_result "$log")"
+  [[ "$result" != claim ]] || result="$claim"
+  [[ "$result" == "$wanted" ]] || verdict=FAIL
+  printf "$VERIFY_ROW" "$model" "${variant:--}" "${claim:-safety}" "$wanted" "$result" \
+    "$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$log")" \
+    "$(sed -n 's/^pan: elapsed time \([0-9.e+-]*\) seconds.*/\1/p' "$log")" "$verdict"
+  if [[ "$verdict" != PASS ]]; then
+    grep -i '^pan:\|not completed\|too small' "$log" >&2
+    say "to see it: spin $variant -search ${claim:+-ltl $claim }verify/$model.pml && spin -t -p -g $variant verify/$model.pml"
+    return 1
+  fi
+}
+readonly VERIFY_ROW='%-16s %-46s %-12s %-12s %-12s %9s %8s  %s\n'
+
+# verify_variant MODEL WANTED CLAIMS [-D...]: one build for safety, one for all of the claims.
+verify_variant() {
+  local model="$1" wanted="$2" claims="$3" folder name built="" claim failed=0
   shift 3
-  say spin "$(basename "$model")" "${claim:-no deadlock, no failed assertion}" "$@"
-  errors="$(spin_errors "$model" "$claim" "$@")"
-  if [[ "$expected" == none && "$errors" == 0 ]]; then verdict=PASS; fi
-  if [[ "$expected" == some && "${errors:-0}" != 0 ]]; then verdict=PASS; fi
-  table+=("$(printf '%-24s %-28s %-20s %s' "$(basename "$model")" "${claim:-safety}" "$*" \
-    "$verdict (errors: ${errors:-the search did not finish}, wanted: $expected)")")
-  [[ "$verdict" == PASS ]] || { tail -n 30 "$(cache_dir)/spin.log" >&2 && return 1; }
+  folder="$(cache_dir)/spin"
+  name="$(basename "$model" .pml)"
+  for claim in $claims; do
+    [[ "$claim" != safety ]] || claim=""
+    if [[ -z "$built" || -z "$claim" || "$built" == safety ]]; then
+      rm -rf "$folder"
+      if ! verify_build "$folder" "$model" "$wanted" "$claim" "$@"; then
+        tail -n 30 "$folder/log" >&2
+        die "$name $*: does not compile"
+      fi
+      built="${claim:-safety}"
+    fi
+    verify_run "$folder" "$name" "$*" "$claim" "$wanted" || failed=1
+  done
+  rm -rf "$folder"
+  return "$failed"
 }
 
 run_verify() {
-  local model claim flags table=() failed=0 models=("$PARLEY_ROOT"/verify/*.pml)
+  local model line claims wanted failed=0 models=("$PARLEY_ROOT"/verify/*.pml)
   [[ -f "${models[0]}" ]] || die "there is no model in verify/"
-  mkdir -p "$(cache_dir)"
+  say spin -a MODEL, gcc pan.c, ./pan "-m$VERIFY_DEPTH" "[-a -f -N CLAIM]: for each row"
+  printf "$VERIFY_ROW" model variant claim wanted found states seconds ""
   for model in "${models[@]}"; do
-    spin_run "$model" "" none || failed=1
-    for claim in $(sed -n 's/^ltl \([A-Za-z_0-9]*\).*/\1/p' "$model"); do
-      spin_run "$model" "$claim" none || failed=1
-    done
-    while read -r flags; do
+    claims="$(sed -n 's/^ltl \([A-Za-z_0-9]*\).*/\1/p' "$model" | tr '\n' ' ')"
+    grep -q '^// must hold:' "$model" && grep -q '^// must fail' "$model" \
+      || die "$model: names nothing that must hold, or nothing that must fail"
+    while read -r line; do
       # shellcheck disable=SC2086
-      spin_run "$model" "" some $flags || failed=1
-    done < <(sed -n 's|^// must fail: *\(-D.*\)|\1|p' "$model")
+      verify_variant "$model" holds "safety $claims" ${line#// must hold:} || failed=1
+    done < <(grep '^// must hold:' "$model")
+    while read -r line; do
+      wanted="$(sed -n 's|^// must fail (\([a-z_]*\)):.*|\1|p' <<<"$line")"
+      case "$wanted" in
+        deadlock | assertion) claims=safety ;;
+        *) claims="$wanted" ;;
+      esac
+      # shellcheck disable=SC2086
+      verify_variant "$model" "$wanted" "$claims" ${line#*): } || failed=1
+    done < <(grep '^// must fail' "$model")
   done
-  echo
-  printf '%s\n' "${table[@]}"
+  ((failed == 0)) && echo "All as wanted." || echo "Not as wanted: see the rows that say FAIL."
   return "$failed"
 }
