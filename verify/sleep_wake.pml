@@ -45,7 +45,7 @@
 #ifndef CAPACITY
 #define CAPACITY 2  // records
 #endif
-#define PENDING 3   // stores that a buffer holds
+#define PENDING 3  // stores that a buffer holds
 
 #define P 0  // the producer's process
 #define C 1  // the consumer's
@@ -147,8 +147,8 @@ inline Drain(me) { bell[me] = 0 }
 // --------------------------------------------- ring/send_position.h, ring/receive_position.h
 
 // What an end keeps to itself.
-#define OWN_STATE                                       \
-  byte epoch, rung_epoch, seen, before, found, result;  \
+#define OWN_STATE                                                   \
+  byte epoch, rung_epoch, seen, before, found, result;              \
   byte state, tail, head, released, received, fruitless, deadlines; \
   bool no_room, last_look, saw_gone, woken_ready, late
 
@@ -266,8 +266,8 @@ inline CountWakeUp(progress) {
 #define CountWakeUp(progress) skip
 #endif
 
-// Waiter::Wait: result is READY or PEER_GONE. `awaited`: what the looks look for; `progress`: a
-// number that changes when the peer did something useful.
+// Waiter::Wait: result is READY, PEER_GONE or DEADLINE. `awaited`: what the looks look for;
+// `progress`: a number that changes when the peer did something useful.
 inline Wait(me, peer, epoch_word, awaited, progress) {
 #ifdef ONE_EPOCH_PER_WAIT
   ANNOUNCE(me, epoch_word);
