@@ -41,7 +41,8 @@ struct Footprint {
     // The kernel gives whole lines with each read.
     while ((got = ::read(maps, text.data(), text.size())) > 0) {
       const std::string_view piece(text.data(), static_cast<std::size_t>(got));
-      for (auto at = piece.find("memfd:"); at != piece.npos; at = piece.find("memfd:", at + 1)) {
+      for (auto at = piece.find("memfd:"); at != std::string_view::npos;
+           at = piece.find("memfd:", at + 1)) {
         ++now.shared_mappings;
       }
     }

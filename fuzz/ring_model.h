@@ -26,7 +26,8 @@
 
 namespace parley::fuzz {
 
-__extension__ typedef unsigned __int128 Wide;
+// A typedef, because __extension__ goes with nothing else.
+__extension__ typedef unsigned __int128 Wide;  // NOLINT(modernize-use-using)
 
 // What a call fetched, in order.
 class Fetches {

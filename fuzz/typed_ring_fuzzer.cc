@@ -104,7 +104,7 @@ class Run {
         const std::size_t count = TakeCount();
         Fetches seen(&theirs_);
         const bool room = producer_.HasRoom(count);
-        PARLEY_CHECK(room == (send_.AskFor(count * sizeof(T), seen) != Outcome::kNotNow),
+        PARLEY_CHECK(room == (send_.AskFor(Wide{count} * sizeof(T), seen) != Outcome::kNotNow),
                      "HasRoom");
         return seen.ExpectNoMore();
       }
@@ -147,7 +147,7 @@ class Run {
     for (std::size_t i = 0; i < pushed * sizeof(T); ++i) {
       ring_[static_cast<std::size_t>((send_.written + i) % ring_.size())] = bytes[i];
     }
-    send_.written += pushed * sizeof(T);
+    send_.written += Wide{pushed} * sizeof(T);
     send_.told = send_.written;
   }
 
@@ -171,7 +171,7 @@ class Run {
     const auto& bytes = seen.Copy(static_cast<std::size_t>(receive_.taken % receive_.capacity),
                                   expected * sizeof(T));
     PARLEY_CHECK(bytes == BytesOf(into, popped), "TryPop: other bytes");
-    receive_.taken += popped * sizeof(T);
+    receive_.taken += Wide{popped} * sizeof(T);
     receive_.told = receive_.taken;
     seen.ExpectNoMore();
   }

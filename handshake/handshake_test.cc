@@ -176,7 +176,7 @@ TEST(HandshakeTest, PromiseP8NoSideDoorsEveryDescriptorIsCloseOnExec) {
     ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
     DIR* folder = ::opendir("/proc/self/fd");
     while (const dirent* entry = ::readdir(folder)) {
-      const int fd = std::atoi(entry->d_name);
+      const int fd = static_cast<int>(std::strtol(entry->d_name, nullptr, 10));
       if (fd <= 2 || entry->d_name[0] == '.' || fd == ::dirfd(folder)) continue;
       if (fd < before) continue;  // of the test runner
       EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0) << fd;

@@ -171,8 +171,8 @@ TEST(WireTest, PromiseP1MemoryRandomBytesNeverCrashTheParsers) {
   for (int round = 0; round < 50'000; ++round) {
     std::vector<std::byte> message = EncodeHello(SomeHello());
     message.resize(random() % (message.size() + 40));
-    for (std::size_t i = 0; i < message.size(); ++i) {
-      if (random() % 8 == 0) message[i] = static_cast<std::byte>(random());
+    for (std::byte& byte : message) {
+      if (random() % 8 == 0) byte = static_cast<std::byte>(random());
     }
     static_cast<void>(ParseHello(message));
     static_cast<void>(ParseWelcome(message));

@@ -235,9 +235,9 @@ bool UseHeap() {
       std::memset(large.back().get(), i, size_bytes);
     }
   }
-  void* grown = std::malloc(1 << 20);
-  grown = std::realloc(grown, 64 << 20);
-  std::free(grown);
+  void* const first = std::malloc(1 << 20);
+  void* const grown = std::realloc(first, 64 << 20);
+  std::free(grown != nullptr ? grown : first);
   return grown != nullptr;
 }
 
@@ -400,7 +400,7 @@ int ListDescriptors() {
   DIR* directory = ::opendir("/proc/self/fd");
   std::vector<int> numbers;
   while (const dirent* entry = ::readdir(directory)) {
-    const int number = std::atoi(entry->d_name);
+    const int number = static_cast<int>(std::strtol(entry->d_name, nullptr, 10));
     if (entry->d_name[0] != '.' && number != ::dirfd(directory)) numbers.push_back(number);
   }
   std::sort(numbers.begin(), numbers.end());

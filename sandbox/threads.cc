@@ -44,8 +44,9 @@ absl::StatusOr<std::vector<Thread>> ListThreads() {
   const std::unique_ptr<DIR, CloseDirectory> directory(::opendir("/proc/self/task"));
   if (directory == nullptr) return ErrnoStatus(errno, "list this process's threads");
   std::vector<Thread> threads;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this function's own
   while (const dirent* entry = ::readdir(directory.get())) {
-    const pid_t id = static_cast<pid_t>(std::atoi(entry->d_name));
+    const auto id = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
     if (id <= 0) continue;  // "." and ".."
     const std::string status = ReadFile("/proc/self/task/" + std::to_string(id) + "/status");
     if (status.empty()) continue;

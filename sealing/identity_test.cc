@@ -49,11 +49,11 @@ TEST(IdentityTest, ThreadsRaceForOneIdentityAndOneWins) {
   IdentitySet set;
   std::vector<std::thread> threads;
   std::vector<int> wins(4, 0);
-  for (size_t i = 0; i < wins.size(); ++i) {
-    threads.emplace_back([&, i] {
+  for (int& mine : wins) {
+    threads.emplace_back([&set, &mine] {
       for (int round = 0; round < 1000; ++round) {
         auto hold = set.Claim({1, 1});
-        if (hold.ok()) ++wins[i];
+        if (hold.ok()) ++mine;
       }
     });
   }

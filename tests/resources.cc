@@ -33,7 +33,7 @@ std::vector<int> OpenDescriptors() {
   DIR* folder = ::opendir("/proc/self/fd");
   if (folder == nullptr) return found;
   while (const dirent* entry = ::readdir(folder)) {
-    const int fd = std::atoi(entry->d_name);
+    const int fd = static_cast<int>(std::strtol(entry->d_name, nullptr, 10));
     if (entry->d_name[0] != '.' && fd != ::dirfd(folder)) found.push_back(fd);
   }
   ::closedir(folder);

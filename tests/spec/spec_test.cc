@@ -236,14 +236,14 @@ Page ReadPage() {
       for (const char c : line.substr(0, line.find('#'))) {
         if (c != ' ') page.golden[in_golden] += c;
       }
-    } else if (line.rfind("#", 0) == 0) {
+    } else if (line.rfind('#', 0) == 0) {
       in_struct.clear();
       if (std::regex_match(line, match, kHeading)) {
         in_struct = match[1];
         EXPECT_EQ(page.structs.count(in_struct), 0u) << in_struct << " is there twice";
         page.structs[in_struct].size = Number(match[2]);
       }
-    } else if (line.rfind("|", 0) != 0) {
+    } else if (line.rfind('|', 0) != 0) {
       table.clear();
     } else if (const auto cells = Cells(line); table.empty()) {
       table = cells[0];
