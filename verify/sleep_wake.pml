@@ -36,7 +36,7 @@
 // must fail (assertion): -DNO_LAST_LOOK -DMORTAL=P
 // must fail (deadlock): -DDEAF_TO_DEATH -DMORTAL=P
 // must fail (assertion): -DBUDGET=0
-// must fail (assertion): -DPROGRESS_IN_THIS_SLEEP_ONLY -DBUDGET=2
+// must fail (assertion): -DNO_CREDIT -DBUDGET=2
 // must fail (deadlock): -DDRAINED_ONLY -DCONSUMER_CLOSES
 
 #ifndef MESSAGES
@@ -148,7 +148,7 @@ inline Drain(me) { bell[me] = 0 }
 
 // What an end keeps to itself.
 #define OWN_STATE                                                   \
-  byte epoch, rung_epoch, seen, before, found, result;              \
+  byte epoch, rung_epoch, seen, before, credited, found, result;    \
   byte state, tail, head, released, received, fruitless, deadlines; \
   bool no_room, last_look, saw_gone, woken_ready, late
 
@@ -247,34 +247,42 @@ inline RingIfAwaited(me, peer, peer_epoch_word) {
   seen = 0
 }
 
-// Waiter::CountWakeUp, as far as the budget of fruitless wake-ups goes.
-#ifdef PROGRESS_IN_THIS_SLEEP_ONLY
-#define SINCE_LAST_COUNT(progress) before = progress
-#else
-#define SINCE_LAST_COUNT(progress) skip
-#endif
+// Waiter::Credit and Waiter::CountWakeUp, as far as the budget of fruitless wake-ups goes.
 #ifdef BUDGET
 inline CountWakeUp(progress) {
   if
   :: woken_ready || progress != before -> fruitless = 0
   :: else -> fruitless++
   fi;
-  before = progress;
+  before = 0;
   assert(fruitless <= BUDGET)
 }
+#define REMEMBER(progress) before = progress
 #else
 #define CountWakeUp(progress) skip
+#define REMEMBER(progress) skip
+#endif
+#if defined(BUDGET) && !defined(NO_CREDIT)
+inline Credit(progress) {
+  if
+  :: progress != credited -> credited = progress; fruitless = 0
+  :: else
+  fi
+}
+#else
+#define Credit(progress) skip
 #endif
 
 // Waiter::Wait: result is READY, PEER_GONE or DEADLINE. `awaited`: what the looks look for;
 // `progress`: a number that changes when the peer did something useful.
 inline Wait(me, peer, epoch_word, awaited, progress) {
+  Credit(progress);
 #ifdef ONE_EPOCH_PER_WAIT
   ANNOUNCE(me, epoch_word);
 #endif
   do
   ::
-    SINCE_LAST_COUNT(progress);
+    REMEMBER(progress);
     // Waiter::Arm
 #ifndef ONE_EPOCH_PER_WAIT
     ANNOUNCE(me, epoch_word);
