@@ -180,7 +180,7 @@ class Run {
     const uint8_t kind = script_.Take8();
     if (kind == 255) {  // empty: as the end of the session
       if (peer_) ::send(peer_->fd(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL);
-      queued_.push_back({});
+      queued_.emplace_back();
     } else if (kind == 254) {
       Send(std::vector<std::byte>(kMaxMessageBytes + 1 + script_.Take8()));
     } else {
@@ -307,8 +307,8 @@ class Run {
         ::fcntl(fd, F_ADD_SEALS, script_.Take8() & 0x3f);
         return;
       case 3:
-        ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, script_.Take8() % 4 * 4096,
-                    4096);
+        ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    off_t{4096} * (script_.Take8() % 4), 4096);
         return;
       case 4:
         ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 65536, 4096);
