@@ -84,17 +84,20 @@ PARLEY_PLAIN_CODE int DropPrivileges() {
   while (true) ::syscall(SYS_exit_group, 127);
 }
 
+PARLEY_PLAIN_CODE void FailUnlessZero(const ChildStart& start, StartStep step, int error) {
+  if (error != 0) Fail(start, step, error);
+}
+
 }  // namespace
 
 PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
-  int error = 0;
-  if ((error = DieWithParent(start)) != 0) Fail(start, StartStep::kDieWithParent, error);
-  if ((error = ResetSignals()) != 0) Fail(start, StartStep::kSignals, error);
+  FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
+  FailUnlessZero(start, StartStep::kSignals, ResetSignals());
   if (::syscall(SYS_setsid) < 0) Fail(start, StartStep::kSession, errno);
-  if ((error = PlaceDescriptors(start)) != 0) Fail(start, StartStep::kDescriptors, error);
-  if ((error = SetNice(start)) != 0) Fail(start, StartStep::kNice, error);
-  if ((error = DropPrivileges()) != 0) Fail(start, StartStep::kPrivileges, error);
-  if ((error = SetLimits(start)) != 0) Fail(start, StartStep::kLimits, error);
+  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
+  FailUnlessZero(start, StartStep::kNice, SetNice(start));
+  FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
+  FailUnlessZero(start, StartStep::kLimits, SetLimits(start));
   ::syscall(SYS_execve, start.program, start.arguments, start.environment);
   Fail(start, StartStep::kExec, errno);
 }

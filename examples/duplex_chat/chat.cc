@@ -33,6 +33,7 @@ absl::StatusOr<UniqueFd> SignalsAsDescriptor() {
   sigset_t set;
   ::sigemptyset(&set);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set, signal);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return ErrnoStatus(errno, "block signals");
   UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.ok()) return ErrnoStatus(errno, "create a signal descriptor");

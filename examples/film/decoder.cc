@@ -77,7 +77,7 @@ Ratio ToRatio(AVRational ratio) {
 
 struct AvioDeleter {
   void operator()(AVIOContext* context) const {
-    av_freep(&context->buffer);
+    av_freep(static_cast<void*>(&context->buffer));
     avio_context_free(&context);
   }
 };
