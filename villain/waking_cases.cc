@@ -1,0 +1,4 @@
+#include "parley/villain/case.h"
+namespace parley::villain {
+std::vector<Case> WakingCases() { return {}; }
+}
