@@ -36,6 +36,7 @@ struct VictimSetup {
   VictimKind kind = VictimKind::kAccept;
   absl::Duration handshake = absl::Seconds(6);
   bool confined = false;       // believes the peer confined: eventfd doorbells
+  bool late = false;           // starts only once the attack is on its way
   int spare_descriptors = -1;  // how many more it may have; -1: plenty
   // The processor time that it may use while it is under attack, of each 100 ms.
   int cpu_percent = 100;

@@ -231,14 +231,16 @@ void SocketsInSockets(Attacker& a) {
 
 std::vector<Case> DescriptorCases() {
   VictimSetup accept;
+  VictimSetup late;
+  late.late = true;
   VictimSetup connect;
   connect.kind = VictimKind::kConnect;
   VictimSetup trusting = connect;
   trusting.confined = true;
   return {
       {"fuse-with-hello", "F1", "a descriptor of its own file system, whose fstat never returns",
-       accept, FuseWithHello, kRefused, HasFuse, "root and FUSE"},
-      {"eventfd-with-hello", "F1", "a descriptor with the hello", accept,
+       late, FuseWithHello, kRefused, HasFuse, "root and FUSE"},
+      {"eventfd-with-hello", "F1", "a descriptor with the hello", late,
        [](Attacker& a) {
          const UniqueFd fd = Eventfd();
          SendHelloWith(a, {fd.get()}, "sent a hello with a descriptor");
@@ -321,7 +323,7 @@ std::vector<Case> DescriptorCases() {
        End::kRefused | End::kPeerGone},
       {"wake-up-empty", "F10", "an empty message among the wake-ups", accept, EmptyAfterReady,
        static_cast<uint32_t>(End::kPeerGone)},
-      {"sockets-in-sockets", "F11", "sockets that hold each other, with the hello", accept,
+      {"sockets-in-sockets", "F11", "sockets that hold each other, with the hello", late,
        SocketsInSockets, kRefused},
   };
 }

@@ -43,6 +43,7 @@ struct Notes {
   std::atomic<Stage> stage;
   std::atomic<uint32_t> enough;   // to a victim: the attack has been on for long enough
   std::atomic<uint32_t> mounted;  // of an attacker: the attack is really going on
+  std::atomic<uint32_t> gave_up;  // of an attacker: it could not mount the attack
   std::atomic<uint32_t> leaked;   // of an attacker: it got what it must not get
   std::atomic<End> end;
   std::atomic<uint32_t> violation;

@@ -45,6 +45,7 @@ void Attacker::Leaked(const std::string& what) {
 void Attacker::CannotMount(const std::string& why) {
   if (notes.mounted.load() != 0) Stay();  // what followed the attack is no trouble
   notes.Say(why);
+  notes.gave_up.store(1);
   ::_exit(110);
 }
 
@@ -106,7 +107,11 @@ RawPeer RawPeer::Connect(Attacker& attacker) { return Connect(attacker, Plan());
 
 RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
   RawPeer peer{Adopted(attacker), {}, {}, {}, {}, -1, -1};
-  if (!peer.socket.Send(EncodeHello(plan.hello)).ok()) attacker.CannotMount("hello not sent");
+  if (plan.send_hello) {
+    plan.send_hello(peer.socket.fd());
+  } else if (!peer.socket.Send(EncodeHello(plan.hello)).ok()) {
+    attacker.CannotMount("hello not sent");
+  }
   std::array<std::byte, kMaxMessageBytes> buffer;
   auto got = peer.socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 8, Soon());
   if (!got.ok()) attacker.CannotMount("no welcome: " + got.status().ToString());

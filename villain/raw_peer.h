@@ -53,6 +53,7 @@ struct RawPeer {
   // What it does in place of the honest step; each may be empty.
   struct Plan {
     Hello hello = HonestHello();
+    std::function<void(int socket)> send_hello;
     bool seal = true;
     bool say_mapped = true;
     std::function<void(RawPeer&)> before_seal;

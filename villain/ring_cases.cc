@@ -141,12 +141,13 @@ void TrainThenStrike(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
   const Words data = peer.Data();
   uint64_t tail = 0;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     data.Store(tail % kRingBytes, RecordWord(8, TagForSize(8)));
     tail += 16;
     peer.own.Store(kTailOffset, tail);
-    if (i % 64 == 0) peer.RingBoth();
-    while (tail - peer.theirs.Load(kHeadOffset) > kRingBytes / 2) {
+    peer.Drain();
+    peer.RingBoth();
+    while (tail - peer.theirs.Load(kHeadOffset) > 64) {
       if (a.until.Expired()) a.CannotMount("the victim took too little");
       peer.Drain();
       ::usleep(50);
@@ -155,7 +156,7 @@ void TrainThenStrike(Attacker& a) {
   data.Store(tail % kRingBytes, RecordWord(0x7fff'fff8, 1));
   peer.own.Store(kTailOffset, tail + 16);
   peer.RingBoth();
-  a.Mounted("2000 records in bounds, then one far outside");
+  a.Mounted("500 records in bounds, then one far outside");
   Attacker::Stay();
 }
 
@@ -234,7 +235,7 @@ std::vector<Case> RingCases() {
        kServed},
       {"scribble", "R8", "random words all over the region, at full speed", {}, Scribble,
        End::kPoisoned | End::kServed},
-      {"train-then-strike", "R9", "a branch predictor trained on 2000 records, then one outside",
+      {"train-then-strike", "R9", "a branch predictor trained on 500 records, then one outside",
        {}, TrainThenStrike, kCaught},
       {"stopped-half-way", "R10", "a peer stopped in the middle of a record", {}, StopHalfWay,
        kServed},

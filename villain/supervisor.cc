@@ -1,5 +1,6 @@
 #include "parley/villain/supervisor.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -109,8 +110,12 @@ class Trial {
     while (victim_notes_->stage.load() != Stage::kReady && !soon.Expired()) ::usleep(500);
     sheet_->before = FootprintOf(victim_->pid());
     began_ns_ = MonotonicNowNs();
-    victim_->OpenGate();
     attacker_->OpenGate();
+    const Deadline late = Deadline::After(absl::Seconds(5));
+    while (case_.victim.late && attacker_notes_->mounted.load() == 0 && !late.Expired()) {
+      ::usleep(500);
+    }
+    victim_->OpenGate();
   }
 
   int BeAttacker(Gate& gate) {
@@ -130,8 +135,8 @@ class Trial {
     const int peer_pidfd = attacker_->pidfd();
     Victim victim{*victim_notes_, case_.victim, std::move(victims_socket_), name_, peer_pidfd};
     if (case_.victim.spare_descriptors >= 0) {
-      const auto most = static_cast<rlim_t>(FootprintOf(::getpid()).descriptors +
-                                            case_.victim.spare_descriptors);
+      const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
+      const auto most = static_cast<rlim_t>(lowest.get() + case_.victim.spare_descriptors);
       const rlimit limit = {most, most};
       ::setrlimit(RLIMIT_NOFILE, &limit);
     }
@@ -168,7 +173,7 @@ class Trial {
         client_status_ = client_->Reap(Deadline::AtMonotonicNs(0));
       }
       const bool client_done = !client_ || client_status_.has_value();
-      const bool hopeless = ProcessHasEnded(attacker_->pidfd()) && mounted_ns == 0;
+      const bool hopeless = attacker_notes_->gave_up.load() != 0;
       if ((mounted_ns != 0 && now_ns - mounted_ns > enough_ns && client_done) || hopeless) {
         victim_notes_->enough.store(1);
       }
@@ -188,7 +193,7 @@ class Trial {
     }
     // The victim may be quicker than the attacker's note.
     const Deadline grace = Deadline::After(absl::Seconds(3));
-    while (attacker_notes_->mounted.load() == 0 && !ProcessHasEnded(attacker_->pidfd()) &&
+    while (attacker_notes_->mounted.load() == 0 && attacker_notes_->gave_up.load() == 0 &&
            !grace.Expired()) {
       ::usleep(1000);
     }
