@@ -79,6 +79,7 @@ struct Case {
 const std::vector<Case>& AllCases();
 
 // The parts of it.
+std::vector<Case> ControlCases();
 std::vector<Case> MemoryCases();
 std::vector<Case> DescriptorCases();
 std::vector<Case> WakingCases();

@@ -31,6 +31,8 @@ namespace {
 
 constexpr uint64_t kMostMapped = uint64_t{256} << 20;
 
+uint64_t Mapped(uint64_t data_bytes) { return std::min(data_bytes, kMostMapped); }
+
 Deadline InMs(int64_t ms) { return Deadline::After(absl::Milliseconds(ms)); }
 
 // NAIVE: blocks for ever; installs whatever descriptors come, looks at them, and forgets those that
@@ -63,6 +65,8 @@ struct NaiveChannel {
   int socket = -1;
   int data_wait = -1;
   int data_ring = -1;
+  int room_wait = -1;
+  int room_ring = -1;
   bool eventfds = false;
   volatile uint64_t* own = nullptr;
   volatile uint64_t* theirs = nullptr;
@@ -75,7 +79,7 @@ struct NaiveChannel {
 
 // NAIVE: no seals, no kind, no size; not even whether the mapping worked.
 volatile uint64_t* MapTrusting(int fd, uint64_t data_bytes, bool writable) {
-  void* base = ::mmap(nullptr, kControlBytes + std::min(data_bytes, kMostMapped),
+  void* base = ::mmap(nullptr, kControlBytes + Mapped(data_bytes),
                       PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
   return static_cast<volatile uint64_t*>(base);
 }
@@ -84,7 +88,7 @@ int MakeTrusting(uint64_t data_bytes) {
   // NAIVE: the name tells the process; no seals; sized by the peer's number.
   const std::string name = "naive-" + std::to_string(::getpid());
   const int fd = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  const uint64_t size = kControlBytes + std::min(data_bytes, kMostMapped);
+  const uint64_t size = kControlBytes + Mapped(data_bytes);
   static_cast<void>(!::ftruncate(fd, static_cast<off_t>(size)));
   return fd;
 }
@@ -104,7 +108,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   const int theirs = MakeTrusting(channel.their_bytes);
   channel.own = MapTrusting(own, channel.own_bytes, true);
   channel.theirs = MapTrusting(theirs, channel.their_bytes, true);
-  for (uint64_t at = 0; at < std::min(channel.their_bytes, kMostMapped); at += 4096) {
+  for (uint64_t at = 0; at < Mapped(channel.their_bytes); at += 4096) {
     channel.theirs[at / 8] = 0;  // as much memory as the peer says
   }
   // NAIVE: a pointer of ours in shared memory, for "debugging".
@@ -116,10 +120,12 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
     for (int i = 0; i < 4; ++i) descriptors.push_back(::eventfd(0, EFD_CLOEXEC));
     channel.data_wait = descriptors[3];
     channel.data_ring = descriptors[4];
+    channel.room_wait = descriptors[2];
+    channel.room_ring = descriptors[5];
   } else {
     static_cast<void>(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, extra));
     descriptors.push_back(extra[1]);
-    channel.data_wait = socket;
+    channel.data_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
     channel.data_ring = extra[0];
   }
   Welcome welcome;
@@ -178,7 +184,11 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   ::send(channel.socket, mapped.data(), mapped.size(), 0);
   ReceiveTrusting(channel.socket, message.data(), message.size());
   channel.data_wait = descriptor(2);
-  channel.data_ring = channel.socket;
+  channel.data_ring = ::fcntl(channel.socket, F_DUPFD_CLOEXEC, 0);
+  if (descriptors.size() > 1) {
+    ::close(descriptors[0]);
+    ::close(descriptors[1]);
+  }
   return channel;
 }
 
@@ -220,6 +230,15 @@ class TrustingSession {
       wrong = Receive();
       if (wrong.empty()) Send();
     }
+    ::close(channel_.data_wait);
+    ::close(channel_.data_ring);
+    if (channel_.eventfds) {
+      ::close(channel_.room_wait);
+      ::close(channel_.room_ring);
+    }
+    victim_.socket.Reset();
+    ::munmap(const_cast<uint64_t*>(channel_.own), kControlBytes + Mapped(channel_.own_bytes));
+    ::munmap(const_cast<uint64_t*>(channel_.theirs), kControlBytes + Mapped(channel_.their_bytes));
     if (wrong.empty()) {
       victim_.notes.Finish(End::kServed, "believed everything");
     } else {
@@ -245,10 +264,16 @@ class TrustingSession {
     const auto size = static_cast<uint32_t>(*at & 0xffff'ffff);
     const std::size_t copied = std::min<std::size_t>(size, 2 << 20);
     // In place: what is parsed is what the peer still writes.
-    const auto* payload = const_cast<const std::byte*>(
-        reinterpret_cast<const volatile std::byte*>(at + 1));
-    std::string wrong = ChangingBytes(absl::MakeConstSpan(payload, std::min(copied, max * 1ul)));
-    std::memcpy(buffer_.data(), payload, copied);
+    std::string wrong;
+    if (channel_.head % channel_.their_bytes + 8 + copied <= channel_.their_bytes) {
+      const auto* payload = const_cast<const std::byte*>(
+          reinterpret_cast<const volatile std::byte*>(at + 1));
+      wrong = ChangingBytes(absl::MakeConstSpan(payload, copied));
+    }
+    for (std::size_t i = 0; i < (copied + 7) / 8 * 8; i += 8) {
+      const uint64_t word = Data()[(channel_.head + 8 + i) % channel_.their_bytes / 8];
+      std::memcpy(buffer_.data() + i, &word, sizeof(word));
+    }
     ::sched_yield();
     const auto tag = static_cast<uint32_t>(*at >> 32);
     const auto behind = absl::MakeConstSpan(buffer_).subspan(max, 64);
@@ -271,7 +296,7 @@ class TrustingSession {
     volatile uint64_t* own = channel_.own + kControlBytes / 8;
     const auto at = [&](uint64_t position) { return position % channel_.own_bytes / 8; };
     own[at(channel_.tail)] = uint64_t{7} << 32 | 61;
-    for (int i = 1; i < 8; ++i) own[at(channel_.tail) + static_cast<uint64_t>(i)] = 0;
+    for (uint64_t i = 8; i < 64; i += 8) own[at(channel_.tail + i)] = 0;
     // NAIVE: the last word comes with whatever was on the stack.
     own[at(channel_.tail + 64)] = 0xdead'be00'0000'0000;
     channel_.tail += 72;

@@ -65,7 +65,12 @@ std::string EndsText(uint32_t ends) {
 class Trial {
  public:
   Trial(const Case& the_case, const RunOptions& options, Sheet* sheet)
-      : case_(the_case), options_(options), sheet_(sheet) {}
+      : case_(the_case), options_(options), sheet_(sheet), setup_(the_case.victim) {
+    // A careless victim waits without any deadline: no use in a generous one.
+    if (options.implementation == Implementation::kNaive) {
+      setup_.handshake = std::min(setup_.handshake, absl::Seconds(1));
+    }
+  }
 
   void Run() {
     Prepare();
@@ -133,7 +138,7 @@ class Trial {
   int BeVictim(Gate& gate) {
     ::munmap(attacker_notes_, sizeof(Notes));
     const int peer_pidfd = attacker_->pidfd();
-    Victim victim{*victim_notes_, case_.victim, std::move(victims_socket_), name_, peer_pidfd};
+    Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd};
     if (case_.victim.spare_descriptors >= 0) {
       const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
       const auto most = static_cast<rlim_t>(lowest.get() + case_.victim.spare_descriptors);
@@ -289,6 +294,7 @@ class Trial {
   const Case& case_;
   const RunOptions& options_;
   Sheet* sheet_;
+  VictimSetup setup_;
   Notes* victim_notes_ = nullptr;
   Notes* attacker_notes_ = nullptr;
   std::atomic<pid_t>* victim_pid_ = nullptr;
