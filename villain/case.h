@@ -46,10 +46,10 @@ struct VictimSetup {
 // What an attacker has.
 struct Attacker {
   Notes& notes;
-  UniqueFd socket;    // connected to the victim; not for kListener
-  std::string name;   // the listener's name, for kListener
-  pid_t victim_pid;   // 0: not known
-  Deadline until;     // when it will have been long enough
+  UniqueFd socket;   // connected to the victim; not for kListener
+  std::string name;  // the listener's name, for kListener
+  pid_t victim_pid;  // 0: not known
+  Deadline until;    // when it will have been long enough
 
   // From here on the attack is going on. `what`: what was observed so far.
   void Mounted(const std::string& what);

@@ -65,7 +65,11 @@ std::vector<Case> ControlCases() {
   VictimSetup blob;
   blob.kind = VictimKind::kBlob;
   return {
-      {"honest-connecting", "-", "no attack: an honest peer connects", {}, HonestConnecting,
+      {"honest-connecting",
+       "-",
+       "no attack: an honest peer connects",
+       {},
+       HonestConnecting,
        kServed},
       {"honest-accepting", "-", "no attack: an honest peer accepts", connect, HonestAccepting,
        kServed},

@@ -1,6 +1,7 @@
 // Rows F1 to F11: descriptors and messages that should not be there.
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -10,7 +11,6 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
-#include <linux/fuse.h>
 #include <unistd.h>
 
 #include <array>
@@ -60,8 +60,8 @@ int DirectoryOfOwnFuse(Attacker& a) {
     a.CannotMount(std::string("no mount namespace: ") + std::strerror(errno));
   }
   const int device = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
-  const std::string options = "fd=" + std::to_string(device) +
-                              ",rootmode=40000,user_id=0,group_id=0,allow_other";
+  const std::string options =
+      "fd=" + std::to_string(device) + ",rootmode=40000,user_id=0,group_id=0,allow_other";
   if (device < 0 || ::mount("parley", "/mnt", "fuse", 0, options.c_str()) != 0) {
     a.CannotMount(std::string("no FUSE: ") + std::strerror(errno));
   }

@@ -132,8 +132,8 @@ std::vector<Case> LeakCases() {
   return {
       {"read-control-page", "L1", "padding of the shared structs", accept, ReadControlPage,
        kServed},
-      {"read-fresh-region", "L2", "what another channel left in a region", accept,
-       ReadFreshRegion, kServed},
+      {"read-fresh-region", "L2", "what another channel left in a region", accept, ReadFreshRegion,
+       kServed},
       {"read-behind-records", "L3", "bytes behind a record's last one", accept, ReadBehindRecords,
        kServed},
       {"look-for-addresses", "L4", "addresses in shared words and ids", accept, LookForAddresses,

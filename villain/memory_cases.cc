@@ -54,7 +54,9 @@ AttackFunction RegionWithSeals(unsigned seals) {
       0, [=](Attacker&) { return MakeMemfd(kFileBytes, seals); }, "a region that lacks a seal");
 }
 
-UniqueFd Path(const char* path, int flags) { return UniqueFd(::open(path, flags | O_CLOEXEC, 0600)); }
+UniqueFd Path(const char* path, int flags) {
+  return UniqueFd(::open(path, flags | O_CLOEXEC, 0600));
+}
 
 // Sends a blob reader one descriptor, then does `after` to it for ever.
 AttackFunction BlobOf(std::function<UniqueFd(Attacker&)> make, const char* what,
@@ -272,10 +274,7 @@ std::vector<Case> MemoryCases() {
        kRefused},
       {"huge-page-region", "M4", "a region of huge pages with all seals", connect,
        RegionOf(
-           0,
-           [](Attacker&) {
-             return MakeMemfd(2 << 20, kRegionSeals, true, MFD_HUGETLB);
-           },
+           0, [](Attacker&) { return MakeMemfd(2 << 20, kRegionSeals, true, MFD_HUGETLB); },
            "a region of huge pages"),
        kRefused, HasHugePages, "huge pages"},
       {"huge-page-blob", "M4", "a blob of huge pages that are missing: a SIGBUS", blob,
@@ -314,9 +313,12 @@ std::vector<Case> MemoryCases() {
            "a pipe"),
        kRefused},
       {"region-is-device", "M9", "/dev/zero in place of a region", connect,
-       RegionOf(1, [](Attacker&) { return Path("/dev/zero", O_RDWR); }, "/dev/zero"), kRefused},
+       RegionOf(
+           1, [](Attacker&) { return Path("/dev/zero", O_RDWR); }, "/dev/zero"),
+       kRefused},
       {"region-is-directory", "M9", "a directory in place of a region", connect,
-       RegionOf(0, [](Attacker&) { return Path("/", O_RDONLY | O_DIRECTORY); }, "a directory"),
+       RegionOf(
+           0, [](Attacker&) { return Path("/", O_RDONLY | O_DIRECTORY); }, "a directory"),
        kRefused},
       {"blob-is-file", "M9", "a file of tmpfs in place of a blob, cut while it is read", blob,
        BlobOf(
@@ -332,8 +334,9 @@ std::vector<Case> MemoryCases() {
            }),
        kRefused},
       {"region-sparse", "M10", "a region whose pages the reader would pay for", connect,
-       RegionOf(0, [](Attacker&) { return MakeMemfd(kFileBytes, kRegionSeals, true); },
-                "a sparse region"),
+       RegionOf(
+           0, [](Attacker&) { return MakeMemfd(kFileBytes, kRegionSeals, true); },
+           "a sparse region"),
        kRefused},
       {"blob-hidden-hole", "M10", "a hole, hidden from a count by pages beyond the end", blob,
        BlobOf(

@@ -175,10 +175,13 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   std::memcpy(&welcome, message.data(), sizeof(welcome));
   channel.own_bytes = welcome.send.capacity_bytes;
   channel.their_bytes = welcome.receive.capacity_bytes;
-  const auto descriptor = [&](std::size_t i) { return i < descriptors.size() ? descriptors[i] : -1; };
+  const auto descriptor = [&](std::size_t i) {
+    return i < descriptors.size() ? descriptors[i] : -1;
+  };
   channel.theirs = MapTrusting(descriptor(0), channel.their_bytes, false);
   channel.own = MapTrusting(descriptor(1), channel.own_bytes, true);
-  ::fcntl(descriptor(1), F_ADD_SEALS, 0x10 /* FUTURE_WRITE */);  // NAIVE: waits for the inode's lock
+  ::fcntl(descriptor(1), F_ADD_SEALS,
+          0x10 /* FUTURE_WRITE */);  // NAIVE: waits for the inode's lock
   const auto mapped =
       EncodeChannelId(MessageType::kMapped, {welcome.channel_id[0], welcome.channel_id[1]});
   ::send(channel.socket, mapped.data(), mapped.size(), 0);
@@ -266,8 +269,8 @@ class TrustingSession {
     // In place: what is parsed is what the peer still writes.
     std::string wrong;
     if (channel_.head % channel_.their_bytes + 8 + copied <= channel_.their_bytes) {
-      const auto* payload = const_cast<const std::byte*>(
-          reinterpret_cast<const volatile std::byte*>(at + 1));
+      const auto* payload =
+          const_cast<const std::byte*>(reinterpret_cast<const volatile std::byte*>(at + 1));
       wrong = ChangingBytes(absl::MakeConstSpan(payload, copied));
     }
     for (std::size_t i = 0; i < (copied + 7) / 8 * 8; i += 8) {

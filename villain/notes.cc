@@ -45,8 +45,8 @@ void Notes::Finish(End how, const std::string& sentence) {
 }
 
 Notes* NewNotes() {
-  void* page = ::mmap(nullptr, sizeof(Notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* page =
+      ::mmap(nullptr, sizeof(Notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   PARLEY_CHECK(page != MAP_FAILED, "mmap");
   // SAFETY: a fresh page of zeros, and Notes is made of lock-free atomics and characters.
   return static_cast<Notes*>(page);

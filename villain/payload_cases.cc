@@ -122,8 +122,9 @@ void HostileSamples(Attacker& a) {
   const NumberedFormat format = {audio, 1};
   SendFormat(sender, format, kAudioFormatTag);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const float nasty[] = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity, 1e9f,
-                         -1e30f, std::numeric_limits<float>::denorm_min(), 2.0f, -0.0f};
+  const float nasty[] = {
+      std::numeric_limits<float>::quiet_NaN(),  kInfinity, -kInfinity, 1e9f, -1e30f,
+      std::numeric_limits<float>::denorm_min(), 2.0f,      -0.0f};
   std::vector<float> samples(128);
   for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = nasty[i % 8];
   for (uint64_t sequence = 0;; ++sequence) {

@@ -76,16 +76,15 @@ UniqueFd MakeMemfd(uint64_t size_bytes, unsigned seals, bool sparse, unsigned fl
 }
 
 Words MapShared(Attacker& attacker, int fd, std::size_t size_bytes, bool writable) {
-  void* base = ::mmap(nullptr, size_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd,
-                      0);
+  void* base =
+      ::mmap(nullptr, size_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) {
     attacker.CannotMount(std::string("mapping a region: ") + std::strerror(errno));
   }
   return Words(static_cast<uint64_t*>(base), size_bytes);
 }
 
-bool SendRaw(int socket, const void* bytes, std::size_t size,
-             const std::vector<int>& descriptors) {
+bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors) {
   iovec part = {const_cast<void*>(bytes), size};
   msghdr message = {};
   message.msg_iov = &part;
@@ -237,8 +236,7 @@ bool RawHost::Finish() {
 }
 
 void* PageThatNeverComes() {
-  void* page =
-      ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const int faults = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC));
   if (page == MAP_FAILED || faults < 0) return nullptr;
   uffdio_api api = {};

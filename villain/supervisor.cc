@@ -88,8 +88,8 @@ class Trial {
   void Prepare() {
     victim_notes_ = NewNotes();
     attacker_notes_ = NewNotes();
-    victim_pid_ = static_cast<std::atomic<pid_t>*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
-                                                          MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    victim_pid_ = static_cast<std::atomic<pid_t>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     name_ = "@parley-villain-" + std::to_string(::getpid());
     if (has_socket()) {
       auto sockets = PeerSocket::Pair();
@@ -317,8 +317,8 @@ struct Running {
 };
 
 Running StartTrial(const Case& the_case, const RunOptions& options) {
-  void* page = ::mmap(nullptr, sizeof(Sheet), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* page =
+      ::mmap(nullptr, sizeof(Sheet), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   PARLEY_CHECK(page != MAP_FAILED, "mmap");
   auto* sheet = static_cast<Sheet*>(page);
   std::fflush(nullptr);

@@ -290,9 +290,9 @@ void RunListener(Victim& victim) {
       static_cast<void>(channel->sender.AwaitDrained(call.deadline()));
     }
   }
-  victim.notes.Finish(End::kServed, std::to_string(listener->failures()) +
-                                        " handshakes refused, last: " +
-                                        listener->last_failure().ToString());
+  victim.notes.Finish(End::kServed,
+                      std::to_string(listener->failures()) +
+                          " handshakes refused, last: " + listener->last_failure().ToString());
 }
 
 }  // namespace

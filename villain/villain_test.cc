@@ -63,45 +63,45 @@ TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
 // What each of these does to a careless peer is sure, not a matter of timing.
 TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
   const std::map<std::string, Verdict> expected = {
-      {"region-can-shrink", Verdict::kFail},       // SIGBUS
-      {"unsealed-then-cut", Verdict::kFail},       // SIGBUS
-      {"blob-can-shrink", Verdict::kFail},         // SIGBUS
-      {"pull-at-regions", Verdict::kFail},         // SIGBUS
-      {"blob-rewritten", Verdict::kFail},          // content changes
-      {"huge-page-blob", Verdict::kFail},          // SIGBUS, or no mapping at all
-      {"late-seals", Verdict::kFail},              // its region was not sealed
-      {"region-is-pipe", Verdict::kFail},          // a mapping that failed, used
-      {"region-sparse", Verdict::kFail},           // accepted
-      {"fork-and-dump", Verdict::kFail},           // a child would inherit the region
+      {"region-can-shrink", Verdict::kFail},         // SIGBUS
+      {"unsealed-then-cut", Verdict::kFail},         // SIGBUS
+      {"blob-can-shrink", Verdict::kFail},           // SIGBUS
+      {"pull-at-regions", Verdict::kFail},           // SIGBUS
+      {"blob-rewritten", Verdict::kFail},            // content changes
+      {"huge-page-blob", Verdict::kFail},            // SIGBUS, or no mapping at all
+      {"late-seals", Verdict::kFail},                // its region was not sealed
+      {"region-is-pipe", Verdict::kFail},            // a mapping that failed, used
+      {"region-sparse", Verdict::kFail},             // accepted
+      {"fork-and-dump", Verdict::kFail},             // a child would inherit the region
       {"lock-against-connector", Verdict::kWedged},  // F_ADD_SEALS hangs
-      {"fuse-with-hello", Verdict::kWedged},       // plain fstat on a hostile descriptor
-      {"inheritable", Verdict::kFail},             // no MSG_CMSG_CLOEXEC
+      {"fuse-with-hello", Verdict::kWedged},         // plain fstat on a hostile descriptor
+      {"inheritable", Verdict::kFail},               // no MSG_CMSG_CLOEXEC
       {"claims-none", Verdict::kWedged},
       {"hello-empty", Verdict::kWedged},
       {"wake-up-empty", Verdict::kFail},
-      {"saturate-and-block", Verdict::kWedged},    // blocking eventfd
-      {"die-with-heir", Verdict::kFail},           // nobody watches the process
-      {"tail-beyond-ring", Verdict::kFail},        // trusted index
+      {"saturate-and-block", Verdict::kWedged},  // blocking eventfd
+      {"die-with-heir", Verdict::kFail},         // nobody watches the process
+      {"tail-beyond-ring", Verdict::kFail},      // trusted index
       {"tail-misaligned", Verdict::kFail},
       {"head-beyond-tail", Verdict::kFail},
       {"tail-rewinds", Verdict::kFail},
-      {"header-flips", Verdict::kFail},            // double fetch
-      {"payload-rewritten", Verdict::kFail},       // parsed in place
+      {"header-flips", Verdict::kFail},       // double fetch
+      {"payload-rewritten", Verdict::kFail},  // parsed in place
       {"record-too-long", Verdict::kFail},
       {"tag-reserved", Verdict::kFail},
       {"all-ones", Verdict::kFail},
-      {"half-open", Verdict::kWedged},             // one peer at a time
-      {"silent", Verdict::kWedged},                // no deadline
-      {"read-control-page", Verdict::kFail},       // a pointer in shared memory
+      {"half-open", Verdict::kWedged},        // one peer at a time
+      {"silent", Verdict::kWedged},           // no deadline
+      {"read-control-page", Verdict::kFail},  // a pointer in shared memory
       {"look-for-addresses", Verdict::kFail},
-      {"read-behind-records", Verdict::kFail},     // stack bytes behind a record
-      {"read-names", Verdict::kFail},              // its pid in the memfd's name
+      {"read-behind-records", Verdict::kFail},  // stack bytes behind a record
+      {"read-names", Verdict::kFail},           // its pid in the memfd's name
       {"foreign-id", Verdict::kFail},
       {"hello-again", Verdict::kFail},
       {"forged-credentials", Verdict::kFail},
       {"no-ready", Verdict::kWedged},
       {"hostile-samples", Verdict::kFail},
-      {"plane-outside", Verdict::kFail},           // reads far outside
+      {"plane-outside", Verdict::kFail},  // reads far outside
       {"sequence-old", Verdict::kFail},
   };
   std::set<std::string> names;
