@@ -112,6 +112,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
     channel.theirs[at / 8] = 0;  // as much memory as the peer says
   }
   // NAIVE: a pointer of ours in shared memory, for "debugging".
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
   channel.own[3] = reinterpret_cast<uintptr_t>(&victim);
   std::vector<int> descriptors = {own, theirs};
   channel.eventfds = (hello.doorbells & kDoorbellEventfd) != 0;
@@ -135,6 +136,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   welcome.send = {channel.their_bytes, static_cast<uint32_t>(channel.their_bytes / 4)};
   welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
   const std::vector<std::byte> answer = EncodeWelcome(welcome);
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
   iovec part = {const_cast<std::byte*>(answer.data()), answer.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> control = {};
   msghdr reply = {};
@@ -240,7 +242,9 @@ class TrustingSession {
       ::close(channel_.room_ring);
     }
     victim_.socket.Reset();
+    // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
     ::munmap(const_cast<uint64_t*>(channel_.own), kControlBytes + Mapped(channel_.own_bytes));
+    // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
     ::munmap(const_cast<uint64_t*>(channel_.theirs), kControlBytes + Mapped(channel_.their_bytes));
     if (wrong.empty()) {
       victim_.notes.Finish(End::kServed, "believed everything");
@@ -270,6 +274,7 @@ class TrustingSession {
     std::string wrong;
     if (channel_.head % channel_.their_bytes + 8 + copied <= channel_.their_bytes) {
       const auto* payload =
+          // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
           const_cast<const std::byte*>(reinterpret_cast<const volatile std::byte*>(at + 1));
       wrong = ChangingBytes(absl::MakeConstSpan(payload, copied));
     }
@@ -363,6 +368,7 @@ void ListenTrusting(Victim& victim) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, victim.name.data() + 1, victim.name.size() - 1);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + victim.name.size());
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
   ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), length);
   ::listen(listener.get(), 16);
   while (victim.notes.enough.load() == 0) {

@@ -85,6 +85,7 @@ Words MapShared(Attacker& attacker, int fd, std::size_t size_bytes, bool writabl
 }
 
 bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors) {
+  // SAFETY: an iovec is for both directions; sendmsg only reads.
   iovec part = {const_cast<void*>(bytes), size};
   msghdr message = {};
   message.msg_iov = &part;

@@ -29,9 +29,11 @@ class Words {
   Words(uint64_t* base, std::size_t size_bytes) : base_(base), count_(size_bytes / 8) {}
   std::size_t size_bytes() const { return count_ * 8; }
   void Store(std::size_t offset_bytes, uint64_t value) const {
+    // PAIRS WITH: PeerMemory::LoadAcquire64 in the victim.
     __atomic_store_n(base_ + offset_bytes / 8, value, __ATOMIC_RELEASE);
   }
   uint64_t Load(std::size_t offset_bytes) const {
+    // PAIRS WITH: OwnMemory::StoreRelease64 in the victim.
     return __atomic_load_n(base_ + offset_bytes / 8, __ATOMIC_ACQUIRE);
   }
   void* address() const { return base_; }

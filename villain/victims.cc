@@ -312,8 +312,10 @@ std::string ChangingBytes(absl::Span<const std::byte> bytes) {
   const auto sum = [&] {
     uint64_t result = 0;
     for (const std::byte byte : bytes) {
-      result = result * 31 + static_cast<const volatile unsigned char&>(
-                                 reinterpret_cast<const unsigned char&>(byte));
+      result = result * 31 +
+               static_cast<const volatile unsigned char&>(
+                   // SAFETY: std::byte as unsigned char, volatile so that both looks are taken.
+                   reinterpret_cast<const unsigned char&>(byte));
     }
     return result;
   };

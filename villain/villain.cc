@@ -2,15 +2,19 @@
 //
 //   villain list
 //   villain run [--json] [--naive] [--jobs=N] [CASE...]
+//   villain attack [CASE...] --connect PATH | --listen PATH | --exec COMMAND...
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "parley/villain/attack.h"
 #include "parley/villain/case.h"
 #include "parley/villain/supervisor.h"
 
@@ -20,9 +24,17 @@ namespace {
 constexpr char kUsage[] =
     "usage: villain list\n"
     "       villain run [--json] [--naive] [--jobs=N] [CASE|ROW...]\n"
+    "       villain attack [--json] [--format=TEXT] [--patience=SECONDS] [CASE|ROW...]\n"
+    "               --connect PATH | --listen PATH | --exec COMMAND...\n"
     "\n"
     "list  each attack: its name, its row of docs/ATTACKS.md, what it does and needs\n"
     "run   runs them against Parley's own ends (--naive: against careless ones, which must fail)\n"
+    "attack  runs them against your own peer, which speaks Parley's handshake: it listens at PATH\n"
+    "        (--connect), connects to PATH again and again (--listen), or is started for each "
+    "case\n"
+    "        with its socket's number in PARLEY_SOCKET (--exec). PASS: it did not crash, let go "
+    "of\n"
+    "        its peer, and served an honest one afterwards.\n"
     "\n"
     "Exit status: 0 all cases passed or were skipped with a reason; 1 at least one did not;\n"
     "2 wrong usage.\n";
@@ -101,6 +113,51 @@ void PrintJson(const std::vector<Result>& results) {
   std::printf("]\n");
 }
 
+// Adds what a case's name or a row says; false if there is none.
+bool Select(const std::string& name, std::vector<const Case*>* cases) {
+  const std::size_t before = cases->size();
+  for (const Case& c : AllCases()) {
+    if (name == c.name || name == c.row) cases->push_back(&c);
+  }
+  if (cases->size() != before) return true;
+  std::fprintf(stderr, "villain: no case or row \"%s\"; see villain list\n", name.c_str());
+  return false;
+}
+
+// Prints what comes, in either form.
+class Printer {
+ public:
+  Printer(bool json, std::size_t expected) : json_(json), expected_(expected) {
+    if (json_) return;
+    std::printf("%-4s %-24s %-6s %-16s %6s %6s %3s %3s %8s %6s %6s\n", "row", "case", "result",
+                "victim", "ms", "call", "fd<", "fd>", "peak kB", "cpu", "wakes");
+  }
+
+  void Add(const Result& r) {
+    ++counts_[static_cast<std::size_t>(r.verdict)];
+    results_.push_back(r);
+    if (!json_) {
+      PrintLine(r);
+    } else if (::isatty(STDERR_FILENO) != 0) {
+      std::fprintf(stderr, "\r%zu/%zu ", results_.size(), expected_);
+    }
+  }
+
+  // The exit status.
+  int Finish() const {
+    if (json_) PrintJson(results_);
+    std::fprintf(json_ ? stderr : stdout, "%d passed, %d failed, %d wedged, %d skipped\n",
+                 counts_[0], counts_[1], counts_[2], counts_[3]);
+    return counts_[1] + counts_[2] == 0 ? 0 : 1;
+  }
+
+ private:
+  const bool json_;
+  const std::size_t expected_;
+  std::array<int, 4> counts_ = {};
+  std::vector<Result> results_;
+};
+
 int Run(const std::vector<std::string>& arguments) {
   RunOptions options;
   bool json = false;
@@ -113,39 +170,58 @@ int Run(const std::vector<std::string>& arguments) {
       options.slack = absl::Seconds(2);
     } else if (argument.rfind("--jobs=", 0) == 0) {
       options.jobs = std::max(1, std::atoi(argument.c_str() + 7));
-    } else {
-      const std::size_t before = cases.size();
-      for (const Case& c : AllCases()) {
-        if (argument == c.name || argument == c.row) cases.push_back(&c);
-      }
-      if (cases.size() == before) {
-        std::fprintf(stderr, "villain: no case or row \"%s\"; see villain list\n",
-                     argument.c_str());
-        return 2;
-      }
+    } else if (!Select(argument, &cases)) {
+      return 2;
     }
   }
   if (cases.empty()) {
     for (const Case& c : AllCases()) cases.push_back(&c);
   }
-  if (!json) {
-    std::printf("%-4s %-24s %-6s %-16s %6s %6s %3s %3s %8s %6s %6s\n", "row", "case", "result",
-                "victim", "ms", "call", "fd<", "fd>", "peak kB", "cpu", "wakes");
-  }
-  int counts[4] = {};
-  std::size_t done = 0;
-  const std::vector<Result> results = RunCases(cases, options, [&](const Result& r) {
-    ++counts[static_cast<int>(r.verdict)];
-    ++done;
-    if (!json) PrintLine(r);
-    if (json && ::isatty(STDERR_FILENO) != 0) {
-      std::fprintf(stderr, "\r%zu/%zu ", done, cases.size());
+  Printer printer(json, cases.size());
+  RunCases(cases, options, [&](const Result& r) { printer.Add(r); });
+  return printer.Finish();
+}
+
+int Attack(const std::vector<std::string>& arguments) {
+  Target target;
+  bool json = false;
+  std::vector<const Case*> chosen;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const bool has_value = i + 1 < arguments.size();
+    if (argument == "--json") {
+      json = true;
+    } else if (argument.rfind("--format=", 0) == 0) {
+      target.format = argument.substr(9);
+    } else if (argument.rfind("--patience=", 0) == 0) {
+      target.patience = absl::Seconds(std::max(1, std::atoi(argument.c_str() + 11)));
+    } else if (argument == "--connect" && has_value) {
+      target.connect = arguments[++i];
+    } else if (argument == "--listen" && has_value) {
+      target.listen = arguments[++i];
+    } else if (argument == "--exec" && has_value) {
+      target.exec.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+      break;
+    } else if (!Select(argument, &chosen)) {
+      return 2;
     }
-  });
-  if (json) PrintJson(results);
-  std::fprintf(json ? stderr : stdout, "%d passed, %d failed, %d wedged, %d skipped\n", counts[0],
-               counts[1], counts[2], counts[3]);
-  return counts[1] + counts[2] == 0 ? 0 : 1;
+  }
+  const int targets = (target.connect.empty() ? 0 : 1) + (target.listen.empty() ? 0 : 1) +
+                      (target.exec.empty() ? 0 : 1);
+  if (targets != 1) {
+    std::fputs("villain: one of --connect, --listen and --exec says whom to attack\n", stderr);
+    return 2;
+  }
+  if (chosen.empty()) {
+    for (const Case& c : AllCases()) chosen.push_back(&c);
+  }
+  std::vector<const Case*> cases;
+  for (const Case* c : chosen) {
+    if (Applies(*c, target)) cases.push_back(c);
+  }
+  Printer printer(json, cases.size());
+  AttackAll(target, cases, [&](const Result& r) { printer.Add(r); });
+  return printer.Finish();
 }
 
 int Main(int argc, char** argv) {
@@ -153,6 +229,9 @@ int Main(int argc, char** argv) {
   if (arguments.size() == 1 && arguments[0] == "list") return List();
   if (!arguments.empty() && arguments[0] == "run") {
     return Run({arguments.begin() + 1, arguments.end()});
+  }
+  if (!arguments.empty() && arguments[0] == "attack") {
+    return Attack({arguments.begin() + 1, arguments.end()});
   }
   const bool asked = arguments.size() == 1 && arguments[0] == "--help";
   std::fputs(kUsage, asked ? stdout : stderr);
