@@ -1,0 +1,205 @@
+// Rows D1 to D9: using up our time, memory, descriptors and patience.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "parley/handshake/listener.h"
+#include "parley/ring/layout.h"
+#include "parley/villain/case.h"
+#include "parley/villain/raw_peer.h"
+
+namespace parley::villain {
+namespace {
+
+constexpr uint32_t kServed = static_cast<uint32_t>(End::kServed);
+constexpr uint32_t kRefused = static_cast<uint32_t>(End::kRefused);
+
+// Publishes whatever there is room for, as fast as it can.
+AttackFunction Produce(uint32_t size_bytes) {
+  return [=](Attacker& a) {
+    const RawPeer peer = RawPeer::Connect(a);
+    const Words data = peer.Data();
+    const uint64_t step = 8 + (size_bytes + 7) / 8 * 8;
+    for (uint64_t at = 0; at < kRingBytes; at += step) {
+      data.Store(at, RecordWord(size_bytes, TagForSize(size_bytes)));
+    }
+    a.Mounted("keeps the ring full of records of " + std::to_string(size_bytes) + " bytes");
+    uint64_t tail = 0;
+    while (true) {
+      const uint64_t full = (peer.theirs.Load(kHeadOffset) + kRingBytes) / step * step;
+      if (full > tail) tail = full;
+      peer.own.Store(kTailOffset, tail);
+      peer.Drain();
+      peer.RingData();
+    }
+  };
+}
+
+void NeverDrain(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a);
+  a.Mounted("takes nothing");
+  Attacker::Stay();
+}
+
+AttackFunction HelloAsking(uint64_t capacity, uint32_t message) {
+  return [=](Attacker& a) {
+    Hello hello = HonestHello();
+    hello.send = {capacity, message};
+    hello.receive = {capacity, message};
+    const std::vector<std::byte> bytes = EncodeHello(hello);
+    ::send(a.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    a.Mounted("asked for rings of " + std::to_string(capacity) + " bytes");
+    Attacker::Stay();
+  };
+}
+
+void GrantHuge(Attacker& a) {
+  RawHost host = RawHost::Prepare(a);
+  host.welcome.send = {kLargestCapacityBytes, 1 << 20};
+  host.welcome.receive = {kLargestCapacityBytes, 1 << 20};
+  host.descriptors[0] = MakeMemfd(kControlBytes + kLargestCapacityBytes, 0, true);
+  if (!host.SendWelcome()) a.CannotMount("welcome not sent");
+  a.Mounted("granted rings of a gibibyte");
+  Attacker::Stay();
+}
+
+UniqueFd Dial(const Attacker& a) {
+  while (!a.until.Expired()) {
+    auto socket = ConnectTo(a.name, Deadline::After(absl::Seconds(1)));
+    if (socket.ok()) return std::move(*socket).Release();
+    ::usleep(1000);
+  }
+  return UniqueFd();
+}
+
+// Connections that never say anything, or only the beginning, as many as are taken.
+void HalfOpen(Attacker& a) {
+  std::vector<UniqueFd> held;
+  for (int i = 0; i < 64; ++i) {
+    held.push_back(Dial(a));
+    if (!held.back().ok()) a.CannotMount("the victim does not listen");
+    if (i % 2 == 0) {
+      const std::vector<std::byte> hello = EncodeHello(HonestHello());
+      ::send(held.back().get(), hello.data(), hello.size(), MSG_NOSIGNAL);
+    }
+    if (i == 40) a.Mounted("holds half-open handshakes, and goes on to open more");
+  }
+  Attacker::Stay();
+}
+
+void Provoke(Attacker& a) {
+  int count = 0;
+  while (true) {
+    const UniqueFd socket = Dial(a);
+    if (!socket.ok()) a.CannotMount("the victim does not listen");
+    ::send(socket.get(), "rubbish", 7, MSG_NOSIGNAL);
+    if (++count == 100) a.Mounted("sends rubbish, again and again: who counts the log lines?");
+  }
+}
+
+void ConnectAndLeave(Attacker& a) {
+  int count = 0;
+  while (true) {
+    if (!Dial(a).ok()) a.CannotMount("the victim does not listen");
+    if (++count == 200) a.Mounted("connects and leaves in a loop");
+  }
+}
+
+// Completes one handshake after the other and then does nothing with them.
+void HoardChannels(Attacker& a) {
+  if (::fork() == 0) {
+    while (true) {
+      Attacker mine{a.notes, Dial(a), a.name, a.victim_pid, a.until};
+      if (!mine.socket.ok()) continue;
+      if (::fork() != 0) {
+        ::usleep(3000);
+        continue;
+      }
+      RawPeer::Connect(mine);
+      a.Mounted("completes handshakes and hoards the channels");
+      Attacker::Stay();
+    }
+  }
+  while (!a.until.Expired()) ::usleep(10'000);
+  Attacker::Stay();
+}
+
+void FillQueues(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a);
+  const char wake = 1;
+  int sent = 0;
+  for (const int bell : {peer.data_bell, peer.room_bell}) {
+    for (int i = 0; i < 100'000; ++i) {
+      if (::send(bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+      ++sent;
+    }
+  }
+  a.Mounted("queued " + std::to_string(sent) + " wake-ups at once");
+  Attacker::Stay();
+}
+
+void PlayHonest(Attacker& a) {
+  Hello hello = HonestHello();
+  const std::vector<std::byte> bytes = EncodeHello(hello);
+  ::send(a.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  a.Mounted("asked for a channel when the victim has hardly a descriptor left");
+  Attacker::Stay();
+}
+
+void WelcomeTheExhausted(Attacker& a) {
+  RawHost host = RawHost::Prepare(a);
+  if (!host.SendWelcome()) a.CannotMount("welcome not sent");
+  a.Mounted("sent descriptors to a victim that has room for one");
+  Attacker::Stay();
+}
+
+}  // namespace
+
+std::vector<Case> DenialCases() {
+  const VictimSetup accept;
+  VictimSetup connect;
+  connect.kind = VictimKind::kConnect;
+  VictimSetup listener;
+  listener.kind = VictimKind::kListener;
+  VictimSetup quick;
+  quick.handshake = absl::Milliseconds(300);
+  VictimSetup poor;
+  poor.spare_descriptors = 2;
+  VictimSetup poor_connect = connect;
+  poor_connect.spare_descriptors = 1;
+  return {
+      {"empty-records", "D1", "a ring full of empty records, for ever", accept, Produce(0),
+       kServed},
+      {"never-drain", "D2", "a peer that takes nothing", accept, NeverDrain, kServed},
+      {"huge-ring", "D3", "a wish for rings of a gibibyte", accept,
+       HelloAsking(kLargestCapacityBytes, 1 << 20), kRefused},
+      {"absurd-ring", "D3", "a wish for rings of 2^63 bytes", accept,
+       HelloAsking(uint64_t{1} << 63, 0xffff'ffff), kRefused},
+      {"huge-grant", "D3", "a gibibyte that nobody asked for", connect, GrantHuge, kRefused},
+      {"half-open", "D4", "half-open handshakes, more than there is room for", listener, HalfOpen,
+       kServed},
+      {"silent", "D4", "a connection that never says anything", quick,
+       [](Attacker& a) {
+         a.Mounted("says nothing");
+         Attacker::Stay();
+       },
+       static_cast<uint32_t>(End::kTimedOut)},
+      {"provoke-logs", "D5", "refusals in a loop, for the log lines", listener, Provoke, kServed},
+      {"keep-up", "D6", "a producer that is always one record ahead", accept, Produce(56), kServed},
+      {"no-descriptor-left", "D7", "a handshake when our table is full", poor, PlayHonest,
+       kRefused},
+      {"descriptors-to-the-full", "D7", "descriptors for a full table", poor_connect,
+       WelcomeTheExhausted, kRefused},
+      {"fill-queues", "D8", "every wake-up that the queues hold, at once", accept, FillQueues,
+       End::kServed | End::kPoisoned},
+      {"connect-and-leave", "D9", "connections that end at once, in a loop", listener,
+       ConnectAndLeave, kServed},
+      {"hoard-channels", "D9", "completed handshakes, hoarded", listener, HoardChannels, kServed},
+  };
+}
+
+}  // namespace parley::villain

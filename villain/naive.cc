@@ -1,0 +1,401 @@
+// Peers as they are written by those who trust the other side. Each mistake is marked NAIVE; none
+// of this is to be copied. Loops and copies are bounded so that a mistake costs this process and
+// nothing else of the machine.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "parley/handshake/wire.h"
+#include "parley/media/format.h"
+#include "parley/media/frame.h"
+#include "parley/ring/layout.h"
+#include "parley/villain/victims.h"
+
+namespace parley::villain {
+namespace {
+
+constexpr uint64_t kMostMapped = uint64_t{256} << 20;
+
+uint64_t Mapped(uint64_t data_bytes) { return std::min(data_bytes, kMostMapped); }
+
+Deadline InMs(int64_t ms) { return Deadline::After(absl::Milliseconds(ms)); }
+
+// NAIVE: blocks for ever; installs whatever descriptors come, looks at them, and forgets those that
+// it does not need.
+std::vector<int> ReceiveTrusting(int socket, void* into, std::size_t size) {
+  std::memset(into, 0, size);
+  iovec part = {into, size};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(64 * sizeof(int))> control = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  std::vector<int> descriptors;
+  if (::recvmsg(socket, &message, 0) < 0) return descriptors;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_type != SCM_RIGHTS) continue;
+    descriptors.resize((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    std::memcpy(descriptors.data(), CMSG_DATA(header), descriptors.size() * sizeof(int));
+  }
+  for (const int fd : descriptors) {
+    struct stat facts = {};
+    ::fstat(fd, &facts);  // NAIVE: hangs on a file system of the peer's
+  }
+  return descriptors;
+}
+
+struct NaiveChannel {
+  int socket = -1;
+  int data_wait = -1;
+  int data_ring = -1;
+  int room_wait = -1;
+  int room_ring = -1;
+  bool eventfds = false;
+  volatile uint64_t* own = nullptr;
+  volatile uint64_t* theirs = nullptr;
+  uint64_t own_bytes = 0;
+  uint64_t their_bytes = 0;
+  uint64_t head = 0;
+  uint64_t tail = 0;
+  uint64_t epoch_seen = 0;
+};
+
+// NAIVE: no seals, no kind, no size; not even whether the mapping worked.
+volatile uint64_t* MapTrusting(int fd, uint64_t data_bytes, bool writable) {
+  void* base = ::mmap(nullptr, kControlBytes + Mapped(data_bytes),
+                      PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+  return static_cast<volatile uint64_t*>(base);
+}
+
+int MakeTrusting(uint64_t data_bytes) {
+  // NAIVE: the name tells the process; no seals; sized by the peer's number.
+  const std::string name = "naive-" + std::to_string(::getpid());
+  const int fd = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  const uint64_t size = kControlBytes + Mapped(data_bytes);
+  static_cast<void>(!::ftruncate(fd, static_cast<off_t>(size)));
+  return fd;
+}
+
+// Waits for nobody it should not wait for; sees nothing that it should see.
+NaiveChannel AcceptTrusting(Victim& victim, int socket) {
+  NaiveChannel channel;
+  channel.socket = socket;
+  Call call(victim.notes, "AcceptTrusting", Deadline::After(victim.setup.handshake));
+  std::array<std::byte, 8192> message;
+  ReceiveTrusting(socket, message.data(), message.size());
+  HelloWire hello;
+  std::memcpy(&hello, message.data(), sizeof(hello));  // NAIVE: version, roles, lengths unchecked
+  channel.own_bytes = hello.receive.capacity_bytes != 0 ? hello.receive.capacity_bytes : 8192;
+  channel.their_bytes = hello.send.capacity_bytes != 0 ? hello.send.capacity_bytes : 8192;
+  const int own = MakeTrusting(channel.own_bytes);
+  const int theirs = MakeTrusting(channel.their_bytes);
+  channel.own = MapTrusting(own, channel.own_bytes, true);
+  channel.theirs = MapTrusting(theirs, channel.their_bytes, true);
+  for (uint64_t at = 0; at < Mapped(channel.their_bytes); at += 4096) {
+    channel.theirs[at / 8] = 0;  // as much memory as the peer says
+  }
+  // NAIVE: a pointer of ours in shared memory, for "debugging".
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+  channel.own[3] = reinterpret_cast<uintptr_t>(&victim);
+  std::vector<int> descriptors = {own, theirs};
+  channel.eventfds = (hello.doorbells & kDoorbellEventfd) != 0;
+  int extra[2] = {-1, -1};
+  if (channel.eventfds) {  // NAIVE: for anybody, and blocking
+    for (int i = 0; i < 4; ++i) descriptors.push_back(::eventfd(0, EFD_CLOEXEC));
+    channel.data_wait = descriptors[3];
+    channel.data_ring = descriptors[4];
+    channel.room_wait = descriptors[2];
+    channel.room_ring = descriptors[5];
+  } else {
+    static_cast<void>(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, extra));
+    descriptors.push_back(extra[1]);
+    channel.data_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    channel.data_ring = extra[0];
+  }
+  Welcome welcome;
+  welcome.roles = hello.roles;
+  welcome.doorbell = channel.eventfds ? kDoorbellEventfd : kDoorbellSocket;
+  welcome.channel_id = {1, 2};
+  welcome.send = {channel.their_bytes, static_cast<uint32_t>(channel.their_bytes / 4)};
+  welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
+  const std::vector<std::byte> answer = EncodeWelcome(welcome);
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+  iovec part = {const_cast<std::byte*>(answer.data()), answer.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> control = {};
+  msghdr reply = {};
+  reply.msg_iov = &part;
+  reply.msg_iovlen = 1;
+  reply.msg_control = control.data();
+  reply.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+  cmsghdr* header = CMSG_FIRSTHDR(&reply);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+  std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size() * sizeof(int));
+  ::sendmsg(socket, &reply, 0);
+  ReceiveTrusting(socket, message.data(), message.size());  // NAIVE: surely "mapped"
+  const auto ready = EncodeChannelId(MessageType::kReady, welcome.channel_id);
+  ::send(socket, ready.data(), ready.size(), 0);
+  ::close(own);
+  ::close(theirs);
+  for (std::size_t i = 2; i < descriptors.size(); ++i) {
+    if (!channel.eventfds) ::close(descriptors[i]);
+  }
+  return channel;
+}
+
+NaiveChannel ConnectTrusting(Victim& victim) {
+  NaiveChannel channel;
+  channel.socket = victim.socket.get();
+  Call call(victim.notes, "ConnectTrusting", Deadline::After(victim.setup.handshake));
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket | (victim.setup.confined ? kDoorbellEventfd : 0);
+  const auto bytes = EncodeHello(hello);
+  ::send(channel.socket, bytes.data(), bytes.size(), 0);
+  std::array<std::byte, 8192> message;
+  const std::vector<int> descriptors =
+      ReceiveTrusting(channel.socket, message.data(), message.size());
+  WelcomeWire welcome;
+  std::memcpy(&welcome, message.data(), sizeof(welcome));
+  channel.own_bytes = welcome.send.capacity_bytes;
+  channel.their_bytes = welcome.receive.capacity_bytes;
+  const auto descriptor = [&](std::size_t i) {
+    return i < descriptors.size() ? descriptors[i] : -1;
+  };
+  channel.theirs = MapTrusting(descriptor(0), channel.their_bytes, false);
+  channel.own = MapTrusting(descriptor(1), channel.own_bytes, true);
+  ::fcntl(descriptor(1), F_ADD_SEALS,
+          0x10 /* FUTURE_WRITE */);  // NAIVE: waits for the inode's lock
+  const auto mapped =
+      EncodeChannelId(MessageType::kMapped, {welcome.channel_id[0], welcome.channel_id[1]});
+  ::send(channel.socket, mapped.data(), mapped.size(), 0);
+  ReceiveTrusting(channel.socket, message.data(), message.size());
+  channel.data_wait = descriptor(2);
+  channel.data_ring = ::fcntl(channel.socket, F_DUPFD_CLOEXEC, 0);
+  if (descriptors.size() > 1) {
+    ::close(descriptors[0]);
+    ::close(descriptors[1]);
+  }
+  return channel;
+}
+
+// What a viewer does with a record when it believes it.
+class TrustingViewer {
+ public:
+  std::string Take(uint32_t tag, absl::Span<std::byte> record) {
+    if (tag == kVideoTag && record.size() >= sizeof(FrameHeaderWire)) {
+      FrameHeaderWire header;
+      std::memcpy(&header, record.data(), sizeof(header));
+      const std::byte* payload = record.data() + sizeof(header);
+      unsigned sum = 0;
+      for (uint32_t row = 0; row < 16; ++row) {  // NAIVE: offset and stride as they come
+        const volatile std::byte* line =
+            payload + header.planes[0].offset_bytes + uint64_t{row} * header.planes[0].stride_bytes;
+        for (int x = 0; x < 32; ++x) sum += static_cast<unsigned>(line[x]);
+      }
+      static_cast<void>(sum);
+    }
+    if (tag == kAudioTag) {
+      for (std::size_t at = sizeof(FrameHeaderWire); at + 4 <= record.size(); at += 4) {
+        float sample = 0;
+        std::memcpy(&sample, record.data() + at, sizeof(sample));
+        if (!std::isfinite(sample) || std::fabs(sample) > 1) return "played what hurts";
+      }
+    }
+    return "";
+  }
+};
+
+class TrustingSession {
+ public:
+  TrustingSession(Victim& victim, NaiveChannel channel)
+      : victim_(victim), channel_(channel), buffer_((2 << 20) + 64, kCanary) {}
+
+  void Run() {
+    std::string wrong;
+    while (victim_.notes.enough.load() == 0 && wrong.empty()) {
+      wrong = Receive();
+      if (wrong.empty()) Send();
+    }
+    ::close(channel_.data_wait);
+    ::close(channel_.data_ring);
+    if (channel_.eventfds) {
+      ::close(channel_.room_wait);
+      ::close(channel_.room_ring);
+    }
+    victim_.socket.Reset();
+    // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+    ::munmap(const_cast<uint64_t*>(channel_.own), kControlBytes + Mapped(channel_.own_bytes));
+    // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+    ::munmap(const_cast<uint64_t*>(channel_.theirs), kControlBytes + Mapped(channel_.their_bytes));
+    if (wrong.empty()) {
+      victim_.notes.Finish(End::kServed, "believed everything");
+    } else {
+      victim_.notes.Finish(End::kWrong, wrong);
+    }
+  }
+
+ private:
+  volatile uint64_t* Data() const { return channel_.theirs + kControlBytes / 8; }
+
+  std::string Receive() {
+    Call call(victim_.notes, "Receive", InMs(30));
+    if (channel_.theirs[kTailOffset / 8] == channel_.head) {
+      pollfd entry = {channel_.data_wait, POLLIN, 0};
+      if (::poll(&entry, 1, 30) > 0) Drain();
+      return "";
+    }
+    // NAIVE: the tail is believed; the header is fetched three times.
+    const volatile uint64_t* at = Data() + channel_.head % channel_.their_bytes / 8;
+    const uint32_t max = static_cast<uint32_t>(channel_.their_bytes / 4);
+    if ((*at & 0xffff'ffff) > max) return "";  // "cannot happen": looks again for ever
+    ::sched_yield();
+    const auto size = static_cast<uint32_t>(*at & 0xffff'ffff);
+    const std::size_t copied = std::min<std::size_t>(size, 2 << 20);
+    // In place: what is parsed is what the peer still writes.
+    std::string wrong;
+    if (channel_.head % channel_.their_bytes + 8 + copied <= channel_.their_bytes) {
+      const auto* payload =
+          // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+          const_cast<const std::byte*>(reinterpret_cast<const volatile std::byte*>(at + 1));
+      wrong = ChangingBytes(absl::MakeConstSpan(payload, copied));
+    }
+    for (std::size_t i = 0; i < (copied + 7) / 8 * 8; i += 8) {
+      const uint64_t word = Data()[(channel_.head + 8 + i) % channel_.their_bytes / 8];
+      std::memcpy(buffer_.data() + i, &word, sizeof(word));
+    }
+    ::sched_yield();
+    const auto tag = static_cast<uint32_t>(*at >> 32);
+    const auto behind = absl::MakeConstSpan(buffer_).subspan(max, 64);
+    if (wrong.empty()) {
+      wrong = WrongRecord(tag, absl::MakeSpan(buffer_).first(copied), behind);
+    }
+    if (wrong.empty() && victim_.setup.kind == VictimKind::kMedia) {
+      wrong = viewer_.Take(tag, absl::MakeSpan(buffer_).first(copied));
+    }
+    channel_.head += 8 + (uint64_t{size} + 7) / 8 * 8;
+    channel_.own[kHeadOffset / 8] = channel_.head;
+    victim_.notes.messages.fetch_add(1);
+    return wrong;
+  }
+
+  void Send() {
+    Call call(victim_.notes, "Send", InMs(30));
+    const uint64_t head = channel_.theirs[kHeadOffset / 8];
+    if (channel_.tail - head + 72 > channel_.own_bytes) return;  // NAIVE: the head is believed
+    volatile uint64_t* own = channel_.own + kControlBytes / 8;
+    const auto at = [&](uint64_t position) { return position % channel_.own_bytes / 8; };
+    own[at(channel_.tail)] = uint64_t{7} << 32 | 61;
+    for (uint64_t i = 8; i < 64; i += 8) own[at(channel_.tail + i)] = 0;
+    // NAIVE: the last word comes with whatever was on the stack.
+    own[at(channel_.tail + 64)] = 0xdead'be00'0000'0000;
+    channel_.tail += 72;
+    channel_.own[kTailOffset / 8] = channel_.tail;
+    const uint64_t epoch = channel_.theirs[kReceiveEpochOffset / 8];
+    if (epoch != channel_.epoch_seen) {
+      channel_.epoch_seen = epoch;
+      Ring();
+    }
+  }
+
+  void Ring() const {
+    const uint64_t one = 1;
+    const char wake = 1;
+    if (channel_.eventfds) {
+      static_cast<void>(!::write(channel_.data_ring, &one, sizeof(one)));  // NAIVE: may block
+    } else {
+      static_cast<void>(!::write(channel_.data_ring, &wake, 1));  // NAIVE: may block, SIGPIPE
+    }
+  }
+
+  void Drain() const {
+    uint64_t count = 0;
+    if (channel_.eventfds) {
+      static_cast<void>(!::read(channel_.data_wait, &count, sizeof(count)));  // NAIVE: may block
+    } else {
+      std::array<std::byte, 64> bytes;
+      ReceiveTrusting(channel_.data_wait, bytes.data(), bytes.size());  // NAIVE: anything will do
+    }
+  }
+
+  Victim& victim_;
+  NaiveChannel channel_;
+  TrustingViewer viewer_;
+  std::vector<std::byte> buffer_;
+};
+
+void ReadBlobTrusting(Victim& victim) {
+  std::array<std::byte, 16> message;
+  const std::vector<int> descriptors =
+      ReceiveTrusting(victim.socket.get(), message.data(), message.size());
+  if (descriptors.empty()) return victim.notes.Finish(End::kRefused, "no descriptor");
+  struct stat facts = {};
+  ::fstat(descriptors[0], &facts);
+  const auto size = std::min(static_cast<uint64_t>(facts.st_size), kMostMapped);
+  void* base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptors[0], 0);
+  Call call(victim.notes, "ReadBlob", InMs(1000));
+  std::string wrong;
+  do {
+    wrong = ChangingBytes(absl::MakeConstSpan(static_cast<const std::byte*>(base), size));
+  } while (wrong.empty() && victim.notes.enough.load() == 0);
+  ::munmap(base, size);
+  ::close(descriptors[0]);
+  victim.notes.Finish(wrong.empty() ? End::kServed : End::kWrong, wrong);
+}
+
+// One peer after the other, each for as long as it likes.
+void ListenTrusting(Victim& victim) {
+  const UniqueFd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, victim.name.data() + 1, victim.name.size() - 1);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + victim.name.size());
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+  ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), length);
+  ::listen(listener.get(), 16);
+  while (victim.notes.enough.load() == 0) {
+    const UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    AcceptTrusting(victim, socket.get());
+  }
+  victim.notes.Finish(End::kServed, "served all");
+}
+
+}  // namespace
+
+void RunNaiveVictim(Victim& victim) {
+  switch (victim.setup.kind) {
+    case VictimKind::kAccept:
+    case VictimKind::kMedia: {
+      const NaiveChannel channel = AcceptTrusting(victim, victim.socket.get());
+      return TrustingSession(victim, channel).Run();
+    }
+    case VictimKind::kConnect: {
+      const NaiveChannel channel = ConnectTrusting(victim);
+      return TrustingSession(victim, channel).Run();
+    }
+    case VictimKind::kBlob:
+      return ReadBlobTrusting(victim);
+    case VictimKind::kListener:
+      return ListenTrusting(victim);
+  }
+}
+
+}  // namespace parley::villain

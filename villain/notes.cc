@@ -1,0 +1,71 @@
+#include "parley/villain/notes.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "parley/os/check.h"
+
+namespace parley::villain {
+
+const char* EndText(End end) {
+  switch (end) {
+    case End::kNone:
+      return "nothing";
+    case End::kRefused:
+      return "refused";
+    case End::kPoisoned:
+      return "poisoned";
+    case End::kTimedOut:
+      return "gave up in time";
+    case End::kPeerGone:
+      return "peer gone";
+    case End::kStreamEnded:
+      return "stream ended";
+    case End::kServed:
+      return "unaffected";
+    case End::kWrong:
+      return "WRONG";
+  }
+  return "?";
+}
+
+void Notes::Say(const std::string& sentence) {
+  const std::size_t size = std::min(sentence.size(), sizeof(text) - 1);
+  std::memcpy(text, sentence.data(), size);
+  text[size] = '\0';
+}
+
+std::string Notes::Said() const { return std::string(text, ::strnlen(text, sizeof(text))); }
+
+void Notes::Finish(End how, const std::string& sentence) {
+  Say(sentence);
+  end.store(how);
+}
+
+Notes* NewNotes() {
+  void* page =
+      ::mmap(nullptr, sizeof(Notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  PARLEY_CHECK(page != MAP_FAILED, "mmap");
+  // SAFETY: a fresh page of zeros, and Notes is made of lock-free atomics and characters.
+  return static_cast<Notes*>(page);
+}
+
+Call::Call(Notes& notes, const char* name, Deadline deadline)
+    : notes_(notes), deadline_(deadline), began_ns_(MonotonicNowNs()) {
+  notes_.call_name.store(name);
+  notes_.call_deadline_ns.store(deadline.monotonic_ns());
+  notes_.call_began_ns.store(began_ns_);
+  notes_.calls.fetch_add(1);
+}
+
+Call::~Call() {
+  const int64_t now_ns = MonotonicNowNs();
+  notes_.call_began_ns.store(0);
+  notes_.longest_call_ns.store(std::max(notes_.longest_call_ns.load(), now_ns - began_ns_));
+  notes_.longest_late_ns.store(
+      std::max(notes_.longest_late_ns.load(), now_ns - deadline_.monotonic_ns()));
+}
+
+}  // namespace parley::villain

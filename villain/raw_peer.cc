@@ -1,0 +1,261 @@
+#include "parley/villain/raw_peer.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "parley/os/check.h"
+#include "parley/ring/layout.h"
+#include "parley/sealing/seals.h"
+
+namespace parley::villain {
+namespace {
+
+Deadline Soon() { return Deadline::After(absl::Seconds(6)); }
+
+PeerSocket Adopted(Attacker& attacker) {
+  auto socket = PeerSocket::Adopt(std::move(attacker.socket));
+  if (!socket.ok()) attacker.CannotMount(socket.status().ToString());
+  return *std::move(socket);
+}
+
+}  // namespace
+
+void Attacker::Mounted(const std::string& what) {
+  if (notes.leaked.load() == 0) notes.Say(what);
+  notes.mounted.store(1);
+}
+
+void Attacker::Leaked(const std::string& what) {
+  notes.Say(what);
+  notes.leaked.store(1);
+  notes.mounted.store(1);
+}
+
+void Attacker::CannotMount(const std::string& why) {
+  if (notes.mounted.load() != 0) Stay();  // what followed the attack is no trouble
+  notes.Say(why);
+  notes.gave_up.store(1);
+  ::_exit(110);
+}
+
+void Attacker::Stay() {
+  while (true) ::pause();
+}
+
+Hello HonestHello() {
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  hello.send = {kRingBytes, kRingBytes / 4};
+  hello.receive = {kRingBytes, kRingBytes / 4};
+  return hello;
+}
+
+UniqueFd MakeMemfd(uint64_t size_bytes, unsigned seals, bool sparse, unsigned flags) {
+  UniqueFd fd(::memfd_create("parley", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags));
+  if (!fd.ok()) return fd;
+  if (::ftruncate(fd.get(), static_cast<off_t>(size_bytes)) != 0) return UniqueFd();
+  if (!sparse && size_bytes != 0) {
+    if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(size_bytes)) != 0) return UniqueFd();
+  }
+  // SEAL last: it forbids the others.
+  ::fcntl(fd.get(), F_ADD_SEALS, seals & ~unsigned{F_SEAL_SEAL});
+  ::fcntl(fd.get(), F_ADD_SEALS, seals & F_SEAL_SEAL);
+  return fd;
+}
+
+Words MapShared(Attacker& attacker, int fd, std::size_t size_bytes, bool writable) {
+  void* base =
+      ::mmap(nullptr, size_bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+  if (base == MAP_FAILED) {
+    attacker.CannotMount(std::string("mapping a region: ") + std::strerror(errno));
+  }
+  return Words(static_cast<uint64_t*>(base), size_bytes);
+}
+
+bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors) {
+  // SAFETY: an iovec is for both directions; sendmsg only reads.
+  iovec part = {const_cast<void*>(bytes), size};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  std::vector<uint64_t> control(CMSG_SPACE(descriptors.size() * sizeof(int)) / 8 + 1);
+  if (!descriptors.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size() * sizeof(int));
+  }
+  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+RawPeer RawPeer::Connect(Attacker& attacker) { return Connect(attacker, Plan()); }
+
+RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
+  RawPeer peer{Adopted(attacker), {}, {}, {}, {}, -1, -1};
+  if (plan.send_hello) {
+    plan.send_hello(peer.socket.fd());
+  } else if (!peer.socket.Send(EncodeHello(plan.hello)).ok()) {
+    attacker.CannotMount("hello not sent");
+  }
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  auto got = peer.socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 8, Soon());
+  if (!got.ok()) attacker.CannotMount("no welcome: " + got.status().ToString());
+  auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(got->size_bytes));
+  if (!welcome.ok() || got->descriptors.size() < 2) {
+    attacker.CannotMount("no welcome: " + welcome.status().ToString());
+  }
+  peer.welcome = *welcome;
+  peer.descriptors = std::move(got->descriptors);
+  if (welcome->doorbell == kDoorbellEventfd && peer.descriptors.size() == 6) {
+    peer.data_bell = peer.descriptors[3].get();
+    peer.room_bell = peer.descriptors[5].get();
+  } else {
+    peer.data_bell = peer.socket.fd();
+    peer.room_bell = peer.descriptors.size() > 2 ? peer.descriptors[2].get() : -1;
+  }
+  peer.theirs = MapShared(attacker, peer.descriptors[0].get(),
+                          kControlBytes + welcome->receive.capacity_bytes, false);
+  peer.own = MapShared(attacker, peer.descriptors[1].get(),
+                       kControlBytes + welcome->send.capacity_bytes, true);
+  if (plan.before_seal) plan.before_seal(peer);
+  if (plan.seal) {
+    ::fcntl(peer.descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+  }
+  if (plan.before_mapped) plan.before_mapped(peer);
+  if (!plan.say_mapped) return peer;
+  if (!peer.socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok()) {
+    attacker.CannotMount("mapped not sent");
+  }
+  if (!plan.seal) return peer;  // refused, if all is well
+  auto size = peer.socket.Receive(absl::MakeSpan(buffer), Soon());
+  if (!size.ok()) attacker.CannotMount("no ready: " + size.status().ToString());
+  const absl::Status ready = ParseChannelId(absl::MakeConstSpan(buffer).first(*size),
+                                            MessageType::kReady, welcome->channel_id);
+  if (!ready.ok()) attacker.CannotMount("no ready: " + ready.ToString());
+  return peer;
+}
+
+Words RawPeer::Data() const {
+  return Words(static_cast<uint64_t*>(own.address()) + kControlBytes / 8,
+               own.size_bytes() - kControlBytes);
+}
+Words RawPeer::TheirData() const {
+  return Words(static_cast<uint64_t*>(theirs.address()) + kControlBytes / 8,
+               theirs.size_bytes() - kControlBytes);
+}
+
+void RawPeer::Drain() const { own.Store(kHeadOffset, theirs.Load(kTailOffset)); }
+
+void RawPeer::RingData() const {
+  const char wake = 1;
+  ::send(data_bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void RawPeer::RingBoth() const {
+  const uint64_t one = 1;
+  const char wake = 1;
+  for (const int bell : {data_bell, room_bell}) {
+    if (welcome.doorbell == kDoorbellEventfd) {
+      static_cast<void>(!::write(bell, &one, sizeof(one)));
+    } else {
+      ::send(bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+  }
+}
+
+void RawPeer::Publish(uint64_t header, uint64_t tail) const {
+  Data().Store(0, header);
+  own.Store(kTailOffset, tail);
+  RingBoth();
+}
+
+RawHost RawHost::Prepare(Attacker& attacker) {
+  RawHost host{Adopted(attacker), {}, {}, {}, {}, {}, {}};
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  auto size = host.socket.Receive(absl::MakeSpan(buffer), Soon());
+  if (!size.ok()) attacker.CannotMount("no hello: " + size.status().ToString());
+  auto hello = ParseHello(absl::MakeConstSpan(buffer).first(*size));
+  if (!hello.ok()) attacker.CannotMount("no hello: " + hello.status().ToString());
+  host.hello = *hello;
+  Welcome& welcome = host.welcome;
+  welcome.roles = hello->roles;
+  welcome.doorbell = kDoorbellSocket;
+  welcome.channel_id = {0x1234'5678'9abc'def0, 0x0fed'cba9'8765'4321};
+  const DirectionSpec usual = {kRingBytes, kRingBytes / 4};
+  const auto granted = [&](uint32_t role, const DirectionSpec& wish) {
+    if ((hello->roles & role) == 0) return DirectionSpec{};
+    return wish.capacity_bytes != 0 ? wish : usual;
+  };
+  welcome.send = granted(kRoleSends, hello->send);
+  welcome.receive = granted(kRoleReceives, hello->receive);
+  host.descriptors.push_back(
+      MakeMemfd(kControlBytes + welcome.receive.capacity_bytes, F_SEAL_SHRINK | F_SEAL_GROW));
+  host.own = MapShared(attacker, host.descriptors[0].get(),
+                       kControlBytes + welcome.receive.capacity_bytes, true);
+  ::fcntl(host.descriptors[0].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+  host.descriptors.push_back(
+      MakeMemfd(kControlBytes + welcome.send.capacity_bytes, F_SEAL_SHRINK | F_SEAL_GROW));
+  if ((hello->roles & kRoleSends) != 0 && (hello->roles & kRoleReceives) != 0) {
+    auto pair = PeerSocket::Pair();
+    if (!pair.ok()) attacker.CannotMount("no socket pair");
+    host.room_bell = std::move(pair->first).Release();
+    host.descriptors.push_back(std::move(pair->second).Release());
+  }
+  return host;
+}
+
+bool RawHost::SendWelcome() const {
+  const std::vector<std::byte> message = EncodeWelcome(welcome);
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : descriptors) numbers.push_back(fd.get());
+  return SendRaw(socket.fd(), message.data(), message.size(), numbers);
+}
+
+bool RawHost::Finish() {
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  auto size = socket.Receive(absl::MakeSpan(buffer), Soon());
+  if (!size.ok()) return false;
+  const absl::Status mapped = ParseChannelId(absl::MakeConstSpan(buffer).first(*size),
+                                             MessageType::kMapped, welcome.channel_id);
+  if (!mapped.ok()) return false;
+  return socket.Send(EncodeChannelId(MessageType::kReady, welcome.channel_id)).ok();
+}
+
+void* PageThatNeverComes() {
+  void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int faults = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC));
+  if (page == MAP_FAILED || faults < 0) return nullptr;
+  uffdio_api api = {};
+  api.api = UFFD_API;
+  uffdio_register range = {};
+  // SAFETY: userfaultfd takes addresses as integers.
+  range.range.start = reinterpret_cast<uintptr_t>(page);
+  range.range.len = 4096;
+  range.mode = UFFDIO_REGISTER_MODE_MISSING;
+  if (::ioctl(faults, UFFDIO_API, &api) != 0 || ::ioctl(faults, UFFDIO_REGISTER, &range) != 0) {
+    return nullptr;
+  }
+  return page;
+}
+
+std::string HasUserfaultfd() {
+  const UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC)));
+  return faults.ok() ? "" : std::string("no userfaultfd for this user: ") + std::strerror(errno);
+}
+
+}  // namespace parley::villain

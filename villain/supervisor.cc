@@ -1,0 +1,416 @@
+#include "parley/villain/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <list>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "parley/boundary/violation.h"
+#include "parley/os/check.h"
+#include "parley/os/pidfd.h"
+
+namespace parley::villain {
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+
+// A Result without pointers, for the page that a case's supervisor leaves to its parent.
+struct Sheet {
+  uint32_t complete;
+  Verdict verdict;
+  char why[400];
+  char attacker[400];
+  char victim[400];
+  End end;
+  char exit[32];
+  Footprint before;
+  Footprint after;
+  int64_t longest_call_ms;
+  int64_t longest_late_ms;
+  int64_t elapsed_ms;
+  uint64_t calls;
+  uint64_t messages;
+};
+
+template <std::size_t kSize>
+void Put(char (&to)[kSize], const std::string& text) {
+  const std::size_t size = std::min(text.size(), kSize - 1);
+  std::memcpy(to, text.data(), size);
+  to[size] = '\0';
+}
+
+std::string EndsText(uint32_t ends) {
+  std::string text;
+  for (uint32_t bit = 1; bit <= static_cast<uint32_t>(End::kWrong); bit <<= 1) {
+    if ((ends & bit) == 0) continue;
+    if (!text.empty()) text += " or ";
+    text += EndText(static_cast<End>(bit));
+  }
+  return text;
+}
+
+// One case, in a process of its own.
+class Trial {
+ public:
+  Trial(const Case& the_case, const RunOptions& options, Sheet* sheet)
+      : case_(the_case), options_(options), sheet_(sheet), setup_(the_case.victim) {
+    // A careless victim waits without any deadline: no use in a generous one.
+    if (options.implementation == Implementation::kNaive) {
+      setup_.handshake = std::min(setup_.handshake, absl::Seconds(1));
+    }
+  }
+
+  void Run() {
+    Prepare();
+    Start();
+    Watch();
+    Measure();
+    Judge();
+    attacker_->KillGroup();
+    Conclude();
+  }
+
+ private:
+  bool has_socket() const { return case_.victim.kind != VictimKind::kListener; }
+
+  void Prepare() {
+    victim_notes_ = NewNotes();
+    attacker_notes_ = NewNotes();
+    victim_pid_ = static_cast<std::atomic<pid_t>*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    name_ = "@parley-villain-" + std::to_string(::getpid());
+    if (has_socket()) {
+      auto sockets = PeerSocket::Pair();
+      PARLEY_CHECK(sockets.ok(), "socketpair");
+      victims_socket_ = std::move(sockets->first).Release();
+      attackers_socket_ = std::move(sockets->second).Release();
+    }
+  }
+
+  void Start() {
+    attacker_ = std::make_unique<Process>([&](Gate& gate) { return BeAttacker(gate); });
+    attackers_socket_.Reset();
+    victim_ = std::make_unique<Process>([&](Gate& gate) { return BeVictim(gate); });
+    victims_socket_.Reset();
+    victim_pid_->store(victim_->pid());
+    if (!has_socket()) {
+      client_ = std::make_unique<Process>([&](Gate& gate) {
+        gate.Wait();
+        return RunHonestClient(name_);
+      });
+    }
+    const Deadline soon = Deadline::After(absl::Seconds(10));
+    while (victim_notes_->stage.load() != Stage::kReady && !soon.Expired()) ::usleep(500);
+    sheet_->before = FootprintOf(victim_->pid());
+    began_ns_ = MonotonicNowNs();
+    attacker_->OpenGate();
+    const Deadline late = Deadline::After(absl::Seconds(5));
+    while (case_.victim.late && attacker_notes_->mounted.load() == 0 && !late.Expired()) {
+      ::usleep(500);
+    }
+    victim_->OpenGate();
+  }
+
+  int BeAttacker(Gate& gate) {
+    // Nothing of the supervisor's or the victim's is left in here.
+    victims_socket_.Reset();
+    ::munmap(victim_notes_, sizeof(Notes));
+    gate.Wait();
+    Attacker attacker{*attacker_notes_, std::move(attackers_socket_), name_, victim_pid_->load(),
+                      Deadline::After(absl::Seconds(10))};
+    case_.attack(attacker);
+    if (attacker_notes_->mounted.load() == 0) attacker.CannotMount("the attack ended at once");
+    Attacker::Stay();
+  }
+
+  int BeVictim(Gate& gate) {
+    ::munmap(attacker_notes_, sizeof(Notes));
+    const int peer_pidfd = attacker_->pidfd();
+    Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd};
+    if (case_.victim.spare_descriptors >= 0) {
+      const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
+      const auto most = static_cast<rlim_t>(lowest.get() + case_.victim.spare_descriptors);
+      const rlimit limit = {most, most};
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    victim_notes_->stage.store(Stage::kReady);
+    gate.Wait();
+    victim_notes_->stage.store(Stage::kRunning);
+    if (options_.implementation == Implementation::kHonest) {
+      RunHonestVictim(victim);
+    } else {
+      RunNaiveVictim(victim);
+    }
+    victim.socket.Reset();
+    victim_notes_->stage.store(Stage::kDone);
+    gate.Wait();
+    return 0;
+  }
+
+  // Until the victim is done, has ended, or is late.
+  void Watch() {
+    const int64_t slack_ns = absl::ToInt64Nanoseconds(options_.slack);
+    const bool may_be_served = (case_.allowed & static_cast<uint32_t>(End::kServed)) != 0;
+    const int64_t enough_ns = (may_be_served ? 250 : 4000) * kMsNs;
+    const int64_t at_most_ns = 14'000 * kMsNs + slack_ns;
+    int64_t mounted_ns = 0;
+    bool client_started = false;
+    while (true) {
+      const int64_t now_ns = MonotonicNowNs();
+      if (mounted_ns == 0 && attacker_notes_->mounted.load() != 0) mounted_ns = now_ns;
+      if (client_ && !client_started && mounted_ns != 0 && now_ns - mounted_ns > 50 * kMsNs) {
+        client_->OpenGate();
+        client_started = true;
+      }
+      if (client_started && !client_status_) {
+        client_status_ = client_->Reap(Deadline::AtMonotonicNs(0));
+      }
+      const bool client_done = !client_ || client_status_.has_value();
+      const bool hopeless = attacker_notes_->gave_up.load() != 0;
+      if ((mounted_ns != 0 && now_ns - mounted_ns > enough_ns && client_done) || hopeless) {
+        victim_notes_->enough.store(1);
+      }
+      if (ProcessHasEnded(victim_->pidfd())) return;
+      if (victim_notes_->stage.load() == Stage::kDone) break;
+      const int64_t call_ns = victim_notes_->call_began_ns.load();
+      if (call_ns != 0 && now_ns > victim_notes_->call_deadline_ns.load() + slack_ns) {
+        wedged_ = std::string(victim_notes_->call_name.load()) + " outlived its deadline by " +
+                  std::to_string(slack_ns / kMsNs) + " ms and is still there";
+        return;
+      }
+      if (now_ns - began_ns_ > at_most_ns) {
+        wedged_ = "the victim did not end its session";
+        return;
+      }
+      ::usleep(1000);
+    }
+    // The victim may be quicker than the attacker's note.
+    const Deadline grace = Deadline::After(absl::Seconds(3));
+    while (attacker_notes_->mounted.load() == 0 && attacker_notes_->gave_up.load() == 0 &&
+           !grace.Expired()) {
+      ::usleep(1000);
+    }
+  }
+
+  void Measure() {
+    sheet_->elapsed_ms = (MonotonicNowNs() - began_ns_) / kMsNs;
+    sheet_->after = FootprintOf(victim_->pid());
+    sheet_->longest_call_ms = victim_notes_->longest_call_ns.load() / kMsNs;
+    sheet_->longest_late_ms = victim_notes_->longest_late_ns.load() / kMsNs;
+    sheet_->calls = victim_notes_->calls.load();
+    sheet_->messages = victim_notes_->messages.load();
+    sheet_->end = victim_notes_->end.load();
+    Put(sheet_->attacker, attacker_notes_->Said());
+    Put(sheet_->victim, victim_notes_->Said());
+  }
+
+  // Lets the victim end by itself, then the exit status.
+  std::string ExitOfVictim() {
+    if (!wedged_.empty()) {
+      // A process that waits for something of the attacker's dies only after it.
+      attacker_->KillGroup();
+      victim_->KillGroup();
+      static_cast<void>(victim_->Reap(Deadline::After(absl::Seconds(10))));
+      return "killed";
+    }
+    victim_->OpenGate();
+    const auto status = victim_->Reap(Deadline::After(options_.slack));
+    if (status) return WaitStatusText(*status);
+    wedged_ = "the victim's exit hangs";
+    attacker_->KillGroup();
+    victim_->KillGroup();
+    return "killed";
+  }
+
+  void Judge() {
+    const std::string exit = ExitOfVictim();
+    Put(sheet_->exit, exit);
+    sheet_->verdict = Verdict::kFail;
+    const Footprint& before = sheet_->before;
+    const Footprint& after = sheet_->after;
+    const int most_descriptors = before.descriptors - (has_socket() ? 1 : 0);
+    const int64_t peak_kb = after.peak_resident_kb - before.peak_resident_kb;
+    const int64_t cpu_ms = after.cpu_ms - before.cpu_ms;
+    const int64_t cpu_limit_ms = 200 + sheet_->elapsed_ms * case_.victim.cpu_percent / 100;
+    const bool honest = options_.implementation == Implementation::kHonest;
+    std::string why;
+    if (!wedged_.empty()) {
+      sheet_->verdict = Verdict::kWedged;
+      why = wedged_;
+    } else if (exit != "exit 0") {
+      why = "the victim crashed: " + exit + " " + victim_->printed().substr(0, 300);
+    } else if (attacker_notes_->leaked.load() != 0) {
+      why = "the attacker got what it must not get";
+    } else if (attacker_notes_->mounted.load() == 0) {
+      why = "the attack could not be mounted: " + attacker_notes_->Said();
+    } else if ((case_.allowed & static_cast<uint32_t>(sheet_->end)) == 0) {
+      why = std::string("the victim's end was \"") + EndText(sheet_->end) + "\" in place of \"" +
+            EndsText(case_.allowed) + "\"";
+    } else if (client_ && (!client_status_ || *client_status_ != 0)) {
+      why = "an honest client was not served";
+    } else if (sheet_->longest_late_ms > absl::ToInt64Milliseconds(options_.slack)) {
+      sheet_->verdict = Verdict::kWedged;
+      why = "a call ended " + std::to_string(sheet_->longest_late_ms) + " ms after its deadline";
+    } else if (after.descriptors > most_descriptors) {
+      why = std::to_string(after.descriptors - most_descriptors) + " descriptors leaked";
+    } else if (after.memfd_mappings > before.memfd_mappings) {
+      why = std::to_string(after.memfd_mappings - before.memfd_mappings) + " mappings leaked";
+    } else if (peak_kb > case_.victim.peak_growth_kb) {
+      why = std::to_string(peak_kb) + " kB of memory were used at the peak";
+    } else if (cpu_ms > cpu_limit_ms) {
+      why = std::to_string(cpu_ms) + " ms of processor time in " +
+            std::to_string(sheet_->elapsed_ms) + " ms";
+    } else if (honest && victim_->printed_bytes() != 0) {
+      why = "the library printed: " + victim_->printed().substr(0, 200);
+    } else {
+      sheet_->verdict = Verdict::kPass;
+    }
+    Put(sheet_->why, why);
+  }
+
+  void Conclude() {
+    client_.reset();
+    attacker_.reset();
+    victim_.reset();
+    if (!ReapEverything(Deadline::After(absl::Seconds(10)))) {
+      sheet_->verdict = Verdict::kWedged;
+      Put(sheet_->why, "a process could not be killed");
+    }
+    sheet_->complete = 1;
+  }
+
+  const Case& case_;
+  const RunOptions& options_;
+  Sheet* sheet_;
+  VictimSetup setup_;
+  Notes* victim_notes_ = nullptr;
+  Notes* attacker_notes_ = nullptr;
+  std::atomic<pid_t>* victim_pid_ = nullptr;
+  std::string name_;
+  UniqueFd victims_socket_;
+  UniqueFd attackers_socket_;
+  std::unique_ptr<Process> attacker_;
+  std::unique_ptr<Process> victim_;
+  std::unique_ptr<Process> client_;
+  std::optional<int> client_status_;
+  int64_t began_ns_ = 0;
+  std::string wedged_;
+};
+
+struct Running {
+  const Case* the_case;
+  Sheet* sheet;
+  pid_t pid;
+  Deadline at_most;
+};
+
+Running StartTrial(const Case& the_case, const RunOptions& options) {
+  void* page =
+      ::mmap(nullptr, sizeof(Sheet), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  PARLEY_CHECK(page != MAP_FAILED, "mmap");
+  auto* sheet = static_cast<Sheet*>(page);
+  std::fflush(nullptr);
+  const pid_t pid = ::fork();
+  PARLEY_CHECK(pid >= 0, "fork");
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    ::signal(SIGPIPE, SIG_IGN);
+    Trial(the_case, options, sheet).Run();
+    ::_exit(0);
+  }
+  return {&the_case, sheet, pid, Deadline::After(absl::Seconds(70))};
+}
+
+Result Collect(const Running& running) {
+  const Sheet& sheet = *running.sheet;
+  Result result;
+  result.the_case = running.the_case;
+  if (sheet.complete == 0) {
+    result.why = "the case's supervisor ended without a verdict";
+  } else {
+    result.verdict = sheet.verdict;
+    result.why = sheet.why;
+    result.attacker = sheet.attacker;
+    result.victim = sheet.victim;
+    result.end = sheet.end;
+    result.exit = sheet.exit;
+    result.before = sheet.before;
+    result.after = sheet.after;
+    result.longest_call_ms = sheet.longest_call_ms;
+    result.longest_late_ms = sheet.longest_late_ms;
+    result.elapsed_ms = sheet.elapsed_ms;
+    result.calls = sheet.calls;
+    result.messages = sheet.messages;
+  }
+  ::munmap(running.sheet, sizeof(Sheet));
+  return result;
+}
+
+}  // namespace
+
+const char* VerdictText(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kPass:
+      return "PASS";
+    case Verdict::kFail:
+      return "FAIL";
+    case Verdict::kWedged:
+      return "WEDGED";
+    case Verdict::kSkip:
+      return "SKIP";
+  }
+  return "?";
+}
+
+std::vector<Result> RunCases(const std::vector<const Case*>& cases, const RunOptions& options,
+                             const std::function<void(const Result&)>& on_result) {
+  std::vector<Result> results;
+  std::list<Running> running;
+  const auto finish = [&](Result result) {
+    on_result(result);
+    results.push_back(std::move(result));
+  };
+  auto next = cases.begin();
+  while (next != cases.end() || !running.empty()) {
+    if (next != cases.end() && running.size() < static_cast<std::size_t>(options.jobs)) {
+      const Case& the_case = **next++;
+      const std::string missing = the_case.need != nullptr ? the_case.need() : "";
+      if (missing.empty()) {
+        running.push_back(StartTrial(the_case, options));
+      } else {
+        Result skipped;
+        skipped.the_case = &the_case;
+        skipped.verdict = Verdict::kSkip;
+        skipped.why = missing;
+        finish(std::move(skipped));
+      }
+      continue;
+    }
+    for (auto it = running.begin(); it != running.end();) {
+      if (::waitpid(it->pid, nullptr, WNOHANG) == it->pid) {
+        finish(Collect(*it));
+        it = running.erase(it);
+        continue;
+      }
+      if (it->at_most.Expired()) ::kill(it->pid, SIGKILL);
+      ++it;
+    }
+    ::usleep(1000);
+  }
+  return results;
+}
+
+}  // namespace parley::villain

@@ -1,0 +1,354 @@
+#include "parley/villain/victims.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "parley/channel/channel.h"
+#include "parley/media/incoming_stream.h"
+#include "parley/media/pcm.h"
+#include "parley/ring/layout.h"
+#include "parley/sealing/sealed_blob.h"
+
+namespace parley::villain {
+namespace {
+
+Deadline InMs(int64_t ms) { return Deadline::After(absl::Milliseconds(ms)); }
+
+// How a session ended; nothing while it goes on.
+struct Ending {
+  End end = End::kNone;
+  std::string why;
+};
+std::optional<Ending> EndingOf(const absl::Status& status) {
+  if (status.ok() || absl::IsDeadlineExceeded(status)) return std::nullopt;
+  const std::string text = status.ToString();
+  if (absl::IsDataLoss(status)) return Ending{End::kPoisoned, text};
+  if (absl::IsUnavailable(status)) return Ending{End::kPeerGone, text};
+  if (absl::IsOutOfRange(status)) return Ending{End::kStreamEnded, text};
+  return Ending{End::kWrong, "a status that no wait may give: " + text};
+}
+
+// No channel came to be. Each of these is a clear answer; anything else is none.
+Ending EndingOfHandshake(const absl::Status& status) {
+  const std::string text = status.ToString();
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return {End::kTimedOut, text};
+    case absl::StatusCode::kUnavailable:
+      return {End::kPeerGone, text};
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kResourceExhausted:
+      return {End::kRefused, text};
+    default:
+      return {End::kWrong, "a status that no handshake may give: " + text};
+  }
+}
+
+// A receiver of pictures and sound as a viewer has it.
+class Viewer {
+ public:
+  Viewer()
+      : video_(StreamKind::kVideo, IncomingLimits{}, 0),
+        audio_(StreamKind::kAudio, IncomingLimits{}, 0) {}
+
+  // kDataLoss: the peer is to be dropped. `*wrong` says what got past the checks.
+  absl::Status Take(uint32_t tag, absl::Span<std::byte> message, std::string* wrong) {
+    if (tag == kFormatTag) return video_.OnFormat(message);
+    if (tag == kAudioFormatTag) return audio_.OnFormat(message);
+    if (tag != kVideoTag && tag != kAudioTag) return absl::DataLossError("unknown record");
+    auto frame = (tag == kVideoTag ? video_ : audio_).OnFrame(message);
+    if (!frame.ok()) return frame.status();
+    const auto payload = message.subspan(kFrameHeaderBytes);
+    for (std::size_t i = 0; i < frame->plane_count; ++i) {
+      const Plane& plane = frame->planes[i];
+      if (uint64_t{plane.offset_bytes} + plane.size_bytes > payload.size()) {
+        *wrong = "a plane outside of the payload";
+        return absl::OkStatus();
+      }
+    }
+    if (tag == kAudioTag) *wrong = Play(payload);
+    return absl::OkStatus();
+  }
+
+ private:
+  static std::string Play(absl::Span<std::byte> samples) {
+    SanitizeF32(samples, 1.0f);
+    for (std::size_t at = 0; at + sizeof(float) <= samples.size(); at += sizeof(float)) {
+      float sample = 0;
+      std::memcpy(&sample, samples.data() + at, sizeof(sample));
+      if (!std::isfinite(sample) || std::fabs(sample) > 1.0f) return "an unplayable sample";
+      static_cast<void>(S16FromF32(sample));
+    }
+    return "";
+  }
+
+  IncomingStream video_;
+  IncomingStream audio_;
+};
+
+// One session: both directions, in every way that there is.
+class Session {
+ public:
+  Session(Victim& victim, Channel& channel)
+      : victim_(victim),
+        channel_(channel),
+        buffer_(channel.receiver.max_message_bytes() + 64, kCanary) {}
+
+  Ending Run() {
+    for (uint64_t round = 0; victim_.notes.enough.load() == 0; ++round) {
+      for (auto step : {&Session::Receive, &Session::Send, &Session::Sundry}) {
+        std::optional<Ending> ending = (this->*step)(round);
+        if (ending) return *std::move(ending);
+      }
+    }
+    return {End::kServed, "until the end of the attack"};
+  }
+
+ private:
+  std::optional<Ending> Receive(uint64_t) {
+    const auto into = absl::MakeSpan(buffer_).first(channel_.receiver.max_message_bytes());
+    absl::StatusOr<Record> record;
+    {
+      Call call(victim_.notes, "Receive", InMs(30));
+      record = channel_.receiver.Receive(into, call.deadline());
+    }
+    if (!record.ok()) return EndingOf(record.status());
+    victim_.notes.messages.fetch_add(1);
+    if (record->size_bytes > into.size()) return Ending{End::kWrong, "longer than the maximum"};
+    const auto payload = into.first(record->size_bytes);
+    const auto behind = absl::MakeConstSpan(buffer_).subspan(into.size());
+    std::string wrong = WrongRecord(record->tag, payload, behind);
+    if (wrong.empty()) wrong = ChangingBytes(payload);
+    if (wrong.empty() && victim_.setup.kind == VictimKind::kMedia) {
+      const absl::Status status = viewer_.Take(record->tag, payload, &wrong);
+      if (!status.ok()) {
+        channel_.receiver.Poison(Violation::kMetadataInvalid);
+        return Ending{End::kPoisoned, status.ToString()};
+      }
+    }
+    if (!wrong.empty()) return Ending{End::kWrong, wrong};
+    return std::nullopt;
+  }
+
+  std::optional<Ending> Send(uint64_t) {
+    // 61 bytes, so that there is padding whose content would tell.
+    static constexpr std::array<std::byte, 61> kPayload = {};
+    absl::Status status;
+    {
+      Call call(victim_.notes, "Send", InMs(30));
+      status = channel_.sender.Send(7, kPayload, call.deadline());
+    }
+    return EndingOf(status);
+  }
+
+  std::optional<Ending> Sundry(uint64_t round) {
+    absl::Status status;
+    if (round % 4 == 1) {
+      Call call(victim_.notes, "AwaitDrained", InMs(20));
+      status = channel_.sender.AwaitDrained(call.deadline());
+    } else if (round % 4 == 2 && victim_.setup.kind != VictimKind::kMedia) {
+      Call call(victim_.notes, "TryPeek", InMs(20));
+      PeekedMessage message;
+      const Outcome outcome = channel_.receiver.TryPeek(&message);
+      if (outcome == Outcome::kDone) {
+        if (message.view.size_bytes() > channel_.receiver.max_message_bytes()) {
+          return Ending{End::kWrong, "a view longer than the maximum"};
+        }
+        message.view.CopyTo(0, absl::MakeSpan(buffer_).first(message.view.size_bytes()));
+        channel_.receiver.Release();
+      }
+    }
+    return EndingOf(status);
+  }
+
+  Victim& victim_;
+  Channel& channel_;
+  Viewer viewer_;
+  std::vector<std::byte> buffer_;
+};
+
+AcceptOptions OptionsToAccept(const Victim& victim) {
+  AcceptOptions options;
+  options.send = {8192, 2048};
+  options.receive = {8192, 2048};
+  options.peer_pidfd = victim.peer_pidfd;
+  options.peer_is_confined_or_trusted = victim.setup.confined;
+  options.limits.max_capacity_bytes = 1 << 20;
+  options.limits.max_message_bytes = 1 << 19;
+  return options;
+}
+
+void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
+  if (!channel.ok()) {
+    const Ending ending = EndingOfHandshake(channel.status());
+    victim.notes.Finish(ending.end, ending.why);
+    return;
+  }
+  const Ending ending = Session(victim, *channel).Run();
+  victim.notes.violation.store(static_cast<uint32_t>(channel->receiver.violation()));
+  victim.notes.Finish(ending.end, ending.why);
+  Call call(victim.notes, "close", InMs(1000));
+  *channel = Channel();
+}
+
+void RunChannel(Victim& victim) {
+  auto socket = PeerSocket::Adopt(std::move(victim.socket));
+  if (!socket.ok()) {
+    victim.notes.Finish(End::kWrong, socket.status().ToString());
+    return;
+  }
+  const Deadline deadline = Deadline::After(victim.setup.handshake);
+  absl::StatusOr<Channel> channel;
+  if (victim.setup.kind == VictimKind::kConnect) {
+    ConnectOptions options;
+    options.accepting_side_is_supervisor = victim.setup.confined;
+    options.limits.max_capacity_bytes = 1 << 20;
+    options.limits.max_message_bytes = 1 << 19;
+    Call call(victim.notes, "ConnectChannel", deadline);
+    channel = ConnectChannel(*std::move(socket), options, deadline);
+  } else {
+    Call call(victim.notes, "AcceptChannel", deadline);
+    channel = AcceptChannel(*std::move(socket), OptionsToAccept(victim), deadline);
+  }
+  RunSession(victim, std::move(channel));
+}
+
+void RunBlob(Victim& victim) {
+  auto socket = PeerSocket::Adopt(std::move(victim.socket));
+  std::array<std::byte, 16> message;
+  absl::StatusOr<PeerSocket::WithDescriptors> got;
+  {
+    Call call(victim.notes, "ReceiveWithDescriptors", Deadline::After(victim.setup.handshake));
+    got = socket->ReceiveWithDescriptors(absl::MakeSpan(message), 1, call.deadline());
+  }
+  if (!got.ok() || got->descriptors.size() != 1) {
+    victim.notes.Finish(got.ok() ? End::kRefused : EndingOfHandshake(got.status()).end,
+                        got.ok() ? "no descriptor" : got.status().ToString());
+    return;
+  }
+  Call call(victim.notes, "SealedBlob::Adopt", InMs(1000));
+  auto blob = SealedBlob::Adopt(std::move(got->descriptors[0]), kMostBlobBytes);
+  if (!blob.ok()) {
+    const Ending ending = EndingOfHandshake(blob.status());
+    victim.notes.Finish(ending.end, ending.why);
+    return;
+  }
+  do {
+    const std::string wrong = ChangingBytes(blob->bytes());
+    if (!wrong.empty()) {
+      victim.notes.Finish(End::kWrong, wrong);
+      return;
+    }
+  } while (victim.notes.enough.load() == 0 && !call.deadline().Expired());
+  victim.notes.Finish(End::kServed, std::to_string(blob->size_bytes()) + " bytes that stay");
+}
+
+void RunListener(Victim& victim) {
+  AcceptOptions options = OptionsToAccept(victim);
+  options.peer_pidfd = -1;
+  ServerLimits limits;
+  limits.handshake_time = absl::Milliseconds(300);
+  auto listener = ChannelListener::Listen(victim.name, options, limits);
+  if (!listener.ok()) {
+    victim.notes.Finish(End::kWrong, listener.status().ToString());
+    return;
+  }
+  std::vector<std::byte> buffer;
+  while (victim.notes.enough.load() == 0) {
+    absl::StatusOr<Channel> channel;
+    {
+      Call call(victim.notes, "Accept", InMs(50));
+      channel = listener->Accept(call.deadline());
+    }
+    if (!channel.ok()) continue;  // nobody came, or we are out of something for a moment
+    buffer.resize(channel->receiver.max_message_bytes());
+    absl::StatusOr<Record> record;
+    {
+      Call call(victim.notes, "Receive", InMs(50));
+      record = channel->receiver.Receive(absl::MakeSpan(buffer), call.deadline());
+    }
+    if (!record.ok()) continue;
+    Call call(victim.notes, "Send", InMs(50));
+    const auto bytes = absl::MakeConstSpan(buffer).first(record->size_bytes);
+    if (channel->sender.Send(record->tag, bytes, call.deadline()).ok()) {
+      victim.notes.messages.fetch_add(1);
+      static_cast<void>(channel->sender.AwaitDrained(call.deadline()));
+    }
+  }
+  victim.notes.Finish(End::kServed,
+                      std::to_string(listener->failures()) +
+                          " handshakes refused, last: " + listener->last_failure().ToString());
+}
+
+}  // namespace
+
+std::string WrongRecord(uint32_t tag, absl::Span<const std::byte> payload,
+                        absl::Span<const std::byte> behind) {
+  for (const std::byte byte : behind) {
+    if (byte != kCanary) return "bytes behind the buffer were written";
+  }
+  if ((tag & 0xffff'0000u) == 0x5a00'0000u && (tag & 0xffff) != payload.size()) {
+    return "the size that was used is not the size that was checked";
+  }
+  return "";
+}
+
+std::string ChangingBytes(absl::Span<const std::byte> bytes) {
+  const auto sum = [&] {
+    uint64_t result = 0;
+    for (const std::byte byte : bytes) {
+      result = result * 31 +
+               static_cast<const volatile unsigned char&>(
+                   // SAFETY: std::byte as unsigned char, volatile so that both looks are taken.
+                   reinterpret_cast<const unsigned char&>(byte));
+    }
+    return result;
+  };
+  const uint64_t first = sum();
+  ::sched_yield();
+  return sum() == first ? "" : "bytes changed between two looks";
+}
+
+void RunHonestVictim(Victim& victim) {
+  switch (victim.setup.kind) {
+    case VictimKind::kAccept:
+    case VictimKind::kConnect:
+    case VictimKind::kMedia:
+      return RunChannel(victim);
+    case VictimKind::kBlob:
+      return RunBlob(victim);
+    case VictimKind::kListener:
+      return RunListener(victim);
+  }
+}
+
+int RunHonestClient(const std::string& name) {
+  const Deadline deadline = Deadline::After(absl::Seconds(6));
+  while (!deadline.Expired()) {
+    auto channel = ConnectChannel(name, {}, deadline);
+    if (channel.ok() && channel->sender.Send(9, {}, deadline).ok()) {
+      std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
+      const auto echo = channel->receiver.Receive(absl::MakeSpan(buffer), deadline);
+      if (echo.ok() && echo->tag == 9) return 0;
+    }
+    ::usleep(2000);  // told "busy": as a client does, once more
+  }
+  return 1;
+}
+
+}  // namespace parley::villain

@@ -1,0 +1,55 @@
+#ifndef PARLEY_VILLAIN_VICTIMS_H_
+#define PARLEY_VILLAIN_VICTIMS_H_
+
+// The programs that are attacked: honest ones, made from Parley as a user would, and naive ones,
+// which make the mistakes that Parley is there to prevent (naive.cc). Both do the same work and
+// keep the same notes.
+//
+// Trust: the honest victims trust nobody; the naive ones trust everybody, on purpose, and must
+// never be copied from.
+// Threads: one.
+
+#include <string>
+
+#include "absl/types/span.h"
+#include "parley/os/unique_fd.h"
+#include "parley/villain/case.h"
+#include "parley/villain/notes.h"
+
+namespace parley::villain {
+
+struct Victim {
+  Notes& notes;
+  VictimSetup setup;
+  UniqueFd socket;   // connected to the attacker; not for kListener
+  std::string name;  // what to listen at, for kListener
+  int peer_pidfd;    // of the attacker, from its "spawn"; not owned
+};
+
+enum class Implementation { kHonest, kNaive };
+
+void RunHonestVictim(Victim& victim);
+void RunNaiveVictim(Victim& victim);
+
+// The largest blob that either reads.
+inline constexpr uint64_t kMostBlobBytes = uint64_t{1} << 20;
+// What a media victim's records are.
+inline constexpr uint32_t kFormatTag = 1;
+inline constexpr uint32_t kVideoTag = 2;
+inline constexpr uint32_t kAudioFormatTag = 3;
+inline constexpr uint32_t kAudioTag = 4;
+
+// An honest client of a kListener victim: 0 if it was served.
+int RunHonestClient(const std::string& name);
+
+// What both judge received records by; empty or what is wrong. `payload` is the victim's own copy,
+// `behind` what it had filled with kCanary behind it.
+inline constexpr std::byte kCanary{0xc5};
+std::string WrongRecord(uint32_t tag, absl::Span<const std::byte> payload,
+                        absl::Span<const std::byte> behind);
+// Looks at bytes twice: empty or that they changed in between.
+std::string ChangingBytes(absl::Span<const std::byte> bytes);
+
+}  // namespace parley::villain
+
+#endif  // PARLEY_VILLAIN_VICTIMS_H_

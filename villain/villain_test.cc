@@ -1,0 +1,135 @@
+// Every attack against the honest victims, and the villain itself against careless ones.
+
+#include <cstdio>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "parley/villain/case.h"
+#include "parley/villain/supervisor.h"
+
+namespace parley::villain {
+namespace {
+
+std::vector<const Case*> CasesNamed(const std::set<std::string>& names) {
+  std::vector<const Case*> cases;
+  for (const Case& c : AllCases()) {
+    if (names.count(c.name) != 0) cases.push_back(&c);
+  }
+  EXPECT_EQ(cases.size(), names.size()) << "a name in the list is no case";
+  return cases;
+}
+
+void Note(const Result& r) {
+  std::printf("%-4s %-26s %-6s %s\n", r.the_case->row, r.the_case->name, VerdictText(r.verdict),
+              r.verdict == Verdict::kPass ? r.attacker.c_str() : r.why.c_str());
+}
+
+TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
+  std::vector<const Case*> cases;
+  for (const Case& c : AllCases()) cases.push_back(&c);
+  RunOptions options;
+  options.jobs = 4;
+  for (const Result& r : RunCases(cases, options, Note)) {
+    EXPECT_TRUE(r.verdict == Verdict::kPass || r.verdict == Verdict::kSkip)
+        << r.the_case->row << " " << r.the_case->name << ": " << VerdictText(r.verdict) << ", "
+        << r.why << "\n  attacker: " << r.attacker << "\n  victim: " << r.victim << ", " << r.exit
+        << "\n  " << r.elapsed_ms << " ms, longest call " << r.longest_call_ms << " ms";
+    if (r.verdict == Verdict::kSkip) {
+      EXPECT_FALSE(r.why.empty());
+    }
+  }
+}
+
+TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
+  std::set<std::string> names;
+  std::set<std::string> rows;
+  for (const Case& c : AllCases()) {
+    EXPECT_TRUE(names.insert(c.name).second) << c.name;
+    rows.insert(c.row);
+  }
+  EXPECT_GE(names.size(), 60u);
+  const std::map<char, int> last = {{'M', 14}, {'F', 11}, {'W', 9}, {'R', 13},
+                                    {'D', 9},  {'L', 6},  {'H', 8}, {'P', 5}};
+  for (const auto& [letter, count] : last) {
+    for (int i = 1; i <= count; ++i) {
+      EXPECT_EQ(rows.count(letter + std::to_string(i)), 1u) << letter << i;
+    }
+  }
+}
+
+// What each of these does to a careless peer is sure, not a matter of timing.
+TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
+  const std::map<std::string, Verdict> expected = {
+      {"region-can-shrink", Verdict::kFail},         // SIGBUS
+      {"unsealed-then-cut", Verdict::kFail},         // SIGBUS
+      {"blob-can-shrink", Verdict::kFail},           // SIGBUS
+      {"pull-at-regions", Verdict::kFail},           // SIGBUS
+      {"blob-rewritten", Verdict::kFail},            // content changes
+      {"huge-page-blob", Verdict::kFail},            // SIGBUS, or no mapping at all
+      {"late-seals", Verdict::kFail},                // its region was not sealed
+      {"region-is-pipe", Verdict::kFail},            // a mapping that failed, used
+      {"region-sparse", Verdict::kFail},             // accepted
+      {"fork-and-dump", Verdict::kFail},             // a child would inherit the region
+      {"lock-against-connector", Verdict::kWedged},  // F_ADD_SEALS hangs
+      {"fuse-with-hello", Verdict::kWedged},         // plain fstat on a hostile descriptor
+      {"inheritable", Verdict::kFail},               // no MSG_CMSG_CLOEXEC
+      {"claims-none", Verdict::kWedged},
+      {"hello-empty", Verdict::kWedged},
+      {"wake-up-empty", Verdict::kFail},
+      {"saturate-and-block", Verdict::kWedged},  // blocking eventfd
+      {"die-with-heir", Verdict::kFail},         // nobody watches the process
+      {"tail-beyond-ring", Verdict::kFail},      // trusted index
+      {"tail-misaligned", Verdict::kFail},
+      {"head-beyond-tail", Verdict::kFail},
+      {"tail-rewinds", Verdict::kFail},
+      {"header-flips", Verdict::kFail},       // double fetch
+      {"payload-rewritten", Verdict::kFail},  // parsed in place
+      {"record-too-long", Verdict::kFail},
+      {"tag-reserved", Verdict::kFail},
+      {"all-ones", Verdict::kFail},
+      {"half-open", Verdict::kWedged},        // one peer at a time
+      {"silent", Verdict::kWedged},           // no deadline
+      {"read-control-page", Verdict::kFail},  // a pointer in shared memory
+      {"look-for-addresses", Verdict::kFail},
+      {"read-behind-records", Verdict::kFail},  // stack bytes behind a record
+      {"read-names", Verdict::kFail},           // its pid in the memfd's name
+      {"foreign-id", Verdict::kFail},
+      {"hello-again", Verdict::kFail},
+      {"forged-credentials", Verdict::kFail},
+      {"no-ready", Verdict::kWedged},
+      {"hostile-samples", Verdict::kFail},
+      {"plane-outside", Verdict::kFail},  // reads far outside
+      {"sequence-old", Verdict::kFail},
+  };
+  std::set<std::string> names;
+  for (const auto& [name, verdict] : expected) names.insert(name);
+  RunOptions options;
+  options.implementation = Implementation::kNaive;
+  options.slack = absl::Seconds(1);
+  options.jobs = 6;
+  for (const Result& r : RunCases(CasesNamed(names), options, Note)) {
+    if (r.verdict == Verdict::kSkip) continue;
+    EXPECT_EQ(VerdictText(r.verdict), VerdictText(expected.at(r.the_case->name)))
+        << r.the_case->name << ": " << r.why << "\n  attacker: " << r.attacker
+        << "\n  victim: " << r.victim;
+    // The attack's doing, and not that it was not there.
+    EXPECT_EQ(r.why.find("could not be mounted"), std::string::npos) << r.the_case->name;
+  }
+}
+
+// ... and nowhere else: with peers that do no harm it is as good as any.
+TEST(VillainTest, ACarelessPeerPassesWhereNobodyAttacks) {
+  RunOptions options;
+  options.implementation = Implementation::kNaive;
+  const auto cases = CasesNamed({"honest-connecting", "honest-accepting", "honest-blob"});
+  for (const Result& r : RunCases(cases, options, Note)) {
+    EXPECT_EQ(r.verdict, Verdict::kPass) << r.the_case->name << ": " << r.why << ", " << r.victim;
+    EXPECT_GT(r.calls, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace parley::villain
