@@ -359,6 +359,17 @@ TEST_P(ChannelTest, LateRingsOfAPeerThatMakesProgressAreNoFlood) {
   EXPECT_EQ(ends->b.receiver.stats().parks, 0u);
 }
 
+TEST_P(ChannelTest, RingsForSleepsThatDidNotTakePlaceDoNotPileUp) {
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(ends->b.receiver.PrepareToWait());
+    ASSERT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
+    ASSERT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+  }
+  EXPECT_EQ(ends->a.sender.stats().rings, 1000u);
+  EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LE(ends->b.receiver.stats().spurious_wakeups, 1u);
+}
+
 TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneRingPerLieAndOperation) {
   for (int i = 0; i < 100; ++i) {
     // "I wait" for ever, without a new epoch: one ring in all.

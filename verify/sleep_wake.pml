@@ -9,7 +9,8 @@
 // must hold: -DBATCHES -DWEAK
 // must hold: -DSOCKET
 // must hold: -DDEADLINES=1 -DCAPACITY=1 -DMESSAGES=2
-// must hold: -DBUDGET=1
+// must hold: -DBUDGET=2
+// must hold: -DBUDGET=2 -DSOCKET -DQUEUE=2
 // must hold: -DCONSUMER_CLOSES
 // must hold: -DMORTAL=P
 // must hold: -DMORTAL=C
@@ -35,7 +36,8 @@
 // must fail (assertion): -DHEAD_BEFORE_COPY
 // must fail (assertion): -DNO_LAST_LOOK -DMORTAL=P
 // must fail (deadlock): -DDEAF_TO_DEATH -DMORTAL=P
-// must fail (assertion): -DBUDGET=0
+// must fail (assertion): -DBUDGET=1
+// must fail (assertion): -DBUDGET=2 -DSOCKET -DMESSAGES=4
 // must fail (assertion): -DNO_CREDIT -DBUDGET=2
 // must fail (deadlock): -DDRAINED_ONLY -DCONSUMER_CLOSES
 
@@ -122,7 +124,9 @@ end:
 
 // handshake/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
 #ifdef SOCKET
-#define QUEUE 3          // full: EAGAIN
+#ifndef QUEUE
+#define QUEUE 3  // full: EAGAIN
+#endif
 #define MOST_RECEIVES 2  // of one Drain
 inline Ring(peer) {
   d_step {

@@ -40,9 +40,9 @@ verify_result() {
 # assertions.
 verify_run() {
   local folder="$1" model="$2" variant="$3" claim="$4" wanted="$5" result verdict=PASS
-  local log="$folder/log" pan=(./pan "-m$VERIFY_DEPTH")
+  local log="$folder/log" pan=(./pan "-m$VERIFY_DEPTH") how=-noclaim
   # Weak fairness: whoever can go on for ever does.
-  [[ -z "$claim" ]] || pan+=(-a -f -N "$claim")
+  if [[ -n "$claim" ]]; then pan+=(-a -f -N "$claim") how="-ltl $claim"; fi
   (cd "$folder" && timeout "$VERIFY_SECONDS" "${pan[@]}") >"$log" 2>&1 </dev/null || true
   result="$(verify_result "$log")"
   [[ "$result" != claim ]] || result="$claim"
@@ -52,7 +52,8 @@ verify_run() {
     "$(sed -n 's/^pan: elapsed time \([0-9.e+-]*\) seconds.*/\1/p' "$log")" "$verdict"
   if [[ "$verdict" != PASS ]]; then
     grep -i '^pan:\|not completed\|too small' "$log" >&2
-    say "to see it: spin $variant -search ${claim:+-ltl $claim }verify/$model.pml && spin -t -p -g $variant verify/$model.pml"
+    say "to see it: spin $variant -search $how verify/$model.pml;" \
+      "spin $variant -k $model.pml.trail -p -g verify/$model.pml"
     return 1
   fi
 }
