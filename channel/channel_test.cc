@@ -364,10 +364,17 @@ TEST_P(ChannelTest, RingsForSleepsThatDidNotTakePlaceDoNotPileUp) {
     ASSERT_TRUE(ends->b.receiver.PrepareToWait());
     ASSERT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
     ASSERT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+    // And the other way, where the doorbell may be the connection itself.
+    ASSERT_TRUE(ends->a.receiver.PrepareToWait());
+    ASSERT_TRUE(ends->b.sender.Send(1, Bytes("x"), In(1000)).ok());
+    ASSERT_TRUE(Receive(ends->a.receiver, In(1000)).ok());
   }
-  EXPECT_EQ(ends->a.sender.stats().rings, 1000u);
-  EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LE(ends->b.receiver.stats().spurious_wakeups, 1u);
+  for (auto& [sender, receiver] : {std::pair(&ends->a.sender, &ends->b.receiver),
+                                   std::pair(&ends->b.sender, &ends->a.receiver)}) {
+    EXPECT_EQ(sender->stats().rings, 1000u);
+    EXPECT_EQ(Receive(*receiver, In(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_LE(receiver->stats().spurious_wakeups, 1u);
+  }
 }
 
 TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneRingPerLieAndOperation) {

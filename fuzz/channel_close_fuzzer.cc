@@ -42,7 +42,9 @@ struct Sent {
   std::size_t RingBytes() const { return 8 + (size + 7) / 8 * 8; }
 };
 
-std::byte ByteOf(uint32_t tag, std::size_t i) { return static_cast<std::byte>(tag * 31 + i * 7); }
+std::byte ByteOf(uint32_t tag, std::size_t i) {
+  return static_cast<std::byte>(std::size_t{31} * tag + 7 * i);
+}
 
 // One direction: what is on its way.
 struct Direction {

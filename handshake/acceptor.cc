@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
@@ -86,14 +85,6 @@ absl::StatusOr<BellPair> CreateSocketBell() {
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
   sockets->first.RefuseDescriptors();
-  // The smallest queues: a few wake-ups, which one Drain empties. With the system's default, rings
-  // of an honest peer for sleeps that did not take place pile up, and look like a flood when they
-  // are drained eight at a time. If it is refused, that is all.
-  for (const PeerSocket* end : {&sockets->first, &sockets->second}) {
-    const int smallest_bytes = 1;
-    static_cast<void>(
-        ::setsockopt(end->fd(), SOL_SOCKET, SO_SNDBUF, &smallest_bytes, sizeof(smallest_bytes)));
-  }
   BellPair pair;
   pair.mine = Doorbell::OfSocket(std::move(sockets->first).Release());
   pair.theirs.push_back(std::move(sockets->second).Release());

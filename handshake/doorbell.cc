@@ -53,7 +53,15 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
 
 }  // namespace
 
-Doorbell Doorbell::OfSocket(UniqueFd socket) { return Doorbell(std::move(socket), UniqueFd()); }
+Doorbell Doorbell::OfSocket(UniqueFd socket) {
+  // The smallest queue: a few wake-ups, which one Drain empties. With the system's default, rings
+  // for sleeps that did not take place pile up, and an honest peer looks like a flood when they are
+  // drained eight at a time. Each end limits what it sends. If it is refused, that is all.
+  const int smallest_bytes = 1;
+  static_cast<void>(
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &smallest_bytes, sizeof(smallest_bytes)));
+  return Doorbell(std::move(socket), UniqueFd());
+}
 
 Doorbell Doorbell::OfEventfds(UniqueFd wait, UniqueFd ring) {
   return Doorbell(std::move(wait), std::move(ring));

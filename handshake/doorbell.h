@@ -36,7 +36,8 @@ class Doorbell {
   };
 
   Doorbell() = default;
-  // Our end of a socket doorbell: a connected SEQPACKET socket.
+  // Our end of a socket doorbell: a connected SEQPACKET socket, on which no more messages than
+  // wake-ups are sent from now on: its queue is made as small as the kernel allows.
   static Doorbell OfSocket(UniqueFd socket);
   // Our end of an eventfd doorbell: the one we wait on and the one we ring.
   static Doorbell OfEventfds(UniqueFd wait, UniqueFd ring);

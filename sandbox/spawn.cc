@@ -130,7 +130,10 @@ absl::StatusOr<std::vector<std::string>> Environment(
   std::set<std::string> seen;
   for (const auto& [name, value] : wanted) {
     if (absl::Status status = CheckVariable(name, value, seen); !status.ok()) return status;
-    lines.push_back(name + "=" + value);
+    std::string line = name;
+    line += '=';
+    line += value;
+    lines.push_back(std::move(line));
   }
   return lines;
 }

@@ -101,6 +101,7 @@ class Siege {
       ::setenv(kSocketVariable, std::to_string(inherited).c_str(), 1);
       std::vector<char*> arguments;
       for (const std::string& word : target_.exec) {
+        // SAFETY: exec takes char*, and writes to none of them.
         arguments.push_back(const_cast<char*>(word.c_str()));
       }
       arguments.push_back(nullptr);
