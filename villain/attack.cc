@@ -1,6 +1,7 @@
 #include "parley/villain/attack.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/types/span.h"
 #include "parley/channel/channel.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
@@ -171,6 +173,10 @@ class Siege {
         result->why = "an honest peer was not served: " + refusal;
         return;
       }
+    } else if (!ConnectsAgain()) {
+      result->verdict = Gone() ? Verdict::kFail : Verdict::kWedged;
+      result->why = Gone() ? "its process has ended" : "it connects no more";
+      return;
     }
     if (leaked_) {
       result->why = "the attacker got what it must not get: " + result->attacker;
@@ -186,6 +192,13 @@ class Siege {
         result->verdict = Verdict::kPass;
       }
     }
+  }
+
+  bool ConnectsAgain() const {
+    const Deadline deadline = Deadline::After(target_.patience);
+    pollfd entries[] = {{listener_->fd(), POLLIN, 0}, {pidfd_.get(), POLLIN, 0}};
+    const auto ready = PollUntil(absl::MakeSpan(entries), deadline);
+    return ready.ok() && entries[0].revents != 0;
   }
 
   std::string ServesAnHonestPeer() const {

@@ -137,7 +137,7 @@ void HoleBeforeSeal(Attacker& a) {
 void LateSeals(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
   for (const int fd : {peer.descriptors[0].get(), peer.descriptors[1].get()}) {
-    for (const unsigned seal : {F_SEAL_WRITE, F_SEAL_EXEC, F_SEAL_SHRINK}) {
+    for (const int seal : {F_SEAL_WRITE, F_SEAL_EXEC, F_SEAL_SHRINK}) {
       if (::fcntl(fd, F_ADD_SEALS, seal) == 0) a.Leaked("added a seal to a finished region");
     }
   }

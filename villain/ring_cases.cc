@@ -129,7 +129,7 @@ void RewritePayload(Attacker& a) {
 
 void Scribble(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
-  std::mt19937_64 random(a.victim_pid);
+  std::mt19937_64 random(static_cast<uint64_t>(a.victim_pid));
   a.Mounted("writes random words all over its region");
   while (true) {
     peer.own.Store(8 * (random() % (peer.own.size_bytes() / 8)), random() >> random() % 64);

@@ -1,5 +1,7 @@
 // Every attack against the honest victims, and the villain itself against careless ones.
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <map>
 #include <set>
@@ -7,7 +9,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "parley/villain/attack.h"
 #include "parley/villain/case.h"
+#include "parley/villain/process.h"
 #include "parley/villain/supervisor.h"
 
 namespace parley::villain {
@@ -129,6 +133,66 @@ TEST(VillainTest, ACarelessPeerPassesWhereNobodyAttacks) {
     EXPECT_EQ(r.verdict, Verdict::kPass) << r.the_case->name << ": " << r.why << ", " << r.victim;
     EXPECT_GT(r.calls, 0u);
   }
+}
+
+// `villain attack`, against a peer on top of a channel, in each of the three ways to meet one.
+struct AttackTest : ::testing::Test {
+  std::map<std::string, Verdict> Attack(const Target& target, const std::set<std::string>& names) {
+    std::map<std::string, Verdict> verdicts;
+    AttackAll(target, CasesNamed(names), [&](const Result& r) {
+      Note(r);
+      verdicts[r.the_case->name] = r.verdict;
+    });
+    return verdicts;
+  }
+  void ExpectAllPass(const std::map<std::string, Verdict>& verdicts) {
+    for (const auto& [which, verdict] : verdicts) {
+      EXPECT_STREQ(VerdictText(verdict), "PASS") << which;
+    }
+  }
+  Process Specimen(const std::string& how) {
+    return Process([&](Gate&) {
+      ::execl(kSpecimen, kSpecimen, how.c_str(), name.c_str(), nullptr);
+      return 127;
+    });
+  }
+  static constexpr const char* kSpecimen = "villain/specimen";
+  const std::string name = "@parley-specimen-" + std::to_string(::getpid());
+};
+
+TEST_F(AttackTest, APeerThatListens) {
+  const Process specimen = Specimen("listen");
+  Target target;
+  target.connect = name;
+  ::usleep(300'000);
+  ExpectAllPass(Attack(target, {"unsealed-then-cut", "tail-all-ones", "hello-glued", "half-open"}));
+}
+
+TEST_F(AttackTest, APeerThatConnects) {
+  const Process specimen = Specimen("connect");
+  Target target;
+  target.listen = name;
+  ExpectAllPass(Attack(target, {"region-can-shrink", "one-too-many", "foreign-ready"}));
+}
+
+TEST_F(AttackTest, APeerThatIsStarted) {
+  Target target;
+  target.exec = {kSpecimen, "inherited"};
+  ExpectAllPass(Attack(target, {"region-is-pipe", "no-welcome"}));
+}
+
+TEST_F(AttackTest, APeerThatNeverEndsIsWedged) {
+  Target target;
+  target.exec = {kSpecimen, "wedged"};
+  target.patience = absl::Seconds(1);
+  EXPECT_EQ(Attack(target, {"no-welcome"})["no-welcome"], Verdict::kWedged);
+}
+
+TEST_F(AttackTest, APeerThatCannotBeReachedIsWedged) {
+  Target target;
+  target.connect = name;  // nobody is there
+  target.patience = absl::Seconds(1);
+  EXPECT_EQ(Attack(target, {"silent"})["silent"], Verdict::kWedged);
 }
 
 }  // namespace

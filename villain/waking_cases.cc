@@ -79,7 +79,7 @@ void DrainBetween(Attacker& a) {
   MakeBlocking(peer);
   a.Mounted("rings and takes the ring back at once, with O_NONBLOCK cleared");
   const uint64_t one = 1;
-  for (uint64_t round = 1;; ++round) {
+  while (true) {
     for (const int bell : {peer.data_bell, peer.room_bell}) {
       uint64_t count = 0;
       static_cast<void>(!::write(bell, &one, sizeof(one)));
