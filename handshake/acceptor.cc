@@ -285,12 +285,16 @@ absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptio
                                             Deadline deadline) {
   Acceptor acceptor(std::move(socket), &options);
   while (true) {
-    pollfd entry = {acceptor.fd(), POLLIN, 0};
-    auto ready = PollUntil(absl::MakeSpan(&entry, 1), deadline);
+    // The pidfd as well: an heir of a dead peer may keep the socket open. poll skips a -1.
+    std::array<pollfd, 2> polled = {{{acceptor.fd(), POLLIN, 0}, {options.peer_pidfd, POLLIN, 0}}};
+    auto ready = PollUntil(absl::MakeSpan(polled), deadline);
     if (!ready.ok()) return ready.status();
     if (*ready == 0) {
       acceptor.Refuse(RefusalReason::kDeadline);
       return absl::DeadlineExceededError("the peer did not finish the handshake in time");
+    }
+    if (polled[0].revents == 0) {
+      return absl::UnavailableError("the peer ended during the handshake");
     }
     auto done = acceptor.Advance();
     if (!done.ok()) return done.status();

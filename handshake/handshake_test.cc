@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -25,6 +26,7 @@
 #include "parley/handshake/server.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
+#include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
@@ -331,6 +333,19 @@ TEST_F(AcceptorTest, PromiseP2TimeASilentPeerCostsTheDeadlineAndNoMore) {
       AcceptHandshake(std::move(pair->first), options, Deadline::After(absl::Milliseconds(50)));
   EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
+}
+
+TEST_F(AcceptorTest, AttackW8ADeadPeerWhoseHeirKeepsTheSocketDoesNotCostTheDeadline) {
+  auto pair = PeerSocket::Pair();
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);  // pair->second stays open here: the heir
+  auto pidfd = OpenPidfd(child);
+  ASSERT_TRUE(pidfd.ok());
+  options.peer_pidfd = pidfd->get();
+  const auto result =
+      AcceptHandshake(std::move(pair->first), options, Deadline::After(absl::Minutes(2)));
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kUnavailable) << result.status();
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
 }
 
 // --- a hostile accepting side
