@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -47,16 +48,24 @@ UniqueFd Eventfd(unsigned flags = 0) {
   return UniqueFd(::eventfd(0, static_cast<int>(EFD_CLOEXEC | EFD_NONBLOCK | flags)));
 }
 
+// A mount namespace whose mounts stay in it. Not to be had in a chroot.
+bool OwnMounts() {
+  return ::unshare(CLONE_NEWNS) == 0 &&
+         ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
 std::string HasFuse() {
   if (::geteuid() != 0) return "not root, so no mount";
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(OwnMounts() ? 0 : 1);
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || status != 0) return "no mount namespace of its own";
   return ::access("/dev/fuse", R_OK | W_OK) == 0 ? "" : "no /dev/fuse";
 }
 
 // A directory on a file system whose daemon is this process, and stops answering once it is open.
 int DirectoryOfOwnFuse(Attacker& a) {
-  if (::unshare(CLONE_NEWNS) != 0 ||
-      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      ::mount("parley", "/mnt", "tmpfs", 0, nullptr) != 0) {
+  if (!OwnMounts() || ::mount("parley", "/mnt", "tmpfs", 0, nullptr) != 0) {
     a.CannotMount(std::string("no mount namespace: ") + std::strerror(errno));
   }
   const int device = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -105,7 +114,7 @@ void FuseWithHello(Attacker& a) {
 }
 
 // A welcome with one descriptor exchanged, or more than belong there.
-AttackFunction Bell(std::function<UniqueFd()> make, const char* what) {
+AttackFunction Bell(const std::function<UniqueFd()>& make, const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
     host.descriptors[2] = make();
@@ -116,7 +125,7 @@ AttackFunction Bell(std::function<UniqueFd()> make, const char* what) {
   };
 }
 
-AttackFunction EventfdBells(std::function<UniqueFd()> make, const char* what) {
+AttackFunction EventfdBells(const std::function<UniqueFd()>& make, const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
     host.welcome.doorbell = kDoorbellEventfd;
@@ -204,7 +213,7 @@ void EmptyAfterReady(Attacker& a) {
   Attacker::Stay();
 }
 
-AttackFunction HelloOf(std::function<std::vector<std::byte>()> bytes, const char* what) {
+AttackFunction HelloOf(const std::function<std::vector<std::byte>()>& bytes, const char* what) {
   return [=](Attacker& a) {
     const std::vector<std::byte> message = bytes();
     if (::send(a.socket.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {

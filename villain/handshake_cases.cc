@@ -26,7 +26,7 @@ void SendBytes(Attacker& a, int socket, const std::vector<std::byte>& bytes) {
 }
 
 // Sends `bytes` as the first message.
-AttackFunction First(std::vector<std::byte> bytes, const char* what) {
+AttackFunction First(const std::vector<std::byte>& bytes, const char* what) {
   return [=](Attacker& a) {
     SendBytes(a, a.socket.get(), bytes);
     a.Mounted(what);
@@ -81,13 +81,14 @@ void GoOnAfterDeath(Attacker& a) {
   ::signal(SIGCHLD, SIG_IGN);
   if (::fork() != 0) ::_exit(0);
   ::usleep(5000);
-  const RawPeer peer = RawPeer::Connect(a);
-  a.Mounted("the identified process is dead; a child of it finished the handshake");
-  while (true) {
-    peer.Drain();
-    peer.RingBoth();
-    ::usleep(1000);
-  }
+  a.Mounted("the identified process is dead; a child of it says hello on its socket");
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  const std::vector<std::byte> message = EncodeHello(hello);
+  // It may be refused before this arrives.
+  static_cast<void>(SendRaw(a.socket.get(), message.data(), message.size(), {}));
+  Attacker::Stay();
 }
 
 void MappedWithForeignId(Attacker& a) {
@@ -127,7 +128,7 @@ void RewriteGeometry(Attacker& a) {
   Attacker::Stay();
 }
 
-AttackFunction WelcomeBut(std::function<void(RawHost&)> change, const char* what) {
+AttackFunction WelcomeBut(const std::function<void(RawHost&)>& change, const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
     change(host);

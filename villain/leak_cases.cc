@@ -70,8 +70,9 @@ void LookForAddresses(Attacker& a) {
     unsigned long long from = 0;
     unsigned long long to = 0;
     // A sanitizer's shadow spans terabytes, small numbers among them; nothing real is that large.
+    // NOLINTNEXTLINE(cert-err34-c): the kernel writes this line
     if (std::sscanf(line.c_str(), "%llx-%llx", &from, &to) == 2 && to - from < 1ull << 30) {
-      ranges.push_back({from, to});
+      ranges.emplace_back(from, to);
     }
   }
   if (ranges.empty()) a.CannotMount("the victim's maps cannot be read");

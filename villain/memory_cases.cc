@@ -33,7 +33,7 @@ VictimSetup Against(VictimKind kind) {
 }
 
 // Hands a connecting victim `make()` as the region that it reads (0) or writes (1).
-AttackFunction RegionOf(std::size_t which, std::function<UniqueFd(Attacker&)> make,
+AttackFunction RegionOf(std::size_t which, const std::function<UniqueFd(Attacker&)>& make,
                         const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
@@ -59,8 +59,8 @@ UniqueFd Path(const char* path, int flags) {
 }
 
 // Sends a blob reader one descriptor, then does `after` to it for ever.
-AttackFunction BlobOf(std::function<UniqueFd(Attacker&)> make, const char* what,
-                      std::function<void(Attacker&, int)> after = nullptr) {
+AttackFunction BlobOf(const std::function<UniqueFd(Attacker&)>& make, const char* what,
+                      const std::function<void(Attacker&, int)>& after = nullptr) {
   return [=](Attacker& a) {
     const UniqueFd fd = make(a);
     if (!fd.ok()) a.CannotMount(std::string("cannot make ") + what);
@@ -81,6 +81,7 @@ void PullAtRegions(Attacker& a, const RawPeer& peer, bool once) {
   const int theirs = peer.descriptors[0].get();
   const int own = peer.descriptors[1].get();
   const std::string path = "/proc/self/fd/" + std::to_string(theirs);
+  // NOLINTNEXTLINE(bugprone-infinite-loop): until it is killed, if not once
   do {
     const UniqueFd reopened(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     for (const int fd : {theirs, reopened.get()}) {

@@ -114,6 +114,11 @@ void PrintJson(const std::vector<Result>& results) {
 }
 
 // Adds what a case's name or a row says; false if there is none.
+// A number given on the command line; what is none counts as one.
+int AtLeastOne(const std::string& text) {
+  return static_cast<int>(std::clamp(std::strtol(text.c_str(), nullptr, 10), 1L, 1'000'000L));
+}
+
 bool Select(const std::string& name, std::vector<const Case*>* cases) {
   const std::size_t before = cases->size();
   for (const Case& c : AllCases()) {
@@ -169,7 +174,7 @@ int Run(const std::vector<std::string>& arguments) {
       options.implementation = Implementation::kNaive;
       options.slack = absl::Seconds(2);
     } else if (argument.rfind("--jobs=", 0) == 0) {
-      options.jobs = std::max(1, std::atoi(argument.c_str() + 7));
+      options.jobs = AtLeastOne(argument.substr(7));
     } else if (!Select(argument, &cases)) {
       return 2;
     }
@@ -194,7 +199,7 @@ int Attack(const std::vector<std::string>& arguments) {
     } else if (argument.rfind("--format=", 0) == 0) {
       target.format = argument.substr(9);
     } else if (argument.rfind("--patience=", 0) == 0) {
-      target.patience = absl::Seconds(std::max(1, std::atoi(argument.c_str() + 11)));
+      target.patience = absl::Seconds(AtLeastOne(argument.substr(11)));
     } else if (argument == "--connect" && has_value) {
       target.connect = arguments[++i];
     } else if (argument == "--listen" && has_value) {
