@@ -369,8 +369,8 @@ void ListenTrusting(Victim& victim) {
   std::memcpy(address.sun_path + 1, victim.name.data() + 1, victim.name.size() - 1);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + victim.name.size());
   // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
-  ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), length);
-  ::listen(listener.get(), 16);
+  const auto* const raw_address = reinterpret_cast<const sockaddr*>(&address);
+  if (::bind(listener.get(), raw_address, length) != 0 || ::listen(listener.get(), 16) != 0) return;
   while (victim.notes.enough.load() == 0) {
     const UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     AcceptTrusting(victim, socket.get());

@@ -86,7 +86,7 @@ FrameHeaderWire HonestFrame(uint64_t sequence, uint32_t generation = 1) {
 }
 
 // One honest frame, then one that `spoil` has been at.
-AttackFunction Frame(std::function<void(FrameHeaderWire&)> spoil, const char* what) {
+AttackFunction Frame(const std::function<void(FrameHeaderWire&)>& spoil, const char* what) {
   return [=](Attacker& a) {
     Sender sender(a);
     SendFormat(sender, Picture(1), kFormatTag);
@@ -99,7 +99,7 @@ AttackFunction Frame(std::function<void(FrameHeaderWire&)> spoil, const char* wh
   };
 }
 
-AttackFunction FormatRecord(std::function<void(VideoFormatWire&)> spoil, const char* what) {
+AttackFunction FormatRecord(const std::function<void(VideoFormatWire&)>& spoil, const char* what) {
   return [=](Attacker& a) {
     Sender sender(a);
     const auto record = EncodeFormat(Picture(1));

@@ -141,7 +141,8 @@ class Trial {
     Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd};
     if (case_.victim.spare_descriptors >= 0) {
       const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
-      const auto most = static_cast<rlim_t>(lowest.get() + case_.victim.spare_descriptors);
+      const auto most =
+          static_cast<rlim_t>(lowest.get()) + static_cast<rlim_t>(case_.victim.spare_descriptors);
       const rlimit limit = {most, most};
       ::setrlimit(RLIMIT_NOFILE, &limit);
     }
