@@ -39,7 +39,8 @@ class Sender {
   explicit operator bool() const { return state_ != nullptr; }
 
   // Copies one message. bytes.size() <= max_message_bytes(), tag <= kLargestTag: anything else is
-  // the caller's bug and aborts.
+  // the caller's bug and aborts. The longest message is what the handshake agreed on, and where our
+  // options leave it open it is the peer's wish: ask once, before the first message.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> bytes);
   // The same, waiting for room. kDeadlineExceeded; kOutOfRange: the peer takes no more (it closed);
   // kUnavailable: the peer has ended; kDataLoss: it broke the protocol, see violation().

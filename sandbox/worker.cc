@@ -80,9 +80,9 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   report.pid = pid_;
   siginfo_t info = {};
   rusage usage = {};
-  // The raw call, for its fifth argument.
-  if (::syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED | WNOHANG | __WALL, &usage) !=
-      0) {
+  // The raw call, for its fifth argument. Without WNOHANG: the process has ended, but for a moment
+  // it may not be ready to be reaped, and an answer of "not yet" would leave it a zombie.
+  if (::syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED | __WALL, &usage) != 0) {
     if (errno != ECHILD) return ErrnoStatus(errno, "wait for " + name_);
   } else if (info.si_code == CLD_EXITED) {
     report.exit_code = info.si_status;

@@ -110,12 +110,14 @@ bool IsTyped(const absl::Status& status) {
 bool UseInEveryWay(Channel& channel, std::mt19937_64& random, Deadline until) {
   Sender& sender = channel.sender;
   Receiver& receiver = channel.receiver;
-  std::vector<std::byte> buffer(receiver.max_message_bytes() + 64, std::byte{0xC5});
+  std::vector<std::byte> buffer(receiver.max_message_bytes() + 200, std::byte{0xC5});
   const auto into = absl::MakeSpan(buffer).first(receiver.max_message_bytes());
   bool ended = false;
   while (!until.Expired() && !ended) {
     const int64_t start_ns = MonotonicNowNs();
-    const auto bytes = absl::MakeConstSpan(buffer).first(random() % 200);
+    // The peer had a say in the longest message.
+    const auto longest = std::min<std::size_t>(199, sender.max_message_bytes());
+    const auto bytes = absl::MakeConstSpan(buffer).first(random() % (longest + 1));
     Record record;
     PeekedMessage peeked;
     absl::Status status;
@@ -127,8 +129,8 @@ bool UseInEveryWay(Channel& channel, std::mt19937_64& random, Deadline until) {
         status = sender.Send(1, bytes, In(2));
         break;
       case 2:
-        status = sender.Reserve(100, In(2)).status();
-        if (status.ok()) sender.Commit(1, 50);
+        status = sender.Reserve(longest, In(2)).status();
+        if (status.ok()) sender.Commit(1, longest / 2);
         break;
       case 3:
         status = sender.AwaitDrained(In(2));
