@@ -46,8 +46,7 @@ Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
 
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]]
-    s.consumer.Poison(s.core->poison());
+  s.HearOfPoison();
   const Outcome outcome = s.consumer.TryReceive(into, record);
   if (outcome == Outcome::kDone) s.waiter->RingIfAwaited();
   return Checked(outcome, record->size_bytes);
@@ -55,8 +54,7 @@ Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
 
 Outcome Receiver::TryPeek(PeekedMessage* message) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]]
-    s.consumer.Poison(s.core->poison());
+  s.HearOfPoison();
   const Outcome outcome = s.consumer.TryPeek(&message->record, &message->view);
   return Checked(outcome, message->record.size_bytes);
 }

@@ -37,7 +37,7 @@ Sender::State& Sender::state() const {
   return *state_;
 }
 
-// Spreads a violation that was found here to the whole channel, and one found elsewhere to here.
+// Spreads a violation that was found here to the whole channel.
 Outcome Sender::Checked(Outcome outcome) const {
   State& s = *state_;
   if (outcome == Outcome::kPoisoned) [[unlikely]] {
@@ -56,8 +56,7 @@ void Sender::AfterPublishing(uint64_t messages, uint64_t bytes) {
 
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]]
-    s.producer.Poison(s.core->poison());
+  s.HearOfPoison();
   const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
   if (outcome == Outcome::kDone) AfterPublishing(1, bytes.size());
   return outcome;
@@ -75,8 +74,7 @@ absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadl
 
 Outcome Sender::TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]]
-    s.producer.Poison(s.core->poison());
+  s.HearOfPoison();
   return Checked(s.producer.TryReserve(size_bytes, room));
 }
 
@@ -98,8 +96,7 @@ void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
 
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
-  if (s.core->poison() != Violation::kNone) [[unlikely]]
-    s.producer.Poison(s.core->poison());
+  s.HearOfPoison();
   const Outcome outcome = Checked(s.producer.TryStage(tag, bytes));
   if (outcome == Outcome::kDone) {
     ++s.stats.messages;

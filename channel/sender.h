@@ -84,6 +84,12 @@ class Sender {
   // Behind one pointer, so that a Sender can be moved while its waiter refers to the rest.
   struct State {
     explicit State(std::shared_ptr<internal::Core> c);
+    // A violation that the other end of the channel found ends this one, too.
+    void HearOfPoison() {
+      const Violation found = core->poison();
+      if (found != Violation::kNone) [[unlikely]]
+        producer.Poison(found);
+    }
     std::shared_ptr<internal::Core> core;
     Producer producer;
     ChannelStats stats;
