@@ -1,15 +1,21 @@
 #include "parley/channel/channel.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +31,7 @@
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/peer_barrier.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/identity.h"
 
@@ -45,8 +52,11 @@ struct Ends {
   Channel b;  // connecting
 };
 
-std::unique_ptr<Ends> MakeEnds(bool eventfd, const WaitOptions& wait = {},
+enum class Kind { kSocket, kEventfd, kAsymmetricFences };
+
+std::unique_ptr<Ends> MakeEnds(Kind kind, const WaitOptions& wait = {},
                                RingWanted ring = {4096, 1024}) {
+  const bool eventfd = kind != Kind::kSocket;
   auto ends = std::make_unique<Ends>();
   AcceptOptions accept;
   accept.held = &ends->held_a;
@@ -56,6 +66,10 @@ std::unique_ptr<Ends> MakeEnds(bool eventfd, const WaitOptions& wait = {},
   ConnectOptions connect;
   connect.held = &ends->held_b;
   connect.accepting_side_is_supervisor = eventfd;
+  if (kind == Kind::kAsymmetricFences) {
+    accept.fences = FenceChoice::kAsymmetric;
+    connect.fences = FenceChoice::kAsymmetric;
+  }
   auto pair = PeerSocket::Pair();
   absl::StatusOr<Channel> b = absl::UnknownError("");
   std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000), wait); });
@@ -68,7 +82,7 @@ std::unique_ptr<Ends> MakeEnds(bool eventfd, const WaitOptions& wait = {},
   return ends;
 }
 
-struct ChannelTest : ::testing::TestWithParam<bool> {
+struct ChannelTest : ::testing::TestWithParam<Kind> {
   std::unique_ptr<Ends> ends = MakeEnds(GetParam());
   std::vector<std::byte> buffer = std::vector<std::byte>(1024);
 
@@ -79,8 +93,13 @@ struct ChannelTest : ::testing::TestWithParam<bool> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Doorbells, ChannelTest, ::testing::Bool(),
-                         [](const auto& kind) { return kind.param ? "Eventfd" : "Socket"; });
+INSTANTIATE_TEST_SUITE_P(Doorbells, ChannelTest,
+                         ::testing::Values(Kind::kSocket, Kind::kEventfd, Kind::kAsymmetricFences),
+                         [](const auto& kind) {
+                           return kind.param == Kind::kSocket    ? "Socket"
+                                  : kind.param == Kind::kEventfd ? "Eventfd"
+                                                                 : "AsymmetricFences";
+                         });
 
 TEST_P(ChannelTest, BothDirections) {
   EXPECT_EQ(ends->a.id, ends->b.id);
@@ -394,8 +413,73 @@ TEST_P(ChannelTest, AHigherLayerMayPoison) {
   EXPECT_EQ(ends->b.receiver.violation(), Violation::kMetadataInvalid);
 }
 
+// "A side that has seen a violation never reads the peer's words of this channel again": a new
+// epoch of the peer's, which would be answered with a ring, is not even seen.
+TEST_P(ChannelTest, PromiseP6ContainmentAfterAViolationThePeersEpochIsNotReadAgain) {
+  absl::Span<std::byte> room;
+  ASSERT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kDone);
+  PeekedMessage message;
+  ASSERT_EQ(ends->a.receiver.TryPeek(&message), Outcome::kDone);
+  ASSERT_EQ(ends->a.sender.TryReserve(8, &room), Outcome::kDone);
+  ends->a.receiver.Poison(Violation::kMetadataInvalid);
+  HostileAccess::Control(ends->b.receiver).StoreRelease64(kReceiveEpochOffset, 4711);
+  HostileAccess::Control(ends->b.sender).StoreRelease64(kSendEpochOffset, 4711);
+  ends->a.sender.Commit(1, 8);
+  ends->a.sender.Publish();
+  ends->a.receiver.Release();
+  EXPECT_FALSE(ends->a.sender.PrepareToWait(8));
+  EXPECT_FALSE(ends->a.receiver.PrepareToWait());
+  EXPECT_EQ(ends->a.sender.AwaitDrained(In(1000)).code(), absl::StatusCode::kDataLoss);
+  ends->a.sender.Close();
+  ends->a.receiver.Close();
+  EXPECT_EQ(ends->a.sender.stats().rings, 0u);
+  EXPECT_EQ(ends->a.receiver.stats().rings, 0u);
+}
+
+// A filter that comes after the handshake takes the barrier away: wake-ups may be missed, so this
+// side sleeps in short slices, keeps its deadlines, and gets every message.
+TEST(ChannelFenceTest, ABarrierThatIsDeniedLaterCostsNoMessageAndNoDeadline) {
+  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  WaitOptions no_spin;
+  no_spin.longest_spin = absl::ZeroDuration();
+  auto ends = MakeEnds(Kind::kAsymmetricFences, no_spin);
+  constexpr int kMessages = 2000;
+  std::thread denied([&] {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter = {std::size(program), program};
+    ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+    ASSERT_FALSE(BarrierOnOthersWorks());
+    std::vector<std::byte> into(1024);
+    for (int i = 0; i < kMessages; ++i) {
+      auto record = ends->b.receiver.Receive(absl::MakeSpan(into), In(5000));
+      ASSERT_TRUE(record.ok()) << record.status();
+      ASSERT_EQ(record->tag, static_cast<uint32_t>(i));
+      ASSERT_TRUE(ends->b.sender.Send(record->tag, Bytes("back"), In(5000)).ok());
+    }
+    const Deadline start = In(0);
+    EXPECT_EQ(ends->b.receiver.Receive(absl::MakeSpan(into), In(50)).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+    const int64_t took_ns = In(0).monotonic_ns() - start.monotonic_ns();
+    EXPECT_GE(took_ns, 49'000'000);
+    EXPECT_LT(took_ns, 2'000'000'000);
+    EXPECT_EQ(ends->b.receiver.violation(), Violation::kNone);
+  });
+  std::vector<std::byte> into(1024);
+  for (int i = 0; i < kMessages; ++i) {
+    ASSERT_TRUE(ends->a.sender.Send(static_cast<uint32_t>(i), Bytes("there"), In(5000)).ok());
+    ASSERT_TRUE(ends->a.receiver.Receive(absl::MakeSpan(into), In(5000)).ok());
+  }
+  denied.join();
+}
+
 TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
-  auto ends = MakeEnds(false);
+  auto ends = MakeEnds(Kind::kSocket);
   const int socket = HostileAccess::Bell(ends->a.receiver).wait_fd();
   ASSERT_EQ(::send(socket, "rubbish", 7, 0), 7);
   absl::Status status;

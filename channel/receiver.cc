@@ -59,10 +59,17 @@ Outcome Receiver::TryPeek(PeekedMessage* message) {
   return Checked(outcome, message->record.size_bytes);
 }
 
+// After a violation no word of the peer's is read again, so nobody is rung either.
+void Receiver::RingUnlessPoisoned() {
+  State& s = *state_;
+  if (s.core->poison() == Violation::kNone) [[likely]]
+    s.waiter->RingIfAwaited();
+}
+
 void Receiver::Release() {
   State& s = state();
   s.consumer.Release();
-  s.waiter->RingIfAwaited();
+  RingUnlessPoisoned();
 }
 
 // Tries and waits in turn until there is a message or there will be none.
@@ -83,8 +90,8 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
     }
     // The peer's end was seen before this look, so what it had published was seen as well.
     if (last_look) return internal::PeerGoneStatus();
-    const auto result = s.waiter->Wait([&] { return s.consumer.HasNews(); },
-                                       [&] { return s.stats.messages; }, 1, deadline);
+    const auto result =
+        s.waiter->Wait([&] { return s.HasNews(); }, [&] { return s.stats.messages; }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
@@ -110,22 +117,22 @@ absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
 void Receiver::Close() {
   State& s = state();
   s.consumer.Close();
-  s.waiter->RingIfAwaited();
+  RingUnlessPoisoned();
 }
 
 bool Receiver::PrepareToWait() {
   State& s = state();
   s.waiter->Credit(s.stats.messages, 1);
-  return s.waiter->Arm([&] { return s.consumer.HasNews(); });
+  return s.waiter->Arm([&] { return s.HasNews(); });
 }
 
 absl::Status Receiver::FinishWait() {
   State& s = state();
-  const bool before = s.consumer.HasNews();
+  const bool before = s.HasNews();
   const auto result = s.waiter->TakeWakeUps(before ? internal::Waiter::Progress::kEnough
                                                    : internal::Waiter::Progress::kNone);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
-  if (result == internal::Waiter::Result::kPeerGone && s.consumer.HasNews()) {
+  if (result == internal::Waiter::Result::kPeerGone && s.HasNews()) {
     return absl::OkStatus();
   }
   return internal::WaitStatus(result, s.core->poison());

@@ -90,6 +90,10 @@ class Receiver {
       if (found != Violation::kNone) [[unlikely]]
         consumer.Poison(found);
     }
+    bool HasNews() {
+      HearOfPoison();
+      return consumer.HasNews();
+    }
     std::shared_ptr<internal::Core> core;
     Consumer consumer;
     ChannelStats stats;
@@ -99,6 +103,7 @@ class Receiver {
                                          const WaitOptions& options);
   State& state() const;
   Outcome Checked(Outcome outcome, uint32_t size_bytes) const;
+  void RingUnlessPoisoned();
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
 

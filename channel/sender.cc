@@ -47,18 +47,22 @@ Outcome Sender::Checked(Outcome outcome) const {
   return outcome;
 }
 
-void Sender::AfterPublishing(uint64_t messages, uint64_t bytes) {
+// After a violation no word of the peer's is read again, so nobody is rung either.
+void Sender::RingUnlessPoisoned() {
   State& s = *state_;
-  s.stats.messages += messages;
-  s.stats.bytes += bytes;
-  s.waiter->RingIfAwaited();
+  if (s.core->poison() == Violation::kNone) [[likely]]
+    s.waiter->RingIfAwaited();
 }
 
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
   s.HearOfPoison();
   const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
-  if (outcome == Outcome::kDone) AfterPublishing(1, bytes.size());
+  if (outcome == Outcome::kDone) {
+    ++s.stats.messages;
+    s.stats.bytes += bytes.size();
+    s.waiter->RingIfAwaited();
+  }
   return outcome;
 }
 
@@ -90,8 +94,11 @@ absl::StatusOr<absl::Span<std::byte>> Sender::Reserve(std::size_t size_bytes, De
 }
 
 void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
-  state().producer.Commit(tag, used_bytes);
-  AfterPublishing(1, used_bytes);
+  State& s = state();
+  s.producer.Commit(tag, used_bytes);
+  ++s.stats.messages;
+  s.stats.bytes += used_bytes;
+  RingUnlessPoisoned();
 }
 
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
@@ -114,19 +121,19 @@ void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
 
 void Sender::Publish() {
   state().producer.Publish();
-  AfterPublishing(0, 0);
+  RingUnlessPoisoned();
 }
 
 void Sender::Close() {
   state().producer.Close();
-  AfterPublishing(0, 0);
+  RingUnlessPoisoned();
 }
 
 absl::Status Sender::WaitForRoom(std::size_t size_bytes, Deadline deadline) {
   State& s = *state_;
   // What is staged must be seen, or both sides would wait.
   Publish();
-  const auto result = s.waiter->Wait([&] { return s.producer.HasRoom(size_bytes); },
+  const auto result = s.waiter->Wait([&] { return s.HasRoom(size_bytes); },
                                      [&] { return s.producer.taken_bytes(); },
                                      size_bytes / kStepsPerMessage + 1, deadline);
   return internal::WaitStatus(result, s.core->poison());
@@ -136,6 +143,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
   State& s = state();
   Publish();
   const auto settled = [&] {
+    s.HearOfPoison();
     return s.producer.Drained() || s.producer.peer_ended() ||
            s.producer.violation() != Violation::kNone;
   };
@@ -155,13 +163,13 @@ bool Sender::PrepareToWait(std::size_t size_bytes) {
   Publish();
   State& s = *state_;
   s.waiter->Credit(s.producer.taken_bytes(), size_bytes / kStepsPerMessage + 1);
-  return s.waiter->Arm([&] { return s.producer.HasRoom(size_bytes); });
+  return s.waiter->Arm([&] { return s.HasRoom(size_bytes); });
 }
 
 absl::Status Sender::FinishWait(std::size_t size_bytes) {
   State& s = state();
   const uint64_t before = s.producer.taken_bytes();
-  const bool ready = s.producer.HasRoom(size_bytes);
+  const bool ready = s.HasRoom(size_bytes);
   const uint64_t step = s.producer.taken_bytes() - before;
   using Progress = internal::Waiter::Progress;
   const auto result = s.waiter->TakeWakeUps(ready       ? Progress::kEnough

@@ -90,6 +90,10 @@ class Sender {
       if (found != Violation::kNone) [[unlikely]]
         producer.Poison(found);
     }
+    bool HasRoom(std::size_t size_bytes) {
+      HearOfPoison();
+      return producer.HasRoom(size_bytes);
+    }
     std::shared_ptr<internal::Core> core;
     Producer producer;
     ChannelStats stats;
@@ -101,7 +105,7 @@ class Sender {
   Outcome Checked(Outcome outcome) const;
   absl::Status WaitForRoom(std::size_t size_bytes, Deadline deadline);
   absl::Status StatusOf(Outcome outcome) const;
-  void AfterPublishing(uint64_t messages, uint64_t bytes);
+  void RingUnlessPoisoned();
 
   std::unique_ptr<State> state_;
 };

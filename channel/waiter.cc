@@ -10,11 +10,14 @@
 
 #include "absl/types/span.h"
 #include "parley/os/errors.h"
+#include "parley/os/peer_barrier.h"
 #include "parley/os/poll.h"
 
 namespace parley::internal {
 namespace {
 
+// Where a wake-up can be missed.
+constexpr absl::Duration kSleepWithoutBarrier = absl::Milliseconds(1);
 constexpr int64_t kShortestSpinNs = 1'000;
 // How many looks between two readings of the clock.
 constexpr int kLooksPerClock = 16;
@@ -43,6 +46,8 @@ Waiter::Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch,
       peer_control_(core->established().incoming.control()),
       my_epoch_offset_(my_epoch),
       peer_epoch_offset_(peer_epoch),
+      skips_fences_(core->established().skips_fences),
+      barrier_before_sleep_(core->established().barrier_before_sleep),
       options_(options),
       stats_(stats),
       spin_ns_(OnlyOneProcessor() ? 0 : absl::ToInt64Nanoseconds(options.longest_spin)) {}
@@ -77,8 +82,11 @@ void Waiter::Ring(uint64_t epoch) {
 
 bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
   own_control_.StoreRelaxed64(my_epoch_offset_, ++epoch_);
-  // PAIRS WITH: the fence in RingIfAwaited of the peer.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // PAIRS WITH: RingIfAwaited of the peer: its fence, or its lack of one.
+  if (barrier_before_sleep_ && !barrier_failed_) barrier_failed_ = !BarrierOnOthers();
+  if (!barrier_before_sleep_ || barrier_failed_) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
   return !ready();
 }
 
@@ -102,7 +110,9 @@ bool Waiter::Spin(absl::FunctionRef<bool()> ready, Deadline deadline) {
 
 bool Waiter::Sleep(Deadline deadline) {
   ++stats_->sleeps;
-  const auto ready = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), deadline);
+  const Deadline until =
+      barrier_failed_ ? Deadline::After(kSleepWithoutBarrier).Or(deadline) : deadline;
+  const auto ready = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), until);
   // Failure of ppoll itself (no memory) is treated like a short sleep: the caller looks again.
   return !ready.ok() || *ready != 0;
 }
@@ -187,7 +197,9 @@ Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
     if (core_->peer_gone()) return Result::kPeerGone;
     const bool woken = Sleep(deadline);
     const bool now_ready = ready();
-    if (!woken) return now_ready ? Result::kReady : Result::kDeadline;
+    if (now_ready && !woken) return Result::kReady;
+    if (!woken && deadline.Expired()) return Result::kDeadline;
+    if (!woken) continue;
 
     if (!TakeNews()) return Result::kViolation;
     if (core_->peer_gone()) return ready() ? Result::kReady : Result::kPeerGone;

@@ -5,11 +5,12 @@
 //
 //   sleeper                                   the other end
 //     epoch += 1, published in its region       position published
-//     full fence                                full fence
+//     full fence, or a barrier on the others    full fence, or none if the sleeper has a barrier
 //     looks once more                           reads the epoch; if it was not rung for yet: rings
 //     sleeps until rung, or the deadline
 //
 // Either the sleeper's last look sees the position, or the other end sees the epoch: never neither.
+// Which of the two fences is settled in the handshake (FenceChoice).
 // An epoch and not a flag, so that a peer which lies about waiting costs one non-blocking system
 // call per operation of ours and no more.
 //
@@ -64,9 +65,14 @@ class Waiter {
 
   // Rings the peer if it waits for what was just published.
   void RingIfAwaited() {
-    // PAIRS WITH: the fence in Arm of the peer. Our position before its epoch, or its epoch before
-    // our position.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // PAIRS WITH: the fence or barrier in Arm of the peer. Our position before its epoch, or its
+    // epoch before our position.
+    if (!skips_fences_) {
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+    } else {
+      // PAIRS WITH: the same; the compiler keeps the order, the peer makes the processor keep it.
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
     // TRUST: only compared with the last one seen; a lie costs one system call.
     const uint64_t epoch = peer_control_.LoadRelaxed64(peer_epoch_offset_).AnyValueIsAcceptable();
     if (epoch != rung_epoch_) [[unlikely]]
@@ -96,7 +102,7 @@ class Waiter {
  private:
   void Ring(uint64_t epoch);
   bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
-  // One sleep; false at the deadline.
+  // One sleep; false at the deadline, or earlier where the barrier failed.
   bool Sleep(Deadline deadline);
   bool TakeNews();
   Result CountWakeUp(Progress progress, Deadline deadline);
@@ -108,6 +114,9 @@ class Waiter {
   PeerMemory peer_control_;
   const std::size_t my_epoch_offset_;
   const std::size_t peer_epoch_offset_;
+  const bool skips_fences_;
+  const bool barrier_before_sleep_;
+  bool barrier_failed_ = false;  // by a filter that came later: sleeps are short from then on
   const WaitOptions options_;
   ChannelStats* const stats_;
   UniqueFd epoll_;

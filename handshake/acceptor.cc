@@ -10,6 +10,7 @@
 
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
+#include "parley/os/peer_barrier.h"
 #include "parley/os/poll.h"
 
 namespace parley {
@@ -27,9 +28,12 @@ uint32_t RolesOfConnectingSide(Direction accepting) {
   return 0;
 }
 
-// The ring for one direction: the peer's wish, else ours, else the default, all within the limits.
+// The ring for one direction: the peer's wish, else ours, else the default, all within the limits
+// and with what our own caller relies on: room for its messages where it sends, messages no longer
+// than its buffers where it receives. Otherwise the peer would choose when our caller's checks
+// abort.
 absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const RingWanted& ours,
-                                             const ChannelLimits& limits) {
+                                             bool we_send, const ChannelLimits& limits) {
   DirectionSpec granted = wish;
   if (granted.capacity_bytes == 0) {
     granted = {ours.capacity_bytes, ours.max_message_bytes};
@@ -45,9 +49,33 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
         " bytes and messages of " + std::to_string(granted.max_message_bytes) +
         ", beyond our limits");
   }
+  const bool too_small = we_send && (granted.capacity_bytes < ours.capacity_bytes ||
+                                     granted.max_message_bytes < ours.max_message_bytes);
+  const bool too_long =
+      !we_send && ours.max_message_bytes != 0 && granted.max_message_bytes > ours.max_message_bytes;
+  if (too_small || too_long) {
+    return absl::ResourceExhaustedError(
+        "the peer asks for a ring of " + std::to_string(granted.capacity_bytes) +
+        " bytes and messages of " + std::to_string(granted.max_message_bytes) +
+        (too_small ? ", less than we send" : ", longer than we receive"));
+  }
   PARLEY_CHECK(IsValid(RingGeometry{granted.capacity_bytes, granted.max_message_bytes}),
                "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
                "longest message at most capacity - 8");
+  return granted;
+}
+
+// Each feature only where the connecting side offers its counterpart.
+uint32_t GrantFeatures(uint32_t offered, FenceChoice fences) {
+  uint32_t granted = 0;
+  if ((offered & kFeatureSkipsFences) != 0 && fences != FenceChoice::kFull &&
+      BarrierOnOthersWorks()) {
+    granted |= kFeatureBarrierBeforeSleep;
+  }
+  if ((offered & kFeatureBarrierBeforeSleep) != 0 && fences == FenceChoice::kAsymmetric &&
+      RegisterForBarriers()) {
+    granted |= kFeatureSkipsFences;
+  }
   return granted;
 }
 
@@ -153,7 +181,7 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
     return Fail(RefusalReason::kVersion,
                 absl::FailedPreconditionError("no protocol version in common with the peer"));
   }
-  if (hello.features != 0) {
+  if ((hello.features & ~kKnownFeatures) != 0) {
     return Fail(RefusalReason::kFeatures,
                 absl::FailedPreconditionError("the peer asks for features unknown here"));
   }
@@ -173,16 +201,20 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
     return Fail(RefusalReason::kDoorbell,
                 absl::FailedPreconditionError("no doorbell in common with the peer"));
   }
+  welcome->features = GrantFeatures(hello.features, options_->fences);
+  features_ = welcome->features;
   welcome->roles = hello.roles;
   welcome->format = options_->format;
   // The connecting side's "send" is our "receive".
   if ((hello.roles & kRoleSends) != 0) {
-    auto granted = GrantDirection(hello.send, options_->receive, options_->limits);
+    auto granted =
+        GrantDirection(hello.send, options_->receive, /*we_send=*/false, options_->limits);
     if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
     welcome->send = *granted;
   }
   if ((hello.roles & kRoleReceives) != 0) {
-    auto granted = GrantDirection(hello.receive, options_->send, options_->limits);
+    auto granted =
+        GrantDirection(hello.receive, options_->send, /*we_send=*/true, options_->limits);
     if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
     welcome->receive = *granted;
   }
@@ -273,7 +305,9 @@ Established Acceptor::Take() && {
                      std::move(receive_bell_),
                      std::move(socket_).Release(),
                      std::move(peer_),
-                     std::move(peer_format_)};
+                     std::move(peer_format_),
+                     (features_ & kFeatureSkipsFences) != 0,
+                     (features_ & kFeatureBarrierBeforeSleep) != 0};
   if (socket_is_a_bell_) {
     Doorbell& bell = receive_.capacity_bytes != 0 ? result.receive_bell : result.send_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

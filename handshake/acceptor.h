@@ -71,6 +71,7 @@ class Acceptor {
   Doorbell send_bell_;
   Doorbell receive_bell_;
   bool socket_is_a_bell_ = false;
+  uint32_t features_ = 0;
 };
 
 // Drives one handshake to its end. kDeadlineExceeded when the whole exchange took too long.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "parley/os/check.h"
+#include "parley/os/peer_barrier.h"
 
 namespace parley {
 namespace {
@@ -38,6 +39,24 @@ DirectionSpec Wish(bool exists, const RingWanted& wanted) {
                "ConnectOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
                "longest message at most capacity - 8");
   return wish;
+}
+
+uint32_t OfferedFeatures(const ConnectOptions& options) {
+  const bool skips =
+      options.fences == FenceChoice::kAsymmetric ||
+      (options.fences == FenceChoice::kAutomatic && options.accepting_side_is_supervisor);
+  uint32_t offered = 0;
+  if (skips && RegisterForBarriers()) offered |= kFeatureSkipsFences;
+  if (options.fences == FenceChoice::kAsymmetric && BarrierOnOthersWorks()) {
+    offered |= kFeatureBarrierBeforeSleep;
+  }
+  return offered;
+}
+
+// The accepting side's barrier is for our missing fences, and our barrier for its.
+bool FeaturesWereOffered(uint32_t offered, uint32_t granted) {
+  return ((granted & kFeatureBarrierBeforeSleep) == 0 || (offered & kFeatureSkipsFences) != 0) &&
+         ((granted & kFeatureSkipsFences) == 0 || (offered & kFeatureBarrierBeforeSleep) != 0);
 }
 
 absl::Status CheckGranted(const DirectionSpec& wish, const DirectionSpec& granted,
@@ -106,6 +125,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                                              Deadline deadline) {
   const uint32_t roles = RolesOf(options.direction);
   Hello hello;
+  hello.features = OfferedFeatures(options);
   hello.roles = roles;
   hello.doorbells = kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
   hello.send = Wish((roles & kRoleSends) != 0, options.send);
@@ -121,7 +141,8 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   auto message = absl::MakeConstSpan(buffer).first(received->size_bytes);
   auto welcome = ParseWelcome(message);
   if (!welcome.ok()) return Unexpected(message, welcome.status());
-  if (welcome->roles != roles || (welcome->doorbell & hello.doorbells) == 0) {
+  if (welcome->roles != roles || (welcome->doorbell & hello.doorbells) == 0 ||
+      !FeaturesWereOffered(hello.features, welcome->features)) {
     return absl::InvalidArgumentError("the peer chose what was not offered");
   }
   status = CheckGranted(hello.send, welcome->send, options.limits);
@@ -166,7 +187,9 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                      std::move(bells->receive),
                      std::move(socket).Release(),
                      *std::move(peer),
-                     std::move(welcome->format)};
+                     std::move(welcome->format),
+                     (welcome->features & kFeatureBarrierBeforeSleep) != 0,
+                     (welcome->features & kFeatureSkipsFences) != 0};
   if (bells->socket_is_a_bell) {
     Doorbell& bell = result.send.capacity_bytes != 0 ? result.send_bell : result.receive_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

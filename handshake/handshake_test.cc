@@ -26,6 +26,7 @@
 #include "parley/handshake/server.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
+#include "parley/os/peer_barrier.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/consumer.h"
@@ -138,6 +139,78 @@ TEST(HandshakeTest, PromiseP7ResourcesSizesBeyondTheLimitAreRefusedWithTheReason
   EXPECT_EQ(ends.connected.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_NE(std::string(ends.connected.status().message()).find("its limits"), std::string::npos)
       << ends.connected.status();
+}
+
+// A peer's wish may not decide whether a message that our caller sends, or a buffer that it
+// receives into, is too long or too short: those are checks that abort.
+TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerReliesOn) {
+  struct Case {
+    RingWanted send;     // the connecting side's
+    RingWanted receive;  //
+    bool agreed;
+  };
+  const Case cases[] = {
+      {{}, {}, true},
+      {{8192, 1000}, {8192, 2000}, true},
+      {{4096, 10}, {65536, 3000}, true},  // shorter ones than we can take, longer than we send
+      {{}, {8192, 1999}, false},
+      {{}, {4096, 2000}, false},
+      {{}, {8192, 1}, false},
+      {{8192, 1001}, {}, false},
+      {{1 << 20, 0}, {}, false},
+  };
+  for (const Case& c : cases) {
+    Ends ends;
+    ends.accept.send = {8192, 2000};
+    ends.accept.receive = {8192, 1000};
+    ends.connect.send = c.send;
+    ends.connect.receive = c.receive;
+    ends.Run();
+    SCOPED_TRACE(::testing::Message() << c.send.max_message_bytes << " " << c.receive.capacity_bytes
+                                      << " " << c.receive.max_message_bytes);
+    EXPECT_EQ(ends.accepted.ok(), c.agreed) << ends.accepted.status();
+    EXPECT_EQ(ends.connected.ok(), c.agreed) << ends.connected.status();
+    if (!c.agreed) {
+      EXPECT_EQ(ends.accepted.status().code(), absl::StatusCode::kResourceExhausted);
+      EXPECT_NE(ends.connected.status().message().find("sizes"), std::string::npos);
+      continue;
+    }
+    EXPECT_GE(ends.accepted->send.max_message_bytes, 2000u);
+    EXPECT_LE(ends.accepted->receive.max_message_bytes, 1000u);
+  }
+}
+
+TEST(HandshakeTest, FencesAreSkippedOnlyWhereTheSleeperMakesTheBarrier) {
+  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  using enum FenceChoice;
+  struct Case {
+    FenceChoice accepting;
+    FenceChoice connecting;
+    bool supervisor;
+    bool accepting_skips;
+    bool connecting_skips;
+  };
+  const Case cases[] = {
+      {kAutomatic, kAutomatic, false, false, false},  {kAutomatic, kAutomatic, true, false, true},
+      {kFull, kAutomatic, true, false, false},        {kAutomatic, kFull, true, false, false},
+      {kAsymmetric, kAutomatic, false, false, false}, {kAsymmetric, kAutomatic, true, false, true},
+      {kAutomatic, kAsymmetric, false, false, true},  {kFull, kAsymmetric, true, false, false},
+      {kAsymmetric, kFull, true, false, false},       {kAsymmetric, kAsymmetric, false, true, true},
+  };
+  for (const Case& c : cases) {
+    Ends ends;
+    ends.accept.fences = c.accepting;
+    ends.connect.fences = c.connecting;
+    ends.connect.accepting_side_is_supervisor = c.supervisor;
+    ends.Run();
+    ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+    SCOPED_TRACE(::testing::Message() << static_cast<int>(c.accepting) << " "
+                                      << static_cast<int>(c.connecting) << " " << c.supervisor);
+    EXPECT_EQ(ends.accepted->skips_fences, c.accepting_skips);
+    EXPECT_EQ(ends.connected->barrier_before_sleep, c.accepting_skips);
+    EXPECT_EQ(ends.connected->skips_fences, c.connecting_skips);
+    EXPECT_EQ(ends.accepted->barrier_before_sleep, c.connecting_skips);
+  }
 }
 
 TEST(HandshakeTest, AttackH4BothThinkTheyAreTheProducer) {
@@ -366,11 +439,17 @@ TEST(ConnectorTest, AHostileAnswerIsRefused) {
   not_asked.receive = {};
   Welcome eventfd = good;
   eventfd.doorbell = kDoorbellEventfd;
+  Welcome barrier = good;
+  barrier.features = kFeatureBarrierBeforeSleep;
+  Welcome skips = good;
+  skips.features = kFeatureSkipsFences;
   const std::vector<std::byte> answers[] = {
       EncodeWelcome(good),       // without descriptors
       EncodeWelcome(too_large),  //
       EncodeWelcome(not_asked),  //
       EncodeWelcome(eventfd),    // not offered
+      EncodeWelcome(barrier),    // not offered
+      EncodeWelcome(skips),      // not offered
       EncodeChannelId(MessageType::kReady, id),
       EncodeRefused(static_cast<RefusalReason>(999)),
       std::vector<std::byte>(10, std::byte{1}),

@@ -22,8 +22,8 @@
 
 namespace parley {
 
-// A ring as it is wanted. Zeros leave the choice to the other side (connecting) or take
-// kDefaultCapacityBytes and a quarter of the capacity (accepting).
+// A ring as it is wanted. Zeros leave the choice to the other side. Where both sides leave it, the
+// accepting one takes kDefaultCapacityBytes and a quarter of the capacity.
 struct RingWanted {
   uint64_t capacity_bytes = 0;     // a power of two from 4 KiB to 1 GiB
   uint32_t max_message_bytes = 0;  // at most capacity_bytes - 8
@@ -35,6 +35,21 @@ inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 struct ChannelLimits {
   uint64_t max_capacity_bytes = uint64_t{64} << 20;  // of each ring
   uint32_t max_message_bytes = uint32_t{32} << 20;   // of each ring
+};
+
+// Whether publishing pays a full fence, to see a peer that is about to sleep. Without it the
+// sleeper makes up for it, with membarrier(2); see os/peer_barrier.h for what it costs to be
+// registered.
+enum class FenceChoice {
+  // Skipped by a worker towards its supervisor, which then makes the barrier. Nobody else
+  // registers.
+  kAutomatic,
+  kFull,
+  // Registers this process and skips the fences if the peer agrees to make the barrier; makes the
+  // barrier if the peer wants to skip. For peers that are trusted not to abuse it. A filter that is
+  // installed later has to allow GLOBAL_EXPEDITED to this side (ours do not: the call fails, and
+  // this side sleeps in slices of a millisecond).
+  kAsymmetric,
 };
 
 // Which directions exist, seen from this side.
@@ -49,6 +64,7 @@ struct ConnectOptions {
   // Offers eventfd doorbells as well. For a worker that its own supervisor confines: it trusts the
   // supervisor not to block its writes.
   bool accepting_side_is_supervisor = false;
+  FenceChoice fences = FenceChoice::kAutomatic;
   // The set in which regions are claimed; nullptr: the process's.
   IdentitySet* held = nullptr;
 };
@@ -61,7 +77,10 @@ enum class DoorbellChoice {
 
 struct AcceptOptions {
   Direction direction = Direction::kBoth;
-  // Used where the connecting side has no preference.
+  // Used where the connecting side has no preference, and relied on where it has one: a wish for
+  // less than `send`, or for longer messages than `receive` allows, is refused. So whoever sets a
+  // message length here may send, and receive into buffers of, that length without asking. What is
+  // left zero is the peer's choice, within the limits: ask max_message_bytes() of the channel.
   RingWanted send;
   RingWanted receive;
   std::string format;
@@ -74,6 +93,7 @@ struct AcceptOptions {
   // (every profile of sandbox/ does), or it is trusted not to block us. Only then may eventfds be
   // shared with it.
   bool peer_is_confined_or_trusted = false;
+  FenceChoice fences = FenceChoice::kAutomatic;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;
   IdentitySet* held = nullptr;
@@ -91,6 +111,8 @@ struct Established {
   UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it
   PeerIdentity peer;
   std::string peer_format;
+  bool skips_fences = false;          // this side; the peer makes the barrier before it sleeps
+  bool barrier_before_sleep = false;  // this side; the peer skips its fences
 };
 
 }  // namespace parley

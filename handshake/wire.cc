@@ -90,7 +90,7 @@ const char* RefusalText(RefusalReason reason) {
     case RefusalReason::kRoles:
       return "its directions do not match ours (who sends, who receives)";
     case RefusalReason::kSize:
-      return "its limits do not allow the sizes asked for";
+      return "its limits or its own messages do not allow the sizes asked for";
     case RefusalReason::kIdentity:
       return "its policy does not admit this process";
     case RefusalReason::kDoorbell:
@@ -151,7 +151,7 @@ absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message) {
   if (!status.ok()) return status;
   if (wire.version != kWireVersion) return Malformed("a version that was not offered");
   if (wire.reserved != 0) return Malformed("reserved field not zero");
-  if (wire.features != 0) return Malformed("a feature that was not offered");
+  if ((wire.features & ~kKnownFeatures) != 0) return Malformed("a feature that was not offered");
   if (!RolesOk(wire.roles)) return Malformed("impossible roles");
   if (wire.doorbell != kDoorbellEventfd && wire.doorbell != kDoorbellSocket) {
     return Malformed("unknown doorbell");

@@ -60,7 +60,7 @@ struct HelloWire {
   MessageHeaderWire header;
   uint16_t version_min;
   uint16_t version_max;
-  uint32_t features;      // bits offered; none are defined in version 1
+  uint32_t features;      // kFeature* that the connecting side offers
   uint32_t roles;         // kRole* of the connecting side
   uint32_t doorbells;     // kDoorbell* that the connecting side can use
   DirectionWire send;     // connecting -> accepting
@@ -71,7 +71,7 @@ struct WelcomeWire {
   MessageHeaderWire header;
   uint16_t version;
   uint16_t reserved;
-  uint32_t features;
+  uint32_t features;  // kFeature* of the accepting side
   uint32_t roles;     // as in the Hello
   uint32_t doorbell;  // the one kDoorbell* that is used
   std::array<uint64_t, 2> channel_id;
@@ -103,12 +103,19 @@ inline constexpr uint32_t kRoleReceives = 2;  // the connecting side receives
 inline constexpr uint32_t kDoorbellEventfd = 1;
 inline constexpr uint32_t kDoorbellSocket = 2;
 
+// Section 8 of docs/SPEC.md: who may leave out the fence between publishing and looking whether the
+// other side sleeps. In a Hello both are offers. A Welcome has the first only if the second was
+// offered, and the second only if the first was: each then holds.
+inline constexpr uint32_t kFeatureBarrierBeforeSleep = 1;  // the sender of this calls membarrier
+inline constexpr uint32_t kFeatureSkipsFences = 2;         // the sender of this is registered
+inline constexpr uint32_t kKnownFeatures = kFeatureBarrierBeforeSleep | kFeatureSkipsFences;
+
 enum class RefusalReason : uint32_t {
   kMalformed = 1,  // the message is not one of ours
   kVersion = 2,    // no version in common
   kFeatures = 3,   // a feature that is not known here
   kRoles = 4,      // the directions do not match
-  kSize = 5,       // a ring or message larger than the limits
+  kSize = 5,       // a ring or message beyond the limits, or not as needed
   kIdentity = 6,   // not a peer that the policy admits
   kDoorbell = 7,   // no doorbell in common
   kFormat = 8,     // the format is not accepted
@@ -118,7 +125,7 @@ enum class RefusalReason : uint32_t {
   kDeadline = 12,  // too slow
 };
 
-// "its limits do not allow the sizes asked for", never null.
+// "no protocol version in common", never null.
 const char* RefusalText(RefusalReason reason);
 
 // --- private, validated forms

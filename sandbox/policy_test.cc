@@ -67,6 +67,7 @@ TEST(PolicyTest, RingAllowsWhatAChannelDoes) {
              {0x1000, A(FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), 1},
              kAllow},
             {"membarrier", {A(MEMBARRIER_CMD_PRIVATE_EXPEDITED), 0}, kAllow},
+            {"membarrier", {A(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED), 0}, kAllow},
             {"clock_gettime", {A(CLOCK_MONOTONIC)}, kAllow},
             {"clock_nanosleep", {A(CLOCK_MONOTONIC), A(TIMER_ABSTIME)}, kAllow},
             {"fcntl", {4, A(F_GET_SEALS)}, kAllow},
@@ -170,7 +171,8 @@ TEST(PolicyTest, DoorbellsCannotBlockNameAnAddressOrWakeInOtherWays) {
             {"futex", {0x1000, A(FUTEX_LOCK_PI2)}, kReport},
             {"futex_waitv", {}, kReport},
             {"membarrier", {A(MEMBARRIER_CMD_GLOBAL)}, kReport},
-            {"membarrier", {A(MEMBARRIER_CMD_GLOBAL_EXPEDITED)}, kReport},
+            {"membarrier", {A(MEMBARRIER_CMD_GLOBAL_EXPEDITED), 1}, kReport},
+            {"membarrier", {A(MEMBARRIER_CMD_GLOBAL_EXPEDITED)}, {Answer::kErrno, EPERM}},
             // The CPU clock of process 1.
             {"clock_gettime", {static_cast<uint64_t>(int64_t{~1} * 8 + 2)}, kReport},
             {"clock_gettime", {0xfffffff2}, kReport},

@@ -75,10 +75,16 @@ Profile Profile::Ring() {
     profile.Add(
         {Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), U(operation))})});
   }
-  // The other commands interrupt other processes' cores.
-  for (const int command : {int{MEMBARRIER_CMD_QUERY}, int{MEMBARRIER_CMD_PRIVATE_EXPEDITED}}) {
+  // Being registered is at the worker's own cost. The other commands interrupt other processes'
+  // processors (os/peer_barrier.h), so a worker that waits does without.
+  for (const int command : {int{MEMBARRIER_CMD_QUERY}, int{MEMBARRIER_CMD_PRIVATE_EXPEDITED},
+                            int{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED}}) {
     profile.Add({Allow("membarrier", {Is(0, U(command)), Is(1, 0)})});
   }
+  profile.Add({{.call = "membarrier",
+                .filters = {Is(0, U(int{MEMBARRIER_CMD_GLOBAL_EXPEDITED})), Is(1, 0)},
+                .answer = Rule::Answer::kErrno,
+                .error = EPERM}});
   // Look.
   for (const char* call : {"clock_gettime", "clock_getres"}) {
     profile.Add({Allow(call, {AtMost(0, kLastFixedClock)})});
