@@ -25,6 +25,7 @@
 #include "absl/types/span.h"
 #include "parley/fuzz/descriptor_zoo.h"
 #include "parley/fuzz/footprint.h"
+#include "parley/fuzz/mutated.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -153,7 +154,7 @@ class Run {
     if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
     if ((bits & 8) != 0 && (hello.roles & 2) != 0) hello.receive = wish;
     if ((bits & 16) != 0) hello.format = std::string(script_.Take8(), 'h');
-    Send(Mutated(EncodeHello(hello)));
+    Send(Mutated(script_, EncodeHello(hello)));
   }
 
   void SendMapped() {
@@ -161,19 +162,8 @@ class Run {
     const uint8_t bits = script_.Take8();
     if ((bits & 0x81) == 0x81) id[bits >> 1 & 1] ^= uint64_t{1} << (bits >> 2 & 31);
     Send(Mutated(
+        script_,
         EncodeChannelId((bits & 0xc2) == 0xc2 ? MessageType::kReady : MessageType::kMapped, id)));
-  }
-
-  // Up to three bytes changed, or the length.
-  std::vector<std::byte> Mutated(std::vector<std::byte> message) {
-    for (int i = script_.Take8() % 4; i > 0; --i) {
-      const std::size_t at = script_.Take8() % message.size();
-      message[at] = std::byte{script_.Take8()};
-    }
-    const uint8_t length = script_.Take8();
-    if (length >= 250) message.resize(message.size() + 250 - length - 1);
-    if (length >= 240 && length < 250) message.resize(message.size() + length - 239);
-    return message;
   }
 
   void SendRaw() {
@@ -211,7 +201,10 @@ class Run {
     if (had_message) queued_.erase(queued_.begin());
     over_ = !done.ok() || *done;
     if (!done.ok()) {
-      ExpectTyped(done.status());
+      ExpectTyped(done.status(),
+                  {absl::StatusCode::kInvalidArgument, absl::StatusCode::kFailedPrecondition,
+                   absl::StatusCode::kPermissionDenied, absl::StatusCode::kResourceExhausted,
+                   absl::StatusCode::kUnavailable});
       PARLEY_CHECK(had_message || !peer_, "an error without a message");
     }
     if (message.empty()) {
@@ -234,19 +227,6 @@ class Run {
     if (done.ok()) {
       PARLEY_CHECK(*done, "a second message, and neither the end nor an error");
       Complete();
-    }
-  }
-
-  static void ExpectTyped(const absl::Status& status) {
-    switch (status.code()) {
-      case absl::StatusCode::kInvalidArgument:
-      case absl::StatusCode::kFailedPrecondition:
-      case absl::StatusCode::kPermissionDenied:
-      case absl::StatusCode::kResourceExhausted:
-      case absl::StatusCode::kUnavailable:
-        return;
-      default:
-        PARLEY_CHECK(false, "an error that is not typed as documented");
     }
   }
 
@@ -369,13 +349,11 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
-  const fuzz::Footprint before = fuzz::Footprint::Now();
-  {
+  fuzz::LeavesNothing([&] {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();
     run.Drop();
     PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");
-  }
-  before.ExpectSameNow();
+  });
   return 0;
 }

@@ -87,20 +87,17 @@ void CopyFile(testing::Script& script, uint64_t limit) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
-  const fuzz::Footprint before = fuzz::Footprint::Now();
   const uint8_t what = script.Take8();
   const uint64_t limit = (what & 0x80) != 0 ? script.Take16() : uint64_t{1} << 20;
-  switch (what % 3) {
-    case 0:
-      fuzz::AdoptMemfd(script, limit);
-      break;
-    case 1:
-      fuzz::AdoptAnything(script, limit);
-      break;
-    case 2:
-      fuzz::CopyFile(script, limit);
-      break;
-  }
-  before.ExpectSameNow();
+  fuzz::LeavesNothing([&] {
+    switch (what % 3) {
+      case 0:
+        return fuzz::AdoptMemfd(script, limit);
+      case 1:
+        return fuzz::AdoptAnything(script, limit);
+      case 2:
+        return fuzz::CopyFile(script, limit);
+    }
+  });
   return 0;
 }

@@ -25,6 +25,7 @@
 #include "absl/types/span.h"
 #include "parley/fuzz/descriptor_zoo.h"
 #include "parley/fuzz/footprint.h"
+#include "parley/fuzz/mutated.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -94,7 +95,11 @@ class Run {
       PARLEY_CHECK(ready, "complete, though the other side was not ready");
       ExpectSane(*made);
     } else {
-      ExpectTyped(made.status());
+      ExpectTyped(made.status(),
+                  {absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInvalidArgument,
+                   absl::StatusCode::kUnavailable, absl::StatusCode::kResourceExhausted,
+                   absl::StatusCode::kAlreadyExists,       // shm/region.h: one object twice
+                   absl::StatusCode::kPermissionDenied});  // can't be sealed any more
     }
     ExpectHello(peer);
   }
@@ -106,9 +111,10 @@ class Run {
       case 0:
         return QueueWelcome(peer);
       case 1:
-        return Send(peer, Mutated(EncodeChannelId(MessageType::kReady, kId)), {});
+        return Send(peer, Mutated(script_, EncodeChannelId(MessageType::kReady, kId)), {});
       case 2:
-        return Send(peer, Mutated(EncodeRefused(static_cast<RefusalReason>(script_.Take8()))), {});
+        return Send(
+            peer, Mutated(script_, EncodeRefused(static_cast<RefusalReason>(script_.Take8()))), {});
       case 3: {
         const std::vector<std::byte> bytes = script_.TakeBytes(script_.Take8());
         if (!bytes.empty()) Send(peer, bytes, {});
@@ -119,7 +125,7 @@ class Run {
         queued_.emplace_back();
         return;
       case 5:
-        return Send(peer, Mutated(EncodeChannelId(MessageType::kMapped, kId)), {});
+        return Send(peer, Mutated(script_, EncodeChannelId(MessageType::kMapped, kId)), {});
     }
   }
 
@@ -168,41 +174,15 @@ class Run {
     if ((change & 16) != 0 && numbers.size() > 1) numbers[0] = numbers[1];
     if ((change & 32) != 0 && numbers.size() > 1) numbers[1] = numbers[0];
     const bool first = queued_.empty();
-    const std::vector<std::byte> message = Mutated(EncodeWelcome(welcome));
+    const std::vector<std::byte> message = Mutated(script_, EncodeWelcome(welcome));
     Send(peer, message, numbers);
     honest_welcome_ |=
         first && bits % 16 == 0 && change % 64 == 0 && message == EncodeWelcome(welcome_);
   }
 
-  std::vector<std::byte> Mutated(std::vector<std::byte> message) {
-    for (int i = script_.Take8() % 4; i > 0; --i) {
-      const std::size_t at = script_.Take8() % message.size();
-      message[at] = std::byte{script_.Take8()};
-    }
-    const uint8_t length = script_.Take8();
-    if (length >= 250) message.resize(message.size() + 250 - length - 1);
-    if (length >= 240 && length < 250) message.resize(message.size() + length - 239);
-    return message;
-  }
-
   void Send(const PeerSocket& peer, const std::vector<std::byte>& message,
             const std::vector<int>& descriptors) {
     if (peer.Send(message, descriptors).ok()) queued_.push_back(message);
-  }
-
-  // handshake/connector.h: what it may answer.
-  static void ExpectTyped(const absl::Status& status) {
-    switch (status.code()) {
-      case absl::StatusCode::kFailedPrecondition:
-      case absl::StatusCode::kInvalidArgument:
-      case absl::StatusCode::kUnavailable:
-      case absl::StatusCode::kResourceExhausted:
-      case absl::StatusCode::kAlreadyExists:     // shm/region.h: one object twice
-      case absl::StatusCode::kPermissionDenied:  // a region that can't be sealed any more
-        return;
-      default:
-        PARLEY_CHECK(false, "an error that is not typed as documented");
-    }
   }
 
   void ExpectSane(const Established& made) const {
@@ -256,12 +236,10 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
-  const fuzz::Footprint before = fuzz::Footprint::Now();
-  {
+  fuzz::LeavesNothing([&] {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();
     PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");
-  }
-  before.ExpectSameNow();
+  });
   return 0;
 }

@@ -232,18 +232,15 @@ void Verify(Script script) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
-  const fuzz::Footprint before = fuzz::Footprint::Now();
-  switch (script.Take8() % 3) {
-    case 0:
-      fuzz::SocketRun(script).Everything();
-      break;
-    case 1:
-      fuzz::EventfdRun(script).Everything();
-      break;
-    case 2:
-      fuzz::Verify(script);
-      break;
-  }
-  before.ExpectSameNow();
+  fuzz::LeavesNothing([&] {
+    switch (script.Take8() % 3) {
+      case 0:
+        return fuzz::SocketRun(script).Everything();
+      case 1:
+        return fuzz::EventfdRun(script).Everything();
+      case 2:
+        return fuzz::Verify(script);
+    }
+  });
   return 0;
 }

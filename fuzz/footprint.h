@@ -7,9 +7,7 @@
 // Trust: nothing from outside.
 // Threads: one, with no other thread opening files.
 //
-//   const Footprint before = Footprint::Now();
-//   ...
-//   before.ExpectSameNow();
+//   LeavesNothing([&] { Run(script).Everything(); });
 
 #include <fcntl.h>
 #include <poll.h>
@@ -56,6 +54,13 @@ struct Footprint {
     PARLEY_CHECK(now.shared_mappings == shared_mappings, "shared memory was left mapped");
   }
 };
+
+template <typename Body>
+void LeavesNothing(Body body) {
+  const Footprint before = Footprint::Now();
+  body();
+  before.ExpectSameNow();
+}
 
 }  // namespace parley::fuzz
 

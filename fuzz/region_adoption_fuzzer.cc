@@ -175,8 +175,7 @@ void FinishDraft(testing::Script& script, const RegionLimits& limits) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
-  const fuzz::Footprint before = fuzz::Footprint::Now();
-  {
+  fuzz::LeavesNothing([&] {
     parley::IdentitySet held;
     const parley::RegionLimits limits = {fuzz::kLimit, &held};
     const uint8_t which = script.Take8() % 8;
@@ -188,7 +187,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz::FinishDraft(script, limits);
     }
     PARLEY_CHECK(held.size() == 0, "a claim was left behind");
-  }
-  before.ExpectSameNow();
+  });
   return 0;
 }

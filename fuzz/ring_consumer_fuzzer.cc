@@ -12,8 +12,8 @@
 
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
-#include "parley/fuzz/ring_attacker.h"
 #include "parley/fuzz/ring_model.h"
+#include "parley/fuzz/ring_run.h"
 #include "parley/os/check.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/ring_types.h"
@@ -22,49 +22,35 @@
 namespace parley::fuzz {
 namespace {
 
-using testing::Fetch;
 using testing::Script;
 using testing::ScriptedOwnMemory;
 using testing::ScriptedPeerMemory;
-using testing::ScriptedRegion;
 using FuzzedConsumer = BasicConsumer<ScriptedOwnMemory, ScriptedPeerMemory>;
 
-constexpr int kMostSteps = 2000;
 constexpr std::byte kUntouched{0xc5};
 
-class Run {
+class Run final : public RingRun {
  public:
+  static constexpr int kMostSteps = 2000;
+
   Run(Script script, uint8_t mode, uint64_t capacity, uint32_t max_message)
-      : script_(script),
-        mine_(capacity),
-        theirs_(capacity),
-        attacker_(&theirs_, &mine_, {capacity, max_message, 8}),
+      : RingRun(script, mode, {capacity, max_message, 8}),
         consumer_(mine_.own_control(), theirs_.peer_control(), theirs_.peer_data(),
                   {capacity, max_message}),
         max_message_(max_message) {
     model_.capacity = capacity;
-    theirs_.before_fetch = [this](const Fetch& fetch) {
-      if (strikes_) attacker_.StrikeConsumer(script_);
-      attacker_.NoteFetch(fetch);
-    };
-    if ((mode & 1) != 0) {
-      theirs_.fresh_word = [this](const Fetch& fetch) {
-        return attacker_.FreshWord(script_, fetch);
-      };
-    }
-  }
-
-  void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
-      Step(script_.Take8());
-      PARLEY_CHECK(consumer_.violation() == model_.violation, "another violation than the model's");
-      PARLEY_CHECK(consumer_.released_bytes() == model_.told, "released_bytes");
-      ExpectControl(mine_, 0, false, model_.told, model_.closed);
-    }
   }
 
  private:
-  void Step(uint8_t op) {
+  void Strike() override { attacker_.StrikeConsumer(script_); }
+
+  void ExpectAsModel() override {
+    PARLEY_CHECK(consumer_.violation() == model_.violation, "another violation than the model's");
+    PARLEY_CHECK(consumer_.released_bytes() == model_.told, "released_bytes");
+    ExpectControl(mine_, 0, false, model_.told, model_.closed);
+  }
+
+  void Step(uint8_t op) override {
     strikes_ = (op & 8) != 0;
     switch (op & 7) {
       case 0:
@@ -83,7 +69,7 @@ class Run {
       case 5:
         return ReadView();
       default:
-        return attacker_.StrikeConsumer(script_);
+        return Strike();
     }
   }
 
@@ -155,26 +141,15 @@ class Run {
     RecordModel expected;
   };
 
-  Script script_;
-  ScriptedRegion mine_;
-  ScriptedRegion theirs_;
-  RingAttacker attacker_;
   FuzzedConsumer consumer_;
   ReceiveModel model_;
   const uint32_t max_message_;
   std::vector<PeekedView> views_;
-  bool strikes_ = false;
 };
 
 }  // namespace
 }  // namespace parley::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  parley::testing::Script script(data, size);
-  const uint64_t capacity = uint64_t{4096} << (script.Take8() % 2);
-  const uint16_t max_message = script.Take16();
-  const uint8_t mode = script.Take8();
-  parley::fuzz::Run(script, mode, capacity, static_cast<uint32_t>(max_message % (capacity - 8 + 1)))
-      .Everything();
-  return 0;
+  return parley::fuzz::RunRecordRing<parley::fuzz::Run>(data, size);
 }

@@ -14,8 +14,8 @@
 
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
-#include "parley/fuzz/ring_attacker.h"
 #include "parley/fuzz/ring_model.h"
+#include "parley/fuzz/ring_run.h"
 #include "parley/os/check.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
@@ -24,52 +24,38 @@
 namespace parley::fuzz {
 namespace {
 
-using testing::Fetch;
 using testing::Script;
 using testing::ScriptedOwnMemory;
 using testing::ScriptedPeerMemory;
-using testing::ScriptedRegion;
 using FuzzedProducer = BasicProducer<ScriptedOwnMemory, ScriptedPeerMemory>;
 
-constexpr int kMostSteps = 400;
-
-class Run {
+class Run final : public RingRun {
  public:
+  static constexpr int kMostSteps = 400;
+
   Run(Script script, uint8_t mode, uint64_t capacity, uint32_t max_message)
-      : script_(script),
-        mine_(capacity),
-        theirs_(capacity),
-        attacker_(&theirs_, &mine_, {capacity, max_message, 8}),
+      : RingRun(script, mode, {capacity, max_message, 8}),
         producer_(mine_.own_control(), mine_.own_data(), theirs_.peer_control(),
                   {capacity, max_message}),
         max_message_(max_message),
         ring_(capacity) {
     model_.capacity = capacity;
-    theirs_.before_fetch = [this](const Fetch&) {
-      if (strikes_) attacker_.StrikeProducer(script_);
-    };
-    if ((mode & 1) != 0) {
-      theirs_.fresh_word = [this](const Fetch& fetch) {
-        return attacker_.FreshWord(script_, fetch);
-      };
-    }
-  }
-
-  void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
-      Step(script_.Take8());
-      PARLEY_CHECK(producer_.violation() == model_.violation, "another violation than the model's");
-      PARLEY_CHECK(producer_.published_bytes() == model_.told, "published_bytes");
-      PARLEY_CHECK(producer_.taken_bytes() == model_.freed, "taken_bytes");
-      PARLEY_CHECK(producer_.closed() == model_.closed, "closed");
-      ExpectControl(mine_, model_.told, model_.closed, 0, false);
-      PARLEY_CHECK(std::memcmp(ring_.data(), mine_.data_bytes().data(), ring_.size()) == 0,
-                   "the ring holds a byte that was not committed");
-    }
   }
 
  private:
-  void Step(uint8_t op) {
+  void Strike() override { attacker_.StrikeProducer(script_); }
+
+  void ExpectAsModel() override {
+    PARLEY_CHECK(producer_.violation() == model_.violation, "another violation than the model's");
+    PARLEY_CHECK(producer_.published_bytes() == model_.told, "published_bytes");
+    PARLEY_CHECK(producer_.taken_bytes() == model_.freed, "taken_bytes");
+    PARLEY_CHECK(producer_.closed() == model_.closed, "closed");
+    ExpectControl(mine_, model_.told, model_.closed, 0, false);
+    PARLEY_CHECK(std::memcmp(ring_.data(), mine_.data_bytes().data(), ring_.size()) == 0,
+                 "the ring holds a byte that was not committed");
+  }
+
+  void Step(uint8_t op) override {
     strikes_ = (op & 16) != 0;
     const bool may_send = !model_.closed;
     switch (op & 15) {
@@ -92,7 +78,7 @@ class Run {
       case 8:
         return CloseOrPoison(op);
       default:
-        return attacker_.StrikeProducer(script_);
+        return Strike();
     }
   }
 
@@ -194,28 +180,17 @@ class Run {
     model_.closed = true;
   }
 
-  Script script_;
-  ScriptedRegion mine_;
-  ScriptedRegion theirs_;
-  RingAttacker attacker_;
   FuzzedProducer producer_;
   SendModel model_;
   const uint32_t max_message_;
   std::vector<std::byte> ring_;  // what every byte of our data must be
   std::optional<uint32_t> reserved_;
   absl::Span<std::byte> room_;
-  bool strikes_ = false;
 };
 
 }  // namespace
 }  // namespace parley::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  parley::testing::Script script(data, size);
-  const uint64_t capacity = uint64_t{4096} << (script.Take8() % 2);
-  const uint16_t max_message = script.Take16();
-  const uint8_t mode = script.Take8();
-  parley::fuzz::Run(script, mode, capacity, static_cast<uint32_t>(max_message % (capacity - 8 + 1)))
-      .Everything();
-  return 0;
+  return parley::fuzz::RunRecordRing<parley::fuzz::Run>(data, size);
 }

@@ -14,8 +14,8 @@
 
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
-#include "parley/fuzz/ring_attacker.h"
 #include "parley/fuzz/ring_model.h"
+#include "parley/fuzz/ring_run.h"
 #include "parley/os/check.h"
 #include "parley/ring/ring_types.h"
 #include "parley/ring/typed_ring.h"
@@ -24,11 +24,9 @@
 namespace parley::fuzz {
 namespace {
 
-using testing::Fetch;
 using testing::Script;
 using testing::ScriptedOwnMemory;
 using testing::ScriptedPeerMemory;
-using testing::ScriptedRegion;
 
 constexpr int kMostSteps = 400;
 
@@ -41,13 +39,10 @@ std::vector<std::byte> BytesOf(const std::vector<T>& elements, std::size_t count
 }
 
 template <typename T>
-class Run {
+class Run final : public RingRun {
  public:
   Run(Script script, uint8_t mode, uint64_t capacity)
-      : script_(script),
-        mine_(capacity),
-        theirs_(capacity),
-        attacker_(&theirs_, &mine_, {capacity, capacity - 8, sizeof(T)}),
+      : RingRun(script, mode, {capacity, capacity - 8, sizeof(T)}),
         producer_(mine_.own_control(), mine_.own_data(), theirs_.peer_control(), capacity),
         consumer_(mine_.own_control(), theirs_.peer_control(), theirs_.peer_data(), capacity),
         ring_(capacity) {
@@ -55,31 +50,19 @@ class Run {
     send_.grain = sizeof(T);
     receive_.capacity = capacity;
     receive_.grain = sizeof(T);
-    theirs_.before_fetch = [this](const Fetch& fetch) {
-      attacker_.NoteFetch(fetch);
-      if (strikes_) Strike();
-    };
-    if ((mode & 1) != 0) {
-      theirs_.fresh_word = [this](const Fetch& fetch) {
-        return attacker_.FreshWord(script_, fetch);
-      };
-    }
-  }
-
-  void Everything() {
     PARLEY_CHECK(producer_.capacity() == send_.capacity / sizeof(T), "capacity");
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
-      Step(script_.Take8());
-      PARLEY_CHECK(producer_.violation() == send_.violation, "the producer's violation");
-      PARLEY_CHECK(consumer_.violation() == receive_.violation, "the consumer's violation");
-      ExpectControl(mine_, send_.told, send_.closed, receive_.told, receive_.closed);
-      PARLEY_CHECK(std::memcmp(ring_.data(), mine_.data_bytes().data(), ring_.size()) == 0,
-                   "the ring holds a byte that was not pushed");
-    }
   }
 
  private:
-  void Strike() {
+  void ExpectAsModel() override {
+    PARLEY_CHECK(producer_.violation() == send_.violation, "the producer's violation");
+    PARLEY_CHECK(consumer_.violation() == receive_.violation, "the consumer's violation");
+    ExpectControl(mine_, send_.told, send_.closed, receive_.told, receive_.closed);
+    PARLEY_CHECK(std::memcmp(ring_.data(), mine_.data_bytes().data(), ring_.size()) == 0,
+                 "the ring holds a byte that was not pushed");
+  }
+
+  void Strike() override {
     if (script_.Take8() % 2 == 0) {
       attacker_.StrikeConsumer(script_);
     } else {
@@ -87,7 +70,7 @@ class Run {
     }
   }
 
-  void Step(uint8_t op) {
+  void Step(uint8_t op) override {
     strikes_ = (op & 8) != 0;
     switch (op & 7) {
       case 0:
@@ -199,16 +182,11 @@ class Run {
     }
   }
 
-  Script script_;
-  ScriptedRegion mine_;
-  ScriptedRegion theirs_;
-  RingAttacker attacker_;
   TypedProducer<T, ScriptedOwnMemory, ScriptedPeerMemory> producer_;
   TypedConsumer<T, ScriptedOwnMemory, ScriptedPeerMemory> consumer_;
   SendModel send_;
   ReceiveModel receive_;
   std::vector<std::byte> ring_;
-  bool strikes_ = false;
 };
 
 struct Reading {
@@ -227,16 +205,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t mode = script.Take8();
   switch (element % 4) {
     case 0:
-      fuzz::Run<uint8_t>(script, mode, capacity).Everything();
+      fuzz::Run<uint8_t>(script, mode, capacity).Everything(fuzz::kMostSteps);
       break;
     case 1:
-      fuzz::Run<float>(script, mode, capacity).Everything();
+      fuzz::Run<float>(script, mode, capacity).Everything(fuzz::kMostSteps);
       break;
     case 2:
-      fuzz::Run<uint64_t>(script, mode, capacity).Everything();
+      fuzz::Run<uint64_t>(script, mode, capacity).Everything(fuzz::kMostSteps);
       break;
     case 3:
-      fuzz::Run<fuzz::Reading>(script, mode, capacity).Everything();
+      fuzz::Run<fuzz::Reading>(script, mode, capacity).Everything(fuzz::kMostSteps);
       break;
   }
   return 0;
