@@ -66,7 +66,9 @@ AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
   }
   options.send = {4096, 512};
   options.receive = {8192, 0};
-  options.format = std::string(script.Take8() % 64, 'f');
+  const uint8_t rest = script.Take8();
+  options.fences = static_cast<FenceChoice>(rest / 64 % 3);
+  options.format = std::string(rest % 64, 'f');
   return options;
 }
 
@@ -75,7 +77,7 @@ std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOpt
                                              bool identity_refused) {
   if (identity_refused) return RefusalReason::kIdentity;
   if (hello.version_min > 1) return RefusalReason::kVersion;
-  if (hello.features != 0) return RefusalReason::kFeatures;
+  if (hello.features > 3) return RefusalReason::kFeatures;
   const uint32_t wanted_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
   if (hello.roles != wanted_roles[static_cast<int>(options.direction)])
     return RefusalReason::kRoles;
@@ -87,6 +89,10 @@ std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOpt
     if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
       return RefusalReason::kSize;
     }
+  }
+  // We send up to 512 bytes, and receive whatever the limits allow.
+  if (hello.receive.capacity_bytes != 0 && hello.receive.max_message_bytes < 512) {
+    return RefusalReason::kSize;
   }
   if (options.check_format && !hello.format.empty()) return RefusalReason::kFormat;
   return std::nullopt;
@@ -153,6 +159,7 @@ class Run {
                                 script_.Take16() % 5000u % 4089};
     if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
     if ((bits & 8) != 0 && (hello.roles & 2) != 0) hello.receive = wish;
+    hello.features = bits >> 6;
     if ((bits & 16) != 0) hello.format = std::string(script_.Take8(), 'h');
     Send(Mutated(script_, EncodeHello(hello)));
   }
@@ -311,6 +318,12 @@ class Run {
     Established& e = *established_;
     PARLEY_CHECK(e.id == id_, "another id");
     PARLEY_CHECK(e.peer_format == hello_.format, "another format");
+    PARLEY_CHECK(!e.skips_fences ||
+                     ((hello_.features & 1) != 0 && options_.fences == FenceChoice::kAsymmetric),
+                 "skips fences that are needed");
+    PARLEY_CHECK(!e.barrier_before_sleep ||
+                     ((hello_.features & 2) != 0 && options_.fences != FenceChoice::kFull),
+                 "makes barriers for nobody");
     for (const RingGeometry& ring : {e.send, e.receive}) {
       PARLEY_CHECK(ring.capacity_bytes == 0 || IsValid(ring), "an impossible ring");
       PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,

@@ -70,7 +70,9 @@ class Run {
     const bool receives = options_.direction != Direction::kSendOnly;
     if ((bits & 8) != 0 && sends) options_.send = {8192, 100};
     if ((bits & 16) != 0 && receives) options_.receive = {4096, 0};
-    options_.format = std::string(script_.Take8() % 32, 'c');
+    const uint8_t rest = script_.Take8();
+    options_.fences = static_cast<FenceChoice>(rest / 32 % 3);
+    options_.format = std::string(rest % 32, 'c');
     welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
     welcome_.doorbell = options_.accepting_side_is_supervisor && (bits & 32) == 0 ? kDoorbellEventfd
                                                                                   : kDoorbellSocket;
@@ -144,6 +146,7 @@ class Run {
     if ((bits & 2) != 0)
       welcome.receive = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
     if ((bits & 4) != 0) welcome.format = std::string(script_.Take8(), 'w');
+    if ((bits & 64) != 0) welcome.features = bits >> 4 & 3;
     if ((bits & 8) != 0) welcome.doorbell = 1 + script_.Take8() % 2;
 
     std::vector<UniqueFd> fds;
@@ -198,6 +201,12 @@ class Run {
       PARLEY_CHECK(wanted.capacity_bytes == 0 || ring.capacity_bytes == wanted.capacity_bytes,
                    "another ring than asked for");
     }
+    const bool may_skip =
+        options_.fences == FenceChoice::kAsymmetric ||
+        (options_.fences == FenceChoice::kAutomatic && options_.accepting_side_is_supervisor);
+    PARLEY_CHECK(!made.skips_fences || may_skip, "skips fences that are needed");
+    PARLEY_CHECK(!made.barrier_before_sleep || options_.fences == FenceChoice::kAsymmetric,
+                 "makes barriers that a filter may deny");
     PARLEY_CHECK(made.incoming.data().size_bytes() == 2 * made.receive.capacity_bytes, "its data");
     PARLEY_CHECK(made.outgoing.data().size_bytes() == 2 * made.send.capacity_bytes, "our data");
     std::vector<std::byte> into(made.incoming.data().size_bytes());

@@ -222,7 +222,11 @@ acceptor("identity_refused", say_hello(), bytes([ADVANCE]), options=32)
 acceptor("format_refused", say_hello(16, blob=9), bytes([ADVANCE]), options=64)
 acceptor("eventfd_not_for_a_stranger", say_hello(2), bytes([ADVANCE]))
 acceptor("version_two", say_hello(mutate=bytes([2, 16, 2, 18, 2, 0])), bytes([ADVANCE]))
-acceptor("features", say_hello(mutate=bytes([1, 20, 1, 0])), bytes([ADVANCE]))
+acceptor("features", say_hello(mutate=bytes([1, 20, 4, 0])), bytes([ADVANCE]))
+for choice, text in [(0, "automatic"), (64, "full"), (128, "asymmetric")]:
+    for bits in [64, 128, 192]:
+        acceptor(f"fences_{text}_offered_{bits // 64}", say_hello(bits), SEALED, DONE, blob=choice)
+acceptor("shorter_messages_than_we_send", say_hello(8, 1, 100), bytes([ADVANCE, READ]))
 acceptor("roles_wrong", say_hello(mutate=bytes([1, 24, 1, 0])), bytes([ADVANCE]))
 acceptor("hello_cut", say_hello(mutate=bytes([0, 250])), bytes([ADVANCE]))
 acceptor("hello_too_long", say_hello(mutate=bytes([0, 240])), bytes([ADVANCE]))
@@ -246,8 +250,8 @@ acceptor("with_an_eventfd", bytes([WITH_FD, 0, ADVANCE]))
 WELCOME, READY, REFUSED, ANY, EMPTY, C_MAPPED = range(6)
 
 
-def connector(name, *parts, options=0):
-    seed("connector_fuzzer", name, options, 3, *parts)
+def connector(name, *parts, options=0, rest=3):
+    seed("connector_fuzzer", name, options, rest, *parts)
 
 
 GOOD = bytes([WELCOME, 0, 0]) + PLAIN
@@ -255,6 +259,9 @@ ALL_READY = bytes([READY]) + PLAIN
 for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     connector(f"complete_{text}_by_socket", GOOD, ALL_READY, options=direction_bits)
     connector(f"complete_{text}_by_eventfd", GOOD, ALL_READY, options=direction_bits | 4)
+for features in (1, 2, 3):
+    for rest, text in ((3, "automatic"), (35, "full"), (67, "asymmetric")):
+        connector(f"features_{features}_{text}", bytes([WELCOME, 64 | features << 4, 0]), PLAIN, ALL_READY, options=4, rest=rest)
 connector("complete_with_wishes", GOOD, ALL_READY, options=8 | 16)
 connector("ready_with_another_id", GOOD, bytes([READY, 1, 20, 1, 0]))
 connector("refused_at_once", bytes([REFUSED, 6]), PLAIN)

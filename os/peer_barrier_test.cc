@@ -1,5 +1,6 @@
 #include "parley/os/peer_barrier.h"
 
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,12 +29,16 @@ uint32_t Get(const std::atomic<uint32_t>& word) {
   return word.load(std::memory_order_relaxed);  // RELAXED: see above
 }
 
+// The two may have to share a processor.
+void Breathe(int looks) {
+  if (looks % 256 == 0) ::sched_yield();
+}
+
 // Store, then load, without a fence: the frequent side.
 void FrequentSide(Shared* shared, uint32_t rounds) {
   shared->registered = RegisterForBarriers();
   for (uint32_t round = 1; round <= rounds; ++round) {
-    while (Get(shared->round) != round) {
-    }
+    for (int looks = 1; Get(shared->round) != round; ++looks) Breathe(looks);
     Set(shared->y, round);
     // PAIRS WITH: BarrierOnOthers in the test; this one is for the compiler.
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -64,8 +69,7 @@ TEST(PeerBarrierTest, OneOfTheTwoAlwaysSeesTheOther) {
     ASSERT_TRUE(BarrierOnOthers());
     const bool saw = Get(shared->y) == round;
     uint32_t answer = 0;
-    while ((answer = shared->child_saw) >> 1 != round) {
-    }
+    for (int looks = 1; (answer = shared->child_saw) >> 1 != round; ++looks) Breathe(looks);
     const bool child_saw = (answer & 1) != 0;
     neither += !saw && !child_saw ? 1 : 0;
     both += saw && child_saw ? 1 : 0;
