@@ -14,10 +14,4 @@ namespace parley::internal {
   asm volatile("" : : : "memory");
 }
 
-[[gnu::noinline]] void OpaqueZero(std::byte* target, std::size_t size_bytes) {
-  asm volatile("" : "+r"(target), "+r"(size_bytes) : : "memory");
-  std::memset(target, 0, size_bytes);
-  asm volatile("" : : : "memory");
-}
-
 }  // namespace parley::internal

@@ -1,3 +1,6 @@
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "parley/boundary/copy.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/untrusted.h"
@@ -27,6 +31,48 @@ TEST(UntrustedTest, PromiseP4OneLookTheValueCheckedIsTheValueUsed) {
   const Untrusted<uint64_t> value(41);
   EXPECT_EQ(value.Validate([](uint64_t v) { return v < 42; }), std::optional<uint64_t>(41));
   EXPECT_EQ(value.Validate([](uint64_t v) { return v > 42; }), std::nullopt);
+}
+
+// Each length, at each alignment, to the byte: nothing before, nothing behind, and nothing of the
+// source beyond its end is even read (a page that cannot be read begins there).
+TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* mapped =
+      ::mmap(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  auto* const base = static_cast<std::byte*>(mapped);
+  ASSERT_EQ(::mprotect(base, page, PROT_NONE), 0);
+  ASSERT_EQ(::mprotect(base + 2 * page, page, PROT_NONE), 0);
+  std::byte* const first = base + page;
+  std::byte* const end = base + 2 * page;
+  for (std::size_t i = 0; i < page; ++i) first[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
+  for (std::size_t size = 0; size <= 300; ++size) {
+    for (std::size_t shift = 0; shift < 16; ++shift) {
+      for (const std::byte* source : {static_cast<const std::byte*>(first) + shift,
+                                      static_cast<const std::byte*>(end) - size - shift}) {
+        std::vector<std::byte> target(size + 40, std::byte{0xEE});
+        internal::Copy(target.data() + 20, source, size);
+        for (std::size_t i = 0; i < target.size(); ++i) {
+          const bool inside = i >= 20 && i < 20 + size;
+          ASSERT_EQ(target[i], inside ? source[i - 20] : std::byte{0xEE})
+              << size << " bytes at " << shift << ", byte " << i;
+        }
+      }
+      // And to a target that ends where the page ends, or begins where it begins.
+      const std::vector<std::byte> from(size, std::byte{0x5A});
+      internal::Copy(end - size - shift, from.data(), size);
+      internal::Copy(first + shift, from.data(), size);
+      for (std::size_t i = 0; i < size; ++i) {
+        ASSERT_EQ(end[i - size - shift], std::byte{0x5A});
+        ASSERT_EQ(first[shift + i], std::byte{0x5A});
+      }
+      for (std::size_t i = 0; i < 400; ++i) {
+        first[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
+        *(end - 400 + i) = static_cast<std::byte>(i * 3 + 11);
+      }
+    }
+  }
+  ::munmap(mapped, 3 * page);
 }
 
 TEST(MemoryTest, WordsAndBytesArrive) {

@@ -39,7 +39,7 @@ class OwnMemory {
 
   void CopyIn(std::size_t offset_bytes, absl::Span<const std::byte> from) {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && from.size() <= size_bytes_ - offset_bytes);
-    if (!from.empty()) internal::OpaqueCopy(base_ + offset_bytes, from.data(), from.size());
+    internal::Copy(base_ + offset_bytes, from.data(), from.size());
   }
 
   // The bytes themselves, to be filled in place. The peer can watch them being filled.

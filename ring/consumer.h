@@ -46,7 +46,7 @@ class BasicConsumer {
   // region, the data mapped twice in a row (2 * capacity_bytes). `geometry` is valid (IsValid).
   BasicConsumer(OwnMem own_control, PeerMem peer_control, PeerMem peer_data,
                 const RingGeometry& geometry)
-      : position_(own_control, peer_control, geometry.capacity_bytes, kRecordAlignBytes),
+      : position_(own_control, peer_control, geometry.capacity_bytes),
         peer_data_(peer_data),
         max_message_(geometry.max_message_bytes) {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
@@ -104,12 +104,17 @@ class BasicConsumer {
     Violation found = Violation::kNone;
     const auto header = peer_data_.LoadRelaxed64(at).Validate([&](uint64_t h) {
       // What is known is a multiple of 8 and not zero: there is at least the header.
-      found = Cursor64::CheckRecord(h & 0xffff'ffff, max_message_, position_.KnownBytes(),
-                                    kRecordHeaderBytes, kRecordAlignBytes);
-      if (h >> 63 != 0) found = Violation::kRecordTagReserved;
-      return found == Violation::kNone;
+      const uint64_t known_bytes = position_.KnownBytes();
+      if (h >> 63 == 0 &&
+          Cursor64::CheckRecord(h & 0xffff'ffff, max_message_, known_bytes, kRecordHeaderBytes,
+                                kRecordAlignBytes) == Violation::kNone) [[likely]] {
+        return true;
+      }
+      found = WhatIsWrong(h, max_message_, known_bytes);
+      return false;
     });
-    if (!header) return position_.Fail(found);
+    if (!header) [[unlikely]]
+      return position_.Fail(found);
     const auto size = static_cast<uint32_t>(*header & 0xffff'ffff);
     *offset = at + kRecordHeaderBytes;
 
@@ -127,7 +132,15 @@ class BasicConsumer {
     return Outcome::kDone;
   }
 
-  ReceivePosition<OwnMem, PeerMem> position_;
+  // For the message: the value was refused already.
+  [[gnu::noinline]] static Violation WhatIsWrong(uint64_t header, uint32_t max_message,
+                                                 uint64_t known_bytes) {
+    if (header >> 63 != 0) return Violation::kRecordTagReserved;
+    return Cursor64::CheckRecord(header & 0xffff'ffff, max_message, known_bytes, kRecordHeaderBytes,
+                                 kRecordAlignBytes);
+  }
+
+  ReceivePosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   PeerMem peer_data_;
   const uint32_t max_message_;
 };

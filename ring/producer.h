@@ -21,7 +21,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "absl/types/span.h"
 #include "parley/boundary/own_memory.h"
@@ -44,7 +43,7 @@ class BasicProducer {
   // this. `geometry` is valid (IsValid).
   BasicProducer(OwnMem own_control, OwnMem own_data, PeerMem peer_control,
                 const RingGeometry& geometry)
-      : position_(own_control, peer_control, geometry.capacity_bytes, kRecordAlignBytes),
+      : position_(own_control, peer_control, geometry.capacity_bytes),
         own_data_(own_data),
         max_message_(geometry.max_message_bytes) {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
@@ -60,12 +59,19 @@ class BasicProducer {
 
   // The same without publishing: for batches. Publish() sends all that is staged.
   Outcome TryStage(uint32_t tag, absl::Span<const std::byte> payload) {
-    PARLEY_CHECK(!reserved_, "TrySend between TryReserve and Commit");
+    PARLEY_CHECK(reserved_ == kNothingReserved, "TrySend between TryReserve and Commit");
     CheckArguments(tag, payload.size());
-    const Outcome outcome = position_.MakeRoom(RecordBytes(payload.size()));
-    if (outcome != Outcome::kDone) return outcome;
-    own_data_.CopyIn(PayloadOffset(), payload);
-    Finish(tag, payload.size());
+    const uint64_t record_bytes = RecordBytes(payload.size());
+    const Outcome outcome = position_.MakeRoom(record_bytes);
+    if (outcome != Outcome::kDone) [[unlikely]]
+      return NotDone(outcome);
+    const std::size_t offset = position_.Offset();
+    // The padding lies in the last word; the payload's own bytes of it come on top.
+    if (payload.size() % kRecordAlignBytes != 0) {
+      own_data_.StoreRelaxed64(offset + record_bytes - kRecordAlignBytes, 0);
+    }
+    own_data_.CopyIn(offset + kRecordHeaderBytes, payload);
+    Finish(offset, tag, payload.size(), record_bytes);
     return Outcome::kDone;
   }
 
@@ -75,9 +81,10 @@ class BasicProducer {
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
     CheckArguments(0, size_bytes);
     const Outcome outcome = position_.MakeRoom(RecordBytes(size_bytes));
-    if (outcome != Outcome::kDone) return outcome;
+    if (outcome != Outcome::kDone) [[unlikely]]
+      return NotDone(outcome);
     reserved_ = size_bytes;
-    *room = own_data_.Writable(PayloadOffset(), size_bytes);
+    *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
     return Outcome::kDone;
   }
 
@@ -89,11 +96,17 @@ class BasicProducer {
 
   // The same without publishing.
   void Stage(uint32_t tag, std::size_t used_bytes) {
-    PARLEY_CHECK(reserved_ && used_bytes <= *reserved_ && tag <= kLargestTag,
+    PARLEY_CHECK(reserved_ != kNothingReserved && used_bytes <= reserved_ && tag <= kLargestTag,
                  "Commit: nothing that long was reserved, or the tag is too large");
     PARLEY_CHECK(!position_.closed(), "Commit: the producer was closed");
-    reserved_.reset();
-    Finish(tag, used_bytes);
+    reserved_ = kNothingReserved;
+    static constexpr std::byte kZeros[kRecordAlignBytes] = {};
+    const uint64_t record_bytes = RecordBytes(used_bytes);
+    const std::size_t offset = position_.Offset();
+    const std::size_t padding = record_bytes - kRecordHeaderBytes - used_bytes;
+    own_data_.CopyIn(offset + kRecordHeaderBytes + used_bytes,
+                     absl::MakeConstSpan(kZeros, padding));
+    Finish(offset, tag, used_bytes, record_bytes);
   }
 
   // Sends all that is staged with one store. Nothing staged: nothing happens.
@@ -125,32 +138,31 @@ class BasicProducer {
   uint64_t published_bytes() const { return position_.published_bytes(); }
 
  private:
+  static constexpr std::size_t kNothingReserved = ~std::size_t{0};
+
   static uint64_t RecordBytes(uint64_t size) {
     return Cursor64::RecordBytes(size, kRecordHeaderBytes, kRecordAlignBytes);
   }
-  std::size_t PayloadOffset() const { return position_.Offset() + kRecordHeaderBytes; }
 
+  Outcome NotDone(Outcome outcome) const {
+    PARLEY_CHECK(!position_.closed(), "the producer was closed");
+    return outcome;
+  }
   void CheckArguments(uint32_t tag, std::size_t size) const {
     PARLEY_CHECK(size <= max_message_, "message longer than max_message_bytes");
     PARLEY_CHECK(tag <= kLargestTag, "tag uses the reserved bit");
-    PARLEY_CHECK(!position_.closed(), "the producer was closed");
   }
 
-  // Writes header and padding around a payload that is in place already.
-  void Finish(uint32_t tag, std::size_t size) {
-    static constexpr std::byte kZeros[kRecordAlignBytes] = {};
-    const uint64_t record_bytes = RecordBytes(size);
-    const std::size_t offset = position_.Offset();
-    const std::size_t padding = record_bytes - kRecordHeaderBytes - size;
-    own_data_.CopyIn(offset + kRecordHeaderBytes + size, absl::MakeConstSpan(kZeros, padding));
+  // Writes the header in front of a payload and its padding that are in place already.
+  void Finish(std::size_t offset, uint32_t tag, std::size_t size, uint64_t record_bytes) {
     own_data_.StoreRelaxed64(offset, static_cast<uint64_t>(tag) << 32 | size);
     position_.Advance(record_bytes);
   }
 
-  SendPosition<OwnMem, PeerMem> position_;
+  SendPosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   OwnMem own_data_;
   const uint32_t max_message_;
-  std::optional<std::size_t> reserved_;
+  std::size_t reserved_ = kNothingReserved;  // bytes
 };
 
 using Producer = BasicProducer<OwnMemory, PeerMemory>;

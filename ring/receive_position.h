@@ -20,16 +20,12 @@
 
 namespace parley {
 
-template <typename OwnMem, typename PeerMem>
+// `kGrainBytes`: what every position is a multiple of.
+template <typename OwnMem, typename PeerMem, uint64_t kGrainBytes>
 class ReceivePosition {
  public:
-  // `grain_bytes`: what every position is a multiple of.
-  ReceivePosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes,
-                  uint64_t grain_bytes)
-      : own_control_(own_control),
-        peer_control_(peer_control),
-        capacity_(capacity_bytes),
-        grain_(grain_bytes) {}
+  ReceivePosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes)
+      : own_control_(own_control), peer_control_(peer_control), capacity_(capacity_bytes) {}
   ReceivePosition(const ReceivePosition&) = delete;
   ReceivePosition& operator=(const ReceivePosition&) = delete;
 
@@ -88,7 +84,7 @@ class ReceivePosition {
     // TRUST: from the last valid tail to one capacity ahead of what we gave back; on the grain.
     Violation found = Violation::kNone;
     const auto tail = peer_control_.LoadAcquire64(kTailOffset).Validate([&](uint64_t position) {
-      found = Cursor64::CheckTail(released_, tail_, position, capacity_, grain_);
+      found = Cursor64::CheckTail(released_, tail_, position, capacity_, kGrainBytes);
       return found == Violation::kNone;
     });
     if (!tail) return Fail(found);
@@ -102,7 +98,6 @@ class ReceivePosition {
   OwnMem own_control_;
   PeerMem peer_control_;
   const uint64_t capacity_;
-  const uint64_t grain_;
 
   uint64_t head_ = 0;      // stepped over
   uint64_t released_ = 0;  // what the peer was told

@@ -19,20 +19,16 @@
 
 namespace parley {
 
-template <typename OwnMem, typename PeerMem>
+// `kGrainBytes`: what every position is a multiple of.
+template <typename OwnMem, typename PeerMem, uint64_t kGrainBytes>
 class SendPosition {
  public:
-  // `grain_bytes`: what every position is a multiple of.
-  SendPosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes,
-               uint64_t grain_bytes)
-      : own_control_(own_control),
-        peer_control_(peer_control),
-        capacity_(capacity_bytes),
-        grain_(grain_bytes) {}
+  SendPosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes)
+      : own_control_(own_control), peer_control_(peer_control), capacity_(capacity_bytes) {}
   SendPosition(const SendPosition&) = delete;
   SendPosition& operator=(const SendPosition&) = delete;
 
-  // kDone if `needed_bytes` can be written at Offset().
+  // kDone if `needed_bytes` can be written at Offset(); kEnded once this end was closed.
   Outcome MakeRoom(uint64_t needed_bytes) {
     if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]]
       return Outcome::kDone;
@@ -55,6 +51,7 @@ class SendPosition {
     if (closed_) return;
     Publish();
     closed_ = true;
+    no_room_ = true;
     // After the last tail: a consumer that acquires this state sees that tail.
     own_control_.StoreRelease64(kProducerStateOffset, kStreamClosed);
   }
@@ -82,9 +79,9 @@ class SendPosition {
 
  private:
   [[gnu::noinline]] Outcome MakeRoomSlowly(uint64_t needed_bytes) {
-    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
+    if (violation_ == Violation::kNone && !peer_ended_ && !closed_) Refresh();
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended_) return Outcome::kEnded;
+    if (peer_ended_ || closed_) return Outcome::kEnded;
     return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kDone : Outcome::kNotNow;
   }
 
@@ -98,7 +95,7 @@ class SendPosition {
     // TRUST: between the last valid head and what we have published, and on the grain.
     Violation found = Violation::kNone;
     const auto head = peer_control_.LoadAcquire64(kHeadOffset).Validate([&](uint64_t position) {
-      found = Cursor64::CheckHead(published_, head_, position, grain_);
+      found = Cursor64::CheckHead(published_, head_, position, kGrainBytes);
       return found == Violation::kNone;
     });
     if (!head) return Poison(found);
@@ -112,13 +109,12 @@ class SendPosition {
   OwnMem own_control_;
   PeerMem peer_control_;
   const uint64_t capacity_;
-  const uint64_t grain_;
 
   uint64_t tail_ = 0;       // written up to here
   uint64_t published_ = 0;  // what the peer was told
   uint64_t head_ = 0;       // the last valid position of the peer
   Violation violation_ = Violation::kNone;
-  bool no_room_ = false;  // sends every call down the slow path: poisoned, or the peer has ended
+  bool no_room_ = false;  // sends every call down the slow path: poisoned, closed, or at an end
   bool peer_ended_ = false;
   bool closed_ = false;
 };

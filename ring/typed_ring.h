@@ -40,7 +40,7 @@ class TypedProducer {
  public:
   // As for Producer. capacity_bytes is valid for a ring of records and at least sizeof(T).
   TypedProducer(OwnMem own_control, OwnMem own_data, PeerMem peer_control, uint64_t capacity_bytes)
-      : position_(own_control, peer_control, capacity_bytes, sizeof(T)), own_data_(own_data) {
+      : position_(own_control, peer_control, capacity_bytes), own_data_(own_data) {
     PARLEY_CHECK(IsValid(RingGeometry{capacity_bytes, 0}) && capacity_bytes >= sizeof(T),
                  "ring geometry was not validated");
   }
@@ -77,7 +77,7 @@ class TypedProducer {
   std::size_t capacity() const { return position_.capacity_bytes() / sizeof(T); }
 
  private:
-  SendPosition<OwnMem, PeerMem> position_;
+  SendPosition<OwnMem, PeerMem, sizeof(T)> position_;
   OwnMem own_data_;
   Outcome outcome_ = Outcome::kDone;
 };
@@ -87,7 +87,7 @@ class TypedConsumer {
  public:
   TypedConsumer(OwnMem own_control, PeerMem peer_control, PeerMem peer_data,
                 uint64_t capacity_bytes)
-      : position_(own_control, peer_control, capacity_bytes, sizeof(T)), peer_data_(peer_data) {
+      : position_(own_control, peer_control, capacity_bytes), peer_data_(peer_data) {
     PARLEY_CHECK(IsValid(RingGeometry{capacity_bytes, 0}) && capacity_bytes >= sizeof(T),
                  "ring geometry was not validated");
   }
@@ -118,7 +118,7 @@ class TypedConsumer {
   std::size_t capacity() const { return position_.capacity_bytes() / sizeof(T); }
 
  private:
-  ReceivePosition<OwnMem, PeerMem> position_;
+  ReceivePosition<OwnMem, PeerMem, sizeof(T)> position_;
   PeerMem peer_data_;
   Outcome outcome_ = Outcome::kDone;
 };
