@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/violation.h"
@@ -251,6 +252,20 @@ TEST_P(ChannelTest, DeathWakesASleeper) {
   EXPECT_EQ(Receive(ends->b.receiver, In(20'000)).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{10} * 1'000'000'000);
   peer.join();
+}
+
+// A spin of up to a second sees a death, and a poisoned channel, all the same.
+TEST_P(ChannelTest, ALongSpinKeepsTheDeadlineAndSeesTheEnd) {
+  ends = MakeEnds(GetParam(), WaitOptions::LowestLatency());
+  const int64_t start_ns = MonotonicNowNs();
+  EXPECT_EQ(Receive(ends->a.receiver, In(20)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GE(MonotonicNowNs() - start_ns, 20'000'000);
+  std::thread other([&] {
+    absl::SleepFor(absl::Milliseconds(20));
+    ends->b = Channel();
+  });
+  EXPECT_EQ(Receive(ends->a.receiver, In(900)).status().code(), absl::StatusCode::kUnavailable);
+  other.join();
 }
 
 TEST_P(ChannelTest, PeekSeesInPlaceAndReleaseGivesBack) {

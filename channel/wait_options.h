@@ -5,20 +5,43 @@
 // it puts up with.
 //
 // Trust: a peer that rings without progress costs at most `fruitless_wakeups` wake-ups, then one
-// look per `park_time`, `parks` times; then it is a violation. Progress gives the budget back.
+// look per `park_time`, `parks` times; then it is a violation. Progress gives the budget back. A
+// peer that times its messages badly costs at most `spin_budget` of a processor.
 // Threads: a value.
+//
+//   auto channel = ConnectChannel(name, options, deadline, WaitOptions::LowestLatency());
 
 #include "absl/time/time.h"
 
 namespace parley {
 
 struct WaitOptions {
-  // The longest spin before a sleep. The real one adapts between this and nothing to what worked
-  // lately. No spin at all where only one processor may be used.
-  absl::Duration longest_spin = absl::Microseconds(20);
+  // The longest spin before a sleep. The real one is learned from the last waits. No spin at all
+  // where only one processor may be used.
+  absl::Duration longest_spin = absl::Microseconds(100);
+  // The part of a processor that may go into spins that did not end with news. 1 and more: no
+  // learning, always the longest spin.
+  double spin_budget = 0.02;
   int fruitless_wakeups = 64;
   int parks = 64;
   absl::Duration park_time = absl::Milliseconds(1);
+
+  // For what follows the default is a good choice: spins through gaps of microseconds, sleeps
+  // through those of milliseconds.
+  static WaitOptions Balanced() { return {}; }
+  // A processor for each waiting end, as long as it waits up to a second.
+  static WaitOptions LowestLatency() {
+    WaitOptions options;
+    options.longest_spin = absl::Seconds(1);
+    options.spin_budget = 1;
+    return options;
+  }
+  // Sleeps at once.
+  static WaitOptions LowestPower() {
+    WaitOptions options;
+    options.longest_spin = absl::ZeroDuration();
+    return options;
+  }
 };
 
 }  // namespace parley

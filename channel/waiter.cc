@@ -18,7 +18,8 @@ namespace {
 
 // Where a wake-up can be missed.
 constexpr absl::Duration kSleepWithoutBarrier = absl::Milliseconds(1);
-constexpr int64_t kShortestSpinNs = 1'000;
+// How often a long spin asks the kernel whether the peer is still there.
+constexpr int64_t kNewsWhileSpinningNs = 1'000'000;
 // How many looks between two readings of the clock.
 constexpr int kLooksPerClock = 16;
 
@@ -50,7 +51,8 @@ Waiter::Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch,
       barrier_before_sleep_(core->established().barrier_before_sleep),
       options_(options),
       stats_(stats),
-      spin_ns_(OnlyOneProcessor() ? 0 : absl::ToInt64Nanoseconds(options.longest_spin)) {}
+      plan_(options),
+      may_spin_(options.longest_spin > absl::ZeroDuration() && !OnlyOneProcessor()) {}
 
 absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(Core* core, const Doorbell* bell,
                                                        std::size_t my_epoch, std::size_t peer_epoch,
@@ -91,21 +93,51 @@ bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
 }
 
 bool Waiter::Spin(absl::FunctionRef<bool()> ready, Deadline deadline) {
-  if (spin_ns_ == 0) return false;
-  const int64_t end_ns = std::min(MonotonicNowNs() + spin_ns_, deadline.monotonic_ns());
-  const int64_t longest_ns = absl::ToInt64Nanoseconds(options_.longest_spin);
-  do {
+  if (!may_spin_) {
+    wait_began_ns_ = MonotonicNowNs();
+    return false;
+  }
+  // The first looks need no clock.
+  for (int i = 0; i < kLooksPerClock; ++i) {
+    if (ready()) {
+      plan_.Paid(0);
+      return true;
+    }
+    CpuRelax();
+  }
+  wait_began_ns_ = MonotonicNowNs();
+  const int64_t allowed_ns = plan_.Allowance(wait_began_ns_);
+  if (allowed_ns == 0) return false;
+  const int64_t end_ns = std::min(wait_began_ns_ + allowed_ns, deadline.monotonic_ns());
+  int64_t next_news_ns = wait_began_ns_ + kNewsWhileSpinningNs;
+  int64_t now_ns = wait_began_ns_;
+  while (now_ns < end_ns) {
     for (int i = 0; i < kLooksPerClock; ++i) {
       if (ready()) {
-        // It pays: spin longer next time.
-        spin_ns_ = std::min(longest_ns, spin_ns_ * 2);
+        plan_.Paid(MonotonicNowNs() - wait_began_ns_);
         return true;
       }
       CpuRelax();
     }
-  } while (MonotonicNowNs() < end_ns);
-  spin_ns_ = std::max(std::min(kShortestSpinNs, longest_ns), spin_ns_ / 2);
+    now_ns = MonotonicNowNs();
+    if (now_ns >= next_news_ns) {
+      next_news_ns = now_ns + kNewsWhileSpinningNs;
+      if (EndIsNear()) break;
+    }
+  }
+  plan_.Failed(now_ns - wait_began_ns_);
   return false;
+}
+
+// For long spins: whether a descriptor tells of something other than a wake-up.
+bool Waiter::EndIsNear() {
+  if (core_->poison() != Violation::kNone) return true;
+  const auto ready =
+      PollUntil(absl::MakeSpan(polled_.data(), polled_count_), Deadline::AtMonotonicNs(0));
+  if (!ready.ok() || *ready == 0) return false;
+  bool end = (polled_[0].revents & (POLLHUP | POLLERR)) != 0;
+  for (std::size_t i = 1; i < polled_count_; ++i) end |= polled_[i].revents != 0;
+  return end;
 }
 
 bool Waiter::Sleep(Deadline deadline) {
@@ -190,6 +222,14 @@ Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
   ++stats_->waits;
   Credit(progress(), enough);
   if (Spin(ready, deadline)) return Result::kReady;
+  const Result result = SleepUntil(ready, progress, enough, deadline);
+  if (result == Result::kReady && may_spin_) plan_.Slept(MonotonicNowNs() - wait_began_ns_);
+  return result;
+}
+
+Waiter::Result Waiter::SleepUntil(absl::FunctionRef<bool()> ready,
+                                  absl::FunctionRef<uint64_t()> progress, uint64_t enough,
+                                  Deadline deadline) {
   while (true) {
     if (core_->poison() != Violation::kNone) return Result::kViolation;
     const uint64_t before = progress();

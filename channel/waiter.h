@@ -30,6 +30,7 @@
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/channel/core.h"
+#include "parley/channel/spin_plan.h"
 #include "parley/channel/stats.h"
 #include "parley/channel/wait_options.h"
 #include "parley/os/deadline.h"
@@ -102,6 +103,9 @@ class Waiter {
  private:
   void Ring(uint64_t epoch);
   bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
+  bool EndIsNear();
+  Result SleepUntil(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
+                    uint64_t enough, Deadline deadline);
   // One sleep; false at the deadline, or earlier where the barrier failed.
   bool Sleep(Deadline deadline);
   bool TakeNews();
@@ -126,7 +130,9 @@ class Waiter {
   uint64_t epoch_ = 0;
   uint64_t rung_epoch_ = 0;
   uint64_t credited_ = 0;  // progress
-  int64_t spin_ns_ = 0;
+  SpinPlan plan_;
+  const bool may_spin_;
+  int64_t wait_began_ns_ = 0;
   int fruitless_ = 0;
   int parks_ = 0;
 };

@@ -1,0 +1,99 @@
+#include "parley/channel/spin_plan.h"
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+
+namespace parley::internal {
+namespace {
+
+constexpr int64_t kMicro = 1'000;
+constexpr int64_t kMilli = 1'000'000;
+
+// A stream in which news come `gap_ns` after each wait began; a sleep takes 40 us longer than that.
+struct Stream {
+  explicit Stream(const WaitOptions& options) : plan(options) {}
+
+  void Run(int waits, int64_t gap_ns) {
+    for (int i = 0; i < waits; ++i) {
+      const int64_t allowed_ns = plan.Allowance(now_ns);
+      longest_ns = allowed_ns > longest_ns ? allowed_ns : longest_ns;
+      if (gap_ns <= allowed_ns) {
+        plan.Paid(gap_ns);
+        ++spins_that_paid;
+        now_ns += gap_ns;
+      } else {
+        wasted_ns += allowed_ns;
+        if (allowed_ns != 0) plan.Failed(allowed_ns);
+        plan.Slept(gap_ns + 40 * kMicro);
+        ++sleeps;
+        now_ns += gap_ns + 40 * kMicro;
+      }
+    }
+  }
+
+  SpinPlan plan;
+  int64_t now_ns = 12345 * kMilli;
+  int64_t longest_ns = 0;
+  int64_t wasted_ns = 0;
+  int sleeps = 0;
+  int spins_that_paid = 0;
+};
+
+TEST(SpinPlanTest, ShortGapsAreSpunThrough) {
+  for (const int64_t gap_ns : {int64_t{100}, kMicro, 10 * kMicro, 40 * kMicro}) {
+    Stream stream(WaitOptions::Balanced());
+    stream.Run(1000, gap_ns);
+    EXPECT_GE(stream.spins_that_paid, 980) << gap_ns;
+  }
+}
+
+TEST(SpinPlanTest, LongGapsAreSleptThroughForNextToNothing) {
+  for (const int64_t gap_ns : {kMilli, 17 * kMilli, 1000 * kMilli}) {
+    Stream stream(WaitOptions::Balanced());
+    const int64_t start_ns = stream.now_ns;
+    stream.Run(1000, gap_ns);
+    EXPECT_EQ(stream.sleeps, 1000) << gap_ns;
+    EXPECT_LE(stream.wasted_ns, (stream.now_ns - start_ns) / 100) << gap_ns;
+  }
+}
+
+TEST(SpinPlanTest, TheChangeFromSlowToFastIsNoticed) {
+  Stream stream(WaitOptions::Balanced());
+  stream.Run(100, 100 * kMilli);
+  stream.sleeps = 0;
+  stream.Run(1000, 5 * kMicro);
+  EXPECT_LE(stream.sleeps, 20);
+}
+
+// Whatever the pattern, what is wasted stays within the budget (and one filling of it).
+TEST(SpinPlanTest, PromiseP3WorkTheWasteIsBoundedForEveryPattern) {
+  for (int64_t gap_ns = kMicro; gap_ns < 5 * kMilli; gap_ns += gap_ns / 3) {
+    for (const int short_ones : {0, 1, 3, 10}) {
+      Stream stream(WaitOptions::Balanced());
+      const int64_t start_ns = stream.now_ns;
+      for (int i = 0; i < 500; ++i) {
+        stream.Run(short_ones, 100);
+        stream.Run(1, gap_ns);
+      }
+      const int64_t budget_ns = (stream.now_ns - start_ns) / 50 + kMilli;
+      EXPECT_LE(stream.wasted_ns, budget_ns) << gap_ns << " after " << short_ones;
+    }
+  }
+}
+
+TEST(SpinPlanTest, ThePresetsAreWhatTheyAreCalled) {
+  Stream low_power(WaitOptions::LowestPower());
+  low_power.Run(100, 100);
+  EXPECT_EQ(low_power.sleeps, 100);
+  Stream low_latency(WaitOptions::LowestLatency());
+  low_latency.Run(100, 900 * kMilli);
+  EXPECT_EQ(low_latency.spins_that_paid, 100);
+  Stream balanced(WaitOptions::Balanced());
+  balanced.Run(1000, 20 * kMilli);
+  EXPECT_LE(balanced.longest_ns, absl::ToInt64Nanoseconds(WaitOptions().longest_spin));
+}
+
+}  // namespace
+}  // namespace parley::internal
