@@ -89,7 +89,7 @@ class Run {
     ::shutdown(peer.fd(), SHUT_WR);
 
     const absl::StatusOr<Established> made =
-        ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(5)));
+        ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(60)));
     kept_.clear();
     const bool ready = queued_.size() > 1 && queued_[1] == ReadyFor(queued_[0]);
     if (honest_welcome_ && ready) PARLEY_CHECK(made.ok(), "an honest handshake was refused");

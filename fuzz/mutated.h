@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iostream>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,8 +36,10 @@ inline std::vector<std::byte> Mutated(testing::Script& script, std::vector<std::
 
 inline void ExpectTyped(const absl::Status& status,
                         std::initializer_list<absl::StatusCode> documented) {
-  PARLEY_CHECK(std::find(documented.begin(), documented.end(), status.code()) != documented.end(),
-               "an error that is not typed as documented");
+  const bool known =
+      std::find(documented.begin(), documented.end(), status.code()) != documented.end();
+  if (!known) std::cerr << status << std::endl;
+  PARLEY_CHECK(known, "an error that is not typed as documented");
 }
 
 }  // namespace parley::fuzz
