@@ -231,6 +231,7 @@ class Siege {
 }  // namespace
 
 bool Applies(const Case& the_case, const Target& target) {
+  if (the_case.victim.ours) return false;
   switch (the_case.victim.kind) {
     case VictimKind::kAccept:
       return !target.connect.empty() && !the_case.victim.confined;

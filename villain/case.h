@@ -32,10 +32,16 @@ enum class VictimKind {
   kMedia,     // as kAccept, and parses what comes as a stream of pictures and sound
 };
 
+// What an honest victim locks itself down to before it serves (sandbox/profile.h). A careless one
+// takes a filter of its own making.
+enum class Confinement { kNone, kHeap, kEventfd, kThreads };
+
 struct VictimSetup {
   VictimKind kind = VictimKind::kAccept;
   absl::Duration handshake = absl::Seconds(6);
-  bool confined = false;       // believes the peer confined: eventfd doorbells
+  bool confined = false;  // believes the peer confined: eventfd doorbells
+  Confinement confinement = Confinement::kNone;
+  bool ours = false;           // about Parley's sandbox: says nothing about another peer
   bool late = false;           // starts only once the attack is on its way
   int spare_descriptors = -1;  // how many more it may have; -1: plenty
   // The processor time that it may use while it is under attack, of each 100 ms.
@@ -50,6 +56,8 @@ struct Attacker {
   std::string name;  // the listener's name, for kListener
   pid_t victim_pid;  // 0: not known
   Deadline until;    // when it will have been long enough
+  // Whether a worker that it hijacks had locked itself down: not where everybody is careless.
+  bool confine = true;
 
   // From here on the attack is going on. `what`: what was observed so far.
   void Mounted(const std::string& what);
@@ -83,6 +91,7 @@ std::vector<Case> ControlCases();
 std::vector<Case> MemoryCases();
 std::vector<Case> DescriptorCases();
 std::vector<Case> WakingCases();
+std::vector<Case> SandboxCases();
 std::vector<Case> RingCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();

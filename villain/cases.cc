@@ -7,8 +7,8 @@ namespace parley::villain {
 const std::vector<Case>& AllCases() {
   static const std::vector<Case> cases = [] {
     std::vector<Case> all;
-    for (auto part : {&ControlCases, &MemoryCases, &DescriptorCases, &WakingCases, &RingCases,
-                      &DenialCases, &LeakCases, &HandshakeCases, &PayloadCases}) {
+    for (auto part : {&ControlCases, &MemoryCases, &DescriptorCases, &WakingCases, &SandboxCases,
+                      &RingCases, &DenialCases, &LeakCases, &HandshakeCases, &PayloadCases}) {
       std::vector<Case> some = part();
       all.insert(all.end(), std::make_move_iterator(some.begin()),
                  std::make_move_iterator(some.end()));

@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "parley/handshake/listener.h"
 #include "parley/ring/layout.h"
 #include "parley/villain/case.h"
 #include "parley/villain/raw_peer.h"
@@ -65,15 +64,6 @@ void GrantHuge(Attacker& a) {
   if (!host.SendWelcome()) a.CannotMount("welcome not sent");
   a.Mounted("granted rings of a gibibyte");
   Attacker::Stay();
-}
-
-UniqueFd Dial(const Attacker& a) {
-  while (!a.until.Expired()) {
-    auto socket = ConnectTo(a.name, Deadline::After(absl::Seconds(1)));
-    if (socket.ok()) return std::move(*socket).Release();
-    ::usleep(1000);
-  }
-  return UniqueFd();
 }
 
 // Connections that never say anything, or only the beginning, as many as are taken.

@@ -2,20 +2,28 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/openat2.h>
+#include <linux/udmabuf.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <fstream>
+#include <random>
+#include <sstream>
 #include <string>
 #include <utility>
 
 #include "parley/ring/layout.h"
 #include "parley/sealing/seals.h"
 #include "parley/villain/case.h"
+#include "parley/villain/hijacked.h"
 #include "parley/villain/raw_peer.h"
 
 namespace parley::villain {
@@ -237,9 +245,116 @@ void LockAgainstConnector(Attacker& a) {
   Attacker::Stay();
 }
 
+// Row M15. Before Linux 6.13 /dev/udmabuf gives its user a writable mapping of a sealed memfd. What
+// that amounts to, whatever the device says here: somebody else writes to the region that the
+// victim sends from. /proc/PID/mem does the same to the same pages on every kernel.
+
+struct Place {
+  off_t address = 0;
+  std::size_t size_bytes = 0;
+};
+
+// Where the victim has mapped `fd`'s file writable.
+std::vector<Place> WritableMappingsOf(int fd, pid_t victim) {
+  struct stat facts = {};
+  ::fstat(fd, &facts);
+  std::vector<Place> places;
+  std::ifstream maps("/proc/" + std::to_string(victim) + "/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream fields(line);
+    off_t begin = 0;
+    off_t end = 0;
+    char dash = 0;
+    std::string mode;
+    std::string offset;
+    std::string device;
+    ino_t inode = 0;
+    fields >> std::hex >> begin >> dash >> end >> mode >> offset >> device >> std::dec >> inode;
+    if (inode != facts.st_ino || mode.find('w') == std::string::npos) continue;
+    places.push_back({begin, static_cast<std::size_t>(end - begin)});
+  }
+  return places;
+}
+
+UniqueFd OpenMemoryOf(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/mem";
+  return UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+}
+
+void WriteAsUdmabufWould(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a);
+  const std::vector<Place> places = WritableMappingsOf(peer.descriptors[0].get(), a.victim_pid);
+  const UniqueFd memory = OpenMemoryOf(a.victim_pid);
+  if (places.empty() || !memory.ok()) a.CannotMount("no way into the victim's own region");
+  std::minstd_rand random(1);
+  uint64_t tail = 0;
+  for (uint64_t round = 1;; ++round) {
+    const Place& place = places[round % places.size()];
+    const std::array<uint64_t, 4> words = {random(), ~uint64_t{0}, uint64_t{random()} << 32,
+                                           peer.theirs.Load(kTailOffset) + 8};
+    const std::size_t at = random() % (place.size_bytes / 8) * 8;
+    // The control page more often than chance has it.
+    const std::size_t where = round % 4 == 0 ? at : at % 512;
+    if (::pwrite(memory.get(), &words[random() % words.size()], 8,
+                 place.address + static_cast<off_t>(where)) != 8) {
+      a.CannotMount("the victim's own region cannot be written to");
+    }
+    if (round == 1000) a.Mounted("writes to the region that only the victim should write to");
+    if (round % 64 != 0) continue;
+    // Honest in its own region, for one ring full: how much was taken can't be read any more.
+    if (tail <= kRingBytes - 16) {
+      peer.Data().Store(tail % kRingBytes, RecordWord(0, TagForSize(0)));
+      tail += 8;
+      peer.own.Store(kTailOffset, tail);
+      peer.RingData();
+    }
+    ::usleep(100);
+  }
+}
+
+std::string MayWriteToOthers() {
+  const pid_t other = ::fork();
+  if (other == 0) {
+    while (true) ::pause();
+  }
+  const pid_t writer = ::fork();
+  if (writer == 0) ::_exit(OpenMemoryOf(other).ok() ? 0 : 1);
+  int status = 0;
+  ::waitpid(writer, &status, 0);
+  ::kill(other, SIGKILL);
+  ::waitpid(other, nullptr, 0);
+  return status == 0 ? "" : "this user may not write to another process's memory";
+}
+
+std::vector<Attempt> OpenUdmabuf() {
+  static constexpr const char* kDevice = "/dev/udmabuf";
+  return {
+#if defined(SYS_open)
+      {"open", [](const Hands&) { return ::syscall(SYS_open, kDevice, O_RDWR); }},
+#endif
+      {"openat", [](const Hands&) { return ::syscall(SYS_openat, AT_FDCWD, kDevice, O_RDWR); }},
+      {"openat2",
+       [](const Hands&) {
+         open_how how = {};
+         how.flags = O_RDWR;
+         return ::syscall(SYS_openat2, AT_FDCWD, kDevice, &how, sizeof(how));
+       }},
+      // On a descriptor that it was given before, which is none of the device here.
+      {"ioctl",
+       [](const Hands& h) {
+         udmabuf_create create = {};
+         create.memfd = static_cast<uint32_t>(h.peer.descriptors[0].get());
+         create.size = 4096;
+         return ::syscall(SYS_ioctl, h.file, UDMABUF_CREATE, &create);
+       }},
+  };
+}
+
 }  // namespace
 
 std::vector<Case> MemoryCases() {
+  VictimSetup listener = Against(VictimKind::kListener);
+  listener.ours = true;
   const VictimSetup accept = Against(VictimKind::kAccept);
   const VictimSetup connect = Against(VictimKind::kConnect);
   const VictimSetup blob = Against(VictimKind::kBlob);
@@ -369,6 +484,10 @@ std::vector<Case> MemoryCases() {
          Attacker::Stay();
        },
        End::kServed | End::kRefused, HasUserfaultfd, "userfaultfd"},
+      {"udmabuf-from-inside", "M15", "/dev/udmabuf opened and used by a hijacked worker", listener,
+       FromInside(OpenUdmabuf()), kServed},
+      {"udmabuf-writes", "M15", "what /dev/udmabuf is good for: another writer of our own region",
+       accept, WriteAsUdmabufWould, kServed, MayWriteToOthers, "access to other processes' memory"},
   };
 }
 

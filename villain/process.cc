@@ -135,7 +135,12 @@ std::optional<int> Process::Reap(Deadline deadline) {
   if (!ready.ok() || *ready == 0) return std::nullopt;
   // What is left of its group goes first, while nobody else can have the number.
   ::kill(-pid_, SIGKILL);
-  if (::waitpid(pid_, &status_, WNOHANG) != pid_) return std::nullopt;
+  // It has ended, but for a moment it may not be ready to be reaped.
+  const Deadline moment = Deadline::After(absl::Seconds(5));
+  while (::waitpid(pid_, &status_, WNOHANG) != pid_) {
+    if (moment.Expired()) return std::nullopt;
+    ::usleep(200);
+  }
   reaped_ = true;
   return status_;
 }

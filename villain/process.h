@@ -72,6 +72,7 @@ class Gate {
   explicit Gate(UniqueFd pipe) : pipe_(std::move(pipe)) {}
   // Until the supervisor opens it. Ends the process if there is no supervisor any more.
   void Wait() const;
+  int fd() const { return pipe_.get(); }
 
  private:
   UniqueFd pipe_;

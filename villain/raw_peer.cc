@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "parley/handshake/listener.h"
 #include "parley/os/check.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/seals.h"
@@ -82,6 +83,15 @@ Words MapShared(Attacker& attacker, int fd, std::size_t size_bytes, bool writabl
     attacker.CannotMount(std::string("mapping a region: ") + std::strerror(errno));
   }
   return Words(static_cast<uint64_t*>(base), size_bytes);
+}
+
+UniqueFd Dial(const Attacker& a) {
+  while (!a.until.Expired()) {
+    auto socket = ConnectTo(a.name, Deadline::After(absl::Seconds(1)));
+    if (socket.ok()) return std::move(*socket).Release();
+    ::usleep(1000);
+  }
+  return UniqueFd();
 }
 
 bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors) {

@@ -109,6 +109,8 @@ inline constexpr uint64_t kRingBytes = 8192;
 UniqueFd MakeMemfd(uint64_t size_bytes, unsigned seals, bool sparse = false, unsigned flags = 0);
 // Maps all of it; CannotMount if that fails.
 Words MapShared(Attacker& attacker, int fd, std::size_t size_bytes, bool writable);
+// A connection to the listening victim, for as long as there may be one.
+UniqueFd Dial(const Attacker& attacker);
 // One message with descriptors, any number of them, by bare sendmsg; false if it was not sent.
 bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors);
 

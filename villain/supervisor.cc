@@ -25,6 +25,9 @@ namespace parley::villain {
 namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
+// A session has met an attack after so many calls of its own, or never.
+constexpr uint64_t kCallsToMeet = 10;
+constexpr int64_t kMeetingNs = 4000 * kMsNs;
 
 // A Result without pointers, for the page that a case's supervisor leaves to its parent.
 struct Sheet {
@@ -84,6 +87,7 @@ class Trial {
 
  private:
   bool has_socket() const { return case_.victim.kind != VictimKind::kListener; }
+  bool HasSession() const { return has_socket() && case_.victim.kind != VictimKind::kBlob; }
 
   void Prepare() {
     victim_notes_ = NewNotes();
@@ -128,8 +132,12 @@ class Trial {
     victims_socket_.Reset();
     ::munmap(victim_notes_, sizeof(Notes));
     gate.Wait();
-    Attacker attacker{*attacker_notes_, std::move(attackers_socket_), name_, victim_pid_->load(),
-                      Deadline::After(absl::Seconds(10))};
+    Attacker attacker{*attacker_notes_,
+                      std::move(attackers_socket_),
+                      name_,
+                      victim_pid_->load(),
+                      Deadline::After(absl::Seconds(10)),
+                      options_.implementation == Implementation::kHonest};
     case_.attack(attacker);
     if (attacker_notes_->mounted.load() == 0) attacker.CannotMount("the attack ended at once");
     Attacker::Stay();
@@ -138,7 +146,7 @@ class Trial {
   int BeVictim(Gate& gate) {
     ::munmap(attacker_notes_, sizeof(Notes));
     const int peer_pidfd = attacker_->pidfd();
-    Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd};
+    Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd, gate.fd()};
     if (case_.victim.spare_descriptors >= 0) {
       const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
       const auto most =
@@ -167,10 +175,14 @@ class Trial {
     const int64_t enough_ns = (may_be_served ? 250 : 4000) * kMsNs;
     const int64_t at_most_ns = 14'000 * kMsNs + slack_ns;
     int64_t mounted_ns = 0;
+    uint64_t calls_before = 0;
     bool client_started = false;
     while (true) {
       const int64_t now_ns = MonotonicNowNs();
-      if (mounted_ns == 0 && attacker_notes_->mounted.load() != 0) mounted_ns = now_ns;
+      if (mounted_ns == 0 && attacker_notes_->mounted.load() != 0) {
+        mounted_ns = now_ns;
+        calls_before = victim_notes_->calls.load();
+      }
       if (client_ && !client_started && mounted_ns != 0 && now_ns - mounted_ns > 50 * kMsNs) {
         client_->OpenGate();
         client_started = true;
@@ -179,10 +191,13 @@ class Trial {
         client_status_ = client_->Reap(Deadline::AtMonotonicNs(0));
       }
       const bool client_done = !client_ || client_status_.has_value();
-      const bool hopeless = attacker_notes_->gave_up.load() != 0;
-      if ((mounted_ns != 0 && now_ns - mounted_ns > enough_ns && client_done) || hopeless) {
-        victim_notes_->enough.store(1);
-      }
+      const bool decided =
+          attacker_notes_->gave_up.load() != 0 || attacker_notes_->leaked.load() != 0;
+      const bool long_enough = mounted_ns != 0 && now_ns - mounted_ns > enough_ns && client_done;
+      // On a busy machine the time may be over before the victim has met the attack.
+      const bool met = !HasSession() || now_ns - mounted_ns > kMeetingNs ||
+                       victim_notes_->calls.load() - calls_before >= kCallsToMeet;
+      if ((long_enough && met) || decided) victim_notes_->enough.store(1);
       if (ProcessHasEnded(victim_->pidfd())) return;
       if (victim_notes_->stage.load() == Stage::kDone) break;
       const int64_t call_ns = victim_notes_->call_began_ns.load();

@@ -1,7 +1,11 @@
 #include "parley/villain/victims.h"
 
+#include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +23,8 @@
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/ring/layout.h"
+#include "parley/sandbox/confine.h"
+#include "parley/sandbox/profile.h"
 #include "parley/sealing/sealed_blob.h"
 
 namespace parley::villain {
@@ -173,7 +179,18 @@ class Session {
         channel_.receiver.Release();
       }
     }
+    if (victim_.setup.confinement != Confinement::kNone) WaitInEachWay();
     return EndingOf(status);
+  }
+
+  // The waits of a worker that the kernel goes on with after a stop by restart_syscall.
+  void WaitInEachWay() {
+    static constexpr timespec kMoment = {0, 4'000'000};
+    static uint32_t word = 0;
+    Call call(victim_.notes, "a timed wait", InMs(12));
+    ::poll(nullptr, 0, 4);
+    ::clock_nanosleep(CLOCK_MONOTONIC, 0, &kMoment, nullptr);
+    ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &kMoment, nullptr, 0);
   }
 
   Victim& victim_;
@@ -193,11 +210,34 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
   return options;
 }
 
+// A worker's step between set-up and hostile input.
+absl::Status Confine(const Victim& victim, const Channel& channel) {
+  std::vector<int> keep = DescriptorsOf(channel).all;
+  keep.push_back(victim.gate);
+  Profile profile = Profile::Ring().WithHeap().WithReadFrom(victim.gate);
+  for (const int fd : DescriptorsOf(channel).eventfds) profile = profile.WithEventfd(fd);
+  if (victim.setup.confinement == Confinement::kThreads) profile = profile.WithThreads();
+  const bool has_eventfds = !DescriptorsOf(channel).eventfds.empty();
+  if (has_eventfds != (victim.setup.confinement == Confinement::kEventfd)) {
+    return absl::FailedPreconditionError("another doorbell than this case is about");
+  }
+  return LockDown(Prepared::After(channel), profile.WithSanitizerIfBuiltIn(),
+                  {.keep = std::move(keep)})
+      .status();
+}
+
 void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
   if (!channel.ok()) {
     const Ending ending = EndingOfHandshake(channel.status());
     victim.notes.Finish(ending.end, ending.why);
     return;
+  }
+  if (victim.setup.confinement != Confinement::kNone) {
+    const absl::Status confined = Confine(victim, *channel);
+    if (!confined.ok()) {
+      victim.notes.Finish(End::kWrong, confined.ToString());
+      return;
+    }
   }
   const Ending ending = Session(victim, *channel).Run();
   victim.notes.violation.store(static_cast<uint32_t>(channel->receiver.violation()));

@@ -24,6 +24,7 @@ struct Victim {
   UniqueFd socket;   // connected to the attacker; not for kListener
   std::string name;  // what to listen at, for kListener
   int peer_pidfd;    // of the attacker, from its "spawn"; not owned
+  int gate;          // what it reads at its end; not owned
 };
 
 enum class Implementation { kHonest, kNaive };
@@ -38,6 +39,10 @@ inline constexpr uint32_t kFormatTag = 1;
 inline constexpr uint32_t kVideoTag = 2;
 inline constexpr uint32_t kAudioFormatTag = 3;
 inline constexpr uint32_t kAudioTag = 4;
+
+// What a confinement is that somebody put together in a hurry: one system call ends the process,
+// whatever the others are, and only on this thread. -1: none at all.
+void LoadNaiveFilter(int refused_call);
 
 // An honest client of a kListener victim: 0 if it was served.
 int RunHonestClient(const std::string& name);

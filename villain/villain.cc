@@ -172,7 +172,6 @@ int Run(const std::vector<std::string>& arguments) {
       json = true;
     } else if (argument == "--naive") {
       options.implementation = Implementation::kNaive;
-      options.slack = absl::Seconds(2);
     } else if (argument.rfind("--jobs=", 0) == 0) {
       options.jobs = AtLeastOne(argument.substr(7));
     } else if (!Select(argument, &cases)) {
