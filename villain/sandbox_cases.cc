@@ -376,8 +376,8 @@ std::string HasCapabilities() {
   return "this user has no capabilities that a thread could keep";
 }
 
-// New threads in a loop while the lock-down goes on; each tries to kill the victim for as long as it
-// lives.
+// New threads in a loop while the lock-down goes on; each tries to kill the victim for as long as
+// it lives.
 void ThreadsInTheMaking(Attacker& a) {
   WorkerSheet& sheet = *NewSheet();
   int ended = 0;
