@@ -38,7 +38,7 @@ enum class Confinement { kNone, kHeap, kEventfd, kThreads };
 
 struct VictimSetup {
   VictimKind kind = VictimKind::kAccept;
-  absl::Duration handshake = absl::Seconds(6);
+  absl::Duration handshake = absl::Seconds(20);
   bool confined = false;  // believes the peer confined: eventfd doorbells
   Confinement confinement = Confinement::kNone;
   bool ours = false;           // about Parley's sandbox: says nothing about another peer

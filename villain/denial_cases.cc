@@ -155,6 +155,7 @@ std::vector<Case> DenialCases() {
   connect.kind = VictimKind::kConnect;
   VictimSetup listener;
   listener.kind = VictimKind::kListener;
+  listener.handshake = absl::Milliseconds(300);
   VictimSetup quick;
   quick.handshake = absl::Milliseconds(300);
   VictimSetup poor;

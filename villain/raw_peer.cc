@@ -22,7 +22,7 @@
 namespace parley::villain {
 namespace {
 
-Deadline Soon() { return Deadline::After(absl::Seconds(6)); }
+Deadline Soon() { return Deadline::After(absl::Seconds(20)); }
 
 PeerSocket Adopted(Attacker& attacker) {
   auto socket = PeerSocket::Adopt(std::move(attacker.socket));

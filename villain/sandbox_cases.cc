@@ -173,18 +173,28 @@ bool UnderFilter(pid_t pid) {
   return false;
 }
 
+// In a wait, and not just about to run.
+bool Asleep(pid_t pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(stat, line);
+  const std::size_t name_end = line.rfind(") ");
+  return name_end != std::string::npos && line[name_end + 2] == 'S';
+}
+
 // Stops and continues a process at irregular moments, for ever.
-[[noreturn]] void Storm(pid_t pid, const std::function<void(int round)>& each) {
+[[noreturn]] void Storm(pid_t pid, const std::function<void(bool asleep)>& each) {
   std::minstd_rand random(1);
   const auto pause = [&](useconds_t least, useconds_t most) {
     ::usleep(std::uniform_int_distribution<useconds_t>(least, most)(random));
   };
-  for (int round = 0;; ++round) {
+  while (true) {
+    const bool asleep = Asleep(pid);
     ::kill(pid, SIGSTOP);
     pause(200, 2000);
     ::kill(pid, SIGCONT);
     pause(0, 4000);
-    each(round);
+    each(asleep);
   }
 }
 
@@ -197,10 +207,10 @@ AttackFunction StormOnWorker(void (*play)(Attacker&)) {
       play(silent);
       Attacker::Stay();
     }
-    int confined_rounds = 0;
-    Storm(a.victim_pid, [&](int) {
-      if (UnderFilter(a.victim_pid)) ++confined_rounds;
-      if (confined_rounds == 20) {
+    int waits = 0;
+    Storm(a.victim_pid, [&](bool asleep) {
+      if (asleep && UnderFilter(a.victim_pid)) ++waits;
+      if (waits == 30) {
         a.Mounted("stops and continues the confined worker in its timed waits, on and on");
       }
     });
@@ -251,8 +261,9 @@ void StormOnPeer(Attacker& a) {
     Attacker mine{*NewNotes(), std::move(a.socket), a.name, a.victim_pid, a.until};
     PlayConnectingBySocket(mine);
   }
-  Storm(peer, [&](int round) {
-    if (round == 20) a.Mounted("the peer is stopped and continued during the victim's waits");
+  int rounds = 0;
+  Storm(peer, [&](bool) {
+    if (++rounds == 20) a.Mounted("the peer is stopped and continued during the victim's waits");
   });
 }
 

@@ -302,7 +302,7 @@ void RunListener(Victim& victim) {
   AcceptOptions options = OptionsToAccept(victim);
   options.peer_pidfd = -1;
   ServerLimits limits;
-  limits.handshake_time = absl::Milliseconds(300);
+  limits.handshake_time = victim.setup.handshake;
   auto listener = ChannelListener::Listen(victim.name, options, limits);
   if (!listener.ok()) {
     victim.notes.Finish(End::kWrong, listener.status().ToString());
@@ -378,7 +378,7 @@ void RunHonestVictim(Victim& victim) {
 }
 
 int RunHonestClient(const std::string& name) {
-  const Deadline deadline = Deadline::After(absl::Seconds(6));
+  const Deadline deadline = Deadline::After(absl::Seconds(20));
   while (!deadline.Expired()) {
     auto channel = ConnectChannel(name, {}, deadline);
     if (channel.ok() && channel->sender.Send(9, {}, deadline).ok()) {
