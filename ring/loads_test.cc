@@ -157,6 +157,7 @@ const std::vector<Access> kNone;
 TEST_F(LoadsTest, TheCounterSeesASecondFetch) {
   peer.Set(64, 7);
   const auto* word = peer.control<Peer>().ViewOf(64, 8).BytesThatThePeerMayRewriteAtAnyTime();
+  // SAFETY: an aligned word of this test's own memory.
   const auto* careless = reinterpret_cast<const volatile uint64_t*>(word);
   uint64_t sum = 0;
   EXPECT_EQ(peer.During([&] { sum = *careless + *careless; }),

@@ -261,10 +261,10 @@ std::vector<Case> DescriptorCases() {
        WelcomeWith(10), kRefused},
       {"descriptor-flood", "F3", "as many descriptors as one message carries", connect,
        WelcomeWith(240), kRefused},
-      {"wake-ups-with-descriptors", "F5", "descriptors attached to wake-ups", accept,
-       WakeUpsWithDescriptors, End::kServed | End::kPoisoned},
       {"inheritable", "F4", "a race with our exec for what was just received", connect,
        InheritableAfterWelcome, kServed},
+      {"wake-ups-with-descriptors", "F5", "descriptors attached to wake-ups", accept,
+       WakeUpsWithDescriptors, End::kServed | End::kPoisoned},
       {"claims-none", "F6", "a welcome whose descriptors are missing", connect,
        [](Attacker& a) {
          RawHost host = RawHost::Prepare(a);

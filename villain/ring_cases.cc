@@ -198,7 +198,12 @@ void GiveBackTwice(Attacker& a) {
 }  // namespace
 
 std::vector<Case> RingCases() {
-  std::vector<Case> cases = {
+  const auto edge = [](const char* name, const char* row, uint64_t tail) {
+    return Case{
+        name,   row, "a tail at an edge of the arithmetic", {}, StoreWord(kTailOffset, tail),
+        kCaught};
+  };
+  return {
       {"tail-beyond-ring",
        "R1",
        "a tail one record beyond the ring's length",
@@ -285,6 +290,18 @@ std::vector<Case> RingCases() {
        {},
        OneRecord(RecordWord(0, 0x8000'0001), 8),
        kCaught},
+      {"padding-not-zero",
+       "R6",
+       "bytes behind a record's end that are not zero",
+       {},
+       [](Attacker& a) {
+         const RawPeer peer = RawPeer::Connect(a);
+         peer.Data().Store(8, ~uint64_t{0});
+         peer.Publish(RecordWord(5, TagForSize(5)), 16);
+         a.Mounted("five bytes and three that leak or smuggle");
+         Attacker::Stay();
+       },
+       kCaught},
       {"payload-rewritten",
        "R7",
        "a payload that changes while it is parsed",
@@ -299,7 +316,7 @@ std::vector<Case> RingCases() {
        End::kPoisoned | End::kServed},
       {"train-then-strike",
        "R9",
-       "a branch predictor trained on 500 records, then one outside",
+       "a branch predictor trained on 150 records, then one outside",
        {},
        TrainThenStrike,
        kCaught},
@@ -316,30 +333,10 @@ std::vector<Case> RingCases() {
        {},
        GiveBackTwice,
        kCaught},
+      edge("wrap-32", "R13", uint64_t{1} << 32),
+      edge("wrap-63", "R13", (uint64_t{1} << 63) + 16),
+      edge("wrap-64", "R13", ~uint64_t{0} - kRingBytes + 1),
   };
-  for (const auto& [name, tail] :
-       {std::pair{"wrap-32", uint64_t{1} << 32}, std::pair{"wrap-63", (uint64_t{1} << 63) + 16},
-        std::pair{"wrap-64", ~uint64_t{0} - kRingBytes + 1}}) {
-    cases.push_back({name,
-                     "R13",
-                     "a tail at an edge of the arithmetic",
-                     {},
-                     StoreWord(kTailOffset, tail),
-                     kCaught});
-  }
-  cases.push_back({"padding-not-zero",
-                   "R6",
-                   "bytes behind a record's end that are not zero",
-                   {},
-                   [](Attacker& a) {
-                     const RawPeer peer = RawPeer::Connect(a);
-                     peer.Data().Store(8, ~uint64_t{0});
-                     peer.Publish(RecordWord(5, TagForSize(5)), 16);
-                     a.Mounted("five bytes and three that leak or smuggle");
-                     Attacker::Stay();
-                   },
-                   kCaught});
-  return cases;
 }
 
 }  // namespace parley::villain

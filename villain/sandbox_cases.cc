@@ -229,7 +229,7 @@ void HonestRecords(const Words& own, const Words& data, const Words& theirs,
     }
     own.Store(kHeadOffset, theirs.Load(kTailOffset));
     ring();
-    ::usleep(5000);
+    ::usleep(50'000);  // leisurely, so that the worker has something to wait for
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -37,6 +38,9 @@ TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
   RunOptions options;
   options.jobs = 4;
   for (const Result& r : RunCases(cases, options, Note)) {
+    // For tools/dev/test_report.py, which wants each case that a document names.
+    RecordProperty(std::string("villain: ") + r.the_case->name,
+                   VerdictText(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
     EXPECT_TRUE(r.verdict == Verdict::kPass || r.verdict == Verdict::kSkip)
         << r.the_case->row << " " << r.the_case->name << ": " << VerdictText(r.verdict) << ", "
         << r.why << "\n  attacker: " << r.attacker << "\n  victim: " << r.victim << ", " << r.exit
@@ -61,6 +65,19 @@ TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
     for (int i = 1; i <= count; ++i) {
       EXPECT_EQ(rows.count(letter + std::to_string(i)), 1u) << letter << i;
     }
+  }
+}
+
+// As docs/ATTACKS.md has them; what is no attack comes first.
+TEST(VillainTest, CasesAreInTheOrderOfTheTable) {
+  const std::string letters = "-MFWSRDLHP";
+  std::pair<std::size_t, int> before = {0, 0};
+  for (const Case& c : AllCases()) {
+    const std::string row = c.row;
+    const int number = row == "-" ? 0 : std::stoi(row.substr(1));
+    const std::pair<std::size_t, int> here = {letters.find(row[0]), number};
+    EXPECT_GE(here, before) << c.name << " in row " << row;
+    before = here;
   }
 }
 
@@ -136,7 +153,7 @@ TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
   options.jobs = 6;
   for (const Result& r : RunCases(CasesNamed(names), options, Note)) {
     if (r.verdict == Verdict::kSkip) continue;
-    EXPECT_EQ(VerdictText(r.verdict), VerdictText(expected.at(r.the_case->name)))
+    EXPECT_STREQ(VerdictText(r.verdict), VerdictText(expected.at(r.the_case->name)))
         << r.the_case->name << ": " << r.why << "\n  attacker: " << r.attacker
         << "\n  victim: " << r.victim;
     // The attack's doing, and not that it was not there.

@@ -49,5 +49,6 @@ progress_flags() {
 
 lint() {
   say python3 -B tools/lint/lint.py "$@"
-  python3 -B "$PARLEY_ROOT/tools/lint/lint.py" --root "$PARLEY_ROOT" "$@"
+  python3 -B "$PARLEY_ROOT/tools/lint/lint.py" --root "$PARLEY_ROOT" "$@" || return
+  [[ "$*" != --self-test ]] || python3 -B "$PARLEY_ROOT/tools/dev/named_runs.py" --self-test
 }

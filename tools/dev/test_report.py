@@ -1,10 +1,12 @@
 """Counts test cases in the event files that Bazel writes, and ends with one plain line.
 
-    test_report.py --bazel-status 0 events.json [events.json...]
+    test_report.py --bazel-status 0 [--named-in ROOT] events.json [events.json...]
 
 A case is one GoogleTest case; a test without cases of its own counts as one. A target that did
-not build, timed out or crashed counts as one failure at least. The exit code is 0 only if
-Bazel said 0, something passed, and nothing failed.
+not build, timed out or crashed counts as one failure at least. After a run of everything
+(--named-in) each test that ROOT's SECURITY.md or docs/ATTACKS.md names and that did not run counts as
+a failure too (named_runs.py); of those that were skipped the reason is printed. The exit code is 0
+only if Bazel said 0, something passed, and nothing failed.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import json
 import sys
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
+
+import named_runs
 
 
 def count_cases(path):
@@ -78,13 +82,16 @@ def read_events(path):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--bazel-status", type=int, required=True)
+    arguments.add_argument("--named-in", metavar="ROOT")
     arguments.add_argument("events", nargs="*")
     options = arguments.parse_args()
 
     passed = failed = skipped = 0
     bad = []
+    xml = []
     for path in options.events:
         for label, target in sorted(read_events(path).items()):
+            xml += target.xml
             if target.skipped:
                 skipped += target.is_test
             elif not target.is_test:
@@ -102,6 +109,13 @@ def main():
 
     for label, why in bad:
         print(f"FAIL {label}: {why.lower().replace('_', ' ')}")
+    if options.named_in and options.bazel_status in (0, 3):
+        failures, skips = named_runs.check(options.named_in, xml)
+        for line in skips:
+            print(f"skipped {line}")
+        for line in failures:
+            print(f"FAIL {line}")
+        failed += len(failures)
     if options.bazel_status != 0 and failed == 0:
         print(f"FAIL: bazel ended with {options.bazel_status} before it could test everything")
         failed = 1

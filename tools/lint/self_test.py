@@ -203,16 +203,44 @@ SAMPLES = [
     ("a document that names a lost test", {"docs/x.md": "shown by `RingTest.Gone`\n"}, {"named-tests"}),
     (
         "an attack that has a test by now",
-        {"docs/ATTACKS.md": "| W1 | x | y | no test yet |\n", "os/a_test.cc": "TEST(A, AttackF7W1Naive) {}\n"},
+        {"docs/ATTACKS.md": "| W1 | x | y | no test yet | |\n", "os/a_test.cc": "TEST(A, AttackF7W1Naive) {}\n"},
         {"named-tests"},
     ),
-    ("an attack without a word on tests", {"docs/ATTACKS.md": "| W1 | x | y | |\n"}, {"named-tests"}),
+    ("an attack without a word on tests", {"docs/ATTACKS.md": "| W1 | x | y | | |\n"}, {"named-tests"}),
+    (
+        "a case that the villain does not have",
+        {"docs/ATTACKS.md": "| W1 | x | y | no test yet | `gone` |\n"},
+        {"named-tests"},
+    ),
+    (
+        "a case of another row",
+        {
+            "docs/ATTACKS.md": "| W1 | x | y | no test yet | `b` |\n| W2 | x | y | no test yet | |\n",
+            "villain/x_cases.cc": 'return {{"b", "W2", "c"}};\n',
+        },
+        {"named-tests"},
+    ),
+    (
+        "a case that the table forgets",
+        {
+            "docs/ATTACKS.md": "| W1 | x | y | no test yet | |\n",
+            "villain/x_cases.cc": 'return {{"b",\n        "W1", "c"}};\n',
+        },
+        {"named-tests"},
+    ),
+    (
+        "a row that the table forgets",
+        {"docs/ATTACKS.md": "x\n", "villain/x_cases.cc": 'return {inside("b", "W1", "c")};\n'},
+        {"named-tests"},
+    ),
+    ("a document that names a lost case", {"docs/x.md": "shown by `villain: gone`\n"}, {"named-tests"}),
     ("a promise without a test", {"docs/DESIGN.md": "x\n"}, {"named-tests"}),
     (
         "documents whose tests are there",
         {
-            "docs/ATTACKS.md": "| W1 | x | y | `A.AttackW1Naive` |\n| W2 | x | y | no test yet |\n",
-            "docs/DESIGN.md": "`lint.Py` `A.b` CHANGELOG.md\n",
+            "docs/ATTACKS.md": "| W1 | x | y | `A.AttackW1Naive` | `b`, `c-2` |\n| W2 | x | y | no test yet | |\n",
+            "docs/DESIGN.md": "`lint.Py` `A.b` CHANGELOG.md `villain: b`\n",
+            "villain/x_cases.cc": 'return {{"b", "W1", "c"}, inside("c-2", "W1", "d"), {"e", "-", "f"}};\n',
             "os/a_test.cc": "TEST_P(A,\n       AttackW1Naive) {}\n"
             + "".join(f"TEST(A, PromiseP{n}X) {{}}\n" for n in range(1, 10)),
         },
