@@ -182,8 +182,8 @@ bool Asleep(pid_t pid) {
   return name_end != std::string::npos && line[name_end + 2] == 'S';
 }
 
-// Stops and continues a process at irregular moments of its waits, for ever. It gets to its next one
-// in between: on a busy machine it would otherwise never run at all.
+// Stops and continues a process at irregular moments of its waits, for ever. In between it gets to
+// its next one: on a busy machine it would otherwise never run at all.
 [[noreturn]] void Storm(pid_t pid, const std::function<void()>& each) {
   std::minstd_rand random(1);
   const auto pause = [&](useconds_t least, useconds_t most) {
