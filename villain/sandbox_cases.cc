@@ -217,19 +217,20 @@ AttackFunction StormOnWorker(void (*play)(Attacker&)) {
   };
 }
 
+// A few records and then none, so that the victim has something to wait for.
 void HonestRecords(const Words& own, const Words& data, const Words& theirs,
                    const std::function<void()>& ring) {
   uint64_t tail = 0;
-  for (uint64_t i = 0;; ++i) {
-    if (tail - theirs.Load(kHeadOffset) <= data.size_bytes() - 16) {
-      data.Store(tail % data.size_bytes(), RecordWord(8, TagForSize(8)));
-      data.Store((tail + 8) % data.size_bytes(), i);
+  while (true) {
+    if (tail < 160) {
+      data.Store(tail, RecordWord(8, TagForSize(8)));
+      data.Store(tail + 8, tail);
       tail += 16;
       own.Store(kTailOffset, tail);
+      ring();
     }
     own.Store(kHeadOffset, theirs.Load(kTailOffset));
-    ring();
-    ::usleep(50'000);  // leisurely, so that the worker has something to wait for
+    ::usleep(20'000);
   }
 }
 

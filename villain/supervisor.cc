@@ -270,7 +270,7 @@ class Trial {
     } else if (exit != "exit 0") {
       why = "the victim crashed: " + exit + " " + victim_->printed().substr(0, 300);
     } else if (attacker_notes_->leaked.load() != 0) {
-      why = "the attacker got what it must not get";
+      why = "the attacker got what it must not get: " + attacker_notes_->Said();
     } else if (attacker_notes_->mounted.load() == 0) {
       why = "the attack could not be mounted: " + attacker_notes_->Said();
     } else if ((case_.allowed & static_cast<uint32_t>(sheet_->end)) == 0) {
