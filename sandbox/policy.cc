@@ -57,11 +57,6 @@ scmp_arg_cmp Comparison(const ArgumentFilter& filter) {
   return comparison;
 }
 
-// The mask under which the argument is compared; all ones for a range, which has none.
-uint64_t MaskOf(const ArgumentFilter& filter) {
-  return filter.op == ArgumentFilter::Op::kEqual ? filter.mask : ~uint64_t{0};
-}
-
 // No value meets both.
 bool ExcludeEachOther(const ArgumentFilter& a, const ArgumentFilter& b) {
   if (a.index != b.index) return false;
@@ -71,7 +66,7 @@ bool ExcludeEachOther(const ArgumentFilter& a, const ArgumentFilter& b) {
   // A value that is at least `value`, whatever the bits outside of the mask are.
   if (a_range) return b.value > a.value;
   if (b_range) return a.value > b.value;
-  return ((a.value ^ b.value) & MaskOf(a) & MaskOf(b)) != 0;
+  return ((a.value ^ b.value) & a.mask & b.mask) != 0;
 }
 
 // Whether there are arguments that meet the filters of both.
