@@ -14,52 +14,50 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <string_view>
 
 #include "parley/os/check.h"
 
 namespace parley::fuzz {
 
-struct Footprint {
-  int descriptors = 0;
-  int shared_mappings = 0;
+// Lowest numbers are used first, so a leak shows below this. One system call.
+inline int OpenDescriptors() {
+  std::array<pollfd, 200> entries;
+  for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = {static_cast<int>(i), 0, 0};
+  PARLEY_CHECK(::poll(entries.data(), entries.size(), 0) >= 0, "poll");
+  int open = 0;
+  for (const pollfd& entry : entries) open += (entry.revents & POLLNVAL) == 0;
+  return open;
+}
 
-  static Footprint Now() {
-    Footprint now;
-    // Lowest numbers are used first, so a leak shows below this. One system call.
-    std::array<pollfd, 200> entries;
-    for (std::size_t i = 0; i < entries.size(); ++i) entries[i] = {static_cast<int>(i), 0, 0};
-    PARLEY_CHECK(::poll(entries.data(), entries.size(), 0) >= 0, "poll");
-    for (const pollfd& entry : entries) now.descriptors += (entry.revents & POLLNVAL) == 0;
-
-    const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    PARLEY_CHECK(maps >= 0, "/proc is needed");
-    std::array<char, 1 << 14> text;
-    ssize_t got = 0;
-    // The kernel gives whole lines with each read.
-    while ((got = ::read(maps, text.data(), text.size())) > 0) {
-      const std::string_view piece(text.data(), static_cast<std::size_t>(got));
-      for (auto at = piece.find("memfd:"); at != std::string_view::npos;
-           at = piece.find("memfd:", at + 1)) {
-        ++now.shared_mappings;
-      }
+inline int SharedMappings() {
+  const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  PARLEY_CHECK(maps >= 0, "/proc is needed");
+  std::array<char, 1 << 14> text;
+  ssize_t got = 0;
+  int mappings = 0;
+  // The kernel gives whole lines with each read.
+  while ((got = ::read(maps, text.data(), text.size())) > 0) {
+    const std::string_view piece(text.data(), static_cast<std::size_t>(got));
+    for (auto at = piece.find("memfd:"); at != std::string_view::npos;
+         at = piece.find("memfd:", at + 1)) {
+      ++mappings;
     }
-    ::close(maps);
-    return now;
   }
+  ::close(maps);
+  return mappings;
+}
 
-  void ExpectSameNow() const {
-    const Footprint now = Now();
-    PARLEY_CHECK(now.descriptors == descriptors, "a descriptor was left open");
-    PARLEY_CHECK(now.shared_mappings == shared_mappings, "shared memory was left mapped");
-  }
-};
-
+// Runs one input. Descriptors are counted afresh, since libFuzzer may have started its symbolizer;
+// mappings, which take longer, are as the input before left them.
 template <typename Body>
 void LeavesNothing(Body body) {
-  const Footprint before = Footprint::Now();
+  static const int mappings = SharedMappings();
+  const int descriptors = OpenDescriptors();
   body();
-  before.ExpectSameNow();
+  PARLEY_CHECK(OpenDescriptors() == descriptors, "a descriptor was left open");
+  PARLEY_CHECK(SharedMappings() == mappings, "shared memory was left mapped");
 }
 
 }  // namespace parley::fuzz

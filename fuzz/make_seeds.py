@@ -387,3 +387,219 @@ channel("everybody_closes", C_CLOSE, B | C_CLOSE, C_CLOSE_RECEIVER, 0, B | C_CLO
 channel("many_fruitless_looks", *[bytes([B | C_WAIT, C_SEND, 0, B | C_TRY_RECEIVE])] * 60)
 channel("an_event_loop_that_only_looks", *[B | C_WAIT] * 200)
 channel("a_sending_event_loop_that_only_looks", *[bytes([C_SEND | LARGE, 0])] * 4, *[bytes([C_WAIT_FOR_ROOM | LARGE, 0])] * 190)
+
+# --- channel_peer_fuzzer (testing/hostile_peer.h), each with both doorbells -------------------------
+
+(V_TRY, _, V_RECEIVE, V_PEEK, V_RELEASE, V_TRY_SEND, V_SEND, V_RESERVE, V_DRAINED, V_WAIT, V_WAIT_ROOM, V_CLOSE) = range(12)
+
+
+def peer(name, *steps):
+    """Steps: what the peer does, then what the victim calls."""
+    for kind, text in enumerate(("socket", "eventfd")):
+        seed("channel_peer_fuzzer", f"{name}_{text}", kind, *steps)
+
+
+def say(tag, content):
+    return bytes([0, tag, len(content)]) + content
+
+
+def lie(header, content=b"12345678"):
+    return bytes([8]) + u64(header) + bytes([len(content)]) + content
+
+
+TAIL, STATE, HEAD, C_STATE, RX_EPOCH, TX_EPOCH = range(6)
+
+
+def word(which, value):
+    return bytes([10, which]) + u64(value)
+
+
+peer("messages", say(1, b"abc"), V_TRY, say(2, b""), V_RECEIVE, say(3, b"x" * 200), V_PEEK, say(4, b"y"), V_PEEK, say(5, b"z"), V_RELEASE)
+peer("answered", say(1, b"abc"), V_RECEIVE, say(2, b"d"), V_TRY_SEND, u16(5), 9, bytes([12, 0]), V_DRAINED)
+peer("never_read", *[say(1, b"") + bytes([V_TRY_SEND]) + u16(1024) + bytes([1])] * 8, say(1, b""), V_SEND, 200, say(1, b""), V_WAIT_ROOM, u16(9))
+peer("record_too_long", lie(0xFFFFFFFF), V_RECEIVE, say(1, b"a"), V_TRY)
+peer("record_beyond_tail", lie(64), V_TRY, say(1, b"a"), V_TRY_SEND, u16(1), 1)
+peer("record_tag_reserved", lie(8 | 1 << 63), V_PEEK, say(1, b"a"), V_RELEASE)
+peer("padding_not_zero", lie(5), V_TRY, say(1, b"a"), V_RECEIVE)
+peer("tail_misaligned", 9, 1, 0, V_TRY, say(1, b"a"), V_RECEIVE)
+peer("tail_ahead", 9, 100, 1, V_TRY, say(1, b"a"), V_RECEIVE)
+peer("tail_backwards", say(1, b"abcdefgh"), V_TRY, 9, 254, 1, V_TRY, say(1, b"a"), V_RECEIVE)
+for value in (0, 2**63, 2**64 - 8):
+    peer(f"tail_is_{value:x}", say(1, b"abc"), V_TRY, word(TAIL, value), V_RECEIVE, say(1, b"a"), V_WAIT)
+    peer(f"head_is_{value:x}", say(1, b"a"), V_TRY_SEND, u16(100), 1, word(HEAD, value), V_DRAINED, say(1, b"a"), V_TRY_SEND, u16(1), 1)
+peer("states_unknown", word(STATE, 2), V_TRY, word(C_STATE, 7), V_SEND, 3)
+peer("closed_by_its_word", say(1, b"a"), V_TRY, word(STATE, 1), V_RECEIVE, say(1, b"b"), V_RECEIVE)
+peer("epochs", word(RX_EPOCH, 1), V_TRY_SEND, u16(8), 1, word(RX_EPOCH, 2**64 - 1), V_TRY_SEND, u16(8), 1, word(TX_EPOCH, 5), V_TRY)
+peer("payload_rewritten", say(1, b"abcdefgh"), V_PEEK, 11, 1, 0, u64(7), V_PEEK, say(1, b"x"), V_RELEASE)
+peer("flood", *[bytes([13, 255, V_WAIT])] * 40)
+peer("ends_in_order", say(1, b"abc"), V_PEEK, 14, 0, V_RECEIVE, 14, 1, V_RECEIVE, say(1, b"a"), V_TRY_SEND, u16(1), 1)
+peer("dies", say(1, b"abc"), V_WAIT, 15, V_RECEIVE, V_RECEIVE, V_SEND, 1, V_DRAINED, V_WAIT, V_WAIT_ROOM, u16(1024))
+peer("victim_closes", say(1, b"abc"), V_CLOSE, 0, say(1, b"a"), V_DRAINED, bytes([12, 9]), V_RECEIVE)
+peer("victim_reserves", say(1, b"a"), V_RESERVE, u16(1024), say(1, b"a"), V_RESERVE, u16(1), say(1, b"a"), V_DRAINED)
+
+# --- sandbox_policy_fuzzer --------------------------------------------------------------------------
+
+NAMED, ANY, REPORT, KILL = 0, 1, 0, 2
+EVENTFD, WRITE_TO, READ_FROM, HEAP, THREADS, FILES_ABSENT, SANITIZER, ABORT_OF = range(8)
+
+
+def policy(name, kind, *parts):
+    seed("sandbox_policy_fuzzer", name, kind, *parts)
+
+
+def about(rule, *changes):
+    """A question about a rule's call, with the arguments that it asks for, changed."""
+    return bytes([0]) + u16(rule) + bytes([len(changes) // 2]) + bytes(changes)
+
+
+ASK_ALL = [bytes([0x40]) + u16(n) + bytes([0]) for n in range(0, 460, 8)]
+policy("ring", NAMED | REPORT, 0, *ASK_ALL)
+policy("everything", NAMED | REPORT, 8, *[EVENTFD | 5 << 3, WRITE_TO | 2 << 3, READ_FROM | 3 << 3, HEAP, THREADS, FILES_ABSENT, SANITIZER,
+                                         ABORT_OF | 9 << 3], *ASK_ALL)
+policy("sanitizer_then_files_absent", NAMED | REPORT, 2, SANITIZER, FILES_ABSENT, *[about(r, 1 * 6, 3) for r in range(60, 120)])
+policy("for_others", NAMED | KILL, 2, HEAP, THREADS, *ASK_ALL)
+policy("eventfd_minus_one", NAMED | REPORT, 1, EVENTFD | 0x80, u32(-1), *[about(r, 6, 12) for r in range(80, 124)])
+policy("other_architectures", NAMED | REPORT, 1, HEAP, 0x1F, u16(90), 0, 0x0F, u32(0xC00000B7), u16(90), 0, 0xC0, u16(39), 0, 0x60,
+       u32(2**32 - 1), 0, 0x60, u32(0x40000000), 0)
+# Rules of any kind: shape (answer + 3 * filters), call, [error,] filters (index, numbers), then questions.
+READ, FUTEX = 0, 3
+policy("a_wider_rule_comes_later", ANY | REPORT, 2, 1 + 3 * 1, READ, u16(13), 0x01, 7, 0, READ, about(0), about(1))
+policy("a_kill_that_is_the_default_comes_first", ANY | KILL, 2, 2, FUTEX, 0 + 3, FUTEX, 0x43, 9, about(1), about(0))
+policy("the_same_filters_twice", ANY | REPORT, 2, 1 + 3, READ, u16(13), 0x02, 7, 0 + 3, READ, 0x02, 7, about(0), about(1))
+policy("answers_that_exclude_each_other", ANY | REPORT, 2, 1 + 3, READ, u16(13), 0x02, 7, 0 + 3, READ, 0x02, 8, about(0), about(1, 12, 0))
+policy("ranges", ANY | REPORT, 1, 3, READ, 0x40, 129, *[about(0, change * 6, 0) for change in range(5)], about(0, 18, 32), about(0, 18, 63))
+policy("masks", ANY | REPORT, 1, 3, READ, 0x80, 130, 131, *[about(0, 18, bit) for bit in range(0, 64, 5)])
+policy("all_six_arguments", ANY | REPORT, 2, 9, READ, 0, 1, 1, 2, 2, 3, 9, READ, 3, 4, 4, 5, 5, 6, about(0), about(1), about(0, 18, 40))
+policy("unknown_calls", ANY | REPORT, 2, 0, 10, 0, 11, about(0), about(1), *ASK_ALL[:9])
+
+# --- media_stream_fuzzer, film_receiver_fuzzer, pcm_fuzzer ------------------------------------------
+
+AUDIO, VIDEO, LAX, FEW_CHANGES = 0, 1, 2, 4
+RIGHT = bytes([0, 0])  # nothing spoilt
+
+
+def video_format(pixel=1, width=15, height=9, rate=(25, 0), spoil=RIGHT):
+    return bytes([pixel, width, height, rate[0], rate[1], 0]) + spoil
+
+
+def audio_format(sample=1, rate=1, channels=1, spoil=RIGHT):
+    return bytes([sample, rate, channels]) + spoil
+
+
+def picture(planes=3, gap=0, flags=1, spoil=RIGHT):
+    return bytes([1, 1, flags]) + bytes([gap] * planes) + bytes([7]) + spoil
+
+
+def sound(frames=16, spoil=RIGHT):
+    return bytes([1, 1, 1, 0, frames, 7]) + spoil
+
+
+def spoil(*changes, length=0):
+    return bytes([len(changes) // 2]) + bytes(changes) + bytes([length])
+
+
+def media(name, *parts):
+    seed("media_stream_fuzzer", name, *parts)
+
+
+FORMAT, RAW_FORMAT, FRAME, _, RAW_FRAME, NO_PAYLOAD = range(6)
+for pixel in range(8):
+    planes = 1 if pixel % 4 == 0 else 3
+    media(f"pictures_{pixel}", VIDEO, FORMAT, video_format(pixel), FRAME, picture(planes), FRAME, picture(planes, gap=0x35))
+for sample in range(4):
+    media(f"sound_{sample}", AUDIO, FORMAT, audio_format(sample), FRAME, sound(), FRAME, sound(31))
+media("formats_change", VIDEO | FEW_CHANGES, *[bytes([FORMAT]) + video_format(i) + bytes([FRAME]) + picture(1 if i % 4 == 0 else 3) for i in range(5)])
+media("two_formats_without_a_frame", VIDEO, FORMAT, video_format(), FORMAT, video_format(2))
+media("frame_before_format", VIDEO, RAW_FRAME, 64, bytes(64))
+media("the_other_kind", VIDEO, 252, audio_format())
+for at in (0, 4, 6, 8, 12, 16, 28, 36, 40, 44, 63):
+    media(f"format_spoilt_{at}", VIDEO, FORMAT, video_format(spoil=spoil(at, 255)), FRAME, picture())
+for at in (0, 15, 23, 24, 28, 29, 30, 31, 32, 36, 40, 44, 56, 63):
+    media(f"frame_spoilt_{at}", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(at, 255)), FRAME, picture())
+media("frame_cut", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(length=250)))
+media("frame_longer", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(length=240)), FRAME, picture())
+media("record_cut", AUDIO, FORMAT, audio_format(spoil=spoil(length=255)))
+media("huge_pictures", VIDEO | LAX, FORMAT, video_format(3, 232, 233), FORMAT, video_format(), NO_PAYLOAD, 1, 1, 0, 0, 0, 0, 7, u64(0), u64(2**64 - 1), 0, RIGHT)
+media("raw", VIDEO, RAW_FORMAT, 64, bytes(range(64)))
+media("payload_of_any_length", VIDEO, FORMAT, video_format(), *[bytes([NO_PAYLOAD]) + u64(5) + picture()[:-2] + u64(2**64 - 1) + bytes([shift]) + RIGHT for shift in (0, 31, 55, 60)])
+
+
+def film(name, *parts):
+    seed("film_receiver_fuzzer", name, *parts)
+
+
+INFO, F_FORMAT, F_PICTURE, F_AUDIO, F_PROGRESS, F_END, F_FAILED = range(1, 8)
+INFO_OF_IT = bytes([INFO]) + u64(10**9) + bytes([4]) + b"mpeg" + bytes([2]) + b"vp" + bytes([3]) + b"\x1b[m" + RIGHT
+V_FORMAT = bytes([F_FORMAT | 8]) + video_format()
+A_FORMAT = bytes([F_FORMAT]) + audio_format()
+A_PICTURE = bytes([F_PICTURE]) + picture()
+A_SOUND = bytes([F_AUDIO]) + sound()
+END = bytes([F_END, 0, 0]) + RIGHT
+film("whole", 0, INFO_OF_IT, V_FORMAT, A_FORMAT, A_PICTURE, A_SOUND, A_PICTURE, A_SOUND, END)
+film("floats", 0, V_FORMAT, F_FORMAT, audio_format(3), A_SOUND, A_SOUND, END)
+for pixel in range(8):
+    film(f"pictures_{pixel}", 0, F_FORMAT | 8, video_format(pixel, 40, 30, (3, 251)), *[bytes([F_PICTURE]) + picture(1 if pixel % 4 == 0 else 3, 0x11)] * 2)
+film("resumed", 1 | 2, 8, 5, INFO_OF_IT, F_PROGRESS, 1, 0, RIGHT, F_PROGRESS, 2, 5, RIGHT, V_FORMAT, *[A_PICTURE] * 9, A_FORMAT, A_SOUND, END)
+film("progress_backwards", 1, 8, 5, F_PROGRESS, 4, 2, RIGHT, F_PROGRESS, 4, 2, RIGHT)
+film("two_infos", 0, INFO_OF_IT, INFO_OF_IT)
+film("failed", 0, F_FAILED, 5, b"\x1b]0;x", RIGHT, V_FORMAT)
+film("end_too_early", 0, V_FORMAT, A_PICTURE, F_END, 0, 0, spoil(0, 9))
+film("sink_full", 4, 1, V_FORMAT, A_PICTURE, A_PICTURE)
+film("formats_flood", 8, *[V_FORMAT + A_PICTURE] * 4)
+film("limit", 16, F_FORMAT | 8, video_format(1, 63, 63), A_PICTURE)
+film("unknown_tag", 0, 8 | 0, u32(2**31), 3, b"abc", RIGHT)
+
+
+def samples(name, kind, *words):
+    seed("pcm_fuzzer", name, kind, *[u32(w) for w in words])
+
+
+samples("special", 0, 0x7FC00000, 0x7F800000, 0xFF800000, 1, 0x80000001, 0x80000000, 0, 0x3F800000, 0xBF800000, 0x3F800001, 0x7F7FFFFF)
+samples("halves", 4, 0x37800000, 0x38400000, 0xB7800000, 0x3F7FFF00, 0x3F7FFE80, 0xBF800000, 0x3F7FFFFF)
+samples("unaligned", 3, 0x7FC00001, 0x40000000)
+samples("any_limit", 8 | 1, 0x00800000, 0x3F800000, 0x7F800000)
+seed("pcm_fuzzer", "a_part_of_one", 0, u32(0x7F800000), b"\xff\xff\xff")
+
+# --- text_input_fuzzer, refusal_fuzzer --------------------------------------------------------------
+
+SHOW, LINES, INHERIT, HIJACK = range(4)
+
+
+def text(name, *parts):
+    seed("text_input_fuzzer", name, *[p.encode() if isinstance(p, str) else p for p in parts])
+
+
+text("plain", SHOW, "plain text, Gr\u00fc\u00dfe, \u65e5\u672c\u8a9e, \U0001f3ac")
+text("escape", SHOW, "\x1b[2J\x1b]0;title\x07\r\n\t\x7f\u0085\u009b1m")
+text("bidirectional", SHOW, "\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029 and \u202f\u2065\u206a")
+text("not_utf8", SHOW, b"\x80\xc0\xaf\xe0\x80\x80\xed\xa0\x80\xf0\x80\x80\x80\xf4\x90\x80\x80\xf5\xff\xfe\xe2\x82")
+text("edges", SHOW, "\u0080\u00a0\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff")
+text("lines", LINES, 4, 20, "one\ntwo\n\nthree four\n", 0, 3, "end", 0)
+text("a_line_of_exactly_the_limit", LINES, 2, 3, "abc", 0, 4, "\nd\n", 0)
+text("no_lines", LINES, 0, 0, 0, 0, 1)
+text("one_long_line", LINES, 5, 60, "x" * 60, 1, 3, "y\nz", 0)
+for kind in (0, 8):
+    text(f"inherited_{kind}", INHERIT, 2 | kind)
+    text(f"inherited_no_socket_{kind}", INHERIT, 3 | kind)
+    text(f"inherited_with_rubbish_{kind}", INHERIT, 6 | kind, " ")
+    for i, number in enumerate(("", "-1", "5000", "99999999999999999999", "0x10", "+4", " 4", "4\0", "-0")):
+        text(f"inherited_{kind}_{i}", INHERIT, kind, number)
+text("hijack", HIJACK, "index-jump")
+text("hijack_unknown", HIJACK, "none")
+text("hijack_two", HIJACK, "rewind, silence")
+
+
+def refusal(name, *parts):
+    seed("refusal_fuzzer", name, *parts)
+
+
+refusal("open", 0, 2, 0, 0, 0)
+refusal("two_of_them", 0, 2, 0, 0, 0, 0, 3, 0, 0, 0)
+refusal("number_out_of_range", 0, 0, 4, 0, 0)
+refusal("reserved_not_zero", 0, 2, 0, 6, 1)
+refusal("short", 1, 7, bytes(7))
+refusal("long", 1, 9, bytes(9))
+refusal("empty", 1, 0, 0, 2, 0, 0, 0)
+refusal("with_a_descriptor", 2, u64(57), 0)
+refusal("silent", 3)
+refusal("flood", *[bytes([0, 2, 0, 0, 0])] * 40)

@@ -57,6 +57,48 @@ scmp_arg_cmp Comparison(const ArgumentFilter& filter) {
   return comparison;
 }
 
+// No value meets both.
+bool ExcludeEachOther(const ArgumentFilter& a, const ArgumentFilter& b) {
+  if (a.index != b.index) return false;
+  const bool a_range = a.op == ArgumentFilter::Op::kAtMost;
+  const bool b_range = b.op == ArgumentFilter::Op::kAtMost;
+  if (a_range && b_range) return false;
+  // A value that is at least `value`, whatever the bits outside of the mask are.
+  if (a_range) return b.value > a.value;
+  if (b_range) return a.value > b.value;
+  return ((a.value ^ b.value) & a.mask & b.mask) != 0;
+}
+
+// Whether there are arguments that meet the filters of both.
+bool Overlap(const Rule& a, const Rule& b) {
+  for (const ArgumentFilter& one : a.filters) {
+    for (const ArgumentFilter& other : b.filters) {
+      if (ExcludeEachOther(one, other)) return false;
+    }
+  }
+  return true;
+}
+
+// The rules without those that an earlier one leaves nothing to say. libseccomp must not see two
+// answers for the same arguments: it lets a wider rule replace a narrower one that came before it,
+// and takes no rule whose answer is the default, so that a later one would hold.
+absl::StatusOr<std::vector<Rule>> Settled(const std::vector<Rule>& rules) {
+  std::vector<Rule> settled;
+  for (const Rule& rule : rules) {
+    bool decided = false;
+    for (const Rule& earlier : settled) {
+      if (std::strcmp(earlier.call, rule.call) != 0) continue;
+      decided = decided || earlier.filters.empty() || earlier.filters == rule.filters;
+      if (!decided && Action(earlier) != Action(rule) && Overlap(earlier, rule)) {
+        return absl::InvalidArgumentError(std::string("two rules for ") + rule.call +
+                                          " have different answers for some arguments");
+      }
+    }
+    if (!decided) settled.push_back(rule);
+  }
+  return settled;
+}
+
 absl::Status AddRule(const Filter& filter, const Rule& rule, uint32_t default_action) {
   const int number = ::seccomp_syscall_resolve_name(rule.call);
   // Unknown to this libseccomp (__NR_SCMP_ERROR) or missing on this architecture (other negative
@@ -96,6 +138,8 @@ absl::StatusOr<Policy> Policy::Compile(const Profile& profile, Options options) 
   if (options.unlisted != Answer::kReport && options.unlisted != Answer::kKill) {
     return absl::InvalidArgumentError("a policy's unlisted calls are reported or killed");
   }
+  const absl::StatusOr<std::vector<Rule>> rules = Settled(profile.rules());
+  if (!rules.ok()) return rules.status();
   const uint32_t default_action = Action(options.unlisted);
   const Filter filter(::seccomp_init(default_action));
   if (filter == nullptr) return ErrnoStatus(ENOMEM, "start a filter");
@@ -103,7 +147,7 @@ absl::StatusOr<Policy> Policy::Compile(const Profile& profile, Options options) 
   const int error =
       ::seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   if (error != 0) return ErrnoStatus(-error, "set the answer to foreign architectures");
-  for (const Rule& rule : profile.rules()) {
+  for (const Rule& rule : *rules) {
     if (absl::Status status = AddRule(filter, rule, default_action); !status.ok()) return status;
   }
   absl::StatusOr<std::vector<sock_filter>> program = Export(filter);

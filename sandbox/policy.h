@@ -50,7 +50,8 @@ class Policy {
   };
   using Arguments = std::array<uint64_t, 6>;
 
-  // Where two rules for a call contradict each other, the first one in the profile holds.
+  // Of two rules for a call with the same filters, or whose first has none, the first one in the
+  // profile holds. kInvalidArgument if two others have different answers for some arguments.
   static absl::StatusOr<Policy> Compile(const Profile& profile, Options options);
 
   // What the filter answers, by a small interpreter of our own. An unknown name is kKill.

@@ -17,11 +17,15 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/bpf.h"
+#include "parley/sandbox/profile.h"
+#include "parley/sandbox/profile_for_tests.h"
 
 namespace parley {
 namespace {
@@ -40,8 +44,9 @@ struct Case {
   Policy::Verdict expected;
 };
 
-void Check(const Profile& profile, const std::vector<Case>& cases) {
-  auto policy = Policy::Compile(profile, {});
+void Check(const Profile& profile, const std::vector<Case>& cases,
+           Answer unlisted = Answer::kReport) {
+  auto policy = Policy::Compile(profile, {.unlisted = unlisted});
   ASSERT_TRUE(policy.ok()) << policy.status();
   for (size_t i = 0; i < cases.size(); ++i) {
     const Policy::Verdict got = policy->Ask(cases[i].call, cases[i].arguments);
@@ -278,6 +283,47 @@ TEST(PolicyTest, TheFirstOfTwoContradictingRulesHolds) {
         {{"openat", {}, {Answer::kErrno, ENOENT}}});
   Check(Profile::Ring().WithSanitizer().WithFilesAbsent(),
         {{"openat", {}, {Answer::kErrno, EPERM}}});
+}
+
+// What libseccomp makes of overlapping rules is not what their order says; see policy.cc.
+TEST(PolicyTest, AnEarlierRuleThatSettlesAllArgumentsHolds) {
+  const Rule kill = {.call = "read", .filters = {}, .answer = Rule::Answer::kKill};
+  const ArgumentFilter third = {.index = 0, .value = 3};
+  const Rule allow_third = {.call = "read", .filters = {third}};
+  const Rule fail_third = {
+      .call = "read", .filters = {third}, .answer = Rule::Answer::kErrno, .error = EPERM};
+  // Also where the first one's answer is the default, for which there is no rule in the filter.
+  Check(ProfileForTests::Of({kill, allow_third}), {{"read", {3}, kKill}});
+  Check(ProfileForTests::Of({kill, allow_third}), {{"read", {3}, kKill}}, Answer::kKill);
+  Check(ProfileForTests::Of({fail_third, allow_third}),
+        {{"read", {3}, {Answer::kErrno, EPERM}}, {"read", {4}, kReport}});
+}
+
+TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
+  using Filters = std::vector<ArgumentFilter>;
+  const auto compiles = [](Filters first, Filters later) {
+    return Policy::Compile(ProfileForTests::Of({{.call = "read",
+                                                 .filters = std::move(first),
+                                                 .answer = Rule::Answer::kErrno,
+                                                 .error = EPERM},
+                                                {.call = "read", .filters = std::move(later)}}),
+                           {})
+        .status()
+        .code();
+  };
+  const ArgumentFilter three = {.index = 0, .value = 3};
+  const ArgumentFilter four = {.index = 0, .value = 4};
+  const ArgumentFilter at_most_three = {.index = 0, .op = ArgumentFilter::Op::kAtMost, .value = 3};
+  const ArgumentFilter odd = {.index = 0, .mask = 1, .value = 1};
+  const ArgumentFilter other = {.index = 1, .value = 4};
+  EXPECT_EQ(compiles({three}, {}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({three}, {other}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({three}, {at_most_three}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({odd}, {three}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({three}, {four}), absl::StatusCode::kOk);
+  EXPECT_EQ(compiles({at_most_three}, {four}), absl::StatusCode::kOk);
+  EXPECT_EQ(compiles({odd}, {four}), absl::StatusCode::kOk);
+  EXPECT_EQ(compiles({three, other}, {four, other}), absl::StatusCode::kOk);
 }
 
 TEST(PolicyTest, SanitizerReportsAreNotCutShort) {

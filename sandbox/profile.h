@@ -54,6 +54,7 @@ struct ArgumentFilter {
   uint64_t mask = ~uint64_t{0};  // only with kEqual
   Op op = Op::kEqual;
   uint64_t value = 0;
+  bool operator==(const ArgumentFilter&) const = default;
 };
 
 // A call is allowed if the filters of at least one of its rules all hold.
@@ -88,6 +89,8 @@ class Profile {
   const std::vector<Rule>& rules() const { return rules_; }
 
  private:
+  friend class ProfileForTests;
+
   Profile() = default;
   void Add(std::vector<Rule> rules);
 

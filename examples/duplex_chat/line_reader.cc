@@ -19,10 +19,16 @@ void LineReader::Read() {
 }
 
 std::optional<std::string> LineReader::TakeLine() {
+  if (cut_ && !buffer_.empty()) {
+    // The end of the line whose last piece was taken before its end was read: not an empty line.
+    if (buffer_.front() == '\n') buffer_.erase(0, 1);
+    cut_ = false;
+  }
   const std::size_t end = buffer_.find('\n');
   const std::size_t size_bytes = std::min({end, buffer_.size(), longest_bytes_});
   const bool whole = end != std::string::npos || size_bytes == longest_bytes_;
   if (!whole && (!at_end_ || buffer_.empty())) return std::nullopt;
+  cut_ = size_bytes == longest_bytes_ && end != size_bytes;
   std::string line = buffer_.substr(0, size_bytes);
   buffer_.erase(0, size_bytes + (end == size_bytes ? 1 : 0));
   return line;

@@ -33,6 +33,7 @@ class LineReader {
   const std::size_t longest_bytes_;
   std::string buffer_;
   bool at_end_ = false;
+  bool cut_ = false;  // the last piece taken was full, and its line's end not among what was read
 };
 
 }  // namespace parley

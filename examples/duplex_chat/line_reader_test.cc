@@ -65,6 +65,19 @@ TEST_F(LineReaderTest, LongLinesComeInPieces) {
   EXPECT_EQ(reader.TakeLine(), std::nullopt);
 }
 
+TEST_F(LineReaderTest, TheEndOfAFullLineThatComesLaterIsNoLine) {
+  LineReader reader(in.get(), 4);
+  Type("1234");
+  reader.Read();
+  EXPECT_EQ(reader.TakeLine(), "1234");
+  EXPECT_EQ(reader.TakeLine(), std::nullopt);
+  Type("\n\n5\n");
+  reader.Read();
+  EXPECT_EQ(reader.TakeLine(), "");
+  EXPECT_EQ(reader.TakeLine(), "5");
+  EXPECT_EQ(reader.TakeLine(), std::nullopt);
+}
+
 TEST_F(LineReaderTest, NothingYetIsNotTheEndAndABadDescriptorIs) {
   LineReader reader(in.get(), 4);
   reader.Read();

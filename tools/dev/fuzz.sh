@@ -22,7 +22,7 @@ run_fuzz() {
   [[ "$seconds" =~ ^[1-9][0-9]*$ ]] || die "--time wants whole seconds, not '$seconds'"
 
   local label name labels=() all
-  all="$(fuzz_bazel query --noshow_progress 'attr(tags, "\bfuzz\b", kind(cc_binary, //...))' 2>/dev/null)"
+  all="$(fuzz_bazel query --noshow_progress 'attr(tags, "\bfuzz-test\b", kind(cc_test, //...))' 2>/dev/null)"
   for label in $all; do
     name="${label##*:}"
     if ((${#wanted[@]} == 0)) || [[ " ${wanted[*]} " == *" $name "* || " ${wanted[*]} " == *" $label "* ]]; then
@@ -61,7 +61,7 @@ fuzz_one() {
   done < <(fuzz_files "$label""_corpus")
   while read -r file; do
     dictionary=("-dict=$PARLEY_ROOT/$file")
-  done < <(fuzz_files "$label""_dictionary")
+  done < <(fuzz_files "$label""_dict")
 
   started=$SECONDS
   echo "=== $name: $(find "$folder/seeds" -type f | wc -l) seeds, $(find "$folder/work" -type f | wc -l) found before" >&2
