@@ -104,8 +104,9 @@ class BasicProducer {
     const uint64_t record_bytes = RecordBytes(used_bytes);
     const std::size_t offset = position_.Offset();
     const std::size_t padding = record_bytes - kRecordHeaderBytes - used_bytes;
+    // The remainder is `padding` itself; said so that the compiler sees no copy longer than kZeros.
     own_data_.CopyIn(offset + kRecordHeaderBytes + used_bytes,
-                     absl::MakeConstSpan(kZeros, padding));
+                     absl::MakeConstSpan(kZeros, padding % kRecordAlignBytes));
     Finish(offset, tag, used_bytes, record_bytes);
   }
 
