@@ -298,9 +298,10 @@ void BeHost(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
   std::vector<Channel> guests;
   std::vector<std::byte> buffer(kCrowdRing.capacity_bytes);
   while (!diary.Over()) {
-    if (diary.RestWanted() && guests.empty()) diary.Rest();
-    const villain::Call call(diary.notes, "Accept", In(absl::Milliseconds(2)));
+    const bool rest = diary.RestWanted() && guests.empty();
+    const villain::Call call(diary.notes, "Accept", In(absl::Milliseconds(rest ? 20 : 2)));
     auto guest = listener->Accept(call.deadline());
+    if (rest && absl::IsDeadlineExceeded(guest.status())) diary.Rest();
     diary.failures.store(static_cast<int64_t>(listener->failures()));
     if (guest.ok()) {
       diary.sessions.fetch_add(1);
@@ -355,6 +356,7 @@ void RunOwnLimit(Lane& lane) {
   if (!group.ok()) return lane.Skip(std::string(group.status().message()));
   LinkSetup setup;
   setup.name = lane.AbstractName();
+  setup.ring = kCrowdRing;
   setup.limits = {kCrowd, absl::Seconds(20)};
   Survivors survivors;
   survivors.push_back(
