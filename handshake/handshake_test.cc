@@ -1,7 +1,10 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,6 +24,7 @@
 #include "gtest/gtest.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/connector.h"
+#include "parley/handshake/identity.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/server.h"
@@ -556,6 +560,77 @@ TEST(ListenerTest, ImpossibleNamesAreErrors) {
                                  std::string("a\0b", 3), std::string("/nonexistent/folder/x")}) {
     EXPECT_FALSE(Listener::Bind(bad).ok());
     EXPECT_FALSE(ConnectTo(bad, Soon()).ok());
+  }
+}
+
+// A named peer's death is seen by its process descriptor. A handshake that could not get one for
+// want of room must fail: it would not be missed before it is needed.
+TEST(IdentityTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
+  const std::string path = SocketPath("full");
+  auto listener = Listener::Bind(path);
+  ASSERT_TRUE(listener.ok());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto socket = ConnectTo(path, Soon());
+    while (socket.ok()) ::pause();
+    ::_exit(1);
+  }
+  std::optional<PeerSocket> socket;
+  for (const Deadline soon = Soon(); !socket && !soon.Expired(); ::usleep(1000)) {
+    socket = *listener->TryAccept();
+  }
+  ASSERT_TRUE(socket.has_value());
+  auto peer = IdentifyPeer(socket->fd());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  const bool kernel_tells = peer->pidfd.ok();
+  peer->pidfd.Reset();
+
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+  const rlimit full = {static_cast<rlim_t>(lowest.get()), limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &full), 0);
+  peer = IdentifyPeer(socket->fd());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ::kill(child, SIGKILL);
+  EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+  if (!kernel_tells) GTEST_SKIP() << "this kernel has no SO_PEERPIDFD";
+  EXPECT_EQ(peer.status().code(), absl::StatusCode::kResourceExhausted) << peer.status();
+}
+
+// Each of these wants regions to be made. A call that is past its deadline makes those of one.
+TEST(ServerTest, PromiseP2TimeManyHandshakesAtOnceDoNotAddUpBeyondTheDeadline) {
+  const std::string path = SocketPath("many");
+  IdentitySet held;
+  AcceptOptions options;
+  options.held = &held;
+  auto listener = Listener::Bind(path);
+  ASSERT_TRUE(listener.ok());
+  Server server(*std::move(listener), options);
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  std::vector<PeerSocket> peers;
+  for (int i = 0; i < 8; ++i) {
+    auto socket = ConnectTo(path, Soon());
+    ASSERT_TRUE(socket.ok()) << socket.status();
+    ASSERT_TRUE(socket->Send(EncodeHello(hello)).ok());
+    peers.push_back(*std::move(socket));
+  }
+  const auto answered = [&] {
+    int count = 0;
+    for (const PeerSocket& peer : peers) {
+      pollfd entry = {peer.fd(), POLLIN, 0};
+      count += ::poll(&entry, 1, 0);
+    }
+    return count;
+  };
+  const Deadline past = Deadline::AtMonotonicNs(0);
+  EXPECT_EQ(server.Accept(past).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(answered(), 0);  // taken from the queue, and no more
+  for (int i = 1; i <= 8; ++i) {
+    EXPECT_EQ(server.Accept(past).status().code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(answered(), i);
   }
 }
 

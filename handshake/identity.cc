@@ -32,9 +32,12 @@ absl::StatusOr<PeerIdentity> IdentifyPeer(int socket, int known_pidfd) {
   } else if (!identity.own_pair) {
     int pidfd = -1;
     length = sizeof(pidfd);
-    // Close-on-exec by itself. An older kernel, or a peer that is gone: there is none, then.
+    // Close-on-exec by itself. An older kernel, or a peer that is gone: there is none, then. But
+    // want of descriptors or memory passes, and a death that is not seen would stay.
     if (::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0) {
       identity.pidfd.Reset(pidfd);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+      return ErrnoStatus(errno, "keep the peer's process descriptor");
     }
   }
   return identity;

@@ -24,9 +24,13 @@ absl::StatusOr<Established> Server::Accept(Deadline deadline) {
 
     auto p = pending_.begin();
     std::optional<Established> complete;
+    bool advanced = false;
     for (std::size_t i = 1; i < polled.size() && !complete; ++i) {
       const auto current = p++;
       if (polled[i].revents == 0) continue;
+      // A step may have to allocate the regions: many of them would add up.
+      if (advanced && deadline.Expired()) break;
+      advanced = true;
       auto done = current->acceptor.Advance();
       if (done.ok() && !*done) continue;
       if (done.ok()) complete.emplace(std::move(current->acceptor).Take());

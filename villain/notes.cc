@@ -64,8 +64,8 @@ Call::~Call() {
   const int64_t now_ns = MonotonicNowNs();
   notes_.call_began_ns.store(0);
   notes_.longest_call_ns.store(std::max(notes_.longest_call_ns.load(), now_ns - began_ns_));
-  notes_.longest_late_ns.store(
-      std::max(notes_.longest_late_ns.load(), now_ns - deadline_.monotonic_ns()));
+  const int64_t due_ns = std::max(deadline_.monotonic_ns(), notes_.held_until_ns.load());
+  notes_.longest_late_ns.store(std::max(notes_.longest_late_ns.load(), now_ns - due_ns));
 }
 
 }  // namespace parley::villain

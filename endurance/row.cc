@@ -1,0 +1,224 @@
+#include "parley/endurance/row.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+
+namespace parley::endurance {
+namespace {
+
+__attribute__((format(printf, 1, 2))) std::string Format(const char* format, ...) {
+  std::array<char, 1024> text;
+  va_list arguments;
+  va_start(arguments, format);
+  const int size = std::vsnprintf(text.data(), text.size(), format, arguments);
+  va_end(arguments);
+  return size < 0 ? "" : std::string(text.data());
+}
+
+long long Number(int64_t value) { return static_cast<long long>(value); }  // NOLINT: for printf
+
+double Ms(int64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+// "12 -> 12".
+std::string FromTo(int64_t from, int64_t to) {
+  return std::to_string(from) + " -> " + std::to_string(to);
+}
+
+std::string OutOf(int64_t got, int64_t of) { return Format("%lld/%lld", Number(got), Number(of)); }
+
+// The columns that all three forms have.
+std::vector<std::pair<const char*, std::string>> Columns(const Row& r) {
+  if (r.verdict == Verdict::kSkip) return {};
+  return {
+      {"survivors", OutOf(r.survivors, r.survivors_of)},
+      {"descriptors", FromTo(r.before.descriptors, r.after.descriptors)},
+      {"resident kB", FromTo(r.before.resident_kb, r.after.resident_kb)},
+      {"mapped kB", FromTo(r.before.mapped_kb, r.after.mapped_kb)},
+      {"regions", FromTo(r.before.memfd_mappings, r.after.memfd_mappings)},
+      {"longest call ms", Format("%.1f", Ms(r.longest_call_ns))},
+      {"late by at most ms", Format("%.1f", Ms(r.longest_late_ns))},
+      {"served after", OutOf(r.served, r.served_of)},
+      {"seconds", Format("%.1f", static_cast<double>(r.elapsed_ms) / 1e3)},
+  };
+}
+
+std::string Quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  }
+  return result + '"';
+}
+
+std::string Figures(const Row& r, const char* between) {
+  std::string text;
+  for (const auto& [name, value] : r.figures) {
+    if (!text.empty()) text += between;
+    text += name + " " + std::to_string(value);
+  }
+  return text;
+}
+
+// The value after the colon of the first line that begins with `name`.
+std::string FieldOf(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind(name, 0) != 0) continue;
+    const std::size_t colon = line.find(':');
+    const std::size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return colon == std::string::npos || begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+}  // namespace
+
+const char* VerdictText(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kPass:
+      return "PASS";
+    case Verdict::kFail:
+      return "FAIL";
+    case Verdict::kSkip:
+      return "SKIP";
+  }
+  return "?";
+}
+
+Setting SettingOfThisMachine(const std::string& command, const std::string& commit) {
+  Setting setting{command, commit, "", ""};
+  utsname kernel = {};
+  ::uname(&kernel);
+  const std::string processor = FieldOf("/proc/cpuinfo", "model name");
+  setting.machine = Format("%s %s, %ld processors%s, memory %s, compiler " __VERSION__,
+                           kernel.sysname, kernel.release, ::sysconf(_SC_NPROCESSORS_ONLN),
+                           processor.empty() ? "" : (" (" + processor + ")").c_str(),
+                           FieldOf("/proc/meminfo", "MemTotal").c_str());
+  const std::time_t now = std::time(nullptr);
+  std::tm utc = {};
+  std::array<char, 32> date = {};
+  if (::gmtime_r(&now, &utc) != nullptr &&
+      std::strftime(date.data(), date.size(), "%Y-%m-%d %H:%M UTC", &utc) != 0) {
+    setting.date = date.data();
+  }
+  return setting;
+}
+
+int ExitStatus(const std::vector<Row>& rows) {
+  for (const Row& r : rows) {
+    if (r.verdict == Verdict::kFail) return 1;
+    if (r.verdict == Verdict::kSkip && r.why.empty()) return 1;
+  }
+  return rows.empty() ? 1 : 0;
+}
+
+std::string Table(const std::vector<Row>& rows) {
+  std::string text = Format("%-8s %-46s %-4s %18s %4s %10s %16s %16s %8s %8s %7s %6s\n", "part",
+                            "lane", "", "done", "live", "fds", "resident kB", "mapped kB",
+                            "call ms", "late ms", "served", "s");
+  std::string details;
+  for (const Row& r : rows) {
+    const std::string name = r.part + ", " + r.lane;
+    if (r.verdict == Verdict::kSkip) {
+      text += Format("%-8s %-46s SKIP %s\n", r.part.c_str(), r.lane.c_str(), r.why.c_str());
+      continue;
+    }
+    text += Format("%-8s %-46s %-4s %18s %4s %10s %16s %16s %8.1f %8.1f %7s %6.1f\n",
+                   r.part.c_str(), r.lane.c_str(), VerdictText(r.verdict),
+                   (std::to_string(r.count) + " " + r.unit).c_str(),
+                   OutOf(r.survivors, r.survivors_of).c_str(),
+                   FromTo(r.before.descriptors, r.after.descriptors).c_str(),
+                   FromTo(r.before.resident_kb, r.after.resident_kb).c_str(),
+                   FromTo(r.before.mapped_kb, r.after.mapped_kb).c_str(), Ms(r.longest_call_ns),
+                   Ms(r.longest_late_ns), OutOf(r.served, r.served_of).c_str(),
+                   static_cast<double>(r.elapsed_ms) / 1e3);
+    if (!r.why.empty()) text += "         " + r.why + "\n";
+    details += name + ": " + Figures(r, ", ") + "\n";
+  }
+  return text + "\n" + details;
+}
+
+std::string Json(const Setting& setting, const std::vector<Row>& rows) {
+  std::string text = "{\"command\": " + Quoted(setting.command) +
+                     ", \"commit\": " + Quoted(setting.commit) +
+                     ", \"machine\": " + Quoted(setting.machine) +
+                     ", \"date\": " + Quoted(setting.date) + ", \"lanes\": [";
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& r = rows[i];
+    const std::vector<std::pair<const char*, std::string>> fields = {
+        {"part", Quoted(r.part)},
+        {"lane", Quoted(r.lane)},
+        {"verdict", Quoted(VerdictText(r.verdict))},
+        {"why", Quoted(r.why)},
+        {"unit", Quoted(r.unit)},
+        {"count", std::to_string(r.count)},
+        {"survivors", std::to_string(r.survivors)},
+        {"survivors_of", std::to_string(r.survivors_of)},
+        {"descriptors_before", std::to_string(r.before.descriptors)},
+        {"descriptors_after", std::to_string(r.after.descriptors)},
+        {"resident_kb_before", std::to_string(r.before.resident_kb)},
+        {"resident_kb_after", std::to_string(r.after.resident_kb)},
+        {"mapped_kb_before", std::to_string(r.before.mapped_kb)},
+        {"mapped_kb_after", std::to_string(r.after.mapped_kb)},
+        {"regions_before", std::to_string(r.before.memfd_mappings)},
+        {"regions_after", std::to_string(r.after.memfd_mappings)},
+        {"longest_call_ns", std::to_string(r.longest_call_ns)},
+        {"longest_late_ns", std::to_string(r.longest_late_ns)},
+        {"served", std::to_string(r.served)},
+        {"served_of", std::to_string(r.served_of)},
+        {"elapsed_ms", std::to_string(r.elapsed_ms)},
+    };
+    text += i == 0 ? "\n  {" : ",\n  {";
+    for (const auto& [name, value] : fields) text += Quoted(name) + ": " + value + ", ";
+    text += "\"figures\": {";
+    for (std::size_t f = 0; f < r.figures.size(); ++f) {
+      text += (f == 0 ? "" : ", ") + Quoted(r.figures[f].first) + ": " +
+              std::to_string(r.figures[f].second);
+    }
+    text += "}}";
+  }
+  return text + "\n]}\n";
+}
+
+std::string Markdown(const Setting& setting, const std::vector<Row>& rows) {
+  std::string text = "Command: `" + setting.command + "`  \nCommit: " + setting.commit +
+                     "  \nMachine: " + setting.machine + "  \nDate: " + setting.date + "\n\n";
+  Row any;
+  any.verdict = Verdict::kPass;
+  const auto names = Columns(any);
+  text += "| part | lane | done |";
+  std::string rule = "|---|---|---|";
+  for (const auto& [name, value] : names) {
+    text += std::string(" ") + name + " |";
+    rule += "---|";
+  }
+  text += " verdict |\n" + rule + "---|\n";
+  for (const Row& r : rows) {
+    text += "| " + r.part + " | " + r.lane + " |";
+    if (r.verdict == Verdict::kSkip) {
+      for (std::size_t i = 0; i <= names.size(); ++i) text += " |";
+      text += " SKIP: " + r.why + " |\n";
+      continue;
+    }
+    text += " " + std::to_string(r.count) + " " + r.unit + " |";
+    for (const auto& [name, value] : Columns(r)) text += " " + value + " |";
+    text +=
+        std::string(" ") + VerdictText(r.verdict) + (r.why.empty() ? "" : ": " + r.why) + " |\n";
+  }
+  text += "\n";
+  for (const Row& r : rows) {
+    if (!r.figures.empty()) {
+      text += "* " + r.part + ", " + r.lane + ": " + Figures(r, "; ") + ".\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace parley::endurance
