@@ -69,6 +69,8 @@ def cc_fuzz_test(
         size = size,
         args = ["$(rootpaths :{}_corpus)".format(name)],
         data = kwargs.pop("data", []) + [":{}_corpus".format(name)],
+        # One file, which can be kept while the tree goes on.
+        linkstatic = kwargs.pop("linkstatic", True),
         linkopts = (linkopts or []) + _if_fuzzing(["-fsanitize=fuzzer"], []),
         tags = (tags or []) + ["fuzz-test"],
         deps = (deps or []) + _if_fuzzing([], [str(Label("//testing:replay_main"))]),
