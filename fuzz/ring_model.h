@@ -163,12 +163,10 @@ struct SendModel {
     if (state == 1) peer_ended = true;
   }
   Outcome AskFor(Wide needed, Fetches& seen) {
-    if (Room() >= needed && violation == Violation::kNone && !peer_ended && !closed) {
-      return Outcome::kDone;
-    }
-    if (violation == Violation::kNone && !peer_ended && !closed) Refresh(seen);
+    if (Room() >= needed && violation == Violation::kNone && !peer_ended) return Outcome::kDone;
+    if (violation == Violation::kNone && !peer_ended) Refresh(seen);
     if (violation != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended || closed) return Outcome::kEnded;
+    if (peer_ended) return Outcome::kEnded;
     return Room() >= needed ? Outcome::kDone : Outcome::kNotNow;
   }
   bool Drained(Fetches& seen) {

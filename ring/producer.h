@@ -118,7 +118,7 @@ class BasicProducer {
 
   // True unless TryReserve(size_bytes) would say kNotNow. Looks at the peer at most once.
   bool HasRoom(std::size_t size_bytes) {
-    return position_.MakeRoom(RecordBytes(size_bytes)) != Outcome::kNotNow;
+    return position_.AskForRoom(RecordBytes(size_bytes)) != Outcome::kNotNow;
   }
 
   // True if the peer has taken everything that was published. Looks at the peer at most once.

@@ -34,6 +34,14 @@ class SendPosition {
       return Outcome::kDone;
     return MakeRoomSlowly(needed_bytes);
   }
+  // The same for whoever only asks: a close of this end changes nothing.
+  Outcome AskForRoom(uint64_t needed_bytes) {
+    if (capacity_ - (tail_ - head_) >= needed_bytes && violation_ == Violation::kNone &&
+        !peer_ended_) {
+      return Outcome::kDone;
+    }
+    return LookForRoom(needed_bytes);
+  }
   // Room that is known, without a look at the peer.
   uint64_t KnownRoomBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
 
@@ -79,9 +87,12 @@ class SendPosition {
 
  private:
   [[gnu::noinline]] Outcome MakeRoomSlowly(uint64_t needed_bytes) {
-    if (violation_ == Violation::kNone && !peer_ended_ && !closed_) Refresh();
+    return closed_ ? Outcome::kEnded : LookForRoom(needed_bytes);
+  }
+  Outcome LookForRoom(uint64_t needed_bytes) {
+    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended_ || closed_) return Outcome::kEnded;
+    if (peer_ended_) return Outcome::kEnded;
     return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kDone : Outcome::kNotNow;
   }
 

@@ -66,7 +66,7 @@ class TypedProducer {
 
   void Close() { position_.Close(); }
   bool HasRoom(std::size_t elements) {
-    return position_.MakeRoom(elements * sizeof(T)) != Outcome::kNotNow;
+    return position_.AskForRoom(elements * sizeof(T)) != Outcome::kNotNow;
   }
   void Poison(Violation violation) { position_.Poison(violation); }
 
