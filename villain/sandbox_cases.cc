@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <random>
@@ -39,7 +40,7 @@ namespace {
 constexpr uint32_t kServed = static_cast<uint32_t>(End::kServed);
 
 // In every process of the villain at the same address, the victim's included.
-uint64_t word_everywhere = 0;
+std::atomic<uint64_t> word_everywhere = 0;
 uint32_t futex_words[2] = {};
 
 // On both of the worker's sockets; the first answer that is none counts.

@@ -26,7 +26,7 @@ namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
 // For an attack to be on its way: milliseconds, but for a machine that has a lot else to do.
-constexpr absl::Duration kMounting = absl::Seconds(30);
+constexpr absl::Duration kMounting = absl::Seconds(60);
 // A session has met an attack after so many calls of its own, or never.
 constexpr uint64_t kCallsToMeet = 10;
 constexpr int64_t kMeetingNs = 4000 * kMsNs;
