@@ -123,7 +123,7 @@ std::vector<Attempt> Futexes(std::initializer_list<int> operations, long fourth)
   for (const int operation : operations) {
     attempts.push_back({"futex", [=](const Hands&) {
                           return ::syscall(SYS_futex, &futex_words[0], operation, 1, fourth,
-                                           &futex_words[1], 0);
+                                           &futex_words[1], 0L);
                         }});
   }
   return attempts;
@@ -135,7 +135,7 @@ std::vector<Attempt> VictimsMemory() {
       uint64_t word = 0;
       const iovec local = {&word, sizeof(word)};
       const iovec remote = {&word_everywhere, sizeof(word)};
-      return ::syscall(number, h.victim_pid, &local, 1, &remote, 1, 0);
+      return ::syscall(number, h.victim_pid, &local, 1, &remote, 1, 0L);
     };
   };
   return {{"process_vm_readv", access(SYS_process_vm_readv)},
