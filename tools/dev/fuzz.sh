@@ -29,19 +29,6 @@ fuzz_commit() {
   echo "$commit"
 }
 
-# Which files each target is built from, seeds apart, for the table of docs/FUZZING.md.
-fuzz_record() {
-  local label folder
-  folder="$(cache_dir)/fuzz"
-  mkdir -p "$folder"
-  for label in "$@"; do
-    fuzz_query "kind('source file', deps($label)) intersect //...:*" \
-      | sed -n -e '\|/corpus/|d' -e "s|^//\(.*\):|${label##*:}\t\1/|p" | sed -e 's|\t/|\t|'
-  done >"$folder/sources.tsv"
-  python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --results "$folder/results.tsv" \
-    --sources "$folder/sources.tsv" --document "$PARLEY_ROOT/docs/FUZZING.md"
-}
-
 run_fuzz() {
   local seconds=60 jobs=1 record=0 wanted=() flags=()
   while (($#)); do
@@ -60,13 +47,17 @@ run_fuzz() {
   [[ "$jobs" =~ ^[1-9][0-9]*$ ]] || die "--jobs wants a number, not '$jobs'"
 
   local labels dictionaries folder bin
+  ((record)) && wanted=() # the table has them all
   labels="$(fuzz_labels "${wanted[@]}")"
   [[ -n "$labels" ]] || die "no fuzz targets"
   # shellcheck disable=SC2206 # labels have no blanks
   labels=($labels)
+  folder="$(cache_dir)/fuzz"
+  mkdir -p "$folder"
+  fuzz_query --output=graph --nograph:factored --noimplicit_deps "deps(set(${labels[*]}))" >"$folder/graph"
   if ((record)); then
-    fuzz_record "${labels[@]}"
-    return
+    exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --graph "$folder/graph" \
+      --results "$folder/results.tsv" --document "$PARLEY_ROOT/docs/FUZZING.md" "${labels[@]}"
   fi
   dictionaries="$(fuzz_query "filter('_dict\$', kind(genrule, //...))")"
 
@@ -74,11 +65,9 @@ run_fuzz() {
   # shellcheck disable=SC2046,SC2086
   fuzz_bazel build $(progress_flags) --config=fuzz "${labels[@]}" $dictionaries >&2
   bin="$(fuzz_bazel info --config=fuzz bazel-bin 2>/dev/null)"
-  folder="$(cache_dir)/fuzz"
-  mkdir -p "$folder"
   fuzz_query --output=build "set(${labels[*]/%/_corpus})" >"$folder/corpora"
   # It is the one that Ctrl-C reaches, and ends what it started.
   exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_run.py" --root "$PARLEY_ROOT" --bin "$bin" \
-    --corpora "$folder/corpora" --folder "$folder" --results "$folder/results.tsv" \
+    --corpora "$folder/corpora" --graph "$folder/graph" --folder "$folder" --results "$folder/results.tsv" \
     --commit "$(fuzz_commit)" --time "$seconds" --jobs "$jobs" "${flags[@]}" "${labels[@]}"
 }

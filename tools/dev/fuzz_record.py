@@ -1,31 +1,18 @@
 """Turns the results of `dev fuzz` into the table of docs/FUZZING.md, so that no figure is typed.
 
-A run counts for a target if it was made from a clean commit and if, since that commit, none of the
-sources that the target is built from has changed. Of the runs that count, times and executions are
-added up; coverage is the largest.
+A run counts for a target if the sources that it was built from are those of today. Of the runs that
+count, times and executions are added up; coverage is the largest.
 """
 
 import argparse
 import collections
 import pathlib
-import subprocess
 import sys
 
-from fuzz_run import COLUMNS
+from fuzz_run import COLUMNS, digests
 
 BEGIN = "<!-- written by ./dev fuzz --record -->"
 END = "<!-- end of what it wrote -->"
-
-
-def unchanged(root, commit, files, cache={}):
-    """Whether the files are now as they were in the commit."""
-    if commit.endswith("+"):
-        return False  # made from a tree with changes that no commit has
-    key = (commit, tuple(files))
-    if key not in cache:
-        cache[key] = subprocess.run(["git", "-C", str(root), "diff", "--quiet", commit, "--", *files],
-                                    stderr=subprocess.DEVNULL).returncode == 0
-    return cache[key]
 
 
 def duration(seconds):
@@ -36,11 +23,11 @@ def duration(seconds):
     return f"{seconds / 3600:.1f} h"
 
 
-def table(results, sources, root):
+def table(results, sources):
     runs = collections.defaultdict(list)
     for line in results.read_text().splitlines()[1:]:
         run = dict(zip(COLUMNS, line.split("\t")))
-        if run["target"] in sources and unchanged(root, run["commit"], sources[run["target"]]):
+        if sources.get(run["target"]) == run["sources"]:
             runs[run["target"]].append(run)
     lines = ["| target | commit | wall time | CPU time | executions | edges | features | corpus | findings |",
              "|---|---|---|---|---|---|---|---|---|"]
@@ -63,20 +50,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=pathlib.Path, required=True)
     parser.add_argument("--results", type=pathlib.Path, required=True)
-    parser.add_argument("--sources", type=pathlib.Path, required=True, help="lines: target, tab, file")
+    parser.add_argument("--graph", type=pathlib.Path, required=True, help="bazel query --output=graph")
     parser.add_argument("--document", type=pathlib.Path, required=True)
+    parser.add_argument("labels", nargs="+")
     options = parser.parse_args()
 
-    sources = collections.defaultdict(list)
-    for line in options.sources.read_text().splitlines():
-        target, file = line.split("\t")
-        sources[target].append(file)
+    sources = {label.split(":")[1]: digest
+               for label, digest in digests(options.root, options.graph.read_text(), options.labels).items()}
     text = options.document.read_text()
     if BEGIN not in text or END not in text or not options.results.exists():
         sys.exit(f"dev: no place for the table in {options.document}, or no results in {options.results}")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    new = table(options.results, sources, options.root)
+    new = table(options.results, sources)
     options.document.write_text(f"{before}{BEGIN}\n{new}\n{END}{after}")
     print(new)
 

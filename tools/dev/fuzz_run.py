@@ -5,6 +5,7 @@ One line per run goes to the results file, which tools/dev/fuzz_record.py turns 
 """
 
 import argparse
+import collections
 import ctypes
 import datetime
 import hashlib
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import time
 
-COLUMNS = ["target", "commit", "wall_s", "cpu_s", "executions", "edges", "features", "corpus", "verdict", "ended_utc"]
+COLUMNS = ["target", "commit", "wall_s", "cpu_s", "executions", "edges", "features", "corpus", "verdict", "sources",
+           "ended_utc"]
 PROGRESS_SECONDS = 10
 PATIENCE_SECONDS = 20  # for a fuzzer that was told to stop, or that is over its time
 PR_SET_PDEATHSIG = 1
@@ -32,6 +34,28 @@ def corpora(query_output):
         if name and files:
             labels = re.findall(r'"//([^"]*)"', files.group(1))
             found[name.group(1)] = [label.replace(":", "/", 1).lstrip("/") for label in labels]
+    return found
+
+
+def digests(root, graph, labels):
+    """Label -> digest of the files of this repository that it is built from, seeds apart, by what
+    `bazel query --output=graph` says: the same before and after a rebase, and in a tree with changes elsewhere."""
+    needs = collections.defaultdict(list)
+    for user, used in re.findall(r'^ *"([^"]*)" -> "([^"]*)"$', graph, re.MULTILINE):
+        needs[user].append(used)
+    found = {}
+    for label in labels:
+        seen, waiting = {label}, [label]
+        while waiting:
+            for other in needs[waiting.pop()]:
+                if other not in seen and not other.endswith("_corpus"):
+                    seen.add(other)
+                    waiting.append(other)
+        digest = hashlib.sha256()
+        for file in sorted(other[2:].replace(":", "/", 1).lstrip("/") for other in seen if other.startswith("//")):
+            if (root / file).is_file():
+                digest.update(file.encode() + b"\0" + hashlib.sha256((root / file).read_bytes()).digest())
+        found[label] = digest.hexdigest()[:12]
     return found
 
 
@@ -50,8 +74,9 @@ def die_with_the_parent():
 class Run:
     """One target, from its start to its line of results."""
 
-    def __init__(self, target, program, dictionary, folder, options):
+    def __init__(self, target, sources, program, dictionary, folder, options):
         self.target = target
+        self.sources = sources
         self.seconds = options.time
         self.folder = folder
         self.log = folder / "log"
@@ -135,7 +160,7 @@ class Run:
         last = self.last_status()
         runs = last.get("stat::number_of_executed_units", last.get("runs", "0"))
         return [self.target, commit, f"{self.wall:.0f}", f"{self.usage.ru_utime + self.usage.ru_stime:.1f}", runs,
-                last.get("cov", "0"), last.get("ft", "0"), last.get("corp", "0"), self.verdict(),
+                last.get("cov", "0"), last.get("ft", "0"), last.get("corp", "0"), self.verdict(), self.sources,
                 datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")]
 
 
@@ -148,7 +173,7 @@ def append(results, row):
 
 
 def print_table(rows):
-    widths = [max(len(row[i]) for row in [COLUMNS] + rows) for i in range(len(COLUMNS) - 1)]
+    widths = [max(len(row[i]) for row in [COLUMNS] + rows) for i in range(COLUMNS.index("sources"))]
     for row in [COLUMNS] + rows:
         cells = [row[i].ljust(w) if i in (0, 1, 8) else row[i].rjust(w) for i, w in enumerate(widths)]
         print("  ".join(cells).rstrip())
@@ -206,6 +231,7 @@ def main():
     parser.add_argument("--root", type=pathlib.Path, required=True)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="bazel-bin of the fuzzers' build")
     parser.add_argument("--corpora", type=pathlib.Path, required=True, help="bazel query --output=build")
+    parser.add_argument("--graph", type=pathlib.Path, required=True, help="bazel query --output=graph")
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="where each target has its folder")
     parser.add_argument("--results", type=pathlib.Path, required=True)
     parser.add_argument("--commit", required=True)
@@ -216,13 +242,15 @@ def main():
     options = parser.parse_args()
 
     seeds = corpora(options.corpora.read_text())
+    sources = digests(options.root, options.graph.read_text(), options.labels)
     runs = []
     for label in options.labels:
         package, name = label.lstrip("/").split(":")
         folder = options.folder / name
         copy_seeds(options.root, seeds[name], folder / "seeds")
         dictionary = options.bin / package / f"{name}_merged.dict"
-        runs.append(Run(name, options.bin / package / name, dictionary if dictionary.exists() else None, folder, options))
+        runs.append(Run(name, sources[label], options.bin / package / name, dictionary if dictionary.exists() else None,
+                        folder, options))
         print(f"{name}: {len(list((folder / 'seeds').iterdir()))} seeds, {len(list((folder / 'work').iterdir()))} found before",
               file=sys.stderr)
     sys.exit(run_all(runs, options))
