@@ -1,78 +1,73 @@
-# Sourced by ./dev: `dev fuzz [TARGET...] [--time SECONDS] [-libfuzzer_flags]`.
+# Sourced by ./dev: `dev fuzz [TARGET...] [--time SECONDS] [--jobs N] [--record] [-libfuzzer_flags]`.
 
 fuzz_bazel() { (cd "$PARLEY_ROOT" && bazel_with clang "$@"); }
 
-# The source files of a filegroup, as paths from the root.
-fuzz_files() {
-  fuzz_bazel query --noshow_progress "kind('source file', deps($1, 1))" 2>/dev/null \
-    | sed -e 's|^//:||' -e 's|^//||' -e 's|:|/|'
+fuzz_query() { fuzz_bazel query --noshow_progress "$@" 2>/dev/null; }
+
+# The labels of the fuzz targets that were named, or of all.
+fuzz_labels() {
+  local all label name word found
+  all="$(fuzz_query 'attr(tags, "\bfuzz-test\b", kind(cc_test, //...))')"
+  local words="${*:-$all}"
+  for word in $words; do
+    found=0
+    for label in $all; do
+      name="${label##*:}"
+      [[ "$word" == "$name" || "$word" == "$label" ]] || continue
+      echo "$label"
+      found=1
+    done
+    ((found)) || die "no fuzz target '$word'; there are: ${all//$'\n'/ }"
+  done
+}
+
+# The commit that is checked out, with a + if the tree has other changes.
+fuzz_commit() {
+  local commit
+  commit="$(git -C "$PARLEY_ROOT" rev-parse --short=10 HEAD)"
+  [[ -z "$(git -C "$PARLEY_ROOT" status --porcelain --untracked-files=no)" ]] || commit+=+
+  echo "$commit"
 }
 
 run_fuzz() {
-  local seconds=60 wanted=() flags=()
+  local seconds=60 jobs=1 record=0 wanted=() flags=()
   while (($#)); do
     case "$1" in
       --time) seconds="${2:?--time wants seconds}" && shift ;;
       --time=*) seconds="${1#--time=}" ;;
-      -*) flags+=("$1") ;;
+      --jobs) jobs="${2:?--jobs wants a number}" && shift ;;
+      --jobs=*) jobs="${1#--jobs=}" ;;
+      --record) record=1 ;;
+      -*) flags+=("--flags=$1") ;;
       *) wanted+=("$1") ;;
     esac
     shift
   done
   [[ "$seconds" =~ ^[1-9][0-9]*$ ]] || die "--time wants whole seconds, not '$seconds'"
+  [[ "$jobs" =~ ^[1-9][0-9]*$ ]] || die "--jobs wants a number, not '$jobs'"
 
-  local label name labels=() all
-  all="$(fuzz_bazel query --noshow_progress 'attr(tags, "\bfuzz-test\b", kind(cc_test, //...))' 2>/dev/null)"
-  for label in $all; do
-    name="${label##*:}"
-    if ((${#wanted[@]} == 0)) || [[ " ${wanted[*]} " == *" $name "* || " ${wanted[*]} " == *" $label "* ]]; then
-      labels+=("$label")
-    fi
-  done
-  if ((${#labels[@]} == 0)) || ((${#wanted[@]} > ${#labels[@]})); then
-    die "no such fuzz target: ${wanted[*]:-any}; there are: ${all:-none}"
+  local labels dictionaries folder bin
+  ((record)) && wanted=() # the table has them all
+  labels="$(fuzz_labels "${wanted[@]}")"
+  [[ -n "$labels" ]] || die "no fuzz targets"
+  # shellcheck disable=SC2206 # labels have no blanks
+  labels=($labels)
+  folder="$(cache_dir)/fuzz"
+  mkdir -p "$folder"
+  fuzz_query --output=graph --nograph:factored --noimplicit_deps "deps(set(${labels[*]}))" >"$folder/graph"
+  if ((record)); then
+    exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --graph "$folder/graph" \
+      --results "$folder/results.tsv" --document "$PARLEY_ROOT/docs/FUZZING.md" "${labels[@]}"
   fi
+  dictionaries="$(fuzz_query "filter('_dict\$', kind(genrule, //...))")"
 
   say bazel build --config=fuzz "${labels[@]}"
-  # shellcheck disable=SC2046
-  fuzz_bazel build $(progress_flags) --config=fuzz "${labels[@]}" >&2
-  local bin table=() failed=0
+  # shellcheck disable=SC2046,SC2086
+  fuzz_bazel build $(progress_flags) --config=fuzz "${labels[@]}" $dictionaries >&2
   bin="$(fuzz_bazel info --config=fuzz bazel-bin 2>/dev/null)"
-  for label in "${labels[@]}"; do
-    fuzz_one "$label" "$bin" "$seconds" "${flags[@]}" || failed=1
-  done
-  echo
-  printf '%s\n' "${table[@]}"
-  return "$failed"
-}
-
-# Appends to the caller's `table`. The work corpus and what crashed stay in the cache folder.
-fuzz_one() {
-  local label="$1" bin="$2" seconds="$3"
-  shift 3
-  local name="${label##*:}" package="${label#//}" folder file dictionary=() log verdict=PASS started
-  package="${package%%:*}"
-  folder="$(cache_dir)/fuzz/$name"
-  log="$folder/log"
-  rm -rf "$folder/seeds"
-  mkdir -p "$folder/seeds" "$folder/work" "$folder/crashes"
-  while read -r file; do
-    cp "$PARLEY_ROOT/$file" "$folder/seeds/$(sha256sum <"$PARLEY_ROOT/$file" | cut -c1-16)"
-  done < <(fuzz_files "$label""_corpus")
-  while read -r file; do
-    dictionary=("-dict=$PARLEY_ROOT/$file")
-  done < <(fuzz_files "$label""_dict")
-
-  started=$SECONDS
-  echo "=== $name: $(find "$folder/seeds" -type f | wc -l) seeds, $(find "$folder/work" -type f | wc -l) found before" >&2
-  local command=("$bin/$package/$name" -max_total_time="$seconds" -print_final_stats=1 -timeout=10
-    -rss_limit_mb=2048 -artifact_prefix="$folder/crashes/" "${dictionary[@]}" "$@"
-    "$folder/work" "$folder/seeds")
-  say "${command[@]}"
-  ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-19 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "${command[@]}" 2>&1 </dev/null | tee "$log" >&2 \
-    || verdict="FAIL: input in $folder/crashes; add it to the corpus once it is fixed"
-  table+=("$(printf '%-28s %5d s %10s runs  cov %s  %s' "$name" $((SECONDS - started)) \
-    "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
-    "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -d' ' -f2)" "$verdict")")
-  [[ "$verdict" == PASS ]]
+  fuzz_query --output=build "set(${labels[*]/%/_corpus})" >"$folder/corpora"
+  # It is the one that Ctrl-C reaches, and ends what it started.
+  exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_run.py" --root "$PARLEY_ROOT" --bin "$bin" \
+    --corpora "$folder/corpora" --graph "$folder/graph" --folder "$folder" --results "$folder/results.tsv" \
+    --commit "$(fuzz_commit)" --time "$seconds" --jobs "$jobs" "${flags[@]}" "${labels[@]}"
 }
