@@ -130,6 +130,7 @@ TEST(ViolationTest, EachHasItsOwnText) {
     for (const std::string& other : texts) EXPECT_NE(text, other);
     texts.push_back(text);
   }
+  EXPECT_STREQ(ViolationText(static_cast<Violation>(200)), "unknown violation");
 }
 
 }  // namespace

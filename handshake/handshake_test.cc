@@ -7,10 +7,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -36,6 +38,7 @@
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
 #include "parley/sealing/identity.h"
+#include "parley/sealing/test_support.h"
 
 namespace parley {
 namespace {
@@ -243,6 +246,21 @@ TEST(HandshakeTest, PolicyAndFormatRefuseWithTheirReason) {
     EXPECT_EQ(ends.accepted.status().message(), "not raw");
     EXPECT_NE(std::string(ends.connected.status().message()).find("format"), std::string::npos);
   }
+}
+
+TEST(HandshakeTest, WithoutARandomIdThereIsNoChannel) {
+  EXPECT_EQ(
+      testing_support::RunInChild([] {
+        testing_support::FailSystemCall(SYS_getrandom, EAGAIN);
+        Ends ends;
+        ends.Run();
+        EXPECT_NE(ends.accepted.status().ToString().find("random channel id"), std::string::npos)
+            << ends.accepted.status();
+        EXPECT_NE(ends.connected.status().ToString().find("memory or descriptors"),
+                  std::string::npos)
+            << ends.connected.status();
+      }),
+      "ok");
 }
 
 TEST(HandshakeTest, PromiseP8NoSideDoorsEveryDescriptorIsCloseOnExec) {

@@ -5,20 +5,27 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/test_support.h"
 
 namespace parley {
 namespace {
+
+using testing_support::FailSystemCall;
+using testing_support::RunInChild;
 
 int OpenDescriptors() {
   int count = 0;
@@ -97,6 +104,67 @@ TEST(PeerSocketTest, AttackF2OneDescriptorTooManyIsRefusedAndAllAreClosed) {
         << allowed;
     EXPECT_EQ(OpenDescriptors(), before) << allowed;
   }
+}
+
+TEST(PeerSocketTest, AttackF9ALongerMessageWithDescriptorsIsRefusedAndTheyAreClosed) {
+  auto pair = PeerSocket::Pair();
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  const std::array<int, 2> fds = {event.get(), event.get()};
+  ASSERT_TRUE(pair->first.Send(SomeBytes(101), fds).ok());
+  const int before = OpenDescriptors();
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), 2, Soon()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// A socket that our caller has set up to bring credentials: they are not what was agreed either.
+TEST(PeerSocketTest, ControlMessagesOtherThanDescriptorsAreRefused) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+  const int on = 1;
+  ASSERT_EQ(::setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+  auto mine = PeerSocket::Adopt(UniqueFd(fds[0]));
+  auto theirs = PeerSocket::Adopt(UniqueFd(fds[1]));
+  ASSERT_TRUE(mine.ok() && theirs.ok());
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  const std::array<int, 1> one = {event.get()};
+  ASSERT_TRUE(theirs->Send(SomeBytes(3), one).ok());
+  const int before = OpenDescriptors();
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(mine->ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST(PeerSocketTest, WhatTheKernelRefusesIsAnErrorThatSaysWhat) {
+  EXPECT_EQ(RunInChild([] {
+              const rlimit none = {0, 0};
+              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+              const absl::Status status = PeerSocket::Pair().status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+              EXPECT_NE(status.ToString().find("create a pair of sockets"), std::string::npos);
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              auto pair = PeerSocket::Pair();
+              ASSERT_TRUE(pair.ok());
+              UniqueFd fd = std::move(pair->first).Release();
+              FailSystemCall(SYS_fcntl, EPERM);
+              const absl::Status status = PeerSocket::Adopt(std::move(fd)).status();
+              EXPECT_NE(status.ToString().find("close-on-exec"), std::string::npos) << status;
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              auto pair = PeerSocket::Pair();
+              ASSERT_TRUE(pair.ok() && pair->first.Send(SomeBytes(3)).ok());
+              FailSystemCall(SYS_recvmsg, ENOBUFS);
+              std::array<std::byte, 100> into;
+              const auto got = pair->second.TryReceive(absl::MakeSpan(into));
+              EXPECT_NE(got.status().ToString().find("receive from the peer"), std::string::npos)
+                  << got.status();
+            }),
+            "ok");
 }
 
 TEST(PeerSocketTest, AttackF3AFullDescriptorTableIsAnError) {

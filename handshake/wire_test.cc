@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -164,6 +165,18 @@ TEST(WireTest, HostileFieldsAreRefused) {
   welcome = EncodeWelcome(SomeWelcome());
   welcome[64] = std::byte{1};  // a size for the direction that the roles exclude
   EXPECT_FALSE(ParseWelcome(welcome).ok());
+}
+
+TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {
+  std::set<std::string> texts;
+  constexpr auto kLast = static_cast<uint32_t>(RefusalReason::kDeadline);
+  for (uint32_t reason = 1; reason <= kLast; ++reason) {
+    texts.insert(RefusalText(static_cast<RefusalReason>(reason)));
+  }
+  EXPECT_EQ(texts.size(), kLast);
+  const std::string unknown = RefusalText(static_cast<RefusalReason>(kLast + 1));
+  EXPECT_NE(unknown.find("does not know"), std::string::npos);
+  EXPECT_EQ(texts.count(unknown), 0u);
 }
 
 TEST(WireTest, PromiseP1MemoryRandomBytesNeverCrashTheParsers) {

@@ -367,6 +367,13 @@ TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed|between TryReserve");
 }
 
+TEST_F(RingTest, BothEndsKnowTheirGeometry) {
+  EXPECT_EQ(producer.capacity_bytes(), kCapacity);
+  EXPECT_EQ(consumer.capacity_bytes(), kCapacity);
+  EXPECT_EQ(producer.max_message_bytes(), kMaxMessage);
+  EXPECT_EQ(consumer.max_message_bytes(), kMaxMessage);
+}
+
 TEST(RingGeometryTest, OnlyPowersOfTwoWithinLimits) {
   EXPECT_TRUE(IsValid({4096, 4088}));
   EXPECT_TRUE(IsValid({kLargestCapacityBytes, 1}));

@@ -188,6 +188,17 @@ TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {
   EXPECT_EQ(LeakOf([] { MapNew(8192, GuardedRange::Access::kRead); }), "nothing");
 }
 
+TEST(GuardedRangeTest, M13WhatCantBeKeptOutOfForksIsNotMapped) {
+  EXPECT_EQ(RunInChild([] {
+              auto fd = CreateMemfd(4096);
+              auto range = GuardedRange::Reserve(4096);
+              ASSERT_TRUE(fd.ok() && range.ok());
+              RefuseSystemCall(SYS_madvise, 2, 8);  // DONTFORK is 10; DONTDUMP 16, POPULATE 22, 23
+              EXPECT_FALSE(range->Map(0, fd->get(), 0, 4096, GuardedRange::Access::kRead).ok());
+            }),
+            "ok");
+}
+
 TEST(GuardedRangeTest, MovesLeaveOneOwner) {
   EXPECT_EQ(LeakOf([] {
               Mapped a = MapNew(4096, GuardedRange::Access::kReadWrite);

@@ -9,6 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 
@@ -19,6 +20,7 @@
 namespace parley {
 namespace {
 
+using testing_support::FailSystemCall;
 using testing_support::LeakOf;
 using testing_support::RefuseSystemCall;
 using testing_support::RunInChild;
@@ -156,6 +158,19 @@ TEST(MemfdTest, ResizeAllocatesAndARefusedOneChangesNothing) {
   EXPECT_EQ(StatOf(fd->get()).st_size, 3 * 4096);
   ASSERT_TRUE(ResizeMemfd(fd->get(), 3 * 4096, 100).ok());
   EXPECT_EQ(StatOf(fd->get()).st_size, 100);
+}
+
+TEST(MemfdTest, PromiseP7NoMemoryForThePagesIsAnErrorAndTheOldSizeStays) {
+  EXPECT_EQ(RunInChild([] {
+              auto fd = CreateMemfd(4096);
+              ASSERT_TRUE(fd.ok());
+              FailSystemCall(SYS_fallocate, ENOSPC);
+              EXPECT_EQ(ResizeMemfd(fd->get(), 4096, 3 * 4096).code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(StatOf(fd->get()).st_size, 4096);
+              EXPECT_EQ(CreateMemfd(4096).status().code(), absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "parley/sealing/seal_shared.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <string>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -15,6 +17,7 @@
 namespace parley {
 namespace {
 
+using testing_support::FailSystemCall;
 using testing_support::FootprintNow;
 using testing_support::InodeLockHolder;
 using testing_support::LeakOf;
@@ -38,6 +41,18 @@ TEST(SealSharedTest, SaysWhyTheKernelRefused) {
   const absl::Status status = AddSealsToShared(fd.get(), kRegionSeals, Soon());
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << status;
   EXPECT_EQ(AddSealsToShared(-1, kRegionSeals, Soon()).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SealSharedTest, WithoutAHelperProcessThereAreNoSeals) {
+  EXPECT_EQ(RunInChild([] {
+              UniqueFd fd = RawMemfd(4096);
+              FailSystemCall(SYS_clone, EAGAIN);
+              const absl::Status status = AddSealsToShared(fd.get(), kRegionSeals, Soon());
+              EXPECT_NE(status.ToString().find("start a helper process"), std::string::npos)
+                  << status;
+              EXPECT_FALSE(VerifySeals(fd.get(), kShapeSeals).ok());
+            }),
+            "ok");
 }
 
 TEST(SealSharedTest, LeavesNothingBehind) {

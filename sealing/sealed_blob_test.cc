@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,6 +22,7 @@
 namespace parley {
 namespace {
 
+using testing_support::FailSystemCall;
 using testing_support::FillRaw;
 using testing_support::InodeLockHolder;
 using testing_support::LeakOf;
@@ -255,6 +257,17 @@ TEST(SealedBlobFromFileTest, WhatIsNoFileIsNamed) {
   status = SealedBlob::CreateFromFile(socket.get(), kLimit).status();
   EXPECT_EQ(status.message(), "cannot read a socket: a regular file or a pipe is needed");
   EXPECT_FALSE(SealedBlob::CreateFromFile(-1, kLimit).ok());
+  std::string name = std::string(std::getenv("TEST_TMPDIR")) + "/linkXXXXXX";
+  const UniqueFd file(::mkostemp(name.data(), O_CLOEXEC));
+  const std::string link_name = name + "l";
+  ASSERT_EQ(::symlink(name.c_str(), link_name.c_str()), 0);
+  const UniqueFd link(::open(link_name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  status = SealedBlob::CreateFromFile(link.get(), kLimit).status();
+  EXPECT_EQ(status.message(), "cannot read something else: a regular file or a pipe is needed");
+  const UniqueFd write_only(::open(name.c_str(), O_WRONLY | O_CLOEXEC));
+  EXPECT_FALSE(SealedBlob::CreateFromFile(write_only.get(), kLimit).ok());
+  ::unlink(link_name.c_str());
+  ::unlink(name.c_str());
 }
 
 TEST(SealedBlobFromFileTest, ANonBlockingPipeWithoutDataIsAnError) {
@@ -294,6 +307,19 @@ TEST(SealedBlobWriterTest, ARefusedGrowKeepsTheBuffer) {
   auto blob = std::move(*writer).Seal();
   ASSERT_TRUE(blob.ok()) << blob.status();
   EXPECT_EQ(TextOf(*blob), "abcd");
+}
+
+TEST(SealedBlobWriterTest, PromiseP7AGrowWithoutAddressSpaceKeepsTheBuffer) {
+  EXPECT_EQ(RunInChild([] {
+              auto writer = SealedBlobWriter::Create(4);
+              ASSERT_TRUE(writer.ok());
+              std::memcpy(writer->buffer().data(), "abcd", 4);
+              FailSystemCall(SYS_mmap, ENOMEM);
+              EXPECT_EQ(writer->Grow(8192).code(), absl::StatusCode::kResourceExhausted);
+              ASSERT_EQ(writer->buffer().size(), 4u);
+              EXPECT_EQ(std::memcmp(writer->buffer().data(), "abcd", 4), 0);
+            }),
+            "ok");
 }
 
 TEST(SealedBlobWriterDeathTest, SealingMoreThanTheBufferIsTheCallersBug) {

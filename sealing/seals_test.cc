@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 
@@ -16,7 +17,9 @@
 namespace parley {
 namespace {
 
+using testing_support::FailSystemCall;
 using testing_support::RawMemfd;
+using testing_support::RunInChild;
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
@@ -63,6 +66,17 @@ TEST(SealsTest, AWritableMappingIsInTheWayOfTheBlobSeals) {
   EXPECT_EQ(AddSeals(fd.get(), kBlobSeals).code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_EQ(::munmap(page, 4096), 0);
   EXPECT_TRUE(AddSeals(fd.get(), kBlobSeals).ok());
+}
+
+TEST(SealsTest, AKernelThatDoesNotAnswerIsNoMemfdEither) {
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd = RawMemfd(4096);
+              FailSystemCall(SYS_fcntl, EACCES);
+              EXPECT_EQ(GetSeals(fd.get()).status().code(), absl::StatusCode::kPermissionDenied);
+              EXPECT_FALSE(VerifySeals(fd.get(), kShapeSeals).ok());
+              EXPECT_FALSE(AddSeals(fd.get(), kShapeSeals).ok());
+            }),
+            "ok");
 }
 
 TEST(SealsTest, M9EverythingThatIsNoMemfdIsRefused) {

@@ -57,6 +57,8 @@ class InodeLockHolder {
 // In this process, for good: the system call `number` fails with EINVAL where its argument
 // `argument` (counted from 0) has one of `bits`. An old kernel, for a child to try.
 void RefuseSystemCall(long number, int argument, unsigned bits);
+// The same for each call of `number`, with `error`: what this machine can't be made to run out of.
+void FailSystemCall(long number, int error);
 
 }  // namespace parley::testing_support
 

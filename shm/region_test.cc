@@ -102,6 +102,8 @@ TEST(RegionTest, PromiseP1AnOutgoingRegionHasOneWriter) {
 TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
   auto draft = IncomingRegionDraft::Create(kGeometry);
   ASSERT_TRUE(draft.ok()) << draft.status();
+  EXPECT_EQ(draft->geometry().data_bytes, kGeometry.data_bytes);
+  const MemfdIdentity identity = draft->identity();
   auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon());
   ASSERT_TRUE(writer.ok()) << writer.status();
   auto reader = std::move(*draft).Finish();
@@ -109,7 +111,10 @@ TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
   EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(reader->fd()); }), "ok");
   writer->data().CopyIn(5, BytesOf("frame"));
   EXPECT_EQ(Read(reader->data(), 5, 5), "frame");
-  EXPECT_EQ(reader->identity(), writer->identity());
+  EXPECT_EQ(reader->identity(), identity);
+  EXPECT_EQ(writer->identity(), identity);
+  EXPECT_EQ(reader->geometry().data_bytes, kGeometry.data_bytes);
+  EXPECT_EQ(writer->geometry().data_bytes, kGeometry.data_bytes);
 }
 
 TEST(RegionTest, PromiseP5AFreshRegionIsAllZero) {

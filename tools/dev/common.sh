@@ -38,6 +38,14 @@ bazel_with() {
     --output_base="$(cache_dir)/bazel/$base" --max_idle_secs=900 "$@"
 }
 
+# Of what is checked out, for the head of a recorded result.
+git_revision() {
+  local revision
+  revision="$(git -C "$PARLEY_ROOT" rev-parse --short=12 HEAD 2>/dev/null)" || revision=unknown
+  git -C "$PARLEY_ROOT" diff --quiet HEAD 2>/dev/null || revision+=" with changes"
+  echo "$revision"
+}
+
 # A person sees a progress line; a log gets one line each half minute, so that it isn't silent.
 progress_flags() {
   if [[ -t 2 ]]; then

@@ -20,6 +20,7 @@ packages_for() {
     check) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" clang-tidy-19 "${FORMAT_PACKAGES[@]}" ;;
     lint) echo python3 ;;
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
+    coverage) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
     bench) packages_for demo ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
