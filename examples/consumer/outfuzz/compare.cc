@@ -28,17 +28,15 @@ using Way = std::function<absl::StatusOr<uint64_t>(parley::Deadline)>;
 
 absl::StatusOr<uint64_t> InWorkers(SupervisorOptions options, const std::vector<Input>& inputs,
                                    parley::Deadline deadline) {
+  // What waits when the time is over is left undone.
+  options.stop = [stop = options.stop, deadline] { return stop() || deadline.Expired(); };
   Supervisor supervisor(std::move(options));
   const absl::Status status = supervisor.Run(
-      0,
-      [&](uint64_t number) -> std::optional<Input> {
-        if (deadline.Expired()) return std::nullopt;
-        return inputs[number % inputs.size()];
-      },
+      0, [&](uint64_t number) -> std::optional<Input> { return inputs[number % inputs.size()]; },
       [](const Result& result, const Input&) {
         return result.verdict == Verdict::kOk
                    ? absl::OkStatus()
-                   : absl::AbortedError("an input that was harmless is so no longer");
+                   : absl::AbortedError("an input that ended no worker before has ended one");
       });
   if (!status.ok()) return status;
   return supervisor.stats().inputs;
@@ -66,7 +64,7 @@ absl::StatusOr<uint64_t> InForks(const std::vector<Input>& inputs, bool confined
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
-    if (status != 0) return absl::AbortedError("an input that was harmless is not so in a fork");
+    if (status != 0) return absl::AbortedError("an input that ended no worker has ended a fork");
   }
   return count;
 }

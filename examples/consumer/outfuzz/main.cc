@@ -17,7 +17,9 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -238,6 +240,12 @@ int main(int argc, char** argv) {
       LLVMFuzzerTestOneInput(input.data(), input.size());
     });
   }
+  // Whatever the program is called, --help shows the flags of this file.
+  absl::FlagsUsageConfig config;
+  config.contains_help_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "outfuzz/main.cc");
+  };
+  absl::SetFlagsUsageConfig(config);
   absl::SetProgramUsageMessage(
       "fuzzes a target in a confined worker\n\n"
       "  PROGRAM [--runs=N] [--time=60s] [--seed=N] [--artifacts=FOLDER] CORPUS...\n"

@@ -77,7 +77,7 @@ const char kHonest[] = "ICONP6abcdefD41010";
 TEST(SupervisorTest, EachVerdictIsToldAndPutDownToItsInput) {
   // The endless loop costs its timeout, so this one is short.
   const Ran run = RunAll({kHonest, "ICONP3abcD11", kHonest, "ICONP3abcR200", kHonest,
-                          "ICONF9/dev/null", kHonest, "", "no icon"},
+                          "ICONF9/dev/null", kHonest, "", "- no icon"},
                          Options(absl::Seconds(2)));
   EXPECT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(Verdicts(run), "ok crash ok hang ok violation ok ok ok");
@@ -119,13 +119,31 @@ TEST(SupervisorTest, AWorkerThatTurnsOnTheChannelIsThrownAway) {
       {"x", "it hung up and stayed"},
   };
   for (const auto& [attack, cause] : causes) {
-    const Ran run = RunAll({kHonest, attack, kHonest}, Options());
+    const Ran run = RunAll({attack, kHonest}, Options());
     EXPECT_TRUE(run.status.ok()) << run.status;
-    EXPECT_EQ(Verdicts(run), "ok hostile ok") << attack;
-    EXPECT_EQ(run.results[1].cause, cause) << attack;
+    EXPECT_EQ(Verdicts(run), "hostile ok") << attack;
+    EXPECT_EQ(run.results[0].cause, cause) << attack;
     EXPECT_EQ(run.stats.workers, 2u) << attack;
   }
   ExpectNoChild();
+}
+
+TEST(SupervisorTest, AGuiltyInputIsFoundEvenIfItsWorkerTakesAnswersBack) {
+  SupervisorOptions options = Options();
+  options.rerun = [](const Result&) { return true; };
+  const std::vector<std::string> inputs = {kHonest, kHonest, kHonest, "j", kHonest};
+  for (int i = 0; i < 10; ++i) {
+    const Ran run = RunAll(inputs, options);
+    ASSERT_EQ(run.results.size(), inputs.size());
+    for (const Result& result : run.results) {
+      if (result.number == 3) {
+        EXPECT_EQ(result.verdict, Verdict::kHostile);
+        EXPECT_EQ(result.alone, true);
+      } else if (result.verdict != Verdict::kOk && result.worker_first != result.number) {
+        EXPECT_EQ(result.alone, false) << result.number;
+      }
+    }
+  }
 }
 
 TEST(SupervisorTest, AWorkerThatLiesAboutWhatItHasTakenIsThrownAway) {
@@ -181,7 +199,7 @@ TEST(SupervisorTest, NothingLeaksHoweverManyWorkersTurnHostile) {
   const Ran run = RunAll(inputs, Options());
   EXPECT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.results.size(), inputs.size());
-  EXPECT_EQ(run.stats.workers, 201u);
+  EXPECT_GE(run.stats.workers, 200u);
   EXPECT_EQ(EntriesOf("/proc/self/fd"), descriptors);
   EXPECT_EQ(EntriesOf("/proc/self/task"), threads);
   ExpectNoChild();
