@@ -3,6 +3,7 @@
 # target -> (package in the real repository, pkg-config name). Only what Parley uses.
 _ABSL = {
     "absl/base:core_headers": "absl_core_headers",
+    "absl/flags:config": "absl_flags_config",
     "absl/flags:flag": "absl_flags",
     "absl/flags:parse": "absl_flags_parse",
     "absl/flags:usage": "absl_flags_usage",
