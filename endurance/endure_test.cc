@@ -207,6 +207,18 @@ TEST(RowTest, EveryFormSaysTheSame) {
   EXPECT_NE(Markdown(setting, rows).find("Command: `endure --kills 5000`"), std::string::npos);
 }
 
+TEST(RowTest, APartWhoseLanesDoTheSameHasASum) {
+  std::vector<Row> rows = SomeRows();
+  rows.insert(rows.begin() + 1, rows[0]);
+  rows[1].longest_late_ns = 2'500'000;
+  for (const std::string& text : {Table(rows), Markdown({}, rows)}) {
+    for (const char* part : {"all of these", "10000 kills", "2/2", "14 -> 14", "40/40", "2.5"}) {
+      EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+    }
+  }
+  EXPECT_EQ(Table(SomeRows()).find("all of these"), std::string::npos);
+}
+
 TEST(RowTest, ASkipWithoutAReasonAndNothingAtAllAreFailures) {
   std::vector<Row> rows = SomeRows();
   EXPECT_EQ(ExitStatus(rows), 0);
@@ -337,10 +349,11 @@ int Leftovers() {
 
 TEST(ProgramTest, GivesItsResultAsJson) {
   ASSERT_EQ(::setenv("TMPDIR", TestFolder().c_str(), 1), 0);
-  Process program(
-      {Binary("endurance/endure"), "--only=stops", "--seconds", "1", "--json", "--commit", "abc"});
+  Process program({Binary("endurance/endure"), "--only=stops", "--seconds", "1", "--growth=131072",
+                   "--json", "--commit", "abc"});
   EXPECT_EQ(program.Wait(Generous()), 0) << program.errors();
-  EXPECT_NE(program.output().find("\"command\": \"endure --only=stops --seconds 1 --json\""),
+  EXPECT_NE(program.output().find(
+                "\"command\": \"endure --only=stops --seconds 1 --growth=131072 --json\""),
             std::string::npos);
   EXPECT_NE(program.output().find("\"commit\": \"abc\""), std::string::npos);
   EXPECT_NE(program.output().find("\"verdict\": \"PASS\""), std::string::npos);

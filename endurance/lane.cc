@@ -49,7 +49,7 @@ struct Sheet {
 namespace {
 
 // A lane that does nothing for so long is stuck. Longer than any deadline in it.
-constexpr int64_t kStuckNs = int64_t{90} * 1'000'000'000;
+constexpr int64_t kStuckNs = int64_t{150} * 1'000'000'000;
 
 template <std::size_t kSize>
 void Put(std::array<char, kSize>& to, const std::string& text) {

@@ -14,7 +14,7 @@
 namespace parley::endurance {
 namespace {
 
-constexpr int64_t kStuckNs = int64_t{40} * 1'000'000'000;
+constexpr int64_t kStuckNs = int64_t{60} * 1'000'000'000;
 
 villain::Footprint Sum(const villain::Footprint& a, const villain::Footprint& b) {
   villain::Footprint sum = a;

@@ -21,6 +21,8 @@ packages_for() {
     lint) echo python3 ;;
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
+    endure) echo "${BUILD_PACKAGES[@]}" ;;
+    endure-uml) echo user-mode-linux ;;
     bench) packages_for demo ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
