@@ -93,10 +93,7 @@ void RunApart(Lane& lane) {
     return absl::OkStatus();
   };
   Pair pair(lane, setup);
-  if (!why_not.empty()) {
-    Conclude(lane, pair.survivors());
-    return lane.Skip(why_not);
-  }
+  if (!why_not.empty()) return lane.Skip(why_not);
   TalkOn(lane, pair, [] { ::usleep(10'000); });
   lane.Figure("seconds between their clocks", (askers_ns.load() - began_ns) / 1'000'000'000);
   lane.row().count = pair.survivors()[0]->diary().closes.load();

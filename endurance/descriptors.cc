@@ -92,7 +92,7 @@ class FullTable {
  private:
   // With too few descriptors, perhaps.
   void TryOne() {
-    auto next = link_.Next(diary_, absl::Milliseconds(3));
+    auto next = link_.Next(diary_, absl::Milliseconds(20));
     CheckLastFailure();
     if (!next.ok()) {
       if (!IsClear(next.status())) {
@@ -192,7 +192,9 @@ class Crowd {
     const int64_t refusals_before = refusals.load();
     const Deadline end = In(lane_.options().time);
     lane_.Expect(absl::ToInt64Milliseconds(lane_.options().time));
-    while (!end.Expired() && Fine(survivors_)) {
+    const Deadline patience = Patience();
+    while (Fine(survivors_)) {
+      if (end.Expired() && (refusals.load() != refusals_before || patience.Expired())) break;
       ::usleep(10'000);
       lane_.Progress(absl::ToInt64Milliseconds(lane_.options().time - end.Remaining()));
     }

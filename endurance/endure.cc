@@ -45,9 +45,12 @@ constexpr char kUsage[] =
     "  --seed N       of all random choices (1); their timing is the machine's\n"
     "  --only PARTS   some of the parts, separated by commas\n"
     "  --jobs N       lanes at a time (as many as processors)\n"
+    "  --slack S      how many seconds after its deadline a call may return (2): what an idle\n"
+    "                 machine does is in the table, a busy one is not the library's fault\n"
     "  --set-clock    clocks: also set the machine's own clock, forwards and backwards by an hour\n"
     "                 in steps of milliseconds, and set it back. Every process sees it: for a\n"
     "                 machine that has nothing else to do\n"
+    "  --growth KB    what a survivor's memory may grow by from beginning to end (1024)\n"
     "  --json         the result as JSON; --markdown: as for docs/ENDURANCE.md\n"
     "  --commit TEXT  what is said of the program in these\n"
     "  --help\n"
@@ -96,6 +99,10 @@ bool ParseFlag(const std::string& flag, const std::string& value, CommandLine* l
     line->options.kills = number;
   } else if (flag == "--seconds" && ParseNumber(value, 1, &number)) {
     line->options.time = absl::Seconds(number);
+  } else if (flag == "--slack" && ParseNumber(value, 1, &number)) {
+    line->options.slack = absl::Seconds(number);
+  } else if (flag == "--growth" && ParseNumber(value, 0, &number)) {
+    line->options.growth_kb = number;
   } else if (flag == "--seed" && ParseNumber(value, 0, &number)) {
     line->options.seed = static_cast<uint64_t>(number);
   } else if (flag == "--jobs" && ParseNumber(value, 1, &number)) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <charconv>
@@ -336,15 +337,16 @@ class Killer {
 
   void Run() {
     // What is allocated once for all has been allocated after these.
-    for (int i = 0; i < 40 && Fine(survivors_); ++i) static_cast<void>(KillOne());
+    const auto first = std::clamp<int64_t>(setup_.kills / 4, 8, 40);
+    for (int64_t i = 0; i < first && Fine(survivors_); ++i) static_cast<void>(KillOne());
     if (!lane_.failed()) ServeOne();
     MeasureBefore(lane_, survivors_);
     killed_in_ = {};
     while (lane_.row().count < setup_.kills && Fine(survivors_)) {
       if (KillOne()) lane_.Progress(++lane_.row().count);
     }
-    lane_.row().served_of = 20;
-    for (int i = 0; i < 20 && Fine(survivors_); ++i) {
+    lane_.row().served_of = std::clamp<int64_t>(setup_.kills / 5, 5, 20);
+    for (int64_t i = 0; i < lane_.row().served_of && Fine(survivors_); ++i) {
       if (ServeOne()) ++lane_.row().served;
     }
     for (std::size_t i = 0; i < kPhaseNames.size(); ++i) {

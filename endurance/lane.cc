@@ -49,7 +49,7 @@ struct Sheet {
 namespace {
 
 // A lane that does nothing for so long is stuck. Longer than any deadline in it.
-constexpr int64_t kStuckNs = int64_t{90} * 1'000'000'000;
+constexpr int64_t kStuckNs = int64_t{150} * 1'000'000'000;
 
 template <std::size_t kSize>
 void Put(std::array<char, kSize>& to, const std::string& text) {
@@ -103,7 +103,7 @@ Row EmptyRow(const LaneSpec& spec) {
   spec.body(lane);
   // All that the lane started has been ended and reaped by now. What is left are the helpers of
   // dead peers (sealing/seal_shared.h), and they end by themselves.
-  if (!OnlyDeadChildren(Deadline::After(absl::Seconds(5)))) {
+  if (!OnlyDeadChildren(Deadline::After(absl::Seconds(3)))) {
     lane.Fail("a process was left over");
     static_cast<void>(villain::ReapEverything(Deadline::After(absl::Seconds(5))));
   }

@@ -407,6 +407,94 @@ void RunOwnLimit(Lane& lane) {
   Conclude(lane, survivors);
 }
 
+// --- what a peer keeps --------------------------------------------------------------------------
+
+constexpr int kKept = 100;
+
+// Takes whoever comes and lets go of it at once.
+void BeDropper(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
+  if (absl::Status s = group.Enter(); !s.ok()) return diary.Wrong(s.ToString());
+  auto link = Link::Accepting(setup);
+  if (!link.ok()) return diary.Wrong(link.status().ToString());
+  diary.Ready();
+  while (!diary.Over()) {
+    link->RestIfAsked(diary);
+    auto next = link->Next(diary, absl::Milliseconds(5));
+    if (!next.ok()) return diary.Wrong(next.status().ToString());
+    if (*next) diary.closes.fetch_add(1);
+  }
+}
+
+// Keeps the mappings of all its channels, and nothing else.
+int BeKeeper(const LinkSetup& setup, std::atomic<uint32_t>& kept) {
+  std::vector<Established> channels;
+  for (int i = 0; i < kKept; ++i) {
+    auto socket = ConnectTo(setup.name, Patience());
+    if (!socket.ok()) return 61;
+    auto channel = ConnectHandshake(*std::move(socket), ConnectOptionsOf(setup), Patience());
+    if (!channel.ok()) return 62;
+    channel->socket.Reset();
+    channel->send_bell = Doorbell();
+    channel->receive_bell = Doorbell();
+    channel->peer.pidfd.Reset();
+    channels.push_back(*std::move(channel));
+    kept.fetch_add(1);
+  }
+  while (true) ::pause();
+}
+
+// The kernel has no way to take a page back from somebody who has mapped it: what was made for a
+// peer is charged to its maker for as long as that peer likes to live. With it, all of it goes.
+void RunKeeper(Lane& lane) {
+  auto group = NewGroup(lane, "ours", 512 * kMiB);
+  if (!group.ok()) return lane.Skip(std::string(group.status().message()));
+  LinkSetup setup;
+  setup.name = lane.AbstractName();
+  Survivors survivors;
+  survivors.push_back(
+      std::make_unique<Survivor>(lane, [&](Diary& diary) { BeDropper(*group, setup, diary); }));
+  auto& kept = *NewShared<std::atomic<uint32_t>>();
+  // The group's usage while the peer lives, and after it.
+  const auto one_round = [&](int64_t* held) {
+    kept.store(0);
+    Child keeper([&] { return BeKeeper(setup, kept); });
+    const Deadline patience = Patience();
+    while (kept.load() < kKept && Fine(survivors)) {
+      if (patience.Expired()) lane.Fail("a peer could not connect again and again");
+      ::usleep(500);
+    }
+    *held = group->Usage();
+    keeper.Kill();
+  };
+  int64_t held = 0;
+  one_round(&held);
+  MeasureBefore(lane, survivors);
+  const int64_t rest = group->Usage();
+  const Deadline end = In(lane.options().time);
+  lane.Expect(absl::ToInt64Milliseconds(lane.options().time));
+  int64_t most_held = 0;
+  while ((!end.Expired() || lane.row().count < 2) && Fine(survivors)) {
+    one_round(&held);
+    most_held = std::max(most_held, held - rest);
+    lane.row().count += kKept;
+    lane.Progress(absl::ToInt64Milliseconds(lane.options().time - end.Remaining()));
+  }
+  lane.row().served_of = 5;
+  for (int i = 0; i < 5 && Fine(survivors); ++i) {
+    Child peer([&] {
+      auto link = Link::Connecting(setup);
+      return link.ok() && link->Next(Patience()).ok() ? 0 : 1;
+    });
+    if (peer.Wait(Patience()) == 0) ++lane.row().served;
+  }
+  Conclude(lane, survivors);
+  const int64_t left = group->Usage() - rest;
+  lane.Figure("kB charged for " + std::to_string(kKept) + " closed channels of a living peer",
+              most_held / 1024);
+  lane.Figure("kB left after its death", left / 1024);
+  if (left > kBatching) lane.Fail("memory is charged for a peer that is dead");
+}
+
 }  // namespace
 
 std::vector<LaneSpec> MemoryLanes(const Options&) {
@@ -416,6 +504,7 @@ std::vector<LaneSpec> MemoryLanes(const Options&) {
       {"memory", "peer's group full, connecting side lives", "kills by the kernel",
        [](Lane& lane) { RunPeersLimit(lane, false); }},
       {"memory", "no room in the survivor's group", "crowds", RunOwnLimit},
+      {"memory", "a peer that keeps closed channels", "channels", RunKeeper},
   };
 }
 

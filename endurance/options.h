@@ -22,7 +22,7 @@ struct Options {
   bool set_clock = false;                   // may set the machine's clock, and set it back
   std::string folder = "/tmp";              // for socket files
   std::string tag;                          // makes names unique on the machine
-  Fault fault = Fault::kNone;
+  Fault fault = Fault::kNone;               // of a survivor, for tests
 };
 
 }  // namespace parley::endurance

@@ -3,11 +3,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdarg>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <utility>
 
 namespace parley::endurance {
 namespace {
@@ -46,6 +48,48 @@ std::vector<std::pair<const char*, std::string>> Columns(const Row& r) {
       {"served after", OutOf(r.served, r.served_of)},
       {"seconds", Format("%.1f", static_cast<double>(r.elapsed_ms) / 1e3)},
   };
+}
+
+Row Sum(Row sum, const Row& r) {
+  sum.count += r.count;
+  sum.survivors += r.survivors;
+  sum.survivors_of += r.survivors_of;
+  for (const auto& [to, from] :
+       {std::pair(&sum.before, &r.before), std::pair(&sum.after, &r.after)}) {
+    to->descriptors += from->descriptors;
+    to->memfd_mappings += from->memfd_mappings;
+    to->mapped_kb += from->mapped_kb;
+    to->resident_kb += from->resident_kb;
+  }
+  sum.longest_call_ns = std::max(sum.longest_call_ns, r.longest_call_ns);
+  sum.longest_late_ns = std::max(sum.longest_late_ns, r.longest_late_ns);
+  sum.served += r.served;
+  sum.served_of += r.served_of;
+  sum.elapsed_ms += r.elapsed_ms;
+  if (r.verdict == Verdict::kFail) sum.verdict = Verdict::kFail;
+  return sum;
+}
+
+// With a row for the whole of each part whose lanes did the same thing.
+std::vector<Row> WithSums(const std::vector<Row>& rows) {
+  std::vector<Row> result;
+  for (std::size_t i = 0; i < rows.size();) {
+    std::size_t end = i;
+    bool same = true;
+    Row sum;
+    sum.part = rows[i].part;
+    sum.lane = "all of these";
+    sum.unit = rows[i].unit;
+    sum.verdict = Verdict::kPass;
+    for (; end < rows.size() && rows[end].part == sum.part; ++end) {
+      same = same && rows[end].unit == sum.unit && rows[end].verdict != Verdict::kSkip;
+      sum = Sum(std::move(sum), rows[end]);
+      result.push_back(rows[end]);
+    }
+    if (same && end - i > 1) result.push_back(std::move(sum));
+    i = end;
+  }
+  return result;
 }
 
 std::string Quoted(const std::string& text) {
@@ -124,7 +168,7 @@ std::string Table(const std::vector<Row>& rows) {
                             "lane", "", "done", "live", "fds", "resident kB", "mapped kB",
                             "call ms", "late ms", "served", "s");
   std::string details;
-  for (const Row& r : rows) {
+  for (const Row& r : WithSums(rows)) {
     const std::string name = r.part + ", " + r.lane;
     if (r.verdict == Verdict::kSkip) {
       text += Format("%-8s %-46s SKIP %s\n", r.part.c_str(), r.lane.c_str(), r.why.c_str());
@@ -140,7 +184,7 @@ std::string Table(const std::vector<Row>& rows) {
                    Ms(r.longest_late_ns), OutOf(r.served, r.served_of).c_str(),
                    static_cast<double>(r.elapsed_ms) / 1e3);
     if (!r.why.empty()) text += "         " + r.why + "\n";
-    details += name + ": " + Figures(r, ", ") + "\n";
+    if (!r.figures.empty()) details += name + ": " + Figures(r, ", ") + "\n";
   }
   return text + "\n" + details;
 }
@@ -200,7 +244,7 @@ std::string Markdown(const Setting& setting, const std::vector<Row>& rows) {
     rule += "---|";
   }
   text += " verdict |\n" + rule + "---|\n";
-  for (const Row& r : rows) {
+  for (const Row& r : WithSums(rows)) {
     text += "| " + r.part + " | " + r.lane + " |";
     if (r.verdict == Verdict::kSkip) {
       for (std::size_t i = 0; i <= names.size(); ++i) text += " |";

@@ -14,7 +14,7 @@
 namespace parley::endurance {
 namespace {
 
-constexpr int64_t kStuckNs = int64_t{40} * 1'000'000'000;
+constexpr int64_t kStuckNs = int64_t{60} * 1'000'000'000;
 
 villain::Footprint Sum(const villain::Footprint& a, const villain::Footprint& b) {
   villain::Footprint sum = a;
@@ -57,10 +57,14 @@ void Misbehave(Fault fault, Diary& diary) {
       static_cast<void>(::mmap(nullptr, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
       return;
     case Fault::kLeakMemory: {
-      constexpr std::size_t kSize = 1 << 17;
-      void* leak =
-          ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (leak != MAP_FAILED) std::memset(leak, 1, kSize);
+      // Mapped once for all, and used up piece by piece.
+      constexpr std::size_t kSize = 1 << 28;
+      constexpr std::size_t kPiece = 1 << 17;
+      static auto* const leak = static_cast<char*>(
+          ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      static std::size_t used = 0;
+      if (leak != MAP_FAILED && used < kSize) std::memset(leak + used, 1, kPiece);
+      used += kPiece;
       return;
     }
     case Fault::kLate: {

@@ -29,7 +29,7 @@ namespace parley::endurance {
 
 inline Deadline In(absl::Duration time) { return Deadline::After(time); }
 // Within it whatever is to happen has happened, on any machine.
-inline Deadline Patience() { return In(absl::Seconds(20)); }
+inline Deadline Patience() { return In(absl::Seconds(30)); }
 
 struct Diary {
   villain::Notes notes;

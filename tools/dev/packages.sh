@@ -22,6 +22,8 @@ packages_for() {
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
     coverage) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
+    endure) echo "${BUILD_PACKAGES[@]}" ;;
+    endure-uml) echo user-mode-linux ;;
     bench) packages_for demo ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
