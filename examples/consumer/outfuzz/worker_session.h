@@ -6,8 +6,8 @@
 // Trust: the worker is hostile from its first input on. It can end, stay silent or lie; each of
 // these ends the session within `timeout` with a verdict on the oldest input without an answer.
 // What it cannot be prevented from: saying that an input ran which it never looked at, and taking
-// back answers that were not read yet, so that an earlier input gets the blame. (Then the guilty
-// one has no verdict, is run again and ends the next worker.)
+// back answers that were not read yet, so that an earlier input gets the blame. (The guilty one
+// then has no verdict, is run again, and ends the next worker.)
 // Threads: one, which outlives the session (the worker dies with it).
 //
 //   auto session = WorkerSession::Start(options);
