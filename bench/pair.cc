@@ -68,9 +68,9 @@ class Child {
                          pid_t parent, int start) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kFailed);
-  // The parent decides what an interrupt means.
+  // The parent decides what an interrupt of the whole group means.
   std::signal(SIGINT, SIG_IGN);
-  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGTERM, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
   char byte = 0;
   while (::read(start, &byte, 1) < 0 && errno == EINTR) {

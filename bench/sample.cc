@@ -15,17 +15,18 @@ Plan PlanOf(const Cell& cell, const SampleTimes& times) {
   plan.warm_up_ns = times.warm_up_ms * 1e6;
   plan.measured_ns = times.measured_ms * 1e6;
   plan.fixed_count = times.fixed_count;
-  plan.probe = cell.placement != Placement::kTogether;
+  plan.probe = times.probe && cell.placement != Placement::kTogether;
   return plan;
 }
 
 absl::Status Run(const Row& row, const Cell& cell, const Plan& plan, Arena& arena,
-                 bool count_system_calls, SystemCalls* calls) {
+                 absl::Duration limit, SystemCalls* calls) {
   auto body = row.prepare(cell, plan, arena);
   if (!body.ok()) return body.status();
   PairOptions options;
   options.placement = cell.placement;
-  options.count_system_calls = count_system_calls;
+  options.limit = limit;
+  options.count_system_calls = calls != nullptr;
   return RunPair(*std::move(body), arena, options, calls);
 }
 
@@ -46,7 +47,7 @@ std::string Refusal(const Row& row, const Cell& cell) {
 absl::StatusOr<Sample> TakeSample(const Row& row, const Cell& cell, const SampleTimes& times) {
   const SharedArena arena;
   const Plan plan = PlanOf(cell, times);
-  if (absl::Status status = Run(row, cell, plan, *arena, false, nullptr); !status.ok()) {
+  if (absl::Status status = Run(row, cell, plan, *arena, times.limit, nullptr); !status.ok()) {
     return status;
   }
   Sample sample;
@@ -71,7 +72,7 @@ absl::StatusOr<std::array<double, 2>> CountSystemCalls(const Row& row, const Cel
   Plan plan = PlanOf(cell, times);
   plan.probe = false;
   SystemCalls calls;
-  if (absl::Status status = Run(row, cell, plan, *arena, true, &calls); !status.ok()) {
+  if (absl::Status status = Run(row, cell, plan, *arena, times.limit, &calls); !status.ok()) {
     return status;
   }
   const auto messages = static_cast<double>(arena->count);

@@ -8,8 +8,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "parley/bench/cell.h"
 #include "parley/bench/pair.h"
 #include "parley/bench/regime.h"
@@ -39,7 +41,9 @@ struct SampleTimes {
   double ticks_per_ns = 1;
   double warm_up_ms = 5;
   double measured_ms = 30;
-  uint64_t fixed_count = 0;
+  uint64_t fixed_count = 0;  // of messages, instead of measured_ms
+  bool probe = true;
+  absl::Duration limit = absl::Seconds(20);  // for a whole sample; it fails then
 };
 
 absl::StatusOr<Sample> TakeSample(const Row& row, const Cell& cell, const SampleTimes& times);

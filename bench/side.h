@@ -22,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "absl/status/status.h"
@@ -83,13 +84,14 @@ class Worker {
   // Warms up with more and more messages, then measures as many as fit the time.
   absl::Status Lead() {
     double warm_ns = 0;
-    double message_ns = 0;
+    double message_ns = std::numeric_limits<double>::max();
     for (uint64_t count = 1; warm_ns < plan_.warm_up_ns; count *= 2) {
       if (absl::Status status = LeadStretch(count, false, 1); !status.ok()) return status;
       const double ns =
           static_cast<double>(arena_.end_ticks - arena_.begin_ticks) / plan_.ticks_per_ns;
       warm_ns += ns;
-      message_ns = ns / static_cast<double>(count);
+      // The shortest: what interrupts one stretch must not decide how long the sample is.
+      message_ns = std::min(message_ns, ns / static_cast<double>(count));
       if (plan_.fixed_count != 0) break;
     }
     const double fits = plan_.measured_ns / std::max(message_ns, 0.1);

@@ -1,10 +1,11 @@
 #include "parley/bench/transports/limits.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -113,17 +114,17 @@ class Alone {
 
  private:
   absl::Status Measure(const Cell& cell, const Plan& plan, Arena& arena) {
-    double message_ns = 1;
+    double message_ns = std::numeric_limits<double>::max();
     double warm_ns = 0;
     for (uint64_t count = 1; warm_ns < plan.warm_up_ns; count *= 2) {
       const uint64_t begin = Ticks();
       if (!Repeat(cell.size_bytes, count, nullptr, 1)) return Wrong();
       const double ns = static_cast<double>(Ticks() - begin) / plan.ticks_per_ns;
       warm_ns += ns;
-      message_ns = ns / static_cast<double>(count);
+      message_ns = std::min(message_ns, ns / static_cast<double>(count));
       if (plan.fixed_count != 0) break;
     }
-    const auto fits = static_cast<uint64_t>(plan.measured_ns / message_ns);
+    const auto fits = static_cast<uint64_t>(plan.measured_ns / std::max(message_ns, 0.1));
     arena.count = plan.fixed_count != 0 ? plan.fixed_count : std::max<uint64_t>(fits, 8);
     constexpr double kShortestBlockNs = 2'000;
     uint64_t block = 1;
