@@ -3,8 +3,8 @@
 
 // A whole run: which samples, in which order, and what is kept of them.
 //
-// All rows of a cell are measured one after the other, and all cells again in the next pass, so that
-// what the machine does meanwhile hits all rows alike, and a row's samples lie far apart in time.
+// All rows of a cell are measured one after the other, and all cells again in the next pass: what
+// the machine does meanwhile hits all rows alike, and a row's samples lie far apart in time.
 //
 // Threads: one at a time.
 

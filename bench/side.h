@@ -12,7 +12,7 @@
 //       byte was written: where the message will lie, if the transport has such a place, else in a
 //       private buffer.
 //   template <typename Read> bool Receive(std::size_t bytes, const Read& read);
-//       One message. Calls read(const std::byte* from, std::size_t length) until each byte was seen.
+//       One message. Calls read(const std::byte* from, std::size_t length) until all was seen.
 //   bool Flush();                          optional: sends what is held back
 //   std::string error() const;             why Send, Receive or Flush was false
 //
@@ -104,9 +104,7 @@ class Worker {
     }
     if (absl::Status status = LeadStretch(count, true, block); !status.ok()) return status;
     arena_.over = true;
-    arena_.Meet();
-    arena_.Meet();
-    return absl::OkStatus();
+    return Stretch();
   }
 
   absl::Status LeadStretch(uint64_t count, bool measured, uint64_t block) {
@@ -118,16 +116,18 @@ class Worker {
   }
 
   absl::Status Follow() {
-    while (true) {
+    while (!over_) {
       if (absl::Status status = Stretch(); !status.ok()) return status;
-      if (arena_.over) return absl::OkStatus();
     }
+    return absl::OkStatus();
   }
 
   absl::Status Stretch() {
     arena_.Meet();
     arena_.Meet();  // by now both are awake, so this one is short
-    if (arena_.over) return absl::OkStatus();
+    // Read between two meetings, when nobody writes it.
+    over_ = arena_.over;
+    if (over_) return absl::OkStatus();
     const uint64_t count = arena_.count;
     const Usage before = UsageNow();
     auto& measuring = arena_.measuring[static_cast<std::size_t>(side_)];
@@ -231,6 +231,7 @@ class Worker {
   const std::size_t size_;
   const Plan plan_;
   Arena& arena_;
+  bool over_ = false;
   uint64_t next_ = 0;  // number of the next message
   Digest digest_;
 };

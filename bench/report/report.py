@@ -27,7 +27,7 @@ def read_micro(folder):
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as stream:
-        return json.load(stream)
+        return json.load(stream)  # a list of cases, see bench/instructions/instructions.py
 
 
 def markdown(results, all_tables, pictures):
@@ -65,6 +65,7 @@ def main():
     arguments.add_argument("folder", nargs="?")
     arguments.add_argument("--markdown", metavar="FILE")
     arguments.add_argument("--compare", metavar="OTHER")
+    arguments.add_argument("--no-plots", action="store_true")
     arguments.add_argument("--self-test", action="store_true")
     options = arguments.parse_args()
     if options.self_test:
@@ -79,12 +80,12 @@ def main():
         other = Results.load(os.path.join(options.compare, "run.json"))
         print(compare(results, other, micro, read_micro(options.compare)).text())
         return 0
-    all_tables = tables.all_tables(results, targets.outcomes(results, micro))
+    all_tables = tables.all_tables(results, targets.outcomes(results, micro), micro)
     text = "\n".join(table.text() for table in all_tables)
     print(text)
     with open(os.path.join(options.folder, "report.txt"), "w", encoding="utf-8") as stream:
         stream.write(text)
-    drawn = plots.draw(results, options.folder)
+    drawn = [] if options.no_plots else plots.draw(results, options.folder)
     for path in drawn:
         print(path)
     if options.markdown:

@@ -172,7 +172,14 @@ def notes(results):
     return TextTable("Rows", ["row", "family", "waits by", "note"], lines)
 
 
-def all_tables(results, found):
+def instructions(micro):
+    lines = [[case["what"], case["variant"], f"{case['instructions']:.1f}", number(case["ns"]),
+              f"{number(case['low_ns'])} to {number(case['high_ns'])}"] for case in micro or ()]
+    return Table("A send and a receive in one thread: instructions (callgrind) and ns",
+                 ["what", "variant", "instructions", "ns", "range"], lines)
+
+
+def all_tables(results, found, micro=None):
     tables = [machine(results), target_table(found)]
     for direction in (ONE_WAY, ROUND_TRIP):
         tables.append(times(results, direction, ("spin",)))
@@ -184,5 +191,5 @@ def all_tables(results, found):
         tables.append(ranges(results, direction, 64))
         for size in (64, 65536):
             tables.append(costs(results, direction, size))
-    tables += [missing(results), notes(results)]
+    tables += [instructions(micro), missing(results), notes(results)]
     return [table for table in tables if table.lines]

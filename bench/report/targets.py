@@ -128,12 +128,13 @@ def _against_all(results):
 
 
 def _instructions(micro):
+    counts = {(case["what"], case["variant"]): case["instructions"] for case in micro or ()}
     for name, key, limit in (("typed slots", "typed 8 B", 1), ("records of 8 B", "record 8 B", 12)):
         title = f"{name}: instructions that validation adds to a send and a receive"
-        if micro is None or key not in micro:
+        checked, unchecked = counts.get((key, "checked")), counts.get((key, "checks off"))
+        if checked is None or unchecked is None:
             yield Outcome(title, f"at most {limit}", "-", None, "./dev bench instructions")
             continue
-        checked, unchecked = micro[key]["checked"], micro[key]["checks off"]
         added = checked - unchecked
         yield Outcome(title, f"at most {limit}", f"{added:.1f}", added <= limit + 0.05,
                       f"{checked:.1f} with, {unchecked:.1f} without")

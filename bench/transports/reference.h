@@ -40,17 +40,19 @@ class UncheckedRing {
   static absl::StatusOr<std::unique_ptr<UncheckedRing>> Create(const Cell& cell) {
     auto regions = RingRegions::Create(QueueBytes(cell.size_bytes));
     if (!regions.ok()) return regions.status();
-    return std::make_unique<UncheckedRing>(*std::move(regions));
+    return std::make_unique<UncheckedRing>(
+        std::make_shared<const RingRegions>(*std::move(regions)));
   }
-  explicit UncheckedRing(RingRegions regions)
-      : regions_(std::move(regions)), capacity_(regions_.capacity_bytes()) {}
+  // Shared, so that both ends can be in one process.
+  explicit UncheckedRing(std::shared_ptr<const RingRegions> regions)
+      : regions_(std::move(regions)), capacity_(regions_->capacity_bytes()) {}
 
   absl::Status Open(Side side) {
     const Side peer = Other(side);
-    own_control_ = regions_.control(side);
-    peer_control_ = regions_.control(peer);
-    own_data_ = regions_.data(side);
-    peer_data_ = regions_.data(peer);
+    own_control_ = regions_->control(side);
+    peer_control_ = regions_->control(peer);
+    own_data_ = regions_->data(side);
+    peer_data_ = regions_->data(peer);
     return absl::OkStatus();
   }
 
@@ -89,7 +91,7 @@ class UncheckedRing {
   std::string error() const { return ""; }
 
  private:
-  RingRegions regions_;
+  std::shared_ptr<const RingRegions> regions_;
   const uint64_t capacity_;
   std::byte* own_control_ = nullptr;
   std::byte* peer_control_ = nullptr;

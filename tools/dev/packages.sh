@@ -11,6 +11,11 @@ readonly FILM_PACKAGES=(
 )
 readonly TEST_PACKAGES=(strace procps)
 readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
+# What Parley is compared with, and what counts and draws.
+readonly BENCH_PACKAGES=(
+  libzmq3-dev libnng-dev libboost-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev
+  gnuplot-nox valgrind
+)
 readonly FORMAT_PACKAGES=(clang-format-19 npm ca-certificates) # npm ships buildifier's binary
 
 packages_for() {
@@ -21,7 +26,7 @@ packages_for() {
     lint) echo python3 ;;
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
-    bench) packages_for demo ;;
+    bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
 }
