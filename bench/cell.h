@@ -33,6 +33,7 @@ struct Cell {
   Direction direction = Direction::kOneWay;
   Placement placement = Placement::kApart;
   std::size_t size_bytes = 64;  // a multiple of 8
+  std::size_t queue_bytes = 0;  // 0: DefaultQueueBytes
 };
 
 // As in the results' JSON.
@@ -50,10 +51,13 @@ constexpr std::string_view Name(Waiting waiting) {
 
 // How much every transport may have under way: the same for all that can be told, large enough for
 // a few messages of each size, small enough to stay in a cache where the messages do.
-constexpr std::size_t QueueBytes(std::size_t size_bytes) {
+constexpr std::size_t DefaultQueueBytes(std::size_t size_bytes) {
   std::size_t bytes = std::size_t{256} << 10;
   while (bytes < size_bytes * 4) bytes *= 2;
   return bytes;
+}
+constexpr std::size_t QueueBytes(const Cell& cell) {
+  return cell.queue_bytes != 0 ? cell.queue_bytes : DefaultQueueBytes(cell.size_bytes);
 }
 
 }  // namespace parley::bench

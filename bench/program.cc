@@ -1,6 +1,7 @@
 #include "parley/bench/program.h"
 
-#include <cstdio>
+#include <bit>
+#include <cstdint>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -20,6 +21,7 @@ ABSL_FLAG(std::string, out, ".", "an existing folder for run.json");
 ABSL_FLAG(std::vector<std::string>, rows, {}, "only rows whose names contain one of these");
 ABSL_FLAG(std::vector<std::string>, sizes, {}, "only these sizes, in bytes, multiples of 8");
 ABSL_FLAG(std::vector<std::string>, placements, {}, "of: apart, unpinned, one core");
+ABSL_FLAG(int64_t, queue_bytes, 0, "how much every transport may have under way: a power of two");
 ABSL_FLAG(int, passes, 0, "how often each sample is taken; 0: as the kind of run says");
 ABSL_FLAG(double, measured_ms, 0, "how long a sample lasts; 0: as the kind of run says");
 ABSL_FLAG(bool, system_calls, true, "count system calls, in samples of their own");
@@ -44,6 +46,13 @@ bool ReadFlags(RunOptions& options) {
   if (absl::GetFlag(FLAGS_measured_ms) > 0) {
     options.times.measured_ms = absl::GetFlag(FLAGS_measured_ms);
   }
+  const int64_t queue_bytes = absl::GetFlag(FLAGS_queue_bytes);
+  if (queue_bytes != 0 &&
+      (queue_bytes < 4096 || !std::has_single_bit(static_cast<uint64_t>(queue_bytes)))) {
+    std::cerr << "bench: no length of a queue: " << queue_bytes << '\n';
+    return false;
+  }
+  options.queue_bytes = static_cast<std::size_t>(queue_bytes);
   options.count_system_calls = absl::GetFlag(FLAGS_system_calls);
   if (const auto sizes = absl::GetFlag(FLAGS_sizes); !sizes.empty()) {
     options.sizes.clear();

@@ -51,7 +51,7 @@ ChannelMode Adaptive(DoorbellChoice doorbell) {
 void AddChannelRows(std::vector<Row>& rows) {
   const ChannelMode spin;
   ChannelMode chunked;
-  chunked.ring_bytes = QueueBytes(0);
+  chunked.ring_bytes = DefaultQueueBytes(0);
   rows.push_back(ChannelRow<Moving::kInPlace>("parley in place", spin, "able to sleep, but spun"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied", spin, "able to sleep, but spun"));
   rows.push_back(ChannelRow<Moving::kBatched>("parley batched", spin,

@@ -62,7 +62,11 @@ class Run {
     for (const Placement placement : options_.placements) {
       const auto& sizes = placement == Placement::kApart ? options_.sizes : options_.few_sizes;
       for (const Direction direction : options_.directions) {
-        for (const std::size_t size : sizes) cells.push_back({direction, placement, size});
+        for (const std::size_t size : sizes) {
+          // A queue holds one message at least, with its header.
+          const bool fits = options_.queue_bytes >= 2 * size;
+          cells.push_back({direction, placement, size, fits ? options_.queue_bytes : 0});
+        }
       }
     }
     return cells;
@@ -258,6 +262,7 @@ std::string ToJson(const std::vector<Row>& rows, const RunOptions& options, cons
   json.Key("passes").Number(options.passes);
   json.Key("warm_up_ms").Number(options.times.warm_up_ms);
   json.Key("measured_ms").Number(options.times.measured_ms);
+  json.Key("queue_bytes").Number(static_cast<double>(options.queue_bytes));
   json.Key("sizes").BeginArray();
   for (const std::size_t size : options.sizes) json.Number(static_cast<double>(size));
   json.EndArray().EndObject();

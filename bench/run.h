@@ -28,6 +28,7 @@ struct RunOptions {
   std::vector<std::size_t> sizes;      // with the two ends apart
   std::vector<std::size_t> few_sizes;  // with other placements
   std::vector<Placement> placements;
+  std::size_t queue_bytes = 0;  // of every transport that can be told; 0: DefaultQueueBytes
   std::vector<Direction> directions = {Direction::kOneWay, Direction::kRoundTrip};
   // Samples of a row in a cell that belong to the run's largest regime: with fewer it is measured
   // again at the end, within `longest_again` of the time so far.

@@ -28,7 +28,8 @@ class BoostSpsc {
  public:
   using Element = std::array<uint64_t, kBytes / 8>;
   using Queue =
-      boost::lockfree::spsc_queue<Element, boost::lockfree::capacity<QueueBytes(kBytes) / kBytes>>;
+      boost::lockfree::spsc_queue<Element,
+                                  boost::lockfree::capacity<DefaultQueueBytes(kBytes) / kBytes>>;
 
   static absl::StatusOr<std::unique_ptr<BoostSpsc>> Create(const Cell& /*kBytes*/) {
     auto there = SharedMemory::Create(sizeof(Queue));

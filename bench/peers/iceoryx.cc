@@ -41,7 +41,8 @@ absl::Status Iceoryx::Open(Side side) {
   publisher.subscriberTooSlowPolicy = iox::popo::ConsumerTooSlowPolicy::WAIT_FOR_CONSUMER;
   iox::popo::SubscriberOptions subscriber;
   subscriber.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
-  subscriber.queueCapacity = std::clamp<std::size_t>(QueueBytes(size_) / size_, 4, kDeepest);
+  subscriber.queueCapacity =
+      std::clamp<std::size_t>(QueueBytes(cell_) / cell_.size_bytes, 4, kDeepest);
   publisher_ = std::make_unique<iox::popo::UntypedPublisher>(
       Service(name_, sends ? "there" : "back"), publisher);
   subscriber_ = std::make_unique<iox::popo::UntypedSubscriber>(

@@ -24,7 +24,7 @@ class Iceoryx {
  public:
   static absl::StatusOr<std::unique_ptr<Iceoryx>> Create(const Cell& cell, Waiting waiting);
   Iceoryx(std::string name, const Cell& cell, Waiting waiting)
-      : name_(std::move(name)), size_(cell.size_bytes), waiting_(waiting) {}
+      : name_(std::move(name)), cell_(cell), waiting_(waiting) {}
 
   absl::Status Open(Side side);
 
@@ -65,7 +65,7 @@ class Iceoryx {
 
  private:
   const std::string name_;
-  const std::size_t size_;
+  const Cell cell_;
   const Waiting waiting_;
   std::unique_ptr<iox::popo::UntypedPublisher> publisher_;
   std::unique_ptr<iox::popo::UntypedSubscriber> subscriber_;

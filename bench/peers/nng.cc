@@ -22,7 +22,7 @@ absl::Status Nng::Open(Side side) {
   if (error_ != 0) return absl::UnavailableError(error());
   open_ = true;
   constexpr int kDeepest = 8192;
-  const int depth = std::clamp(static_cast<int>(QueueBytes(size_) / size_), 4, kDeepest);
+  const int depth = std::clamp(static_cast<int>(QueueBytes(cell_) / cell_.size_bytes), 4, kDeepest);
   nng_socket_set_int(socket_, NNG_OPT_SENDBUF, depth);
   nng_socket_set_int(socket_, NNG_OPT_RECVBUF, depth);
   nng_socket_set_size(socket_, NNG_OPT_RECVMAXSZ, 0);  // any

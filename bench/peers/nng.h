@@ -23,7 +23,7 @@ class Nng {
  public:
   static absl::StatusOr<std::unique_ptr<Nng>> Create(const Cell& cell, Waiting waiting);
   Nng(std::string url, const Cell& cell, Waiting waiting)
-      : url_(std::move(url)), size_(cell.size_bytes), waiting_(waiting) {}
+      : url_(std::move(url)), cell_(cell), waiting_(waiting) {}
   Nng(const Nng&) = delete;
   Nng& operator=(const Nng&) = delete;
   ~Nng();
@@ -58,7 +58,7 @@ class Nng {
   int Flags() const { return waiting_ == Waiting::kSpin ? NNG_FLAG_NONBLOCK : 0; }
 
   const std::string url_;
-  const std::size_t size_;
+  const Cell cell_;
   const Waiting waiting_;
   nng_socket socket_ = NNG_SOCKET_INITIALIZER;
   bool open_ = false;

@@ -3,6 +3,7 @@
 #include "parley/bench/peers/roudi.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -134,6 +135,13 @@ Roudi::~Roudi() {
       ::waitpid(pid_, nullptr, 0);
     }
   }
+  // The sockets of measured processes that were killed: their names begin with our number.
+  const std::string pattern = "/tmp/parley-bench-" + std::to_string(owner_) + "-*";
+  glob_t left = {};
+  if (::glob(pattern.c_str(), 0, nullptr, &left) == 0) {
+    for (std::size_t i = 0; i < left.gl_pathc; ++i) ::unlink(left.gl_pathv[i]);
+  }
+  ::globfree(&left);
   ::unlink((folder_ + "/roudi.toml").c_str());
   ::rmdir(folder_.c_str());
 }

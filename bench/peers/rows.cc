@@ -97,8 +97,9 @@ Row BoostRow() {
   row.family = "peer";
   row.note = "in shared memory; copied in, read in place; unable to sleep";
   row.prepare = PrepareBoost<8, 64, 256, 1024, 4096>;
-  row.refuses = [](const Cell& cell) {
-    return cell.size_bytes <= 4096 ? std::string() : std::string("elements end at 4 KiB here");
+  row.refuses = [](const Cell& cell) -> std::string {
+    if (cell.queue_bytes != 0) return "its length is known to the compiler";
+    return cell.size_bytes <= 4096 ? "" : "elements end at 4 KiB here";
   };
   return row;
 #else

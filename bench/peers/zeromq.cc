@@ -20,7 +20,8 @@ absl::StatusOr<std::unique_ptr<ZeroMq>> ZeroMq::Create(const Cell& cell, Waiting
 absl::Status ZeroMq::Open(Side side) {
   context_ = zmq_ctx_new();
   socket_ = zmq_socket(context_, ZMQ_PAIR);
-  const int depth = static_cast<int>(std::max<std::size_t>(QueueBytes(size_) / size_, 4));
+  const int depth =
+      static_cast<int>(std::max<std::size_t>(QueueBytes(cell_) / cell_.size_bytes, 4));
   const int linger = 0;
   zmq_setsockopt(socket_, ZMQ_SNDHWM, &depth, sizeof(depth));
   zmq_setsockopt(socket_, ZMQ_RCVHWM, &depth, sizeof(depth));

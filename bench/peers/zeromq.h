@@ -24,7 +24,7 @@ class ZeroMq {
  public:
   static absl::StatusOr<std::unique_ptr<ZeroMq>> Create(const Cell& cell, Waiting waiting);
   ZeroMq(std::string endpoint, const Cell& cell, Waiting waiting)
-      : endpoint_(std::move(endpoint)), size_(cell.size_bytes), waiting_(waiting) {}
+      : endpoint_(std::move(endpoint)), cell_(cell), waiting_(waiting) {}
   ZeroMq(const ZeroMq&) = delete;
   ZeroMq& operator=(const ZeroMq&) = delete;
   ~ZeroMq();
@@ -67,7 +67,7 @@ class ZeroMq {
   }
 
   const std::string endpoint_;
-  const std::size_t size_;
+  const Cell cell_;
   const Waiting waiting_;
   void* context_ = nullptr;
   void* socket_ = nullptr;

@@ -61,7 +61,7 @@ class ChannelTransport {
         mode_(mode),
         record_bytes_(kMoving == Moving::kChunked ? std::min(cell.size_bytes, kChunkBytes)
                                                   : cell.size_bytes) {
-    ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell.size_bytes),
+    ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
              static_cast<uint32_t>(record_bytes_)};
   }
 

@@ -85,7 +85,7 @@ template <Work kWork>
 class Alone {
  public:
   static absl::StatusOr<std::unique_ptr<Alone>> Create(const Cell& cell) {
-    auto area = SharedMemory::Create(QueueBytes(cell.size_bytes));
+    auto area = SharedMemory::Create(QueueBytes(cell));
     if (!area.ok()) return area.status();
     auto source = SharedMemory::Create(cell.size_bytes);
     if (!source.ok()) return source.status();

@@ -38,7 +38,7 @@ inline std::atomic_ref<uint64_t> WordAt(std::byte* at) {
 class UncheckedRing {
  public:
   static absl::StatusOr<std::unique_ptr<UncheckedRing>> Create(const Cell& cell) {
-    auto regions = RingRegions::Create(QueueBytes(cell.size_bytes));
+    auto regions = RingRegions::Create(QueueBytes(cell));
     if (!regions.ok()) return regions.status();
     return std::make_unique<UncheckedRing>(
         std::make_shared<const RingRegions>(*std::move(regions)));
@@ -106,9 +106,9 @@ class UncheckedRing {
 class FlagSlots {
  public:
   static absl::StatusOr<std::unique_ptr<FlagSlots>> Create(const Cell& cell) {
-    auto there = SharedMemory::Create(QueueBytes(cell.size_bytes));
+    auto there = SharedMemory::Create(QueueBytes(cell));
     if (!there.ok()) return there.status();
-    auto back = SharedMemory::Create(QueueBytes(cell.size_bytes));
+    auto back = SharedMemory::Create(QueueBytes(cell));
     if (!back.ok()) return back.status();
     return std::make_unique<FlagSlots>(*std::move(there), *std::move(back), cell.size_bytes);
   }

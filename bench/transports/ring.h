@@ -69,7 +69,7 @@ template <typename PeerMem, bool kInPlace>
 class RecordRing {
  public:
   static absl::StatusOr<std::unique_ptr<RecordRing>> Create(const Cell& cell) {
-    auto regions = RingRegions::Create(QueueBytes(cell.size_bytes));
+    auto regions = RingRegions::Create(QueueBytes(cell));
     if (!regions.ok()) return regions.status();
     return std::make_unique<RecordRing>(*std::move(regions), cell.size_bytes);
   }
@@ -145,7 +145,7 @@ class TypedRing {
   using Element = std::array<uint64_t, kBytes / 8>;
 
   static absl::StatusOr<std::unique_ptr<TypedRing>> Create(const Cell& cell) {
-    auto regions = RingRegions::Create(QueueBytes(cell.size_bytes));
+    auto regions = RingRegions::Create(QueueBytes(cell));
     if (!regions.ok()) return regions.status();
     return std::make_unique<TypedRing>(*std::move(regions));
   }

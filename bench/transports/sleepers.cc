@@ -22,7 +22,7 @@ EventfdSlots::EventfdSlots(std::array<Queue, 2> queues, const Cell& cell)
 
 absl::StatusOr<std::unique_ptr<EventfdSlots>> EventfdSlots::Create(const Cell& cell) {
   const auto make = [&]() -> absl::StatusOr<Queue> {
-    auto memory = SharedMemory::Create(QueueBytes(cell.size_bytes));
+    auto memory = SharedMemory::Create(QueueBytes(cell));
     if (!memory.ok()) return memory.status();
     const auto slots = static_cast<unsigned>(memory->size_bytes() / cell.size_bytes);
     // The bare exchange in a round trip, a counting semaphore in a stream.
@@ -77,7 +77,7 @@ absl::StatusOr<std::unique_ptr<FutexRing>> FutexRing::Create(const Cell& cell) {
   const auto make = [&]() -> absl::StatusOr<Queue> {
     auto control = SharedMemory::Create(sizeof(Control));
     if (!control.ok()) return control.status();
-    auto data = SharedMemory::Create(QueueBytes(cell.size_bytes));
+    auto data = SharedMemory::Create(QueueBytes(cell));
     if (!data.ok()) return data.status();
     Queue queue{*std::move(control), *std::move(data)};
     void* memory = queue.control_memory.base();
