@@ -1,6 +1,6 @@
-"""Repositories that only Parley's own examples need (libav, SDL)."""
+"""Repositories that only Parley's own examples and benchmark need."""
 
-load("//tools:system_repositories.bzl", "system_pkg_config")
+load("//tools:system_repositories.bzl", "system_bench_peers", "system_pkg_config")
 
 # buildifier: disable=unnamed-macro
 def parley_demo_dependencies():
@@ -20,3 +20,7 @@ def parley_demo_dependencies():
         debian_package = "libsdl2-dev",
         packages = {"sdl2": "sdl2"},
     )
+
+# buildifier: disable=unnamed-macro
+def parley_bench_dependencies():
+    system_bench_peers(name = "bench_peers")

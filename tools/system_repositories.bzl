@@ -87,6 +87,44 @@ def libseccomp_repository():
         packages = {"seccomp": "libseccomp"},
     )
 
+# What the benchmark compares Parley with: target -> (a header, where headers are looked for, libraries).
+_BENCH_PEERS = {
+    "boost": ("boost/lockfree/spsc_queue.hpp", "/usr/include", []),
+    "iceoryx": (
+        "iceoryx_posh/runtime/posh_runtime.hpp",
+        "/usr/include/iceoryx/v2.0.3",
+        ["-liceoryx_posh", "-liceoryx_hoofs", "-liceoryx_platform"],
+    ),
+    "nng": ("nng/nng.h", "/usr/include", ["-lnng"]),
+    "zeromq": ("zmq.h", "/usr/include", ["-lzmq"]),
+}
+
+def _system_bench_peers_impl(rctx):
+    """Libraries that may be missing: each target says so in a macro PARLEY_BENCH_HAVE_..."""
+    text = ""
+    for name, (header, folder, linkopts) in _BENCH_PEERS.items():
+        found = rctx.path(folder + "/" + header).exists
+        includes = []
+        if found and folder != "/usr/include":
+            rctx.symlink(folder, name)
+            includes = [name]
+        text += """cc_library(
+    name = {name},
+    hdrs = glob([{name} + "/**"]),
+    defines = [{define}],
+    includes = {includes},
+    linkopts = {linkopts},
+)
+""".format(
+            name = repr(name),
+            define = repr("PARLEY_BENCH_HAVE_{}={}".format(name.upper(), 1 if found else 0)),
+            includes = repr(includes),
+            linkopts = repr(linkopts if found else []),
+        )
+    _write(rctx, {"": text})
+
+system_bench_peers = repository_rule(implementation = _system_bench_peers_impl, local = True)
+
 def _system_googletest_impl(rctx):
     source = rctx.path("/usr/src/googletest")
     if not source.exists:

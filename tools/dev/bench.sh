@@ -1,22 +1,86 @@
-# Sourced by ./dev: `dev bench [NAME] [flags]`.
+# Sourced by ./dev: `dev bench [report|instructions] [flags]`.
+#
+#   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
+#   dev bench instructions                       counts instructions with callgrind
+#   dev bench report [FOLDER] [--markdown FILE | --compare OTHER]   of a run that was made before
+#
+# Results lie in the cache folder, one folder a run; `last` is a link to the last one.
+
+bench_folder() { echo "$(cache_dir)/bench"; }
+
+# build_bench LABEL SCRIPT: builds optimised, as users do, and writes a script that runs the binary
+# without Bazel's server looking on.
+build_bench() {
+  say bazel build --config=opt "$1"
+  # shellcheck disable=SC2046
+  bazel_with gcc run $(progress_flags) --config=opt --script_path="$2" "$1" </dev/null
+}
+
+bench_commit() {
+  local commit
+  commit="$(git -C "$PARLEY_ROOT" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)"
+  git -C "$PARLEY_ROOT" diff --quiet HEAD 2>/dev/null || commit+=" and changes"
+  echo "$commit"
+}
+
+bench_report() { python3 -B "$PARLEY_ROOT/bench/report/report.py" "$@"; }
+
+count_instructions() {
+  build_bench //bench/instructions:pairs "$1/pairs.sh"
+  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" "$1/pairs.sh" "$1"
+}
+
+measure() {
+  local out="$1" status=0
+  shift
+  build_bench //bench/peers:bench "$out/bench.sh"
+  say "$out/bench.sh" "$@"
+  # Ctrl-C goes to the benchmark, which ends what it started; what it has measured is shown.
+  trap : INT
+  "$out/bench.sh" --out="$out" --commit="$(bench_commit)" "$@" || status=$?
+  trap - INT
+  if [[ -s "$out/run.json" ]]; then
+    ((status == 130)) || count_instructions "$out" >/dev/null || status=1
+    bench_report "$out" || status=1
+    ln -sfn "$(basename "$out")" "$(bench_folder)/last"
+    echo "all of it is in $out" >&2
+  fi
+  return "$status"
+}
 
 run_bench() {
-  local label name all wanted=""
-  if (($#)) && [[ "$1" != -* ]]; then
-    wanted="$1"
-    shift
-  fi
   cd "$PARLEY_ROOT"
-  [[ -f bench/BUILD.bazel ]] || die "there is no benchmark in bench/"
-  all="$(bazel_with gcc query --noshow_progress 'kind(cc_binary, //bench:*) - attr(tags, manual, //bench:*)' 2>/dev/null)"
-  local ran=0
-  for label in $all; do
-    name="${label##*:}"
-    [[ -z "$wanted" || "$wanted" == "$name" ]] || continue
-    say bazel run --config=opt "$label" -- "$@"
-    # shellcheck disable=SC2046
-    bazel_with gcc run $(progress_flags) --config=opt "$label" -- "$@" </dev/null
-    ran=1
+  local argument out
+  for argument in "$@"; do
+    case "$argument" in
+      --list | --help | --helpfull)
+        out="$(mktemp -d)"
+        build_bench //bench/peers:bench "$out/bench.sh" && "$out/bench.sh" "$argument" || true
+        rm -rf "$out"
+        return
+        ;;
+    esac
   done
-  ((ran)) || die "no benchmark '$wanted'; there are: $all"
+  mkdir -p "$(bench_folder)"
+  case "${1:-}" in
+    report)
+      shift
+      out="$(bench_folder)/last"
+      if (($#)) && [[ "$1" != -* ]]; then
+        out="$1"
+        shift
+      fi
+      bench_report "$out" "$@"
+      ;;
+    instructions)
+      out="$(bench_folder)/last"
+      [[ -d "$out" ]] || out="$(mktemp -d "$(bench_folder)/instructions.XXXXXX")"
+      count_instructions "$out"
+      ;;
+    *)
+      out="$(bench_folder)/$(date -u +%Y%m%dT%H%M%SZ)"
+      mkdir "$out"
+      measure "$out" "$@"
+      ;;
+  esac
 }

@@ -11,6 +11,11 @@ readonly FILM_PACKAGES=(
 )
 readonly TEST_PACKAGES=(strace procps)
 readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
+# What Parley is compared with, and what counts and draws.
+readonly BENCH_PACKAGES=(
+  libzmq3-dev libnng-dev libboost-dev iceoryx libiceoryx-posh-dev libiceoryx-hoofs-dev
+  gnuplot-nox valgrind
+)
 readonly FORMAT_PACKAGES=(clang-format-19 npm ca-certificates) # npm ships buildifier's binary
 
 packages_for() {
@@ -24,7 +29,7 @@ packages_for() {
     verify) echo spin gcc libc6-dev ;;
     endure) echo "${BUILD_PACKAGES[@]}" ;;
     endure-uml) echo user-mode-linux ;;
-    bench) packages_for demo ;;
+    bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
 }

@@ -29,6 +29,7 @@ ONLY = {
 
 # External repository -> the folders that may name it.
 EXTERNAL = {
+    "bench_peers": {"bench"},
     "libseccomp": {"sandbox"},
     "libav": {"examples"},
     "sdl2": {"examples"},

@@ -1,0 +1,157 @@
+"""Shows the report runs whose answers are known. Run by bench/report/report_test.cc."""
+
+import os
+import sys
+import tempfile
+import unittest
+
+import plots
+import report
+import tables
+import targets
+from results import ONE_CORE, ONE_WAY, ROUND_TRIP, Results
+
+
+def sample(row, ns, direction=ONE_WAY, size=64, placement="apart", which_pass=0, regime=0):
+    usage = {"user_s": 0.25, "system_s": 0.25, "voluntary_switches": 10, "involuntary_switches": 0}
+    return {"row": row, "direction": direction, "placement": placement, "size": size,
+            "pass": which_pass, "messages": 1000, "mean_ns": ns, "p50_ns": ns, "p90_ns": ns,
+            "p99_ns": ns, "p99_9_ns": ns, "p99_99_ns": ns, "max_ns": ns * 10, "wall_s": 0.5,
+            "usage": [usage, usage], "probe_before_ns": 112, "probe_after_ns": 112,
+            "regime": regime}
+
+
+def row(name, family="parley", waiting="spin", missing=""):
+    return {"name": name, "family": family, "waiting": waiting, "note": "", "missing": missing}
+
+
+def run(rows, samples, missing=(), calls=()):
+    return Results({
+        "machine": {"date": "2026-01-02 03:04 UTC", "processor": "a processor", "kernel": "Linux 6.18-x"},
+        "run": {"kind": "full", "interrupted": False, "seconds": 10, "passes": 3, "measured_ms": 30},
+        "regimes": [{"centre_ns": 112, "samples": len(samples)}],
+        "rows": rows, "samples": samples, "missing": list(missing), "system_calls": list(calls)})
+
+
+class ResultsTest(unittest.TestCase):
+    def test_median_and_range_of_one_regime_alone(self):
+        results = run([row("a")], [sample("a", 10), sample("a", 12), sample("a", 11),
+                                   sample("a", 50, regime=1), sample("a", 900, regime=-1)])
+        figure = results.figure("a", ONE_WAY, 64)
+        self.assertEqual((figure.median, figure.low, figure.high, figure.count), (11, 10, 12, 3))
+
+    def test_a_ratio_takes_the_regime_that_both_rows_have(self):
+        samples = [sample("a", 10, which_pass=p) for p in range(5)]
+        samples += [sample("a", 40, which_pass=p, regime=1) for p in range(5, 7)]
+        samples += [sample("b", 80, which_pass=p, regime=1) for p in range(4, 7)]
+        ratio = run([row("a"), row("b")], samples).ratio(("b", ONE_WAY, 64), ("a", ONE_WAY, 64))
+        self.assertEqual((ratio.value, ratio.regime, ratio.passes), (2, 1, 2))
+
+    def test_no_ratio_across_regimes_or_of_mixed_samples(self):
+        results = run([row("a"), row("b"), row("c")],
+                      [sample("a", 1), sample("b", 1, regime=1), sample("c", 1, regime=-1)])
+        self.assertIsNone(results.ratio(("a", ONE_WAY, 64), ("b", ONE_WAY, 64)))
+        self.assertIsNone(results.ratio(("a", ONE_WAY, 64), ("c", ONE_WAY, 64)))
+
+    def test_the_range_of_a_ratio_is_that_of_the_passes(self):
+        samples = [sample("a", ns, which_pass=p) for p, ns in enumerate((10, 20, 30))]
+        samples += [sample("b", ns, which_pass=p) for p, ns in enumerate((20, 20, 45))]
+        ratio = run([row("a"), row("b")], samples).ratio(("b", ONE_WAY, 64), ("a", ONE_WAY, 64))
+        self.assertEqual((ratio.value, ratio.low, ratio.high, ratio.passes), (1, 1, 2, 3))
+
+    def test_one_core_has_no_regimes(self):
+        results = run([row("a")], [sample("a", 5, placement=ONE_CORE, regime=-1)])
+        self.assertEqual(results.figure("a", ONE_WAY, 64, ONE_CORE).median, 5)
+        self.assertIsNone(results.figure("a", ONE_WAY, 64))
+
+
+class TargetsTest(unittest.TestCase):
+    def outcome(self, results, start, micro=None):
+        found = [o for o in targets.outcomes(results, micro) if o.name.startswith(start)]
+        self.assertEqual(len(found), 1, start)
+        return found[0]
+
+    def test_met_missed_and_not_measured(self):
+        for parley, verdict in ((12, "met"), (14, "missed")):
+            results = run([row("parley in place"), row("unchecked ring", "reference")],
+                          [sample(name, ns, which_pass=p) for p in range(3)
+                           for name, ns in (("parley in place", parley), ("unchecked ring", 10))])
+            self.assertEqual(self.outcome(results, "64 B one way, able to sleep /").verdict(), verdict)
+        self.assertEqual(self.outcome(results, "typed 64 B one way: boost").verdict(), "not measured")
+
+    def test_shmem_ipc_by_the_bare_exchange(self):
+        # 56 ns here for what took 112 there: 20.5 ns would be as fast as shmem-ipc.
+        results = run([row("parley in place"), row("bare two-line exchange", "limit")],
+                      [sample("parley in place", 20.5 / 8),
+                       sample("bare two-line exchange", 56, ROUND_TRIP, 8)])
+        outcome = self.outcome(results, "64 B one way, able to sleep: times shmem-ipc")
+        self.assertTrue(outcome.text.startswith("8 "), outcome.text)
+        self.assertTrue(outcome.met)
+
+    def test_every_size_counts_against_the_others(self):
+        rows = [row("parley in place"), row("pipe, non-blocking", "kernel")]
+        samples = [sample("parley in place", 10), sample("pipe, non-blocking", 100),
+                   sample("parley in place", 300, size=4096),
+                   sample("pipe, non-blocking", 200, size=4096)]
+        outcome = self.outcome(run(rows, samples), "one way, spin, the worst size")
+        self.assertFalse(outcome.met)
+        self.assertIn("4 KiB", outcome.detail)
+
+    def test_instructions(self):
+        micro = [{"what": what, "variant": variant, "instructions": count}
+                 for what, variant, count in (
+                     ("typed 8 B", "checked", 31), ("typed 8 B", "checks off", 30),
+                     ("record 8 B", "checked", 57), ("record 8 B", "checks off", 44))]
+        results = run([], [])
+        self.assertEqual(self.outcome(results, "typed slots: instr", micro).verdict(), "met")
+        self.assertEqual(self.outcome(results, "records of 8 B: instr", micro).verdict(), "missed")
+
+
+class TablesTest(unittest.TestCase):
+    def test_numbers(self):
+        shown = [tables.number(x) for x in (None, 0, 0.001, 3.91, 48.25, 880.4, 22_241, 217_999)]
+        self.assertEqual(shown, ["-", "0", "<0.01", "3.91", "48.2", "880", "22,200", "218,000"])
+
+    def test_what_is_missing_or_failed_is_said(self):
+        results = run(
+            [row("a"), row("ZeroMQ", "peer", missing="no library")], [sample("a", 1)],
+            [{"row": "ZeroMQ", "why": "no library", "failed": False, "whole_row": True},
+             {"row": "a", "why": "too slow", "failed": True, "whole_row": False, "size": 8,
+              "direction": ONE_WAY, "placement": "apart"}])
+        text = "\n".join(t.text() for t in tables.all_tables(results, targets.outcomes(results)))
+        self.assertRegex(text, r"ZeroMQ +all +no library")
+        self.assertRegex(text, r"a +8 B +FAILED: too slow")
+
+    def test_costs(self):
+        results = run([row("a", waiting="sleep")], [sample("a", 7)],
+                      calls=[{"row": "a", "direction": ONE_WAY, "placement": "apart", "size": 64,
+                              "sender": 1.5, "receiver": 2}])
+        # A second of processor time for 1000 messages; 20 switches.
+        self.assertEqual(tables.costs(results, ONE_WAY, 64).lines,
+                         [["a", "sleep", "7", "1,000,000", "0.02", "1.5", "2"]])
+
+    def test_markdown_goes_between_the_markers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "page.md")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+            report.replace_figures(path, "new")
+            with open(path, encoding="utf-8") as stream:
+                self.assertEqual(stream.read(),
+                                 f"before\n{report.BEGIN}\n\nnew\n{report.END}\nafter\n")
+
+
+class PlotsTest(unittest.TestCase):
+    def test_a_line_for_each_row_that_was_measured(self):
+        results = run([row("parley in place"), row("pipe", "kernel", "sleep")],
+                      [sample("parley in place", 4), sample("pipe", 250), sample("pipe", 300, size=512)])
+        text = plots.script(plots.PLOTS[0], results, "svg", "x.svg")
+        self.assertIn("title 'pipe'", text)
+        self.assertIn("64 250 250 250\n512 300 300 300", text)
+        self.assertNotIn("iceoryx", text)
+        self.assertIsNone(plots.script(plots.PLOTS[2], results, "svg", "x.svg"))
+
+
+def main():
+    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    return 0 if unittest.TextTestRunner(verbosity=1).run(suite).wasSuccessful() else 1
