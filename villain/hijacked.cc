@@ -23,6 +23,14 @@
 #include "parley/sandbox/confine.h"
 #include "parley/villain/process.h"
 
+#if defined(__has_feature)
+#define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define PARLEY_HAS_TSAN 1
+#else
+#define PARLEY_HAS_TSAN 0
+#endif
+
 namespace parley::villain {
 namespace {
 
@@ -146,6 +154,14 @@ std::vector<NamedProfile> AllProfiles(int fd) {
                            .WithThreads()
                            .WithFilesAbsent()},
   };
+}
+
+std::string CanBeConfined() {
+#if PARLEY_HAS_TSAN
+  return "the thread sanitizer has a thread of its own in each process, with all capabilities";
+#else
+  return "";
+#endif
 }
 
 AttackFunction FromInside(std::vector<Attempt> attempts) {

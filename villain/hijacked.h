@@ -48,6 +48,9 @@ struct NamedProfile {
 // Each that sandbox/ has, alone and together; `fd` is what they name where they name one.
 std::vector<NamedProfile> AllProfiles(int fd);
 
+// Whether a process of this build can lock itself down as an honest worker does.
+std::string CanBeConfined();
+
 // Each attempt in a worker of its own, under each profile: the filter must end the worker, or
 // answer in the kernel's place as the profile says. Without the filter (Attacker::confine) one
 // worker makes all of them in a row and must succeed.

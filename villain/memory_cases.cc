@@ -485,7 +485,7 @@ std::vector<Case> MemoryCases() {
        },
        End::kServed | End::kRefused, HasUserfaultfd, "userfaultfd"},
       {"udmabuf-from-inside", "M15", "/dev/udmabuf opened and used by a hijacked worker", listener,
-       FromInside(OpenUdmabuf()), kServed},
+       FromInside(OpenUdmabuf()), kServed, CanBeConfined},
       {"udmabuf-writes", "M15", "what /dev/udmabuf is good for: another writer of our own region",
        accept, WriteAsUdmabufWould, kServed, MayWriteToOthers, "access to other processes' memory"},
   };
