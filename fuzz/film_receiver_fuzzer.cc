@@ -217,6 +217,13 @@ class Run {
       PARLEY_CHECK((tag == film::kTagInfo && message.size() == 104) ||
                        (tag == film::kTagProgress && message.size() == 16),
                    "a record was accepted against the rules");
+      if (tag != film::kTagProgress) return;
+      const uint64_t pictures = Number(message, 0, 8);
+      const uint64_t audio_blocks = Number(message, 8, 8);
+      PARLEY_CHECK(pictures <= before_.key_picture && audio_blocks <= before_.audio_blocks &&
+                       pictures + audio_blocks > progress_,
+                   "progress beyond where the film goes on, or none");
+      progress_ = pictures + audio_blocks;
     }
   }
 
@@ -237,6 +244,7 @@ class Run {
   Sink sink_;
   std::optional<FilmReceiver> receiver_;
   uint64_t again_ = 0;
+  uint64_t progress_ = 0;
   bool over_ = false;
   FilmReceiver::Verdict last_ = FilmReceiver::Verdict::kGoOn;
   // Of pictures and of audio.

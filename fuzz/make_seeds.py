@@ -461,6 +461,12 @@ policy("for_others", NAMED | KILL, 2, HEAP, THREADS, *ASK_ALL)
 policy("eventfd_minus_one", NAMED | REPORT, 1, EVENTFD | 0x80, u32(-1), *[about(r, 6, 12) for r in range(80, 124)])
 policy("other_architectures", NAMED | REPORT, 1, HEAP, 0x1F, u16(90), 0, 0x0F, u32(0xC00000B7), u16(90), 0, 0xC0, u16(39), 0, 0x60,
        u32(2**32 - 1), 0, 0x60, u32(0x40000000), 0)
+# Each rule of everything together, with one bit of one argument changed: PROT_EXEC, F_SETFL, an address ...
+ALL_OF_THEM = bytes([8, EVENTFD | 5 << 3, WRITE_TO | 2 << 3, READ_FROM | 3 << 3, HEAP, THREADS, FILES_ABSENT, SANITIZER, ABORT_OF | 9 << 3])
+for argument, bit in ((0, 0), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 5), (3, 6), (3, 14), (3, 18), (4, 0), (5, 3)):
+    for first in range(0, 180, 60):
+        policy(f"argument_{argument}_bit_{bit}_from_{first}", NAMED | REPORT, ALL_OF_THEM,
+               *[about(rule, 18 + argument, bit) for rule in range(first, first + 60)])
 # Rules of any kind: shape (answer + 3 * filters), call, [error,] filters (index, numbers), then questions.
 READ, FUTEX = 0, 3
 policy("a_wider_rule_comes_later", ANY | REPORT, 2, 1 + 3 * 1, READ, u16(13), 0x01, 7, 0, READ, about(0), about(1))
@@ -516,6 +522,8 @@ for at in (0, 4, 6, 8, 12, 16, 28, 36, 40, 44, 63):
     media(f"format_spoilt_{at}", VIDEO, FORMAT, video_format(spoil=spoil(at, 255)), FRAME, picture())
 for at in (0, 15, 23, 24, 28, 29, 30, 31, 32, 36, 40, 44, 56, 63):
     media(f"frame_spoilt_{at}", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(at, 255)), FRAME, picture())
+media("planes_overlap", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(40, 159)), FRAME, picture())
+media("planes_beyond_the_end", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(48, 201)), FRAME, picture())
 media("frame_cut", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(length=250)))
 media("frame_longer", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(length=240)), FRAME, picture())
 media("record_cut", AUDIO, FORMAT, audio_format(spoil=spoil(length=255)))
@@ -541,6 +549,10 @@ for pixel in range(8):
     film(f"pictures_{pixel}", 0, F_FORMAT | 8, video_format(pixel, 40, 30, (3, 251)), *[bytes([F_PICTURE]) + picture(1 if pixel % 4 == 0 else 3, 0x11)] * 2)
 film("resumed", 1 | 2, 8, 5, INFO_OF_IT, F_PROGRESS, 1, 0, RIGHT, F_PROGRESS, 2, 5, RIGHT, V_FORMAT, *[A_PICTURE] * 9, A_FORMAT, A_SOUND, END)
 film("progress_backwards", 1, 8, 5, F_PROGRESS, 4, 2, RIGHT, F_PROGRESS, 4, 2, RIGHT)
+film("progress_too_far", 1, 8, 5, F_PROGRESS, 9, 0, RIGHT)
+film("progress_of_sound_too_far", 1, 8, 5, F_PROGRESS, 0, 6, RIGHT)
+film("format_spoilt", 0, F_FORMAT | 8, video_format(spoil=spoil(40, 2)), A_PICTURE)
+film("frame_spoilt", 0, V_FORMAT, A_PICTURE, F_PICTURE, picture(spoil=spoil(40, 159)), A_PICTURE)
 film("two_infos", 0, INFO_OF_IT, INFO_OF_IT)
 film("failed", 0, F_FAILED, 5, b"\x1b]0;x", RIGHT, V_FORMAT)
 film("end_too_early", 0, V_FORMAT, A_PICTURE, F_END, 0, 0, spoil(0, 9))
@@ -573,6 +585,8 @@ text("plain", SHOW, "plain text, Gr\u00fc\u00dfe, \u65e5\u672c\u8a9e, \U0001f3ac
 text("escape", SHOW, "\x1b[2J\x1b]0;title\x07\r\n\t\x7f\u0085\u009b1m")
 text("bidirectional", SHOW, "\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029 and \u202f\u2065\u206a")
 text("not_utf8", SHOW, b"\x80\xc0\xaf\xe0\x80\x80\xed\xa0\x80\xf0\x80\x80\x80\xf4\x90\x80\x80\xf5\xff\xfe\xe2\x82")
+text("controls", SHOW, "".join(map(chr, [*range(0x00, 0x21), *range(0x7E, 0xA2)])))
+text("marks", SHOW, "".join(map(chr, [0x61B, 0x61C, 0x61D, *range(0x200D, 0x2011), *range(0x2027, 0x2030), *range(0x2065, 0x206B)])))
 text("edges", SHOW, "\u0080\u00a0\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff")
 text("lines", LINES, 4, 20, "one\ntwo\n\nthree four\n", 0, 3, "end", 0)
 text("a_line_of_exactly_the_limit", LINES, 2, 3, "abc", 0, 4, "\nd\n", 0)

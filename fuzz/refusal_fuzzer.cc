@@ -67,7 +67,8 @@ void Run(testing::Script script) {
         message.resize(8);
         message[0] = std::byte{script.Take8()};
         message[1] = std::byte{script.Take8()};
-        message[script.Take8() % 8] |= std::byte{script.Take8()};
+        const std::size_t at = script.Take8() % 8;
+        message[at] |= std::byte{script.Take8()};
         break;
       }
       case 1:
