@@ -85,7 +85,7 @@ TEST(EndureTest, AShortRunOfEverythingPasses) {
   RemoveMemoryGroups(options.tag);
 }
 
-// --- each verdict can be bad ----------------------------------------------------------------------
+// --- each verdict can be bad ------------------------------------------------------------------
 
 struct FaultCase {
   Fault fault;
@@ -152,7 +152,7 @@ TEST(LaneTest, ALaneThatWantsTheMachineForItselfGetsIt) {
   }
 }
 
-// --- messages -------------------------------------------------------------------------------------
+// --- messages ---------------------------------------------------------------------------------
 
 TEST(ConversationTest, AnyChangeOfAMessageIsSeen) {
   std::vector<std::byte> message;
@@ -170,7 +170,7 @@ TEST(ConversationTest, AnyChangeOfAMessageIsSeen) {
   EXPECT_EQ(CheckMessage({}), 0u);
 }
 
-// --- printing -------------------------------------------------------------------------------------
+// --- printing ---------------------------------------------------------------------------------
 
 std::vector<Row> SomeRows() {
   Row good;
@@ -227,7 +227,7 @@ TEST(RowTest, ASkipWithoutAReasonAndNothingAtAllAreFailures) {
   EXPECT_EQ(ExitStatus({}), 1);
 }
 
-// --- the private clock ----------------------------------------------------------------------------
+// --- the private clock ------------------------------------------------------------------------
 
 TEST(PrivateClockTest, EachWayToReadTheClockJumps) {
   if (!ClockIsPrivate()) GTEST_SKIP() << "a sanitizer has clock functions of its own";
@@ -291,7 +291,7 @@ TEST(PrivateClockTest, ATimerOnTheRealtimeClockIsFatal) {
             fatal);
 }
 
-// --- memory groups --------------------------------------------------------------------------------
+// --- memory groups ----------------------------------------------------------------------------
 
 TEST(MemoryGroupTest, ALimitKillsWhoGoesBeyondItAndCountsThat) {
   auto group = MemoryGroup::Create("test-" + std::to_string(::getpid()) + "-g", 32 << 20);
@@ -315,7 +315,7 @@ TEST(MemoryGroupTest, ALimitKillsWhoGoesBeyondItAndCountsThat) {
   EXPECT_LT(group->Usage(), 8 << 20);
 }
 
-// --- the program ----------------------------------------------------------------------------------
+// --- the program ------------------------------------------------------------------------------
 
 Deadline Generous() { return Deadline::After(absl::Seconds(60)); }
 
