@@ -5,9 +5,7 @@
 // be felt by all of its processes, so by default only these two have one that jumps
 // (private_clock.h); with --set-clock it is the machine's.
 
-#include <fcntl.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,9 +26,7 @@
 #include "parley/endurance/private_clock.h"
 #include "parley/endurance/shared.h"
 #include "parley/endurance/survivor.h"
-#include "parley/os/check.h"
 #include "parley/os/deadline.h"
-#include "parley/os/unique_fd.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080  // Linux 5.6
@@ -41,28 +37,17 @@ namespace {
 
 constexpr int64_t kAheadS = int64_t{100} * 24 * 3600;
 
-// The children that are forked from now on have another CLOCK_MONOTONIC.
-class OtherTime {
- public:
-  OtherTime() : own_(::open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC)) {}
-  // Empty, or why not.
-  std::string Enter() {
-    if (!own_.ok() || ::unshare(CLONE_NEWTIME) != 0) {
-      return std::string("no other time namespace: ") + std::strerror(errno);
-    }
+// The children that are forked from now on have another CLOCK_MONOTONIC. Empty, or why not.
+std::string EnterOtherTime() {
+  const auto why = [] { return std::string("no other time namespace: ") + std::strerror(errno); };
+  if (::unshare(CLONE_NEWTIME) != 0) return why();
+  for (const char* clock : {"monotonic", "boottime"}) {
     std::ofstream offsets("/proc/self/timens_offsets");
-    for (const char* clock : {"monotonic", "boottime"}) {
-      offsets << clock << " " << kAheadS << " 0\n";
-      offsets.flush();
-    }
-    if (!offsets) return std::string("no offset for the clock: ") + std::strerror(errno);
-    return "";
+    offsets << clock << " " << kAheadS << " 0" << std::endl;
+    if (!offsets) return why();
   }
-  void Leave() { PARLEY_CHECK(::syscall(SYS_setns, own_.get(), CLONE_NEWTIME) == 0, "setns"); }
-
- private:
-  UniqueFd own_;
-};
+  return "";
+}
 
 // Lets them talk for the time that the options say, `step` again and again meanwhile.
 template <typename Step>
@@ -79,13 +64,9 @@ void TalkOn(Lane& lane, Pair& pair, Step step) {
 }
 
 void RunApart(Lane& lane) {
-  OtherTime other;
   std::string why_not;
   PairSetup setup;
-  setup.before_asker = [&] { why_not = other.Enter(); };
-  setup.after_asker = [&] {
-    if (why_not.empty()) other.Leave();
-  };
+  setup.before_asker = [&] { why_not = EnterOtherTime(); };
   const int64_t began_ns = MonotonicNowNs();
   auto& askers_ns = *NewShared<std::atomic<int64_t>>();
   setup.prepare = [&] {

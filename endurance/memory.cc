@@ -36,9 +36,10 @@ namespace parley::endurance {
 namespace {
 
 constexpr int64_t kMiB = 1 << 20;
-// The kernel charges in batches of 64 pages for each processor.
-constexpr int64_t kBatching = kMiB;
 constexpr RingWanted kLargeRing = {4 * kMiB, kMiB / 16};
+// What a group may be charged on top in any case: the kernel charges in batches of 64 pages for
+// each processor.
+int64_t Tolerance(const Lane& lane) { return lane.options().growth_kb * 1024; }
 constexpr int64_t kPeersLimit = 64 * kMiB;
 constexpr RingWanted kRingBeyondThePeersLimit = {64 * kMiB, kMiB};
 
@@ -254,10 +255,10 @@ class PeersLimit {
     if (ours_.Kills() != 0 || ours_.AtLimit() != 0) {
       lane_.Fail("the survivor's group was brought to its limit");
     }
-    if (paid_for_filling_ > kBatching) {
+    if (paid_for_filling_ > Tolerance(lane_)) {
       lane_.Fail("the survivor's group was charged for what the peer wrote");
     }
-    if (paid_for_regions_ > (accepts_ ? regions : 0) + kBatching) {
+    if (paid_for_regions_ > (accepts_ ? regions : 0) + Tolerance(lane_)) {
       lane_.Fail("the survivor's group was charged for more than its regions");
     }
   }
@@ -382,7 +383,7 @@ void RunOwnLimit(Lane& lane) {
   const int64_t promised =
       kCrowd * 2 * (static_cast<int64_t>(kCrowdRing.capacity_bytes) + 2 * ::getpagesize());
   const int64_t rest = group->Usage();
-  if (absl::Status s = group->SetLimit(rest + promised + 2 * kBatching); !s.ok()) {
+  if (absl::Status s = group->SetLimit(rest + promised + 2 * Tolerance(lane)); !s.ok()) {
     lane.Fail(s.ToString());
   }
   const Deadline end = In(lane.options().time);
@@ -399,7 +400,7 @@ void RunOwnLimit(Lane& lane) {
       std::min(survivors[0]->diary().sessions.load() - sessions + kCrowd / 3, lane.row().served_of);
   lane.Figure("kB at rest", rest / 1024);
   lane.Figure("kB that the limits allow for the crowd", promised / 1024);
-  lane.Figure("limit in kB", (rest + promised + 2 * kBatching) / 1024);
+  lane.Figure("limit in kB", (rest + promised + 2 * Tolerance(lane)) / 1024);
   lane.Figure("peak in kB", group->Peak() / 1024);
   lane.Figure("times at the limit", group->AtLimit());
   lane.Figure("kills", group->Kills());
@@ -492,7 +493,7 @@ void RunKeeper(Lane& lane) {
   lane.Figure("kB charged for " + std::to_string(kKept) + " closed channels of a living peer",
               most_held / 1024);
   lane.Figure("kB left after its death", left / 1024);
-  if (left > kBatching) lane.Fail("memory is charged for a peer that is dead");
+  if (left > Tolerance(lane)) lane.Fail("memory is charged for a peer that is dead");
 }
 
 }  // namespace

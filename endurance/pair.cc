@@ -88,7 +88,6 @@ Pair::Pair(Lane& lane, const PairSetup& setup) : lane_(lane) {
   survivors_.push_back(std::make_unique<Survivor>(lane, [&](Diary& diary) {
     if (prepared(diary)) BeAsker(link_setup, setup, diary);
   }));
-  setup.after_asker();
   survivors_.push_back(std::move(answerer));
 }
 

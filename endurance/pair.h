@@ -18,9 +18,8 @@ namespace parley::endurance {
 
 struct PairSetup {
   bool eventfd = false;
-  // In the lane, around the start of the end that connects.
+  // In the lane, before it starts the end that connects, which is the last one to be started.
   std::function<void()> before_asker = [] {};
-  std::function<void()> after_asker = [] {};
   // In each of the two processes, before anything else.
   std::function<absl::Status()> prepare = [] { return absl::OkStatus(); };
   // And after each conversation.
