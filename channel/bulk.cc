@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "parley/boundary/own_memory.h"
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/bulk_wire.h"
@@ -70,10 +71,10 @@ absl::Status BulkSender::SendRecord(Deadline deadline) {
   } else {
     auto room = sender_->Reserve(kHeaderBytes + chunk.size(), deadline);
     if (!room.ok()) return room.status();
-    const auto header = WireBytes(BulkHeaderWire{bytes_.size(), 0});
-    std::copy(header.begin(), header.end(), room->begin());
-    std::copy(chunk.begin(), chunk.end(), room->begin() + kHeaderBytes);
-    sender_->Commit(tag_, room->size());
+    OwnMemory record(room->data(), room->size());
+    record.CopyIn(0, WireBytes(BulkHeaderWire{bytes_.size(), 0}));
+    record.CopyIn(kHeaderBytes, chunk);
+    sender_->Commit(tag_, record.size_bytes());
   }
   sent_bytes_ += chunk.size();
   return absl::OkStatus();
