@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "parley/boundary/own_memory.h"
-#include "parley/boundary/untrusted.h"
+#include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/bulk_wire.h"
 #include "parley/channel/status.h"
@@ -81,69 +81,33 @@ absl::Status BulkSender::SendRecord(Deadline deadline) {
 }
 
 BulkReceiver::BulkReceiver(Receiver* receiver, uint64_t max_bytes)
-    : receiver_(receiver), max_bytes_(max_bytes) {}
+    : receiver_(receiver), message_(max_bytes) {}
 
 absl::StatusOr<BulkMessage> BulkReceiver::Receive(absl::Span<std::byte> into, Deadline deadline) {
-  PARLEY_CHECK(into.size() >= max_bytes_, "BulkReceiver: buffer shorter than max_bytes");
+  PARLEY_CHECK(into.size() >= max_bytes(), "BulkReceiver: buffer shorter than max_bytes");
   if (!end_.ok()) return end_;
-  PARLEY_CHECK(!unfinished_ || into.data() == into_,
+  PARLEY_CHECK(!unfinished() || into.data() == into_,
                "BulkReceiver: another buffer, while a message is unfinished");
   into_ = into.data();
   do {
-    const auto record = receiver_->Peek(deadline);
-    if (!record.ok()) {
-      if (absl::IsDeadlineExceeded(record.status())) return record.status();
-      end_ = record.status();
-      if (unfinished_ && absl::IsOutOfRange(end_)) {
+    const auto peeked = receiver_->Peek(deadline);
+    if (!peeked.ok()) {
+      if (absl::IsDeadlineExceeded(peeked.status())) return peeked.status();
+      end_ = peeked.status();
+      if (unfinished() && absl::IsOutOfRange(end_)) {
         end_ = absl::UnavailableError("the stream ended in the middle of a message");
       }
       return end_;
     }
-    if (const Violation found = Take(*record, into); found != Violation::kNone) {
+    const Violation found = message_.Take(peeked->record.tag, peeked->view, into);
+    if (found != Violation::kNone) {
       receiver_->Poison(found);
       return end_ = internal::ViolationStatus(receiver_->violation());
     }
     receiver_->Release();
-    if (!unfinished_) return message_;
+    if (!unfinished()) return BulkMessage{message_.tag(), message_.total_bytes()};
   } while (!deadline.Expired());
   return absl::DeadlineExceededError("a part of the message was received");
-}
-
-// The record's header was validated by the ring: tag and size are private.
-Violation BulkReceiver::Take(const PeekedMessage& record, absl::Span<std::byte> into) {
-  const std::size_t header_bytes = unfinished_ ? 0 : kHeaderBytes;
-  if (!unfinished_) {
-    if (const Violation found = Begin(record); found != Violation::kNone) return found;
-  } else if (record.record.tag != message_.tag || record.view.size_bytes() == 0) {
-    return Violation::kChunkInvalid;
-  }
-  const std::size_t chunk_bytes = record.view.size_bytes() - header_bytes;
-  if (chunk_bytes > message_.size_bytes - received_bytes_) return Violation::kChunkInvalid;
-  record.view.CopyTo(header_bytes, into.subspan(received_bytes_, chunk_bytes));
-  received_bytes_ += chunk_bytes;
-  unfinished_ = received_bytes_ != message_.size_bytes;
-  return Violation::kNone;
-}
-
-// Takes the header of a message's first record, which is not looked at again.
-Violation BulkReceiver::Begin(const PeekedMessage& record) {
-  if (record.view.size_bytes() < kHeaderBytes) return Violation::kMetadataInvalid;
-  BulkHeaderWire wire;
-  record.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&wire, 1)));
-  // TRUST: the reserved word is zero, and the message is no longer than this end takes.
-  Violation found = Violation::kNone;
-  const auto header = Untrusted<BulkHeaderWire>(wire).Validate([&](const BulkHeaderWire& h) {
-    if (h.reserved != 0) {
-      found = Violation::kMetadataInvalid;
-    } else if (h.total_bytes > max_bytes_) {
-      found = Violation::kMessageTooLong;
-    }
-    return found == Violation::kNone;
-  });
-  if (!header) return found;
-  message_ = {record.record.tag, header->total_bytes};
-  received_bytes_ = 0;
-  return Violation::kNone;
 }
 
 }  // namespace parley

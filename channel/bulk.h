@@ -36,7 +36,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "parley/boundary/violation.h"
+#include "parley/channel/bulk_assembly.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
 #include "parley/os/deadline.h"
@@ -99,20 +99,13 @@ class BulkReceiver {
   // kDataLoss, it broke the protocol, see Receiver::violation().
   absl::StatusOr<BulkMessage> Receive(absl::Span<std::byte> into, Deadline deadline);
 
-  bool unfinished() const { return unfinished_; }
-  uint64_t max_bytes() const { return max_bytes_; }
+  bool unfinished() const { return message_.unfinished(); }
+  uint64_t max_bytes() const { return message_.max_bytes(); }
 
  private:
-  Violation Begin(const PeekedMessage& record);
-  Violation Take(const PeekedMessage& record, absl::Span<std::byte> into);
-
   Receiver* const receiver_;
-  const uint64_t max_bytes_;
   absl::Status end_;
-  bool unfinished_ = false;
-  // Of the present message, validated and private.
-  BulkMessage message_;
-  uint64_t received_bytes_ = 0;
+  internal::BulkAssembly message_;
   const std::byte* into_ = nullptr;
 };
 
