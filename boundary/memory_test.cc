@@ -63,7 +63,7 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
       internal::Copy(end - size - shift, from.data(), size);
       internal::Copy(first + shift, from.data(), size);
       for (std::size_t i = 0; i < size; ++i) {
-        ASSERT_EQ(end[i - size - shift], std::byte{0x5A});
+        ASSERT_EQ((end - size - shift)[i], std::byte{0x5A});
         ASSERT_EQ(first[shift + i], std::byte{0x5A});
       }
       for (std::size_t i = 0; i < 400; ++i) {
@@ -124,7 +124,7 @@ TEST(WireCopyTest, ShortInputIsRefusedAndLeavesTheTargetAlone) {
 
 TEST(ViolationTest, EachHasItsOwnText) {
   std::vector<std::string> texts;
-  for (int v = 0; v <= static_cast<int>(Violation::kMetadataInvalid); ++v) {
+  for (int v = 0; v <= static_cast<int>(Violation::kChunkInvalid); ++v) {
     const std::string text = ViolationText(static_cast<Violation>(v));
     EXPECT_NE(text, "unknown violation");
     for (const std::string& other : texts) EXPECT_NE(text, other);

@@ -617,3 +617,73 @@ refusal("empty", 1, 0, 0, 2, 0, 0, 0)
 refusal("with_a_descriptor", 2, u64(57), 0)
 refusal("silent", 3)
 refusal("flood", *[bytes([0, 2, 0, 0, 0])] * 40)
+
+# --- bulk_receiver_fuzzer, each with both doorbells --------------------------------------------------
+
+B_ANY, B_FIRST, _, B_MORE, _, B_HONEST, B_TAKE, _, B_ALL, B_REWRITE, B_BACK, B_END = range(12)
+TAKES = {0: 0, 1: 1, 100: 2, 1000: 3, 5000: 4, 20000: 5}
+CLOSES, DIES = bytes([B_END, 0]), bytes([B_END, 1])
+
+
+def bulk(name, takes, *steps):
+    for kind, text in enumerate(("socket", "eventfd")):
+        seed("bulk_receiver_fuzzer", f"{name}_{text}", kind, TAKES[takes], *steps)
+
+
+def first(total, chunk, tag=1, kind=0, reserved=None):
+    """Kind 0: this total; 1, 2: what the receiver takes, one more; 64: a chunk that may be too long."""
+    known = kind % 8 in (1, 2)
+    head = bytes([B_FIRST, tag, kind | (0x80 if reserved is not None else 0)]) + u16(0)
+    return head + (b"" if known else u64(total)) + (u64(reserved) if reserved is not None else b"") + u16(chunk)
+
+
+def more(size):
+    return bytes([B_MORE]) + u16(size)
+
+
+def any_record(tag, size):
+    return bytes([B_ANY, tag]) + u16(size)
+
+
+def honest(size, chunk, records, tag=1):
+    """Chunks of 1, 100, 960 and as many as fit."""
+    return bytes([B_HONEST, tag]) + u16(size) + bytes([chunk]) + bytes([B_HONEST]) * (records - 1)
+
+
+def rewrite(which, where, value):
+    return bytes([B_REWRITE, which]) + u16(where) + bytes([value])
+
+
+bulk("two_chunks", 100, first(60, 40), B_TAKE, more(20), B_TAKE, B_TAKE)
+bulk("all_at_once", 5000, first(2000, 900), more(1000), more(100), B_ALL, B_BACK)
+bulk("header_alone", 100, first(60, 0), more(60), B_ALL)
+bulk("longest", 1000, first(0, 700, kind=1), more(300), B_ALL, CLOSES, B_ALL)
+bulk("one_more_than_it_takes", 1000, first(0, 700, kind=2), B_ALL, B_BACK, B_ALL)
+bulk("nothing_but_a_tag", 0, first(0, 0), B_ALL, first(0, 0, tag=200), B_TAKE)
+bulk("total_all_ones", 100, first(2**64 - 1, 10), B_ALL)
+bulk("total_beyond_32_bits", 20000, first(2**32 + 10, 10), B_ALL)
+bulk("reserved_not_zero", 100, first(10, 10, reserved=1), B_ALL)
+bulk("reserved_top_bit", 100, first(10, 10, reserved=1 << 63), B_ALL)
+bulk("no_header", 100, any_record(1, 0), B_ALL)
+bulk("half_a_header", 100, any_record(1, 15), B_ALL)
+bulk("first_chunk_too_long", 100, first(50, 51, kind=64), B_ALL)
+bulk("first_chunk_beyond_the_buffer", 100, first(50, 900, kind=64), B_ALL)
+bulk("empty_chunk", 100, first(50, 20), any_record(1, 0), B_TAKE, B_TAKE, B_TAKE)
+bulk("chunk_one_too_long", 100, first(50, 20), any_record(1, 31), B_ALL)
+bulk("chunk_beyond_the_buffer", 100, first(50, 20), any_record(1, 1024), B_ALL, B_BACK)
+bulk("another_tag", 100, first(50, 20), any_record(2, 30), B_ALL)
+bulk("another_message_in_the_middle", 100, first(50, 20), first(20, 20, tag=2), B_ALL)
+bulk("closed_in_the_middle", 100, first(50, 20), CLOSES, B_ALL, B_ALL)
+bulk("closed_between_messages", 100, first(20, 20), CLOSES, B_ALL, B_ALL, B_ALL)
+bulk("dead_in_the_middle", 100, first(50, 20), DIES, B_TAKE, B_TAKE, B_TAKE)
+bulk("dead_between_messages", 100, first(20, 20), DIES, B_ALL, B_ALL, B_ALL)
+bulk("total_rewritten_after_it_was_taken", 100, first(50, 20), B_TAKE, rewrite(0, 0, 100), more(30), B_TAKE)
+bulk("total_rewritten_before", 100, first(50, 20), rewrite(0, 0, 60), more(30), B_ALL, any_record(1, 10), B_ALL)
+bulk("total_rewritten_to_be_huge", 100, first(50, 20), rewrite(0, 7, 255), B_ALL)
+bulk("reserved_rewritten", 100, first(50, 20), rewrite(0, 8, 1), B_ALL)
+bulk("honest_short_ones", 100, honest(0, 0, 1), B_ALL, honest(100, 1, 1), B_ALL, honest(100, 0, 100), *[B_TAKE] * 100)
+bulk("honest_beyond_the_ring", 20000, honest(15000, 3, 1), *[bytes([B_HONEST, B_TAKE])] * 18)
+bulk("honest_until_full", 20000, honest(20000, 2, 8), *[B_TAKE] * 3, *[B_HONEST] * 5, *[bytes([B_TAKE, B_HONEST])] * 20, B_ALL)
+bulk("honest_with_a_stranger", 5000, honest(3000, 2, 2), any_record(1, 1024), *[B_HONEST] * 2, B_ALL)
+bulk("honest_and_dead", 20000, honest(20000, 1, 9), B_TAKE, DIES, B_ALL)
+bulk("a_byte_at_a_time", 100, first(100, 0), *[more(1) + bytes([B_TAKE])] * 60, more(100), B_ALL)

@@ -16,13 +16,20 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/channel/bulk.h"
+#include "parley/channel/bulk_wire.h"
+#include "parley/channel/hostile_access.h"
 #include "parley/handshake/wire.h"
+#include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
 #include "parley/sealing/seals.h"
+#include "parley/testing/channel_pair.h"
 #include "parley/testing/heap_memory.h"
 
 namespace parley {
@@ -94,6 +101,9 @@ Structs CompiledStructs() {
       {"RecordHeaderWire",
        {sizeof(RecordHeaderWire),
         {FIELD(RecordHeaderWire, size_bytes), FIELD(RecordHeaderWire, tag)}}},
+      {"BulkHeaderWire",
+       {sizeof(BulkHeaderWire),
+        {FIELD(BulkHeaderWire, total_bytes), FIELD(BulkHeaderWire, reserved)}}},
   };
 }
 
@@ -169,7 +179,8 @@ Names NamesInHeaders() {
   static const std::regex kEnumerator(R"(\s+(k\w+)\b.*)");
   static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
   Names names;
-  for (const char* path : {"handshake/wire.h", "ring/layout.h", "sealing/seals.h"}) {
+  for (const char* path :
+       {"handshake/wire.h", "ring/layout.h", "sealing/seals.h", "channel/bulk_wire.h"}) {
     std::string in_struct;
     std::string in_enum;
     for (const std::string& line : LinesOf(path)) {
@@ -370,6 +381,19 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   written["golden-record"] = HexOf(sender.peer_data(), 0, 16);
   written["golden-producer-line"] = HexOf(sender.peer_control(), kTailOffset, 16);
   written["golden-consumer-line"] = HexOf(receiver.peer_control(), kHeadOffset, 16);
+
+  auto pair = testing::ChannelPair::Create();
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  const std::string message = "abcdef";
+  BulkSender bulk(&(*pair)->accepting().sender, {.chunk_bytes = 4});
+  ASSERT_TRUE(bulk.Send(0x01020304,
+                        absl::MakeConstSpan(reinterpret_cast<const std::byte*>(message.data()),
+                                            message.size()),
+                        Deadline::After(absl::Seconds(10)))
+                  .ok());
+  OwnMemory data = HostileAccess::Data((*pair)->accepting().sender);
+  written["golden-bulk"] =
+      Hex(data.Writable(0, HostileAccess::Published((*pair)->accepting().sender)));
 
   EXPECT_EQ(ReadPage().golden, written);
 }
