@@ -124,7 +124,7 @@ TEST(WireCopyTest, ShortInputIsRefusedAndLeavesTheTargetAlone) {
 
 TEST(ViolationTest, EachHasItsOwnText) {
   std::vector<std::string> texts;
-  for (int v = 0; v <= static_cast<int>(Violation::kChunkInvalid); ++v) {
+  for (int v = 0; v <= static_cast<int>(Violation::kMetadataInvalid); ++v) {
     const std::string text = ViolationText(static_cast<Violation>(v));
     EXPECT_NE(text, "unknown violation");
     for (const std::string& other : texts) EXPECT_NE(text, other);

@@ -36,10 +36,6 @@ const char* ViolationText(Violation violation) {
       return "unexpected message on the socket";
     case Violation::kMetadataInvalid:
       return "message metadata invalid";
-    case Violation::kMessageTooLong:
-      return "message longer than its receiver takes";
-    case Violation::kChunkInvalid:
-      return "chunk does not fit its message";
   }
   return "unknown violation";
 }

@@ -27,8 +27,6 @@ enum class Violation : uint8_t {
   kDoorbellFlood,               // woken again and again without progress
   kUnexpectedMessage,           // something on the socket that does not belong there
   kMetadataInvalid,             // a higher layer's header fails its checks
-  kMessageTooLong,              // a message in chunks is longer than its receiver takes
-  kChunkInvalid,                // a chunk that is empty, too long, or of another message
 };
 
 // "producer position out of range", for messages and logs; never null.

@@ -37,10 +37,10 @@ class BulkAssembly {
       const Violation found = Begin(tag, payload);
       if (found != Violation::kNone) return found;
     } else if (tag != tag_ || payload.size_bytes() == 0) {
-      return Violation::kChunkInvalid;
+      return Violation::kMetadataInvalid;
     }
     const std::size_t chunk_bytes = payload.size_bytes() - header_bytes;
-    if (chunk_bytes > total_bytes_ - received_bytes_) return Violation::kChunkInvalid;
+    if (chunk_bytes > total_bytes_ - received_bytes_) return Violation::kMetadataInvalid;
     payload.CopyTo(header_bytes, into.subspan(received_bytes_, chunk_bytes));
     received_bytes_ += chunk_bytes;
     unfinished_ = received_bytes_ != total_bytes_;
@@ -67,7 +67,7 @@ class BulkAssembly {
       if (h.reserved != 0) {
         found = Violation::kMetadataInvalid;
       } else if (h.total_bytes > max_bytes_) {
-        found = Violation::kMessageTooLong;
+        found = Violation::kMetadataInvalid;
       }
       return found == Violation::kNone;
     });

@@ -348,32 +348,34 @@ struct Lie {
 std::vector<Lie> Lies() {
   const auto bytes = [](std::size_t size) { return std::vector<std::byte>(size, std::byte{0x55}); };
   std::vector<Lie> lies = {
-      {"total one more than we take", {{1, First(101, 50)}}, Violation::kMessageTooLong},
-      {"total 2^32", {{1, First(uint64_t{1} << 32, 50)}}, Violation::kMessageTooLong},
-      {"total 2^32 + 50", {{1, First((uint64_t{1} << 32) + 50, 50)}}, Violation::kMessageTooLong},
-      {"total 2^63", {{1, First(uint64_t{1} << 63, 50)}}, Violation::kMessageTooLong},
-      {"total all ones", {{1, First(~uint64_t{0}, 50)}}, Violation::kMessageTooLong},
-      {"total all ones, alone", {{1, First(~uint64_t{0}, 0)}}, Violation::kMessageTooLong},
+      {"total one more than we take", {{1, First(101, 50)}}, Violation::kMetadataInvalid},
+      {"total 2^32", {{1, First(uint64_t{1} << 32, 50)}}, Violation::kMetadataInvalid},
+      {"total 2^32 + 50", {{1, First((uint64_t{1} << 32) + 50, 50)}}, Violation::kMetadataInvalid},
+      {"total 2^63", {{1, First(uint64_t{1} << 63, 50)}}, Violation::kMetadataInvalid},
+      {"total all ones", {{1, First(~uint64_t{0}, 50)}}, Violation::kMetadataInvalid},
+      {"total all ones, alone", {{1, First(~uint64_t{0}, 0)}}, Violation::kMetadataInvalid},
       {"reserved 1", {{1, Header(0, 1)}}, Violation::kMetadataInvalid},
       {"reserved top bit", {{1, Header(0, uint64_t{1} << 63)}}, Violation::kMetadataInvalid},
       {"no header at all", {{1, {}}}, Violation::kMetadataInvalid},
       {"one byte", {{1, bytes(1)}}, Violation::kMetadataInvalid},
-      {"a byte after nothing", {{1, First(0, 1)}}, Violation::kChunkInvalid},
-      {"first chunk one too long", {{1, First(50, 51)}}, Violation::kChunkInvalid},
-      {"first chunk beyond all we take", {{1, First(50, 900)}}, Violation::kChunkInvalid},
-      {"empty chunk", {{1, First(100, 50)}, {1, {}}}, Violation::kChunkInvalid},
-      {"empty chunk after a header alone", {{1, First(100, 0)}, {1, {}}}, Violation::kChunkInvalid},
-      {"chunk one too long", {{1, First(100, 50)}, {1, bytes(51)}}, Violation::kChunkInvalid},
+      {"a byte after nothing", {{1, First(0, 1)}}, Violation::kMetadataInvalid},
+      {"first chunk one too long", {{1, First(50, 51)}}, Violation::kMetadataInvalid},
+      {"first chunk beyond all we take", {{1, First(50, 900)}}, Violation::kMetadataInvalid},
+      {"empty chunk", {{1, First(100, 50)}, {1, {}}}, Violation::kMetadataInvalid},
+      {"empty chunk after a header alone",
+       {{1, First(100, 0)}, {1, {}}},
+       Violation::kMetadataInvalid},
+      {"chunk one too long", {{1, First(100, 50)}, {1, bytes(51)}}, Violation::kMetadataInvalid},
       {"chunk beyond all we take",
        {{1, First(100, 99)}, {1, bytes(999)}},
-       Violation::kChunkInvalid},
+       Violation::kMetadataInvalid},
       {"third chunk one too long",
        {{1, First(100, 50)}, {1, bytes(49)}, {1, bytes(2)}},
-       Violation::kChunkInvalid},
-      {"another tag", {{1, First(100, 50)}, {2, bytes(50)}}, Violation::kChunkInvalid},
+       Violation::kMetadataInvalid},
+      {"another tag", {{1, First(100, 50)}, {2, bytes(50)}}, Violation::kMetadataInvalid},
       {"another message in the middle",
        {{1, First(100, 50)}, {2, First(10, 10)}},
-       Violation::kChunkInvalid},
+       Violation::kMetadataInvalid},
       {"a lie after an honest message",
        {{1, First(100, 50)}, {1, bytes(50)}, {1, bytes(15)}},
        Violation::kMetadataInvalid},
@@ -414,8 +416,8 @@ TEST(BulkTest, PromiseP1MemoryEachLiePoisonsTheChannel) {
   }
 }
 
-// What a sender publishes it can still rewrite: a payload of which each fetch gives other bytes, and
-// that counts them.
+// What a sender publishes it can still rewrite: a payload of which each fetch gives other bytes,
+// and that counts them.
 class ChangingView {
  public:
   // The header says 80 at first, and as much as fits into it from then on.

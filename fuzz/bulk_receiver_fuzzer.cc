@@ -82,14 +82,14 @@ class Model {
       if (record.payload.size() < 16) return Break(Violation::kMetadataInvalid);
       if (LittleEndian(record.payload, 8) != 0) return Break(Violation::kMetadataInvalid);
       const uint64_t total = LittleEndian(record.payload, 0);
-      if (total > max_bytes_) return Break(Violation::kMessageTooLong);
+      if (total > max_bytes_) return Break(Violation::kMetadataInvalid);
       message_ = Message{record.tag, total, {}};
       at = 16;
     } else if (record.payload.empty() || record.tag != message_->tag) {
-      return Break(Violation::kChunkInvalid);
+      return Break(Violation::kMetadataInvalid);
     }
     for (; at < record.payload.size(); ++at) {
-      if (message_->bytes.size() == message_->total) return Break(Violation::kChunkInvalid);
+      if (message_->bytes.size() == message_->total) return Break(Violation::kMetadataInvalid);
       message_->bytes.push_back(record.payload[at]);
     }
     return message_->bytes.size() == message_->total ? Step::kComplete : Step::kMore;
