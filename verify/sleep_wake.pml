@@ -1,7 +1,10 @@
 // Sleeping and waking over one ring: the two ends, the words that they share, a store buffer for
 // each processor, and the doorbell. README.md maps each step to the code.
 //
-// Each of these is checked for deadlock, failed assertions and the claims at the end of the file:
+// Each of these is checked for deadlock and failed assertions, and for the claims at the end of the
+// file that stand here; or for what it names itself:
+//
+// claims: lost_wakeup all_done
 //
 // must hold:
 // must hold: -DMESSAGES=4
@@ -14,6 +17,29 @@
 // must hold: -DCONSUMER_CLOSES
 // must hold: -DMORTAL=P
 // must hold: -DMORTAL=C
+//
+// Where one end skips its fence and the other makes a barrier for both:
+//
+// must hold: -DASYMMETRIC -DBUDGET=3
+// must hold (safety lost_wakeup): -DASYMMETRIC -DBATCHES -DWEAK
+// must hold (safety lost_wakeup): -DASYMMETRIC -DSOCKET
+// must hold (safety lost_wakeup): -DASYMMETRIC -DDEADLINES=1 -DCAPACITY=1 -DMESSAGES=2
+// must hold (safety lost_wakeup): -DASYMMETRIC -DCONSUMER_CLOSES
+// must hold (safety lost_wakeup): -DASYMMETRIC -DMORTAL=P -DCAPACITY=1 -DMESSAGES=2
+// must hold (safety lost_wakeup): -DASYMMETRIC -DMORTAL=C -DCAPACITY=1 -DMESSAGES=2
+// must hold (safety lost_wakeup): -DSKIPPER=P
+// must hold (safety lost_wakeup): -DSKIPPER=C
+//
+// A liar that skips and is not registered loses wake-ups of the other end, and none of its own; with
+// a deadline for each wait both get to the end. So do they where a filter denies the barrier, from
+// any call on: the sleeps are short then.
+//
+// must hold (producer_woken): -DASYMMETRIC -DUNREGISTERED=P
+// must hold (consumer_woken): -DASYMMETRIC -DUNREGISTERED=C
+// must hold (all_done): -DSKIPPER=P -DUNREGISTERED=P -DDEADLINE_AT_LAST -DCAPACITY=1 -DMESSAGES=2
+// must hold (all_done): -DSKIPPER=C -DUNREGISTERED=C -DDEADLINE_AT_LAST -DCAPACITY=1 -DMESSAGES=2
+// must hold (all_done): -DSKIPPER=P -DDENIED -DCAPACITY=1 -DMESSAGES=2
+// must hold (all_done): -DSKIPPER=C -DDENIED -DCAPACITY=1 -DMESSAGES=2
 //
 // And each of these, one thing taken away, must be caught, and in the way that is named:
 //
@@ -40,6 +66,15 @@
 // must fail (assertion): -DBUDGET=2 -DSOCKET -DMESSAGES=4
 // must fail (assertion): -DNO_CREDIT -DBUDGET=2
 // must fail (deadlock): -DDRAINED_ONLY -DCONSUMER_CLOSES
+// must fail (deadlock): -DASYMMETRIC -DNO_BARRIER
+// must fail (lost_wakeup): -DASYMMETRIC -DNO_BARRIER
+// must fail (deadlock): -DASYMMETRIC -DBARRIER_BEFORE_EPOCH
+// must fail (deadlock): -DSKIPPER=P -DUNREGISTERED=P
+// must fail (deadlock): -DSKIPPER=C -DUNREGISTERED=C
+// must fail (consumer_woken): -DASYMMETRIC -DUNREGISTERED=P
+// must fail (producer_woken): -DASYMMETRIC -DUNREGISTERED=C
+// must fail (all_done): -DSKIPPER=P -DDENIED -DNO_SHORT_SLEEP -DCAPACITY=1 -DMESSAGES=2
+// must fail (assertion): -DASYMMETRIC -DBUDGET=2
 
 #ifndef MESSAGES
 #define MESSAGES 3
@@ -81,6 +116,7 @@ bool gone[2];  // what the kernel tells of a process: its pidfd is readable, its
 bool killed[2];
 bool asleep[2];
 bool finished[2];
+bool due[2];  // its deadline has come
 
 // Seen by the assertions only.
 byte published;  // the last tail that was stored
@@ -122,6 +158,24 @@ end:
 #define STORE(me, word, value) buffer[me]!word, value
 #define FENCE(me) empty(buffer[me])
 
+// What the handshake settles (FenceChoice). -DASYMMETRIC: both ends skip the fence with which one
+// looks whether the other sleeps. -DSKIPPER=P, =C: that one does. Whose peer skips calls
+// membarrier before it sleeps, which empties its own buffer and then the peer's.
+#if defined(ASYMMETRIC)
+#define SKIPS(me) true
+#elif defined(SKIPPER)
+#define SKIPS(me) (me == SKIPPER)
+#else
+#define SKIPS(me) false
+#endif
+#if defined(NO_BARRIER)
+#define REACHED(peer) true
+#elif defined(UNREGISTERED)  // it said that it was
+#define REACHED(peer) (peer == UNREGISTERED || empty(buffer[peer]))
+#else
+#define REACHED(peer) empty(buffer[peer])
+#endif
+
 // handshake/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
 #ifdef SOCKET
 #ifndef QUEUE
@@ -154,7 +208,7 @@ inline Drain(me) { bell[me] = 0 }
 #define OWN_STATE                                                   \
   byte epoch, rung_epoch, seen, before, credited, found, result;    \
   byte state, tail, head, released, received, fruitless, deadlines; \
-  bool no_room, last_look, saw_gone, woken_ready, late
+  bool no_room, last_look, saw_gone, woken_ready, late, denied, brief
 
 // SendPosition::Refresh. `head`, `no_room`, `tail`: as there.
 inline Refresh() {
@@ -236,7 +290,7 @@ inline Available() {
 // Waiter::RingIfAwaited and Waiter::Ring.
 inline RingIfAwaited(me, peer, peer_epoch_word) {
 #ifndef NO_FENCE_IN_RINGER
-  FENCE(me);
+  SKIPS(me) || FENCE(me);
 #endif
   seen = memory[peer_epoch_word];
   if
@@ -277,6 +331,8 @@ inline Credit(progress) {
 #define Credit(progress) skip
 #endif
 
+#define AWAKE(me) asleep[me] = false; due[me] = false
+
 // Waiter::Wait: result is READY, PEER_GONE or DEADLINE. `awaited`: what the looks look for;
 // `progress`: a number that changes when the peer did something useful.
 inline Wait(me, peer, epoch_word, awaited, progress) {
@@ -288,11 +344,24 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
   ::
     REMEMBER(progress);
     // Waiter::Arm
+#ifdef BARRIER_BEFORE_EPOCH
+    !SKIPS(peer) || REACHED(peer);
+#endif
 #ifndef ONE_EPOCH_PER_WAIT
     ANNOUNCE(me, epoch_word);
 #endif
 #ifndef NO_FENCE_IN_SLEEPER
     FENCE(me);
+#ifdef BARRIER_BEFORE_EPOCH
+#elif defined(DENIED)
+    if
+    :: !SKIPS(peer)
+    :: SKIPS(peer) -> denied = true  // from now on
+    :: SKIPS(peer) && !denied -> REACHED(peer)
+    fi;
+#else
+    !SKIPS(peer) || REACHED(peer);
+#endif
 #endif
 #ifndef NO_SECOND_LOOK
     Look(awaited);
@@ -312,39 +381,48 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
     asleep[me] = true;
     if
 #ifdef DEAF_TO_DEATH
-    :: d_step { bell[me] > 0 -> asleep[me] = false }
+    :: d_step { bell[me] > 0 -> AWAKE(me) }
 #else
-    :: d_step { bell[me] > 0 || gone[peer] -> saw_gone = gone[peer]; asleep[me] = false }
+    :: d_step { bell[me] > 0 || gone[peer] -> saw_gone = gone[peer]; AWAKE(me) }
 #endif
 #ifdef DEADLINES
-    :: d_step { deadlines < DEADLINES -> deadlines++; late = true; asleep[me] = false }
+    :: d_step { deadlines < DEADLINES -> deadlines++; late = true; AWAKE(me) }
+#endif
+#ifdef DEADLINE_AT_LAST
+    :: d_step { due[me] -> late = true; AWAKE(me) }
+#endif
+#if defined(DENIED) && !defined(NO_SHORT_SLEEP)
+    :: d_step { denied && due[me] -> brief = true; AWAKE(me) }
 #endif
     fi;
     Look(awaited);
     woken_ready = (found != NOT_NOW);
     if
     :: late -> result = (woken_ready -> READY : DEADLINE); break
-    :: else
-    fi;
-    // Waiter::TakeNews
+    :: brief && woken_ready -> result = READY; break
+    :: brief && !woken_ready -> brief = false
+    :: else ->
+      // Waiter::TakeNews
 #ifndef DRAIN_AFTER_LOOK
-    Drain(me);
+      Drain(me);
 #endif
-    if
-    :: saw_gone ->
-      Look(awaited);
-      result = (found != NOT_NOW -> READY : PEER_GONE);
-      break
-    :: else
-    fi;
-    CountWakeUp(progress);
-    if
-    :: woken_ready -> result = READY; break
-    :: else
+      if
+      :: saw_gone ->
+        Look(awaited);
+        result = (found != NOT_NOW -> READY : PEER_GONE);
+        break
+      :: else
+      fi;
+      CountWakeUp(progress);
+      if
+      :: woken_ready -> result = READY; break
+      :: else
+      fi
     fi
   od;
   woken_ready = false;
   late = false;
+  brief = false;
   found = NOT_NOW
 }
 
@@ -506,6 +584,16 @@ proctype Consumer() {
 
 // ------------------------------------------------------------------------------------ what holds
 
+#if defined(DEADLINE_AT_LAST) || defined(DENIED)
+// Time passes while nobody does anything else: each deadline is longer than all that.
+active proctype Clock() {
+end:
+  do
+  :: timeout && (asleep[P] || asleep[C]) -> d_step { due[P] = asleep[P]; due[C] = asleep[C] }
+  od
+}
+#endif
+
 init {
   atomic { run Producer(); run Consumer() }
 #ifdef MORTAL
@@ -528,9 +616,13 @@ init {
 #define DRAIN_MISSED (asleep[P] && bell[P] == 0 && !gone[C] && closed && \
   (published == memory[HEAD] || memory[CONSUMER_STATE] == CLOSED))
 
-ltl lost_wakeup {
-  [] !(SETTLED && ((DATA_MISSED && IDLE(P)) || ((ROOM_MISSED || DRAIN_MISSED) && IDLE(C))))
-}
+#define CONSUMER_MISSED (SETTLED && DATA_MISSED && IDLE(P))
+#define PRODUCER_MISSED (SETTLED && (ROOM_MISSED || DRAIN_MISSED) && IDLE(C))
+ltl lost_wakeup { [] !(CONSUMER_MISSED || PRODUCER_MISSED) }
 
 // Under weak fairness: whoever can go on, does at last.
 ltl all_done { <> (finished[P] && finished[C]) }
+
+// One half each, for where one end lies: who pays for that.
+ltl consumer_woken { [] !CONSUMER_MISSED }
+ltl producer_woken { [] !PRODUCER_MISSED }

@@ -2,7 +2,9 @@
 #
 # Each comment line of a model asks for one variant of it:
 #
-#   // must hold: [-DNAME...]         no deadlock, no failed assertion, and every `ltl` claim holds
+#   // claims: CLAIM...               `ltl` claims of the file
+#   // must hold: [-DNAME...]         no deadlock, no failed assertion, and each of these claims holds
+#   // must hold (WHAT...): -DNAME... only these: safety (deadlock and assertions), or claims
 #   // must fail (WHAT): -DNAME...    WHAT is found: deadlock, assertion, or the name of a claim
 #
 # A model that can't fail proves nothing, and one that fails for another reason proves little.
@@ -87,13 +89,14 @@ run_verify() {
   say spin -a MODEL, gcc pan.c, ./pan "-m$VERIFY_DEPTH" "[-a -f -N CLAIM]: for each row"
   printf "$VERIFY_ROW" model variant claim wanted found states seconds ""
   for model in "${models[@]}"; do
-    claims="$(sed -n 's/^ltl \([A-Za-z_0-9]*\).*/\1/p' "$model" | tr '\n' ' ')"
+    claims="safety $(sed -n 's|^// claims: ||p' "$model")"
     grep -q '^// must hold:' "$model" && grep -q '^// must fail' "$model" \
       || die "$model: names nothing that must hold, or nothing that must fail"
     while read -r line; do
       # shellcheck disable=SC2086
-      verify_variant "$model" holds "safety $claims" ${line#// must hold:} || failed=1
-    done < <(grep '^// must hold:' "$model")
+      verify_variant "$model" holds "$(sed -n 's|^// must hold (\([a-z_ ]*\)):.*|\1|p' <<<"$line" \
+        | grep . || echo "$claims")" ${line#*:} || failed=1
+    done < <(grep '^// must hold' "$model")
     while read -r line; do
       wanted="$(sed -n 's|^// must fail (\([a-z_]*\)):.*|\1|p' <<<"$line")"
       case "$wanted" in
