@@ -1,5 +1,7 @@
 #include "outfuzz/compare.h"
 
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +71,19 @@ absl::StatusOr<uint64_t> InForks(const std::vector<Input>& inputs, bool confined
   return count;
 }
 
+// Of this process and of the children that were waited for.
+double CpuSeconds() {
+  double seconds = 0;
+  for (const auto who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage = {};
+    ::getrusage(who, &usage);
+    for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+      seconds += absl::ToDoubleSeconds(absl::DurationFromTimeval(time));
+    }
+  }
+  return seconds;
+}
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -100,6 +115,7 @@ absl::StatusOr<std::vector<CompareRow>> Compare(const SupervisorOptions& options
   const absl::Duration slice = time / (kRounds * static_cast<int>(ways.size()));
   for (int round = 0; round < kRounds; ++round) {
     for (std::size_t i = 0; i < ways.size(); ++i) {
+      const double cpu_before = CpuSeconds();
       const int64_t before_ns = parley::MonotonicNowNs();
       const auto count = ways[i].second(parley::Deadline::After(slice));
       if (options.stop()) return absl::CancelledError("interrupted");
@@ -107,19 +123,24 @@ absl::StatusOr<std::vector<CompareRow>> Compare(const SupervisorOptions& options
       const double seconds = static_cast<double>(parley::MonotonicNowNs() - before_ns) / 1e9;
       rows[i].way = ways[i].first;
       rows[i].inputs += *count;
+      rows[i].cpu_us_each += 1e6 * (CpuSeconds() - cpu_before);
       rates[i].push_back(static_cast<double>(*count) / seconds);
     }
   }
-  for (std::size_t i = 0; i < ways.size(); ++i) rows[i].per_second = Median(rates[i]);
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    rows[i].per_second = Median(rates[i]);
+    rows[i].cpu_us_each /= static_cast<double>(std::max<uint64_t>(rows[i].inputs, 1));
+  }
   return rows;
 }
 
 std::string CompareTable(const std::vector<CompareRow>& rows) {
-  std::string table =
-      absl::StrFormat("%-46s %10s %12s %8s\n", "way", "inputs", "per second", "ratio");
+  std::string table = absl::StrFormat("%-46s %10s %12s %8s %12s %8s\n", "way", "inputs",
+                                      "per second", "ratio", "CPU us each", "ratio");
   for (const CompareRow& row : rows) {
-    absl::StrAppendFormat(&table, "%-46s %10d %12.0f %8.2f\n", row.way, row.inputs, row.per_second,
-                          row.per_second / rows[1].per_second);
+    absl::StrAppendFormat(&table, "%-46s %10d %12.0f %8.2f %12.1f %8.2f\n", row.way, row.inputs,
+                          row.per_second, row.per_second / rows[1].per_second, row.cpu_us_each,
+                          rows[1].cpu_us_each / row.cpu_us_each);
   }
   return table;
 }

@@ -22,7 +22,8 @@ namespace outfuzz {
 struct CompareRow {
   std::string way;
   uint64_t inputs = 0;
-  double per_second = 0;  // median of the rounds
+  double per_second = 0;   // median of the rounds
+  double cpu_us_each = 0;  // of this process and its children
 };
 
 // kCancelled if `options.stop` said so.
@@ -30,7 +31,8 @@ absl::StatusOr<std::vector<CompareRow>> Compare(
     const SupervisorOptions& options, const std::vector<Input>& inputs, absl::Duration time,
     const std::function<void(absl::Span<const uint8_t>)>& target);
 
-// Ratios are to the second row, fork per input.
+// Ratios are to the second row, fork per input. On a busy machine the processor time says more than
+// the clock, which counts the waiting for a processor as well.
 std::string CompareTable(const std::vector<CompareRow>& rows);
 
 }  // namespace outfuzz
