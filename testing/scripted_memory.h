@@ -243,7 +243,8 @@ class ScriptedRegion::OwnMemory {
   void Store(std::size_t offset, uint64_t value) {
     PARLEY_CHECK(offset % 8 == 0, "a word that is not aligned");
     std::byte* to = region_->At(of_data_, offset, 8);
-    TakeBack();
+    // A publication may come while the caller still fills what it was lent.
+    if (of_data_) TakeBack();
     std::memcpy(to, &value, 8);
     if (of_data_) region_->Repeat(offset, 8);
   }
