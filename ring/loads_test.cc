@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -203,7 +204,7 @@ TEST_F(LoadsTest, AttackR3EachWordOfAPeekedRecordIsFetchedOnce) {
 // The payload is one call of the copy routine: it may fetch a byte twice, into private memory where
 // one of the two stays. Words that decide anything are fetched before it, once.
 TEST_F(LoadsTest, AttackR3EachWordOfAReceivedRecordIsFetchedOnce) {
-  for (const std::size_t size_bytes : {0, 1, 7, 8, 61, 200, 1000}) {
+  for (const auto size_bytes : std::initializer_list<std::size_t>{0, 1, 7, 8, 61, 200, 1000}) {
     const Region fresh;
     TestConsumer consumer(own.control<Own>(), fresh.control<Peer>(), fresh.data<Peer>(), kGeometry);
     fresh.Set(kData, size_bytes);

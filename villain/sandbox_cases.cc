@@ -533,7 +533,7 @@ std::vector<Case> SandboxCases() {
       inside("huge-memfd", "S2", "memfd_create(MFD_HUGETLB)",
              Only("memfd_create",
                   [](const Hands&) {
-                    return ::syscall(SYS_memfd_create, "x", unsigned{MFD_HUGETLB | MFD_CLOEXEC});
+                    return ::syscall(SYS_memfd_create, "x", MFD_HUGETLB | MFD_CLOEXEC);
                   })),
       inside("mount", "S2", "unshare and mount", Mounts()),
       inside("new-process", "S2", "clone3, clone and fork", NewProcesses()),
