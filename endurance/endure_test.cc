@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -140,7 +141,7 @@ TEST(LaneTest, ALaneThatWantsTheMachineForItselfGetsIt) {
   const auto file = TestFolder() + "/busy";
   const auto busy = [file](Lane& lane) {
     if (::access(file.c_str(), F_OK) == 0) lane.Fail("not alone");
-    std::fclose(std::fopen(file.c_str(), "w"));
+    EXPECT_TRUE(std::ofstream(file).good());
     ::usleep(100'000);
     ::unlink(file.c_str());
   };

@@ -380,8 +380,9 @@ void RunOwnLimit(Lane& lane) {
   if (Fine(survivors)) one_round();
   MeasureBefore(lane, survivors);
   // Two rings each, and two pages beside them.
+  const int64_t page = ::getpagesize();
   const int64_t promised =
-      kCrowd * 2 * (static_cast<int64_t>(kCrowdRing.capacity_bytes) + 2 * ::getpagesize());
+      kCrowd * 2 * (static_cast<int64_t>(kCrowdRing.capacity_bytes) + 2 * page);
   const int64_t rest = group->Usage();
   if (absl::Status s = group->SetLimit(rest + promised + 2 * Tolerance(lane)); !s.ok()) {
     lane.Fail(s.ToString());

@@ -129,25 +129,25 @@ absl::Status ForbidRealtimeTimers() {
 
 extern "C" {
 
-int clock_gettime(clockid_t clock, timespec* now) noexcept {
-  const int result = parley::endurance::RealClockGettime(clock, now);
-  if (result == 0 && parley::endurance::IsRealtime(clock)) {
-    now->tv_sec += parley::endurance::Jump();
+int clock_gettime(clockid_t clock_id, timespec* tp) noexcept {
+  const int result = parley::endurance::RealClockGettime(clock_id, tp);
+  if (result == 0 && parley::endurance::IsRealtime(clock_id)) {
+    tp->tv_sec += parley::endurance::Jump();
   }
   return result;
 }
 
-int gettimeofday(timeval* now, void* /*zone*/) noexcept {
+int gettimeofday(timeval* tv, void* /*tz*/) noexcept {
   timespec precise = {};
   const int result = clock_gettime(CLOCK_REALTIME, &precise);
-  *now = {precise.tv_sec, precise.tv_nsec / 1000};
+  *tv = {precise.tv_sec, precise.tv_nsec / 1000};
   return result;
 }
 
-time_t time(time_t* also) noexcept {
+time_t time(time_t* timer) noexcept {
   timespec precise = {};
   clock_gettime(CLOCK_REALTIME, &precise);
-  if (also != nullptr) *also = precise.tv_sec;
+  if (timer != nullptr) *timer = precise.tv_sec;
   return precise.tv_sec;
 }
 

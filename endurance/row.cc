@@ -5,25 +5,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdarg>
-#include <cstdio>
 #include <ctime>
 #include <fstream>
 #include <utility>
 
+#include "absl/strings/str_format.h"
+
 namespace parley::endurance {
 namespace {
-
-__attribute__((format(printf, 1, 2))) std::string Format(const char* format, ...) {
-  std::array<char, 1024> text;
-  va_list arguments;
-  va_start(arguments, format);
-  const int size = std::vsnprintf(text.data(), text.size(), format, arguments);
-  va_end(arguments);
-  return size < 0 ? "" : std::string(text.data());
-}
-
-long long Number(int64_t value) { return static_cast<long long>(value); }  // NOLINT: for printf
 
 double Ms(int64_t ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -32,7 +21,7 @@ std::string FromTo(int64_t from, int64_t to) {
   return std::to_string(from) + " -> " + std::to_string(to);
 }
 
-std::string OutOf(int64_t got, int64_t of) { return Format("%lld/%lld", Number(got), Number(of)); }
+std::string OutOf(int64_t got, int64_t of) { return absl::StrFormat("%d/%d", got, of); }
 
 // The columns that all three forms have.
 std::vector<std::pair<const char*, std::string>> Columns(const Row& r) {
@@ -43,10 +32,10 @@ std::vector<std::pair<const char*, std::string>> Columns(const Row& r) {
       {"resident kB", FromTo(r.before.resident_kb, r.after.resident_kb)},
       {"mapped kB", FromTo(r.before.mapped_kb, r.after.mapped_kb)},
       {"regions", FromTo(r.before.memfd_mappings, r.after.memfd_mappings)},
-      {"longest call ms", Format("%.1f", Ms(r.longest_call_ns))},
-      {"late by at most ms", Format("%.1f", Ms(r.longest_late_ns))},
+      {"longest call ms", absl::StrFormat("%.1f", Ms(r.longest_call_ns))},
+      {"late by at most ms", absl::StrFormat("%.1f", Ms(r.longest_late_ns))},
       {"served after", OutOf(r.served, r.served_of)},
-      {"seconds", Format("%.1f", static_cast<double>(r.elapsed_ms) / 1e3)},
+      {"seconds", absl::StrFormat("%.1f", static_cast<double>(r.elapsed_ms) / 1e3)},
   };
 }
 
@@ -141,10 +130,10 @@ Setting SettingOfThisMachine(const std::string& command, const std::string& comm
   utsname kernel = {};
   ::uname(&kernel);
   const std::string processor = FieldOf("/proc/cpuinfo", "model name");
-  setting.machine = Format("%s %s, %ld processors%s, memory %s, compiler " __VERSION__,
-                           kernel.sysname, kernel.release, ::sysconf(_SC_NPROCESSORS_ONLN),
-                           processor.empty() ? "" : (" (" + processor + ")").c_str(),
-                           FieldOf("/proc/meminfo", "MemTotal").c_str());
+  setting.machine = absl::StrFormat("%s %s, %ld processors%s, memory %s, compiler " __VERSION__,
+                                    kernel.sysname, kernel.release, ::sysconf(_SC_NPROCESSORS_ONLN),
+                                    processor.empty() ? "" : (" (" + processor + ")"),
+                                    FieldOf("/proc/meminfo", "MemTotal"));
   const std::time_t now = std::time(nullptr);
   std::tm utc = {};
   std::array<char, 32> date = {};
@@ -164,25 +153,23 @@ int ExitStatus(const std::vector<Row>& rows) {
 }
 
 std::string Table(const std::vector<Row>& rows) {
-  std::string text = Format("%-8s %-46s %-4s %18s %4s %10s %16s %16s %8s %8s %7s %6s\n", "part",
-                            "lane", "", "done", "live", "fds", "resident kB", "mapped kB",
-                            "call ms", "late ms", "served", "s");
+  std::string text = absl::StrFormat("%-8s %-46s %-4s %18s %4s %10s %16s %16s %8s %8s %7s %6s\n",
+                                     "part", "lane", "", "done", "live", "fds", "resident kB",
+                                     "mapped kB", "call ms", "late ms", "served", "s");
   std::string details;
   for (const Row& r : WithSums(rows)) {
     const std::string name = r.part + ", " + r.lane;
     if (r.verdict == Verdict::kSkip) {
-      text += Format("%-8s %-46s SKIP %s\n", r.part.c_str(), r.lane.c_str(), r.why.c_str());
+      text += absl::StrFormat("%-8s %-46s SKIP %s\n", r.part, r.lane, r.why);
       continue;
     }
-    text += Format("%-8s %-46s %-4s %18s %4s %10s %16s %16s %8.1f %8.1f %7s %6.1f\n",
-                   r.part.c_str(), r.lane.c_str(), VerdictText(r.verdict),
-                   (std::to_string(r.count) + " " + r.unit).c_str(),
-                   OutOf(r.survivors, r.survivors_of).c_str(),
-                   FromTo(r.before.descriptors, r.after.descriptors).c_str(),
-                   FromTo(r.before.resident_kb, r.after.resident_kb).c_str(),
-                   FromTo(r.before.mapped_kb, r.after.mapped_kb).c_str(), Ms(r.longest_call_ns),
-                   Ms(r.longest_late_ns), OutOf(r.served, r.served_of).c_str(),
-                   static_cast<double>(r.elapsed_ms) / 1e3);
+    text += absl::StrFormat(
+        "%-8s %-46s %-4s %18s %4s %10s %16s %16s %8.1f %8.1f %7s %6.1f\n", r.part, r.lane,
+        VerdictText(r.verdict), (std::to_string(r.count) + " " + r.unit),
+        OutOf(r.survivors, r.survivors_of), FromTo(r.before.descriptors, r.after.descriptors),
+        FromTo(r.before.resident_kb, r.after.resident_kb),
+        FromTo(r.before.mapped_kb, r.after.mapped_kb), Ms(r.longest_call_ns), Ms(r.longest_late_ns),
+        OutOf(r.served, r.served_of), static_cast<double>(r.elapsed_ms) / 1e3);
     if (!r.why.empty()) text += "         " + r.why + "\n";
     if (!r.figures.empty()) details += name + ": " + Figures(r, ", ") + "\n";
   }

@@ -54,7 +54,9 @@ void Misbehave(Fault fault, Diary& diary) {
       static_cast<void>(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
       return;
     case Fault::kLeakMapping:
-      static_cast<void>(::mmap(nullptr, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      if (::mmap(nullptr, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) {
+        diary.Wrong("could not leak");
+      }
       return;
     case Fault::kLeakMemory: {
       // Mapped once for all, and used up piece by piece.
