@@ -25,6 +25,7 @@ packages_for() {
     check) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" clang-tidy-19 "${FORMAT_PACKAGES[@]}" ;;
     lint) echo python3 ;;
     fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
+    planted) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" patch "$(packages_for verify)" ;;
     coverage) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
     endure) echo "${BUILD_PACKAGES[@]}" ;;

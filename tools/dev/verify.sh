@@ -1,4 +1,4 @@
-# Sourced by ./dev: `dev verify`, the Promela models in verify/.
+# Sourced by ./dev: `dev verify [-DNAME...]`, the Promela models in verify/; with names, that one variant.
 #
 # Each comment line of a model asks for one variant of it:
 #
@@ -83,8 +83,16 @@ verify_variant() {
   return "$failed"
 }
 
+# verify_lines MODEL WORD [-D...]: its lines for what must hold or fail, of this variant if one is given.
+verify_lines() {
+  local line
+  grep "^// must $2" "$1" | while read -r line; do
+    if (($# == 2)) || [[ "$(xargs <<<"${line#*:}")" == "${*:3}" ]]; then echo "$line"; fi
+  done
+}
+
 run_verify() {
-  local model line claims wanted failed=0 models=("$PARLEY_ROOT"/verify/*.pml)
+  local model line claims wanted failed=0 rows=0 models=("$PARLEY_ROOT"/verify/*.pml)
   [[ -f "${models[0]}" ]] || die "there is no model in verify/"
   say spin -a MODEL, gcc pan.c, ./pan "-m$VERIFY_DEPTH" "[-a -f -N CLAIM]: for each row"
   printf "$VERIFY_ROW" model variant claim wanted found states seconds ""
@@ -96,7 +104,8 @@ run_verify() {
       # shellcheck disable=SC2086
       verify_variant "$model" holds "$(sed -n 's|^// must hold (\([a-z_ ]*\)):.*|\1|p' <<<"$line" \
         | grep . || echo "$claims")" ${line#*:} || failed=1
-    done < <(grep '^// must hold' "$model")
+      rows=$((rows + 1))
+    done < <(verify_lines "$model" hold "$@")
     while read -r line; do
       wanted="$(sed -n 's|^// must fail (\([a-z_]*\)):.*|\1|p' <<<"$line")"
       case "$wanted" in
@@ -105,8 +114,10 @@ run_verify() {
       esac
       # shellcheck disable=SC2086
       verify_variant "$model" "$wanted" "$claims" ${line#*): } || failed=1
-    done < <(grep '^// must fail' "$model")
+      rows=$((rows + 1))
+    done < <(verify_lines "$model" fail "$@")
   done
+  ((rows)) || die "no model has a variant '$*'"
   ((failed == 0)) && echo "All as wanted." || echo "Not as wanted: see the rows that say FAIL."
   return "$failed"
 }
