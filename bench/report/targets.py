@@ -11,6 +11,7 @@ SHMEM_IPC_BARE_NS = 112
 
 IN_PLACE = "parley in place"
 COPIED = "parley copied"
+BULK = "parley bulk"
 CHUNKED = "parley chunked"
 UNCHECKED = "unchecked ring"
 BARE = ("bare two-line exchange", ROUND_TRIP, 8)
