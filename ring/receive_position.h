@@ -15,9 +15,10 @@
 // measured (docs/BENCHMARKS.md):
 //   * What was taken is given back in steps of an eighth of the ring, and at once when nothing more
 //     is known to be there. So the last record of a batch always gives everything back.
-//   * While several records come with each look, the producer is writing faster than its line can
-//     travel: then the next look is taken a little later, and finds more. Where one record comes at
-//     a time, as with requests and answers, or none, there is no pause.
+//   * While several records come with each look, or one after a few looks in vain, the producer is
+//     writing as fast as its line can travel, or faster: then the next look is taken a little later,
+//     and finds more. Where records come one at a time, as requests and answers do, or not at all,
+//     there is no pause.
 
 #include <algorithm>
 #include <cstddef>
@@ -90,7 +91,9 @@ class ReceivePosition {
   uint64_t released_bytes() const { return released_; }
 
   static constexpr uint64_t kStepsOfRing = 8;
-  static constexpr uint32_t kLongestPause = 16;
+  static constexpr uint32_t kLongestPause = 32;
+  // News after so few looks in vain came faster than a request could follow an answer.
+  static constexpr uint32_t kSoonLooks = 8;
 
  private:
   void TellReleased() {
@@ -98,10 +101,13 @@ class ReceivePosition {
     own_control_.StoreRelease64(kHeadOffset, head_);
   }
 
-  // Before a look: the pause that the last batch suggests.
+  // Before a look: the pause that the last batch suggests. None after a look that found nothing.
   void Pace() {
-    pause_ = steps_ > 1 ? std::min(2 * pause_ + 1, kLongestPause) : 0;
+    if (steps_ == 0) return;
+    const bool streamed = steps_ > 1 || (vain_looks_ > 0 && vain_looks_ <= kSoonLooks);
+    pause_ = streamed ? std::min(2 * pause_ + 1, kLongestPause) : 0;
     steps_ = 0;
+    vain_looks_ = 0;
     for (uint32_t i = 0; i < pause_; ++i) internal::Relax();
   }
 
@@ -125,7 +131,10 @@ class ReceivePosition {
     if (!tail) return Fail(found);
     tail_ = *tail;
     if (tail_ != head_) return Outcome::kDone;
-    if (*state != kStreamClosed) return Outcome::kNotNow;
+    if (*state != kStreamClosed) {
+      ++vain_looks_;
+      return Outcome::kNotNow;
+    }
     ended_ = true;
     return Outcome::kEnded;
   }
@@ -139,7 +148,8 @@ class ReceivePosition {
   uint64_t released_ = 0;  // what the peer was told
   uint64_t tail_ = 0;      // the last valid position of the peer
   uint32_t steps_ = 0;     // since the last look
-  uint32_t pause_ = 0;     // Relax calls before the last look
+  uint32_t vain_looks_ = 0;  // of those since the last batch
+  uint32_t pause_ = 0;       // Relax calls before the first look after the last batch
   Violation violation_ = Violation::kNone;
   bool ended_ = false;
   bool closed_ = false;
