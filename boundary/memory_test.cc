@@ -1,9 +1,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -73,6 +75,27 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
     }
   }
   ::munmap(mapped, 3 * page);
+}
+
+// Long copies bring their target to a cache line first.
+TEST(CopyTest, LongCopiesAtEachDistanceFromALine) {
+  constexpr std::size_t kRoomBytes = 20000;
+  std::vector<std::byte> source(kRoomBytes);
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    source[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
+  }
+  for (const std::size_t size : {1023, 1024, 1025, 1087, 1088, 4096, 16384}) {
+    for (std::size_t shift = 0; shift < 130; ++shift) {
+      std::vector<std::byte> target(kRoomBytes, std::byte{0xEE});
+      internal::Copy(target.data() + shift, source.data() + shift / 3, size);
+      ASSERT_EQ(std::memcmp(target.data() + shift, source.data() + shift / 3, size), 0)
+          << size << " bytes at " << shift;
+      ASSERT_EQ(std::count(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(shift),
+                           std::byte{0xEE}),
+                static_cast<std::ptrdiff_t>(shift));
+      ASSERT_EQ(target[shift + size], std::byte{0xEE}) << size << " bytes at " << shift;
+    }
+  }
 }
 
 TEST(MemoryTest, WordsAndBytesArrive) {
