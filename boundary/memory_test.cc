@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/copy.h"
 #include "parley/boundary/own_memory.h"
@@ -154,6 +156,27 @@ TEST(ViolationTest, EachHasItsOwnText) {
     texts.push_back(text);
   }
   EXPECT_STREQ(ViolationText(static_cast<Violation>(200)), "unknown violation");
+}
+
+// What the thread sanitizer judges: a plain variable, and bytes, ordered by the word alone.
+TEST(MemoryThreadsTest, AnAcquiredWordBringsWhatWasWrittenBeforeItsRelease) {
+  std::vector<uint64_t> words(16);
+  auto* const bytes = reinterpret_cast<std::byte*>(words.data());
+  int handed = 0;
+  std::thread peer([&] {
+    OwnMemory own(bytes, 128);
+    const std::array<std::byte, 3> payload = {std::byte{1}, std::byte{2}, std::byte{3}};
+    own.CopyIn(64, payload);
+    handed = 7;
+    own.StoreRelease64(0, 1);
+  });
+  const PeerMemory seen(bytes, 128);
+  while (seen.LoadAcquire64(0).AnyValueIsAcceptable() == 0) std::this_thread::yield();
+  EXPECT_EQ(handed, 7);
+  std::array<std::byte, 3> payload = {};
+  seen.CopyOut(64, absl::MakeSpan(payload));
+  EXPECT_EQ(payload[2], std::byte{3});
+  peer.join();
 }
 
 }  // namespace
