@@ -27,7 +27,8 @@ bench_report() { python3 -B "$PARLEY_ROOT/bench/report/report.py" "$@"; }
 
 count_instructions() {
   build_bench //bench/instructions:pairs "$1/pairs.sh"
-  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" "$1/pairs.sh" "$1"
+  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" \
+    "$1/pairs.sh" "$1/instructions.json"
 }
 
 measure() {
