@@ -6,7 +6,10 @@ import tempfile
 import unittest
 
 import plots
+import preset_plots
+import presets
 import report
+import studies
 import tables
 import targets
 from results import ONE_CORE, ONE_WAY, ROUND_TRIP, Results
@@ -105,6 +108,64 @@ class TargetsTest(unittest.TestCase):
         results = run([], [])
         self.assertEqual(self.outcome(results, "typed slots: instr", micro).verdict(), "met")
         self.assertEqual(self.outcome(results, "records of 8 B: instr", micro).verdict(), "missed")
+
+
+def load(preset, rate, p50=1000, processor=(0.01, 0.02), spun=0.0, direction=ONE_WAY, which_pass=0):
+    ends = [{"processor_s": s, "pacing_spin_s": p, "wall_s": 1, "switches": 3}
+            for s, p in zip(processor, (spun, 0))]
+    return {"preset": preset, "direction": direction, "rate": rate, "pass": which_pass,
+            "failed": "", "messages": 100, "p50_ns": p50, "p90_ns": p50, "p99_ns": p50,
+            "p99_9_ns": p50, "max_ns": p50, "ends": ends}
+
+
+def preset_run(samples):
+    return {"machine": {"date": "2026-01-02 03:04 UTC", "processor": "a processor",
+                        "kernel": "Linux 6.18-x"}, "samples": samples}
+
+
+class PresetsTest(unittest.TestCase):
+    def outcomes(self, samples):
+        found = targets.outcomes(run([], []), None, {"presets": preset_run(samples)})
+        return [o for o in found if o.name.startswith("balanced preset")]
+
+    def balanced(self, share):
+        return [load("balanced", rate, direction=direction, processor=(share / 2, share / 2))
+                for rate in (60, 1000) for direction in (ONE_WAY, ROUND_TRIP)]
+
+    def test_pacing_is_no_cost_of_the_library(self):
+        data = presets.Presets(preset_run([
+            load("control", 100_000, processor=(0.99, 0), spun=0.98),
+            load("balanced", 100_000, processor=(1.0, 0.5), spun=0.9)]))
+        # 1.5 less 0.9 of its own spin, less the 0.01 that the control took besides its spin.
+        self.assertAlmostEqual(data.shares("balanced", ONE_WAY, 100_000)[0], 0.59)
+
+    def test_the_worst_rate_decides_about_processor_time(self):
+        met, _ = self.outcomes(self.balanced(0.02))
+        self.assertTrue(met.met)
+        missed, _ = self.outcomes(self.balanced(0.02)
+                                  + [load("balanced", 1000, processor=(0.2, 0.2), which_pass=p)
+                                     for p in (1, 2)])
+        self.assertFalse(missed.met)
+        self.assertIn("1 kHz", missed.detail)
+
+    def test_a_rate_that_was_not_measured_is_not_met(self):
+        self.assertIsNone(self.outcomes(self.balanced(0.02)[:3])[0].met)
+        self.assertIsNone(self.outcomes([])[1].met)
+
+    def test_request_and_response_against_the_pure_spin(self):
+        for ns, met in ((1900, True), (2100, False)):
+            samples = [load(name, 100_000, p50, direction=ROUND_TRIP, which_pass=p)
+                       for p in range(3) for name, p50 in (("balanced", ns), ("pure spin", 1000))]
+            self.assertEqual(self.outcomes(samples)[1].met, met)
+
+    def test_tables_and_plots(self):
+        data = preset_run([load("balanced", 1, 41_000), load("balanced", 0, 2_000)])
+        text = "\n".join(table.text() for table in studies.tables({"presets": data}))
+        self.assertRegex(text, r"1 Hz, balanced +41 .* 3\.00 ")
+        self.assertIn("flat out, balanced", text)
+        script = preset_plots.script(preset_plots.PLOTS[0], data, "svg", "x.svg")
+        self.assertIn("1 41\n1e+07 2\n", script)
+        self.assertIsNone(preset_plots.script(preset_plots.PLOTS[1], data, "svg", "x.svg"))
 
 
 class TablesTest(unittest.TestCase):
