@@ -168,6 +168,41 @@ class PresetsTest(unittest.TestCase):
         self.assertIsNone(preset_plots.script(preset_plots.PLOTS[1], data, "svg", "x.svg"))
 
 
+def footprint(descriptors, shmem=0):
+    return {"rss": 10 << 20, "shmem": shmem, "anon": 0, "mappings": 3, "descriptors": descriptors}
+
+
+class ScaleTest(unittest.TestCase):
+    def text(self, **parts):
+        data = {"channels": [], "rings": [], "drift": [], "failed": [], **parts}
+        return "\n".join(table.text() for table in studies.tables({"scale": data}))
+
+    def test_what_a_channel_holds_is_the_difference_over_their_number(self):
+        text = self.text(channels=[{
+            "channels": 10, "set_up_s": 0.5, "before": footprint(7), "after": footprint(87, 80 << 10),
+            "one_ready_ns": 700, "all_ready_ns": 500, "arm_ns": 30, "look_ns": 2}])
+        self.assertRegex(text, r"10 +8 KiB +0 B +8 +0 +20 +700 +500 +30 +2\n")
+
+    def test_rings_that_are_too_short_for_a_message(self):
+        ring = {"ring": 4096, "size": 64, "set_up_s": 0.002, "message_ns": 5,
+                "probe_before_ns": 110, "probe_after_ns": 120}
+        text = self.text(rings=[ring, {**ring, "ring": 1 << 30},
+                                {**ring, "ring": 1 << 30, "size": 65536, "message_ns": 9000}])
+        self.assertRegex(text, r"4 KiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +- +-\n")
+        self.assertRegex(text, r"1 GiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +9,000")
+
+    def test_drift_compares_the_halves_and_leaks_are_seen(self):
+        text = self.text(drift=[{
+            "seconds": 600, "window_s": 10, "messages": 1000, "per_second": [100, 100, 90, 90],
+            "begin": [footprint(9), footprint(9)], "end": [footprint(9), footprint(12)]}])
+        self.assertRegex(text, r"4 windows of 10 s +90 +95 +100")
+        self.assertRegex(text, r"first half +0\.900")
+        self.assertRegex(text, r"receiver, descriptors +9 +12")
+
+    def test_failures_are_shown(self):
+        self.assertIn("no memory", self.text(failed=["1000 channels: no memory"]))
+
+
 class TablesTest(unittest.TestCase):
     def test_numbers(self):
         shown = [tables.number(x) for x in (None, 0, 0.001, 3.91, 48.25, 880.4, 22_241, 217_999)]

@@ -5,9 +5,10 @@ import os
 
 import preset_plots
 import presets
+import scale
 
 # Name -> its tables.
-TABLES = {"presets": presets.tables}
+TABLES = {"presets": presets.tables, "scale": scale.tables}
 
 
 def load(folder, names=tuple(TABLES)):

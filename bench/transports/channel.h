@@ -40,6 +40,8 @@ struct ChannelMode {
   DoorbellChoice doorbell = DoorbellChoice::kSocket;
   WaitOptions wait;
   std::size_t ring_bytes = 0;  // 0: QueueBytes
+  ChannelLimits limits;
+  FenceChoice fences = FenceChoice::kAutomatic;
 };
 
 inline constexpr std::size_t kBatch = 16;
@@ -133,6 +135,8 @@ class ChannelTransport {
     AcceptOptions options;
     options.send = ring_;
     options.receive = ring_;
+    options.limits = mode_.limits;
+    options.fences = mode_.fences;
     options.doorbell = mode_.doorbell;
     options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellChoice::kEventfd;
     PeerSocket socket = std::move(*accepting_);
@@ -147,6 +151,8 @@ class ChannelTransport {
     ConnectOptions options;
     options.send = ring_;
     options.receive = ring_;
+    options.limits = mode_.limits;
+    options.fences = mode_.fences;
     options.accepting_side_is_supervisor = mode_.doorbell == DoorbellChoice::kEventfd;
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();
