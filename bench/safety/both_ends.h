@@ -1,0 +1,31 @@
+#ifndef PARLEY_BENCH_SAFETY_BOTH_ENDS_H_
+#define PARLEY_BENCH_SAFETY_BOTH_ENDS_H_
+
+// Both ends of a channel in this process, after a real handshake.
+//
+// Threads: as a channel; Create starts one for the other side of the handshake, and ends it.
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "parley/channel/channel.h"
+#include "parley/handshake/options.h"
+#include "parley/sealing/identity.h"
+
+namespace parley::bench {
+
+struct BothEnds {
+  // `fences` and `doorbell` of both.
+  static absl::StatusOr<std::unique_ptr<BothEnds>> Create(DoorbellChoice doorbell,
+                                                          FenceChoice fences);
+
+  // One memory object has a role at each end.
+  IdentitySet accepting_held;
+  IdentitySet connecting_held;
+  Channel accepting;
+  Channel connecting;
+};
+
+}  // namespace parley::bench
+
+#endif  // PARLEY_BENCH_SAFETY_BOTH_ENDS_H_
