@@ -82,9 +82,7 @@ void WriteSample(JsonWriter& json, const PresetSample& sample) {
 
 }  // namespace
 
-PresetOptions FullPresets() {
-  return {3, {{1, 10}, {60, 4}, {1'000, 2}, {100'000, 1}, {0, 0.5}}};
-}
+PresetOptions FullPresets() { return {3, {{1, 10}, {60, 4}, {1'000, 2}, {100'000, 1}, {0, 0.5}}}; }
 
 PresetOptions QuickPresets() {
   return {1, {{1, 2}, {60, 1}, {1'000, 0.5}, {100'000, 0.3}, {0, 0.2}}};

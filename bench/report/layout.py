@@ -29,10 +29,11 @@ class Table:
 
         def join(line):
             cells = [line[0].ljust(widths[0])]
-            cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+            cells += [cell if name == "note" else cell.rjust(width)
+                      for cell, width, name in zip(line[1:], widths[1:], self.head[1:])]
             return "  ".join(cells).rstrip()
 
-        rule = "-" * len(join(self.head))
+        rule = "-" * min(len(join(self.lines[0] if self.lines else self.head)), 140)
         words = [self.words] if self.words else []
         return "\n".join([self.title, *words, rule, join(self.head), rule]
                          + [join(line) for line in self.lines] + [""])

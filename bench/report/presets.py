@@ -111,18 +111,16 @@ def tables(data):
     return [_table(presets, ONE_WAY), _table(presets, ROUND_TRIP), _control_table(presets)]
 
 
-def balanced_share(data):
-    """The median share at 60 Hz and 1 kHz, the worst of both rates and directions, with its range
-    and where; None if one is missing."""
+def balanced_share(data, direction):
+    """The median share at 60 Hz and 1 kHz, the worse of both, with its range and where; None if
+    one is missing."""
     presets = Presets(data)
     found = []
     for rate in (60, 1000):
-        for direction in (ONE_WAY, ROUND_TRIP):
-            shares = presets.shares(BALANCED, direction, rate)
-            if not shares:
-                return None
-            found.append((statistics.median(shares), min(shares), max(shares),
-                          f"{rate_name(rate)}, {direction}"))
+        shares = presets.shares(BALANCED, direction, rate)
+        if not shares:
+            return None
+        found.append((statistics.median(shares), min(shares), max(shares), rate_name(rate)))
     return max(found)
 
 

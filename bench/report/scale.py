@@ -83,8 +83,8 @@ def _leaks(data):
     lines = []
     for drift in data["drift"]:
         for end, before, after in zip(("sender", "receiver"), drift["begin"], drift["end"]):
-            for what in ("rss", "descriptors", "mappings"):
-                show = _bytes if what == "rss" else number
+            for what in ("rss", "anon", "descriptors", "mappings"):
+                show = _bytes if what in ("rss", "anon") else number
                 lines.append([f"{end}, {what}", show(before[what]), show(after[what])])
     minutes = data["drift"][0]["seconds"] / 60 if data["drift"] else 0
     messages = data["drift"][0]["messages"] if data["drift"] else 0

@@ -5,16 +5,19 @@ import os
 
 import preset_plots
 import presets
+import safety
 import scale
 
 # Name -> its tables.
-TABLES = {"presets": presets.tables, "scale": scale.tables}
+TABLES = {"presets": presets.tables, "scale": scale.tables, "safety": safety.tables}
+# Name -> what lies in a file of its own beside it.
+BESIDE = {"safety": "safety_instructions"}
 
 
 def load(folder, names=tuple(TABLES)):
     """Name -> data of those that were made."""
     found = {}
-    for name in names:
+    for name in [*names, *(BESIDE[name] for name in names if name in BESIDE)]:
         path = os.path.join(folder, f"{name}.json")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as stream:
@@ -23,7 +26,12 @@ def load(folder, names=tuple(TABLES)):
 
 
 def tables(studies):
-    made = [table for name, data in studies.items() for table in TABLES[name](data)]
+    made = []
+    for name in TABLES:
+        if name not in studies:
+            continue
+        beside = [studies.get(BESIDE[name])] if name in BESIDE else []
+        made += TABLES[name](studies[name], *beside)
     return [table for table in made if table.lines]
 
 

@@ -29,13 +29,12 @@ template <typename OwnMem, typename PeerMem>
 struct Ends {
   Ends(RingRegions with, std::size_t bytes, std::size_t data_bytes)
       : regions(std::move(with)),
-        producer(regions.ControlAs<OwnMem>(Side::kSender), {regions.data(Side::kSender), data_bytes},
-                 regions.ControlAs<PeerMem>(Side::kReceiver),
-                 {kCapacity, static_cast<uint32_t>(bytes)}),
-        consumer(regions.ControlAs<OwnMem>(Side::kReceiver),
-                 regions.ControlAs<PeerMem>(Side::kSender),
-                 {regions.data(Side::kSender), data_bytes},
-                 {kCapacity, static_cast<uint32_t>(bytes)}),
+        producer(
+            regions.ControlAs<OwnMem>(Side::kSender), {regions.data(Side::kSender), data_bytes},
+            regions.ControlAs<PeerMem>(Side::kReceiver), {kCapacity, static_cast<uint32_t>(bytes)}),
+        consumer(
+            regions.ControlAs<OwnMem>(Side::kReceiver), regions.ControlAs<PeerMem>(Side::kSender),
+            {regions.data(Side::kSender), data_bytes}, {kCapacity, static_cast<uint32_t>(bytes)}),
         buffer(bytes) {}
 
   RingRegions regions;
@@ -88,9 +87,9 @@ std::function<uint64_t(uint64_t)> Copied(std::size_t bytes, std::size_t data_byt
         },
         [&] {
           Record record;
-          PARLEY_CHECK(ends->consumer.TryReceive(absl::MakeSpan(ends->buffer), &record) ==
-                           Outcome::kDone,
-                       "no message");
+          PARLEY_CHECK(
+              ends->consumer.TryReceive(absl::MakeSpan(ends->buffer), &record) == Outcome::kDone,
+              "no message");
           return SumWords(ends->buffer.data(), bytes);
         });
   };

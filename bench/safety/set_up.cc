@@ -42,8 +42,8 @@ void MapUnguarded(int fd, std::size_t bytes) {
 void MapOnce(int fd) {
   auto range = GuardedRange::Reserve(FileBytes(kGeometry));
   PARLEY_CHECK(range.ok(), "no address space");
-  PARLEY_CHECK(
-      range->Map(0, fd, 0, FileBytes(kGeometry), GuardedRange::Access::kReadWrite).ok(), "map");
+  PARLEY_CHECK(range->Map(0, fd, 0, FileBytes(kGeometry), GuardedRange::Access::kReadWrite).ok(),
+               "map");
 }
 
 void MapMirrored(int fd) { PARLEY_CHECK(OutgoingMapping::Map(fd, kGeometry).ok(), "map"); }
@@ -89,8 +89,7 @@ std::vector<Case> SetUpCases() {
   add(
       "guard pages, set-up", [fd] { MapOnce(fd->get()); },
       [fd] { MapUnguarded(fd->get(), FileBytes(kGeometry)); });
-  add(
-      "mirrored mapping, set-up", [fd] { MapMirrored(fd->get()); }, [fd] { MapOnce(fd->get()); });
+  add("mirrored mapping, set-up", [fd] { MapMirrored(fd->get()); }, [fd] { MapOnce(fd->get()); });
   add(
       "seals, set-up", [writers, readers] { SealedRegion(writers.get(), readers.get()); },
       UnsealedRegion);

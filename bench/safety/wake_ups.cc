@@ -28,7 +28,7 @@ using Message = std::array<std::byte, kBytes>;
 
 std::shared_ptr<BothEnds> MakeEnds(DoorbellChoice doorbell, FenceChoice fences) {
   auto ends = BothEnds::Create(doorbell, fences);
-  PARLEY_CHECK(ends.ok(), "no channel");
+  PARLEY_CHECK(ends.ok(), ends.status().ToString().c_str());
   return *std::move(ends);
 }
 
@@ -115,8 +115,12 @@ std::vector<Case> WakeUpCases() {
   const auto add = [&cases](const char* what, const char* variant, DoorbellChoice doorbell,
                             FenceChoice fences, Loop loop, uint64_t at_once, bool counted) {
     const auto ends = MakeEnds(doorbell, fences);
-    cases.push_back({what, variant, [ends, loop](uint64_t times) { return loop(*ends, times); },
-                     at_once, counted, {}});
+    cases.push_back({what,
+                     variant,
+                     [ends, loop](uint64_t times) { return loop(*ends, times); },
+                     at_once,
+                     counted,
+                     {}});
   };
   add("full fence, 64 B", "on", DoorbellChoice::kSocket, FenceChoice::kFull, Stream, kStreamed,
       true);

@@ -201,7 +201,8 @@ absl::Status Connect(const std::string& name, std::size_t wanted, Arena& arena) 
 }  // namespace
 
 absl::StatusOr<ChannelsResult> MeasureChannels(std::size_t channels) {
-  if (absl::Status status = AllowDescriptors(channels * kDescriptorsPerChannel + 64); !status.ok()) {
+  if (absl::Status status = AllowDescriptors(channels * kDescriptorsPerChannel + 64);
+      !status.ok()) {
     return status;
   }
   const SharedArena arena;

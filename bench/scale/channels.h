@@ -19,10 +19,10 @@ struct ChannelsResult {
   Footprint before;     // of the accepting process
   Footprint after;
   // Medians, of the accepting process, with the events there already: no sleep, no scheduler.
-  double one_ready_ns = 0;   // epoll_wait, the message of one of them, ready to wait again
-  double all_ready_ns = 0;   // the same for all, per message
-  double arm_ns = 0;         // PrepareToWait, per channel
-  double look_ns = 0;        // a TryReceive that finds nothing, per channel
+  double one_ready_ns = 0;  // epoll_wait, the message of one of them, ready to wait again
+  double all_ready_ns = 0;  // the same for all, per message
+  double arm_ns = 0;        // PrepareToWait, per channel
+  double look_ns = 0;       // a TryReceive that finds nothing, per channel
 };
 
 // kResourceExhausted, with the limit, where this process may not have so many descriptors.

@@ -25,7 +25,7 @@ struct DriftResult {
   uint64_t messages = 0;  // all of them, each checked
   std::size_t windows = 0;
   std::array<double, kMostWindows> per_second = {};  // messages, by window
-  std::array<Footprint, 2> begin;                    // by side
+  std::array<Footprint, 2> begin;                    // by side, after the first messages
   std::array<Footprint, 2> end;
 };
 

@@ -10,10 +10,10 @@
 namespace parley::bench {
 
 struct Footprint {
-  int64_t rss_bytes = 0;     // resident, of any kind
-  int64_t shmem_bytes = 0;   // of it: shared memory, such as rings
-  int64_t anon_bytes = 0;    // of it: private memory
-  int64_t mappings = 0;      // lines of /proc/self/maps
+  int64_t rss_bytes = 0;    // resident, of any kind
+  int64_t shmem_bytes = 0;  // of it: shared memory, such as rings
+  int64_t anon_bytes = 0;   // of it: private memory
+  int64_t mappings = 0;     // lines of /proc/self/maps
   int64_t descriptors = 0;
 };
 

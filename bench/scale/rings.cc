@@ -61,13 +61,12 @@ absl::StatusOr<RingSample> MeasureRing(std::size_t ring_bytes, std::size_t size_
   ChannelMode mode;
   mode.ring_bytes = ring_bytes;
   mode.limits.max_capacity_bytes = std::max<uint64_t>(mode.limits.max_capacity_bytes, ring_bytes);
-  const Row row =
-      MakeRow("ring", "parley", Waiting::kSpin,
-              [&](const Cell& cell) -> absl::StatusOr<std::unique_ptr<TimedChannel>> {
-                auto channel = TimedChannel::Inner::Create(cell, mode);
-                if (!channel.ok()) return channel.status();
-                return std::make_unique<TimedChannel>(*std::move(channel), *set_up_ns);
-              });
+  const Row row = MakeRow("ring", "parley", Waiting::kSpin,
+                          [&](const Cell& cell) -> absl::StatusOr<std::unique_ptr<TimedChannel>> {
+                            auto channel = TimedChannel::Inner::Create(cell, mode);
+                            if (!channel.ok()) return channel.status();
+                            return std::make_unique<TimedChannel>(*std::move(channel), *set_up_ns);
+                          });
   Cell cell;
   cell.size_bytes = size_bytes;
   const auto sample = TakeSample(row, cell, times);

@@ -41,8 +41,8 @@ void AddRings(const ScaleOptions& options, Progress& progress, ScaleResult& resu
           if (sample.ok()) {
             result.rings.push_back(*sample);
           } else {
-            result.failed.push_back("a ring of " + std::to_string(ring) + " B: " +
-                                    sample.status().ToString());
+            result.failed.push_back("a ring of " + std::to_string(ring) +
+                                    " B: " + sample.status().ToString());
           }
         }
         progress.End();

@@ -58,6 +58,12 @@ results_folder() {
   echo "$out"
 }
 
+count_safety() {
+  say count instructions of its cases
+  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" \
+    "$1/safety.sh" "$1/safety_instructions.json" >/dev/null
+}
+
 measure() {
   local out="$1" status=0
   shift
