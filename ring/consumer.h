@@ -53,8 +53,8 @@ class BasicConsumer {
   }
 
   // Copies the next record's payload to the front of `into` and gives its room (and that of all
-  // that was peeked at) back to the producer, as Release does. into.size() >= max_message_bytes, so that no length
-  // which the peer chose can be too long.
+  // that was peeked at) back to the producer, as Release does. into.size() >= max_message_bytes, so
+  // that no length which the peer chose can be too long.
   Outcome TryReceive(absl::Span<std::byte> into, Record* record) {
     PARLEY_CHECK(into.size() >= max_message_, "buffer shorter than max_message_bytes");
     std::size_t offset = 0;

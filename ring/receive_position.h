@@ -16,9 +16,9 @@
 //   * What was taken is given back in steps of an eighth of the ring, and at once when nothing more
 //     is known to be there. So the last record of a batch always gives everything back.
 //   * While several records come with each look, or one after a few looks in vain, the producer is
-//     writing as fast as its line can travel, or faster: then the next look is taken a little later,
-//     and finds more. Where records come one at a time, as requests and answers do, or not at all,
-//     there is no pause.
+//     writing as fast as its line can travel, or faster: then the next look is taken a little
+//     later, and finds more. Where records come one at a time, as requests and answers do, or not
+//     at all, there is no pause.
 
 #include <algorithm>
 #include <cstddef>
@@ -91,7 +91,7 @@ class ReceivePosition {
   uint64_t released_bytes() const { return released_; }
 
   static constexpr uint64_t kStepsOfRing = 8;
-  static constexpr uint32_t kLongestPause = 32;
+  static constexpr uint32_t kLongestPause = internal::kMostRelaxTimes;
   // News after so few looks in vain came faster than a request could follow an answer.
   static constexpr uint32_t kSoonLooks = 8;
 
@@ -108,7 +108,7 @@ class ReceivePosition {
     pause_ = streamed ? std::min(2 * pause_ + 1, kLongestPause) : 0;
     steps_ = 0;
     vain_looks_ = 0;
-    for (uint32_t i = 0; i < pause_; ++i) internal::Relax();
+    internal::RelaxFor(pause_);
   }
 
   // Looks at the peer's two words, once each.
@@ -144,10 +144,10 @@ class ReceivePosition {
   const uint64_t capacity_;
   const uint64_t step_;  // bytes
 
-  uint64_t head_ = 0;      // stepped over
-  uint64_t released_ = 0;  // what the peer was told
-  uint64_t tail_ = 0;      // the last valid position of the peer
-  uint32_t steps_ = 0;     // since the last look
+  uint64_t head_ = 0;        // stepped over
+  uint64_t released_ = 0;    // what the peer was told
+  uint64_t tail_ = 0;        // the last valid position of the peer
+  uint32_t steps_ = 0;       // since the last look
   uint32_t vain_looks_ = 0;  // of those since the last batch
   uint32_t pause_ = 0;       // Relax calls before the first look after the last batch
   Violation violation_ = Violation::kNone;

@@ -163,14 +163,20 @@ def script(plot, results, terminal, output):
 
 
 def draw(results, folder):
-    """The files that were drawn; an empty list, with the reason printed, without gnuplot."""
+    return draw_scripts({plot.name: lambda *to, plot=plot: script(plot, results, *to)
+                         for plot in PLOTS}, folder)
+
+
+def draw_scripts(scripts, folder):
+    """`scripts`: name -> function of a terminal and an output file that gives gnuplot's script, or
+    None. The files that were drawn; an empty list, with the reason printed, without gnuplot."""
     drawn = []
-    for plot in PLOTS:
+    for name, script_for in scripts.items():
         for kind, terminal in (
                 ("svg", "svg size 1100,640 font 'sans,15' background rgb 'white'"),
                 ("png", "pngcairo size 1650,960 font 'sans,17' background rgb 'white'")):
-            path = os.path.join(folder, f"{plot.name}.{kind}")
-            text = script(plot, results, terminal, path)
+            path = os.path.join(folder, f"{name}.{kind}")
+            text = script_for(terminal, path)
             if text is None:
                 continue
             try:

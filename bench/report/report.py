@@ -4,6 +4,7 @@
     report.py FOLDER --markdown FILE  also replaces what stands between the markers in FILE, and puts
                                       the plots beside it
     report.py FOLDER --compare OTHER  the ratios of two runs, side by side
+    report.py FOLDER --study NAME     the tables and plots of one study alone (presets, ...)
     report.py --self-test
 """
 
@@ -14,6 +15,7 @@ import shutil
 import sys
 
 import plots
+import studies
 import tables
 import targets
 from results import Results
@@ -48,15 +50,29 @@ def replace_figures(path, text):
         stream.write(page)
 
 
-def compare(results, other, micro, other_micro):
+def compare(ours, others):
     """Whether two runs agree on the targets' ratios within the ranges that both print."""
-    theirs = {o.name: o for o in targets.outcomes(other, other_micro)}
+    theirs = {o.name: o for o in others}
     lines = []
-    for outcome in targets.outcomes(results, micro):
+    for outcome in ours:
         there = theirs.get(outcome.name)
         if there is not None:
             lines.append([outcome.name, outcome.text, there.text])
     return tables.TextTable("Two runs", ["target", "this run", "the other"], lines)
+
+
+def outcomes_of(folder):
+    results = Results.load(os.path.join(folder, "run.json"))
+    return results, targets.outcomes(results, read_micro(folder), studies.load(folder))
+
+
+def show_study(options):
+    found = studies.load(options.folder, [options.study])
+    print("\n".join(table.text() for table in studies.tables(found)))
+    if not options.no_plots:
+        for path in plots.draw_scripts(studies.scripts(found), options.folder):
+            print(path)
+    return 0
 
 
 def main():
@@ -65,6 +81,7 @@ def main():
     arguments.add_argument("folder", nargs="?")
     arguments.add_argument("--markdown", metavar="FILE")
     arguments.add_argument("--compare", metavar="OTHER")
+    arguments.add_argument("--study", choices=list(studies.TABLES))
     arguments.add_argument("--no-plots", action="store_true")
     arguments.add_argument("--self-test", action="store_true")
     options = arguments.parse_args()
@@ -74,18 +91,23 @@ def main():
         return self_test.main()
     if not options.folder:
         arguments.error("which folder?")
-    results = Results.load(os.path.join(options.folder, "run.json"))
-    micro = read_micro(options.folder)
+    if options.study:
+        return show_study(options)
+    results, found = outcomes_of(options.folder)
     if options.compare:
-        other = Results.load(os.path.join(options.compare, "run.json"))
-        print(compare(results, other, micro, read_micro(options.compare)).text())
+        print(compare(found, outcomes_of(options.compare)[1]).text())
         return 0
-    all_tables = tables.all_tables(results, targets.outcomes(results, micro), micro)
+    beside = studies.load(options.folder)
+    all_tables = tables.all_tables(results, found, read_micro(options.folder))
+    all_tables += studies.tables(beside)
     text = "\n".join(table.text() for table in all_tables)
     print(text)
     with open(os.path.join(options.folder, "report.txt"), "w", encoding="utf-8") as stream:
         stream.write(text)
-    drawn = [] if options.no_plots else plots.draw(results, options.folder)
+    drawn = []
+    if not options.no_plots:
+        drawn = plots.draw(results, options.folder)
+        drawn += plots.draw_scripts(studies.scripts(beside), options.folder)
     for path in drawn:
         print(path)
     if options.markdown:

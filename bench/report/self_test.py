@@ -6,7 +6,10 @@ import tempfile
 import unittest
 
 import plots
+import preset_plots
+import presets
 import report
+import studies
 import tables
 import targets
 from results import ONE_CORE, ONE_WAY, ROUND_TRIP, Results
@@ -105,6 +108,140 @@ class TargetsTest(unittest.TestCase):
         results = run([], [])
         self.assertEqual(self.outcome(results, "typed slots: instr", micro).verdict(), "met")
         self.assertEqual(self.outcome(results, "records of 8 B: instr", micro).verdict(), "missed")
+
+
+def load(preset, rate, p50=1000, processor=(0.01, 0.02), spun=0.0, direction=ONE_WAY, which_pass=0):
+    ends = [{"processor_s": s, "pacing_spin_s": p, "wall_s": 1, "switches": 3}
+            for s, p in zip(processor, (spun, 0))]
+    return {"preset": preset, "direction": direction, "rate": rate, "pass": which_pass,
+            "failed": "", "messages": 100, "p50_ns": p50, "p90_ns": p50, "p99_ns": p50,
+            "p99_9_ns": p50, "max_ns": p50, "ends": ends}
+
+
+def preset_run(samples):
+    return {"machine": {"date": "2026-01-02 03:04 UTC", "processor": "a processor",
+                        "kernel": "Linux 6.18-x"}, "samples": samples}
+
+
+class PresetsTest(unittest.TestCase):
+    def outcomes(self, samples):
+        found = targets.outcomes(run([], []), None, {"presets": preset_run(samples)})
+        return [o for o in found if o.name.startswith("balanced preset")]
+
+    def balanced(self, share):
+        return [load("balanced", rate, direction=direction, processor=(share / 2, share / 2))
+                for rate in (60, 1000) for direction in (ONE_WAY, ROUND_TRIP)]
+
+    def test_pacing_is_no_cost_of_the_library(self):
+        data = presets.Presets(preset_run([
+            load("control", 100_000, processor=(0.99, 0), spun=0.98),
+            load("balanced", 100_000, processor=(1.0, 0.5), spun=0.9)]))
+        # 1.5 less 0.9 of its own spin, less the 0.01 that the control took besides its spin.
+        self.assertAlmostEqual(data.shares("balanced", ONE_WAY, 100_000)[0], 0.59)
+
+    def test_the_worse_rate_decides_about_processor_time(self):
+        met, both, _ = self.outcomes(self.balanced(0.02))
+        self.assertTrue(met.met and both.met)
+        missed, both, _ = self.outcomes(self.balanced(0.02)
+                                  + [load("balanced", 1000, processor=(0.2, 0.2), which_pass=p)
+                                     for p in (1, 2)])
+        self.assertFalse(missed.met)
+        self.assertTrue(both.met)
+        self.assertIn("1 kHz", missed.detail)
+
+    def test_a_rate_that_was_not_measured_is_not_met(self):
+        one_way, round_trip, ratio = self.outcomes(self.balanced(0.02)[:3])
+        self.assertEqual((one_way.met, round_trip.met, ratio.met), (True, None, None))
+
+    def test_request_and_response_against_the_pure_spin(self):
+        for ns, met in ((1900, True), (2100, False)):
+            samples = [load(name, 100_000, p50, direction=ROUND_TRIP, which_pass=p)
+                       for p in range(3) for name, p50 in (("balanced", ns), ("pure spin", 1000))]
+            self.assertEqual(self.outcomes(samples)[2].met, met)
+
+    def test_tables_and_plots(self):
+        data = preset_run([load("balanced", 1, 41_000), load("balanced", 0, 2_000)])
+        text = "\n".join(table.text() for table in studies.tables({"presets": data}))
+        self.assertRegex(text, r"1 Hz, balanced +41 .* 3\.00 ")
+        self.assertIn("flat out, balanced", text)
+        script = preset_plots.script(preset_plots.PLOTS[0], data, "svg", "x.svg")
+        self.assertIn("1 41\n1e+07 2\n", script)
+        self.assertIsNone(preset_plots.script(preset_plots.PLOTS[1], data, "svg", "x.svg"))
+
+
+def footprint(descriptors, shmem=0):
+    return {"rss": 10 << 20, "shmem": shmem, "anon": 0, "mappings": 3, "descriptors": descriptors}
+
+
+class ScaleTest(unittest.TestCase):
+    def text(self, **parts):
+        data = {"channels": [], "rings": [], "drift": [], "failed": [], **parts}
+        return "\n".join(table.text() for table in studies.tables({"scale": data}))
+
+    def test_what_a_channel_holds_is_the_difference_over_their_number(self):
+        text = self.text(channels=[{
+            "channels": 10, "set_up_s": 0.5, "before": footprint(7), "after": footprint(87, 80 << 10),
+            "one_ready_ns": 700, "all_ready_ns": 500, "arm_ns": 30, "look_ns": 2}])
+        self.assertRegex(text, r"10 +8 KiB +0 B +8 +0 +20 +700 +500 +30 +2\n")
+
+    def test_rings_that_are_too_short_for_a_message(self):
+        ring = {"ring": 4096, "size": 64, "set_up_s": 0.002, "message_ns": 5,
+                "probe_before_ns": 110, "probe_after_ns": 120}
+        text = self.text(rings=[ring, {**ring, "ring": 1 << 30},
+                                {**ring, "ring": 1 << 30, "size": 65536, "message_ns": 9000}])
+        self.assertRegex(text, r"4 KiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +- +-\n")
+        self.assertRegex(text, r"1 GiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +9,000")
+
+    def test_drift_compares_the_halves_and_leaks_are_seen(self):
+        text = self.text(drift=[{
+            "seconds": 600, "window_s": 10, "messages": 1000, "per_second": [100, 100, 90, 90],
+            "begin": [footprint(9), footprint(9)], "end": [footprint(9), footprint(12)]}])
+        self.assertRegex(text, r"4 windows of 10 s +90 +95 +100")
+        self.assertRegex(text, r"first half +0\.900")
+        self.assertRegex(text, r"receiver, descriptors +9 +12")
+
+    def test_failures_are_shown(self):
+        self.assertIn("no memory", self.text(failed=["1000 channels: no memory"]))
+
+
+def wall(what, on, off):
+    return [{"what": what, "variant": variant, "failed": "", "ns": ns}
+            for variant, ns in (("on", on), ("off", off))]
+
+
+class SafetyTest(unittest.TestCase):
+    def line(self, cases, counts=(), title="Cost of safety, for each message"):
+        found = {"safety": {"cases": cases}, "safety_instructions": list(counts)}
+        table = next(t for t in studies.tables(found) if t.title.startswith(title))
+        return table.lines
+
+    def test_the_cost_is_the_difference_within_a_turn(self):
+        # The machine was twice as slow in the last turn.
+        lines = self.line(wall("all checks, 8 B", [11, 12, 24], [10, 10, 20]))
+        self.assertEqual(lines[0][:6], ["all checks, 8 B", "12", "10", "2", "1 to 4", "20 %"])
+
+    def test_instructions_come_from_callgrind(self):
+        counts = [{"what": "all checks, 8 B", "variant": variant, "instructions": count}
+                  for variant, count in (("on", 81), ("off", 59.5))]
+        lines = self.line(wall("all checks, 8 B", [11], [10]), counts)
+        self.assertEqual(lines[0][6:9], ["81.0", "59.5", "21.5"])
+
+    def test_what_can_not_be_separated_is_a_line_with_a_reason(self):
+        lines = self.line(wall("all checks, 8 B", [11], [10]))
+        guards = next(line for line in lines if line[0].startswith("guard pages"))
+        self.assertEqual(guards[1], "-")
+        self.assertIn("page", guards[-1])
+
+    def test_every_case_has_its_place(self):
+        with self.assertRaises(KeyError):
+            self.line(wall("a new wall", [1], [1]))
+
+    def test_a_failure_is_shown(self):
+        cases = wall("sandbox, a sleep", [], [10])
+        cases[0]["failed"] = "no such filter"
+        line = next(line for line in self.line(cases, title="Cost of safety, for each sleep")
+                    if line[0] == "sandbox, a sleep")
+        self.assertIn("FAILED: no such filter", line[-1])
 
 
 class TablesTest(unittest.TestCase):

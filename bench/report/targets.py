@@ -1,6 +1,7 @@
 """The targets that were set before anything was measured, computed from a run."""
 
-from results import APART, ONE_CORE, ONE_WAY, ROUND_TRIP
+import presets
+from results import APART, ONE_CORE, ONE_WAY, ROUND_TRIP, Ratio
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -141,13 +142,28 @@ def _instructions(micro):
                       f"{checked:.1f} with, {unchecked:.1f} without")
 
 
-def outcomes(results, micro=None):
+def _presets(data):
+    for direction in (ONE_WAY, ROUND_TRIP):
+        title = f"balanced preset: processor time at 60 Hz and 1 kHz, both ends, {direction}"
+        share = data and presets.balanced_share(data, direction)
+        if not share:
+            yield Outcome(title, "under 3 %", "-", None, "./dev bench presets")
+            continue
+        middle, low, high = (100 * part for part in share[:3])
+        yield Outcome(title, "under 3 %", f"{middle:.2f} % ({low:.2f} to {high:.2f})", middle < 3,
+                      f"the worse: {share[3]}")
+    title = "balanced preset: 100 kHz request and response / pure spin"
+    ratio = data and presets.balanced_ratio(data)
+    if not ratio:
+        yield Outcome(title, "at most 2", "-", None, "./dev bench presets")
+    else:
+        yield _compare(title, Ratio(*ratio, regime=None), 2, False, "medians")
+
+
+def outcomes(results, micro=None, studies=None):
     found = list(_throughput(results))
     found += _round_trips(results)
     found += _against_all(results)
     found += _instructions(micro)
-    found.append(Outcome("balanced preset: processor time at 60 Hz and 1 kHz, both ends",
-                         "under 3 %", "-", None, "no presets yet"))
-    found.append(Outcome("balanced preset: 100 kHz request and response / pure spin", "at most 2",
-                         "-", None, "no presets yet"))
+    found += _presets((studies or {}).get("presets"))
     return found

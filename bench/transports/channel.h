@@ -42,6 +42,7 @@ struct ChannelMode {
   DoorbellChoice doorbell = DoorbellChoice::kSocket;
   WaitOptions wait;
   std::size_t ring_bytes = 0;  // 0: QueueBytes
+  ChannelLimits limits;
   FenceChoice fences = FenceChoice::kAsymmetric;
 };
 
@@ -66,9 +67,9 @@ class ChannelTransport {
         mode_(mode),
         record_bytes_(kMoving == Moving::kChunked ? std::min(cell.size_bytes, kChunkBytes)
                                                   : cell.size_bytes) {
-    ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
-             static_cast<uint32_t>(kMoving == Moving::kBulk ? kLongestBulkRecordBytes
-                                                            : record_bytes_)};
+    ring_ = {
+        mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
+        static_cast<uint32_t>(kMoving == Moving::kBulk ? kLongestBulkRecordBytes : record_bytes_)};
   }
 
   absl::Status Open(Side side) {
@@ -154,8 +155,9 @@ class ChannelTransport {
     AcceptOptions options;
     options.send = ring_;
     options.receive = ring_;
-    options.doorbell = mode_.doorbell;
+    options.limits = mode_.limits;
     options.fences = mode_.fences;
+    options.doorbell = mode_.doorbell;
     options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellChoice::kEventfd;
     PeerSocket socket = std::move(*accepting_);
     accepting_.reset();
@@ -169,6 +171,7 @@ class ChannelTransport {
     ConnectOptions options;
     options.send = ring_;
     options.receive = ring_;
+    options.limits = mode_.limits;
     options.fences = mode_.fences;
     options.accepting_side_is_supervisor = mode_.doorbell == DoorbellChoice::kEventfd;
     PeerSocket socket = std::move(*connecting_);

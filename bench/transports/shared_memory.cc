@@ -20,8 +20,8 @@ struct Range {
 };
 
 std::vector<Range>& Ranges() {
-  static auto* const ranges = new std::vector<Range>();
-  return *ranges;
+  static std::vector<Range> ranges;
+  return ranges;
 }
 
 // A fork does not copy the page tables of shared memory. Without this each end would take a page

@@ -2,6 +2,7 @@
 #
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
 #   dev bench instructions                       counts instructions with callgrind
+#   dev bench presets|scale|safety [--quick]     a study of its own; --help names its flags
 #   dev bench report [FOLDER] [--markdown FILE | --compare OTHER]   of a run that was made before
 #
 # Results lie in the cache folder, one folder a run; `last` is a link to the last one.
@@ -27,7 +28,40 @@ bench_report() { python3 -B "$PARLEY_ROOT/bench/report/report.py" "$@"; }
 
 count_instructions() {
   build_bench //bench/instructions:pairs "$1/pairs.sh"
-  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" "$1/pairs.sh" "$1"
+  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" \
+    "$1/pairs.sh" "$1/instructions.json"
+}
+
+# run_study NAME [flags]: its figures go beside those of the last run, whose report shows them.
+run_study() {
+  local name="$1" out status=0
+  shift
+  out="$(results_folder "$name")"
+  build_bench "//bench/$name" "$out/$name.sh"
+  say "$out/$name.sh" "$@"
+  trap : INT
+  "$out/$name.sh" --out="$out" --commit="$(bench_commit)" "$@" || status=$?
+  trap - INT
+  if [[ -s "$out/$name.json" ]]; then
+    [[ "$name" != safety ]] || ((status == 130)) || count_safety "$out" || status=1
+    bench_report "$out" --study "$name" || status=1
+    echo "all of it is in $out" >&2
+  fi
+  return "$status"
+}
+
+# The last run's, or a new one where there is none.
+results_folder() {
+  local out
+  out="$(bench_folder)/last"
+  [[ -d "$out" ]] || out="$(mktemp -d "$(bench_folder)/$1.XXXXXX")"
+  echo "$out"
+}
+
+count_safety() {
+  say count instructions of its cases
+  python3 -B "$PARLEY_ROOT/bench/instructions/instructions.py" \
+    "$1/safety.sh" "$1/safety_instructions.json" >/dev/null
 }
 
 measure() {
@@ -48,14 +82,34 @@ measure() {
   return "$status"
 }
 
+bench_usage() {
+  cat <<END
+Usage: ./dev bench [MODE] [flags]
+
+  ./dev bench [--quick]              everything that moves messages, beside what one would take instead
+  ./dev bench presets [--quick]      latency and processor time of each waiting preset, 1 Hz to flat out
+  ./dev bench scale [--minutes N]    1 to 1,000 channels, rings of 4 KiB to 1 GiB, flat out for N minutes
+  ./dev bench safety [--quick]       what each check and each wall costs, on and off
+  ./dev bench instructions           instructions of a send and a receive, by callgrind
+  ./dev bench report [FOLDER]        tables and plots again; --markdown FILE, --compare FOLDER
+
+Flags of the mode (of the first one if none is named):
+END
+}
+
 run_bench() {
   cd "$PARLEY_ROOT"
   local argument out
   for argument in "$@"; do
     case "$argument" in
       --list | --help | --helpfull)
+        local target=//bench/peers:bench
+        case "${1:-}" in
+          presets | scale | safety) target="//bench/$1" ;;
+          *) bench_usage ;;
+        esac
         out="$(mktemp -d)"
-        build_bench //bench/peers:bench "$out/bench.sh" && "$out/bench.sh" "$argument" || true
+        build_bench "$target" "$out/bench.sh" && "$out/bench.sh" "$argument" || true
         rm -rf "$out"
         return
         ;;
@@ -73,9 +127,10 @@ run_bench() {
       bench_report "$out" "$@"
       ;;
     instructions)
-      out="$(bench_folder)/last"
-      [[ -d "$out" ]] || out="$(mktemp -d "$(bench_folder)/instructions.XXXXXX")"
-      count_instructions "$out"
+      count_instructions "$(results_folder instructions)"
+      ;;
+    presets | scale | safety)
+      run_study "$@"
       ;;
     *)
       out="$(bench_folder)/$(date -u +%Y%m%dT%H%M%SZ)"
