@@ -94,6 +94,9 @@ class ReceivePosition {
   static constexpr uint32_t kLongestPause = internal::kMostRelaxTimes;
   // News after so few looks in vain came faster than a request could follow an answer.
   static constexpr uint32_t kSoonLooks = 8;
+  // So many records for each look are enough: a consumer that is slower than its producer is not
+  // made slower still.
+  static constexpr uint32_t kEnoughAtOnce = 128;
 
  private:
   void TellReleased() {
@@ -105,7 +108,9 @@ class ReceivePosition {
   void Pace() {
     if (steps_ == 0) return;
     const bool streamed = steps_ > 1 || (vain_looks_ > 0 && vain_looks_ <= kSoonLooks);
-    pause_ = streamed ? std::min(2 * pause_ + 1, kLongestPause) : 0;
+    pause_ = !streamed                ? 0
+             : steps_ < kEnoughAtOnce ? std::min(2 * pause_ + 1, kLongestPause)
+                                      : pause_ / 2;
     steps_ = 0;
     vain_looks_ = 0;
     internal::RelaxFor(pause_);
@@ -132,7 +137,7 @@ class ReceivePosition {
     tail_ = *tail;
     if (tail_ != head_) return Outcome::kDone;
     if (*state != kStreamClosed) {
-      ++vain_looks_;
+      if (++vain_looks_ > kSoonLooks) pause_ = 0;
       return Outcome::kNotNow;
     }
     ended_ = true;
