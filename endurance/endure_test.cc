@@ -197,6 +197,8 @@ TEST(RowTest, EveryFormSaysTheSame) {
   const Setting setting = SettingOfThisMachine("endure --kills 5000", "abc");
   const std::vector<Row> rows = SomeRows();
   EXPECT_NE(setting.machine.find("Linux"), std::string::npos);
+  // A release's number, and no name of whoever built the kernel.
+  EXPECT_EQ(setting.machine.substr(0, setting.machine.find(',')).find('-'), std::string::npos);
   EXPECT_FALSE(setting.date.empty());
   for (const std::string& text : {Table(rows), Json(setting, rows), Markdown(setting, rows)}) {
     for (const char* part : {"connecting side dies", "5000", "1.5", "1234", "PASS", "SKIP"}) {

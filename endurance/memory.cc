@@ -363,7 +363,7 @@ void RunOwnLimit(Lane& lane) {
   survivors.push_back(
       std::make_unique<Survivor>(lane, [&](Diary& diary) { BeHost(*group, setup, diary); }));
   auto& arrived = *NewShared<std::atomic<uint32_t>>();
-  const auto one_round = [&] {
+  const auto one_crowd = [&] {
     arrived.store(0);
     std::vector<Child> crowd;
     crowd.reserve(kCrowd);
@@ -376,6 +376,19 @@ void RunOwnLimit(Lane& lane) {
       ::usleep(500);
     }
     ::usleep(20'000);
+  };
+  // The next crowd comes when the host has noticed the end of each of the last one: on a busy
+  // machine the dead would take up the places of its limits, and somebody would hear "busy".
+  int64_t gone = 0;
+  const auto one_round = [&] {
+    one_crowd();
+    gone += kCrowd;
+    const Diary& host = survivors[0]->diary();
+    const Deadline patience = Patience();
+    while (host.failures.load() + host.deaths.load() < gone && Fine(survivors)) {
+      if (patience.Expired()) lane.Fail("the host did not notice the end of each of the crowd");
+      ::usleep(500);
+    }
   };
   if (Fine(survivors)) one_round();
   MeasureBefore(lane, survivors);

@@ -7,6 +7,7 @@
 #include <array>
 #include <ctime>
 #include <fstream>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -129,9 +130,12 @@ Setting SettingOfThisMachine(const std::string& command, const std::string& comm
   Setting setting{command, commit, "", ""};
   utsname kernel = {};
   ::uname(&kernel);
+  // Without what whoever built it called it.
+  std::string release = kernel.release;
+  release.resize(std::min(release.find_first_not_of("0123456789."), release.size()));
   const std::string processor = FieldOf("/proc/cpuinfo", "model name");
   setting.machine = absl::StrFormat("%s %s, %ld processors%s, memory %s, compiler " __VERSION__,
-                                    kernel.sysname, kernel.release, ::sysconf(_SC_NPROCESSORS_ONLN),
+                                    kernel.sysname, release, ::sysconf(_SC_NPROCESSORS_ONLN),
                                     processor.empty() ? "" : (" (" + processor + ")"),
                                     FieldOf("/proc/meminfo", "MemTotal"));
   const std::time_t now = std::time(nullptr);

@@ -174,7 +174,9 @@ TEST_F(RingTest, RoomIsGivenBackInStepsAndAtOnceWhenNothingMoreIsKnown) {
 
 TEST_F(RingTest, CloseDeliversWhatWasCommittedThenEnds) {
   ASSERT_EQ(producer.TryStage(1, Bytes("last words")), Outcome::kDone);
+  EXPECT_FALSE(producer.closed());
   producer.Close();
+  EXPECT_TRUE(producer.closed());
   std::string text;
   EXPECT_EQ(Receive(&text), Outcome::kDone);
   EXPECT_EQ(text, "last words");

@@ -103,6 +103,52 @@ TEST(TypedRingTest, PositionsThatAreNoElementBoundaryPoison) {
   EXPECT_EQ(pair.producer.violation(), Violation::kConsumerPositionMisaligned);
 }
 
+TEST(TypedRingTest, AsksWithoutTaking) {
+  Pair<Sample> pair;
+  const std::size_t all = pair.consumer.capacity();
+  EXPECT_EQ(all, kCapacity / sizeof(Sample));
+  EXPECT_FALSE(pair.consumer.HasNews());
+  EXPECT_TRUE(pair.producer.HasRoom(all));
+  ASSERT_TRUE(pair.producer.TryPush(Sample{1, {}, 0}));
+  EXPECT_FALSE(pair.producer.HasRoom(all));
+  EXPECT_TRUE(pair.producer.HasRoom(all - 1));
+  EXPECT_TRUE(pair.consumer.HasNews());
+  Sample sample = {};
+  EXPECT_TRUE(pair.consumer.TryPop(&sample));
+  EXPECT_EQ(sample.time_ns, 1);
+  EXPECT_FALSE(pair.consumer.HasNews());
+  EXPECT_TRUE(pair.producer.HasRoom(all));
+}
+
+TEST(TypedRingTest, AConsumerThatClosesEndsTheProducer) {
+  Pair<Sample> pair;
+  pair.consumer.Close();
+  std::vector<Sample> many(kCapacity / sizeof(Sample) + 1);
+  std::size_t sent = 0;
+  do {
+    sent = pair.producer.TryPush(absl::MakeConstSpan(many));
+  } while (sent != 0);
+  EXPECT_EQ(pair.producer.outcome(), Outcome::kEnded);
+  Sample sample;
+  EXPECT_FALSE(pair.consumer.TryPop(&sample));
+  EXPECT_EQ(pair.consumer.outcome(), Outcome::kEnded);
+}
+
+TEST(TypedRingTest, AViolationFoundElsewhereEndsBothAndTheFirstStays) {
+  Pair<Sample> pair;
+  ASSERT_TRUE(pair.producer.TryPush(Sample{}));
+  pair.producer.Poison(Violation::kDoorbellFlood);
+  pair.consumer.Poison(Violation::kDoorbellFlood);
+  pair.consumer.Poison(Violation::kRecordTooLong);
+  EXPECT_FALSE(pair.producer.TryPush(Sample{}));
+  EXPECT_EQ(pair.producer.outcome(), Outcome::kPoisoned);
+  EXPECT_EQ(pair.producer.violation(), Violation::kDoorbellFlood);
+  Sample sample;
+  EXPECT_FALSE(pair.consumer.TryPop(&sample));
+  EXPECT_EQ(pair.consumer.outcome(), Outcome::kPoisoned);
+  EXPECT_EQ(pair.consumer.violation(), Violation::kDoorbellFlood);
+}
+
 template <typename T>
 concept CanBeTyped = requires { typename TypedProducer<T>; };
 struct Padded {

@@ -7,6 +7,22 @@ endure_commit() {
   echo "$commit"
 }
 
+endure_head() {
+  cat <<'END'
+# Endurance
+
+Real processes that live through what happens to their peers: SIGKILL at random points, stops,
+descriptor tables and memory groups that are full, clocks that jump. A survivor is measured before the
+first peer and after the last: nothing may leak, no call may outlive its deadline by more than
+`--slack`, every byte that arrives is checked, and the next peers must be served. In each cell, `a -> b`
+is before and after; "late by" is the longest that any call came back behind its deadline, which is
+this machine's scheduling more than the library.
+
+Written by `./dev endure --markdown >docs/ENDURANCE.md`; what the flags mean says `./dev endure --help`.
+
+END
+}
+
 run_endure() {
   local uml=0 bin
   if [[ "${1:-}" == --uml ]]; then
@@ -20,6 +36,7 @@ run_endure() {
     bazel_with gcc build $(progress_flags) --config=opt //endurance:endure >&2
   )
   bin="$(cd "$PARLEY_ROOT" && bazel_with gcc info --config=opt bazel-bin 2>/dev/null)/endurance/endure"
+  [[ " $* " != *" --markdown "* ]] || endure_head
   if ((uml)); then
     need_packages endure-uml
     endure_in_uml "$bin" "$@"
