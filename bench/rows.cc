@@ -24,7 +24,7 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
   });
   row.note = std::move(note);
   row.round_trip = kMoving != Moving::kBatched;  // there is only ever one message to publish
-  if (kMoving == Moving::kChunked) {
+  if (kMoving == Moving::kChunked || kMoving == Moving::kBulk) {
     row.refuses = [](const Cell& cell) {
       return cell.size_bytes > kChunkBytes ? std::string()
                                            : std::string("a message of one chunk is not split");
@@ -52,12 +52,22 @@ void AddChannelRows(std::vector<Row>& rows) {
   const ChannelMode spin;
   ChannelMode chunked;
   chunked.ring_bytes = DefaultQueueBytes(0);
-  rows.push_back(ChannelRow<Moving::kInPlace>("parley in place", spin, "able to sleep, but spun"));
+  ChannelMode full;
+  full.fences = FenceChoice::kFull;
+  ChannelMode bulk;  // what waits inside never sleeps within a sample
+  bulk.ring_bytes = DefaultQueueBytes(0);
+  bulk.wait = WaitOptions::LowestLatency();
+  rows.push_back(ChannelRow<Moving::kInPlace>(
+      "parley in place", spin, "able to sleep, but spun; membarrier in whoever would sleep"));
+  rows.push_back(ChannelRow<Moving::kInPlace>(
+      "parley in place, full fences", full, "the default between strangers: a fence per message"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied", spin, "able to sleep, but spun"));
   rows.push_back(ChannelRow<Moving::kBatched>("parley batched", spin,
                                               "in place; published and released 16 at a time"));
   rows.push_back(ChannelRow<Moving::kChunked>(
-      "parley chunked", chunked, "in place; as records of 32 KiB through a ring of 256 KiB"));
+      "parley chunked", chunked, "in place; as records of 32 KiB through a ring of 2 MiB"));
+  rows.push_back(ChannelRow<Moving::kBulk>(
+      "parley bulk", bulk, "copied in and out; as records of 64 KiB through a ring of 2 MiB"));
   for (const auto& [doorbell, name] : {std::pair(DoorbellChoice::kSocket, "socket"),
                                        std::pair(DoorbellChoice::kEventfd, "eventfd")}) {
     const std::string bell = std::string(", ") + name + " doorbell";

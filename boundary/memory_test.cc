@@ -1,14 +1,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/copy.h"
 #include "parley/boundary/own_memory.h"
@@ -75,6 +79,27 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
   ::munmap(mapped, 3 * page);
 }
 
+// Long copies bring their target to a cache line first.
+TEST(CopyTest, LongCopiesAtEachDistanceFromALine) {
+  constexpr std::size_t kRoomBytes = 20000;
+  std::vector<std::byte> source(kRoomBytes);
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    source[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
+  }
+  for (const std::size_t size : {1023, 1024, 1025, 1087, 1088, 4096, 16384}) {
+    for (std::size_t shift = 0; shift < 130; ++shift) {
+      std::vector<std::byte> target(kRoomBytes, std::byte{0xEE});
+      internal::Copy(target.data() + shift, source.data() + shift / 3, size);
+      ASSERT_EQ(std::memcmp(target.data() + shift, source.data() + shift / 3, size), 0)
+          << size << " bytes at " << shift;
+      ASSERT_EQ(std::count(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(shift),
+                           std::byte{0xEE}),
+                static_cast<std::ptrdiff_t>(shift));
+      ASSERT_EQ(target[shift + size], std::byte{0xEE}) << size << " bytes at " << shift;
+    }
+  }
+}
+
 TEST(MemoryTest, WordsAndBytesArrive) {
   alignas(8) std::array<std::byte, 64> bytes = {};
   OwnMemory own(bytes.data(), bytes.size());
@@ -131,6 +156,27 @@ TEST(ViolationTest, EachHasItsOwnText) {
     texts.push_back(text);
   }
   EXPECT_STREQ(ViolationText(static_cast<Violation>(200)), "unknown violation");
+}
+
+// What the thread sanitizer judges: a plain variable, and bytes, ordered by the word alone.
+TEST(MemoryThreadsTest, AnAcquiredWordBringsWhatWasWrittenBeforeItsRelease) {
+  std::vector<uint64_t> words(16);
+  auto* const bytes = reinterpret_cast<std::byte*>(words.data());
+  int handed = 0;
+  std::thread peer([&] {
+    OwnMemory own(bytes, 128);
+    const std::array<std::byte, 3> payload = {std::byte{1}, std::byte{2}, std::byte{3}};
+    own.CopyIn(64, payload);
+    handed = 7;
+    own.StoreRelease64(0, 1);
+  });
+  const PeerMemory seen(bytes, 128);
+  while (seen.LoadAcquire64(0).AnyValueIsAcceptable() == 0) std::this_thread::yield();
+  EXPECT_EQ(handed, 7);
+  std::array<std::byte, 3> payload = {};
+  seen.CopyOut(64, absl::MakeSpan(payload));
+  EXPECT_EQ(payload[2], std::byte{3});
+  peer.join();
 }
 
 }  // namespace

@@ -230,6 +230,29 @@ TEST_P(ChannelTest, AReceiverThatClosesEndsTheSender) {
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange) << status;
 }
 
+TEST_P(ChannelTest, ACloseWakesASleeper) {
+  std::thread peer([&] {
+    ::usleep(50'000);
+    ends->a.sender.Close();
+  });
+  int64_t start_ns = MonotonicNowNs();
+  EXPECT_EQ(Receive(ends->b.receiver, In(20'000)).status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{10} * 1'000'000'000);
+  peer.join();
+  // And one that waits for room.
+  while (ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  }
+  std::thread taker([&] {
+    ::usleep(50'000);
+    ends->a.receiver.Close();
+  });
+  start_ns = MonotonicNowNs();
+  EXPECT_EQ(ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(20'000)).code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{10} * 1'000'000'000);
+  taker.join();
+}
+
 TEST_P(ChannelTest, DeathWithoutCloseDeliversWhatWasSentThenSaysSo) {
   EXPECT_TRUE(ends->a.sender.Send(1, Bytes("last"), In(1000)).ok());
   ends->a = Channel();

@@ -20,8 +20,9 @@ class Core {
 
   Established& established() { return established_; }
 
-  // Keeps the first violation.
-  void Poison(Violation violation) {
+  // Keeps the first violation. Not inlined: it is for the end of a channel, and the one locked
+  // instruction that a Try call can come to.
+  [[gnu::noinline, gnu::cold]] void Poison(Violation violation) {
     Violation none = Violation::kNone;
     // RELAXED: a flag; nothing else is published by it.
     poison_.compare_exchange_strong(none, violation, std::memory_order_relaxed);

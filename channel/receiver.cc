@@ -47,8 +47,9 @@ Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = state();
   s.HearOfPoison();
+  const uint64_t told_bytes = s.consumer.released_bytes();
   const Outcome outcome = s.consumer.TryReceive(into, record);
-  if (outcome == Outcome::kDone) s.waiter->RingIfAwaited();
+  if (s.consumer.released_bytes() != told_bytes) s.waiter->RingIfAwaited();
   return Checked(outcome, record->size_bytes);
 }
 
@@ -68,8 +69,9 @@ void Receiver::RingUnlessPoisoned() {
 
 void Receiver::Release() {
   State& s = state();
+  const uint64_t told_bytes = s.consumer.released_bytes();
   s.consumer.Release();
-  RingUnlessPoisoned();
+  if (s.consumer.released_bytes() != told_bytes) RingUnlessPoisoned();
 }
 
 // Tries and waits in turn until there is a message or there will be none.

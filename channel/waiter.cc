@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +13,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/peer_barrier.h"
 #include "parley/os/poll.h"
+#include "parley/ring/relax.h"
 
 namespace parley::internal {
 namespace {
@@ -23,18 +25,13 @@ constexpr int64_t kNewsWhileSpinningNs = 1'000'000;
 // How many looks between two readings of the clock.
 constexpr int kLooksPerClock = 16;
 
+// An end that is pinned to one processor of several spins as well: its peer may be on another. If
+// it is not, the plan learns it from the spins that were in vain.
 bool OnlyOneProcessor() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) < 2;
-}
-
-void CpuRelax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) >= 2) return false;
+  return ::sysconf(_SC_NPROCESSORS_ONLN) < 2;
 }
 
 }  // namespace
@@ -103,7 +100,7 @@ bool Waiter::Spin(absl::FunctionRef<bool()> ready, Deadline deadline) {
       plan_.Paid(0);
       return true;
     }
-    CpuRelax();
+    Relax();
   }
   wait_began_ns_ = MonotonicNowNs();
   const int64_t allowed_ns = plan_.Allowance(wait_began_ns_);
@@ -117,7 +114,7 @@ bool Waiter::Spin(absl::FunctionRef<bool()> ready, Deadline deadline) {
         plan_.Paid(MonotonicNowNs() - wait_began_ns_);
         return true;
       }
-      CpuRelax();
+      Relax();
     }
     now_ns = MonotonicNowNs();
     if (now_ns >= next_news_ns) {

@@ -59,7 +59,7 @@ class Run final : public RingRun {
         return Peek();
       case 2:
         consumer_.Release();
-        model_.told = model_.taken;
+        model_.GiveBack();
         views_.clear();
         return;
       case 3:
@@ -88,7 +88,7 @@ class Run final : public RingRun {
       PARLEY_CHECK(std::count(into.begin() + static_cast<std::ptrdiff_t>(size), into.end(),
                               kUntouched) == static_cast<std::ptrdiff_t>(into.size() - size),
                    "bytes behind the payload were written");
-      model_.told = model_.taken;
+      model_.GiveBack();
       views_.clear();
     }
     seen.ExpectNoMore();

@@ -79,6 +79,12 @@ struct ReceiveModel {
     return Outcome::kPoisoned;
   }
 
+  // All that was stepped over is given back, if nothing more was promised or if it is an eighth of
+  // the ring.
+  void GiveBack() {
+    if (promised <= taken || (taken - told) * 8 >= capacity) told = taken;
+  }
+
   Outcome Look(Fetches& seen) {
     if (promised > taken) return Outcome::kDone;
     if (violation != Violation::kNone) return Outcome::kPoisoned;

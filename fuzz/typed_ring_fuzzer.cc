@@ -155,7 +155,7 @@ class Run final : public RingRun {
                                   expected * sizeof(T));
     PARLEY_CHECK(bytes == BytesOf(into, popped), "TryPop: other bytes");
     receive_.taken += Wide{popped} * sizeof(T);
-    receive_.told = receive_.taken;
+    receive_.GiveBack();
     seen.ExpectNoMore();
   }
 

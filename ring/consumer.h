@@ -53,8 +53,8 @@ class BasicConsumer {
   }
 
   // Copies the next record's payload to the front of `into` and gives its room (and that of all
-  // that was peeked at) back to the producer. into.size() >= max_message_bytes, so that no length
-  // which the peer chose can be too long.
+  // that was peeked at) back to the producer, as Release does. into.size() >= max_message_bytes, so
+  // that no length which the peer chose can be too long.
   Outcome TryReceive(absl::Span<std::byte> into, Record* record) {
     PARLEY_CHECK(into.size() >= max_message_, "buffer shorter than max_message_bytes");
     std::size_t offset = 0;
@@ -75,7 +75,9 @@ class BasicConsumer {
     return Outcome::kDone;
   }
 
-  // Gives back everything that was peeked at, with one store. Views of it are void from here on.
+  // Gives back everything that was peeked at; views of it are void from here on. The producer is
+  // told with one store, at the latest when everything that is known to be there was given back, or
+  // an eighth of the ring.
   void Release() { position_.Release(); }
 
   // Takes no more: the producer gets kEnded from its next look on.
@@ -90,7 +92,7 @@ class BasicConsumer {
   Violation violation() const { return position_.violation(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return max_message_; }
-  // Bytes ever given back, headers and padding included.
+  // Bytes ever given back, headers and padding included, as far as the producer was told.
   uint64_t released_bytes() const { return position_.released_bytes(); }
 
  private:

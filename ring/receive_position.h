@@ -6,16 +6,28 @@
 //
 // Trust: the peer controls its tail and its state. Both are looked at only when what is known is
 // used up, once each, so that a producer which keeps up cannot hold a caller in its loop over a
-// snapshot; a lie poisons this end for good.
+// snapshot; a lie poisons this end for good. A peer that streams can make a look wait for up to
+// kLongestPause pauses, some hundred nanoseconds, and no longer.
 // Threads: one at a time.
 // Ordering: data before an acquired tail are visible.
+//
+// Two habits keep the two processors from fetching each other's lines for every record; both were
+// measured (docs/BENCHMARKS.md):
+//   * What was taken is given back in steps of an eighth of the ring, and at once when nothing more
+//     is known to be there. So the last record of a batch always gives everything back.
+//   * While several records come with each look, or one after a few looks in vain, the producer is
+//     writing as fast as its line can travel, or faster: then the next look is taken a little
+//     later, and finds more. Where records come one at a time, as requests and answers do, or not
+//     at all, there is no pause.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include "parley/boundary/violation.h"
 #include "parley/ring/cursor.h"
 #include "parley/ring/layout.h"
+#include "parley/ring/relax.h"
 #include "parley/ring/ring_types.h"
 
 namespace parley {
@@ -25,7 +37,10 @@ template <typename OwnMem, typename PeerMem, uint64_t kGrainBytes>
 class ReceivePosition {
  public:
   ReceivePosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes)
-      : own_control_(own_control), peer_control_(peer_control), capacity_(capacity_bytes) {}
+      : own_control_(own_control),
+        peer_control_(peer_control),
+        capacity_(capacity_bytes),
+        step_(capacity_bytes / kStepsOfRing) {}
   ReceivePosition(const ReceivePosition&) = delete;
   ReceivePosition& operator=(const ReceivePosition&) = delete;
 
@@ -40,13 +55,17 @@ class ReceivePosition {
 
   // Where the next byte is, in data that is mapped twice in a row.
   std::size_t Offset() const { return head_ & (capacity_ - 1); }
-  void Advance(uint64_t bytes) { head_ += bytes; }
+  void Advance(uint64_t bytes) {
+    head_ += bytes;
+    ++steps_;
+  }
 
-  // Gives back everything that was stepped over, with one store.
+  // Everything that was stepped over may be overwritten. The producer is told with one store: now
+  // if nothing more is known to be there, else once it is an eighth of the ring.
   void Release() {
+    if (tail_ != head_ && head_ - released_ < step_) return;
     if (released_ == head_) return;
-    released_ = head_;
-    own_control_.StoreRelease64(kHeadOffset, head_);
+    TellReleased();
   }
 
   void Close() {
@@ -68,13 +87,35 @@ class ReceivePosition {
 
   Violation violation() const { return violation_; }
   uint64_t capacity_bytes() const { return capacity_; }
+  // What the producer was told.
   uint64_t released_bytes() const { return released_; }
 
+  static constexpr uint64_t kStepsOfRing = 8;
+  static constexpr uint32_t kLongestPause = internal::kMostRelaxTimes;
+  // News after so few looks in vain came faster than a request could follow an answer.
+  static constexpr uint32_t kSoonLooks = 8;
+
  private:
+  void TellReleased() {
+    released_ = head_;
+    own_control_.StoreRelease64(kHeadOffset, head_);
+  }
+
+  // Before a look: the pause that the last batch suggests. None after a look that found nothing.
+  void Pace() {
+    if (steps_ == 0) return;
+    const bool streamed = steps_ > 1 || (vain_looks_ > 0 && vain_looks_ <= kSoonLooks);
+    pause_ = streamed ? std::min(2 * pause_ + 1, kLongestPause) : 0;
+    steps_ = 0;
+    vain_looks_ = 0;
+    internal::RelaxFor(pause_);
+  }
+
   // Looks at the peer's two words, once each.
   [[gnu::noinline]] Outcome LookForMore() {
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
     if (ended_ || closed_) return Outcome::kEnded;
+    Pace();
     // The state first: a closed state that is acquired comes with the last tail.
     // TRUST: only the two known states.
     const auto state = peer_control_.LoadAcquire64(kProducerStateOffset).Validate([](uint64_t s) {
@@ -90,7 +131,10 @@ class ReceivePosition {
     if (!tail) return Fail(found);
     tail_ = *tail;
     if (tail_ != head_) return Outcome::kDone;
-    if (*state != kStreamClosed) return Outcome::kNotNow;
+    if (*state != kStreamClosed) {
+      ++vain_looks_;
+      return Outcome::kNotNow;
+    }
     ended_ = true;
     return Outcome::kEnded;
   }
@@ -98,10 +142,14 @@ class ReceivePosition {
   OwnMem own_control_;
   PeerMem peer_control_;
   const uint64_t capacity_;
+  const uint64_t step_;  // bytes
 
-  uint64_t head_ = 0;      // stepped over
-  uint64_t released_ = 0;  // what the peer was told
-  uint64_t tail_ = 0;      // the last valid position of the peer
+  uint64_t head_ = 0;        // stepped over
+  uint64_t released_ = 0;    // what the peer was told
+  uint64_t tail_ = 0;        // the last valid position of the peer
+  uint32_t steps_ = 0;       // since the last look
+  uint32_t vain_looks_ = 0;  // of those since the last batch
+  uint32_t pause_ = 0;       // Relax calls before the first look after the last batch
   Violation violation_ = Violation::kNone;
   bool ended_ = false;
   bool closed_ = false;

@@ -78,13 +78,15 @@ TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
   std::mt19937_64 random(20261120);
   std::deque<std::string> model;
   uint64_t in_flight = 0;  // bytes, by the definition of a record
+  uint64_t known = 0;      // of these, what the consumer saw when it last looked
+  uint64_t untold = 0;     // taken, but the producer does not know yet
   for (int step = 0; step < 200'000; ++step) {
     if (random() % 2 == 0) {
       std::string text(random() % (kMaxMessage + 1), 'a');
       for (char& c : text) c = static_cast<char>('a' + random() % 26);
       const uint64_t record_bytes = 8 + (text.size() + 7) / 8 * 8;
       const Outcome expected =
-          in_flight + record_bytes <= kCapacity ? Outcome::kDone : Outcome::kNotNow;
+          in_flight + untold + record_bytes <= kCapacity ? Outcome::kDone : Outcome::kNotNow;
       ASSERT_EQ(producer.TrySend(1, Bytes(text)), expected);
       if (expected == Outcome::kDone) {
         in_flight += record_bytes;
@@ -96,7 +98,12 @@ TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
       ASSERT_EQ(outcome, model.empty() ? Outcome::kNotNow : Outcome::kDone);
       if (outcome == Outcome::kDone) {
         ASSERT_EQ(text, model.front());
-        in_flight -= 8 + (text.size() + 7) / 8 * 8;
+        const uint64_t record_bytes = 8 + (text.size() + 7) / 8 * 8;
+        if (known == 0) known = in_flight;
+        in_flight -= record_bytes;
+        known -= record_bytes;
+        untold += record_bytes;
+        if (known == 0 || untold >= kCapacity / 8) untold = 0;
         model.pop_front();
       }
     }
@@ -131,6 +138,37 @@ TEST_F(RingTest, ABatchBecomesVisibleAtOnceAndIsReleasedAtOnce) {
   EXPECT_EQ(std::memcmp(copy.data(), "two", 3), 0);
   EXPECT_FALSE(producer.Drained());
   consumer.Release();
+  EXPECT_TRUE(producer.Drained());
+}
+
+// Not for each record, or the producer's line would travel for each; but never later than the last
+// one that is known, so that a sender which waits for everything to be taken is not left waiting.
+TEST_F(RingTest, RoomIsGivenBackInStepsAndAtOnceWhenNothingMoreIsKnown) {
+  const uint64_t step_bytes = consumer.capacity_bytes() / 8;
+  const std::string payload(56, 'x');  // 64 bytes with the header
+  const uint64_t records = consumer.capacity_bytes() / 64;
+  for (uint64_t i = 0; i < records; ++i) {
+    ASSERT_EQ(producer.TrySend(1, Bytes(payload)), Outcome::kDone);
+  }
+  std::string text;
+  for (uint64_t i = 1; i <= records; ++i) {
+    ASSERT_EQ(Receive(&text), Outcome::kDone);
+    const uint64_t taken_bytes = i * 64;
+    EXPECT_LT(taken_bytes - consumer.released_bytes(), step_bytes);
+    if (taken_bytes % step_bytes != 0 && i != records) {
+      EXPECT_LT(consumer.released_bytes(), taken_bytes);
+    }
+    // The producer sees just that.
+    EXPECT_EQ(producer.Drained(), i == records);
+    EXPECT_EQ(producer.taken_bytes(), consumer.released_bytes());
+  }
+  EXPECT_TRUE(producer.Drained());
+
+  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(2, Bytes("two")), Outcome::kDone);
+  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  EXPECT_FALSE(producer.Drained());
+  ASSERT_EQ(Receive(&text), Outcome::kDone);
   EXPECT_TRUE(producer.Drained());
 }
 

@@ -48,7 +48,10 @@ TEST(TypedRingTest, ElementsOfAnOddSizeAgreeWithAQueue) {
       for (Sample& s : batch) s = Sample{next++, {1.0f, 2.0f, static_cast<float>(step)}, 9};
       const std::size_t room = pair.producer.capacity() - model.size();
       const std::size_t sent = pair.producer.TryPush(absl::MakeConstSpan(batch));
-      ASSERT_EQ(sent, std::min(room, batch.size()));
+      // The consumer may not have told of an eighth of the ring, as long as it knows of more.
+      const std::size_t untold = model.empty() ? 0 : kCapacity / 8 / sizeof(Sample) + 1;
+      ASSERT_LE(sent, std::min(room, batch.size()));
+      ASSERT_GE(sent, std::min(room - std::min(room, untold), batch.size()));
       model.insert(model.end(), batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(sent));
       next -= static_cast<int64_t>(batch.size() - sent);
     } else {

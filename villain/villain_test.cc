@@ -151,6 +151,7 @@ TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
   RunOptions options;
   options.implementation = Implementation::kNaive;
   options.jobs = 6;
+  int bitten = 0;
   for (const Result& r : RunCases(CasesNamed(names), options, Note)) {
     if (r.verdict == Verdict::kSkip) continue;
     EXPECT_STREQ(VerdictText(r.verdict), VerdictText(expected.at(r.the_case->name)))
@@ -158,7 +159,10 @@ TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
         << "\n  victim: " << r.victim;
     // The attack's doing, and not that it was not there.
     EXPECT_EQ(r.why.find("could not be mounted"), std::string::npos) << r.the_case->name;
+    if (r.verdict == Verdict::kFail || r.verdict == Verdict::kWedged) ++bitten;
   }
+  // Wherever this runs: what a machine lacks skips a few.
+  EXPECT_GE(bitten, 25);
 }
 
 // ... and nowhere else: with peers that do no harm it is as good as any.

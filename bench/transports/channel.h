@@ -21,6 +21,7 @@
 #include "parley/bench/cell.h"
 #include "parley/bench/clock.h"
 #include "parley/bench/transports/unpinned.h"
+#include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
 #include "parley/channel/wait_options.h"
 #include "parley/handshake/options.h"
@@ -34,6 +35,7 @@ enum class Moving : uint8_t {
   kInPlace,  // Reserve and Commit, Peek and Release
   kBatched,  // in place, but published and released in batches
   kChunked,  // in place, a long message as many records: both copies at once
+  kBulk,     // BulkSender and BulkReceiver: copied, a long message as many records
 };
 
 struct ChannelMode {
@@ -42,11 +44,13 @@ struct ChannelMode {
   WaitOptions wait;
   std::size_t ring_bytes = 0;  // 0: QueueBytes
   ChannelLimits limits;
-  FenceChoice fences = FenceChoice::kAutomatic;
+  FenceChoice fences = FenceChoice::kAsymmetric;
 };
 
 inline constexpr std::size_t kBatch = 16;
 inline constexpr std::size_t kChunkBytes = std::size_t{32} << 10;
+// A chunk and the header of the first one.
+inline constexpr std::size_t kLongestBulkRecordBytes = (std::size_t{64} << 10) + 64;
 
 template <Moving kMoving>
 class ChannelTransport {
@@ -65,8 +69,9 @@ class ChannelTransport {
         apart_(cell.placement == Placement::kApart),
         record_bytes_(kMoving == Moving::kChunked ? std::min(cell.size_bytes, kChunkBytes)
                                                   : cell.size_bytes) {
-    ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
-             static_cast<uint32_t>(record_bytes_)};
+    ring_ = {
+        mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
+        static_cast<uint32_t>(kMoving == Moving::kBulk ? kLongestBulkRecordBytes : record_bytes_)};
   }
 
   absl::Status Open(Side side) {
@@ -76,13 +81,22 @@ class ChannelTransport {
     auto channel = side == Side::kSender ? Accept() : Connect();
     if (!channel.ok()) return channel.status();
     channel_ = *std::move(channel);
-    buffer_.resize(channel_.receiver.max_message_bytes());
+    if constexpr (kMoving == Moving::kBulk) {
+      buffer_.resize(record_bytes_);
+      bulk_sender_.emplace(&channel_.sender);
+      bulk_receiver_.emplace(&channel_.receiver, record_bytes_);
+    } else {
+      buffer_.resize(channel_.receiver.max_message_bytes());
+    }
     return absl::OkStatus();
   }
 
   template <typename Fill>
   bool Send(std::size_t bytes, const Fill& fill) {
-    if constexpr (kMoving == Moving::kCopied) {
+    if constexpr (kMoving == Moving::kBulk) {
+      fill(buffer_.data(), 0, bytes);
+      return Ok(bulk_sender_->Send(0, absl::MakeConstSpan(buffer_.data(), bytes), deadline_));
+    } else if constexpr (kMoving == Moving::kCopied) {
       fill(buffer_.data(), 0, bytes);
       const auto message = absl::MakeConstSpan(buffer_.data(), bytes);
       if (mode_.waiting != Waiting::kSpin) {
@@ -102,7 +116,13 @@ class ChannelTransport {
 
   template <typename Read>
   bool Receive(std::size_t bytes, const Read& read) {
-    if constexpr (kMoving == Moving::kCopied) {
+    if constexpr (kMoving == Moving::kBulk) {
+      auto message = bulk_receiver_->Receive(absl::MakeSpan(buffer_), deadline_);
+      if (!message.ok()) return Ok(message.status());
+      if (message->size_bytes != bytes) return false;
+      read(buffer_.data(), bytes);
+      return true;
+    } else if constexpr (kMoving == Moving::kCopied) {
       Record record;
       if (!Receive(&record) || record.size_bytes != bytes) return false;
       read(buffer_.data(), bytes);
@@ -253,6 +273,8 @@ class ChannelTransport {
   Channel channel_;
   Deadline deadline_ = Deadline::AtMonotonicNs(0);
   std::vector<std::byte> buffer_;
+  std::optional<BulkSender> bulk_sender_;
+  std::optional<BulkReceiver> bulk_receiver_;
   std::size_t staged_ = 0;
   std::size_t peeked_ = 0;
   absl::Status status_;

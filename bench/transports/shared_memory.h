@@ -15,7 +15,7 @@ namespace parley::bench {
 
 class SharedMemory {
  public:
-  // Made before the fork; every page is there.
+  // Made before the fork; every page is there, in both processes.
   static absl::StatusOr<SharedMemory> Create(std::size_t bytes);
   // `control_bytes`, then `data_bytes` twice in a row; both multiples of the page.
   static absl::StatusOr<SharedMemory> CreateMirrored(std::size_t control_bytes,

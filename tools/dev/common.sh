@@ -58,5 +58,9 @@ progress_flags() {
 lint() {
   say python3 -B tools/lint/lint.py "$@"
   python3 -B "$PARLEY_ROOT/tools/lint/lint.py" --root "$PARLEY_ROOT" "$@" || return
-  [[ "$*" != --self-test ]] || python3 -B "$PARLEY_ROOT/tools/dev/named_runs.py" --self-test
+  [[ "$*" == --self-test ]] || return 0
+  local part
+  for part in named_runs fuzz_record; do
+    python3 -B "$PARLEY_ROOT/tools/dev/$part.py" --self-test || return
+  done
 }

@@ -57,7 +57,8 @@ run_fuzz() {
   fuzz_query --output=graph --nograph:factored --noimplicit_deps "deps(set(${labels[*]}))" >"$folder/graph"
   if ((record)); then
     exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --graph "$folder/graph" \
-      --results "$folder/results.tsv" --document "$PARLEY_ROOT/docs/FUZZING.md" "${labels[@]}"
+      --new "$folder/results.tsv" --results "$PARLEY_ROOT/fuzz/results.tsv" \
+      --document "$PARLEY_ROOT/docs/FUZZING.md" "${labels[@]}"
   fi
   dictionaries="$(fuzz_query "filter('_dict\$', kind(genrule, //...))")"
 

@@ -18,6 +18,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lint"))
+import source
+
 COLUMNS = ["target", "commit", "wall_s", "cpu_s", "executions", "edges", "features", "corpus", "verdict", "sources",
            "ended_utc"]
 PROGRESS_SECONDS = 10
@@ -37,24 +40,34 @@ def corpora(query_output):
     return found
 
 
+def says(path):
+    """What a file says to a compiler: C++ without its comments and line breaks, others as they are."""
+    data = path.read_bytes()
+    return source.tokens(data.decode(errors="replace")).encode() if path.suffix in (".h", ".cc") else data
+
+
 def digests(root, graph, labels):
-    """Label -> digest of the files of this repository that it is built from, seeds apart, by what
-    `bazel query --output=graph` says: the same before and after a rebase, and in a tree with changes elsewhere."""
+    """Label -> digest of the sources of this repository that it is built from, by what `bazel query
+    --output=graph` says. Not what the seeds, comments or BUILD files say; so it is the same in each
+    checkout, before and after a rebase, and in a tree with changes elsewhere."""
     needs = collections.defaultdict(list)
     for user, used in re.findall(r'^ *"([^"]*)" -> "([^"]*)"$', graph, re.MULTILINE):
         needs[user].append(used)
-    found = {}
+    found, known = {}, {}
     for label in labels:
         seen, waiting = {label}, [label]
         while waiting:
             for other in needs[waiting.pop()]:
-                if other not in seen and not other.endswith("_corpus"):
+                # Seeds are no part of it; the program that replays them takes libFuzzer's place.
+                if other not in seen and not other.endswith(("_corpus", "//testing:replay_main")):
                     seen.add(other)
                     waiting.append(other)
         digest = hashlib.sha256()
         for file in sorted(other[2:].replace(":", "/", 1).lstrip("/") for other in seen if other.startswith("//")):
             if (root / file).is_file():
-                digest.update(file.encode() + b"\0" + hashlib.sha256((root / file).read_bytes()).digest())
+                if file not in known:
+                    known[file] = hashlib.sha256(says(root / file)).digest()
+                digest.update(file.encode() + b"\0" + known[file])
         found[label] = digest.hexdigest()[:12]
     return found
 

@@ -322,7 +322,7 @@ def show_markdown(patches, options, began):
         f"""# Planted bugs
 
 Each row is a patch in `fuzz/planted/`: one bug, of a kind that is easy to make. `./dev planted` plants it in a copy of the tree
-and sees who catches it; whoever the patch names must. A test (`//fuzz/planted:planted_test`) holds that each patch still applies.
+and sees who catches it; whoever the patch names must. `./dev lint` holds that each patch still applies.
 
 * **a seed**: a file of the target's corpus, so that `./dev test` finds it. **Fuzzing from nothing**: the same target with no
   corpus, for {options.time} s at most; `-` says that this was not long enough, or that the bug is not one for a fuzzer.

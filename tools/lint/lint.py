@@ -15,10 +15,11 @@ import sys
 import build_files
 import layers
 import named_tests
+import planted_bugs
 from source import Source
 
 CXX = (".h", ".cc")
-TEXT = CXX + (".bazel", ".bzl", ".md", ".sh", ".py", ".pml", ".txt", ".tpl", ".bazelrc")
+TEXT = CXX + (".bazel", ".bzl", ".md", ".sh", ".py", ".pml", ".txt", ".tpl", ".bazelrc", ".patch")
 LINE_LIMITS = {"README.md": 120, "SECURITY.md": 80, "CONTRIBUTING.md": 100}
 COLUMNS = 100
 EXCEPTIONS = "tools/lint/exceptions.txt"
@@ -132,6 +133,8 @@ class Linter:
                 self._cxx(path, self.tree.read(path), path in public_headers)
         for path, line, message in named_tests.findings(self.tree):
             self.flag(path, line, "named-tests", message)
+        for path, line, message in planted_bugs.findings(self.tree):
+            self.flag(path, line, "planted", message)
         for exception in self.exceptions:
             if not exception["used"]:
                 self.findings.append(

@@ -17,6 +17,7 @@ HEADER = """#ifndef PARLEY_RING_X_H_
 
 #endif  // PARLEY_RING_X_H_
 """
+PATCH = "Bug: x\nTest: //ring:x_test\n\n--- a/ring/a.cc\n+++ b/ring/a.cc\n@@ -2,2 +2,2 @@\n int b;\n-int c;\n+int d;\n"
 LIBRARY = 'parley_cc_library(name = "x", hdrs = ["x.h"], deps = [%s])\n'
 
 # (what, {path: text}, the rules that must be flagged, and no others)
@@ -235,6 +236,69 @@ SAMPLES = [
     ),
     ("a document that names a lost case", {"docs/x.md": "shown by `villain: gone`\n"}, {"named-tests"}),
     ("a promise without a test", {"docs/DESIGN.md": "x\n"}, {"named-tests"}),
+    (
+        "a planted bug that applies",
+        {
+            "fuzz/planted/x.patch": PATCH,
+            "ring/a.cc": "int z;\nint a;\nint b;\nint c;\n",
+            "ring/BUILD.bazel": "",
+        },
+        set(),
+    ),
+    (
+        "one whose code has changed",
+        {"fuzz/planted/x.patch": PATCH, "ring/a.cc": "int b;\nint e;\n", "ring/BUILD.bazel": ""},
+        {"planted"},
+    ),
+    (
+        "one whose file has gone",
+        {"fuzz/planted/x.patch": PATCH, "ring/BUILD.bazel": ""},
+        {"planted"},
+    ),
+    (
+        "one whose test has gone",
+        {"fuzz/planted/x.patch": PATCH, "ring/a.cc": "int b;\nint c;\n"},
+        {"planted"},
+    ),
+    (
+        "one that nobody is to catch",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test\n", ""),
+            "ring/a.cc": "int b;\nint c;\n",
+        },
+        {"planted"},
+    ),
+    (
+        "one whose fuzzer has gone",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test", "Target: x_fuzzer"),
+            "ring/a.cc": "int b;\nint c;\n",
+        },
+        {"planted"},
+    ),
+    (
+        "one whose model has gone",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test", "Model: -DX -DY"),
+            "ring/a.cc": "int b;\nint c;\n",
+            "verify/x.pml": "// must fail (deadlock): -DX\n",
+        },
+        {"planted"},
+    ),
+    (
+        "one for a model",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test", "Model: -DX -DY"),
+            "ring/a.cc": "int b;\nint c;\n",
+            "verify/x.pml": "// must fail (deadlock): -DX -DY\n",
+        },
+        set(),
+    ),
+    (
+        "too few of them",
+        {"tools/dev/planted.py": "", "fuzz/planted/x.patch": PATCH, "ring/a.cc": "int b;\nint c;\n", "ring/BUILD.bazel": ""},
+        {"planted"},
+    ),
     (
         "documents whose tests are there",
         {

@@ -14,6 +14,25 @@ _TOKEN = re.compile(
 )
 
 
+def tokens(text):
+    """The text without comments, blank lines and indentation: the same if the code is the same."""
+    plain, out, position = "", [], 0
+
+    def squeezed():
+        return re.sub(r"\s+", lambda blank: "\n" if "\n" in blank.group() else " ", plain)
+
+    for match in _TOKEN.finditer(text):
+        plain += text[position : match.start()]
+        position = match.end()
+        if match.lastgroup in ("line", "block"):
+            plain += " "
+        else:
+            out += [squeezed(), match.group()]
+            plain = ""
+    plain += text[position:]
+    return "".join([*out, squeezed()]).strip()
+
+
 class Source:
     """`code[i]` and `comment[i]` are line i; literals are emptied, and what is not there is "" ."""
 
