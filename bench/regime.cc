@@ -56,8 +56,11 @@ Regimes Classify(const std::vector<Probe>& probes) {
   const auto samples_of = [&](int i) {
     return result.regimes[static_cast<std::size_t>(i)].samples;
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return samples_of(a) > samples_of(b); });
+  // In the order of before where there are as many. (std::stable_sort of libstdc++ 12 warns with
+  // clang 19.)
+  std::sort(order.begin(), order.end(), [&](int a, int b) {
+    return samples_of(a) != samples_of(b) ? samples_of(a) > samples_of(b) : a < b;
+  });
   std::vector<int> rank(order.size());
   std::vector<Regime> sorted(order.size());
   for (std::size_t i = 0; i < order.size(); ++i) {

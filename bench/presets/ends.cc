@@ -11,7 +11,6 @@
 #include "absl/time/time.h"
 #include "parley/bench/clock.h"
 #include "parley/bench/pair.h"
-#include "parley/bench/placement.h"
 #include "parley/bench/presets/pacer.h"
 #include "parley/bench/transports/channel.h"
 #include "parley/bench/transports/shared_value.h"
@@ -163,6 +162,7 @@ ChannelMode ModeOf(Preset preset) {
 
 absl::StatusOr<LoadResult> RunLoad(const Load& load, Arena& arena) {
   Cell cell;
+  cell.placement = Placement::kApart;
   cell.size_bytes = kLoadBytes;
   auto made = Transport::Create(cell, ModeOf(load.preset));
   if (!made.ok()) return made.status();
@@ -171,13 +171,10 @@ absl::StatusOr<LoadResult> RunLoad(const Load& load, Arena& arena) {
   arena.histogram.Clear();
   const Body body = [transport, load, &arena, &result](Side side) -> absl::Status {
     if (load.preset == Preset::kControl) {
-      if (absl::Status status = Place(Placement::kApart, side); !status.ok()) return status;
       if (side == Side::kReceiver) return absl::OkStatus();
       return SendingEnd(nullptr, load, arena, *result).Run();
     }
     if (absl::Status status = transport->Open(side); !status.ok()) return status;
-    // Only now: a channel that is opened where only one processor may be used never spins.
-    if (absl::Status status = Place(Placement::kApart, side); !status.ok()) return status;
     // No end closes the channel before the other has taken everything.
     arena.Meet();
     const absl::Status status = side == Side::kSender
@@ -187,7 +184,7 @@ absl::StatusOr<LoadResult> RunLoad(const Load& load, Arena& arena) {
     return status;
   };
   PairOptions options;
-  options.placement = Placement::kUnpinned;
+  options.placement = cell.placement;
   options.limit = absl::Seconds(load.warm_up_s + load.measured_s + 30);
   if (absl::Status status = RunPair(body, arena, options, nullptr); !status.ok()) return status;
   return *result;

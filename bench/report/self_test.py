@@ -162,6 +162,7 @@ class PresetsTest(unittest.TestCase):
     def test_tables_and_plots(self):
         data = preset_run([load("balanced", 1, 41_000), load("balanced", 0, 2_000)])
         text = "\n".join(table.text() for table in studies.tables({"presets": data}))
+        self.assertRegex(text, r"presets +2026-01-02 03:04 UTC +a processor")
         self.assertRegex(text, r"1 Hz, balanced +41 .* 3\.00 ")
         self.assertIn("flat out, balanced", text)
         script = preset_plots.script(preset_plots.PLOTS[0], data, "svg", "x.svg")

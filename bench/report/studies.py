@@ -7,6 +7,7 @@ import preset_plots
 import presets
 import safety
 import scale
+from layout import TextTable
 
 # Name -> its tables.
 TABLES = {"presets": presets.tables, "scale": scale.tables, "safety": safety.tables}
@@ -25,8 +26,17 @@ def load(folder, names=tuple(TABLES)):
     return found
 
 
+def _when(studies):
+    lines = []
+    for name in TABLES:
+        machine = studies.get(name, {}).get("machine")
+        if machine:
+            lines.append([name, machine["date"], machine["processor"], machine.get("commit", "")])
+    return TextTable("Studies beside the run", ["study", "date", "processor", "commit"], lines)
+
+
 def tables(studies):
-    made = []
+    made = [_when(studies)]
     for name in TABLES:
         if name not in studies:
             continue
