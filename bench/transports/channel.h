@@ -148,6 +148,7 @@ class ChannelTransport {
     options.send = ring_;
     options.receive = ring_;
     options.accepting_side_is_supervisor = mode_.doorbell == DoorbellChoice::kEventfd;
+    options.doorbell = mode_.doorbell;
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();
     return ConnectChannel(std::move(socket), options, deadline_, mode_.wait);
