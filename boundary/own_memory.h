@@ -21,6 +21,8 @@
 
 namespace parley {
 
+class Futex;
+
 class OwnMemory {
  public:
   OwnMemory() = default;
@@ -49,6 +51,8 @@ class OwnMemory {
   }
 
  private:
+  friend class Futex;
+
   uint64_t* Word(std::size_t offset_bytes) {
     PARLEY_DEBUG_CHECK(offset_bytes % 8 == 0 && size_bytes_ >= 8 &&
                        offset_bytes <= size_bytes_ - 8);

@@ -25,6 +25,8 @@
 
 namespace parley {
 
+class Futex;
+
 // A piece of the peer's memory seen in place: the bytes may change while they are read, each time
 // they are read. Take a private copy of whatever is to be parsed or checked.
 class PeerView {
@@ -83,6 +85,8 @@ class PeerMemory {
   }
 
  private:
+  friend class Futex;
+
   const uint64_t* Word(std::size_t offset_bytes) const {
     PARLEY_DEBUG_CHECK(offset_bytes % 8 == 0 && size_bytes_ >= 8 &&
                        offset_bytes <= size_bytes_ - 8);

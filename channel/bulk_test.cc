@@ -183,16 +183,24 @@ TEST(BulkTest, MessagesOfNothingButTheirTag) {
   EXPECT_EQ(message->size_bytes, 0u);
 }
 
-class BulkDoorbells : public ::testing::TestWithParam<bool> {};
+enum class Bell { kSocket, kEventfd, kFutex };
 
-INSTANTIATE_TEST_SUITE_P(Doorbells, BulkDoorbells, ::testing::Bool(),
-                         [](const auto& kind) { return kind.param ? "Eventfd" : "Socket"; });
+class BulkDoorbells : public ::testing::TestWithParam<Bell> {};
+
+INSTANTIATE_TEST_SUITE_P(Doorbells, BulkDoorbells,
+                         ::testing::Values(Bell::kSocket, Bell::kEventfd, Bell::kFutex),
+                         [](const auto& kind) {
+                           return kind.param == Bell::kFutex     ? "Futex"
+                                  : kind.param == Bell::kEventfd ? "Eventfd"
+                                                                 : "Socket";
+                         });
 
 // Four threads, no spin: a lost wake-up would cost the whole deadline.
 TEST_P(BulkDoorbells, BothDirectionsAtOnce) {
   ChannelPairOptions options;
   options.ring = {1 << 16, 1 << 14};
-  options.eventfd = GetParam();
+  options.eventfd = GetParam() == Bell::kEventfd;
+  options.futex = GetParam() == Bell::kFutex;
   options.wait = WaitOptions::LowestPower();
   auto pair = MakePair(options);
   constexpr std::size_t kBytes = 1 << 20;
@@ -230,7 +238,8 @@ TEST_P(BulkDoorbells, BothDirectionsAtOnce) {
 TEST_P(BulkDoorbells, TwoThreadsGoOnWhereADeadlineStoppedThem) {
   ChannelPairOptions options;
   options.ring = {4096, 1024};
-  options.eventfd = GetParam();
+  options.eventfd = GetParam() == Bell::kEventfd;
+  options.futex = GetParam() == Bell::kFutex;
   auto pair = MakePair(options);
   constexpr std::size_t kBytes = 3 * 4096 + 5;
   constexpr int kRounds = 20;

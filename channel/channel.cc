@@ -50,7 +50,7 @@ class ChannelMaker {
     for (const Doorbell* bell : {&established.send_bell, &established.receive_bell}) {
       for (const int fd : {bell->wait_fd(), bell->ring_fd()}) {
         all.push_back(fd);
-        if (!bell->is_socket()) eventfds.push_back(fd);
+        if (bell->is_eventfd()) eventfds.push_back(fd);
       }
     }
   }

@@ -44,7 +44,7 @@ struct Channel {
 // system call filter names eventfds (sandbox/profile.h). Owned by the channel.
 struct ChannelDescriptors {
   std::vector<int> all;
-  std::vector<int> eventfds;  // of these; empty with the socket doorbell
+  std::vector<int> eventfds;  // of these; empty with the socket and the futex doorbell
 };
 ChannelDescriptors DescriptorsOf(const Channel& channel);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -28,6 +30,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/own_memory.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/peer_socket.h"
@@ -53,11 +56,13 @@ struct Ends {
   Channel b;  // connecting
 };
 
-enum class Kind { kSocket, kEventfd, kAsymmetricFences };
+enum class Kind { kSocket, kEventfd, kFutex, kAsymmetricFences, kFutexAsymmetricFences };
+
+bool IsFutex(Kind kind) { return kind == Kind::kFutex || kind == Kind::kFutexAsymmetricFences; }
 
 std::unique_ptr<Ends> MakeEnds(Kind kind, const WaitOptions& wait = {},
                                RingWanted ring = {4096, 1024}) {
-  const bool eventfd = kind != Kind::kSocket;
+  const bool eventfd = kind == Kind::kEventfd || kind == Kind::kAsymmetricFences;
   auto ends = std::make_unique<Ends>();
   AcceptOptions accept;
   accept.held = &ends->held_a;
@@ -67,7 +72,11 @@ std::unique_ptr<Ends> MakeEnds(Kind kind, const WaitOptions& wait = {},
   ConnectOptions connect;
   connect.held = &ends->held_b;
   connect.accepting_side_is_supervisor = eventfd;
-  if (kind == Kind::kAsymmetricFences) {
+  if (IsFutex(kind)) {
+    accept.doorbell = DoorbellChoice::kFutex;
+    connect.doorbell = DoorbellChoice::kFutex;
+  }
+  if (kind == Kind::kAsymmetricFences || kind == Kind::kFutexAsymmetricFences) {
     accept.fences = FenceChoice::kAsymmetric;
     connect.fences = FenceChoice::kAsymmetric;
   }
@@ -95,11 +104,22 @@ struct ChannelTest : ::testing::TestWithParam<Kind> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Doorbells, ChannelTest,
-                         ::testing::Values(Kind::kSocket, Kind::kEventfd, Kind::kAsymmetricFences),
+                         ::testing::Values(Kind::kSocket, Kind::kEventfd, Kind::kFutex,
+                                           Kind::kAsymmetricFences, Kind::kFutexAsymmetricFences),
                          [](const auto& kind) {
-                           return kind.param == Kind::kSocket    ? "Socket"
-                                  : kind.param == Kind::kEventfd ? "Eventfd"
-                                                                 : "AsymmetricFences";
+                           switch (kind.param) {
+                             case Kind::kSocket:
+                               return "Socket";
+                             case Kind::kEventfd:
+                               return "Eventfd";
+                             case Kind::kFutex:
+                               return "Futex";
+                             case Kind::kAsymmetricFences:
+                               return "AsymmetricFences";
+                             case Kind::kFutexAsymmetricFences:
+                               return "FutexAsymmetricFences";
+                           }
+                           return "";
                          });
 
 TEST_P(ChannelTest, BothDirections) {
@@ -304,6 +324,7 @@ TEST_P(ChannelTest, PeekSeesInPlaceAndReleaseGivesBack) {
 }
 
 TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
+  if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
   ASSERT_TRUE(ends->b.receiver.PrepareToWait());
   std::thread peer([&] {
     ::usleep(20'000);
@@ -334,6 +355,7 @@ TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
 
 // With a timer, say: the peer did not ring, so it is no flood.
 TEST_P(ChannelTest, AnEventLoopThatLooksWithoutAWakeUpBlamesNobody) {
+  if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
   for (int i = 0; i < 500; ++i) {
     ASSERT_TRUE(ends->b.receiver.PrepareToWait());
     ASSERT_TRUE(ends->b.receiver.FinishWait().ok()) << i;
@@ -417,6 +439,7 @@ TEST_P(ChannelTest, LateRingsOfAPeerThatMakesProgressAreNoFlood) {
 }
 
 TEST_P(ChannelTest, RingsForSleepsThatDidNotTakePlaceDoNotPileUp) {
+  if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
   for (int i = 0; i < 1000; ++i) {
     ASSERT_TRUE(ends->b.receiver.PrepareToWait());
     ASSERT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
@@ -465,8 +488,10 @@ TEST_P(ChannelTest, PromiseP6ContainmentAfterAViolationThePeersEpochIsNotReadAga
   ends->a.sender.Commit(1, 8);
   ends->a.sender.Publish();
   ends->a.receiver.Release();
-  EXPECT_FALSE(ends->a.sender.PrepareToWait(8));
-  EXPECT_FALSE(ends->a.receiver.PrepareToWait());
+  if (!IsFutex(GetParam())) {
+    EXPECT_FALSE(ends->a.sender.PrepareToWait(8));
+    EXPECT_FALSE(ends->a.receiver.PrepareToWait());
+  }
   EXPECT_EQ(ends->a.sender.AwaitDrained(In(1000)).code(), absl::StatusCode::kDataLoss);
   ends->a.sender.Close();
   ends->a.receiver.Close();
@@ -514,6 +539,166 @@ TEST(ChannelFenceTest, ABarrierThatIsDeniedLaterCostsNoMessageAndNoDeadline) {
     ASSERT_TRUE(ends->a.receiver.Receive(absl::MakeSpan(into), In(5000)).ok());
   }
   denied.join();
+}
+
+// --- the futex doorbell -------------------------------------------------------------------------
+
+// `a` attacks `b`, which waits on words of a's region and counts its rings in its own.
+struct ChannelFutexTest : ::testing::Test {
+  std::unique_ptr<Ends> ends = MakeEnds(Kind::kFutex);
+  std::vector<std::byte> buffer = std::vector<std::byte>(1024);
+  std::atomic<bool> stop{false};
+
+  // The word on which b's receiver sleeps.
+  std::byte* SleptOn(std::size_t offset = kDataRingsOffset) {
+    return HostileAccess::Control(ends->a.sender).Writable(offset, 8).data();
+  }
+  // The word that b's sender counts in, as a has it.
+  const std::byte* CountedIn() {
+    return HostileAccess::PeerControl(ends->a.sender)
+        .ViewOf(kDataRingsOffset, 8)
+        .BytesThatThePeerMayRewriteAtAnyTime();
+  }
+  static long FutexCall(const std::byte* word, int operation, uint32_t value,
+                        const void* fourth = nullptr, const void* second_word = nullptr) {
+    return ::syscall(SYS_futex, word, operation, value, fourth, second_word,
+                     FUTEX_BITSET_MATCH_ANY);
+  }
+  absl::Status ReceiveAtB(int milliseconds) {
+    return ends->b.receiver.Receive(absl::MakeSpan(buffer), In(milliseconds)).status();
+  }
+  void Until(const std::function<void()>& attack) {
+    while (!stop.load(std::memory_order_relaxed)) attack();  // RELAXED: only ends the test
+  }
+  void Stop() { stop.store(true, std::memory_order_relaxed); }  // RELAXED: only ends the test
+};
+
+TEST_F(ChannelFutexTest, ThereIsNothingToPoll) {
+  // A child of a fork has no regions, and would die of that.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EQ(ends->b.receiver.descriptor(), -1);
+  EXPECT_EQ(ends->b.sender.descriptor(), -1);
+  EXPECT_DEATH(ends->b.receiver.PrepareToWait(), "no descriptor to poll");
+  EXPECT_DEATH(ends->b.sender.PrepareToWait(1), "no descriptor to poll");
+  EXPECT_DEATH(static_cast<void>(ends->b.receiver.FinishWait()), "no descriptor to poll");
+  EXPECT_TRUE(DescriptorsOf(ends->b).eventfds.empty());
+  EXPECT_LE(DescriptorsOf(ends->b).all.size(), 2u);  // the connection, and the peer's pidfd
+}
+
+TEST_F(ChannelFutexTest, AttackW5BareWakeUpsAreParkedThenAViolation) {
+  std::thread attack([&] { Until([&] { FutexCall(SleptOn(), FUTEX_WAKE, INT32_MAX); }); });
+  const absl::Status got = ReceiveAtB(20'000);
+  Stop();
+  attack.join();
+  EXPECT_EQ(got.code(), absl::StatusCode::kDataLoss) << got;
+  EXPECT_EQ(ends->b.receiver.violation(), Violation::kDoorbellFlood);
+  EXPECT_LE(ends->b.receiver.stats().wakeups, 64u + 64u + 1u);
+}
+
+// A word that is never the one expected lets nobody sleep. Where it is in time for that, it counts
+// as a wake-up; else it is a sleep like any other.
+TEST_F(ChannelFutexTest, AttackW5AFlippedWordMakesNoBusyLoop) {
+  std::thread attack([&] {
+    uint64_t value = 0;
+    Until(
+        [&] { HostileAccess::Control(ends->a.sender).StoreRelease64(kDataRingsOffset, ++value); });
+  });
+  const absl::Status got = ReceiveAtB(1'000);
+  Stop();
+  attack.join();
+  EXPECT_TRUE(got.code() == absl::StatusCode::kDataLoss ||
+              got.code() == absl::StatusCode::kDeadlineExceeded)
+      << got;
+  EXPECT_LE(ends->b.receiver.stats().wakeups, 64u + 64u + 1u);
+  EXPECT_LE(ends->b.receiver.stats().sleeps, 64u + 64u + 1u + 50u + 10u);
+}
+
+// Our thread is put to sleep on another word, where nobody wakes it; the message comes anyway.
+TEST_F(ChannelFutexTest, AttackW5ARequeuedSleeperLosesASliceAndNoMore) {
+  absl::Status sent = absl::UnknownError("");
+  std::thread attack([&] {
+    while (FutexCall(SleptOn(), FUTEX_REQUEUE, 0,
+                     reinterpret_cast<void*>(INT32_MAX),  // SAFETY: int
+                     SleptOn(2048)) < 1) {
+    }
+    sent = ends->a.sender.Send(1, Bytes("x"), In(1'000));
+  });
+  const int64_t start_ns = MonotonicNowNs();
+  const absl::Status got = ReceiveAtB(20'000);
+  attack.join();
+  EXPECT_TRUE(sent.ok()) << sent;
+  EXPECT_TRUE(got.ok()) << got;
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{5} * 1'000'000'000);
+}
+
+TEST_F(ChannelFutexTest, AttackW5ASleeperThatIsNeverWokenLosesASliceAndNoMore) {
+  std::thread attack([&] {
+    absl::SleepFor(absl::Milliseconds(50));
+    // A record without a ring, as Sender would not: the header, then the tail.
+    const OwnMemory control = HostileAccess::Control(ends->a.sender);
+    const uint64_t header = 0;
+    OwnMemory data = HostileAccess::Data(ends->a.sender);
+    std::memcpy(data.Writable(0, 8).data(), &header, sizeof(header));
+    OwnMemory(control).StoreRelease64(kTailOffset, 8);
+  });
+  const int64_t start_ns = MonotonicNowNs();
+  const absl::Status got = ReceiveAtB(20'000);
+  attack.join();
+  EXPECT_TRUE(got.ok()) << got;
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{5} * 1'000'000'000);
+}
+
+// Hundreds sleep on the word that we count in: each ring wakes one, not all.
+TEST_F(ChannelFutexTest, AttackW5WaitersParkedOnOurWordAreWokenOneByOne) {
+  constexpr int kWaiters = 200;
+  constexpr int kRings = 10;
+  std::atomic<int> woken{0};
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < kWaiters; ++i) {
+    waiters.emplace_back([&] {
+      if (FutexCall(CountedIn(), FUTEX_WAIT_BITSET, 0) == 0) woken.fetch_add(1);
+    });
+  }
+  absl::SleepFor(absl::Milliseconds(300));
+  OwnMemory attacker = HostileAccess::Control(ends->a.receiver);
+  for (int i = 1; i <= kRings; ++i) {
+    attacker.StoreRelease64(kReceiveEpochOffset, static_cast<uint64_t>(i));
+    EXPECT_EQ(ends->b.sender.TrySend(1, {}), Outcome::kDone);
+  }
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_EQ(ends->b.sender.stats().rings, static_cast<uint64_t>(kRings));
+  EXPECT_GE(woken.load(), 1);
+  EXPECT_LE(woken.load(), kRings);
+  // Those that came too late to sleep are gone by now.
+  while (FutexCall(CountedIn(), FUTEX_WAKE, INT32_MAX) > 0) {
+  }
+  for (std::thread& waiter : waiters) waiter.join();
+}
+
+// Whoever has our words mapped can't write there.
+TEST_F(ChannelFutexTest, AttackW5OperationsThatWouldWriteOurWordFail) {
+  EXPECT_EQ(FutexCall(CountedIn(), FUTEX_LOCK_PI, 0), -1);
+  EXPECT_EQ(FutexCall(CountedIn(), FUTEX_UNLOCK_PI, 0), -1);
+  static uint32_t other = 0;
+  EXPECT_EQ(::syscall(SYS_futex, &other, FUTEX_WAKE_OP, 0, 0, CountedIn(),
+                      FUTEX_OP(FUTEX_OP_SET, 1, FUTEX_OP_CMP_EQ, 0)),
+            -1);
+}
+
+// Its socket tells of it, and so does its pidfd; nothing else would.
+TEST_F(ChannelFutexTest, AttackW8ADeathIsNoticedWithinSlicesThoughWakeUpsGoOn) {
+  std::thread peer([&] {
+    for (int i = 0; i < 30; ++i) {
+      absl::SleepFor(absl::Milliseconds(2));
+      FutexCall(SleptOn(), FUTEX_WAKE, 1);
+    }
+    ends->a = Channel();
+  });
+  const int64_t start_ns = MonotonicNowNs();
+  const absl::Status got = ReceiveAtB(20'000);
+  peer.join();
+  EXPECT_EQ(got.code(), absl::StatusCode::kUnavailable) << got;
+  EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{5} * 1'000'000'000);
 }
 
 TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {

@@ -11,6 +11,7 @@
 //   HostileAccess::Control(channel.sender).StoreRelease64(kTailOffset, ~uint64_t{0});
 
 #include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
 #include "parley/handshake/doorbell.h"
@@ -25,9 +26,11 @@ class HostileAccess {
   static OwnMemory Control(const Receiver& receiver) {
     return receiver.state().core->established().outgoing.control();
   }
+  // The peer's control page, of which we can read and sleep on every word.
+  static PeerMemory PeerControl(const Sender& sender) { return Of(sender).incoming.control(); }
   // What wakes the peer's receiver, or its sender.
-  static const Doorbell& Bell(const Sender& sender) { return Of(sender).send_bell; }
-  static const Doorbell& Bell(const Receiver& receiver) {
+  static Doorbell& Bell(const Sender& sender) { return Of(sender).send_bell; }
+  static Doorbell& Bell(const Receiver& receiver) {
     return receiver.state().core->established().receive_bell;
   }
   // Where the next record will start in Data(), modulo the capacity.

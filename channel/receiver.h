@@ -65,7 +65,9 @@ class Receiver {
   void Close();
 
   // For event loops: if PrepareToWait() is true there is nothing now; poll descriptor() for POLLIN,
-  // then call FinishWait (an error means that nothing will come any more) and try once more.
+  // then call FinishWait (an error means that nothing will come any more) and try once more. Not
+  // for a channel whose doorbell is a futex, which both ends asked for (DoorbellChoice::kFutex):
+  // descriptor() is -1, and the other two abort.
   bool PrepareToWait();
   absl::Status FinishWait();
   int descriptor() const;

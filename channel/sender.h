@@ -65,7 +65,8 @@ class Sender {
 
   // For event loops: if PrepareToWait(size) is true there is no room for such a message now; poll
   // descriptor() for POLLIN, then call FinishWait (an error means that there is no use in trying
-  // again) and try once more.
+  // again) and try once more. Not for a channel whose doorbell is a futex, which both ends asked
+  // for (DoorbellChoice::kFutex): descriptor() is -1, and the other two abort.
   bool PrepareToWait(std::size_t size_bytes);
   absl::Status FinishWait(std::size_t size_bytes);
   int descriptor() const;

@@ -15,6 +15,11 @@
 
 namespace parley {
 
+// With a futex doorbell there is nothing that also tells of the peer's death, so no sleep is longer
+// than this, and the sockets are looked at this often while an end waits: what a thread that waits
+// for nothing costs, and how late it learns of a death.
+inline constexpr absl::Duration kLongestFutexSleep = absl::Milliseconds(20);
+
 struct WaitOptions {
   // The longest spin before a sleep. The real one is learned from the last waits. No spin at all
   // where only one processor may be used.

@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "absl/types/span.h"
+#include "parley/os/check.h"
 #include "parley/os/errors.h"
 #include "parley/os/peer_barrier.h"
 #include "parley/os/poll.h"
@@ -36,8 +37,8 @@ bool OnlyOneProcessor() {
 
 }  // namespace
 
-Waiter::Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch,
-               std::size_t peer_epoch, const WaitOptions& options, ChannelStats* stats)
+Waiter::Waiter(Passkey, Core* core, Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+               const WaitOptions& options, ChannelStats* stats)
     : core_(core),
       bell_(bell),
       own_control_(core->established().outgoing.control()),
@@ -51,18 +52,23 @@ Waiter::Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch,
       plan_(options),
       may_spin_(options.longest_spin > absl::ZeroDuration() && !OnlyOneProcessor()) {}
 
-absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(Core* core, const Doorbell* bell,
+absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(Core* core, Doorbell* bell,
                                                        std::size_t my_epoch, std::size_t peer_epoch,
                                                        const WaitOptions& options,
                                                        ChannelStats* stats) {
   auto waiter =
       std::make_unique<Waiter>(Passkey(), core, bell, my_epoch, peer_epoch, options, stats);
-  waiter->epoll_.Reset(::epoll_create1(EPOLL_CLOEXEC));
-  if (!waiter->epoll_.ok()) return ErrnoStatus(errno, "create an epoll descriptor");
+  if (bell->is_futex()) {
+    waiter->bells_polled_ = 0;
+  } else {
+    waiter->epoll_.Reset(::epoll_create1(EPOLL_CLOEXEC));
+    if (!waiter->epoll_.ok()) return ErrnoStatus(errno, "create an epoll descriptor");
+  }
   for (const int fd :
        {bell->wait_fd(), core->established().socket.get(), core->established().peer.pidfd.get()}) {
     if (fd < 0) continue;
     waiter->polled_[waiter->polled_count_++] = {fd, POLLIN, 0};
+    if (!waiter->epoll_.ok()) continue;
     epoll_event event = {};
     event.events = EPOLLIN;
     event.data.fd = fd;
@@ -80,6 +86,12 @@ void Waiter::Ring(uint64_t epoch) {
 }
 
 bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
+  PARLEY_CHECK(!bell_->is_futex(), "a channel with a futex doorbell has no descriptor to poll");
+  return Announce(ready);
+}
+
+bool Waiter::Announce(absl::FunctionRef<bool()> ready) {
+  rings_heard_ = bell_->RingsHeard();
   own_control_.StoreRelaxed64(my_epoch_offset_, ++epoch_);
   // PAIRS WITH: RingIfAwaited of the peer: its fence, or its lack of one.
   if (barrier_before_sleep_ && !barrier_failed_) barrier_failed_ = !BarrierOnOthers();
@@ -132,8 +144,16 @@ bool Waiter::EndIsNear() {
   const auto ready =
       PollUntil(absl::MakeSpan(polled_.data(), polled_count_), Deadline::AtMonotonicNs(0));
   if (!ready.ok() || *ready == 0) return false;
-  bool end = (polled_[0].revents & (POLLHUP | POLLERR)) != 0;
-  for (std::size_t i = 1; i < polled_count_; ++i) end |= polled_[i].revents != 0;
+  return PolledEnd();
+}
+
+// Whether the last poll saw the peer's end. The bell is the first, if it is there; the others only
+// ever tell of that.
+bool Waiter::PolledEnd() const {
+  bool end = false;
+  for (std::size_t i = 0; i < polled_count_; ++i) {
+    end |= (polled_[i].revents & (i < bells_polled_ ? POLLHUP | POLLERR : ~0)) != 0;
+  }
   return end;
 }
 
@@ -141,9 +161,24 @@ bool Waiter::Sleep(Deadline deadline) {
   ++stats_->sleeps;
   const Deadline until =
       barrier_failed_ ? Deadline::After(kSleepWithoutBarrier).Or(deadline) : deadline;
+  if (bell_->is_futex()) return SleepOnFutex(until);
   const auto ready = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), until);
   // Failure of ppoll itself (no memory) is treated like a short sleep: the caller looks again.
   return !ready.ok() || *ready != 0;
+}
+
+// In slices, which end when it is time to look for the peer's end: so a peer that never wakes us,
+// or that moves us to another word, costs a slice, and so does its death. By the clock and not
+// after each sleep, so that wake-ups without end (an heir may give them) hide no death either.
+bool Waiter::SleepOnFutex(Deadline deadline) {
+  const int64_t now_ns = MonotonicNowNs();
+  if (now_ns >= next_look_for_end_ns_) {
+    next_look_for_end_ns_ = now_ns + absl::ToInt64Nanoseconds(kLongestFutexSleep);
+    const auto ended =
+        PollUntil(absl::MakeSpan(polled_.data(), polled_count_), Deadline::AtMonotonicNs(0));
+    if (ended.ok() && *ended != 0) return true;
+  }
+  return bell_->Sleep(rings_heard_, Deadline::AtMonotonicNs(next_look_for_end_ns_).Or(deadline));
 }
 
 // After a poll: takes the wake-ups and notes a death. False: a violation.
@@ -159,15 +194,12 @@ bool Waiter::TakeNews() {
     case Doorbell::Drained::kQuiet:
       break;
   }
-  if ((polled_[0].revents & (POLLHUP | POLLERR)) != 0) core_->SetPeerGone();
-  // The bell is the first; the others only ever tell of the peer's end.
-  for (std::size_t i = 1; i < polled_count_; ++i) {
-    if (polled_[i].revents != 0) core_->SetPeerGone();
-  }
+  if (PolledEnd()) core_->SetPeerGone();
   return true;
 }
 
 Waiter::Result Waiter::TakeWakeUps(Progress progress) {
+  PARLEY_CHECK(!bell_->is_futex(), "a channel with a futex doorbell has no descriptor to poll");
   if (core_->poison() != Violation::kNone) return Result::kViolation;
   const Deadline now = Deadline::AtMonotonicNs(0);
   const auto woken = PollUntil(absl::MakeSpan(polled_.data(), polled_count_), now);
@@ -230,7 +262,7 @@ Waiter::Result Waiter::SleepUntil(absl::FunctionRef<bool()> ready,
   while (true) {
     if (core_->poison() != Violation::kNone) return Result::kViolation;
     const uint64_t before = progress();
-    if (!Arm(ready)) return Result::kReady;
+    if (!Announce(ready)) return Result::kReady;
     if (core_->peer_gone()) return Result::kPeerGone;
     const bool woken = Sleep(deadline);
     const bool now_ready = ready();

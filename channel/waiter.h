@@ -11,6 +11,10 @@
 //
 // Either the sleeper's last look sees the position, or the other end sees the epoch: never neither.
 // Which of the two fences is settled in the handshake (FenceChoice).
+// How an end sleeps depends on its doorbell (handshake/doorbell.h): it polls the bell and what
+// tells of the peer's end; or, with the futex, which nothing can poll, it notes how often it was
+// rung before it announces a sleep, sleeps on that count for kLongestFutexSleep at most, and polls
+// for the peer's end as often.
 // An epoch and not a flag, so that a peer which lies about waiting costs one non-blocking system
 // call per operation of ours and no more.
 //
@@ -44,7 +48,7 @@ class Waiter {
 
  public:
   // Through Create only.
-  Waiter(Passkey, Core* core, const Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+  Waiter(Passkey, Core* core, Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
          const WaitOptions& options, ChannelStats* stats);
 
   enum class Result {
@@ -58,7 +62,7 @@ class Waiter {
 
   // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's
   // other end in its region.
-  static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, const Doorbell* bell,
+  static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, Doorbell* bell,
                                                         std::size_t my_epoch,
                                                         std::size_t peer_epoch,
                                                         const WaitOptions& options,
@@ -91,29 +95,33 @@ class Waiter {
   // time. `progress` and `enough` as in Wait, which calls this itself.
   void Credit(uint64_t progress, uint64_t enough);
 
-  // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right.
+  // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right. Not
+  // with the futex doorbell, which the caller chose: aborts.
   bool Arm(absl::FunctionRef<bool()> ready);
   // After descriptor() became readable: takes the wake-ups. kReady only says that there may be
-  // news.
+  // news. Not with the futex doorbell.
   Result TakeWakeUps(Progress progress);
 
-  // Readable when rung, or when the peer has ended.
+  // Readable when rung, or when the peer has ended; -1 with the futex doorbell.
   int descriptor() const { return epoll_.get(); }
 
  private:
   void Ring(uint64_t epoch);
+  bool Announce(absl::FunctionRef<bool()> ready);
   bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
   bool EndIsNear();
+  bool PolledEnd() const;
   Result SleepUntil(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
                     uint64_t enough, Deadline deadline);
   // One sleep; false at the deadline, or earlier where the barrier failed.
   bool Sleep(Deadline deadline);
+  bool SleepOnFutex(Deadline deadline);
   bool TakeNews();
   Result CountWakeUp(Progress progress, Deadline deadline);
   void Park(Deadline deadline);
 
   Core* const core_;
-  const Doorbell* const bell_;
+  Doorbell* const bell_;
   OwnMemory own_control_;
   PeerMemory peer_control_;
   const std::size_t my_epoch_offset_;
@@ -124,8 +132,11 @@ class Waiter {
   const WaitOptions options_;
   ChannelStats* const stats_;
   UniqueFd epoll_;
-  std::array<pollfd, 3> polled_ = {};  // bell, socket, pidfd
+  std::array<pollfd, 3> polled_ = {};  // bell (not the futex), socket, pidfd
   std::size_t polled_count_ = 0;
+  std::size_t bells_polled_ = 1;      // of these: 0 with the futex
+  uint32_t rings_heard_ = 0;          // futex: taken before the sleep was announced
+  int64_t next_look_for_end_ns_ = 0;  // futex
 
   uint64_t epoch_ = 0;
   uint64_t rung_epoch_ = 0;

@@ -54,7 +54,8 @@ AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
   options.limits = {kMaxCapacity, kMaxMessage};
   options.direction = static_cast<Direction>(bits % 3);
   options.peer_is_confined_or_trusted = (bits & 4) != 0;
-  options.doorbell = (bits & 8) != 0 ? DoorbellChoice::kSocket
+  options.doorbell = (bits & 128) != 0 ? DoorbellChoice::kFutex
+                     : (bits & 8) != 0 ? DoorbellChoice::kSocket
                      : (bits & 16) != 0 && options.peer_is_confined_or_trusted
                          ? DoorbellChoice::kEventfd
                          : DoorbellChoice::kAutomatic;
@@ -81,10 +82,14 @@ std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOpt
   const uint32_t wanted_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
   if (hello.roles != wanted_roles[static_cast<int>(options.direction)])
     return RefusalReason::kRoles;
+  // A futex where both sides ask for it, and there nothing else.
+  const bool futex = options.doorbell == DoorbellChoice::kFutex;
+  const bool by_futex = (hello.doorbells & 4) != 0 && futex;
   const bool by_eventfd = (hello.doorbells & 1) != 0 && options.peer_is_confined_or_trusted &&
-                          options.doorbell != DoorbellChoice::kSocket;
-  const bool by_socket = (hello.doorbells & 2) != 0 && options.doorbell != DoorbellChoice::kEventfd;
-  if (!by_eventfd && !by_socket) return RefusalReason::kDoorbell;
+                          options.doorbell != DoorbellChoice::kSocket && !futex;
+  const bool by_socket =
+      (hello.doorbells & 2) != 0 && options.doorbell != DoorbellChoice::kEventfd && !futex;
+  if (!by_futex && !by_eventfd && !by_socket) return RefusalReason::kDoorbell;
   for (const DirectionSpec& wish : {hello.send, hello.receive}) {
     if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
       return RefusalReason::kSize;
@@ -155,6 +160,7 @@ class Run {
     const uint8_t bits = script_.Take8();
     hello.roles = std::array<uint32_t, 3>{3, 2, 1}[static_cast<std::size_t>(options_.direction)];
     hello.doorbells = (bits & 1) != 0 ? 3 : (bits & 2) != 0 ? 1 : 2;
+    if ((bits & 32) != 0) hello.doorbells |= 4;
     const DirectionSpec wish = {uint64_t{4096} << (script_.Take8() % 4),
                                 script_.Take16() % 5000u % 4089};
     if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
@@ -257,9 +263,13 @@ class Run {
     if (!got.ok()) return;
     const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
     PARLEY_CHECK(welcome.ok() && welcomed_ && !region_.ok(), "an answer that is no Welcome");
-    PARLEY_CHECK(welcome->roles == hello_.roles && (welcome->doorbell & hello_.doorbells) != 0 &&
-                     (welcome->doorbell == kDoorbellSocket || options_.peer_is_confined_or_trusted),
-                 "what was not offered");
+    PARLEY_CHECK(
+        welcome->roles == hello_.roles && (welcome->doorbell & hello_.doorbells) != 0 &&
+            (welcome->doorbell != kDoorbellEventfd || options_.peer_is_confined_or_trusted),
+        "what was not offered");
+    PARLEY_CHECK(
+        (welcome->doorbell == kDoorbellFutex) == (options_.doorbell == DoorbellChoice::kFutex),
+        "whether there is something to poll is not the peer's to say");
     PARLEY_CHECK(welcome->format == options_.format, "another format");
     for (const auto& [wish, granted] :
          {std::pair(hello_.send, welcome->send), std::pair(hello_.receive, welcome->receive)}) {
@@ -269,8 +279,9 @@ class Run {
           "beyond the limits");
     }
     const std::size_t rings = (welcome->roles & 1) + (welcome->roles >> 1 & 1);
-    PARLEY_CHECK(got->descriptors.size() ==
-                     2 + (welcome->doorbell == kDoorbellEventfd ? 2 * rings : rings - 1),
+    PARLEY_CHECK(got->descriptors.size() == 2 + (welcome->doorbell == kDoorbellEventfd  ? 2 * rings
+                                                 : welcome->doorbell == kDoorbellSocket ? rings - 1
+                                                                                        : 0),
                  "another number of descriptors");
     PARLEY_CHECK(::fcntl(got->descriptors[0].get(), F_GET_SEALS) >= 0 &&
                      VerifySeals(got->descriptors[0].get(), kRegionSeals).ok(),
@@ -337,8 +348,13 @@ class Run {
     PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
     e.outgoing.control().StoreRelease64(0, 0);
     static_cast<void>(e.receive_bell.Drain());
-    e.receive_bell.Ring();
-    e.send_bell.Ring();
+    for (Doorbell* bell : {&e.receive_bell, &e.send_bell}) {
+      bell->Ring();
+      if (!bell->is_futex()) continue;
+      // What the peer has written is the first word alone.
+      PARLEY_CHECK(bell->RingsHeard() == 0, "rings that nobody has rung");
+      PARLEY_CHECK(!bell->Sleep(0, Deadline::AtMonotonicNs(0)), "woken by nobody");
+    }
   }
 
   Script script_;

@@ -74,8 +74,11 @@ class Run {
     options_.fences = static_cast<FenceChoice>(rest / 32 % 3);
     options_.format = std::string(rest % 32, 'c');
     welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
-    welcome_.doorbell = options_.accepting_side_is_supervisor && (bits & 32) == 0 ? kDoorbellEventfd
-                                                                                  : kDoorbellSocket;
+    if ((bits & 64) != 0) options_.doorbell = DoorbellChoice::kFutex;
+    welcome_.doorbell = (bits & 64) != 0 ? kDoorbellFutex
+                        : options_.accepting_side_is_supervisor && (bits & 32) == 0
+                            ? kDoorbellEventfd
+                            : kDoorbellSocket;
     welcome_.channel_id = kId;
     if (sends) welcome_.send = {8192, 100};
     if (receives) welcome_.receive = {4096, 1024};
@@ -147,7 +150,7 @@ class Run {
       welcome.receive = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
     if ((bits & 4) != 0) welcome.format = std::string(script_.Take8(), 'w');
     if ((bits & 64) != 0) welcome.features = bits >> 4 & 3;
-    if ((bits & 8) != 0) welcome.doorbell = 1 + script_.Take8() % 2;
+    if ((bits & 8) != 0) welcome.doorbell = uint32_t{1} << (script_.Take8() % 3);
 
     std::vector<UniqueFd> fds;
     fds.push_back(GoodRegion(welcome.receive.capacity_bytes, kRegionSeals));
@@ -157,7 +160,7 @@ class Run {
       for (int i = 0; i < 2 * rings; ++i) {
         fds.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       }
-    } else if (rings == 2) {
+    } else if (welcome.doorbell == kDoorbellSocket && rings == 2) {
       auto pair = PeerSocket::Pair();
       fds.push_back(std::move(pair->second).Release());
       kept_.push_back(std::move(pair->first).Release());
@@ -215,6 +218,10 @@ class Run {
     if (made.send.capacity_bytes != 0) {
       made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);
     }
+    const bool futex = options_.doorbell == DoorbellChoice::kFutex;
+    PARLEY_CHECK((sends && made.send_bell.is_futex()) == (sends && futex) &&
+                     (receives && made.receive_bell.is_futex()) == (receives && futex),
+                 "whether there is something to poll is not the peer's to say");
     static_cast<void>(made.receive_bell.Drain());
     static_cast<void>(made.send_bell.Drain());
   }

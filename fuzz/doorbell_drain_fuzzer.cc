@@ -1,7 +1,7 @@
-// Attacks a doorbell, both kinds, with everything that a peer can do to its end: ring too much,
-// send rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close. No
-// call waits (libFuzzer's timeout sees it), nothing is installed, and a list of what was sent says
-// what Drain must answer.
+// Attacks a doorbell, each kind, with everything that a peer can do to its end: ring too much,
+// send rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close,
+// write any count into the word that we sleep on. No call waits (libFuzzer's timeout sees it),
+// nothing is installed, and a list of what was sent says what Drain must answer.
 //
 // Input: the kind, then steps: one byte each, followed by what it needs.
 
@@ -19,11 +19,15 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/fuzz/descriptor_zoo.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/handshake/doorbell.h"
 #include "parley/os/check.h"
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
+#include "parley/ring/layout.h"
 #include "parley/testing/scripted_memory.h"
 
 namespace parley::fuzz {
@@ -209,6 +213,91 @@ class EventfdRun {
   uint64_t count_ = 0;
 };
 
+// The words are on the heap, exactly as many as there are, so that the address sanitizer sees each
+// access beside them.
+class FutexRun {
+ public:
+  explicit FutexRun(Script script)
+      : script_(script),
+        ours_(kControlBytes / 8),
+        theirs_(kControlBytes / 8),
+        sends_(script_.Take8() % 2 == 0),
+        bell_(sends_ ? Doorbell::OfSendersFutex(Own(ours_), Peer(theirs_))
+                     : Doorbell::OfReceiversFutex(Own(ours_), Peer(theirs_))) {
+    PARLEY_CHECK(bell_.is_futex() && bell_.wait_fd() == -1 && bell_.ring_fd() == -1,
+                 "a futex bell");
+  }
+
+  void Everything() {
+    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    Sleep();
+    // We count in one word, whatever the peer has made of it, and write no other.
+    for (std::size_t i = 0; i < ours_.size(); ++i) {
+      const bool word = i == (sends_ ? kDataRingsOffset : kRoomRingsOffset) / 8;
+      PARLEY_CHECK(ours_[i] == (word ? shown_ : 0), "another word than our count");
+    }
+  }
+
+ private:
+  static OwnMemory Own(std::vector<uint64_t>& words) {
+    // SAFETY: words as bytes.
+    return OwnMemory(reinterpret_cast<std::byte*>(words.data()), words.size() * 8);
+  }
+  static PeerMemory Peer(const std::vector<uint64_t>& words) {
+    // SAFETY: words as bytes.
+    return PeerMemory(reinterpret_cast<const std::byte*>(words.data()), words.size() * 8);
+  }
+  uint64_t& SleptOn() { return theirs_[(sends_ ? kRoomRingsOffset : kDataRingsOffset) / 8]; }
+
+  void Step() {
+    switch (script_.Take8() % 8) {
+      case 0:  // rings
+        ++SleptOn();
+        return;
+      case 1:
+        SleptOn() = script_.Take64();
+        return;
+      case 2:  // another word of its page
+        theirs_[script_.Take8() % theirs_.size()] = script_.Take64();
+        return;
+      case 3:  // through a writable mapping of ours that it kept
+        shown_ = script_.Take64();
+        ours_[(sends_ ? kDataRingsOffset : kRoomRingsOffset) / 8] = shown_;
+        return;
+      case 4:
+        for (int i = script_.Take8(); i > 0; --i) {
+          bell_.Ring();
+          shown_ = ++rings_;
+        }
+        return;
+      case 5:
+        heard_ = bell_.RingsHeard();
+        PARLEY_CHECK(heard_ == static_cast<uint32_t>(SleptOn()), "another count than the word's");
+        return;
+      case 6:
+        return Sleep();
+      case 7:
+        PARLEY_CHECK(bell_.Drain() == Drained::kQuiet, "something to drain");
+        return;
+    }
+  }
+  // With a deadline that has passed: nobody wakes us, so it is the word alone that tells.
+  void Sleep() {
+    PARLEY_CHECK(bell_.Sleep(heard_, Deadline::AtMonotonicNs(0)) ==
+                     (static_cast<uint32_t>(SleptOn()) != heard_),
+                 "slept in spite of a ring, or woke without one");
+  }
+
+  Script script_;
+  std::vector<uint64_t> ours_;
+  std::vector<uint64_t> theirs_;
+  const bool sends_;
+  Doorbell bell_;
+  uint64_t rings_ = 0;
+  uint64_t shown_ = 0;  // by our word: the last one who wrote it
+  uint32_t heard_ = 0;
+};
+
 // VerifyEventfd admits plain eventfds and nothing else.
 void Verify(Script script) {
   Script again = script;
@@ -233,13 +322,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
   fuzz::LeavesNothing([&] {
-    switch (script.Take8() % 3) {
+    switch (script.Take8() % 4) {
       case 0:
         return fuzz::SocketRun(script).Everything();
       case 1:
         return fuzz::EventfdRun(script).Everything();
       case 2:
         return fuzz::Verify(script);
+      case 3:
+        return fuzz::FutexRun(script).Everything();
     }
   });
   return 0;

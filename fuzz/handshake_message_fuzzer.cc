@@ -84,7 +84,7 @@ bool WelcomeAllowed(const Message& m) {
   if (!HeaderAllowed(m, 2, 4096)) return false;
   const uint64_t roles = At(m, 24, 4);
   return At(m, 16, 2) == 1 && At(m, 18, 2) == 0 && At(m, 20, 4) <= 3 && roles >= 1 && roles <= 3 &&
-         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2) &&
+         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2 || At(m, 28, 4) == 4) &&
          DirectionAllowed(m, 48, (roles & 1) != 0, false) &&
          DirectionAllowed(m, 64, (roles & 2) != 0, false);
 }

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
 #include "parley/os/peer_barrier.h"
@@ -63,6 +65,23 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
                "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
                "longest message at most capacity - 8");
   return granted;
+}
+
+// One kDoorbell bit out of those offered; 0: none that we would use.
+uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
+  const uint32_t eventfd = options.peer_is_confined_or_trusted ? offered & kDoorbellEventfd : 0;
+  const uint32_t socket = offered & kDoorbellSocket;
+  switch (options.doorbell) {
+    case DoorbellChoice::kAutomatic:
+      return eventfd != 0 ? eventfd : socket;
+    case DoorbellChoice::kSocket:
+      return socket;
+    case DoorbellChoice::kEventfd:
+      return eventfd;
+    case DoorbellChoice::kFutex:
+      return offered & kDoorbellFutex;
+  }
+  return 0;
 }
 
 // Each feature only where the connecting side offers its counterpart.
@@ -190,14 +209,8 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
                                            "who sends and who receives does not match the peer's "
                                            "idea of it"));
   }
-  const bool eventfd_possible =
-      options_->peer_is_confined_or_trusted && (hello.doorbells & kDoorbellEventfd) != 0;
-  const bool socket_possible = (hello.doorbells & kDoorbellSocket) != 0;
-  if (eventfd_possible && options_->doorbell != DoorbellChoice::kSocket) {
-    welcome->doorbell = kDoorbellEventfd;
-  } else if (socket_possible && options_->doorbell != DoorbellChoice::kEventfd) {
-    welcome->doorbell = kDoorbellSocket;
-  } else {
+  welcome->doorbell = ChooseDoorbell(hello.doorbells, *options_);
+  if (welcome->doorbell == 0) {
     return Fail(RefusalReason::kDoorbell,
                 absl::FailedPreconditionError("no doorbell in common with the peer"));
   }
@@ -237,12 +250,16 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
   if (!draft.ok()) return draft.status();
 
   // In the order of docs/SPEC.md: our region, the peer's region, then the bells of the ring from
-  // the peer to us and of the ring from us to the peer, as far as these exist.
+  // the peer to us and of the ring from us to the peer, as far as these exist and need descriptors.
   std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
   std::vector<UniqueFd> bells;
   bool socket_is_free = true;
   for (const bool receiving : {true, false}) {
     if ((receiving ? receive_ : send_).capacity_bytes == 0) continue;
+    if (welcome.doorbell == kDoorbellFutex) {
+      bells_are_futexes_ = true;  // words of the regions, which Take knows where they are
+      continue;
+    }
     Doorbell* mine = receiving ? &receive_bell_ : &send_bell_;
     if (welcome.doorbell == kDoorbellSocket && socket_is_free) {
       // The first ring's doorbell is the connection itself.
@@ -308,6 +325,12 @@ Established Acceptor::Take() && {
                      std::move(peer_format_),
                      (features_ & kFeatureSkipsFences) != 0,
                      (features_ & kFeatureBarrierBeforeSleep) != 0};
+  if (bells_are_futexes_) {
+    const OwnMemory own = result.outgoing.control();
+    const PeerMemory peer = result.incoming.control();
+    if (send_.capacity_bytes != 0) result.send_bell = Doorbell::OfSendersFutex(own, peer);
+    if (receive_.capacity_bytes != 0) result.receive_bell = Doorbell::OfReceiversFutex(own, peer);
+  }
   if (socket_is_a_bell_) {
     Doorbell& bell = receive_.capacity_bytes != 0 ? result.receive_bell : result.send_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

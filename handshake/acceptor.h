@@ -71,6 +71,7 @@ class Acceptor {
   Doorbell send_bell_;
   Doorbell receive_bell_;
   bool socket_is_a_bell_ = false;
+  bool bells_are_futexes_ = false;
   uint32_t features_ = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/os/check.h"
 #include "parley/os/peer_barrier.h"
 
@@ -53,6 +55,24 @@ uint32_t OfferedFeatures(const ConnectOptions& options) {
   return offered;
 }
 
+uint32_t OfferedDoorbells(const ConnectOptions& options) {
+  switch (options.doorbell) {
+    case DoorbellChoice::kAutomatic:
+      return kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
+    case DoorbellChoice::kSocket:
+      return kDoorbellSocket;
+    case DoorbellChoice::kEventfd:
+      PARLEY_CHECK(options.accepting_side_is_supervisor,
+                   "eventfd doorbells are only for a worker that trusts its supervisor: another "
+                   "peer could block our writes");
+      return kDoorbellEventfd;
+    case DoorbellChoice::kFutex:
+      // Alone, so that whether there is a descriptor to poll is our choice and not the peer's.
+      return kDoorbellFutex;
+  }
+  return kDoorbellSocket;
+}
+
 // The accepting side's barrier is for our missing fences, and our barrier for its.
 bool FeaturesWereOffered(uint32_t offered, uint32_t granted) {
   return ((granted & kFeatureBarrierBeforeSleep) == 0 || (offered & kFeatureSkipsFences) != 0) &&
@@ -94,6 +114,7 @@ absl::StatusOr<Bells> AdoptBells(const Welcome& welcome, std::vector<UniqueFd>& 
   // The accepting side's order: first the ring on which we send.
   for (const bool sending : {true, false}) {
     if ((sending ? welcome.send : welcome.receive).capacity_bytes == 0) continue;
+    if (welcome.doorbell == kDoorbellFutex) continue;  // words of the regions
     Doorbell* bell = sending ? &bells.send : &bells.receive;
     if (welcome.doorbell == kDoorbellEventfd) {
       if (descriptors.size() - next < 2) return absl::InvalidArgumentError("a doorbell is missing");
@@ -127,7 +148,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   Hello hello;
   hello.features = OfferedFeatures(options);
   hello.roles = roles;
-  hello.doorbells = kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
+  hello.doorbells = OfferedDoorbells(options);
   hello.send = Wish((roles & kRoleSends) != 0, options.send);
   hello.receive = Wish((roles & kRoleReceives) != 0, options.receive);
   hello.format = options.format;
@@ -190,6 +211,14 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                      std::move(welcome->format),
                      (welcome->features & kFeatureBarrierBeforeSleep) != 0,
                      (welcome->features & kFeatureSkipsFences) != 0};
+  if (welcome->doorbell == kDoorbellFutex) {
+    const OwnMemory own = result.outgoing.control();
+    const PeerMemory other = result.incoming.control();
+    if (result.send.capacity_bytes != 0) result.send_bell = Doorbell::OfSendersFutex(own, other);
+    if (result.receive.capacity_bytes != 0) {
+      result.receive_bell = Doorbell::OfReceiversFutex(own, other);
+    }
+  }
   if (bells->socket_is_a_bell) {
     Doorbell& bell = result.send.capacity_bytes != 0 ? result.send_bell : result.receive_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

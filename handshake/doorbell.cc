@@ -13,7 +13,9 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "parley/boundary/futex.h"
 #include "parley/os/errors.h"
+#include "parley/ring/layout.h"
 
 namespace parley {
 namespace {
@@ -60,26 +62,63 @@ Doorbell Doorbell::OfSocket(UniqueFd socket) {
   const int smallest_bytes = 1;
   static_cast<void>(
       ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &smallest_bytes, sizeof(smallest_bytes)));
-  return Doorbell(std::move(socket), UniqueFd());
+  return Doorbell(Kind::kSocket, std::move(socket), UniqueFd());
 }
 
 Doorbell Doorbell::OfEventfds(UniqueFd wait, UniqueFd ring) {
-  return Doorbell(std::move(wait), std::move(ring));
+  return Doorbell(Kind::kEventfd, std::move(wait), std::move(ring));
 }
 
-void Doorbell::Ring() const {
+Doorbell Doorbell::OfSendersFutex(OwnMemory own_control, PeerMemory peer_control) {
+  return Doorbell(FutexWords{own_control, peer_control, kDataRingsOffset, kRoomRingsOffset});
+}
+
+Doorbell Doorbell::OfReceiversFutex(OwnMemory own_control, PeerMemory peer_control) {
+  return Doorbell(FutexWords{own_control, peer_control, kRoomRingsOffset, kDataRingsOffset});
+}
+
+void Doorbell::Ring() {
   // Failure is never ours to handle: EAGAIN means that wake-ups are waiting there already, anything
   // else that nobody is left to be woken, which the waits find out.
-  if (is_socket()) {
-    static_cast<void>(::send(wait_.get(), &kWakeUp, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
-  } else {
-    const uint64_t one = 1;
-    static_cast<void>(!::write(ring_.get(), &one, sizeof(one)));
+  switch (kind_) {
+    case Kind::kSocket:
+      static_cast<void>(::send(wait_.get(), &kWakeUp, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
+      return;
+    case Kind::kEventfd: {
+      const uint64_t one = 1;
+      static_cast<void>(!::write(ring_.get(), &one, sizeof(one)));
+      return;
+    }
+    case Kind::kFutex:
+      // PAIRS WITH: RingsHeard of the peer; and the kernel looks at it before it lets one sleep.
+      words_.own.StoreRelease64(words_.ours, ++rings_);
+      Futex::WakeOne(words_.own, words_.ours);
+      return;
   }
+}
+
+uint32_t Doorbell::RingsHeard() const {
+  if (!is_futex()) return 0;
+  // PAIRS WITH: Ring of the peer: what it rang for is seen by the look that follows this.
+  // TRUST: only compared for equality, by the kernel; a lie costs a wake-up, or a sleep's limit.
+  return static_cast<uint32_t>(words_.peer.LoadAcquire64(words_.theirs).AnyValueIsAcceptable());
+}
+
+bool Doorbell::Sleep(uint32_t heard, Deadline deadline) const {
+  switch (Futex::SleepWhile(words_.peer, words_.theirs, heard, deadline.monotonic_ns())) {
+    case Futex::Slept::kWoken:
+    case Futex::Slept::kChanged:
+      return true;
+    case Futex::Slept::kLate:
+    case Futex::Slept::kFailed:
+      break;
+  }
+  return false;
 }
 
 Doorbell::Drained Doorbell::Drain() const {
   if (is_socket()) return DrainSocket(wait_.get());
+  if (is_futex()) return Drained::kQuiet;
   uint64_t count = 0;
   iovec into = {&count, sizeof(count)};
   // RWF_NOWAIT, because the peer can clear O_NONBLOCK between a poll and a read.

@@ -4,19 +4,26 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/ring/layout.h"
 
 namespace parley {
 namespace {
@@ -50,6 +57,105 @@ TEST(DoorbellTest, BothKindsRingAndDrainInBothDirections) {
     EXPECT_EQ(pair.b.Drain(), Doorbell::Drained::kQuiet);
     pair.b.Ring();
     EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kRung);
+  }
+}
+
+// Two control pages; each side writes one of them.
+struct Pages {
+  std::byte* page_a = nullptr;
+  std::byte* page_b = nullptr;
+  Pages() {
+    for (std::byte** page : {&page_a, &page_b}) {
+      void* made =
+          ::mmap(nullptr, kControlBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+      EXPECT_NE(made, MAP_FAILED);
+      *page = static_cast<std::byte*>(made);
+    }
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  ~Pages() {
+    ::munmap(page_a, kControlBytes);
+    ::munmap(page_b, kControlBytes);
+  }
+  // Of the ring on which a sends.
+  Pair Bells() const {
+    return {Doorbell::OfSendersFutex(OwnMemory(page_a, kControlBytes),
+                                     PeerMemory(page_b, kControlBytes)),
+            Doorbell::OfReceiversFutex(OwnMemory(page_b, kControlBytes),
+                                       PeerMemory(page_a, kControlBytes))};
+  }
+};
+
+TEST(DoorbellTest, AFutexWakesWhoSleepsAndLetsNobodySleepWhoWasRung) {
+  const Pages pages;
+  Pair pair = pages.Bells();
+  EXPECT_TRUE(pair.a.is_futex() && !pair.a.is_socket() && !pair.a.is_eventfd());
+  EXPECT_EQ(pair.a.wait_fd(), -1);
+  EXPECT_EQ(pair.a.ring_fd(), -1);
+  EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kQuiet);
+  for (auto& [ringer, sleeper] : {std::pair(&pair.a, &pair.b), std::pair(&pair.b, &pair.a)}) {
+    const uint32_t heard = sleeper->RingsHeard();
+    EXPECT_FALSE(sleeper->Sleep(heard, Deadline::After(absl::Milliseconds(20))));
+    ringer->Ring();
+    EXPECT_NE(sleeper->RingsHeard(), heard);
+    // Not after its deadline either: a ring is never overlooked.
+    EXPECT_TRUE(sleeper->Sleep(heard, Deadline::AtMonotonicNs(0)));
+    EXPECT_FALSE(sleeper->Sleep(sleeper->RingsHeard(), Deadline::AtMonotonicNs(0)));
+
+    const uint32_t now = sleeper->RingsHeard();
+    std::thread ring([&, bell = ringer] {
+      ::usleep(50'000);
+      bell->Ring();
+    });
+    EXPECT_TRUE(sleeper->Sleep(now, Deadline::After(absl::Seconds(20))));
+    ring.join();
+  }
+}
+
+// Each counts in words of its own: two rings of one channel do not wake each other's sleepers.
+TEST(DoorbellTest, FutexesOfTwoRingsAreFourWords) {
+  const Pages pages;
+  Pair there = pages.Bells();
+  Pair back = {Doorbell::OfReceiversFutex(OwnMemory(pages.page_a, kControlBytes),
+                                          PeerMemory(pages.page_b, kControlBytes)),
+               Doorbell::OfSendersFutex(OwnMemory(pages.page_b, kControlBytes),
+                                        PeerMemory(pages.page_a, kControlBytes))};
+  Doorbell* const bells[] = {&there.a, &there.b, &back.a, &back.b};
+  Doorbell* const partners[] = {&there.b, &there.a, &back.b, &back.a};
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::array<uint32_t, 4> before = {};
+    for (std::size_t j = 0; j < 4; ++j) before[j] = bells[j]->RingsHeard();
+    bells[i]->Ring();
+    for (std::size_t j = 0; j < 4; ++j) {
+      EXPECT_EQ(bells[j]->RingsHeard() != before[j], bells[j] == partners[i]) << i << j;
+    }
+  }
+}
+
+// Our word is written and never read back: what the peer makes of it (it may have kept a writable
+// mapping) changes nothing about our count.
+TEST(DoorbellTest, AttackW5TheCountIsPrivateAndNotReadBack) {
+  const Pages pages;
+  Pair pair = pages.Bells();
+  pair.a.Ring();
+  OwnMemory(pages.page_a, kControlBytes).StoreRelease64(kDataRingsOffset, 4711);
+  pair.a.Ring();
+  EXPECT_EQ(pair.b.RingsHeard(), 2u);
+}
+
+// Each value of the word, and a deadline that has passed: no call waits, none fails.
+TEST(DoorbellTest, AttackW5AFlippedWordIsOnlyAWakeUp) {
+  const Pages pages;
+  Pair pair = pages.Bells();
+  OwnMemory word(pages.page_a, kControlBytes);
+  for (const uint64_t value : {~uint64_t{0}, uint64_t{1} << 32, uint64_t{0x8000'0000}, uint64_t{0},
+                               (uint64_t{7} << 32) | 0xffff'ffff}) {
+    const uint32_t heard = pair.b.RingsHeard();
+    word.StoreRelease64(kDataRingsOffset, value);
+    EXPECT_EQ(pair.b.Sleep(heard, Deadline::AtMonotonicNs(0)),
+              static_cast<uint32_t>(value) != heard);
+    EXPECT_EQ(pair.b.Drain(), Doorbell::Drained::kQuiet);
   }
 }
 

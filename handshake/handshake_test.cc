@@ -26,6 +26,7 @@
 #include "gtest/gtest.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/connector.h"
+#include "parley/handshake/doorbell.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
@@ -87,14 +88,22 @@ void ExpectBytesFlow(Established& from, Established& to) {
   EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
   EXPECT_EQ(record.tag, 9u);
   EXPECT_EQ(record.size_bytes, 5u);
-  from.send_bell.Ring();
-  EXPECT_EQ(to.receive_bell.Drain(), Doorbell::Drained::kRung);
-  to.receive_bell.Ring();
-  EXPECT_EQ(from.send_bell.Drain(), Doorbell::Drained::kRung);
+  for (auto& [ringer, rung] : {std::pair(&from.send_bell, &to.receive_bell),
+                               std::pair(&to.receive_bell, &from.send_bell)}) {
+    const uint32_t heard = rung->RingsHeard();
+    ringer->Ring();
+    if (rung->is_futex()) {
+      EXPECT_TRUE(rung->Sleep(heard, Deadline::AtMonotonicNs(0)));
+    } else {
+      EXPECT_EQ(rung->Drain(), Doorbell::Drained::kRung);
+    }
+  }
 }
 
 TEST(HandshakeTest, EachDoorbellAndEachDirection) {
-  for (const bool eventfd : {false, true}) {
+  enum { kSocket, kEventfd, kFutex };
+  for (const int bell : {kSocket, kEventfd, kFutex}) {
+    const bool eventfd = bell == kEventfd;
     for (const auto& [accepting, connecting] :
          {std::pair(Direction::kBoth, Direction::kBoth),
           std::pair(Direction::kSendOnly, Direction::kReceiveOnly),
@@ -104,6 +113,10 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       ends.connect.direction = connecting;
       ends.accept.peer_is_confined_or_trusted = eventfd;
       ends.connect.accepting_side_is_supervisor = true;
+      if (bell == kFutex) {
+        ends.accept.doorbell = DoorbellChoice::kFutex;
+        ends.connect.doorbell = DoorbellChoice::kFutex;
+      }
       ends.connect.format = "theirs";
       ends.accept.format = "ours";
       ends.Run();
@@ -113,15 +126,62 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       EXPECT_EQ(ends.accepted->peer_format, "theirs");
       EXPECT_EQ(ends.connected->peer_format, "ours");
       if (accepting != Direction::kReceiveOnly) {
-        EXPECT_EQ(ends.accepted->send_bell.is_socket(), !eventfd);
+        for (const Doorbell* made : {&ends.accepted->send_bell, &ends.connected->receive_bell}) {
+          EXPECT_EQ(made->is_socket(), bell == kSocket);
+          EXPECT_EQ(made->is_eventfd(), bell == kEventfd);
+          EXPECT_EQ(made->is_futex(), bell == kFutex);
+        }
         ExpectBytesFlow(*ends.accepted, *ends.connected);
       }
       if (accepting != Direction::kSendOnly) {
-        EXPECT_EQ(ends.accepted->receive_bell.is_socket(), !eventfd);
+        EXPECT_EQ(ends.accepted->receive_bell.is_socket(), bell == kSocket);
+        EXPECT_EQ(ends.accepted->receive_bell.is_futex(), bell == kFutex);
         ExpectBytesFlow(*ends.connected, *ends.accepted);
       }
     }
   }
+}
+
+// Whether there is a descriptor to poll is its users' choice, at both ends: never the peer's.
+TEST(HandshakeTest, AFutexDoorbellOnlyWhereBothSidesAskForIt) {
+  for (const DoorbellChoice accepting : {DoorbellChoice::kAutomatic, DoorbellChoice::kSocket,
+                                         DoorbellChoice::kEventfd, DoorbellChoice::kFutex}) {
+    for (const DoorbellChoice connecting : {DoorbellChoice::kAutomatic, DoorbellChoice::kSocket,
+                                            DoorbellChoice::kEventfd, DoorbellChoice::kFutex}) {
+      Ends ends;
+      ends.accept.doorbell = accepting;
+      ends.connect.doorbell = connecting;
+      ends.accept.peer_is_confined_or_trusted = true;
+      ends.connect.accepting_side_is_supervisor = true;
+      ends.Run();
+      const bool futex = accepting == DoorbellChoice::kFutex && connecting == accepting;
+      const bool none_in_common =
+          !futex && accepting != connecting &&
+          (accepting == DoorbellChoice::kFutex || connecting == DoorbellChoice::kFutex ||
+           (accepting != DoorbellChoice::kAutomatic && connecting != DoorbellChoice::kAutomatic));
+      EXPECT_EQ(ends.accepted.ok(), !none_in_common) << ends.accepted.status();
+      EXPECT_EQ(ends.connected.ok(), !none_in_common) << ends.connected.status();
+      if (!ends.accepted.ok() || !ends.connected.ok()) {
+        EXPECT_NE(ends.connected.status().ToString().find("no doorbell that both"),
+                  std::string::npos)
+            << ends.connected.status();
+        continue;
+      }
+      EXPECT_EQ(ends.accepted->send_bell.is_futex(), futex);
+      EXPECT_EQ(ends.connected->send_bell.is_futex(), futex);
+      EXPECT_EQ(ends.accepted->receive_bell.is_futex(), futex);
+      EXPECT_EQ(ends.connected->receive_bell.is_futex(), futex);
+    }
+  }
+}
+
+TEST(HandshakeTest, EventfdsAreOfferedToASupervisorAlone) {
+  ConnectOptions connect;
+  connect.doorbell = DoorbellChoice::kEventfd;
+  auto pair = PeerSocket::Pair();
+  EXPECT_DEATH(static_cast<void>(ConnectHandshake(std::move(pair->second), connect,
+                                                  Deadline::After(absl::Seconds(1)))),
+               "block our writes");
 }
 
 TEST(HandshakeTest, SizesAreTheConnectingSidesWishOrOursOrTheDefault) {

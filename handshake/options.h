@@ -55,6 +55,20 @@ enum class FenceChoice {
 // Which directions exist, seen from this side.
 enum class Direction { kBoth, kSendOnly, kReceiveOnly };
 
+// How the two ends wake each other; see handshake/doorbell.h.
+enum class DoorbellChoice {
+  // Accepting: eventfd where the peer is confined by us and offers it, socket otherwise.
+  // Connecting: offers sockets, and eventfds to its supervisor.
+  kAutomatic,
+  kSocket,
+  // Needs peer_is_confined_or_trusted, or accepting_side_is_supervisor.
+  kEventfd,
+  // The cheapest sleep, and safe with any peer, but there is no descriptor to poll: PrepareToWait
+  // and FinishWait of such a channel are a bug of the caller's and abort. For a thread that waits
+  // on this one channel. Both sides ask for it, or there is no channel.
+  kFutex,
+};
+
 struct ConnectOptions {
   Direction direction = Direction::kBoth;
   RingWanted send;
@@ -65,14 +79,10 @@ struct ConnectOptions {
   // supervisor not to block its writes.
   bool accepting_side_is_supervisor = false;
   FenceChoice fences = FenceChoice::kAutomatic;
+  // Anything but kAutomatic: offers that one alone.
+  DoorbellChoice doorbell = DoorbellChoice::kAutomatic;
   // The set in which regions are claimed; nullptr: the process's.
   IdentitySet* held = nullptr;
-};
-
-enum class DoorbellChoice {
-  kAutomatic,  // eventfd where the peer is confined by us and offers it, socket otherwise
-  kSocket,
-  kEventfd,  // needs peer_is_confined_or_trusted
 };
 
 struct AcceptOptions {

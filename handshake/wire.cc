@@ -153,7 +153,8 @@ absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message) {
   if (wire.reserved != 0) return Malformed("reserved field not zero");
   if ((wire.features & ~kKnownFeatures) != 0) return Malformed("a feature that was not offered");
   if (!RolesOk(wire.roles)) return Malformed("impossible roles");
-  if (wire.doorbell != kDoorbellEventfd && wire.doorbell != kDoorbellSocket) {
+  if (wire.doorbell != kDoorbellEventfd && wire.doorbell != kDoorbellSocket &&
+      wire.doorbell != kDoorbellFutex) {
     return Malformed("unknown doorbell");
   }
   Welcome welcome;

@@ -102,6 +102,7 @@ inline constexpr uint32_t kRoleReceives = 2;  // the connecting side receives
 
 inline constexpr uint32_t kDoorbellEventfd = 1;
 inline constexpr uint32_t kDoorbellSocket = 2;
+inline constexpr uint32_t kDoorbellFutex = 4;
 
 // Section 8 of docs/SPEC.md: who may leave out the fence between publishing and looking whether the
 // other side sleeps. In a Hello both are offers. A Welcome has the first only if the second was

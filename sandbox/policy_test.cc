@@ -71,6 +71,8 @@ TEST(PolicyTest, RingAllowsWhatAChannelDoes) {
             {"futex",
              {0x1000, A(FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), 1},
              kAllow},
+            // The futex doorbell: shared, since the other side is another process.
+            {"futex", {0x1000, A(FUTEX_WAIT_BITSET), 1}, kAllow},
             {"membarrier", {A(MEMBARRIER_CMD_PRIVATE_EXPEDITED), 0}, kAllow},
             {"membarrier", {A(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED), 0}, kAllow},
             {"clock_gettime", {A(CLOCK_MONOTONIC)}, kAllow},

@@ -11,7 +11,8 @@
 //           that was stopped and continued dies without it: attack S3), clock_nanosleep, nanosleep,
 //           sched_yield
 //   wake    sendto with exactly MSG_DONTWAIT|MSG_NOSIGNAL and no address, recvfrom with
-//           MSG_DONTWAIT; futex WAIT, WAKE and their BITSET forms; membarrier QUERY,
+//           MSG_DONTWAIT; futex WAIT, WAKE and their BITSET forms, private or shared (which is all
+//           that the futex doorbell needs; no REQUEUE, no PI); membarrier QUERY,
 //           PRIVATE_EXPEDITED and REGISTER_GLOBAL_EXPEDITED (GLOBAL_EXPEDITED fails with EPERM)
 //   look    clock_gettime and clock_getres (fixed clocks only), gettimeofday, time, fstat, getpid,
 //           gettid, getrandom, fcntl F_GETFD, F_GETFL and F_GET_SEALS

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
 #include "parley/handshake/doorbell.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/errors.h"
@@ -92,6 +94,17 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
+
+  if (options.futex) {
+    const OwnMemory own = out->written.control();
+    const PeerMemory peer = back->read.control();
+    out->senders_bell = Doorbell::OfSendersFutex(own, peer);
+    back->receivers_bell = Doorbell::OfReceiversFutex(own, peer);
+    const OwnMemory others = back->written.control();
+    const PeerMemory ours = out->read.control();
+    back->senders_bell = Doorbell::OfSendersFutex(others, ours);
+    out->receivers_bell = Doorbell::OfReceiversFutex(others, ours);
+  }
 
   const auto self = [] {
     PeerIdentity identity;

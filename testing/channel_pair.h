@@ -24,7 +24,8 @@ namespace parley::testing {
 
 struct ChannelPairOptions {
   RingWanted ring = {4096, 1024};  // of both directions
-  bool eventfd = false;            // else socket doorbells
+  bool eventfd = false;            // else socket doorbells, or
+  bool futex = false;              // futexes: nothing to poll, see DoorbellChoice::kFutex
   WaitOptions wait;
 };
 

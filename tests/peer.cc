@@ -28,15 +28,16 @@ AcceptOptions ToAccept(const PeerSetup& setup, int pidfd) {
   AcceptOptions options;
   options.send = setup.ring;
   options.receive = setup.ring;
-  options.peer_is_confined_or_trusted = setup.eventfd;
-  options.doorbell = setup.eventfd ? DoorbellChoice::kEventfd : DoorbellChoice::kSocket;
+  options.peer_is_confined_or_trusted = setup.doorbell == DoorbellChoice::kEventfd;
+  options.doorbell = setup.doorbell;
   options.peer_pidfd = pidfd;
   return options;
 }
 
 ConnectOptions ToConnect(const PeerSetup& setup) {
   ConnectOptions options;
-  options.accepting_side_is_supervisor = setup.eventfd;
+  options.accepting_side_is_supervisor = setup.doorbell == DoorbellChoice::kEventfd;
+  options.doorbell = setup.doorbell;
   return options;
 }
 

@@ -27,7 +27,7 @@ inline absl::Span<const std::byte> BytesOf(const std::string& text) {
 }
 
 struct PeerSetup {
-  bool eventfd = false;
+  DoorbellChoice doorbell = DoorbellChoice::kSocket;
   // Whether this process is the accepting side and the child the connecting one, or the reverse.
   bool accepting = true;
   RingWanted ring = {65536, 16384};  // each way
@@ -44,6 +44,13 @@ struct Peer {
   Channel channel;  // ours; without ends if the handshake failed, which fails the test
   Child child;
 };
+
+// For suites with a doorbell as their parameter.
+inline std::string DoorbellName(DoorbellChoice doorbell) {
+  return doorbell == DoorbellChoice::kFutex     ? "Futex"
+         : doorbell == DoorbellChoice::kEventfd ? "Eventfd"
+                                                : "Socket";
+}
 
 // Sends back all that it receives until the end; the body of an honest peer.
 int Echo(Channel& channel);

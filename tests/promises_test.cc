@@ -641,12 +641,14 @@ TEST(Promise, P7ResourcesAFloodOfConnectionsIsBoundedAndAnHonestPeerStillGetsIn)
 // --- P8
 // -------------------------------------------------------------------------------------------
 
-struct SideDoors : ::testing::TestWithParam<bool> {
-  SideDoors() { setup.eventfd = GetParam(); }
+struct SideDoors : ::testing::TestWithParam<DoorbellChoice> {
+  SideDoors() { setup.doorbell = GetParam(); }
   PeerSetup setup;
 };
-INSTANTIATE_TEST_SUITE_P(Promise, SideDoors, ::testing::Bool(),
-                         [](const auto& kind) { return kind.param ? "Eventfd" : "Socket"; });
+INSTANTIATE_TEST_SUITE_P(Promise, SideDoors,
+                         ::testing::Values(DoorbellChoice::kSocket, DoorbellChoice::kEventfd,
+                                           DoorbellChoice::kFutex),
+                         [](const auto& kind) { return DoorbellName(kind.param); });
 
 TEST_P(SideDoors, P8NoSideDoorsEveryDescriptorIsCloseOnExecAndNothingHasAName) {
   const std::string name = "@parley-promise-8-" + std::to_string(::getpid());

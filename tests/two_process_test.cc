@@ -30,15 +30,14 @@
 namespace parley {
 namespace {
 
-std::string DoorbellName(const ::testing::TestParamInfo<bool>& info) {
-  return info.param ? "Eventfd" : "Socket";
-}
-
-struct TwoProcessTest : ::testing::TestWithParam<bool> {
-  TwoProcessTest() { setup.eventfd = GetParam(); }
+struct TwoProcessTest : ::testing::TestWithParam<DoorbellChoice> {
+  TwoProcessTest() { setup.doorbell = GetParam(); }
   PeerSetup setup;
 };
-INSTANTIATE_TEST_SUITE_P(Doorbells, TwoProcessTest, ::testing::Bool(), DoorbellName);
+INSTANTIATE_TEST_SUITE_P(Doorbells, TwoProcessTest,
+                         ::testing::Values(DoorbellChoice::kSocket, DoorbellChoice::kEventfd,
+                                           DoorbellChoice::kFutex),
+                         [](const auto& kind) { return DoorbellName(kind.param); });
 
 // --- volume
 // ---------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ void BothAreTalking(const PeerSetup& setup, std::mt19937_64& random) {
 }
 
 TEST_P(TwoProcessTest, KilledAtARandomMomentAHundredTimesWithNothingLostOrLeaked) {
-  std::mt19937_64 random(GetParam() ? 11 : 12);
+  std::mt19937_64 random(static_cast<unsigned>(GetParam()));
   Resources before;
   for (int i = 0; i < 110; ++i) {
     if (i == 10) before = Resources::Now();  // after what the first uses allocate for good

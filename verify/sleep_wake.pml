@@ -18,6 +18,16 @@
 // must hold: -DMORTAL=P
 // must hold: -DMORTAL=C
 //
+// With the futex doorbell, and without the limit that each sleep has in the code:
+//
+// must hold: -DFUTEX
+// must hold: -DFUTEX -DBATCHES -DWEAK
+// must hold: -DFUTEX -DDEADLINES=1 -DCAPACITY=1 -DMESSAGES=2
+// must hold: -DFUTEX -DBUDGET=2
+// must hold: -DFUTEX -DMORTAL=P -DCAPACITY=1 -DMESSAGES=2
+// must hold: -DFUTEX -DMORTAL=C -DCAPACITY=1 -DMESSAGES=2
+// must hold (safety lost_wakeup): -DFUTEX -DASYMMETRIC
+//
 // Where one end skips its fence and the other makes a barrier for both:
 //
 // must hold: -DASYMMETRIC -DBUDGET=3
@@ -49,6 +59,10 @@
 // must fail (lost_wakeup): -DNO_FENCE_IN_SLEEPER
 // must fail (all_done): -DNO_FENCE_IN_SLEEPER
 // must fail (deadlock): -DNO_SECOND_LOOK
+// must fail (deadlock): -DFUTEX -DNO_FENCE_IN_RINGER
+// must fail (deadlock): -DFUTEX -DNO_FENCE_IN_SLEEPER
+// must fail (deadlock): -DFUTEX -DNOTED_AFTER_LOOK
+// must fail (deadlock): -DFUTEX -DWAKE_BEFORE_COUNT
 // must fail (deadlock): -DONE_EPOCH_PER_WAIT
 // must fail (deadlock): -DDRAIN_AFTER_LOOK
 // must fail (deadlock): -DFLAG_CLEARED_BY_RINGER
@@ -95,7 +109,12 @@
 #define HEAD 5
 #define CONSUMER_STATE 6
 #define RECEIVE_EPOCH 7
+#ifdef FUTEX
+#define RINGS(sleeper) (8 + sleeper)  // counted by the other end: kDataRingsOffset, kRoomRingsOffset
+byte memory[10];
+#else
 byte memory[8];
+#endif
 
 #define OPEN 0
 #define CLOSED 1
@@ -182,7 +201,7 @@ end:
 #define QUEUE 3  // full: EAGAIN
 #endif
 #define MOST_RECEIVES 2  // of one Drain
-inline Ring(peer) {
+inline Ring(me, peer) {
   d_step {
     if
     :: bell[peer] < QUEUE -> bell[peer]++
@@ -197,18 +216,44 @@ inline Drain(me) {
   :: atomic { received == MOST_RECEIVES || bell[me] == 0 -> received = 0; break }
   od
 }
+#elif defined(FUTEX)
+// The count, and then FUTEX_WAKE, which in the kernel begins with a barrier. A wake-up reaches who
+// sleeps already; `bell` is on its way to it.
+inline Ring(me, peer) {
+#ifdef WAKE_BEFORE_COUNT
+  FENCE(me);
+  d_step { bell[peer] = (asleep[peer] -> 1 : 0) };
+  rings++;
+  STORE(me, RINGS(peer), rings)
 #else
-inline Ring(peer) { bell[peer] = 1 }  // an eventfd: how often is not told
+  rings++;
+  STORE(me, RINGS(peer), rings);
+  FENCE(me);
+  d_step { bell[peer] = (asleep[peer] -> 1 : 0) }
+#endif
+}
+inline Drain(me) { skip }
+#else
+inline Ring(me, peer) { bell[peer] = 1 }  // an eventfd: how often is not told
 inline Drain(me) { bell[me] = 0 }
 #endif
 
 // --------------------------------------------- ring/send_position.h, ring/receive_position.h
 
+#ifdef FUTEX
+#define OWN_COUNTS byte rings, heard  // Doorbell::rings_, Waiter::rings_heard_
+#define SLEEPS_ON(me) (memory[RINGS(me)] == heard)
+#define NOTE_RINGS(me) heard = memory[RINGS(me)]
+#else
+#define OWN_COUNTS skip
+#endif
+
 // What an end keeps to itself.
 #define OWN_STATE                                                   \
   byte epoch, rung_epoch, seen, before, credited, found, result;    \
   byte state, tail, head, released, received, fruitless, deadlines; \
-  bool no_room, last_look, saw_gone, woken_ready, late, denied, brief
+  bool no_room, last_look, saw_gone, woken_ready, late, denied, brief; \
+  OWN_COUNTS
 
 // SendPosition::Refresh. `head`, `no_room`, `tail`: as there.
 inline Refresh() {
@@ -299,7 +344,7 @@ inline RingIfAwaited(me, peer, peer_epoch_word) {
 #ifndef FLAG_CLEARED_BY_RINGER
     d_step { assert(seen > rung[peer]); rung[peer] = seen };  // at most once per epoch
 #endif
-    Ring(peer)
+    Ring(me, peer)
   :: else
   fi;
   seen = 0
@@ -331,7 +376,11 @@ inline Credit(progress) {
 #define Credit(progress) skip
 #endif
 
+#ifdef FUTEX
+#define AWAKE(me) asleep[me] = false; due[me] = false; bell[me] = 0
+#else
 #define AWAKE(me) asleep[me] = false; due[me] = false
+#endif
 
 // Waiter::Wait: result is READY, PEER_GONE or DEADLINE. `awaited`: what the looks look for;
 // `progress`: a number that changes when the peer did something useful.
@@ -343,7 +392,10 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
   do
   ::
     REMEMBER(progress);
-    // Waiter::Arm
+    // Waiter::Announce
+#if defined(FUTEX) && !defined(NOTED_AFTER_LOOK)
+    NOTE_RINGS(me);
+#endif
 #ifdef BARRIER_BEFORE_EPOCH
     !SKIPS(peer) || REACHED(peer);
 #endif
@@ -377,8 +429,16 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
 #ifdef DRAIN_AFTER_LOOK
     Drain(me);
 #endif
-    // Waiter::Sleep: one poll
+#ifdef NOTED_AFTER_LOOK
+    NOTE_RINGS(me);
+#endif
+    // Waiter::Sleep: one poll; with the futex, the kernel's look at the count and the sleep are one
+    // step, and the poll for the other's end is in between two slices.
+#ifdef FUTEX
+    d_step { asleep[me] = true; bell[me] = (SLEEPS_ON(me) -> 0 : 1) };
+#else
     asleep[me] = true;
+#endif
     if
 #ifdef DEAF_TO_DEATH
     :: d_step { bell[me] > 0 -> AWAKE(me) }

@@ -134,7 +134,7 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
   if (welcome->doorbell == kDoorbellEventfd && peer.descriptors.size() == 6) {
     peer.data_bell = peer.descriptors[3].get();
     peer.room_bell = peer.descriptors[5].get();
-  } else {
+  } else if (welcome->doorbell == kDoorbellSocket) {
     peer.data_bell = peer.socket.fd();
     peer.room_bell = peer.descriptors.size() > 2 ? peer.descriptors[2].get() : -1;
   }

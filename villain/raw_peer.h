@@ -71,7 +71,7 @@ struct RawPeer {
   std::vector<UniqueFd> descriptors;  // as received: victim's region, own region, doorbells
   Words own;                          // our region: control page, then data
   Words theirs;                       // the victim's, read-only
-  int data_bell = -1;                 // rung when there is data for the victim
+  int data_bell = -1;                 // rung when there is data for the victim; -1: futexes
   int room_bell = -1;                 // rung when there is room
 
   Words Data() const;

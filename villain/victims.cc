@@ -205,6 +205,7 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
   options.receive = {8192, 2048};
   options.peer_pidfd = victim.peer_pidfd;
   options.peer_is_confined_or_trusted = victim.setup.confined;
+  if (victim.setup.futex) options.doorbell = DoorbellChoice::kFutex;
   options.limits.max_capacity_bytes = 1 << 20;
   options.limits.max_message_bytes = 1 << 19;
   return options;
@@ -257,6 +258,7 @@ void RunChannel(Victim& victim) {
   if (victim.setup.kind == VictimKind::kConnect) {
     ConnectOptions options;
     options.accepting_side_is_supervisor = victim.setup.confined;
+    if (victim.setup.futex) options.doorbell = DoorbellChoice::kFutex;
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
     Call call(victim.notes, "ConnectChannel", deadline);

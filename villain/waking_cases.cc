@@ -5,9 +5,12 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "parley/ring/layout.h"
@@ -109,17 +112,110 @@ void NeverRing(Attacker& a) {
   Attacker::Stay();
 }
 
+// Against a peer that would rather have sockets, which have no futex to attack, as well.
+RawPeer::Plan OfferingFutexes() {
+  RawPeer::Plan plan;
+  plan.hello.doorbells = kDoorbellFutex | kDoorbellSocket;
+  return plan;
+}
+
+constexpr int kEverybody = 1 << 30;
+constexpr std::size_t kFutexes = (kRoomRingsOffset + 8) / sizeof(uint32_t);  // and all before them
+
+uint32_t* FutexesOf(const Words& words) { return static_cast<uint32_t*>(words.address()); }
+
+long Wake(const uint32_t* futex, int count) {
+  return ::syscall(SYS_futex, futex, FUTEX_WAKE, count, nullptr, nullptr, 0);
+}
+
+// Has something for the victim to take now and then, so that it waits in both directions, and takes
+// what it sends; rings for neither.
+void ServeSilently(const RawPeer& peer, uint64_t round) {
+  if (peer.own.Load(kTailOffset) == peer.theirs.Load(kHeadOffset) && round % 64 == 0) {
+    const uint64_t tail = peer.own.Load(kTailOffset);
+    peer.Data().Store(tail % kRingBytes, RecordWord(8, TagForSize(8)));
+    peer.own.Store(kTailOffset, tail + 16);
+  }
+  peer.Drain();
+}
+
 void FutexStorm(Attacker& a) {
-  const RawPeer peer = RawPeer::Connect(a);
-  a.Mounted("wakes and requeues futexes on every word that is shared");
-  auto* words = static_cast<uint32_t*>(peer.own.address());
-  auto* theirs = static_cast<uint32_t*>(peer.theirs.address());
-  while (true) {
-    for (int i = 0; i < 128; i += 2) {
-      ::syscall(SYS_futex, words + i, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
-      ::syscall(SYS_futex, theirs + i, FUTEX_WAKE, 1 << 30, nullptr, nullptr, 0);
-      ::syscall(SYS_futex, words + i, FUTEX_REQUEUE, 1, 1 << 20, words + ((i + 2) & 127), 0);
+  const RawPeer peer = RawPeer::Connect(a, OfferingFutexes());
+  uint32_t* words = FutexesOf(peer.own);
+  const uint32_t* theirs = FutexesOf(peer.theirs);
+  a.Mounted(peer.welcome.doorbell == kDoorbellFutex
+                ? "got a futex doorbell; wakes and requeues on every word that is shared"
+                : "wakes and requeues futexes on every word that is shared");
+  for (uint64_t round = 1;; ++round) {
+    for (std::size_t i = 0; i < kFutexes; i += 2) {
+      Wake(words + i, kEverybody);
+      Wake(theirs + i, kEverybody);
+      ::syscall(SYS_futex, words + i, FUTEX_REQUEUE, 1, kEverybody, words + (i + 2) % kFutexes, 0);
     }
+    ServeSilently(peer, round);
+  }
+}
+
+// Puts whoever sleeps on its words to sleep on another one, where nobody is ever woken.
+void FutexKidnap(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a, OfferingFutexes());
+  uint32_t* words = FutexesOf(peer.own);
+  a.Mounted(
+      "moves each sleeper to a word on which nobody is woken, and takes and gives in silence");
+  for (uint64_t round = 1;; ++round) {
+    for (const std::size_t offset : {kDataRingsOffset, kRoomRingsOffset}) {
+      ::syscall(SYS_futex, words + offset / 4, FUTEX_REQUEUE, 0, kEverybody, words + 512, 0);
+    }
+    ServeSilently(peer, round);
+    ::usleep(20);
+  }
+}
+
+// The word is never the one that the victim expects: it can't fall asleep.
+void FutexFlip(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a, OfferingFutexes());
+  a.Mounted("counts rings without end, and gives nothing");
+  for (uint64_t count = 1;; ++count) {
+    peer.own.Store(kDataRingsOffset, count);
+    peer.own.Store(kRoomRingsOffset, count);
+  }
+}
+
+// A crowd asleep on the words that the victim counts its rings in, one of them such that its
+// wake-ups fail, while it is made to ring for everything it does.
+void FutexCrowd(Attacker& a) {
+  const RawPeer peer = RawPeer::Connect(a, OfferingFutexes());
+  const uint32_t* theirs = FutexesOf(peer.theirs);
+  static uint32_t elsewhere = 0;
+  const auto sleep = [theirs](std::size_t offset, bool failing) {
+    while (true) {
+      const uint32_t* futex = theirs + offset / 4;
+      timespec until = {};
+      ::clock_gettime(CLOCK_MONOTONIC, &until);
+      until.tv_sec += 1;
+      // PAIRS WITH: OwnMemory::StoreRelease64 in the victim.
+      const uint32_t value = __atomic_load_n(futex, __ATOMIC_ACQUIRE);
+      ::syscall(SYS_futex, futex, failing ? FUTEX_WAIT_REQUEUE_PI : FUTEX_WAIT_BITSET, value,
+                &until, &elsewhere, FUTEX_BITSET_MATCH_ANY);
+    }
+  };
+  int asleep = 0;
+  for (int i = 0; i < 1000; ++i) {
+    for (const std::size_t offset : {kDataRingsOffset, kRoomRingsOffset}) {
+      try {
+        std::thread(sleep, offset, i == 500).detach();
+        ++asleep;
+      } catch (const std::system_error&) {  // as many as there may be
+      }
+    }
+  }
+  if (asleep < 100) a.CannotMount("no threads");
+  a.Mounted(std::to_string(asleep) +
+            " threads sleep on the victim's words, one so that waking fails");
+  for (uint64_t round = 1;; ++round) {
+    DemandRings(peer, round);
+    ServeSilently(peer, round);
+    ::usleep(200);
   }
 }
 
@@ -187,6 +283,8 @@ std::vector<Case> WakingCases() {
   confined.confined = true;
   VictimSetup frugal;
   frugal.cpu_percent = 60;
+  VictimSetup futex = frugal;
+  futex.futex = true;
   constexpr uint32_t kParkedOrCaught = End::kPoisoned | End::kServed;
   return {
       {"saturate-and-block", "W1", "its doorbells saturated, with O_NONBLOCK cleared", accept,
@@ -198,8 +296,14 @@ std::vector<Case> WakingCases() {
       {"flood-room-bell", "W3", "a room doorbell rung in a loop", frugal, Flood(false, true),
        kParkedOrCaught},
       {"never-ring", "W4", "data without a wake-up", accept, NeverRing, kServed},
-      {"futex-storm", "W5", "futex wake-ups and requeues on each shared word", accept, FutexStorm,
+      {"futex-storm", "W5", "futex wake-ups and requeues on each shared word", futex, FutexStorm,
+       kParkedOrCaught},
+      {"futex-kidnap", "W5", "our sleeper moved to a word that nobody wakes", futex, FutexKidnap,
        kServed},
+      {"futex-flip", "W5", "the word that we sleep on, changed in a loop", futex, FutexFlip,
+       kParkedOrCaught},
+      {"futex-crowd", "W5", "two thousand sleepers on our words, and wake-ups that fail", futex,
+       FutexCrowd, kServed},
       {"close-under-send", "W6", "sockets closed under our sends: SIGPIPE", accept, CloseAtOnce,
        kGone},
       {"receive-into-userfault", "W7", "our wake-ups received into memory that never comes", accept,

@@ -62,6 +62,7 @@ SLEEP_LINES = [
     Line("Parley, adaptive", ("parley in place, adaptive",), "parley"),
     Line("Parley, socket doorbell", ("parley in place, socket doorbell",), "parley"),
     Line("Parley, eventfd doorbell", ("parley in place, eventfd doorbell",), "parley"),
+    Line("Parley, futex doorbell", ("parley in place, futex doorbell",), "parley"),
     Line("iceoryx", ("iceoryx",), "other"),
     Line("ZeroMQ", ("ZeroMQ",), "other"),
     Line("nng", ("nng",), "other"),

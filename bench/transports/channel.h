@@ -178,6 +178,7 @@ class ChannelTransport {
     options.limits = mode_.limits;
     options.fences = mode_.fences;
     options.accepting_side_is_supervisor = mode_.doorbell == DoorbellChoice::kEventfd;
+    options.doorbell = mode_.doorbell;
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();
     return ConnectChannel(std::move(socket), options, deadline_, mode_.wait);
