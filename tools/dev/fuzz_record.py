@@ -30,7 +30,7 @@ CELLS = {
     "edges": r"\d+",
     "features": r"\d+",
     "corpus": r"\d+",
-    "verdict": r"PASS|FAIL (?:[a-z]+-[0-9a-f]{40}|exit -?\d+)",
+    "verdict": r"PASS|FAIL (?:[a-z-]+-[0-9a-f]{40}|exit -?\d+)",
     "sources": r"[0-9a-f]{12}",
     "ended_utc": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
 }
