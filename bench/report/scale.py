@@ -32,7 +32,8 @@ def _channels(data):
          "set up per second", "one ready, ns", "all ready, ns each", "prepare to wait, ns each",
          "look, ns each"], lines,
         "All to one other process, made by name, with two rings of the default size. Memory is what "
-        "became resident in the accepting process. \"Ready\": epoll_wait over all descriptors, the "
+        "became resident in the accepting process, where a ring's data are mapped twice and counted "
+        "twice: the memory itself is about half of it. \"Ready\": epoll_wait over all descriptors, the "
         "message taken, ready to wait again, with the event there already, so that nobody sleeps; "
         "medians. \"Look\": a TryReceive that finds nothing.")
 

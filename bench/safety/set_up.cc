@@ -73,8 +73,8 @@ void UnsealedRegion() {
 
 std::vector<Case> SetUpCases() {
   std::vector<Case> cases;
-  const auto add = [&cases](const char* what, auto on, auto off) {
-    const auto repeated = [](auto once) {
+  const auto add = [&cases](const char* what, const auto& on, const auto& off) {
+    const auto repeated = [](const auto& once) {
       return [once](uint64_t times) {
         for (uint64_t i = 0; i < times; ++i) once();
         return times;
