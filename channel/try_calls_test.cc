@@ -98,7 +98,7 @@ PARLEY_SPECIMEN void CallsTheKernel() {
 }
 PARLEY_SPECIMEN uint64_t CallsWhatAWordSays() { return chosen_by_data(1) + 1; }
 PARLEY_SPECIMEN uint64_t JumpsWhereAWordSays() { return chosen_by_data(1); }
-PARLEY_SPECIMEN void RingsTwice(const Doorbell& bell) {
+PARLEY_SPECIMEN void RingsTwice(Doorbell& bell) {
   bell.Ring();
   if (shared[2] == 0) shared[3] = 4;
   bell.Ring();
@@ -108,7 +108,7 @@ PARLEY_SPECIMEN void CopiesTwice(std::byte* to, const std::byte* from, std::size
   internal::OpaqueCopy(to + size, from, size);
 }
 // As the Try calls may be: a look, a check, a copy, a fence, a ring.
-PARLEY_SPECIMEN uint64_t Innocent(const Doorbell& bell, std::byte* to, const std::byte* from,
+PARLEY_SPECIMEN uint64_t Innocent(Doorbell& bell, std::byte* to, const std::byte* from,
                                   std::size_t size) {
   PARLEY_CHECK(to != nullptr, "nowhere");
   const uint64_t word = shared[0];
