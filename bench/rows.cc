@@ -75,6 +75,10 @@ void AddChannelRows(std::vector<Row>& rows) {
     rows.push_back(ChannelRow<Moving::kInPlace>("parley in place" + bell, Sleeping(doorbell),
                                                 "sleeps at once"));
   }
+  ChannelMode chunked_sleeping = Sleeping(DoorbellChoice::kEventfd);
+  chunked_sleeping.ring_bytes = DefaultQueueBytes(0);
+  rows.push_back(ChannelRow<Moving::kChunked>("parley chunked, eventfd doorbell", chunked_sleeping,
+                                              "sleeps at once; as records of 32 KiB"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, socket doorbell",
                                              Sleeping(DoorbellChoice::kSocket), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, futex doorbell",

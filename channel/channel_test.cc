@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -179,6 +180,22 @@ TEST_P(ChannelTest, ASleepingSenderIsWokenWhenThereIsRoom) {
   }
   EXPECT_TRUE(ends->a.sender.AwaitDrained(In(5000)).ok());
   peer.join();
+}
+
+// Being pinned is how low latency is asked for; the peer may be on another processor.
+TEST_P(ChannelTest, AnEndThatIsPinnedToOneProcessorOfSeveralSpins) {
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "there is one processor";
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+  ends = MakeEnds(GetParam(), WaitOptions::LowestLatency());
+  EXPECT_EQ(Receive(ends->b.receiver, In(5)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
+  // At the deadline the last look is one of a sleep, which ends at once.
+  EXPECT_LE(ends->b.receiver.stats().sleeps, 1u);
 }
 
 // Each end sleeps in turn, with no spin: a lost wake-up would cost the whole deadline.

@@ -21,8 +21,8 @@ namespace parley {
 inline constexpr absl::Duration kLongestFutexSleep = absl::Milliseconds(20);
 
 struct WaitOptions {
-  // The longest spin before a sleep. The real one is learned from the last waits. No spin at all
-  // where only one processor may be used.
+  // The longest spin before a sleep. The real one is learned from the last waits. No spin at all on
+  // a machine with one processor; an end that is pinned to one of several spins as well.
   absl::Duration longest_spin = absl::Microseconds(100);
   // The part of a processor that may go into spins that did not end with news. 1 and more: no
   // learning, always the longest spin.
