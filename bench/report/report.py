@@ -62,6 +62,10 @@ def compare(ours, others):
 
 
 def outcomes_of(folder):
+    """Of a run's folder, or of a run.json, packed or not, for which nothing else is known."""
+    if os.path.isfile(folder):
+        results = Results.load(folder)
+        return results, targets.outcomes(results)
     results = Results.load(os.path.join(folder, "run.json"))
     return results, targets.outcomes(results, read_micro(folder), studies.load(folder))
 
@@ -80,7 +84,7 @@ def main():
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", nargs="?")
     arguments.add_argument("--markdown", metavar="FILE")
-    arguments.add_argument("--compare", metavar="OTHER")
+    arguments.add_argument("--compare", metavar="OTHER", help="another run's folder or run.json(.xz)")
     arguments.add_argument("--study", choices=list(studies.TABLES))
     arguments.add_argument("--no-plots", action="store_true")
     arguments.add_argument("--self-test", action="store_true")

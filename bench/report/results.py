@@ -1,6 +1,7 @@
 """A run's samples, and what may be said of them: medians, ranges and ratios within one regime."""
 
 import json
+import lzma
 import statistics
 
 APART = "apart"
@@ -44,7 +45,9 @@ class Results:
 
     @staticmethod
     def load(path):
-        with open(path, encoding="utf-8") as stream:
+        # A run that is kept in the repository is packed.
+        opened = lzma.open if path.endswith(".xz") else open
+        with opened(path, "rt", encoding="utf-8") as stream:
             return Results(json.load(stream))
 
     @staticmethod

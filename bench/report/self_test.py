@@ -1,5 +1,7 @@
 """Shows the report runs whose answers are known. Run by bench/report/report_test.cc."""
 
+import json
+import lzma
 import os
 import sys
 import tempfile
@@ -192,6 +194,16 @@ class ScaleTest(unittest.TestCase):
                                 {**ring, "ring": 1 << 30, "size": 65536, "message_ns": 9000}])
         self.assertRegex(text, r"4 KiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +- +-\n")
         self.assertRegex(text, r"1 GiB +2\.00 +2\.00 to 2\.00 +5 +5 to 5 +9,000")
+
+    def test_a_packed_run_is_read_like_its_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            data = {"machine": {}, "run": {}, "regimes": [], "rows": [], "samples": [], "system_calls": []}
+            plain, packed = os.path.join(folder, "run.json"), os.path.join(folder, "run.json.xz")
+            with open(plain, "w", encoding="utf-8") as stream:
+                json.dump(data, stream)
+            with lzma.open(packed, "wt", encoding="utf-8") as stream:
+                json.dump(data, stream)
+            self.assertEqual(Results.load(plain).__dict__, Results.load(packed).__dict__)
 
     def test_drift_compares_the_halves_and_leaks_are_seen(self):
         text = self.text(drift=[{
