@@ -56,7 +56,10 @@ class Receiver {
   // protocol, see violation().
   absl::StatusOr<Record> Receive(absl::Span<std::byte> into, Deadline deadline);
 
-  // The next message in place. Several may be peeked at; Release gives all of them back.
+  // The next message in place. Several may be peeked at; Release gives all of them back. The sender
+  // is told of room, here as after Receive, with the last message that is known to be there, or
+  // once an eighth of the ring has gathered. So who stops in the middle of what has arrived may
+  // leave the sender short of that much, until the next message is taken.
   Outcome TryPeek(PeekedMessage* message);
   absl::StatusOr<PeekedMessage> Peek(Deadline deadline);
   void Release();
