@@ -86,7 +86,7 @@ TEST(CopyTest, LongCopiesAtEachDistanceFromALine) {
   for (std::size_t i = 0; i < source.size(); ++i) {
     source[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
   }
-  for (const std::size_t size : {1023, 1024, 1025, 1087, 1088, 4096, 16384}) {
+  for (const std::size_t size : {1023u, 1024u, 1025u, 1087u, 1088u, 4096u, 16384u}) {
     for (std::size_t shift = 0; shift < 130; ++shift) {
       std::vector<std::byte> target(kRoomBytes, std::byte{0xEE});
       internal::Copy(target.data() + shift, source.data() + shift / 3, size);
