@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "parley/bench/alternate.h"
 #include "parley/bench/clock.h"
 #include "parley/bench/json.h"
 #include "parley/bench/payload.h"
@@ -39,21 +40,6 @@ namespace parley::bench {
 namespace {
 
 constexpr std::size_t kCapacity = std::size_t{64} << 10;
-// So many are sent before they are received, as in a stream whose receiver is a little behind.
-constexpr uint64_t kAtOnce = 16;
-
-// Calls send() and receive() `pairs` times each; the sum of what was received.
-template <typename Send, typename Receive>
-uint64_t Alternate(uint64_t pairs, const Send& send, const Receive& receive) {
-  uint64_t sum = 0;
-  for (uint64_t done = 0; done < pairs;) {
-    const uint64_t now = std::min(kAtOnce, pairs - done);
-    for (uint64_t i = 0; i < now; ++i) send(done + i);
-    for (uint64_t i = 0; i < now; ++i) sum += receive();
-    done += now;
-  }
-  return sum;
-}
 
 RingRegions NewRegions() {
   auto regions = RingRegions::Create(kCapacity);
@@ -98,7 +84,7 @@ uint64_t Records(uint64_t pairs) {
     }
     return sum;
   };
-  return Alternate(pairs, send, receive);
+  return Alternate(pairs, kAtOnce, send, receive);
 }
 
 template <typename PeerMem, std::size_t kBytes>
@@ -113,7 +99,7 @@ uint64_t Typed(uint64_t pairs) {
       regions.DataAs<PeerMem>(Side::kSender), kCapacity);
   Element element;
   return Alternate(
-      pairs,
+      pairs, kAtOnce,
       [&](uint64_t number) {
         for (uint64_t& word : element) word = number++;
         PARLEY_CHECK(producer.TryPush(element), "no room");
@@ -134,7 +120,7 @@ uint64_t Unchecked(uint64_t pairs) {
   UncheckedRing receiver(regions);
   PARLEY_CHECK(sender.Open(Side::kSender).ok() && receiver.Open(Side::kReceiver).ok(), "open");
   return Alternate(
-      pairs,
+      pairs, kAtOnce,
       [&](uint64_t number) {
         sender.Send(kBytes, [&](std::byte* to, std::size_t, std::size_t length) {
           FillWords(to, length, number);
@@ -158,7 +144,7 @@ uint64_t OverChannel(uint64_t pairs) {
   Receiver& receiver = (*pair)->accepting().receiver;
   std::array<std::byte, kBytes> buffer;
   return Alternate(
-      pairs,
+      pairs, kAtOnce,
       [&](uint64_t number) {
         if constexpr (kInPlace) {
           absl::Span<std::byte> room;

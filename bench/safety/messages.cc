@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "parley/bench/alternate.h"
 #include "parley/bench/payload.h"
-#include "parley/bench/safety/alternate.h"
 #include "parley/bench/safety/case.h"
 #include "parley/bench/safety/folded_memory.h"
 #include "parley/bench/safety/header_trusting_memory.h"

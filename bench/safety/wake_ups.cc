@@ -8,11 +8,11 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "parley/bench/alternate.h"
 #include "parley/bench/arena.h"
 #include "parley/bench/clock.h"
 #include "parley/bench/pair.h"
 #include "parley/bench/payload.h"
-#include "parley/bench/safety/alternate.h"
 #include "parley/bench/safety/both_ends.h"
 #include "parley/bench/safety/case.h"
 #include "parley/bench/transports/shared_value.h"

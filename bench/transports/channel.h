@@ -20,7 +20,6 @@
 #include "absl/types/span.h"
 #include "parley/bench/cell.h"
 #include "parley/bench/clock.h"
-#include "parley/bench/transports/unpinned.h"
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
 #include "parley/channel/wait_options.h"
@@ -66,7 +65,6 @@ class ChannelTransport {
       : accepting_(std::move(sockets.first)),
         connecting_(std::move(sockets.second)),
         mode_(mode),
-        apart_(cell.placement == Placement::kApart),
         record_bytes_(kMoving == Moving::kChunked ? std::min(cell.size_bytes, kChunkBytes)
                                                   : cell.size_bytes) {
     ring_ = {
@@ -76,8 +74,6 @@ class ChannelTransport {
 
   absl::Status Open(Side side) {
     deadline_ = Deadline::After(absl::Minutes(2));  // who starts us ends us earlier
-    std::optional<Unpinned> unpinned;
-    if (apart_) unpinned.emplace();
     auto channel = side == Side::kSender ? Accept() : Connect();
     if (!channel.ok()) return channel.status();
     channel_ = *std::move(channel);
@@ -268,7 +264,6 @@ class ChannelTransport {
   std::optional<PeerSocket> accepting_;
   std::optional<PeerSocket> connecting_;
   const ChannelMode mode_;
-  const bool apart_;
   const std::size_t record_bytes_;
   RingWanted ring_;
   Channel channel_;

@@ -1,5 +1,5 @@
-#ifndef PARLEY_BENCH_SAFETY_ALTERNATE_H_
-#define PARLEY_BENCH_SAFETY_ALTERNATE_H_
+#ifndef PARLEY_BENCH_ALTERNATE_H_
+#define PARLEY_BENCH_ALTERNATE_H_
 
 // Both ends in one thread, in turns, as a stream whose receiver is a little behind.
 //
@@ -27,4 +27,4 @@ uint64_t Alternate(uint64_t pairs, uint64_t at_once, const Send& send, const Rec
 
 }  // namespace parley::bench
 
-#endif  // PARLEY_BENCH_SAFETY_ALTERNATE_H_
+#endif  // PARLEY_BENCH_ALTERNATE_H_
