@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -33,8 +32,16 @@ static_assert(!std::is_convertible_v<Untrusted<uint64_t>, uint64_t>);
 
 TEST(UntrustedTest, PromiseP4OneLookTheValueCheckedIsTheValueUsed) {
   const Untrusted<uint64_t> value(41);
-  EXPECT_EQ(value.Validate([](uint64_t v) { return v < 42; }), std::optional<uint64_t>(41));
-  EXPECT_EQ(value.Validate([](uint64_t v) { return v > 42; }), std::nullopt);
+  const Validated<uint64_t> accepted = value.Validate([](uint64_t v) { return v < 42; });
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(*accepted, 41u);
+  EXPECT_FALSE(value.Validate([](uint64_t v) { return v > 42; }));
+}
+
+TEST(UntrustedDeathTest, ARefusedValueCannotBeHad) {
+  const Validated<uint64_t> refused =
+      Untrusted<uint64_t>(41).Validate([](uint64_t v) { return v > 42; });
+  EXPECT_DEATH(static_cast<void>(*refused), "validation had refused");
 }
 
 // Each length, at each alignment, to the byte: nothing before, nothing behind, and nothing of the

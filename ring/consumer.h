@@ -103,20 +103,17 @@ class BasicConsumer {
     const std::size_t at = position_.Offset();
 
     // TRUST: size within the agreement and within what is published; reserved tag bit clear.
-    Violation found = Violation::kNone;
+    // What is known is a multiple of 8 and not zero: there is at least the header.
+    const uint64_t known_bytes = position_.KnownBytes();
+    uint64_t refused = 0;
     const auto header = peer_data_.LoadRelaxed64(at).Validate([&](uint64_t h) {
-      // What is known is a multiple of 8 and not zero: there is at least the header.
-      const uint64_t known_bytes = position_.KnownBytes();
-      if (h >> 63 == 0 &&
-          Cursor64::CheckRecord(h & 0xffff'ffff, max_message_, known_bytes, kRecordHeaderBytes,
-                                kRecordAlignBytes) == Violation::kNone) [[likely]] {
-        return true;
-      }
-      found = WhatIsWrong(h, max_message_, known_bytes);
-      return false;
+      refused = h;
+      // A reserved bit that is set makes the size one that no record can have.
+      return Cursor64::IsRecord(h & (kReservedBit | kSizeMask), max_message_, known_bytes,
+                                kRecordHeaderBytes);
     });
     if (!header) [[unlikely]]
-      return position_.Fail(found);
+      return Refuse(refused, known_bytes);
     const auto size = static_cast<uint32_t>(*header & 0xffff'ffff);
     *offset = at + kRecordHeaderBytes;
 
@@ -134,12 +131,15 @@ class BasicConsumer {
     return Outcome::kDone;
   }
 
-  // For the message: the value was refused already.
-  [[gnu::noinline]] static Violation WhatIsWrong(uint64_t header, uint32_t max_message,
-                                                 uint64_t known_bytes) {
-    if (header >> 63 != 0) return Violation::kRecordTagReserved;
-    return Cursor64::CheckRecord(header & 0xffff'ffff, max_message, known_bytes, kRecordHeaderBytes,
-                                 kRecordAlignBytes);
+  static constexpr uint64_t kReservedBit = uint64_t{1} << 63;
+  static constexpr uint64_t kSizeMask = 0xffff'ffff;
+
+  // Out of the way: what is wrong with a header that was refused already.
+  [[gnu::noinline, gnu::cold]] Outcome Refuse(uint64_t header, uint64_t known_bytes) {
+    return position_.Fail((header & kReservedBit) != 0
+                              ? Violation::kRecordTagReserved
+                              : Cursor64::CheckRecord(header & kSizeMask, max_message_, known_bytes,
+                                                      kRecordHeaderBytes));
   }
 
   ReceivePosition<OwnMem, PeerMem, kRecordAlignBytes> position_;

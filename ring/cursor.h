@@ -10,6 +10,7 @@
 // Trust: `peer_position` and `record_size` are the peer's, everything else is ours.
 // Threads: pure functions.
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 
@@ -22,27 +23,36 @@ struct Cursor {
   // The consumer's check of a producer's tail. `head`: our own position; `last_tail`: the last
   // valid tail, with last_tail - head <= capacity; `grain`: what every position is a multiple of,
   // counted from `head`.
+  static constexpr bool IsTail(U head, U last_tail, U peer_position, U capacity, U grain) {
+    const U ahead = static_cast<U>(peer_position - head);
+    return ahead <= capacity && ahead >= static_cast<U>(last_tail - head) && ahead % grain == 0;
+  }
+  // Why IsTail says no: for the message, and out of the hot path.
   static constexpr Violation CheckTail(U head, U last_tail, U peer_position, U capacity, U grain) {
+    if (IsTail(head, last_tail, peer_position, capacity, grain)) return Violation::kNone;
     const U ahead = static_cast<U>(peer_position - head);
     if (ahead > capacity) return Violation::kProducerPositionOutOfRange;
     if (ahead < static_cast<U>(last_tail - head)) return Violation::kProducerPositionBackwards;
-    if (ahead % grain != 0) return Violation::kProducerPositionMisaligned;
-    return Violation::kNone;
+    return Violation::kProducerPositionMisaligned;
   }
 
   // The producer's check of a consumer's head. `tail`: our own published position; `last_head`: the
   // last valid head, with tail - last_head <= capacity.
-  static constexpr Violation CheckHead(U tail, U last_head, U peer_position, U grain) {
+  static constexpr bool IsHead(U tail, U last_head, U peer_position, U grain) {
     const U in_flight = static_cast<U>(tail - peer_position);
-    const U most = static_cast<U>(tail - last_head);
-    if (in_flight > most) {
-      // Behind the last head, or ahead of the tail: tell the two apart for the message only.
-      return static_cast<U>(peer_position - tail) <= static_cast<U>(last_head - peer_position)
-                 ? Violation::kConsumerPositionOutOfRange
-                 : Violation::kConsumerPositionBackwards;
+    return in_flight <= static_cast<U>(tail - last_head) && in_flight % grain == 0;
+  }
+  // Why IsHead says no.
+  static constexpr Violation CheckHead(U tail, U last_head, U peer_position, U grain) {
+    if (IsHead(tail, last_head, peer_position, grain)) return Violation::kNone;
+    const U in_flight = static_cast<U>(tail - peer_position);
+    if (in_flight <= static_cast<U>(tail - last_head)) {
+      return Violation::kConsumerPositionMisaligned;
     }
-    if (in_flight % grain != 0) return Violation::kConsumerPositionMisaligned;
-    return Violation::kNone;
+    // Behind the last head, or ahead of the tail.
+    return static_cast<U>(peer_position - tail) <= static_cast<U>(last_head - peer_position)
+               ? Violation::kConsumerPositionOutOfRange
+               : Violation::kConsumerPositionBackwards;
   }
 
   // What a record of `size` payload bytes takes in the ring. No overflow as long as
@@ -58,12 +68,15 @@ struct Cursor {
   }
 
   // The consumer's check of a record header. `available`: validated bytes from the record's first
-  // byte on, at least `header`; `max_size` <= LargestPayload(capacity, header).
-  static constexpr Violation CheckRecord(U record_size, U max_size, U available, U header,
-                                         U align) {
-    if (record_size > max_size) return Violation::kRecordTooLong;
-    if (RecordBytes(record_size, header, align) > available) return Violation::kRecordBeyondTail;
-    return Violation::kNone;
+  // byte on, at least `header` and a multiple of the alignment, as `header` is: so rounding the
+  // record up cannot take it past them. `max_size` <= LargestPayload(capacity, header).
+  static constexpr bool IsRecord(U record_size, U max_size, U available, U header) {
+    return record_size <= std::min(max_size, static_cast<U>(available - header));
+  }
+  // Why IsRecord says no.
+  static constexpr Violation CheckRecord(U record_size, U max_size, U available, U header) {
+    if (IsRecord(record_size, max_size, available, header)) return Violation::kNone;
+    return record_size > max_size ? Violation::kRecordTooLong : Violation::kRecordBeyondTail;
   }
 };
 

@@ -80,7 +80,7 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
           const bool right = size <= max_size && needed <= available;
           const Violation found =
               C8::CheckRecord(static_cast<uint8_t>(size), static_cast<uint8_t>(max_size),
-                              static_cast<uint8_t>(available), kHeader, kAlign);
+                              static_cast<uint8_t>(available), kHeader);
           ASSERT_EQ(found == Violation::kNone, right)
               << "size " << size << " max " << max_size << " available " << available;
           if (right) {

@@ -80,7 +80,10 @@ class ReceivePosition {
     tail_ = head_;  // so that every call takes the slow path
   }
 
-  [[gnu::noinline]] Outcome Fail(Violation violation) {
+  // The same for validators, which say false next.
+  [[gnu::noinline, gnu::cold]] void Refuse(Violation violation) { Poison(violation); }
+
+  [[gnu::noinline, gnu::cold]] Outcome Fail(Violation violation) {
     Poison(violation);
     return Outcome::kPoisoned;
   }
@@ -128,12 +131,14 @@ class ReceivePosition {
     });
     if (!state) return Fail(Violation::kProducerStateInvalid);
     // TRUST: from the last valid tail to one capacity ahead of what we gave back; on the grain.
-    Violation found = Violation::kNone;
+    uint64_t refused = 0;
     const auto tail = peer_control_.LoadAcquire64(kTailOffset).Validate([&](uint64_t position) {
-      found = Cursor64::CheckTail(released_, tail_, position, capacity_, kGrainBytes);
-      return found == Violation::kNone;
+      refused = position;
+      return Cursor64::IsTail(released_, tail_, position, capacity_, kGrainBytes);
     });
-    if (!tail) return Fail(found);
+    if (!tail) {
+      return Fail(Cursor64::CheckTail(released_, tail_, refused, capacity_, kGrainBytes));
+    }
     tail_ = *tail;
     if (tail_ != head_) return Outcome::kDone;
     if (*state != kStreamClosed) {

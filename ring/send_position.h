@@ -104,12 +104,12 @@ class SendPosition {
     });
     if (!state) return Poison(Violation::kConsumerStateInvalid);
     // TRUST: between the last valid head and what we have published, and on the grain.
-    Violation found = Violation::kNone;
+    uint64_t refused = 0;
     const auto head = peer_control_.LoadAcquire64(kHeadOffset).Validate([&](uint64_t position) {
-      found = Cursor64::CheckHead(published_, head_, position, kGrainBytes);
-      return found == Violation::kNone;
+      refused = position;
+      return Cursor64::IsHead(published_, head_, position, kGrainBytes);
     });
-    if (!head) return Poison(found);
+    if (!head) return Poison(Cursor64::CheckHead(published_, head_, refused, kGrainBytes));
     head_ = *head;
     if (*state == kStreamClosed) {
       peer_ended_ = true;

@@ -10,10 +10,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "absl/types/span.h"
 #include "parley/boundary/peer_memory.h"
+#include "parley/boundary/untrusted.h"
 
 namespace parley::bench {
 
@@ -23,8 +23,8 @@ class Trusted {
  public:
   explicit constexpr Trusted(T value) : value_(value) {}
   template <typename Accept>
-  constexpr std::optional<T> Validate(Accept&& /*not asked*/) const {
-    return value_;
+  constexpr Validated<T> Validate(Accept&& /*not asked*/) const {
+    return Validated<T>(value_, true);
   }
   constexpr T AnyValueIsAcceptable() const { return value_; }
 
