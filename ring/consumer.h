@@ -114,7 +114,7 @@ class BasicConsumer {
     });
     if (!header) [[unlikely]]
       return Refuse(refused, known_bytes);
-    const auto size = static_cast<uint32_t>(*header & 0xffff'ffff);
+    const auto size = static_cast<uint32_t>(*header & kSizeMask);
     *offset = at + kRecordHeaderBytes;
 
     if (const uint32_t used_bytes = size % kRecordAlignBytes; used_bytes != 0) {
