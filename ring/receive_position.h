@@ -80,9 +80,6 @@ class ReceivePosition {
     tail_ = head_;  // so that every call takes the slow path
   }
 
-  // The same for validators, which say false next.
-  [[gnu::noinline, gnu::cold]] void Refuse(Violation violation) { Poison(violation); }
-
   [[gnu::noinline, gnu::cold]] Outcome Fail(Violation violation) {
     Poison(violation);
     return Outcome::kPoisoned;
