@@ -62,18 +62,11 @@ class BulkAssembly {
     BulkHeaderWire fetched;
     payload.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
     // TRUST: the reserved word is zero, and the message is no longer than this end takes.
-    Violation found = Violation::kNone;
-    const auto header = Untrusted<BulkHeaderWire>(fetched).Validate([&](const BulkHeaderWire& h) {
-      if (h.reserved != 0) {
-        found = Violation::kMetadataInvalid;
-      } else if (h.total_bytes > max_bytes_) {
-        found = Violation::kMetadataInvalid;
-      }
-      return found == Violation::kNone;
-    });
-    if (!header) return found;
+    const auto header = Untrusted<BulkHeaderWire>(fetched).Validate(
+        [&](const BulkHeaderWire& h) { return h.reserved == 0 && h.total_bytes <= max_bytes_; });
+    if (!header) return Violation::kMetadataInvalid;
     tag_ = tag;
-    total_bytes_ = header->total_bytes;
+    total_bytes_ = (*header).total_bytes;
     received_bytes_ = 0;
     return Violation::kNone;
   }

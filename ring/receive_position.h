@@ -40,6 +40,7 @@ class ReceivePosition {
       : own_control_(own_control),
         peer_control_(peer_control),
         capacity_(capacity_bytes),
+        mask_(capacity_bytes - 1),
         step_(capacity_bytes / kStepsOfRing) {}
   ReceivePosition(const ReceivePosition&) = delete;
   ReceivePosition& operator=(const ReceivePosition&) = delete;
@@ -54,7 +55,7 @@ class ReceivePosition {
   uint64_t KnownBytes() const { return tail_ - head_; }
 
   // Where the next byte is, in data that is mapped twice in a row.
-  std::size_t Offset() const { return head_ & (capacity_ - 1); }
+  std::size_t Offset() const { return head_ & mask_; }
   void Advance(uint64_t bytes) {
     head_ += bytes;
     ++steps_;
@@ -149,6 +150,7 @@ class ReceivePosition {
   OwnMem own_control_;
   PeerMem peer_control_;
   const uint64_t capacity_;
+  const uint64_t mask_;
   const uint64_t step_;  // bytes
 
   uint64_t head_ = 0;        // stepped over

@@ -24,7 +24,10 @@ template <typename OwnMem, typename PeerMem, uint64_t kGrainBytes>
 class SendPosition {
  public:
   SendPosition(OwnMem own_control, PeerMem peer_control, uint64_t capacity_bytes)
-      : own_control_(own_control), peer_control_(peer_control), capacity_(capacity_bytes) {}
+      : own_control_(own_control),
+        peer_control_(peer_control),
+        capacity_(capacity_bytes),
+        mask_(capacity_bytes - 1) {}
   SendPosition(const SendPosition&) = delete;
   SendPosition& operator=(const SendPosition&) = delete;
 
@@ -46,7 +49,7 @@ class SendPosition {
   uint64_t KnownRoomBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
 
   // Where the next byte goes, in data that is mapped twice in a row.
-  std::size_t Offset() const { return tail_ & (capacity_ - 1); }
+  std::size_t Offset() const { return tail_ & mask_; }
   void Advance(uint64_t bytes) { tail_ += bytes; }
 
   void Publish() {
@@ -120,6 +123,7 @@ class SendPosition {
   OwnMem own_control_;
   PeerMem peer_control_;
   const uint64_t capacity_;
+  const uint64_t mask_;
 
   uint64_t tail_ = 0;       // written up to here
   uint64_t published_ = 0;  // what the peer was told
