@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -79,9 +80,29 @@ bool Overlap(const Rule& a, const Rule& b) {
   return true;
 }
 
-// The rules without those that an earlier one leaves nothing to say. libseccomp must not see two
+// Every value that meets `a` meets `b`.
+bool Implies(const ArgumentFilter& a, const ArgumentFilter& b) {
+  if (a.index != b.index) return false;
+  const bool a_range = a.op == ArgumentFilter::Op::kAtMost;
+  if (b.op == ArgumentFilter::Op::kAtMost)
+    return (a_range ? a.value : a.value | ~a.mask) <= b.value;
+  if (!a_range) return (b.mask & ~a.mask) == 0 && (a.value & b.mask) == b.value;
+  // The bits that `b` looks at are zero in all numbers up to the limit.
+  return b.value == 0 && std::countr_zero(b.mask) >= 64 - std::countl_zero(a.value);
+}
+
+// Everything that meets `a` meets `b`, so that `a` says nothing where the answers are the same.
+bool Implies(const Rule& a, const Rule& b) {
+  return std::all_of(b.filters.begin(), b.filters.end(), [&](const ArgumentFilter& wanted) {
+    return std::any_of(a.filters.begin(), a.filters.end(),
+                       [&](const ArgumentFilter& given) { return Implies(given, wanted); });
+  });
+}
+
+// The rules without those that another one leaves nothing to say. libseccomp must not see two
 // answers for the same arguments: it lets a wider rule replace a narrower one that came before it,
-// and takes no rule whose answer is the default, so that a later one would hold.
+// and takes no rule whose answer is the default, so that a later one would hold. Nor must it see
+// the same answer twice: of two limits of one argument, 2.5.4 loses what only the wider one allows.
 absl::StatusOr<std::vector<Rule>> Settled(const std::vector<Rule>& rules) {
   std::vector<Rule> settled;
   for (const Rule& rule : rules) {
@@ -93,8 +114,13 @@ absl::StatusOr<std::vector<Rule>> Settled(const std::vector<Rule>& rules) {
         return absl::InvalidArgumentError(std::string("two rules for ") + rule.call +
                                           " have different answers for some arguments");
       }
+      decided = decided || (Action(earlier) == Action(rule) && Implies(rule, earlier));
     }
-    if (!decided) settled.push_back(rule);
+    if (decided) continue;
+    std::erase_if(settled, [&](const Rule& earlier) {
+      return std::strcmp(earlier.call, rule.call) == 0 && Implies(earlier, rule);
+    });
+    settled.push_back(rule);
   }
   return settled;
 }

@@ -301,6 +301,49 @@ TEST(PolicyTest, AnEarlierRuleThatSettlesAllArgumentsHolds) {
         {{"read", {3}, {Answer::kErrno, EPERM}}, {"read", {4}, kReport}});
 }
 
+// Of two limits of one argument, libseccomp 2.5.4 loses what only the wider one allows, where the
+// upper halves differ (found by sandbox_policy_fuzzer).
+TEST(PolicyTest, OfTwoRulesThatSayTheSameTheWiderOneHolds) {
+  const auto at_most = [](uint64_t value) {
+    return ArgumentFilter{.index = 3, .op = ArgumentFilter::Op::kAtMost, .value = value};
+  };
+  const Rule wide = {.call = "futex", .filters = {at_most(0xff0000'00ff)}};
+  const Rule narrow = {.call = "futex", .filters = {at_most(0)}};
+  const Rule elsewhere = {.call = "read", .filters = {at_most(0)}};
+  const std::vector<Case> questions = {
+      {"futex", {0, 0, 0, 0}, kAllow},
+      {"futex", {0, 0, 0, 0x40000}, kAllow},
+      {"futex", {0, 0, 0, 0xff0000'00ff}, kAllow},
+      {"futex", {0, 0, 0, 0xff0000'0100}, kReport},
+      {"read", {0, 0, 0, 1}, kReport},
+  };
+  Check(ProfileForTests::Of({wide, elsewhere, narrow}), questions);
+  Check(ProfileForTests::Of({narrow, elsewhere, wide}), questions);
+
+  // A number and a limit, a mask and a number, a limit and a mask, one filter more and one less.
+  const ArgumentFilter five = {.index = 0, .value = 5};
+  const ArgumentFilter odd = {.index = 0, .mask = 1, .value = 1};
+  const ArgumentFilter small = {.index = 0, .mask = ~uint64_t{7}, .value = 0};
+  const ArgumentFilter at_most_six = {.index = 0, .op = ArgumentFilter::Op::kAtMost, .value = 6};
+  const ArgumentFilter other = {.index = 1, .value = 9};
+  const auto both = [](std::vector<ArgumentFilter> first, std::vector<ArgumentFilter> later) {
+    return ProfileForTests::Of({{.call = "read", .filters = std::move(first)},
+                                {.call = "read", .filters = std::move(later)}});
+  };
+  for (const auto& profile : {both({five}, {at_most_six}), both({at_most_six}, {five})}) {
+    Check(profile, {{"read", {5}, kAllow}, {"read", {6}, kAllow}, {"read", {7}, kReport}});
+  }
+  for (const auto& profile : {both({five}, {odd}), both({odd}, {five})}) {
+    Check(profile, {{"read", {5}, kAllow}, {"read", {7}, kAllow}, {"read", {6}, kReport}});
+  }
+  for (const auto& profile : {both({at_most_six}, {small}), both({small}, {at_most_six})}) {
+    Check(profile, {{"read", {6}, kAllow}, {"read", {7}, kAllow}, {"read", {8}, kReport}});
+  }
+  for (const auto& profile : {both({five, other}, {other}), both({other}, {five, other})}) {
+    Check(profile, {{"read", {5, 9}, kAllow}, {"read", {4, 9}, kAllow}, {"read", {5}, kReport}});
+  }
+}
+
 TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
   using Filters = std::vector<ArgumentFilter>;
   const auto compiles = [](Filters first, Filters later) {
