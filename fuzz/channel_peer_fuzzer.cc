@@ -30,7 +30,8 @@ constexpr int kMostSteps = 200;
 
 class Run {
  public:
-  Run(const uint8_t* data, std::size_t size) : peer_(data, size), into_(kBufferBytes) {}
+  Run(const uint8_t* data, std::size_t size)
+      : peer_(data, size, {.futex = true, .wait = {}}), into_(kBufferBytes) {}
 
   void Everything() {
     for (int i = 0; i < kMostSteps && (peer_.Act() || !peer_.script().empty()); ++i) {
@@ -43,6 +44,8 @@ class Run {
   static constexpr std::size_t kBufferBytes = 1024;
   Sender& sender() { return peer_.victim().sender; }
   Receiver& receiver() { return peer_.victim().receiver; }
+  // A futex is nothing that an event loop could wait for.
+  bool polls() { return receiver().descriptor() >= 0; }
 
   void Call() {
     testing::Script& script = peer_.script();
@@ -92,11 +95,13 @@ class Run {
         static_cast<void>(OutcomeOf(sender().AwaitDrained(Deadline::AtMonotonicNs(0))));
         return;
       case 9:
+        if (!polls()) return;
         if (receiver().PrepareToWait()) Told(receiver().FinishWait());
         return;
       case 10: {
         const std::size_t size = script.Take16() % (kBufferBytes + 1);
-        if (!closed_ && sender().PrepareToWait(size)) Told(sender().FinishWait(size));
+        if (closed_ || !polls()) return;
+        if (sender().PrepareToWait(size)) Told(sender().FinishWait(size));
         return;
       }
       case 11:

@@ -379,7 +379,7 @@ B, LARGE = 16, 32
 
 
 def channel(name, *parts):
-    for kind, text in enumerate(("socket", "eventfd")):
+    for kind, text in enumerate(("socket", "eventfd", "futex")):
         seed("channel_close_fuzzer", f"{name}_{text}", kind, *parts)
 
 
@@ -403,14 +403,14 @@ channel("many_fruitless_looks", *[bytes([B | C_WAIT, C_SEND, 0, B | C_TRY_RECEIV
 channel("an_event_loop_that_only_looks", *[B | C_WAIT] * 200)
 channel("a_sending_event_loop_that_only_looks", *[bytes([C_SEND | LARGE, 0])] * 4, *[bytes([C_WAIT_FOR_ROOM | LARGE, 0])] * 190)
 
-# --- channel_peer_fuzzer (testing/hostile_peer.h), each with both doorbells -------------------------
+# --- channel_peer_fuzzer (testing/hostile_peer.h), each with every doorbell -------------------------
 
 (V_TRY, _, V_RECEIVE, V_PEEK, V_RELEASE, V_TRY_SEND, V_SEND, V_RESERVE, V_DRAINED, V_WAIT, V_WAIT_ROOM, V_CLOSE) = range(12)
 
 
 def peer(name, *steps):
     """Steps: what the peer does, then what the victim calls."""
-    for kind, text in enumerate(("socket", "eventfd")):
+    for kind, text in enumerate(("socket", "eventfd", "futex")):
         seed("channel_peer_fuzzer", f"{name}_{text}", kind, *steps)
 
 
@@ -422,7 +422,7 @@ def lie(header, content=b"12345678"):
     return bytes([8]) + u64(header) + bytes([len(content)]) + content
 
 
-TAIL, STATE, HEAD, C_STATE, RX_EPOCH, TX_EPOCH = range(6)
+TAIL, STATE, HEAD, C_STATE, RX_EPOCH, TX_EPOCH, DATA_RINGS, ROOM_RINGS = range(8)
 
 
 def word(which, value):
@@ -445,6 +445,9 @@ for value in (0, 2**63, 2**64 - 8):
 peer("states_unknown", word(STATE, 2), V_TRY, word(C_STATE, 7), V_SEND, 3)
 peer("closed_by_its_word", say(1, b"a"), V_TRY, word(STATE, 1), V_RECEIVE, say(1, b"b"), V_RECEIVE)
 peer("epochs", word(RX_EPOCH, 1), V_TRY_SEND, u16(8), 1, word(RX_EPOCH, 2**64 - 1), V_TRY_SEND, u16(8), 1, word(TX_EPOCH, 5), V_TRY)
+# The futex's words, flipped under a victim that sleeps and that rings; to the others, words that nobody reads.
+peer("bell_words", word(DATA_RINGS, 1), V_RECEIVE, word(DATA_RINGS, 2**32), V_RECEIVE, word(ROOM_RINGS, 2**64 - 1), V_DRAINED,
+     *[say(1, b"a") + bytes([V_TRY_SEND]) + u16(1024) + bytes([1])] * 5, word(ROOM_RINGS, 0), V_SEND, 200)
 peer("payload_rewritten", say(1, b"abcdefgh"), V_PEEK, 11, 1, 0, u64(7), V_PEEK, say(1, b"x"), V_RELEASE)
 peer("flood", *[bytes([13, 255, V_WAIT])] * 40)
 peer("ends_in_order", say(1, b"abc"), V_PEEK, 14, 0, V_RECEIVE, 14, 1, V_RECEIVE, say(1, b"a"), V_TRY_SEND, u16(1), 1)
@@ -633,7 +636,7 @@ refusal("with_a_descriptor", 2, u64(57), 0)
 refusal("silent", 3)
 refusal("flood", *[bytes([0, 2, 0, 0, 0])] * 40)
 
-# --- bulk_receiver_fuzzer, each with both doorbells --------------------------------------------------
+# --- bulk_receiver_fuzzer, each with every doorbell --------------------------------------------------
 
 B_ANY, B_FIRST, _, B_MORE, _, B_HONEST, B_TAKE, _, B_ALL, B_REWRITE, B_BACK, B_END = range(12)
 TAKES = {0: 0, 1: 1, 100: 2, 1000: 3, 5000: 4, 20000: 5}

@@ -17,7 +17,9 @@ namespace parley::testing {
 
 HostilePeer::HostilePeer(const uint8_t* data, std::size_t size, ChannelPairOptions options)
     : script_(data, size) {
-  options.eventfd = script_.Take8() % 2 == 1;
+  const int kind = script_.Take8() % (options.futex ? 3 : 2);
+  options.eventfd = kind == 1;
+  options.futex = kind == 2;
   options.wait.longest_spin = absl::ZeroDuration();
   options.wait.park_time = absl::Microseconds(1);
   auto pair = ChannelPair::Create(options);
@@ -98,9 +100,9 @@ void HostilePeer::Move(std::size_t control_offset, uint64_t from) {
 }
 
 void HostilePeer::SetControlWord() {
-  constexpr std::array<std::size_t, 6> kWords = {kTailOffset,         kProducerStateOffset,
-                                                 kHeadOffset,         kConsumerStateOffset,
-                                                 kReceiveEpochOffset, kSendEpochOffset};
+  constexpr std::array<std::size_t, 8> kWords = {
+      kTailOffset,         kProducerStateOffset, kHeadOffset,      kConsumerStateOffset,
+      kReceiveEpochOffset, kSendEpochOffset,     kDataRingsOffset, kRoomRingsOffset};
   const std::size_t word = kWords[script_.Take8() % kWords.size()];
   HostileAccess::Control(self().sender).StoreRelease64(word, script_.Take64());
   HostileAccess::Bell(self().sender).Ring();

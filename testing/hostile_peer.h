@@ -29,7 +29,8 @@ namespace parley::testing {
 
 class HostilePeer {
  public:
-  // `options.eventfd` is the input's choice. A victim that waits does so without spinning.
+  // The doorbell is the input's choice: a socket or an eventfd, or a futex where `options.futex`
+  // says that the victim polls nothing. A victim that waits does so without spinning.
   HostilePeer(const uint8_t* data, std::size_t size, ChannelPairOptions options = {});
   HostilePeer(const HostilePeer&) = delete;
   HostilePeer& operator=(const HostilePeer&) = delete;
