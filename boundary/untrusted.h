@@ -21,8 +21,8 @@
 namespace parley {
 
 // What Validate gave: the value if it was accepted, otherwise nothing. A std::optional in fewer
-// instructions (compilers keep that one in memory, on each record's way), and with no build in which
-// a refused value can be had.
+// instructions (compilers keep that one in memory, on each record's way), and with no build in
+// which a refused value can be had.
 template <typename T>
 class [[nodiscard]] Validated {
  public:
