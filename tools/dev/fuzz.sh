@@ -46,7 +46,7 @@ run_fuzz() {
   [[ "$seconds" =~ ^[1-9][0-9]*$ ]] || die "--time wants whole seconds, not '$seconds'"
   [[ "$jobs" =~ ^[1-9][0-9]*$ ]] || die "--jobs wants a number, not '$jobs'"
 
-  local labels dictionaries folder bin
+  local labels dictionaries folder bin graph corpora
   ((record)) && wanted=() # the table has them all
   labels="$(fuzz_labels "${wanted[@]}")"
   [[ -n "$labels" ]] || die "no fuzz targets"
@@ -54,9 +54,10 @@ run_fuzz() {
   labels=($labels)
   folder="$(cache_dir)/fuzz"
   mkdir -p "$folder"
-  fuzz_query --output=graph --nograph:factored --noimplicit_deps "deps(set(${labels[*]}))" >"$folder/graph"
+  # In memory, since two of these may run at once.
+  graph="$(fuzz_query --output=graph --nograph:factored --noimplicit_deps "deps(set(${labels[*]}))")"
   if ((record)); then
-    exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --graph "$folder/graph" \
+    exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_record.py" --root "$PARLEY_ROOT" --graph <(echo "$graph") \
       --new "$folder/results.tsv" --results "$PARLEY_ROOT/fuzz/results.tsv" \
       --document "$PARLEY_ROOT/docs/FUZZING.md" "${labels[@]}"
   fi
@@ -66,9 +67,9 @@ run_fuzz() {
   # shellcheck disable=SC2046,SC2086
   fuzz_bazel build $(progress_flags) --config=fuzz "${labels[@]}" $dictionaries >&2
   bin="$(fuzz_bazel info --config=fuzz bazel-bin 2>/dev/null)"
-  fuzz_query --output=build "set(${labels[*]/%/_corpus})" >"$folder/corpora"
+  corpora="$(fuzz_query --output=build "set(${labels[*]/%/_corpus})")"
   # It is the one that Ctrl-C reaches, and ends what it started.
   exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_run.py" --root "$PARLEY_ROOT" --bin "$bin" \
-    --corpora "$folder/corpora" --graph "$folder/graph" --folder "$folder" --results "$folder/results.tsv" \
+    --corpora <(echo "$corpora") --graph <(echo "$graph") --folder "$folder" --results "$folder/results.tsv" \
     --commit "$(fuzz_commit)" --time "$seconds" --jobs "$jobs" "${flags[@]}" "${labels[@]}"
 }
