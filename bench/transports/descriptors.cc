@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "parley/os/errors.h"
@@ -112,7 +112,7 @@ std::string SeqpacketRefuses(std::size_t size_bytes) {
   if (!pair.ok()) return pair.status().ToString();
   const std::vector<std::byte> message(size_bytes);
   if (::send(pair->first.get(), message.data(), message.size(), MSG_DONTWAIT) >= 0) return "";
-  return std::string("a message of this length: ") + std::strerror(errno);
+  return std::string("a message of this length: ") + std::generic_category().message(errno);
 }
 
 std::string UdpRefuses(std::size_t size_bytes) {
@@ -189,7 +189,7 @@ bool ByteChannel::ReadAll(std::size_t bytes) {
   return true;
 }
 
-std::string ByteChannel::error() const { return std::strerror(error_); }
+std::string ByteChannel::error() const { return std::generic_category().message(error_); }
 
 absl::StatusOr<std::unique_ptr<UdpChannel>> UdpChannel::Create(const Cell& cell, Waiting waiting) {
   auto channel =
@@ -270,7 +270,7 @@ bool UdpChannel::ReceiveOne(std::size_t bytes) {
   return true;
 }
 
-std::string UdpChannel::error() const { return std::strerror(error_); }
+std::string UdpChannel::error() const { return std::generic_category().message(error_); }
 
 absl::StatusOr<std::unique_ptr<MessageQueue>> MessageQueue::Create(const Cell& cell,
                                                                    Waiting waiting) {
@@ -320,6 +320,6 @@ bool MessageQueue::ReceiveOne(std::size_t bytes) {
   }
 }
 
-std::string MessageQueue::error() const { return std::strerror(error_); }
+std::string MessageQueue::error() const { return std::generic_category().message(error_); }
 
 }  // namespace parley::bench

@@ -7,8 +7,8 @@
 
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <memory>
+#include <system_error>
 
 #include "parley/os/errors.h"
 
@@ -65,7 +65,7 @@ bool EventfdSlots::Ring(int fd) {
   return true;
 }
 
-std::string EventfdSlots::error() const { return std::strerror(error_); }
+std::string EventfdSlots::error() const { return std::generic_category().message(error_); }
 
 FutexRing::FutexRing(std::array<Queue, 2> queues, const Cell& cell)
     : queues_(std::move(queues)),
