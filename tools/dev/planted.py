@@ -316,6 +316,12 @@ def cell(text):
     return text.replace("|", "\\|")
 
 
+QUICK = """This run was a quick one: it asked those who must catch a bug, in turn, and whoever else might only as far as that.
+So `-` means in most cells that nobody was asked.
+
+"""
+
+
 def show_markdown(patches, options, began):
     hours = (time.monotonic() - began) / 60
     print(
@@ -331,7 +337,7 @@ and sees who catches it; whoever the patch names must. `./dev lint` holds that e
 * **a sanitizer**: what it says, in the fuzz target or in a test that runs under it.
 * **the model**: the same bug in `verify/sleep_wake.pml`, which is written by hand, and how spin finds it.
 
-Rendered by `./dev planted --markdown` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, commit {options.commit}, in {hours:.0f} minutes.
+{QUICK if options.quick else ""}Rendered by `./dev planted{" --quick" if options.quick else ""} --markdown` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, commit {options.commit}, in {hours:.0f} minutes.
 **{sum(1 for p in patches if not p.missed)} of {len(patches)} are caught.**
 
 | bug | {' | '.join(TITLES)} |
