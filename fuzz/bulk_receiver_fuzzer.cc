@@ -26,6 +26,7 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/fuzz/footprint.h"
+#include "parley/fuzz/room_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
@@ -195,11 +196,10 @@ class Run {
     return bytes;
   }
 
-  // Room for a record, as far as an honest sender knows it exactly: what was taken is given back.
-  bool HasRoom(std::size_t size) const { return kCapacity - used_bytes_ >= 8 + (size + 7) / 8 * 8; }
+  bool HasRoom(std::size_t size) const { return room_.HasRoom(8 + (size + 7) / 8 * 8); }
   void Note(uint32_t tag, std::vector<std::byte> payload, uint64_t published_before) {
     queue_.push_back({tag, std::move(payload), published_before % kCapacity + 8});
-    used_bytes_ += queue_.back().RingBytes();
+    room_.Write(queue_.back().RingBytes());
   }
   bool Send(uint32_t tag, std::vector<std::byte> payload) {
     if (!MaySend()) return false;
@@ -345,16 +345,20 @@ class Run {
         PARLEY_CHECK(!patient, "waited without need");
         return absl::StatusCode::kDeadlineExceeded;
       }
+      std::size_t published_bytes = 0;
+      for (const Queued& record : queue_) published_bytes += record.RingBytes();
+      room_.Look(published_bytes);
       const Queued record = std::move(queue_.front());
       queue_.pop_front();
+      room_.Take(record.RingBytes());
       switch (model_.Take(record)) {
         case Model::Step::kComplete:
-          used_bytes_ -= record.RingBytes();
+          room_.Release();
           return absl::StatusCode::kOk;
         case Model::Step::kViolation:  // nothing is given back any more
           return final_ = absl::StatusCode::kDataLoss;
         case Model::Step::kMore:
-          used_bytes_ -= record.RingBytes();
+          room_.Release();
           break;
       }
     } while (patient);
@@ -368,8 +372,8 @@ class Run {
   std::optional<BulkReceiver> receiver_;
   Model model_;
   std::vector<std::byte> into_;
-  std::deque<Queued> queue_;    // published, not taken
-  std::size_t used_bytes_ = 0;  // of the ring
+  std::deque<Queued> queue_;  // published, not taken
+  RoomModel room_{kCapacity};
   bool closed_ = false;
   bool alive_ = true;
   absl::StatusCode final_ = absl::StatusCode::kOk;
