@@ -67,6 +67,20 @@ TEST_F(FutexTest, SleepsOnlyWhileTheWordIsTheExpectedOne) {
   EXPECT_EQ(Futex::SleepWhile(peer, kWord, 5, -1), Futex::Slept::kLate);
 }
 
+// A page that the kernel cannot read stands for a filter that refuses the call. Whoever tries again
+// and again makes no busy loop of it.
+TEST_F(FutexTest, WhereTheKernelRefusesItIsAShortSleep) {
+  void* const nobodys = ::mmap(nullptr, kPageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(nobodys, MAP_FAILED);
+  const PeerMemory unreadable(static_cast<std::byte*>(nobodys), kPageBytes);
+  const int64_t start_ns = MonotonicNowNs();
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(Futex::SleepWhile(unreadable, kWord, 0, InMs(10'000)), Futex::Slept::kFailed);
+  }
+  EXPECT_GE(MonotonicNowNs() - start_ns, int64_t{10} * 500'000);
+  ::munmap(nobodys, kPageBytes);
+}
+
 TEST_F(FutexTest, AWakeUpReachesASleeperInAnotherMappingThatIsReadOnly) {
   std::atomic<int> woken{0};
   std::thread sleepers[3];
