@@ -1,5 +1,6 @@
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -490,7 +491,10 @@ TEST(RingThreadsTest, PromiseP2TimeTryCallsReturnUnderAScribblingPeer) {
   });
   std::vector<std::byte> buffer(kMaxMessage);
   int poisoned = 0;
-  for (int round = 0; round < 3000; ++round) {
+  // Longer where the scribbler has not been let run yet, which takes more than all of these rounds.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (int round = 0;
+       round < 3000 || (poisoned == 0 && std::chrono::steady_clock::now() < patience); ++round) {
     TestConsumer consumer(receiver.own_control(), sender.peer_control(), sender.peer_data(),
                           geometry);
     TestProducer producer(sender.own_control(), sender.own_data(), receiver.peer_control(),
