@@ -636,7 +636,7 @@ refusal("with_a_descriptor", 2, u64(57), 0)
 refusal("silent", 3)
 refusal("flood", *[bytes([0, 2, 0, 0, 0])] * 40)
 
-# --- bulk_receiver_fuzzer, each with every doorbell --------------------------------------------------
+# --- bulk_receiver_fuzzer, each with both doorbells --------------------------------------------------
 
 B_ANY, B_FIRST, _, B_MORE, _, B_HONEST, B_TAKE, _, B_ALL, B_REWRITE, B_BACK, B_END = range(12)
 TAKES = {0: 0, 1: 1, 100: 2, 1000: 3, 5000: 4, 20000: 5}
