@@ -1,7 +1,8 @@
 #ifndef PARLEY_BOUNDARY_COPY_H_
 #define PARLEY_BOUNDARY_COPY_H_
 
-// The routines that move bytes between private memory and memory that the peer can reach.
+// The routines that move bytes between private memory and memory that the peer can reach: Copy puts
+// into it, Fetch takes out of it. They differ in what is fast (copy.cc).
 //
 // Trust: the peer may write the shared side at the same time; then the bytes that arrive are any
 // mixture, but each lands in private memory once and is only looked at there. The compiler sees
@@ -26,6 +27,8 @@ namespace parley::internal {
 
 // `size_bytes` from `source` to `target`, which do not overlap. Not inlined, on purpose.
 void OpaqueCopy(std::byte* target, const std::byte* source, std::size_t size_bytes);
+// The same, out of memory that another processor has written.
+void OpaqueFetch(std::byte* target, const std::byte* source, std::size_t size_bytes);
 
 #if defined(__x86_64__) && !defined(PARLEY_ONLY_OPAQUE_COPIES)
 
@@ -68,6 +71,19 @@ inline void CopyEnds(std::byte* target, const std::byte* source, std::size_t siz
 
 using Vector16 = long long __attribute__((vector_size(16)));
 
+// Exactly a line of the cache, all of it loaded before the first store.
+inline constexpr std::size_t kLineBytes = 64;
+inline void CopyLine(std::byte* target, const std::byte* source) {
+  const auto first = FetchOnce<Vector16>(source);
+  const auto second = FetchOnce<Vector16>(source + 16);
+  const auto third = FetchOnce<Vector16>(source + 32);
+  const auto fourth = FetchOnce<Vector16>(source + 48);
+  StoreOnce(target, first);
+  StoreOnce(target + 16, second);
+  StoreOnce(target + 32, third);
+  StoreOnce(target + 48, fourth);
+}
+
 // size_bytes <= kLargestSmallCopyBytes.
 inline void SmallCopy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
   if (size_bytes > 32) {
@@ -93,12 +109,19 @@ inline void SmallCopy(std::byte*, const std::byte*, std::size_t) {}
 
 #endif
 
-// As OpaqueCopy; without a call where the size is small.
+// As OpaqueCopy and OpaqueFetch; without a call where the size is small.
 inline void Copy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
   if (size_bytes <= kLargestSmallCopyBytes) {
     SmallCopy(target, source, size_bytes);
   } else {
     OpaqueCopy(target, source, size_bytes);
+  }
+}
+inline void Fetch(std::byte* target, const std::byte* source, std::size_t size_bytes) {
+  if (size_bytes <= kLargestSmallCopyBytes) {
+    SmallCopy(target, source, size_bytes);
+  } else {
+    OpaqueFetch(target, source, size_bytes);
   }
 }
 

@@ -44,9 +44,14 @@ TEST(UntrustedDeathTest, ARefusedValueCannotBeHad) {
   EXPECT_DEATH(static_cast<void>(*refused), "validation had refused");
 }
 
+using CopyRoutine = void (*)(std::byte*, const std::byte*, std::size_t);
+class CopyTest : public ::testing::TestWithParam<CopyRoutine> {};
+INSTANTIATE_TEST_SUITE_P(Each, CopyTest, ::testing::Values(internal::Copy, internal::Fetch),
+                         [](const auto& each) { return each.index == 0 ? "Copy" : "Fetch"; });
+
 // Each length, at each alignment, to the byte: nothing before, nothing behind, and nothing of the
 // source beyond its end is even read (a page that cannot be read begins there).
-TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
+TEST_P(CopyTest, EachLengthAtEachAlignmentToTheByte) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   void* mapped =
       ::mmap(nullptr, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -62,7 +67,7 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
       for (const std::byte* source : {static_cast<const std::byte*>(first) + shift,
                                       static_cast<const std::byte*>(end) - size - shift}) {
         std::vector<std::byte> target(size + 40, std::byte{0xEE});
-        internal::Copy(target.data() + 20, source, size);
+        GetParam()(target.data() + 20, source, size);
         for (std::size_t i = 0; i < target.size(); ++i) {
           const bool inside = i >= 20 && i < 20 + size;
           ASSERT_EQ(target[i], inside ? source[i - 20] : std::byte{0xEE})
@@ -71,8 +76,8 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
       }
       // And to a target that ends where the page ends, or begins where it begins.
       const std::vector<std::byte> from(size, std::byte{0x5A});
-      internal::Copy(end - size - shift, from.data(), size);
-      internal::Copy(first + shift, from.data(), size);
+      GetParam()(end - size - shift, from.data(), size);
+      GetParam()(first + shift, from.data(), size);
       for (std::size_t i = 0; i < size; ++i) {
         ASSERT_EQ((end - size - shift)[i], std::byte{0x5A});
         ASSERT_EQ(first[shift + i], std::byte{0x5A});
@@ -87,7 +92,7 @@ TEST(CopyTest, EachLengthAtEachAlignmentToTheByte) {
 }
 
 // Long copies bring their target to a cache line first.
-TEST(CopyTest, LongCopiesAtEachDistanceFromALine) {
+TEST_P(CopyTest, LongCopiesAtEachDistanceFromALine) {
   constexpr std::size_t kRoomBytes = 20000;
   std::vector<std::byte> source(kRoomBytes);
   for (std::size_t i = 0; i < source.size(); ++i) {
@@ -96,7 +101,7 @@ TEST(CopyTest, LongCopiesAtEachDistanceFromALine) {
   for (const std::size_t size : {1023u, 1024u, 1025u, 1087u, 1088u, 4096u, 16384u}) {
     for (std::size_t shift = 0; shift < 130; ++shift) {
       std::vector<std::byte> target(kRoomBytes, std::byte{0xEE});
-      internal::Copy(target.data() + shift, source.data() + shift / 3, size);
+      GetParam()(target.data() + shift, source.data() + shift / 3, size);
       ASSERT_EQ(std::memcmp(target.data() + shift, source.data() + shift / 3, size), 0)
           << size << " bytes at " << shift;
       ASSERT_EQ(std::count(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(shift),

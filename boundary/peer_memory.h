@@ -40,7 +40,7 @@ class PeerView {
   // Copies [offset, offset + into.size()) to private memory. The range lies inside the view.
   void CopyTo(std::size_t offset_bytes, absl::Span<std::byte> into) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && into.size() <= size_bytes_ - offset_bytes);
-    internal::Copy(into.data(), base_ + offset_bytes, into.size());
+    internal::Fetch(into.data(), base_ + offset_bytes, into.size());
   }
 
   // For bulk data whose value decides nothing (pixels to a screen, samples to a mixer) and for
@@ -76,7 +76,7 @@ class PeerMemory {
   // Copies to private memory; the range lies inside this memory.
   void CopyOut(std::size_t offset_bytes, absl::Span<std::byte> into) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && into.size() <= size_bytes_ - offset_bytes);
-    internal::Copy(into.data(), base_ + offset_bytes, into.size());
+    internal::Fetch(into.data(), base_ + offset_bytes, into.size());
   }
 
   PeerView ViewOf(std::size_t offset_bytes, std::size_t length_bytes) const {

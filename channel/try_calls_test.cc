@@ -105,7 +105,7 @@ PARLEY_SPECIMEN void RingsTwice(Doorbell& bell) {
 }
 PARLEY_SPECIMEN void CopiesTwice(std::byte* to, const std::byte* from, std::size_t size) {
   internal::OpaqueCopy(to, from, size);
-  internal::OpaqueCopy(to + size, from, size);
+  internal::OpaqueFetch(to + size, from, size);
 }
 // As the Try calls may be: a look, a check, a copy, a fence, a ring.
 PARLEY_SPECIMEN uint64_t Innocent(Doorbell& bell, std::byte* to, const std::byte* from,
@@ -133,7 +133,8 @@ constexpr bool kCanRead = true;
 constexpr bool kCanRead = false;
 #endif
 
-constexpr std::string_view kCopy = "parley::internal::OpaqueCopy(";
+constexpr std::array<std::string_view, 2> kCopies = {"parley::internal::OpaqueCopy(",
+                                                     "parley::internal::OpaqueFetch("};
 constexpr std::string_view kRing = "parley::Doorbell::Ring(";
 // A compare-and-swap of our own memory, once in the life of a channel.
 constexpr std::string_view kPoison = "parley::internal::Core::Poison(";
@@ -305,7 +306,9 @@ class Walk {
     const std::size_t open = operands.find('<');
     const std::string_view name =
         open == std::string::npos ? "" : std::string_view(operands).substr(open + 1);
-    if (name.starts_with(kCopy)) return {0, 1, 0};
+    for (const std::string_view copy : kCopies) {
+      if (name.starts_with(copy)) return {0, 1, 0};
+    }
     if (name.starts_with(kRing)) return {0, 0, 1};
     for (const std::string_view end : kEnds) {
       if (name.find(end) != std::string_view::npos) *returns = false;
