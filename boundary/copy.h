@@ -25,6 +25,8 @@
 
 namespace parley::internal {
 
+inline constexpr std::size_t kLineBytes = 64;  // of the cache
+
 // `size_bytes` from `source` to `target`, which do not overlap. Not inlined, on purpose.
 void OpaqueCopy(std::byte* target, const std::byte* source, std::size_t size_bytes);
 // The same, out of memory that another processor has written.
@@ -72,7 +74,6 @@ inline void CopyEnds(std::byte* target, const std::byte* source, std::size_t siz
 using Vector16 = long long __attribute__((vector_size(16)));
 
 // Exactly a line of the cache, all of it loaded before the first store.
-inline constexpr std::size_t kLineBytes = 64;
 inline void CopyLine(std::byte* target, const std::byte* source) {
   const auto first = FetchOnce<Vector16>(source);
   const auto second = FetchOnce<Vector16>(source + 16);

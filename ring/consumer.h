@@ -84,7 +84,7 @@ class BasicConsumer {
   void Close() { position_.Close(); }
 
   // True unless TryReceive would say kNotNow. Looks at the peer at most once.
-  bool HasNews() { return position_.Available() != Outcome::kNotNow; }
+  bool HasNews() { return Available() != Outcome::kNotNow; }
 
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
   void Poison(Violation violation) { position_.Poison(violation); }
@@ -96,9 +96,13 @@ class BasicConsumer {
   uint64_t released_bytes() const { return position_.released_bytes(); }
 
  private:
+  Outcome Available() {
+    return position_.Available([this](std::size_t offset) { peer_data_.Prefetch(offset); });
+  }
+
   // Validates the next record and steps over it. `*offset`: where its payload is.
   Outcome Next(Record* record, std::size_t* offset) {
-    const Outcome outcome = position_.Available();
+    const Outcome outcome = Available();
     if (outcome != Outcome::kDone) return outcome;
     const std::size_t at = position_.Offset();
 

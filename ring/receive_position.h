@@ -7,7 +7,7 @@
 // Trust: the peer controls its tail and its state. Both are looked at only when what is known is
 // used up, once each, so that a producer which keeps up cannot hold a caller in its loop over a
 // snapshot; a lie poisons this end for good. A peer that streams can make a look wait for up to
-// kLongestPause pauses, some hundred nanoseconds, and no longer.
+// kLongestPause pauses, 2 to 8 microseconds, and no longer.
 // Threads: one at a time.
 // Ordering: data before an acquired tail are visible.
 //
@@ -18,7 +18,7 @@
 //   * While several records come with each look, or one after a few looks in vain, the producer is
 //     writing as fast as its line can travel, or faster: then the next look is taken a little
 //     later, and finds more. Where records come one at a time, as requests and answers do, or not
-//     at all, there is no pause.
+//     at all, there is no pause; there the lines of the next record are asked for beside the tail's.
 
 #include <algorithm>
 #include <cstddef>
@@ -45,10 +45,14 @@ class ReceivePosition {
   ReceivePosition(const ReceivePosition&) = delete;
   ReceivePosition& operator=(const ReceivePosition&) = delete;
 
-  // kDone if there is at least one grain at Offset().
-  Outcome Available() {
+  // kDone if there is at least one grain at Offset(). `expect(offset)` is called before a look that
+  // comes at once, to have the lines there brought beside the line with the tail. While the peer
+  // streams it is not: those lines are still being written, and would only travel twice.
+  template <typename Expect>
+  Outcome Available(const Expect& expect) {
     if (tail_ != head_) [[likely]]
       return Outcome::kDone;
+    if (pause_ == 0) expect(Offset());
     return LookForMore();
   }
   // What is known to be there, without a look at the peer: a multiple of the grain.
@@ -93,8 +97,12 @@ class ReceivePosition {
 
   static constexpr uint64_t kStepsOfRing = 8;
   static constexpr uint32_t kLongestPause = internal::kMostRelaxTimes;
+  // No longer than this where fewer than kManyAtOnce records come with each look: their producer is
+  // not held up by the looks, and a longer pause would only delay them.
+  static constexpr uint32_t kShortPause = 31;
+  static constexpr uint32_t kManyAtOnce = 4;
   // News after so few looks in vain came faster than a request could follow an answer.
-  static constexpr uint32_t kSoonLooks = 8;
+  static constexpr uint32_t kSoonLooks = 4;
   // So many records for each look are enough: a consumer that is slower than its producer is not
   // made slower still.
   static constexpr uint32_t kEnoughAtOnce = 128;
@@ -109,8 +117,9 @@ class ReceivePosition {
   void Pace() {
     if (steps_ == 0) return;
     const bool streamed = steps_ > 1 || (vain_looks_ > 0 && vain_looks_ <= kSoonLooks);
+    const uint32_t longest = steps_ < kManyAtOnce ? kShortPause : kLongestPause;
     pause_ = !streamed                ? 0
-             : steps_ < kEnoughAtOnce ? std::min(2 * pause_ + 1, kLongestPause)
+             : steps_ < kEnoughAtOnce ? std::min(2 * pause_ + 1, longest)
                                       : pause_ / 2;
     steps_ = 0;
     vain_looks_ = 0;

@@ -29,7 +29,7 @@ inline void RelaxTimes() {
   }(std::make_index_sequence<kTimes>());
 }
 
-inline constexpr uint32_t kMostRelaxTimes = 31;
+inline constexpr uint32_t kMostRelaxTimes = 127;
 
 // `times` <= kMostRelaxTimes.
 inline void RelaxFor(uint32_t times) {
@@ -38,6 +38,8 @@ inline void RelaxFor(uint32_t times) {
   if ((times & 4) != 0) RelaxTimes<4>();
   if ((times & 8) != 0) RelaxTimes<8>();
   if ((times & 16) != 0) RelaxTimes<16>();
+  if ((times & 32) != 0) RelaxTimes<32>();
+  if ((times & 64) != 0) RelaxTimes<64>();
 }
 
 }  // namespace parley::internal

@@ -96,7 +96,7 @@ class TypedConsumer {
   // many; where that is 0, outcome() says why.
   std::size_t TryPop(absl::Span<T> into) {
     if (into.empty()) return 0;
-    outcome_ = position_.Available();
+    outcome_ = Available();
     if (outcome_ != Outcome::kDone) return 0;
     const auto count = static_cast<std::size_t>(
         std::min<uint64_t>(into.size(), position_.KnownBytes() / sizeof(T)));
@@ -109,7 +109,7 @@ class TypedConsumer {
   bool TryPop(T* element) { return TryPop(absl::MakeSpan(element, 1)) == 1; }
 
   void Close() { position_.Close(); }
-  bool HasNews() { return position_.Available() != Outcome::kNotNow; }
+  bool HasNews() { return Available() != Outcome::kNotNow; }
   void Poison(Violation violation) { position_.Poison(violation); }
 
   // Of the last TryPop that returned nothing.
@@ -118,6 +118,10 @@ class TypedConsumer {
   std::size_t capacity() const { return position_.capacity_bytes() / sizeof(T); }
 
  private:
+  Outcome Available() {
+    return position_.Available([this](std::size_t offset) { peer_data_.Prefetch(offset); });
+  }
+
   ReceivePosition<OwnMem, PeerMem, sizeof(T)> position_;
   PeerMem peer_data_;
   Outcome outcome_ = Outcome::kDone;

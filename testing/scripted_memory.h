@@ -209,6 +209,7 @@ class ScriptedRegion::PeerMemory {
   void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
     region_->FetchBytes(offset, into);
   }
+  void Prefetch(std::size_t offset) const { region_->At(of_data_, offset, 0); }
   View ViewOf(std::size_t offset, std::size_t length) const {
     region_->At(of_data_, offset, length);
     return View(region_, offset, length);

@@ -48,6 +48,7 @@ class TrustingMemory {
   void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
     memory_.CopyOut(offset, into);
   }
+  void Prefetch(std::size_t offset) const { memory_.Prefetch(offset); }
   View ViewOf(std::size_t offset, std::size_t length) const {
     return memory_.ViewOf(offset, length);
   }
