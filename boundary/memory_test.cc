@@ -42,6 +42,10 @@ TEST(UntrustedDeathTest, ARefusedValueCannotBeHad) {
   const Validated<uint64_t> refused =
       Untrusted<uint64_t>(41).Validate([](uint64_t v) { return v > 42; });
   EXPECT_DEATH(static_cast<void>(*refused), "validation had refused");
+  EXPECT_EQ(refused.Refused(), 41u);
+  const Validated<uint64_t> accepted =
+      Untrusted<uint64_t>(43).Validate([](uint64_t v) { return v > 42; });
+  EXPECT_DEATH(static_cast<void>(accepted.Refused()), "there is none");
 }
 
 using CopyRoutine = void (*)(std::byte*, const std::byte*, std::size_t);

@@ -22,7 +22,7 @@ namespace parley {
 
 // What Validate gave: the value if it was accepted, otherwise nothing. A std::optional in fewer
 // instructions (compilers keep that one in memory, on each record's way), and with no build in
-// which a refused value can be had.
+// which a refused value can be had as if it were good.
 template <typename T>
 class [[nodiscard]] Validated {
  public:
@@ -32,6 +32,12 @@ class [[nodiscard]] Validated {
   // Of a value that was accepted. Asking for another is a bug of ours, and aborts.
   constexpr T operator*() const {
     PARLEY_CHECK(accepted_, "a value was used that validation had refused");
+    return value_;
+  }
+  // Of a value that was refused, to name what is wrong with it and for nothing else. Asking for one
+  // that was accepted aborts as well.
+  constexpr T Refused() const {
+    PARLEY_CHECK(!accepted_, "a reason was asked for where there is none");
     return value_;
   }
 

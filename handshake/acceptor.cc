@@ -8,8 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "parley/boundary/own_memory.h"
-#include "parley/boundary/peer_memory.h"
+#include "parley/handshake/bells.h"
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
 #include "parley/os/peer_barrier.h"
@@ -325,12 +324,7 @@ Established Acceptor::Take() && {
                      std::move(peer_format_),
                      (features_ & kFeatureSkipsFences) != 0,
                      (features_ & kFeatureBarrierBeforeSleep) != 0};
-  if (bells_are_futexes_) {
-    const OwnMemory own = result.outgoing.control();
-    const PeerMemory peer = result.incoming.control();
-    if (send_.capacity_bytes != 0) result.send_bell = Doorbell::OfSendersFutex(own, peer);
-    if (receive_.capacity_bytes != 0) result.receive_bell = Doorbell::OfReceiversFutex(own, peer);
-  }
+  if (bells_are_futexes_) UseFutexBells(&result);
   if (socket_is_a_bell_) {
     Doorbell& bell = receive_.capacity_bytes != 0 ? result.receive_bell : result.send_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

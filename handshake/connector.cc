@@ -5,8 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "parley/boundary/own_memory.h"
-#include "parley/boundary/peer_memory.h"
+#include "parley/handshake/bells.h"
 #include "parley/os/check.h"
 #include "parley/os/peer_barrier.h"
 
@@ -211,14 +210,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                      std::move(welcome->format),
                      (welcome->features & kFeatureBarrierBeforeSleep) != 0,
                      (welcome->features & kFeatureSkipsFences) != 0};
-  if (welcome->doorbell == kDoorbellFutex) {
-    const OwnMemory own = result.outgoing.control();
-    const PeerMemory other = result.incoming.control();
-    if (result.send.capacity_bytes != 0) result.send_bell = Doorbell::OfSendersFutex(own, other);
-    if (result.receive.capacity_bytes != 0) {
-      result.receive_bell = Doorbell::OfReceiversFutex(own, other);
-    }
-  }
+  if (welcome->doorbell == kDoorbellFutex) UseFutexBells(&result);
   if (bells->socket_is_a_bell) {
     Doorbell& bell = result.send.capacity_bytes != 0 ? result.send_bell : result.receive_bell;
     bell = Doorbell::OfSocket(std::move(result.socket));

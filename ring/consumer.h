@@ -109,15 +109,13 @@ class BasicConsumer {
     // TRUST: size within the agreement and within what is published; reserved tag bit clear.
     // What is known is a multiple of 8 and not zero: there is at least the header.
     const uint64_t known_bytes = position_.KnownBytes();
-    uint64_t refused = 0;
     const auto header = peer_data_.LoadRelaxed64(at).Validate([&](uint64_t h) {
-      refused = h;
       // A reserved bit that is set makes the size one that no record can have.
       return Cursor64::IsRecord(h & (kReservedBit | kSizeMask), max_message_, known_bytes,
                                 kRecordHeaderBytes);
     });
     if (!header) [[unlikely]]
-      return Refuse(refused, known_bytes);
+      return Refuse(header.Refused(), known_bytes);
     const auto size = static_cast<uint32_t>(*header & kSizeMask);
     *offset = at + kRecordHeaderBytes;
 

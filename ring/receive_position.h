@@ -138,13 +138,11 @@ class ReceivePosition {
     });
     if (!state) return Fail(Violation::kProducerStateInvalid);
     // TRUST: from the last valid tail to one capacity ahead of what we gave back; on the grain.
-    uint64_t refused = 0;
     const auto tail = peer_control_.LoadAcquire64(kTailOffset).Validate([&](uint64_t position) {
-      refused = position;
       return Cursor64::IsTail(released_, tail_, position, capacity_, kGrainBytes);
     });
     if (!tail) {
-      return Fail(Cursor64::CheckTail(released_, tail_, refused, capacity_, kGrainBytes));
+      return Fail(Cursor64::CheckTail(released_, tail_, tail.Refused(), capacity_, kGrainBytes));
     }
     tail_ = *tail;
     if (tail_ != head_) return Outcome::kDone;

@@ -107,12 +107,10 @@ class SendPosition {
     });
     if (!state) return Poison(Violation::kConsumerStateInvalid);
     // TRUST: between the last valid head and what we have published, and on the grain.
-    uint64_t refused = 0;
     const auto head = peer_control_.LoadAcquire64(kHeadOffset).Validate([&](uint64_t position) {
-      refused = position;
       return Cursor64::IsHead(published_, head_, position, kGrainBytes);
     });
-    if (!head) return Poison(Cursor64::CheckHead(published_, head_, refused, kGrainBytes));
+    if (!head) return Poison(Cursor64::CheckHead(published_, head_, head.Refused(), kGrainBytes));
     head_ = *head;
     if (*state == kStreamClosed) {
       peer_ended_ = true;

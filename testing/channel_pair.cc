@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "parley/boundary/own_memory.h"
-#include "parley/boundary/peer_memory.h"
+#include "parley/handshake/bells.h"
 #include "parley/handshake/doorbell.h"
+#include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
@@ -95,17 +95,6 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
 
-  if (options.futex) {
-    const OwnMemory own = out->written.control();
-    const PeerMemory peer = back->read.control();
-    out->senders_bell = Doorbell::OfSendersFutex(own, peer);
-    back->receivers_bell = Doorbell::OfReceiversFutex(own, peer);
-    const OwnMemory others = back->written.control();
-    const PeerMemory ours = out->read.control();
-    back->senders_bell = Doorbell::OfSendersFutex(others, ours);
-    out->receivers_bell = Doorbell::OfReceiversFutex(others, ours);
-  }
-
   const auto self = [] {
     PeerIdentity identity;
     identity.pid = ::getpid();
@@ -115,17 +104,33 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
     return identity;
   };
   const ChannelId id = {1, 2};
-  auto accepting =
-      MakeChannel(Established{id, std::move(out->written), std::move(back->read), ring, ring,
-                              std::move(out->senders_bell), std::move(back->receivers_bell),
-                              std::move(sockets->first).Release(), self(), ""},
-                  options.wait);
+  Established at_accepting = {id,
+                              std::move(out->written),
+                              std::move(back->read),
+                              ring,
+                              ring,
+                              std::move(out->senders_bell),
+                              std::move(back->receivers_bell),
+                              std::move(sockets->first).Release(),
+                              self(),
+                              ""};
+  Established at_connecting = {id,
+                               std::move(back->written),
+                               std::move(out->read),
+                               ring,
+                               ring,
+                               std::move(back->senders_bell),
+                               std::move(out->receivers_bell),
+                               std::move(sockets->second).Release(),
+                               self(),
+                               ""};
+  if (options.futex) {
+    UseFutexBells(&at_accepting);
+    UseFutexBells(&at_connecting);
+  }
+  auto accepting = MakeChannel(std::move(at_accepting), options.wait);
   if (!accepting.ok()) return accepting.status();
-  auto connecting =
-      MakeChannel(Established{id, std::move(back->written), std::move(out->read), ring, ring,
-                              std::move(back->senders_bell), std::move(out->receivers_bell),
-                              std::move(sockets->second).Release(), self(), ""},
-                  options.wait);
+  auto connecting = MakeChannel(std::move(at_connecting), options.wait);
   if (!connecting.ok()) return connecting.status();
   pair->accepting_ = *std::move(accepting);
   pair->connecting_ = *std::move(connecting);
