@@ -58,6 +58,7 @@ class FoldedPeerMemory {
   Untrusted<uint64_t> LoadRelaxed64(std::size_t offset) const {
     return memory_.LoadRelaxed64(Folded(offset));
   }
+  void Prefetch(std::size_t offset) const { memory_.Prefetch(offset); }
   void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
     offset = Folded(offset);
     const std::size_t first = std::min(into.size(), size_bytes_ - offset);

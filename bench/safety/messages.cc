@@ -50,7 +50,8 @@ std::shared_ptr<Ends<OwnMem, PeerMem>> MakeEnds(std::size_t bytes, std::size_t d
   return std::make_shared<Ends<OwnMem, PeerMem>>(*std::move(regions), bytes, data_bytes);
 }
 
-uint64_t AtOnce(std::size_t bytes) { return bytes <= 4096 ? kAtOnce : 2; }
+// Long ones by turns: a single one is no stream, whose looks would wait.
+uint64_t AtOnce(std::size_t bytes) { return bytes < 4096 ? kAtOnce : 1; }
 
 template <typename PeerMem>
 std::function<uint64_t(uint64_t)> InPlace(std::size_t bytes) {
