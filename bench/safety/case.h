@@ -32,10 +32,12 @@ std::vector<Case> MessageCases();
 std::vector<Case> SetUpCases();
 // What is paid for each sleep, and for being able to sleep.
 std::vector<Case> WakeUpCases();
+// What a bounded sleep through a word of the peer's is made of.
+std::vector<Case> SleepCases();
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
-  for (auto cases : {MessageCases, SetUpCases, WakeUpCases}) {
+  for (auto cases : {MessageCases, SetUpCases, WakeUpCases, SleepCases}) {
     for (Case& one : cases()) all.push_back(std::move(one));
   }
   return all;

@@ -30,8 +30,8 @@ TEST(SafetyTest, OnAndOffMoveTheSameMessages) {
   }
 }
 
-TEST(SafetyTest, AConfinedEndIsMeasured) {
-  for (const Case& one : WakeUpCases()) {
+TEST(SafetyTest, WhatNeedsAProcessOfItsOwnIsMeasured) {
+  for (const Case& one : AllCases()) {
     if (!one.measure) continue;
     const absl::StatusOr<double> ns = one.measure(10);
     ASSERT_TRUE(ns.ok()) << one.what << ", " << one.variant << ": " << ns.status();
