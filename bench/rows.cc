@@ -75,6 +75,11 @@ void AddChannelRows(std::vector<Row>& rows) {
     rows.push_back(ChannelRow<Moving::kInPlace>("parley in place" + bell, Sleeping(doorbell),
                                                 "sleeps at once"));
   }
+  ChannelMode full_sleeping = Sleeping(DoorbellChoice::kFutex);
+  full_sleeping.fences = FenceChoice::kFull;
+  rows.push_back(ChannelRow<Moving::kInPlace>(
+      "parley in place, futex doorbell, full fences", full_sleeping,
+      "sleeps at once; for requests that mostly sleep: no membarrier before each"));
   ChannelMode chunked_sleeping = Sleeping(DoorbellChoice::kEventfd);
   chunked_sleeping.ring_bytes = DefaultQueueBytes(0);
   rows.push_back(ChannelRow<Moving::kChunked>("parley chunked, eventfd doorbell", chunked_sleeping,
