@@ -33,6 +33,8 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
   return row;
 }
 
+constexpr std::size_t kLeastForHugePages = std::size_t{64} << 10;
+
 ChannelMode Sleeping(DoorbellChoice doorbell) {
   ChannelMode mode;
   mode.waiting = Waiting::kSleep;
@@ -62,6 +64,17 @@ void AddChannelRows(std::vector<Row>& rows) {
   rows.push_back(ChannelRow<Moving::kInPlace>(
       "parley in place, full fences", full, "the default between strangers: a fence per message"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied", spin, "able to sleep, but spun"));
+  ChannelMode huge;
+  huge.pages = PageChoice::kHugeIfPossible;
+  for (Row row : {ChannelRow<Moving::kInPlace>("parley in place, huge pages", huge, "on request"),
+                  ChannelRow<Moving::kCopied>("parley copied, huge pages", huge, "on request")}) {
+    row.refuses = [](const Cell& cell) {
+      return cell.size_bytes >= kLeastForHugePages
+                 ? std::string()
+                 : std::string("they change nothing for shorter messages");
+    };
+    rows.push_back(std::move(row));
+  }
   rows.push_back(ChannelRow<Moving::kBatched>("parley batched", spin,
                                               "in place; published and released 16 at a time"));
   rows.push_back(ChannelRow<Moving::kChunked>(

@@ -79,8 +79,8 @@ class PeerMemory {
     internal::Fetch(into.data(), base_ + offset_bytes, into.size());
   }
 
-  // Asks for the two lines of the cache from `offset_bytes` on, which lies inside this memory. A hint:
-  // nothing is fetched, and nothing happens where it may not be.
+  // Asks for the two lines of the cache from `offset_bytes` on, which lies inside this memory. A
+  // hint: no value is fetched, and nothing happens where there is none.
   void Prefetch(std::size_t offset_bytes) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_);
     __builtin_prefetch(base_ + offset_bytes);

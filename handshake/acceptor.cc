@@ -243,9 +243,9 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
   RegionLimits limits;
   limits.max_data_bytes = options_->limits.max_capacity_bytes;
   limits.held = options_->held != nullptr ? options_->held : &IdentitySet::OfThisProcess();
-  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes}, limits);
+  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes}, limits, options_->pages);
   if (!outgoing.ok()) return outgoing.status();
-  auto draft = IncomingRegionDraft::Create({receive_.capacity_bytes}, limits);
+  auto draft = IncomingRegionDraft::Create({receive_.capacity_bytes}, limits, options_->pages);
   if (!draft.ok()) return draft.status();
 
   // In the order of docs/SPEC.md: our region, the peer's region, then the bells of the ring from

@@ -38,6 +38,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
+#include "parley/sealing/huge_pages.h"
 #include "parley/sealing/identity.h"
 #include "parley/sealing/test_support.h"
 
@@ -140,6 +141,23 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       }
     }
   }
+}
+
+TEST(HandshakeTest, TheAcceptingSidesWishForHugePagesIsForBothRings) {
+  Ends ends;
+  constexpr uint64_t kCapacity = 2 * kHugePageBytes;
+  ends.accept.send = {kCapacity, 1024};
+  ends.accept.receive = {kCapacity, 1024};
+  ends.accept.pages = PageChoice::kHugeIfPossible;
+  ends.Run();
+  ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
+  ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
+  ExpectBytesFlow(*ends.accepted, *ends.connected);
+  ExpectBytesFlow(*ends.connected, *ends.accepted);
+  const uint64_t huge_bytes = testing_support::HugeMappedBytes();
+  if (huge_bytes == 0) GTEST_SKIP() << "this kernel gathers no huge pages (before Linux 6.1)";
+  // Two regions at two ends, each with its data twice, of which the second time lies askew.
+  EXPECT_EQ(huge_bytes, 4 * 3 * kHugePageBytes);
 }
 
 // Whether there is a descriptor to poll is its users' choice, at both ends: never the peer's.

@@ -18,6 +18,7 @@
 #include "parley/handshake/wire.h"
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/identity.h"
+#include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 
 namespace parley {
@@ -104,6 +105,9 @@ struct AcceptOptions {
   // shared with it.
   bool peer_is_confined_or_trusted = false;
   FenceChoice fences = FenceChoice::kAutomatic;
+  // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as
+  // much as the last cache, and change nothing else (docs/BENCHMARKS.md).
+  PageChoice pages = PageChoice::kUsual;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;
   IdentitySet* held = nullptr;

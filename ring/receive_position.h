@@ -18,7 +18,7 @@
 //   * While several records come with each look, or one after a few looks in vain, the producer is
 //     writing as fast as its line can travel, or faster: then the next look is taken a little
 //     later, and finds more. Where records come one at a time, as requests and answers do, or not
-//     at all, there is no pause; there the lines of the next record are asked for beside the tail's.
+//     at all, there is no pause; the lines of the next record are asked for beside the tail's.
 
 #include <algorithm>
 #include <cstddef>

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <utility>
@@ -58,12 +59,26 @@ absl::StatusOr<GuardedRange> GuardedRange::Reserve(uint64_t size_bytes) {
   const size_t page = PageBytes();
   const std::string what =
       "reserve " + std::to_string(size_bytes) + " bytes of address space for shared memory";
-  if (size_bytes > std::numeric_limits<size_t>::max() - 4 * page) return ErrnoStatus(ENOMEM, what);
+  constexpr size_t kAlign = kAlignedFromBytes;
+  if (size_bytes > std::numeric_limits<size_t>::max() - 4 * page - kAlign) {
+    return ErrnoStatus(ENOMEM, what);
+  }
   const size_t inner = (static_cast<size_t>(size_bytes) + page - 1) / page * page;
-  void* const start = ::mmap(nullptr, inner + 2 * page, PROT_NONE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const size_t whole = inner + 2 * page;
+  const size_t spare = inner < kAlign ? 0 : kAlign;
+  void* const start =
+      ::mmap(nullptr, whole + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return ErrnoStatus(errno, what);
-  return GuardedRange(static_cast<std::byte*>(start) + page, inner);
+  auto* first = static_cast<std::byte*>(start);
+  if (spare != 0) {
+    // SAFETY: only to learn how far the next multiple is.
+    const size_t past = reinterpret_cast<uintptr_t>(first + page) % kAlign;
+    const size_t skipped = past == 0 ? 0 : kAlign - past;
+    if (skipped != 0) ::munmap(first, skipped);
+    first += skipped;
+    if (skipped != spare) ::munmap(first + whole, spare - skipped);
+  }
+  return GuardedRange(first + page, inner);
 }
 
 GuardedRange::GuardedRange(GuardedRange&& other) noexcept

@@ -31,9 +31,12 @@ class GuardedRange {
     kReadPrivately  // a write-sealed file; before Linux 6.7 those can't be mapped shared
   };
 
-  // Reserves `size_bytes`, rounded up to pages. kResourceExhausted where the address space (or
-  // RLIMIT_AS) has no room.
+  // Reserves `size_bytes`, rounded up to pages; from kAlignedFromBytes on at a multiple of it, so
+  // that huge pages of a file mapped at its front can be mapped as such. kResourceExhausted where
+  // the address space (or RLIMIT_AS) has no room.
   static absl::StatusOr<GuardedRange> Reserve(uint64_t size_bytes);
+
+  static constexpr uint64_t kAlignedFromBytes = uint64_t{2} << 20;
 
   GuardedRange() = default;
   GuardedRange(GuardedRange&& other) noexcept;

@@ -71,6 +71,27 @@ TEST(GuardedRangeTest, PromiseP1AnOverrunHitsAGuardOnEitherSide) {
   EXPECT_EQ(LoadAt(-4096), kSegv);
 }
 
+// Long ones begin where a huge page can; the guards lie next to them all the same.
+TEST(GuardedRangeTest, LongRangesAreAligned) {
+  constexpr size_t kBytes = size_t{GuardedRange::kAlignedFromBytes} + 4096;
+  for (int i = 0; i < 4; ++i) {
+    const Mapped mapped = MapNew(kBytes, GuardedRange::Access::kRead);
+    // SAFETY: only the address is looked at.
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(mapped.range.base()) % GuardedRange::kAlignedFromBytes,
+              0u);
+    EXPECT_EQ(RunInChild([] {
+                const Mapped own = MapNew(kBytes, GuardedRange::Access::kRead);
+                Load(own.range.base() + kBytes - 1);
+                Load(own.range.base() + kBytes);
+              }),
+              kSegv);
+    EXPECT_EQ(
+        RunInChild([] { Load(MapNew(kBytes, GuardedRange::Access::kRead).range.base() - 1); }),
+        kSegv);
+  }
+  EXPECT_EQ(LeakOf([] { MapNew(kBytes, GuardedRange::Access::kRead); }), "nothing");
+}
+
 TEST(GuardedRangeTest, ReadingIsNotWriting) {
   EXPECT_EQ(RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kReadWrite).range.base()); }),
             "ok");

@@ -14,10 +14,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <string>
+#include <string_view>
 
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
@@ -67,6 +70,21 @@ Footprint FootprintNow() {
     if (line.find("memfd:") != std::string::npos) ++now.memfd_mappings;
   }
   return now;
+}
+
+uint64_t HugeMappedBytes() {
+  uint64_t kib = 0;
+  bool of_memfd = false;
+  std::ifstream smaps("/proc/self/smaps");
+  for (std::string line; std::getline(smaps, line);) {
+    // A mapping's own line begins with its addresses, the ones about it with a capital.
+    if (!line.empty() && std::isupper(static_cast<unsigned char>(line[0])) == 0) {
+      of_memfd = line.find("memfd:") != std::string::npos;
+    }
+    constexpr std::string_view kName = "ShmemPmdMapped:";
+    if (of_memfd && line.starts_with(kName)) kib += std::stoull(line.substr(kName.size()));
+  }
+  return kib * 1024;
 }
 
 std::string LeakOf(const std::function<void()>& body) {

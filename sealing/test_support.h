@@ -28,6 +28,9 @@ struct Footprint {
 };
 Footprint FootprintNow();
 
+// Of this process's mappings of memfds: what is mapped as huge pages.
+uint64_t HugeMappedBytes();
+
 // Runs `body` often enough for a leak to stand out from what malloc maps; "nothing" or what leaked.
 std::string LeakOf(const std::function<void()>& body);
 

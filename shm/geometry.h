@@ -28,6 +28,12 @@ struct RegionGeometry {
   bool operator==(const RegionGeometry&) const = default;
 };
 
+// What memory a region is made of.
+enum class PageChoice : uint8_t {
+  kUsual,
+  kHugeIfPossible,  // sealing/huge_pages.h; takes about twice as long to make
+};
+
 struct RegionLimits {
   uint64_t max_data_bytes = uint64_t{256} << 20;
   // Where the identity of each region is claimed for its lifetime, so that none has two roles.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "parley/sealing/huge_pages.h"
 #include "parley/sealing/memfd.h"
 #include "parley/sealing/seal_shared.h"
 #include "parley/sealing/seals.h"
@@ -36,10 +37,13 @@ absl::StatusOr<VerifiedFile> VerifyAndClaim(UniqueFd fd, RegionGeometry geometry
   return result;
 }
 
-absl::StatusOr<UniqueFd> CreateShape(RegionGeometry geometry, const RegionLimits& limits) {
+absl::StatusOr<UniqueFd> CreateShape(RegionGeometry geometry, const RegionLimits& limits,
+                                     PageChoice pages) {
   if (absl::Status status = ValidateGeometry(geometry, limits); !status.ok()) return status;
   absl::StatusOr<UniqueFd> fd = CreateMemfd(FileBytes(geometry));
   if (!fd.ok()) return fd.status();
+  // Before anybody else has the file. How many there are changes nothing but the speed.
+  if (pages == PageChoice::kHugeIfPossible) GatherIntoHugePages(fd->get(), FileBytes(geometry));
   if (absl::Status status = AddSeals(fd->get(), kShapeSeals); !status.ok()) return status;
   return fd;
 }
@@ -59,8 +63,9 @@ OutgoingRegion::OutgoingRegion(internal::RegionFile file, OutgoingMapping mappin
     : file_(std::move(file)), mapping_(std::move(mapping)) {}
 
 absl::StatusOr<OutgoingRegion> OutgoingRegion::Create(RegionGeometry geometry,
-                                                      const RegionLimits& limits) {
-  absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits);
+                                                      const RegionLimits& limits,
+                                                      PageChoice pages) {
+  absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits, pages);
   if (!fd.ok()) return fd.status();
   absl::StatusOr<OutgoingMapping> mapping = OutgoingMapping::Map(fd->get(), geometry);
   if (!mapping.ok()) return mapping.status();
@@ -109,8 +114,9 @@ absl::StatusOr<IncomingRegion> IncomingRegion::Adopt(UniqueFd fd, RegionGeometry
 IncomingRegionDraft::IncomingRegionDraft(internal::RegionFile file) : file_(std::move(file)) {}
 
 absl::StatusOr<IncomingRegionDraft> IncomingRegionDraft::Create(RegionGeometry geometry,
-                                                                const RegionLimits& limits) {
-  absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits);
+                                                                const RegionLimits& limits,
+                                                                PageChoice pages) {
+  absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits, pages);
   if (!fd.ok()) return fd.status();
   absl::StatusOr<VerifiedFile> verified =
       VerifyAndClaim(std::move(*fd), geometry, limits, kShapeSeals);

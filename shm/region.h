@@ -59,7 +59,8 @@ class OutgoingRegion {
   // A new region, mapped here and sealed with kRegionSeals: from now on not even this process can
   // map it writable again.
   static absl::StatusOr<OutgoingRegion> Create(RegionGeometry geometry,
-                                               const RegionLimits& limits = {});
+                                               const RegionLimits& limits = {},
+                                               PageChoice pages = PageChoice::kUsual);
 
   // Connecting side: a region that the peer made with IncomingRegionDraft::Create and we will
   // write. Verifies its shape, maps it, and seals it with kRegionSeals; after that, say "mapped".
@@ -111,7 +112,8 @@ class IncomingRegionDraft {
  public:
   // All pages present, sealed with kShapeSeals, mapped nowhere.
   static absl::StatusOr<IncomingRegionDraft> Create(RegionGeometry geometry,
-                                                    const RegionLimits& limits = {});
+                                                    const RegionLimits& limits = {},
+                                                    PageChoice pages = PageChoice::kUsual);
 
   // After the peer said that it has mapped the region: verifies that it is sealed for good with no
   // page missing, and maps it for reading. No call in here can be made to wait by the peer.

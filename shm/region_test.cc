@@ -28,6 +28,7 @@ namespace {
 
 using testing_support::FillRaw;
 using testing_support::FootprintNow;
+using testing_support::HugeMappedBytes;
 using testing_support::InodeLockHolder;
 using testing_support::LeakOf;
 using testing_support::RawMemfd;
@@ -115,6 +116,39 @@ TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
   EXPECT_EQ(writer->identity(), identity);
   EXPECT_EQ(reader->geometry().data_bytes, kGeometry.data_bytes);
   EXPECT_EQ(writer->geometry().data_bytes, kGeometry.data_bytes);
+}
+
+// Both births: huge where asked for, twice at either end (the data lie there twice), and as well
+// sealed as any other.
+TEST(RegionTest, PromiseP1HugePagesOnRequest) {
+  constexpr RegionGeometry kLong = {.data_bytes = uint64_t{8} << 20};
+  {
+    const auto usual = OutgoingRegion::Create(kLong);
+    ASSERT_TRUE(usual.ok()) << usual.status();
+    EXPECT_EQ(HugeMappedBytes(), 0u);
+  }
+  auto region = OutgoingRegion::Create(kLong, {}, PageChoice::kHugeIfPossible);
+  ASSERT_TRUE(region.ok()) << region.status();
+  if (HugeMappedBytes() == 0) GTEST_SKIP() << "this kernel gathers no huge pages (before 6.1)";
+  // All of the file but its last page; of the second half all but the two ends.
+  constexpr uint64_t kEachEnd = (uint64_t{8} << 20) + (uint64_t{6} << 20);
+  EXPECT_EQ(HugeMappedBytes(), kEachEnd);
+  auto reader = IncomingRegion::Adopt(Sent(region->fd()), kLong);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(HugeMappedBytes(), 2 * kEachEnd);
+  EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(region->fd()); }), "ok");
+
+  auto draft = IncomingRegionDraft::Create(kLong, {}, PageChoice::kHugeIfPossible);
+  ASSERT_TRUE(draft.ok()) << draft.status();
+  auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kLong, {}, Soon());
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  auto finished = std::move(*draft).Finish();
+  ASSERT_TRUE(finished.ok()) << finished.status();
+  EXPECT_EQ(HugeMappedBytes(), 4 * kEachEnd);
+  EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(finished->fd()); }), "ok");
+  writer->data().CopyIn(kLong.data_bytes - 2, BytesOf("word"));
+  EXPECT_EQ(Read(finished->data(), kLong.data_bytes - 2, 4), "word");
+  EXPECT_EQ(Read(finished->data(), 0, 2), "rd");
 }
 
 TEST(RegionTest, PromiseP5AFreshRegionIsAllZero) {

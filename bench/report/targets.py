@@ -120,7 +120,9 @@ def _against_all(results):
     for direction in (ONE_WAY, ROUND_TRIP):
         for waiting in ("spin", "sleep"):
             ours = [name for name in results.row_names((waiting,), ("parley",))
-                    if name.startswith((IN_PLACE, COPIED, CHUNKED, BULK))]
+                    if name.startswith((IN_PLACE, COPIED, CHUNKED, BULK))
+                    # The others have the usual pages as well.
+                    and not name.endswith("huge pages")]
             others = [name for name in results.row_names((waiting,), ("kernel", "peer"))
                       if name not in ("boost spsc_queue", EVENTFD, "futex and shared memory")]
             worst, where = None, ""

@@ -26,6 +26,7 @@
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/shm/geometry.h"
 
 namespace parley::bench {
 
@@ -44,6 +45,7 @@ struct ChannelMode {
   std::size_t ring_bytes = 0;  // 0: QueueBytes
   ChannelLimits limits;
   FenceChoice fences = FenceChoice::kAsymmetric;
+  PageChoice pages = PageChoice::kUsual;
 };
 
 inline constexpr std::size_t kBatch = 16;
@@ -157,6 +159,7 @@ class ChannelTransport {
     options.receive = ring_;
     options.limits = mode_.limits;
     options.fences = mode_.fences;
+    options.pages = mode_.pages;
     options.doorbell = mode_.doorbell;
     options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellChoice::kEventfd;
     PeerSocket socket = std::move(*accepting_);

@@ -1,0 +1,45 @@
+#include "parley/sealing/huge_pages.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstddef>
+
+#include "absl/status/statusor.h"
+#include "parley/sealing/guarded_range.h"
+
+// Linux 6.1; the value is the kernel's ABI.
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+namespace parley {
+namespace {
+
+// The kernel gives up where a page is in use this moment.
+constexpr int kTries = 3;
+
+bool Gather(std::byte* at) {
+  for (int i = 0; i < kTries; ++i) {
+    if (::madvise(at, kHugePageBytes, MADV_COLLAPSE) == 0) return true;
+    if (errno != EAGAIN && errno != EBUSY && errno != EINTR) return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+uint64_t GatherIntoHugePages(int fd, uint64_t size_bytes) {
+  const uint64_t whole_bytes = size_bytes / kHugePageBytes * kHugePageBytes;
+  if (whole_bytes == 0) return 0;
+  absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(whole_bytes);
+  if (!range.ok()) return 0;
+  if (!range->Map(0, fd, 0, whole_bytes, GuardedRange::Access::kReadWrite).ok()) return 0;
+  uint64_t gathered_bytes = 0;
+  while (gathered_bytes < whole_bytes && Gather(range->base() + gathered_bytes)) {
+    gathered_bytes += kHugePageBytes;
+  }
+  return gathered_bytes;
+}
+
+}  // namespace parley
