@@ -10,8 +10,8 @@
 
 namespace parley::bench {
 
-// So many that the receiver finds enough with each look: with fewer it would take a stream's looks a
-// little later (ring/receive_position.h), and that pause would be most of what is measured.
+// So many that the receiver finds enough with each look: with fewer it would take a stream's looks
+// a little later (ring/receive_position.h), and that pause would be most of what is measured.
 inline constexpr uint64_t kAtOnce = 128;
 
 // Calls send(number) and receive() `pairs` times each; the sum of what was received.

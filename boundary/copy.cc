@@ -16,8 +16,8 @@ static_assert(kLargestSmallCopyBytes == 0 || kLargestSmallCopyBytes >= kLineByte
 }  // namespace
 
 // memcpy of a size unknown here stays one call of libc's routine. Into lines of our own, vector
-// loops were no faster, and loops of words 1.8 times slower at 64 KiB. The empty asm statements hide
-// both pointers' origin, so this stays true under link-time optimisation.
+// loops were no faster, and loops of words 1.8 times slower at 64 KiB. The empty asm statements
+// hide both pointers' origin, so this stays true under link-time optimisation.
 [[gnu::noinline]] void OpaqueCopy(std::byte* target, const std::byte* source,
                                   std::size_t size_bytes) {
   if (kLargestSmallCopyBytes != 0 && size_bytes >= kAlignFromBytes) {
