@@ -119,7 +119,7 @@ std::vector<Case> SleepCases() {
     cases.push_back(
         {what, "off", {}, kTimes, false, [off](uint64_t n) { return InTurns(off, n); }});
   };
-  // In the order in which a futex doorbell adds them to the bare exchange, so that the costs add up.
+  // In the order in which a futex doorbell adds them to the bare exchange: the costs add up.
   add("time limit, a sleep", {true, false, false}, {false, false, false});
   add("page of the other side's, a sleep", {true, true, false}, {true, false, false});
   add("barrier, a sleep", {true, true, true}, {true, true, false});
