@@ -33,7 +33,9 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
   return row;
 }
 
-constexpr std::size_t kLeastForHugePages = std::size_t{64} << 10;
+// The best of 1 to 16 MiB for messages of 1 and 4 MiB, with chunks of 32 KiB to 1 MiB.
+constexpr std::size_t kChunkedRingBytes = std::size_t{4} << 20;
+constexpr std::size_t kLeastForHugePages = std::size_t{128} << 10;
 
 ChannelMode Sleeping(DoorbellChoice doorbell) {
   ChannelMode mode;
@@ -53,7 +55,7 @@ ChannelMode Adaptive(DoorbellChoice doorbell) {
 void AddChannelRows(std::vector<Row>& rows) {
   const ChannelMode spin;
   ChannelMode chunked;
-  chunked.ring_bytes = DefaultQueueBytes(0);
+  chunked.ring_bytes = kChunkedRingBytes;
   ChannelMode full;
   full.fences = FenceChoice::kFull;
   ChannelMode bulk;  // what waits inside never sleeps within a sample
@@ -66,8 +68,12 @@ void AddChannelRows(std::vector<Row>& rows) {
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied", spin, "able to sleep, but spun"));
   ChannelMode huge;
   huge.pages = PageChoice::kHugeIfPossible;
+  ChannelMode huge_chunked = chunked;
+  huge_chunked.pages = PageChoice::kHugeIfPossible;
   for (Row row : {ChannelRow<Moving::kInPlace>("parley in place, huge pages", huge, "on request"),
-                  ChannelRow<Moving::kCopied>("parley copied, huge pages", huge, "on request")}) {
+                  ChannelRow<Moving::kCopied>("parley copied, huge pages", huge, "on request"),
+                  ChannelRow<Moving::kChunked>("parley chunked, huge pages", huge_chunked,
+                                               "on request; in chunks as above")}) {
     row.refuses = [](const Cell& cell) {
       return cell.size_bytes >= kLeastForHugePages
                  ? std::string()
@@ -78,7 +84,7 @@ void AddChannelRows(std::vector<Row>& rows) {
   rows.push_back(ChannelRow<Moving::kBatched>("parley batched", spin,
                                               "in place; published and released 16 at a time"));
   rows.push_back(ChannelRow<Moving::kChunked>(
-      "parley chunked", chunked, "in place; as records of 32 KiB through a ring of 2 MiB"));
+      "parley chunked", chunked, "in place; as records of 64 KiB through a ring of 4 MiB"));
   rows.push_back(ChannelRow<Moving::kBulk>(
       "parley bulk", bulk, "copied in and out; as records of 64 KiB through a ring of 2 MiB"));
   for (const auto& [doorbell, name] : {std::pair(DoorbellChoice::kSocket, "socket"),
@@ -94,9 +100,9 @@ void AddChannelRows(std::vector<Row>& rows) {
       "parley in place, futex doorbell, full fences", full_sleeping,
       "sleeps at once; for requests that mostly sleep: no membarrier before each"));
   ChannelMode chunked_sleeping = Sleeping(DoorbellChoice::kEventfd);
-  chunked_sleeping.ring_bytes = DefaultQueueBytes(0);
+  chunked_sleeping.ring_bytes = kChunkedRingBytes;
   rows.push_back(ChannelRow<Moving::kChunked>("parley chunked, eventfd doorbell", chunked_sleeping,
-                                              "sleeps at once; as records of 32 KiB"));
+                                              "sleeps at once; as records of 64 KiB"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, socket doorbell",
                                              Sleeping(DoorbellChoice::kSocket), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, futex doorbell",

@@ -33,7 +33,7 @@ struct RunOptions {
   // Samples of a row in a cell that belong to the run's largest regime: with fewer it is measured
   // again at the end, within `longest_again` of the time so far.
   int wanted_in_regime = 3;
-  double longest_again = 0.3;
+  double longest_again = 0.5;
   bool count_system_calls = true;
 };
 

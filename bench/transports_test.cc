@@ -51,7 +51,7 @@ TEST_P(TransportsTest, MovesMessagesOfThreeSizesBothWays) {
   if (!row.missing.empty()) GTEST_SKIP() << row.missing;
   int measured = 0;
   for (const Direction direction : {Direction::kOneWay, Direction::kRoundTrip}) {
-    for (const std::size_t size : {8u, 1'024u, 65'536u}) {
+    for (const std::size_t size : {8u, 1'024u, 131'072u}) {
       const Cell cell{direction, Placement::kUnpinned, size};
       // One process, pinned nowhere in particular.
       if (row.solo ? direction != Direction::kOneWay : !Refusal(row, cell).empty()) continue;

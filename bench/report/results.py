@@ -10,12 +10,14 @@ ONE_CORE = "one core"
 ONE_WAY = "one way"
 ROUND_TRIP = "round trip"
 MIXED = -1
+LARGEST = 0  # the regime with most samples of the run
 
 
 class Figure:
     """The median of a row in a cell, with the smallest and largest of its samples."""
 
-    def __init__(self, values):
+    def __init__(self, values, regime=None):
+        self.regime = regime
         self.median = statistics.median(values)
         self.low = min(values)
         self.high = max(values)
@@ -66,18 +68,21 @@ class Results:
         return sample["mean_ns"] if sample["direction"] == ONE_WAY else sample["p50_ns"]
 
     def samples(self, row, direction, size, placement=APART, regime=None):
-        """Of one regime; None: the one that has most samples of this cell, rather the run's
-        largest. On one core there are no regimes."""
+        """Of one regime; None: the run's largest, so that rows can be compared; where the row has
+        none in it, that in which it has most. On one core there are no regimes."""
         found = self._samples.get((row, direction, placement, size), [])
         if placement == ONE_CORE:
             return found
         if regime is None:
-            regime = self.best_regime([found])
+            regime = self.regime_of([found], 1)
         return [sample for sample in found if sample["regime"] == regime]
 
     @staticmethod
-    def best_regime(groups):
-        """The regime in which the group with the fewest samples has the most."""
+    def regime_of(groups, enough):
+        """The run's largest where each group has enough samples in it, else that in which the group
+        with the fewest samples has the most."""
+        if all(sum(s["regime"] == LARGEST for s in group) >= enough for group in groups):
+            return LARGEST
         regimes = {s["regime"] for group in groups for s in group if s["regime"] != MIXED}
         if not regimes:
             return None
@@ -91,7 +96,8 @@ class Results:
         samples = self.samples(row, direction, size, placement)
         if not samples:
             return None
-        return Figure([(value or self.time_of)(sample) for sample in samples])
+        regime = LARGEST if placement == ONE_CORE else samples[0]["regime"]
+        return Figure([(value or self.time_of)(sample) for sample in samples], regime)
 
     def ratio(self, over, under, placement=APART):
         """`over` and `under` are (row, direction, size); None if they share no regime."""
@@ -99,7 +105,7 @@ class Results:
                   for row, direction, size in (over, under)]
         regime = None
         if placement != ONE_CORE:
-            regime = self.best_regime(groups)
+            regime = self.regime_of(groups, 2)
             groups = [[s for s in group if s["regime"] == regime] for group in groups]
         if not all(groups):
             return None

@@ -45,6 +45,15 @@ class ResultsTest(unittest.TestCase):
         figure = results.figure("a", ONE_WAY, 64)
         self.assertEqual((figure.median, figure.low, figure.high, figure.count), (11, 10, 12, 3))
 
+    def test_the_runs_largest_regime_comes_first_and_others_are_marked(self):
+        samples = [sample("a", 10)] + [sample("a", 50, regime=1) for _ in range(3)]
+        samples += [sample("b", 60, regime=1) for _ in range(2)] + [sample("b", 900, regime=-1)]
+        results = run([row("a"), row("b")], samples)
+        self.assertEqual(results.figure("a", ONE_WAY, 64).median, 10)
+        table = tables.times(results, ONE_WAY, ("spin",))
+        self.assertEqual([line[1] for line in table.lines], ["10", "60*"])
+        self.assertIn("another regime", table.words)
+
     def test_a_ratio_takes_the_regime_that_both_rows_have(self):
         samples = [sample("a", 10, which_pass=p) for p in range(5)]
         samples += [sample("a", 40, which_pass=p, regime=1) for p in range(5, 7)]

@@ -1,13 +1,15 @@
 """The tables of a run, as text and as Markdown."""
 
 from layout import Table, TextTable, number
-from results import APART, ONE_CORE, ONE_WAY, ROUND_TRIP, UNPINNED, cpu_ns, switches
+from results import APART, LARGEST, ONE_CORE, ONE_WAY, ROUND_TRIP, UNPINNED, cpu_ns, switches
 from targets import _size as size_name
 
 
 def _cell(results, row, direction, size, placement=APART):
     figure = results.figure(row, direction, size, placement)
-    return number(figure.median) if figure else "-"
+    if not figure:
+        return "-"
+    return number(figure.median) + ("" if figure.regime == LARGEST else "*")
 
 
 def times(results, direction, waiting, placement=APART):
@@ -24,8 +26,11 @@ def times(results, direction, waiting, placement=APART):
     how = " or ".join("spinning" if w == "spin" else "sleeping" if w == "sleep" else w
                       for w in waiting)
     what = "ns per message" if direction == ONE_WAY else "ns per round trip, the median one"
+    marked = any(cell.endswith("*") for line in lines for cell in line[1:])
     return Table(f"{direction.capitalize()}, {how}, {where}: {what}",
-                 ["row"] + [size_name(size) for size in sizes], lines)
+                 ["row"] + [size_name(size) for size in sizes], lines,
+                 "*: in another regime of the machine, and not to be compared with the rest."
+                 if marked else "")
 
 
 def ranges(results, direction, size):

@@ -49,7 +49,7 @@ struct ChannelMode {
 };
 
 inline constexpr std::size_t kBatch = 16;
-inline constexpr std::size_t kChunkBytes = std::size_t{32} << 10;
+inline constexpr std::size_t kChunkBytes = std::size_t{64} << 10;
 // A chunk and the header of the first one.
 inline constexpr std::size_t kLongestBulkRecordBytes = (std::size_t{64} << 10) + 64;
 
