@@ -29,7 +29,7 @@ inline constexpr std::size_t kLineBytes = 64;  // of the cache
 
 // `size_bytes` from `source` to `target`, which do not overlap. Not inlined, on purpose.
 void OpaqueCopy(std::byte* target, const std::byte* source, std::size_t size_bytes);
-// The same, out of memory that another processor has written.
+// The same, out of memory that another processor has written; at least kLineBytes.
 void OpaqueFetch(std::byte* target, const std::byte* source, std::size_t size_bytes);
 
 #if defined(__x86_64__) && !defined(PARLEY_ONLY_OPAQUE_COPIES)
