@@ -17,13 +17,6 @@ build_bench() {
   bazel_with gcc run $(progress_flags) --config=opt --script_path="$2" "$1" </dev/null
 }
 
-bench_commit() {
-  local commit
-  commit="$(git -C "$PARLEY_ROOT" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)"
-  git -C "$PARLEY_ROOT" diff --quiet HEAD 2>/dev/null || commit+=" and changes"
-  echo "$commit"
-}
-
 bench_report() { python3 -B "$PARLEY_ROOT/bench/report/report.py" "$@"; }
 
 count_instructions() {
@@ -40,7 +33,7 @@ run_study() {
   build_bench "//bench/$name" "$out/$name.sh"
   say "$out/$name.sh" "$@"
   trap : INT
-  "$out/$name.sh" --out="$out" --commit="$(bench_commit)" "$@" || status=$?
+  "$out/$name.sh" --out="$out" --commit="$(git_revision)" "$@" || status=$?
   trap - INT
   if [[ -s "$out/$name.json" ]]; then
     [[ "$name" != safety ]] || ((status == 130)) || count_safety "$out" || status=1
@@ -71,7 +64,7 @@ measure() {
   say "$out/bench.sh" "$@"
   # Ctrl-C goes to the benchmark, which ends what it started; what it has measured is shown.
   trap : INT
-  "$out/bench.sh" --out="$out" --commit="$(bench_commit)" "$@" || status=$?
+  "$out/bench.sh" --out="$out" --commit="$(git_revision)" "$@" || status=$?
   trap - INT
   if [[ -s "$out/run.json" ]]; then
     ((status == 130)) || count_instructions "$out" >/dev/null || status=1

@@ -1,12 +1,5 @@
 # Sourced by ./dev: `dev endure [--uml] [flags of endure]`.
 
-endure_commit() {
-  local commit
-  commit="$(git -C "$PARLEY_ROOT" rev-parse --short=12 HEAD 2>/dev/null)" || { echo unknown && return; }
-  [[ -z "$(git -C "$PARLEY_ROOT" status --porcelain --untracked-files=no 2>/dev/null)" ]] || commit+=", with changes"
-  echo "$commit"
-}
-
 endure_head() {
   cat <<'END'
 # Endurance
@@ -42,7 +35,7 @@ run_endure() {
     endure_in_uml "$bin" "$@"
   else
     say endure "$@"
-    exec "$bin" --commit "$(endure_commit)" "$@"
+    exec "$bin" --commit "$(git_revision)" "$@"
   fi
 }
 
@@ -53,7 +46,7 @@ endure_in_uml() {
   local bin="$1" folder status flags
   shift
   folder="$(mktemp -d)"
-  flags="$(printf ' %q' --commit "$(endure_commit), in user-mode Linux" "$@")"
+  flags="$(printf ' %q' --commit "$(git_revision), in user-mode Linux" "$@")"
   cat >"$folder/init" <<END
 #!/bin/sh
 mount -t proc proc /proc

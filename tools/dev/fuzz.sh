@@ -21,14 +21,6 @@ fuzz_labels() {
   done
 }
 
-# The commit that is checked out, with a + if the tree has other changes.
-fuzz_commit() {
-  local commit
-  commit="$(git -C "$PARLEY_ROOT" rev-parse --short=10 HEAD)"
-  [[ -z "$(git -C "$PARLEY_ROOT" status --porcelain --untracked-files=no)" ]] || commit+=+
-  echo "$commit"
-}
-
 run_fuzz() {
   local seconds=60 jobs=1 record=0 wanted=() flags=()
   while (($#)); do
@@ -71,5 +63,5 @@ run_fuzz() {
   # It is the one that Ctrl-C reaches, and ends what it started.
   exec python3 -B "$PARLEY_ROOT/tools/dev/fuzz_run.py" --root "$PARLEY_ROOT" --bin "$bin" \
     --corpora <(echo "$corpora") --graph <(echo "$graph") --folder "$folder" --results "$folder/results.tsv" \
-    --commit "$(fuzz_commit)" --time "$seconds" --jobs "$jobs" "${flags[@]}" "${labels[@]}"
+    --commit "$(git_revision)" --time "$seconds" --jobs "$jobs" "${flags[@]}" "${labels[@]}"
 }

@@ -23,7 +23,7 @@ END = "<!-- end of what it wrote -->"
 # What a cell may hold: nothing of a machine has a place in it. STOPPED is no finished run.
 CELLS = {
     "target": r"[a-z0-9_]+",
-    "commit": r"[0-9a-f]{10,40}\+?",
+    "commit": r"[0-9a-f]{10,40}(\+| with changes)?",
     "wall_s": r"\d+",
     "cpu_s": r"\d+\.\d",
     "executions": r"\d+",
@@ -89,7 +89,8 @@ def _file(*rows):
 # (what, the row that was run, whether it is recorded)
 _SAMPLES = [
     ("a run", _row(), True),
-    ("one of a tree with changes", _row(commit="0123456789+"), True),
+    ("one of a tree with changes", _row(commit="0123456789 with changes"), True),
+    ("one of such a tree, as it was noted once", _row(commit="0123456789+"), True),
     ("a finding", _row(verdict="FAIL crash-" + "ab" * 20), True),
     ("one that ended by itself", _row(verdict="FAIL exit -9"), True),
     ("one that was stopped", _row(verdict="STOPPED"), False),
