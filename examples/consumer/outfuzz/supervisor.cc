@@ -93,7 +93,9 @@ absl::Status Supervisor::Run(uint64_t first, const NextInput& next, const OnResu
     } else {
       session_.reset();
       offered_ = 0;
-      if (session_first_ == done.number) {
+      // With others behind it in the ring, it may have been one of those: a lie can be seen before
+      // the answers that came ahead of it.
+      if (session_given_ == 1) {
         result.alone = true;
       } else if (options_.rerun(result)) {
         result.alone = RunAlone(done);

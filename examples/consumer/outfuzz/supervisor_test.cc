@@ -161,7 +161,11 @@ TEST(SupervisorTest, AWorkerThatLiesAboutWhatItHasTakenIsThrownAway) {
     EXPECT_EQ(run.results[1].verdict, Verdict::kHostile) << attack;
     EXPECT_EQ(run.results[1].cause, cause) << attack;
     EXPECT_EQ(run.results[2].verdict, Verdict::kOk);
-    EXPECT_EQ(run.stats.workers, 2u) << attack;
+    // Where the lie is seen before the answer to the input ahead of it, that one is suspected too,
+    // and costs a worker; but it is not said to have done it alone.
+    const bool early = run.results[0].verdict != Verdict::kOk;
+    EXPECT_NE(run.results[0].alone, true) << attack;
+    EXPECT_EQ(run.stats.workers, early ? 3u : 2u) << attack;
   }
   ExpectNoChild();
 }
