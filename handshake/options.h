@@ -106,7 +106,8 @@ struct AcceptOptions {
   bool peer_is_confined_or_trusted = false;
   FenceChoice fences = FenceChoice::kAutomatic;
   // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as
-  // much as the last cache, and change nothing else (docs/BENCHMARKS.md).
+  // much as the last cache, and change nothing else (docs/BENCHMARKS.md). They double the time in
+  // which the rings are made; where `send` and `receive` are open, their size is the peer's wish.
   PageChoice pages = PageChoice::kUsual;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;

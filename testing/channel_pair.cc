@@ -104,33 +104,24 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
     return identity;
   };
   const ChannelId id = {1, 2};
-  Established at_accepting = {id,
-                              std::move(out->written),
-                              std::move(back->read),
-                              ring,
-                              ring,
-                              std::move(out->senders_bell),
-                              std::move(back->receivers_bell),
-                              std::move(sockets->first).Release(),
-                              self(),
-                              ""};
-  Established at_connecting = {id,
-                               std::move(back->written),
-                               std::move(out->read),
-                               ring,
-                               ring,
-                               std::move(back->senders_bell),
-                               std::move(out->receivers_bell),
-                               std::move(sockets->second).Release(),
-                               self(),
-                               ""};
-  if (options.futex) {
-    UseFutexBells(&at_accepting);
-    UseFutexBells(&at_connecting);
-  }
-  auto accepting = MakeChannel(std::move(at_accepting), options.wait);
+  // One end: writes the one way, reads the other.
+  const auto make_end = [&](Way& sending, Way& receiving, PeerSocket socket) {
+    Established end = {id,
+                       std::move(sending.written),
+                       std::move(receiving.read),
+                       ring,
+                       ring,
+                       std::move(sending.senders_bell),
+                       std::move(receiving.receivers_bell),
+                       std::move(socket).Release(),
+                       self(),
+                       ""};
+    if (options.futex) UseFutexBells(&end);
+    return MakeChannel(std::move(end), options.wait);
+  };
+  auto accepting = make_end(*out, *back, std::move(sockets->first));
   if (!accepting.ok()) return accepting.status();
-  auto connecting = MakeChannel(std::move(at_connecting), options.wait);
+  auto connecting = make_end(*back, *out, std::move(sockets->second));
   if (!connecting.ok()) return connecting.status();
   pair->accepting_ = *std::move(accepting);
   pair->connecting_ = *std::move(connecting);
