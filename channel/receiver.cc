@@ -143,6 +143,10 @@ absl::Status Receiver::FinishWait() {
 int Receiver::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Receiver::max_message_bytes() const { return state().consumer.max_message_bytes(); }
 uint64_t Receiver::capacity_bytes() const { return state().consumer.capacity_bytes(); }
+FrameGeometry Receiver::frame_geometry() const {
+  return state().core->established().receive_frames;
+}
+PeerMemory Receiver::frame_memory() const { return state().core->established().incoming.frames(); }
 
 void Receiver::Poison(Violation violation) {
   state().core->Poison(violation);

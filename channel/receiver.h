@@ -34,6 +34,7 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/ring_types.h"
+#include "parley/shm/frame_layout.h"
 
 namespace parley {
 
@@ -77,6 +78,9 @@ class Receiver {
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
+  // The region's frames that the peer writes, for frames/; empty without.
+  FrameGeometry frame_geometry() const;
+  PeerMemory frame_memory() const;
   // Poisons the channel for a reason that a higher layer found, such as kMetadataInvalid.
   void Poison(Violation violation);
   Violation violation() const;

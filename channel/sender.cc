@@ -182,6 +182,8 @@ absl::Status Sender::FinishWait(std::size_t size_bytes) {
 int Sender::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Sender::max_message_bytes() const { return state().producer.max_message_bytes(); }
 uint64_t Sender::capacity_bytes() const { return state().producer.capacity_bytes(); }
+FrameGeometry Sender::frame_geometry() const { return state().core->established().send_frames; }
+OwnMemory Sender::frame_memory() const { return state().core->established().outgoing.frames(); }
 
 void Sender::Poison(Violation violation) {
   state().core->Poison(violation);

@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/boundary/own_memory.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/core.h"
 #include "parley/channel/stats.h"
@@ -29,6 +30,7 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
+#include "parley/shm/frame_layout.h"
 
 namespace parley {
 
@@ -73,6 +75,9 @@ class Sender {
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
+  // The region's frames that we write, for frames/; empty without.
+  FrameGeometry frame_geometry() const;
+  OwnMemory frame_memory() const;
   // Poisons the channel for a reason that a higher layer found.
   void Poison(Violation violation);
   Violation violation() const;

@@ -36,6 +36,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/identity.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/testing/scripted_memory.h"
 
 namespace parley::fuzz {
@@ -70,6 +71,8 @@ AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
   const uint8_t rest = script.Take8();
   options.fences = static_cast<FenceChoice>(rest / 64 % 3);
   options.format = std::string(rest % 64, 'f');
+  if (rest % 8 == 5) options.receive.frames = {2, 4096};
+  if (rest % 8 == 6) options.send.frames = {1, 8192};
   return options;
 }
 
@@ -94,6 +97,11 @@ std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOpt
     if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
       return RefusalReason::kSize;
     }
+  }
+  // Frames are what we say, and a wish is for that or for nothing.
+  for (const auto& [wish, ours] : {std::pair(hello.send.frames, options.receive.frames),
+                                   std::pair(hello.receive.frames, options.send.frames)}) {
+    if (wish.count != 0 && !(wish == ours)) return RefusalReason::kSize;
   }
   // We send up to 512 bytes, and receive whatever the limits allow.
   if (hello.receive.capacity_bytes != 0 && hello.receive.max_message_bytes < 512) {
@@ -161,8 +169,10 @@ class Run {
     hello.roles = std::array<uint32_t, 3>{3, 2, 1}[static_cast<std::size_t>(options_.direction)];
     hello.doorbells = (bits & 1) != 0 ? 3 : (bits & 2) != 0 ? 1 : 2;
     if ((bits & 32) != 0) hello.doorbells |= 4;
-    const DirectionSpec wish = {uint64_t{4096} << (script_.Take8() % 4),
-                                script_.Take16() % 5000u % 4089};
+    const uint8_t shape = script_.Take8();
+    DirectionSpec wish = {uint64_t{4096} << (shape % 4), script_.Take16() % 5000u % 4089};
+    if ((shape & 0x80) != 0)
+      wish.frames = {1 + (shape >> 2 & 1u), uint64_t{4096} << (shape >> 3 & 1)};
     if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
     if ((bits & 8) != 0 && (hello.roles & 2) != 0) hello.receive = wish;
     hello.features = bits >> 6;
@@ -273,11 +283,19 @@ class Run {
     PARLEY_CHECK(welcome->format == options_.format, "another format");
     for (const auto& [wish, granted] :
          {std::pair(hello_.send, welcome->send), std::pair(hello_.receive, welcome->receive)}) {
-      PARLEY_CHECK(wish.capacity_bytes == 0 || wish == granted, "another ring than asked for");
+      PARLEY_CHECK(
+          wish.capacity_bytes == 0 || (wish.capacity_bytes == granted.capacity_bytes &&
+                                       wish.max_message_bytes == granted.max_message_bytes),
+          "another ring than asked for");
       PARLEY_CHECK(
           granted.capacity_bytes <= kMaxCapacity && granted.max_message_bytes <= kMaxMessage,
           "beyond the limits");
     }
+    const FrameGeometry none = {};
+    PARLEY_CHECK(
+        welcome->send.frames == ((welcome->roles & 1) != 0 ? options_.receive.frames : none) &&
+            welcome->receive.frames == ((welcome->roles & 2) != 0 ? options_.send.frames : none),
+        "other frames than our options have");
     const std::size_t rings = (welcome->roles & 1) + (welcome->roles >> 1 & 1);
     PARLEY_CHECK(got->descriptors.size() == 2 + (welcome->doorbell == kDoorbellEventfd  ? 2 * rings
                                                  : welcome->doorbell == kDoorbellSocket ? rings - 1
@@ -344,6 +362,11 @@ class Run {
     // Every page can be read.
     std::vector<std::byte> into(e.incoming.data().size_bytes());
     e.incoming.data().CopyOut(0, absl::MakeSpan(into));
+    PARLEY_CHECK(e.incoming.frames().size_bytes() == FrameAreaBytes(e.receive_frames) &&
+                     e.outgoing.frames().size_bytes() == FrameAreaBytes(e.send_frames),
+                 "the frames' memory");
+    into.resize(e.incoming.frames().size_bytes());
+    e.incoming.frames().CopyOut(0, absl::MakeSpan(into));
     const uint64_t word = e.incoming.control().LoadRelaxed64(0).AnyValueIsAcceptable();
     PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
     e.outgoing.control().StoreRelease64(0, 0);

@@ -36,6 +36,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/identity.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/testing/scripted_memory.h"
 
 namespace parley::fuzz {
@@ -46,16 +47,23 @@ using testing::Script;
 constexpr int kMostMessages = 6;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 4096;
+constexpr uint64_t kMaxFrames = 65536;
 constexpr ChannelId kId = {0x1111'2222'3333'4444, 0x5555'6666'7777'8888};
 
 // A memfd as an honest accepting side makes it: ours to read, or ours to write.
-UniqueFd GoodRegion(uint64_t data_bytes, unsigned seals) {
+UniqueFd GoodRegion(uint64_t file_bytes, unsigned seals) {
   UniqueFd fd(::memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  PARLEY_CHECK(::ftruncate(fd.get(), static_cast<off_t>(4096 + data_bytes)) == 0, "ftruncate");
-  PARLEY_CHECK(::fallocate(fd.get(), 0, 0, static_cast<off_t>(4096 + data_bytes)) == 0,
-               "fallocate");
+  PARLEY_CHECK(::ftruncate(fd.get(), static_cast<off_t>(file_bytes)) == 0, "ftruncate");
+  PARLEY_CHECK(::fallocate(fd.get(), 0, 0, static_cast<off_t>(file_bytes)) == 0, "fallocate");
   PARLEY_CHECK(::fcntl(fd.get(), F_ADD_SEALS, seals) == 0, "seals");
   return fd;
+}
+
+// The page in front, a table of 4 KiB and the frames, if there are any, and the ring.
+uint64_t FileBytesOf(const DirectionSpec& direction) {
+  const FrameGeometry& frames = direction.frames;
+  return 4096 + direction.capacity_bytes +
+         (frames.count == 0 ? 0 : 4096 + frames.count * frames.frame_bytes);
 }
 
 class Run {
@@ -82,6 +90,13 @@ class Run {
     welcome_.channel_id = kId;
     if (sends) welcome_.send = {8192, 100};
     if (receives) welcome_.receive = {4096, 1024};
+    options_.limits.max_frames_bytes = kMaxFrames;
+    if ((bits & 128) != 0) {
+      if (sends) welcome_.send.frames = {2, 4096};
+      if (receives) welcome_.receive.frames = {1, 8192};
+      if ((bits & 8) != 0) options_.send.frames = welcome_.send.frames;
+      if ((bits & 16) != 0) options_.receive.frames = welcome_.receive.frames;
+    }
   }
 
   void Everything() {
@@ -145,16 +160,15 @@ class Run {
   void QueueWelcome(const PeerSocket& peer) {
     Welcome welcome = welcome_;
     const uint8_t bits = script_.Take8();
-    if ((bits & 1) != 0) welcome.send = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
-    if ((bits & 2) != 0)
-      welcome.receive = {uint64_t{2048} << (script_.Take8() % 8), script_.Take16()};
+    if ((bits & 1) != 0) welcome.send = AnyDirection();
+    if ((bits & 2) != 0) welcome.receive = AnyDirection();
     if ((bits & 4) != 0) welcome.format = std::string(script_.Take8(), 'w');
     if ((bits & 64) != 0) welcome.features = bits >> 4 & 3;
     if ((bits & 8) != 0) welcome.doorbell = uint32_t{1} << (script_.Take8() % 3);
 
     std::vector<UniqueFd> fds;
-    fds.push_back(GoodRegion(welcome.receive.capacity_bytes, kRegionSeals));
-    fds.push_back(GoodRegion(welcome.send.capacity_bytes, kShapeSeals));
+    fds.push_back(GoodRegion(FileBytesOf(welcome.receive), kRegionSeals));
+    fds.push_back(GoodRegion(FileBytesOf(welcome.send), kShapeSeals));
     const int rings = static_cast<int>((welcome.roles & 1) + (welcome.roles >> 1 & 1));
     if (welcome.doorbell == kDoorbellEventfd) {
       for (int i = 0; i < 2 * rings; ++i) {
@@ -168,8 +182,7 @@ class Run {
     const uint8_t change = script_.Take8();
     for (int i = change % 4; i > 0; --i) {
       const std::size_t at = script_.Take8() % fds.size();
-      fds[at] =
-          MakeDescriptor(script_, 4096 + (at == 0 ? welcome.receive : welcome.send).capacity_bytes);
+      fds[at] = MakeDescriptor(script_, FileBytesOf(at == 0 ? welcome.receive : welcome.send));
     }
     if ((change & 4) != 0) fds.resize(script_.Take8() % (fds.size() + 1));
     const std::size_t at_least = (change & 8) != 0 ? 4 + script_.Take8() % 5 : 0;
@@ -184,6 +197,15 @@ class Run {
     Send(peer, message, numbers);
     honest_welcome_ |=
         first && bits % 16 == 0 && change % 64 == 0 && message == EncodeWelcome(welcome_);
+  }
+
+  DirectionSpec AnyDirection() {
+    const uint8_t shape = script_.Take8();
+    DirectionSpec direction = {uint64_t{2048} << (shape % 8), script_.Take16()};
+    if ((shape & 0x80) != 0) {
+      direction.frames = {1u + (shape >> 3 & 3), uint64_t{4096} << (shape >> 5 & 3)};
+    }
+    return direction;
   }
 
   void Send(const PeerSocket& peer, const std::vector<std::byte>& message,
@@ -212,8 +234,22 @@ class Run {
                  "makes barriers that a filter may deny");
     PARLEY_CHECK(made.incoming.data().size_bytes() == 2 * made.receive.capacity_bytes, "its data");
     PARLEY_CHECK(made.outgoing.data().size_bytes() == 2 * made.send.capacity_bytes, "our data");
+    for (const auto& [frames, wanted, bytes] :
+         {std::tuple(made.send_frames, options_.send.frames, made.outgoing.frames().size_bytes()),
+          std::tuple(made.receive_frames, options_.receive.frames,
+                     made.incoming.frames().size_bytes())}) {
+      PARLEY_CHECK(IsValid(frames) && frames.count * frames.frame_bytes <= kMaxFrames &&
+                       bytes == FrameAreaBytes(frames),
+                   "impossible frames");
+      PARLEY_CHECK(wanted.count == 0 || frames == wanted, "other frames than asked for");
+    }
     std::vector<std::byte> into(made.incoming.data().size_bytes());
     made.incoming.data().CopyOut(0, absl::MakeSpan(into));  // every page can be read
+    into.resize(made.incoming.frames().size_bytes());
+    made.incoming.frames().CopyOut(0, absl::MakeSpan(into));
+    if (made.send_frames.count != 0) {
+      made.outgoing.frames().StoreRelease64(made.outgoing.frames().size_bytes() - 8, 1);
+    }
     made.outgoing.control().StoreRelease64(0, 1);
     if (made.send.capacity_bytes != 0) {
       made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);

@@ -63,7 +63,9 @@ bool HeaderAllowed(const Message& m, std::size_t type, std::size_t most_format) 
 bool DirectionAllowed(const Message& m, std::size_t offset, bool exists, bool may_be_open) {
   const uint64_t capacity = At(m, offset, 8);
   const uint64_t longest = At(m, offset + 8, 4);
-  if (At(m, offset + 12, 4) != 0) return false;
+  const uint64_t frames = At(m, offset + 12, 2);
+  const uint64_t units = At(m, offset + 14, 2);
+  if (frames > 64 || (frames == 0) != (units == 0) || (frames != 0 && !exists)) return false;
   if (capacity == 0 && longest == 0) return !exists || may_be_open;
   if (!exists) return false;
   for (int power = 12; power <= 30; ++power) {
@@ -100,6 +102,8 @@ void TryHello(const Message& m) {
   if (!hello.ok()) return;
   PARLEY_CHECK(hello->send.capacity_bytes == At(m, 32, 8) &&
                    hello->receive.max_message_bytes == At(m, 56, 4) &&
+                   hello->receive.frames.count == At(m, 60, 2) &&
+                   hello->send.frames.frame_bytes == 4096 * At(m, 46, 2) &&
                    hello->format.size() == m.size() - 64,
                "Hello: a field from elsewhere");
 }

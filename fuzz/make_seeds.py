@@ -705,3 +705,47 @@ bulk("honest_until_full", 20000, honest(20000, 2, 8), *[B_TAKE] * 3, *[B_HONEST]
 bulk("honest_with_a_stranger", 5000, honest(3000, 2, 2), any_record(1, 1024), *[B_HONEST] * 2, B_ALL)
 bulk("honest_and_dead", 20000, honest(20000, 1, 9), B_TAKE, DIES, B_ALL)
 bulk("a_byte_at_a_time", 100, first(100, 0), *[more(1) + bytes([B_TAKE])] * 60, more(100), B_ALL)
+
+# --- frame_port_fuzzer ------------------------------------------------------------------------------
+
+F_ANY, F_SENT, F_RETURNED, F_ACQUIRE, F_SEND, F_RECEIVE, F_RETURN, F_REVOKE, F_SCRIBBLE, F_REST = 0, 1, 3, 5, 6, 7, 8, 9, 10, 11
+
+
+def announce(slot, size=100, metadata=8):
+    return bytes([F_SENT, slot]) + u16(size) + bytes([metadata])
+
+
+def lend(used=64):
+    return bytes([F_ACQUIRE, F_SEND]) + u16(used)
+
+
+def frames(name, *parts, count=3):
+    for text, eventfd in (("socket", 0), ("eventfd", 128)):
+        seed("frame_port_fuzzer", f"{name}_{text}", count - 1 | eventfd, *parts)
+
+
+frames("received_and_returned", announce(0), F_RECEIVE, F_RETURN, 0, announce(0, 4096, 89), F_RECEIVE, F_RETURN, 0)
+frames("returned_out_of_order", announce(0), announce(1), announce(2), F_RECEIVE, F_RECEIVE, F_RECEIVE, F_RETURN, 1, F_RETURN, 1,
+       F_RETURN, 0)
+frames("lent_and_returned", lend(), F_RETURNED, 0, F_ACQUIRE, lend(), lend(), lend(), F_RETURNED, 1, F_ACQUIRE)
+frames("all_are_lent", lend(), lend(), lend(), lend(), F_RECEIVE)
+frames("returned_twice", lend(), F_RETURNED, 0, F_RETURNED, 0, F_RECEIVE)
+frames("returned_and_never_sent", F_RETURNED, 0, F_RECEIVE)
+frames("returned_acquired", F_ACQUIRE, bytes([F_RETURNED, 0x90]), u64(1), F_RECEIVE)
+frames("returned_unknown", lend(), bytes([F_RETURNED, 7]), u16(3), F_RECEIVE)
+frames("revoked_and_late", lend(), F_REVOKE, F_RETURNED, 0, F_RECEIVE, lend(), F_RETURNED, 0, F_RECEIVE)
+frames("revoked_and_lent_anew", lend(), F_REVOKE, lend(), bytes([F_RETURNED, 8, 1]), F_RETURNED, 0, F_RECEIVE, F_ACQUIRE, count=1)
+frames("sent_anew_while_held", announce(0), F_RECEIVE, announce(0), F_RECEIVE, F_RETURN, 0, F_RETURN, 0)
+frames("sent_anew_while_waiting", announce(0), announce(1), F_ACQUIRE, F_REST, 2, announce(0), F_RECEIVE, F_RECEIVE)
+frames("sent_stale", announce(0), F_RECEIVE, bytes([F_SENT, 0x90]), u64(1), u16(1), 0, F_RECEIVE)
+frames("sent_generation_all_ones", bytes([F_SENT, 0x90]), u64(2**64 - 1), u16(1), 0, announce(0), F_RECEIVE, F_RECEIVE)
+frames("sent_too_long", bytes([F_SENT, 0x60]), u16(0), u64(4097), 0, F_RECEIVE)
+frames("sent_length_all_ones", bytes([F_SENT, 0x60]), u16(0), u64(2**64 - 1), 0, F_RECEIVE)
+frames("sent_unknown", bytes([F_SENT, 7]), u16(64), u16(1), 0, F_RECEIVE)
+frames("any_record", bytes([F_ANY]), u16(24), bytes(24), F_RECEIVE)
+frames("metadata_too_long", bytes([F_ANY]), u16(281), struct.pack("<IIQQ", 1, 0, 1, 1), bytes(257), F_RECEIVE)
+frames("metadata_longest", bytes([F_ANY]), u16(280), struct.pack("<IIQQ", 1, 0, 1, 1), bytes(256), F_RECEIVE)
+frames("generation_rewritten", announce(0), F_RECEIVE, bytes([F_SCRIBBLE]), u16(0), u64(1), F_RETURN, 0)
+frames("closed", announce(0), F_REST, 0, F_RECEIVE, F_RECEIVE, lend(), lend(), lend(), F_ACQUIRE)
+frames("gone", announce(0), lend(), F_REST, 1, F_RECEIVE, F_RETURN, 0, F_ACQUIRE, F_REVOKE, F_ACQUIRE)
+frames("discarded", F_ACQUIRE, F_REST, 3, F_ACQUIRE, F_SEND, u16(5), F_RETURNED, 0, F_ACQUIRE)

@@ -34,19 +34,28 @@ namespace {
 
 constexpr uint64_t kLimit = uint64_t{1} << 18;
 
-uint64_t AnnouncedBytes(testing::Script& script) {
+RegionGeometry AnnouncedShape(testing::Script& script) {
   const uint8_t kind = script.Take8();
-  if (kind < 200) return kind % 4 == 0 ? 0 : uint64_t{4096} << (kind % 4);
-  if (kind < 230) return script.Take64();
-  return uint64_t{1} << (kind % 64);
+  if (kind < 200) {
+    const uint64_t frames = (kind & 64) == 0 ? 0 : (kind & 32) == 0 ? 12288 : script.Take64();
+    return {kind % 4 == 0 ? 0 : uint64_t{4096} << (kind % 4), frames};
+  }
+  if (kind < 230) return {script.Take64(), 0};
+  return {uint64_t{1} << (kind % 64), 0};
 }
 
-bool ShapeAllowed(uint64_t data_bytes) {
-  if (data_bytes == 0) return true;
+bool ShapeAllowed(const RegionGeometry& shape) {
+  if (shape.frames_bytes % 4096 != 0 || shape.frames_bytes > kLimit) return false;
+  if (shape.data_bytes == 0) return true;
   for (uint64_t p = 4096; p <= kLimit; p *= 2) {
-    if (data_bytes == p) return true;
+    if (shape.data_bytes == p) return true;
   }
   return false;
+}
+
+// Of a file that fits, or of any where none can.
+uint64_t FileBytesFor(const RegionGeometry& shape) {
+  return ShapeAllowed(shape) ? 4096 + shape.frames_bytes + shape.data_bytes : 8192;
 }
 
 // Everything can be read: no SIGBUS, no fault.
@@ -56,6 +65,9 @@ void ReadAll(const IncomingRegion& region) {
   into.resize(region.data().size_bytes());
   PARLEY_CHECK(into.size() == 2 * region.geometry().data_bytes, "the data are not there twice");
   region.data().CopyOut(0, absl::MakeSpan(into));
+  into.resize(region.frames().size_bytes());
+  PARLEY_CHECK(into.size() == region.geometry().frames_bytes, "not all frames are there");
+  region.frames().CopyOut(0, absl::MakeSpan(into));
 }
 
 void ExpectTyped(const absl::Status& status) {
@@ -67,11 +79,10 @@ void ExpectTyped(const absl::Status& status) {
 }
 
 void AdoptIncoming(testing::Script& script, const RegionLimits& limits) {
-  const uint64_t data_bytes = AnnouncedBytes(script);
-  const uint64_t file_bytes = 4096 + (ShapeAllowed(data_bytes) ? data_bytes : 4096);
+  const RegionGeometry shape = AnnouncedShape(script);
+  const uint64_t file_bytes = FileBytesFor(shape);
   if (script.Take8() % 4 == 0) {
-    const auto region =
-        IncomingRegion::Adopt(MakeDescriptor(script, file_bytes), {data_bytes}, limits);
+    const auto region = IncomingRegion::Adopt(MakeDescriptor(script, file_bytes), shape, limits);
     if (region.ok()) {
       PARLEY_CHECK(VerifySeals(region->fd(), kRegionSeals).ok(), "seals are missing");
       return ReadAll(*region);
@@ -79,8 +90,8 @@ void AdoptIncoming(testing::Script& script, const RegionLimits& limits) {
     return ExpectTyped(region.status());
   }
   ForeignMemfd foreign = MakeMemfd(script, file_bytes);
-  const auto region = IncomingRegion::Adopt(std::move(foreign.fd), {data_bytes}, limits);
-  const bool allowed = ShapeAllowed(data_bytes) && foreign.size_bytes == 4096 + data_bytes &&
+  const auto region = IncomingRegion::Adopt(std::move(foreign.fd), shape, limits);
+  const bool allowed = ShapeAllowed(shape) && foreign.size_bytes == file_bytes &&
                        (foreign.seals & kRegionSeals) == kRegionSeals && !foreign.pages_missing &&
                        !foreign.huge_pages;
   PARLEY_CHECK(region.ok() == allowed, "a region was adopted, or refused, against the rules");
@@ -92,14 +103,14 @@ void AdoptIncoming(testing::Script& script, const RegionLimits& limits) {
 }
 
 void AdoptOutgoing(testing::Script& script, const RegionLimits& limits) {
-  const uint64_t data_bytes = AnnouncedBytes(script);
-  const uint64_t file_bytes = 4096 + (ShapeAllowed(data_bytes) ? data_bytes : 4096);
+  const RegionGeometry shape = AnnouncedShape(script);
+  const uint64_t file_bytes = FileBytesFor(shape);
   ForeignMemfd foreign = MakeMemfd(script, file_bytes);
-  const auto region = OutgoingRegion::Adopt(std::move(foreign.fd), {data_bytes}, limits,
+  const auto region = OutgoingRegion::Adopt(std::move(foreign.fd), shape, limits,
                                             Deadline::After(absl::Seconds(5)));
   // Writable still, and everything else can be added, or is there.
   const unsigned missing = kRegionSeals & ~foreign.seals;
-  const bool allowed = ShapeAllowed(data_bytes) && foreign.size_bytes == 4096 + data_bytes &&
+  const bool allowed = ShapeAllowed(shape) && foreign.size_bytes == file_bytes &&
                        (foreign.seals & kShapeSeals) == kShapeSeals &&
                        (foreign.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) == 0 &&
                        (missing == 0 || (foreign.seals & F_SEAL_SEAL) == 0) &&
@@ -107,7 +118,8 @@ void AdoptOutgoing(testing::Script& script, const RegionLimits& limits) {
   PARLEY_CHECK(region.ok() == allowed, "a region was adopted, or refused, against the rules");
   if (!region.ok()) return ExpectTyped(region.status());
   region->control().StoreRelease64(0, 1);
-  if (data_bytes != 0) region->data().StoreRelease64(2 * data_bytes - 8, 1);
+  if (shape.data_bytes != 0) region->data().StoreRelease64(2 * shape.data_bytes - 8, 1);
+  if (shape.frames_bytes != 0) region->frames().StoreRelease64(shape.frames_bytes - 8, 1);
   PARLEY_CHECK(VerifySeals(region->fd(), kRegionSeals).ok(), "not sealed for good");
 }
 
@@ -177,7 +189,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   parley::testing::Script script(data, size);
   fuzz::LeavesNothing([&] {
     parley::IdentitySet held;
-    const parley::RegionLimits limits = {fuzz::kLimit, &held};
+    const parley::RegionLimits limits = {fuzz::kLimit, fuzz::kLimit, &held};
     const uint8_t which = script.Take8() % 8;
     if (which == 0) {  // starts a helper process, so seldom
       fuzz::AdoptOutgoing(script, limits);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -43,12 +44,18 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
       granted.max_message_bytes = static_cast<uint32_t>(granted.capacity_bytes / 4);
     }
   }
+  granted.frames = ours.frames;
   if (granted.capacity_bytes > limits.max_capacity_bytes ||
       granted.max_message_bytes > limits.max_message_bytes) {
     return absl::ResourceExhaustedError(
         "the peer asks for a ring of " + std::to_string(granted.capacity_bytes) +
         " bytes and messages of " + std::to_string(granted.max_message_bytes) +
         ", beyond our limits");
+  }
+  if (wish.frames.count != 0 && !(wish.frames == ours.frames)) {
+    return absl::ResourceExhaustedError("the peer asks for " + std::to_string(wish.frames.count) +
+                                        " frames of " + std::to_string(wish.frames.frame_bytes) +
+                                        " bytes, not for those of our options");
   }
   const bool too_small = we_send && (granted.capacity_bytes < ours.capacity_bytes ||
                                      granted.max_message_bytes < ours.max_message_bytes);
@@ -63,6 +70,10 @@ absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const Ri
   PARLEY_CHECK(IsValid(RingGeometry{granted.capacity_bytes, granted.max_message_bytes}),
                "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
                "longest message at most capacity - 8");
+  PARLEY_CHECK(IsValid(granted.frames) &&
+                   granted.frames.count * granted.frames.frame_bytes <= limits.max_frames_bytes,
+               "AcceptOptions: at most 64 frames of a multiple of 4 KiB each, below 256 MiB, and "
+               "all of them within limits.max_frames_bytes");
   return granted;
 }
 
@@ -236,16 +247,21 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
   welcome->channel_id = id_;
   send_ = {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes};
   receive_ = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
+  send_frames_ = welcome->receive.frames;
+  receive_frames_ = welcome->send.frames;
   return absl::OkStatus();
 }
 
 absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
   RegionLimits limits;
   limits.max_data_bytes = options_->limits.max_capacity_bytes;
+  limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // our own options, checked
   limits.held = options_->held != nullptr ? options_->held : &IdentitySet::OfThisProcess();
-  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes}, limits, options_->pages);
+  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes, FrameAreaBytes(send_frames_)},
+                                         limits, options_->pages);
   if (!outgoing.ok()) return outgoing.status();
-  auto draft = IncomingRegionDraft::Create({receive_.capacity_bytes}, limits, options_->pages);
+  auto draft = IncomingRegionDraft::Create(
+      {receive_.capacity_bytes, FrameAreaBytes(receive_frames_)}, limits, options_->pages);
   if (!draft.ok()) return draft.status();
 
   // In the order of docs/SPEC.md: our region, the peer's region, then the bells of the ring from
@@ -317,6 +333,8 @@ Established Acceptor::Take() && {
                      *std::move(incoming_),
                      send_,
                      receive_,
+                     send_frames_,
+                     receive_frames_,
                      std::move(send_bell_),
                      std::move(receive_bell_),
                      std::move(socket_).Release(),

@@ -65,6 +65,8 @@ class Acceptor {
   std::string peer_format_;
   RingGeometry send_;
   RingGeometry receive_;
+  FrameGeometry send_frames_;
+  FrameGeometry receive_frames_;
   std::optional<OutgoingRegion> outgoing_;
   std::optional<IncomingRegionDraft> incoming_draft_;
   std::optional<IncomingRegion> incoming_;

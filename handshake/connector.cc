@@ -1,6 +1,7 @@
 #include "parley/handshake/connector.h"
 
 #include <array>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,13 +27,16 @@ uint32_t RolesOf(Direction connecting) {
 
 // A wish as it goes into the Hello; a capacity without a message length gets a quarter of it.
 DirectionSpec Wish(bool exists, const RingWanted& wanted) {
+  PARLEY_CHECK(IsValid(wanted.frames) && (exists || wanted.frames.count == 0),
+               "ConnectOptions: at most 64 frames of a multiple of 4 KiB each, below 256 MiB, and "
+               "none for a direction that does not exist");
   if (!exists || wanted.capacity_bytes == 0) {
     PARLEY_CHECK(wanted.max_message_bytes == 0,
                  "ConnectOptions: a message length without a capacity, or for a direction that "
                  "does not exist");
-    return {};
+    return {0, 0, wanted.frames};
   }
-  DirectionSpec wish = {wanted.capacity_bytes, wanted.max_message_bytes};
+  DirectionSpec wish = {wanted.capacity_bytes, wanted.max_message_bytes, wanted.frames};
   if (wish.max_message_bytes == 0) {
     wish.max_message_bytes = static_cast<uint32_t>(wish.capacity_bytes / 4);
   }
@@ -80,14 +84,25 @@ bool FeaturesWereOffered(uint32_t offered, uint32_t granted) {
 
 absl::Status CheckGranted(const DirectionSpec& wish, const DirectionSpec& granted,
                           const ChannelLimits& limits) {
-  if (wish.capacity_bytes != 0 && !(wish == granted)) {
+  if (wish.capacity_bytes != 0 && (wish.capacity_bytes != granted.capacity_bytes ||
+                                   wish.max_message_bytes != granted.max_message_bytes)) {
     return absl::InvalidArgumentError("the peer granted another ring than the one asked for");
+  }
+  if (wish.frames.count != 0 && !(wish.frames == granted.frames)) {
+    return absl::InvalidArgumentError("the peer granted other frames than those asked for");
   }
   if (granted.capacity_bytes > limits.max_capacity_bytes ||
       granted.max_message_bytes > limits.max_message_bytes) {
     return absl::ResourceExhaustedError("the peer's ring is beyond our limits");
   }
+  if (granted.frames.count * granted.frames.frame_bytes > limits.max_frames_bytes) {
+    return absl::ResourceExhaustedError("the peer's frames are beyond our limits");
+  }
   return absl::OkStatus();
+}
+
+RegionGeometry RegionOf(const DirectionSpec& direction) {
+  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
 }
 
 // The status for a message that is not the one expected: a refusal says why.
@@ -174,14 +189,15 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
 
   RegionLimits limits;
   limits.max_data_bytes = options.limits.max_capacity_bytes;
+  limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // checked just now
   limits.held = options.held != nullptr ? options.held : &IdentitySet::OfThisProcess();
   auto incoming =
-      IncomingRegion::Adopt(std::move(descriptors[0]), {welcome->receive.capacity_bytes}, limits);
+      IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive), limits);
   if (!incoming.ok()) return incoming.status();
   incoming->CloseDescriptor();
   // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".
-  auto outgoing = OutgoingRegion::Adopt(std::move(descriptors[1]), {welcome->send.capacity_bytes},
-                                        limits, deadline);
+  auto outgoing =
+      OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
   auto bells = AdoptBells(*welcome, descriptors, 2);
@@ -203,6 +219,8 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                      *std::move(incoming),
                      {welcome->send.capacity_bytes, welcome->send.max_message_bytes},
                      {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes},
+                     welcome->send.frames,
+                     welcome->receive.frames,
                      std::move(bells->send),
                      std::move(bells->receive),
                      std::move(socket).Release(),

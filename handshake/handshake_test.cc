@@ -41,6 +41,7 @@
 #include "parley/sealing/huge_pages.h"
 #include "parley/sealing/identity.h"
 #include "parley/sealing/test_support.h"
+#include "parley/shm/frame_layout.h"
 
 namespace parley {
 namespace {
@@ -263,6 +264,47 @@ TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerRelies
     EXPECT_GE(ends.accepted->send.max_message_bytes, 2000u);
     EXPECT_LE(ends.accepted->receive.max_message_bytes, 1000u);
   }
+}
+
+// What a peer costs us in frames is our own options' word, and never its wish.
+TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
+  constexpr FrameGeometry kFew = {3, 8192};
+  constexpr FrameGeometry kMany = {64, 8192};
+  struct Case {
+    FrameGeometry ours;
+    FrameGeometry wish;
+    bool agreed;
+  };
+  for (const Case& c :
+       {Case{{}, {}, true}, Case{kFew, {}, true}, Case{kFew, kFew, true}, Case{{}, kFew, false},
+        Case{kFew, kMany, false}, Case{kMany, kFew, false}, Case{kFew, {3, 4096}, false}}) {
+    for (const bool sending : {true, false}) {
+      Ends ends;
+      (sending ? ends.accept.send : ends.accept.receive).frames = c.ours;
+      (sending ? ends.connect.receive : ends.connect.send).frames = c.wish;
+      ends.Run();
+      EXPECT_EQ(ends.accepted.ok(), c.agreed) << ends.accepted.status();
+      EXPECT_EQ(ends.connected.ok(), c.agreed) << ends.connected.status();
+      if (!c.agreed) {
+        EXPECT_NE(ends.connected.status().message().find("sizes"), std::string::npos);
+        continue;
+      }
+      const FrameGeometry none = {};
+      EXPECT_EQ(ends.accepted->send_frames, sending ? c.ours : none);
+      EXPECT_EQ(ends.accepted->receive_frames, sending ? none : c.ours);
+      EXPECT_EQ(ends.connected->receive_frames, sending ? c.ours : none);
+      EXPECT_EQ(ends.connected->send_frames, sending ? none : c.ours);
+      EXPECT_EQ(ends.accepted->outgoing.frames().size_bytes(),
+                sending ? FrameAreaBytes(c.ours) : 0);
+      EXPECT_EQ(ends.connected->outgoing.frames().size_bytes(),
+                sending ? 0 : FrameAreaBytes(c.ours));
+    }
+  }
+  Ends ends;
+  ends.accept.send.frames = kFew;
+  ends.connect.limits.max_frames_bytes = 3 * 8192 - 1;
+  ends.Run();
+  EXPECT_TRUE(absl::IsResourceExhausted(ends.connected.status())) << ends.connected.status();
 }
 
 TEST(HandshakeTest, FencesAreSkippedOnlyWhereTheSleeperMakesTheBarrier) {

@@ -18,6 +18,7 @@
 #include "parley/handshake/wire.h"
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/identity.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 
@@ -28,6 +29,9 @@ namespace parley {
 struct RingWanted {
   uint64_t capacity_bytes = 0;     // a power of two from 4 KiB to 1 GiB
   uint32_t max_message_bytes = 0;  // at most capacity_bytes - 8
+  // Frames beside the ring (frames/), for a FramePort on both sides. What the accepting side sets
+  // is what there is, none by default; a connecting side that sets it gets that or no channel.
+  FrameGeometry frames = {};
 };
 
 inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
@@ -36,6 +40,7 @@ inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 struct ChannelLimits {
   uint64_t max_capacity_bytes = uint64_t{64} << 20;  // of each ring
   uint32_t max_message_bytes = uint32_t{32} << 20;   // of each ring
+  uint64_t max_frames_bytes = uint64_t{256} << 20;   // of each direction's frames together
 };
 
 // Whether publishing pays a full fence, to see a peer that is about to sleep. Without it the
@@ -121,7 +126,9 @@ struct Established {
   IncomingRegion incoming;
   RingGeometry send;     // capacity 0: this direction does not exist
   RingGeometry receive;  // capacity 0: this direction does not exist
-  Doorbell send_bell;    // rung when there is data for the peer; waited on for room
+  FrameGeometry send_frames;
+  FrameGeometry receive_frames;
+  Doorbell send_bell;  // rung when there is data for the peer; waited on for room
   Doorbell receive_bell;
   UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it
   PeerIdentity peer;

@@ -54,13 +54,15 @@ bool RolesOk(uint32_t roles) { return roles >= 1 && roles <= (kRoleSends | kRole
 // zero also means "no preference".
 absl::Status CheckDirection(const DirectionWire& wire, bool exists, bool zero_allowed,
                             DirectionSpec* out) {
-  if (wire.reserved != 0) return Malformed("reserved field not zero");
   const bool all_zero = wire.capacity_bytes == 0 && wire.max_message_bytes == 0;
+  const FrameGeometry frames = {wire.frames, uint64_t{wire.frame_units} * kFrameUnitBytes};
+  // TRUST: none, or up to 64 of one length, whose sum is far from overflow.
+  if (!IsValid(frames) || (!exists && frames.count != 0)) return Malformed("impossible frames");
   if (!exists && !all_zero) return Malformed("sizes for a direction that does not exist");
   const bool valid = IsValid(RingGeometry{wire.capacity_bytes, wire.max_message_bytes});
   // TRUST: a power of two within the format's limits, and a message length that fits it.
   if (exists && !valid && !(zero_allowed && all_zero)) return Malformed("impossible ring size");
-  *out = {wire.capacity_bytes, wire.max_message_bytes};
+  *out = {wire.capacity_bytes, wire.max_message_bytes, frames};
   return absl::OkStatus();
 }
 
@@ -74,7 +76,9 @@ std::vector<std::byte> Encode(const T& fixed, const std::string& format = "") {
 }
 
 DirectionWire ToWire(const DirectionSpec& spec) {
-  return {spec.capacity_bytes, spec.max_message_bytes, 0};
+  PARLEY_CHECK(IsValid(spec.frames), "frames: up to 64, of a multiple of 4 KiB below 256 MiB each");
+  return {spec.capacity_bytes, spec.max_message_bytes, static_cast<uint16_t>(spec.frames.count),
+          static_cast<uint16_t>(spec.frames.frame_bytes / kFrameUnitBytes)};
 }
 
 }  // namespace

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/boundary/wire_type.h"
+#include "parley/shm/frame_layout.h"
 
 namespace parley {
 
@@ -53,7 +54,8 @@ struct MessageHeaderWire {
 struct DirectionWire {
   uint64_t capacity_bytes;  // 0: no preference (Hello only)
   uint32_t max_message_bytes;
-  uint32_t reserved;
+  uint16_t frames;       // 0: none; at most kMostFrames
+  uint16_t frame_units;  // of kFrameUnitBytes, the length of each; 0 without frames
 };
 
 struct HelloWire {
@@ -137,6 +139,7 @@ using ChannelId = std::array<uint64_t, 2>;
 struct DirectionSpec {
   uint64_t capacity_bytes = 0;
   uint32_t max_message_bytes = 0;
+  FrameGeometry frames = {};
   bool operator==(const DirectionSpec&) const = default;
 };
 

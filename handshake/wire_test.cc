@@ -150,9 +150,10 @@ TEST(WireTest, HostileFieldsAreRefused) {
       {32, 1, "capacity no power of two"},
       {33, 0x7f, "capacity no power of two"},
       {42, 0x40, "message longer than the ring"},
-      {44, 1, "reserved"},
+      {44, 1, "frames without a length"},
+      {46, 1, "a length without frames"},
       {48, 1, "capacity"},
-      {60, 1, "reserved"},
+      {60, 1, "frames without a length"},
   };
   for (const auto& c : kCases) {
     std::vector<std::byte> message = EncodeHello(SomeHello());
@@ -165,6 +166,18 @@ TEST(WireTest, HostileFieldsAreRefused) {
   welcome = EncodeWelcome(SomeWelcome());
   welcome[64] = std::byte{1};  // a size for the direction that the roles exclude
   EXPECT_FALSE(ParseWelcome(welcome).ok());
+
+  Hello framed = SomeHello();
+  framed.receive.frames = {64, 65535 * 4096};
+  std::vector<std::byte> most = EncodeHello(framed);
+  const auto parsed = ParseHello(most);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->receive.frames, framed.receive.frames);
+  most[60] = std::byte{65};
+  EXPECT_FALSE(ParseHello(most).ok());
+  Welcome elsewhere = SomeWelcome();
+  elsewhere.receive.frames = {1, 4096};  // frames for the direction that the roles exclude
+  EXPECT_FALSE(ParseWelcome(EncodeWelcome(elsewhere)).ok());
 }
 
 TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {

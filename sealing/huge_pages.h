@@ -16,9 +16,12 @@
 
 #include <cstdint>
 
+#include "parley/sealing/guarded_range.h"
+
 namespace parley {
 
-inline constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+// Ranges of as much lie at a multiple of it.
+inline constexpr uint64_t kHugePageBytes = GuardedRange::kAlignedFromBytes;
 
 // How many bytes of the file are in huge pages now: whole ones, from the front. 0 where the kernel
 // can't or has no memory for it, or the file is shorter; then it is as it was. Takes about as long

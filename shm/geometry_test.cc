@@ -27,14 +27,28 @@ TEST(GeometryTest, PowersOfTwoFromAPageOnAndZero) {
 
 TEST(GeometryTest, M5HugeSizesMeetALimitWhateverTheCallerAllows) {
   for (const uint64_t size : {uint64_t{64} << 40, uint64_t{1} << 63, (uint64_t{1} << 63) - 1,
-                              ~uint64_t{0}, kLargestDataBytes * 2}) {
+                              ~uint64_t{0}, kLargestPartBytes * 2}) {
     EXPECT_EQ(CodeOf(size, ~uint64_t{0}), absl::StatusCode::kResourceExhausted) << size;
   }
-  EXPECT_EQ(CodeOf(kLargestDataBytes, ~uint64_t{0}), absl::StatusCode::kOk);
+  EXPECT_EQ(CodeOf(kLargestPartBytes, ~uint64_t{0}), absl::StatusCode::kOk);
   EXPECT_EQ(CodeOf(ControlBytes(), ControlBytes() - 1), absl::StatusCode::kResourceExhausted);
 }
 
-TEST(GeometryTest, TheFileIsControlAndData) {
+TEST(GeometryTest, FramesAreWholePagesWithinALimitOfTheirOwn) {
+  const auto code = [](uint64_t frames_bytes, uint64_t limit) {
+    return ValidateGeometry({4096, frames_bytes}, {.max_frames_bytes = limit}).code();
+  };
+  const uint64_t page = ControlBytes();
+  EXPECT_EQ(code(3 * page, 3 * page), absl::StatusCode::kOk);
+  EXPECT_EQ(code(3 * page + 1, 4 * page), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(3 * page, 3 * page - 1), absl::StatusCode::kResourceExhausted);
+  for (const uint64_t size : {kLargestPartBytes + page, uint64_t{1} << 63, ~uint64_t{0}}) {
+    EXPECT_EQ(code(size, ~uint64_t{0}), absl::StatusCode::kResourceExhausted) << size;
+  }
+}
+
+TEST(GeometryTest, TheFileIsControlFramesAndData) {
+  EXPECT_EQ(FileBytes({65536, 8192}), ControlBytes() + 8192 + 65536);
   EXPECT_EQ(FileBytes({0}), ControlBytes());
   EXPECT_EQ(FileBytes({65536}), ControlBytes() + 65536);
 }

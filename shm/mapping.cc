@@ -5,6 +5,9 @@
 namespace parley {
 namespace {
 
+// In the file, and in the range.
+uint64_t DataOffset(RegionGeometry geometry) { return ControlBytes() + geometry.frames_bytes; }
+
 absl::StatusOr<GuardedRange> MapTwice(int fd, RegionGeometry geometry,
                                       GuardedRange::Access access) {
   const uint64_t file_bytes = FileBytes(geometry);
@@ -12,7 +15,7 @@ absl::StatusOr<GuardedRange> MapTwice(int fd, RegionGeometry geometry,
   if (!range.ok()) return range.status();
   absl::Status status = range->Map(0, fd, 0, file_bytes, access);
   if (status.ok() && geometry.data_bytes > 0) {
-    status = range->Map(file_bytes, fd, ControlBytes(), geometry.data_bytes, access);
+    status = range->Map(file_bytes, fd, DataOffset(geometry), geometry.data_bytes, access);
   }
   if (!status.ok()) return status;
   return range;
@@ -35,8 +38,12 @@ absl::StatusOr<IncomingMapping> IncomingMapping::Map(int fd, RegionGeometry geom
 
 PeerMemory IncomingMapping::control() const { return PeerMemory(range_.base(), ControlBytes()); }
 
+PeerMemory IncomingMapping::frames() const {
+  return PeerMemory(range_.base() + ControlBytes(), static_cast<size_t>(geometry_.frames_bytes));
+}
+
 PeerMemory IncomingMapping::data() const {
-  return PeerMemory(range_.base() + ControlBytes(), MirroredBytes(geometry_));
+  return PeerMemory(range_.base() + DataOffset(geometry_), MirroredBytes(geometry_));
 }
 
 OutgoingMapping::OutgoingMapping(GuardedRange range, RegionGeometry geometry)
@@ -50,8 +57,12 @@ absl::StatusOr<OutgoingMapping> OutgoingMapping::Map(int fd, RegionGeometry geom
 
 OwnMemory OutgoingMapping::control() const { return OwnMemory(range_.base(), ControlBytes()); }
 
+OwnMemory OutgoingMapping::frames() const {
+  return OwnMemory(range_.base() + ControlBytes(), static_cast<size_t>(geometry_.frames_bytes));
+}
+
 OwnMemory OutgoingMapping::data() const {
-  return OwnMemory(range_.base() + ControlBytes(), MirroredBytes(geometry_));
+  return OwnMemory(range_.base() + DataOffset(geometry_), MirroredBytes(geometry_));
 }
 
 }  // namespace parley

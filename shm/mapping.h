@@ -4,7 +4,7 @@
 // A region in our address space: guard pages around it, and its data twice in a row, so that a
 // record which wraps around is contiguous all the same.
 //
-//   | guard | control page | data | the same data again | guard |
+//   | guard | control page | frames, if any | data | the same data again | guard |
 //
 // One type per direction, because a region that we may write and one that we may only look at have
 // nothing in common for their users. Of all folders above boundary/, this file alone holds raw
@@ -28,6 +28,7 @@ class IncomingMapping {
   static absl::StatusOr<IncomingMapping> Map(int fd, RegionGeometry geometry);
 
   PeerMemory control() const;
+  PeerMemory frames() const;
   // Twice `data_bytes`, the second half being the first one again.
   PeerMemory data() const;
 
@@ -43,6 +44,7 @@ class OutgoingMapping {
   static absl::StatusOr<OutgoingMapping> Map(int fd, RegionGeometry geometry);
 
   OwnMemory control() const;
+  OwnMemory frames() const;
   // Twice `data_bytes`, the second half being the first one again.
   OwnMemory data() const;
 

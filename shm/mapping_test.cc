@@ -75,6 +75,31 @@ TEST(MappingTest, ControlAndDataAreWhereTheFileSaysAndDontOverlap) {
   EXPECT_EQ(found[0], 'e');
 }
 
+TEST(MappingTest, FramesLieBetweenTheControlPageAndTheData) {
+  const uint64_t page = ControlBytes();
+  const RegionGeometry geometry = {.data_bytes = 65536, .frames_bytes = 3 * page};
+  const UniqueFd fd = NewFile(geometry);
+  auto outgoing = OutgoingMapping::Map(fd.get(), geometry);
+  auto incoming = IncomingMapping::Map(fd.get(), geometry);
+  ASSERT_TRUE(outgoing.ok() && incoming.ok());
+  OwnMemory frames = outgoing->frames();
+  EXPECT_EQ(frames.size_bytes(), 3 * page);
+  EXPECT_EQ(incoming->frames().size_bytes(), 3 * page);
+  outgoing->control().CopyIn(page - 1, BytesOf("c"));
+  frames.CopyIn(0, BytesOf("f"));
+  frames.CopyIn(3 * page - 1, BytesOf("g"));
+  outgoing->data().CopyIn(0, BytesOf("d"));
+  outgoing->data().CopyIn(geometry.data_bytes - 3, BytesOf("mirror"));
+  char found[2] = {};
+  ASSERT_EQ(::pread(fd.get(), found, 2, static_cast<off_t>(page - 1)), 2);
+  EXPECT_EQ(std::string(found, 2), "cf");
+  ASSERT_EQ(::pread(fd.get(), found, 2, static_cast<off_t>(4 * page - 1)), 2);
+  EXPECT_EQ(std::string(found, 1), "g");
+  EXPECT_EQ(Read(incoming->data(), 0, 3), "ror");
+  EXPECT_EQ(Read(incoming->data(), geometry.data_bytes, 3), "ror");
+  EXPECT_EQ(Read(incoming->frames(), 3 * page - 1, 1), "g");
+}
+
 TEST(MappingTest, ADirectionWithoutDataHasItsControlPage) {
   const RegionGeometry none = {.data_bytes = 0};
   const UniqueFd fd = NewFile(none);

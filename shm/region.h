@@ -69,6 +69,7 @@ class OutgoingRegion {
                                               const RegionLimits& limits, Deadline deadline);
 
   OwnMemory control() const { return mapping_.control(); }
+  OwnMemory frames() const { return mapping_.frames(); }
   // 2 * data_bytes: the data, and the same bytes again. Empty without data.
   OwnMemory data() const { return mapping_.data(); }
 
@@ -92,6 +93,7 @@ class IncomingRegion {
                                               const RegionLimits& limits = {});
 
   PeerMemory control() const { return mapping_.control(); }
+  PeerMemory frames() const { return mapping_.frames(); }
   // 2 * data_bytes: the data, and the same bytes again. Empty without data.
   PeerMemory data() const { return mapping_.data(); }
 

@@ -118,6 +118,22 @@ TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
   EXPECT_EQ(writer->geometry().data_bytes, kGeometry.data_bytes);
 }
 
+TEST(RegionTest, PromiseP1FramesAreSealedWithTheirRegion) {
+  const RegionGeometry geometry = {.data_bytes = 65536, .frames_bytes = 16384};
+  auto draft = IncomingRegionDraft::Create(geometry);
+  ASSERT_TRUE(draft.ok()) << draft.status();
+  // Who expects another shape does not get one.
+  EXPECT_FALSE(OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon()).ok());
+  auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), geometry, {}, Soon());
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  auto reader = std::move(*draft).Finish();
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(reader->fd()); }), "ok");
+  EXPECT_TRUE(Read(reader->frames(), 0, 16384) == std::string(16384, '\0'));
+  writer->frames().CopyIn(16384 - 4, BytesOf("last"));
+  EXPECT_EQ(Read(reader->frames(), 16384 - 4, 4), "last");
+}
+
 // Both births: huge where asked for, twice at either end (the data lie there twice), and as well
 // sealed as any other.
 TEST(RegionTest, PromiseP1HugePagesOnRequest) {

@@ -16,6 +16,8 @@
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
+#include "parley/shm/frame_layout.h"
+#include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 
 namespace parley::testing {
@@ -56,16 +58,16 @@ absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdBells() {
                         Doorbell::OfEventfds(std::move(fds[3]), std::move(fds[1])));
 }
 
-absl::StatusOr<Way> MakeWay(uint64_t capacity_bytes, bool eventfd, IdentitySet* writer_held,
+absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, IdentitySet* writer_held,
                             IdentitySet* reader_held) {
   RegionLimits limits;
   limits.held = writer_held;
-  auto written = OutgoingRegion::Create({capacity_bytes}, limits);
+  auto written = OutgoingRegion::Create(geometry, limits);
   if (!written.ok()) return written.status();
   auto fd = Duplicate(written->fd());
   if (!fd.ok()) return fd.status();
   limits.held = reader_held;
-  auto read = IncomingRegion::Adopt(*std::move(fd), {capacity_bytes}, limits);
+  auto read = IncomingRegion::Adopt(*std::move(fd), geometry, limits);
   if (!read.ok()) return read.status();
   written->CloseDescriptor();
   read->CloseDescriptor();
@@ -85,12 +87,16 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
         "ChannelPairOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
         "longest message at most capacity - 8");
   }
+  const FrameGeometry frames = options.ring.frames;
+  if (!IsValid(frames)) {
+    return absl::InvalidArgumentError(
+        "ChannelPairOptions: at most 64 frames of a multiple of 4 KiB each");
+  }
+  const RegionGeometry region = {ring.capacity_bytes, FrameAreaBytes(frames)};
   auto pair = std::make_unique<ChannelPair>(Private());
-  auto out = MakeWay(ring.capacity_bytes, options.eventfd, &pair->accepting_held_,
-                     &pair->connecting_held_);
+  auto out = MakeWay(region, options.eventfd, &pair->accepting_held_, &pair->connecting_held_);
   if (!out.ok()) return out.status();
-  auto back = MakeWay(ring.capacity_bytes, options.eventfd, &pair->connecting_held_,
-                      &pair->accepting_held_);
+  auto back = MakeWay(region, options.eventfd, &pair->connecting_held_, &pair->accepting_held_);
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
@@ -111,6 +117,8 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
                        std::move(receiving.read),
                        ring,
                        ring,
+                       frames,
+                       frames,
                        std::move(sending.senders_bell),
                        std::move(receiving.receivers_bell),
                        std::move(socket).Release(),

@@ -9,6 +9,7 @@ HEIGHT = {
     "shm": 2,
     "handshake": 3,
     "channel": 4,
+    "frames": 5,
     "media": 5,
     "patterns": 5,
     "sandbox": 5,

@@ -1,0 +1,298 @@
+#include "parley/frames/frame_port.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <string>
+
+#include "parley/boundary/untrusted.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/os/check.h"
+#include "parley/ring/layout.h"
+
+namespace parley {
+namespace {
+
+constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
+
+uint64_t RingBytes(std::size_t payload_bytes) {
+  return kRecordHeaderBytes +
+         (payload_bytes + kRecordAlignBytes - 1) / kRecordAlignBytes * kRecordAlignBytes;
+}
+
+// What may lie in our ring at once: each frame of ours announced, each of the peer's returned.
+uint64_t MostRingBytes(const Channel& channel, const FramePortOptions& options) {
+  return channel.sender.frame_geometry().count *
+             RingBytes(sizeof(FrameSentWire) + options.metadata_bytes) +
+         channel.receiver.frame_geometry().count * RingBytes(sizeof(FrameReturnedWire));
+}
+
+}  // namespace
+
+FramePort::FramePort(Channel* channel, const FramePortOptions& options)
+    : channel_(channel),
+      options_(options),
+      send_geometry_(channel->sender.frame_geometry()),
+      own_(channel->sender.frame_memory()),
+      peer_(channel->receiver.frame_memory()),
+      lender_(send_geometry_.count),
+      borrower_(channel->receiver.frame_geometry()) {}
+
+absl::StatusOr<FramePort> FramePort::Create(Channel* channel, const FramePortOptions& options) {
+  PARLEY_CHECK(options.metadata_bytes <= kMostFrameMetadataBytes,
+               "FramePortOptions: more than 256 bytes of metadata");
+  if (!channel->sender || !channel->receiver) {
+    return absl::FailedPreconditionError("frames need a channel with both directions");
+  }
+  const bool sends = channel->sender.frame_geometry().count != 0;
+  const bool receives = channel->receiver.frame_geometry().count != 0;
+  if (!sends && !receives) {
+    return absl::FailedPreconditionError(
+        "the channel has no frames: set AcceptOptions::send.frames or receive.frames");
+  }
+  const std::size_t longest_bytes =
+      sends ? sizeof(FrameSentWire) + options.metadata_bytes : sizeof(FrameReturnedWire);
+  if (channel->sender.max_message_bytes() < longest_bytes) {
+    return absl::FailedPreconditionError("frames need messages of " +
+                                         std::to_string(longest_bytes) + " bytes, longer than " +
+                                         std::to_string(channel->sender.max_message_bytes()));
+  }
+  // A consumer may keep an eighth of the ring back while it knows of more (docs/SPEC.md).
+  const uint64_t needed_bytes = MostRingBytes(*channel, options) * 8 / 7;
+  if (channel->sender.capacity_bytes() < needed_bytes) {
+    return absl::FailedPreconditionError("so many frames need a ring of " +
+                                         std::to_string(needed_bytes) + " bytes, more than " +
+                                         std::to_string(channel->sender.capacity_bytes()));
+  }
+  return FramePort(channel, options);
+}
+
+// --- our frames ----------------------------------------------------------------------------------
+
+Outcome FramePort::TryAcquire(WritableFrame* frame) {
+  if (violation() != Violation::kNone) [[unlikely]]
+    return Outcome::kPoisoned;
+  SendReturns();
+  const Outcome outcome = TakeUntil([&] { return lender_.free_count() != 0; });
+  if (outcome != Outcome::kDone) return outcome;
+  uint32_t slot = 0;
+  PARLEY_CHECK(lender_.TryTake(&slot), "a free frame");
+  // Who still reads the frame's last use finds out: it looks at the generation after the bytes.
+  own_.StoreRelaxed64(FrameLineOffset(slot), lender_.generation(slot));
+  // PAIRS WITH: the fence in StillValid, in the peer's process.
+  std::atomic_thread_fence(std::memory_order_release);
+  *frame = {slot, own_.Writable(FrameOffset(send_geometry_, slot), send_geometry_.frame_bytes)};
+  return Outcome::kDone;
+}
+
+absl::StatusOr<WritableFrame> FramePort::Acquire(Deadline deadline) {
+  while (true) {
+    WritableFrame frame;
+    if (TryAcquire(&frame) == Outcome::kDone) return frame;
+    absl::Status status = AwaitRecord(deadline);
+    if (!status.ok()) return status;
+  }
+}
+
+std::size_t FramePort::Encode(
+    const WritableFrame& frame, std::size_t used_bytes, absl::Span<const std::byte> metadata,
+    std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes>* record) {
+  PARLEY_CHECK(lender_.IsTaken(frame.slot), "a frame that is not acquired can't be sent");
+  PARLEY_CHECK(used_bytes <= send_geometry_.frame_bytes, "more bytes than a frame has");
+  PARLEY_CHECK(metadata.size() <= options_.metadata_bytes,
+               "more metadata than FramePortOptions::metadata_bytes");
+  const auto header =
+      WireBytes(FrameSentWire{kFrameSent, frame.slot, lender_.generation(frame.slot), used_bytes});
+  std::copy(header.begin(), header.end(), record->begin());
+  std::copy(metadata.begin(), metadata.end(), record->begin() + header.size());
+  return header.size() + metadata.size();
+}
+
+Outcome FramePort::TrySend(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
+                           absl::Span<const std::byte> metadata) {
+  std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes> record;
+  const std::size_t size = Encode(frame, used_bytes, metadata, &record);
+  const Outcome outcome = channel_->sender.TrySend(tag, absl::MakeConstSpan(record.data(), size));
+  if (outcome != Outcome::kDone) return outcome;
+  lender_.Lend(frame.slot);
+  ++stats_.sent;
+  return outcome;
+}
+
+absl::Status FramePort::Send(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
+                             absl::Span<const std::byte> metadata, Deadline deadline) {
+  std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes> record;
+  const std::size_t size = Encode(frame, used_bytes, metadata, &record);
+  absl::Status status =
+      channel_->sender.Send(tag, absl::MakeConstSpan(record.data(), size), deadline);
+  if (!status.ok()) return status;
+  lender_.Lend(frame.slot);
+  ++stats_.sent;
+  return absl::OkStatus();
+}
+
+void FramePort::Discard(const WritableFrame& frame) {
+  PARLEY_CHECK(lender_.IsTaken(frame.slot), "a frame that is not acquired can't be discarded");
+  lender_.PutBack(frame.slot);
+}
+
+bool FramePort::RevokeOldest() {
+  if (!lender_.RevokeOldest()) return false;
+  ++stats_.revoked;
+  return true;
+}
+
+// --- the peer's frames ---------------------------------------------------------------------------
+
+Outcome FramePort::TryReceive(ReceivedFrame* frame) {
+  if (violation() != Violation::kNone) [[unlikely]]
+    return Outcome::kPoisoned;
+  SendReturns();
+  const Outcome outcome = TakeUntil([&] { return queue_count_ != 0; });
+  if (outcome != Outcome::kDone) return outcome;
+  const uint32_t slot = queue_[queue_begin_ % kMostFrames];
+  ++queue_begin_;
+  --queue_count_;
+  queued_ &= ~Bit(slot);
+  const Announced& next = announced_[slot];
+  std::copy_n(next.metadata.begin(), next.metadata_bytes, metadata_.begin());
+  *frame = {slot, next.sent.generation, next.tag,
+            peer_.ViewOf(borrower_.OffsetOf(slot), next.sent.size_bytes),
+            absl::MakeConstSpan(metadata_.data(), next.metadata_bytes)};
+  ++stats_.received;
+  return Outcome::kDone;
+}
+
+absl::StatusOr<ReceivedFrame> FramePort::Receive(Deadline deadline) {
+  while (true) {
+    ReceivedFrame frame;
+    if (TryReceive(&frame) == Outcome::kDone) return frame;
+    absl::Status status = AwaitRecord(deadline);
+    if (!status.ok()) return status;
+  }
+}
+
+bool FramePort::StillValid(const ReceivedFrame& frame) const {
+  if (violation() != Violation::kNone || !borrower_.Holds(frame.slot, frame.generation)) {
+    return false;
+  }
+  // PAIRS WITH: the fence in TryAcquire, in the peer's process: if one of the bytes that were read
+  // is of the frame's next use, so is the generation.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  // TRUST: compared with what was announced, and nothing else. A peer can lie either way, as it can
+  // about the bytes.
+  return peer_.LoadRelaxed64(FrameLineOffset(frame.slot)).AnyValueIsAcceptable() ==
+         frame.generation;
+}
+
+void FramePort::Return(const ReceivedFrame& frame) {
+  PARLEY_CHECK(frame.slot < borrower_.geometry().count && frame.generation != 0 &&
+                   frame.generation <= borrower_.newest(frame.slot),
+               "a frame that was never received can't be returned");
+  // The peer took it back, and may have sent it anew: then there is nothing to return.
+  if (frame.generation != borrower_.newest(frame.slot)) return;
+  PARLEY_CHECK(borrower_.Holds(frame.slot) && (queued_ & Bit(frame.slot)) == 0,
+               "a frame can be returned once");
+  borrower_.GiveBack(frame.slot);
+  returning_ |= Bit(frame.slot);
+  returning_generation_[frame.slot] = frame.generation;
+  SendReturns();
+}
+
+// --- both ----------------------------------------------------------------------------------------
+
+void FramePort::SendReturns() {
+  if (returning_ == 0) return;
+  // Published together: one doorbell, however often the peer says that it sleeps.
+  while (returning_ != 0) {
+    const auto slot = static_cast<uint32_t>(std::countr_zero(returning_));
+    const auto record =
+        WireBytes(FrameReturnedWire{kFrameReturned, slot, returning_generation_[slot]});
+    if (channel_->sender.TryStage(0, record) != Outcome::kDone) break;
+    returning_ &= ~Bit(slot);
+  }
+  channel_->sender.Publish();
+}
+
+template <typename Have>
+Outcome FramePort::TakeUntil(Have have) {
+  Outcome outcome = Outcome::kDone;
+  int taken = 0;
+  while (!have()) {
+    PeekedMessage message;
+    outcome =
+        taken == kMostRecordsPerCall ? Outcome::kNotNow : channel_->receiver.TryPeek(&message);
+    if (outcome != Outcome::kDone) break;
+    if (Take(message) != Violation::kNone) return Outcome::kPoisoned;
+    ++taken;
+  }
+  // Given back together, for the same reason.
+  if (taken != 0) channel_->receiver.Release();
+  return outcome;
+}
+
+absl::Status FramePort::AwaitRecord(Deadline deadline) {
+  const auto message = channel_->receiver.Peek(deadline);
+  if (!message.ok()) return message.status();
+  if (Take(*message) != Violation::kNone) {
+    return channel_->receiver.Peek(deadline).status();  // says so
+  }
+  channel_->receiver.Release();
+  // What is there is taken whatever the time, but a peer that sends without end can't keep us here.
+  if (deadline.Expired()) {
+    return absl::DeadlineExceededError("the peer sent nothing of use in time");
+  }
+  return absl::OkStatus();
+}
+
+Violation FramePort::Take(const PeekedMessage& message) {
+  // The record's length is private and says which of the two it would be.
+  Violation found = Violation::kMetadataInvalid;
+  if (message.view.size_bytes() == sizeof(FrameReturnedWire)) {
+    FrameReturnedWire fetched;
+    message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
+    found = lender_.TakeReturn(Untrusted<FrameReturnedWire>(fetched));
+    if (found == Violation::kNone) ++stats_.returned;
+  } else if (message.view.size_bytes() >= sizeof(FrameSentWire)) {
+    found = TakeSent(message);
+  }
+  if (found != Violation::kNone) channel_->receiver.Poison(found);
+  return found;
+}
+
+Violation FramePort::TakeSent(const PeekedMessage& message) {
+  const std::size_t metadata_bytes = message.view.size_bytes() - sizeof(FrameSentWire);
+  if (metadata_bytes > kMostFrameMetadataBytes) return Violation::kMetadataInvalid;
+  FrameSentWire fetched;
+  message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
+  FrameSentWire sent = {};
+  const Violation found = borrower_.TakeSent(Untrusted<FrameSentWire>(fetched), &sent);
+  if (found != Violation::kNone) return found;
+  // What is returned of an older use, and not told yet, is of no interest any more.
+  returning_ &= ~Bit(sent.slot);
+  Announced& announced = announced_[sent.slot];
+  announced.sent = sent;
+  announced.tag = message.record.tag;
+  announced.metadata_bytes = metadata_bytes;
+  message.view.CopyTo(sizeof(FrameSentWire),
+                      absl::MakeSpan(announced.metadata.data(), metadata_bytes));
+  if ((queued_ & Bit(sent.slot)) == 0) {
+    queued_ |= Bit(sent.slot);
+    queue_[(queue_begin_ + queue_count_) % kMostFrames] = sent.slot;
+    ++queue_count_;
+  }
+  return Violation::kNone;
+}
+
+bool FramePort::PrepareToWait() {
+  SendReturns();
+  return queue_count_ == 0 && channel_->receiver.PrepareToWait();
+}
+
+FramePortStats FramePort::stats() const {
+  FramePortStats stats = stats_;
+  stats.taken_back = borrower_.taken_back();
+  return stats;
+}
+
+}  // namespace parley
