@@ -36,11 +36,29 @@ uint32_t LendOne(FrameLender* lender) {
   return slot;
 }
 
-TEST(FrameLenderTest, TheFrameThatCameBackLastGoesOutFirst) {
-  FrameLender lender(3);
-  EXPECT_EQ(LendOne(&lender), 0u);
-  EXPECT_EQ(LendOne(&lender), 1u);
+// What is longer than kReuseBytes goes out again at once, what is shorter when others have been.
+TEST(FrameLenderTest, AFrameIsUsedAnewWhenEnoughElseWasWrittenAndNotMuchLater) {
+  const auto order = [](uint64_t frame_bytes) {
+    FrameLender lender({4, frame_bytes});
+    std::vector<uint32_t> slots;
+    for (int i = 0; i < 6; ++i) {
+      slots.push_back(LendOne(&lender));
+      EXPECT_EQ(lender.TakeReturn(Returned(slots.back(), lender.generation(slots.back()))),
+                Violation::kNone);
+    }
+    return slots;
+  };
+  EXPECT_EQ(order(FrameLender::kReuseBytes), (std::vector<uint32_t>{3, 3, 3, 3, 3, 3}));
+  EXPECT_EQ(order(FrameLender::kReuseBytes / 2), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
+  EXPECT_EQ(order(FrameLender::kReuseBytes / 2 + 4096), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
+  EXPECT_EQ(order(4096), (std::vector<uint32_t>{0, 1, 2, 3, 0, 1}));
+}
+
+TEST(FrameLenderTest, WhatIsOutIsNotUsed) {
+  FrameLender lender({3, 4 << 20});
   EXPECT_EQ(LendOne(&lender), 2u);
+  EXPECT_EQ(LendOne(&lender), 1u);
+  EXPECT_EQ(LendOne(&lender), 0u);
   uint32_t slot = 99;
   EXPECT_FALSE(lender.TryTake(&slot));
   EXPECT_EQ(lender.TakeReturn(Returned(2, 1)), Violation::kNone);
@@ -52,7 +70,7 @@ TEST(FrameLenderTest, TheFrameThatCameBackLastGoesOutFirst) {
 }
 
 TEST(FrameLenderTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
-  FrameLender lender(3);
+  FrameLender lender({3, 4 << 20});
   // Nothing is lent: nothing can come back.
   for (const uint64_t generation : {uint64_t{0}, uint64_t{1}, kMost}) {
     EXPECT_NE(lender.TakeReturn(Returned(0, generation)), Violation::kNone);
@@ -76,7 +94,7 @@ TEST(FrameLenderTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
 }
 
 TEST(FrameLenderTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
-  FrameLender lender(2);
+  FrameLender lender({2, 4 << 20});
   const uint32_t first = LendOne(&lender);
   const uint32_t second = LendOne(&lender);
   EXPECT_EQ(lender.RevokeOldest(), first);
@@ -95,7 +113,7 @@ TEST(FrameLenderTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
 }
 
 TEST(FrameLenderTest, AUseThatWasNeverSentIsNotCounted) {
-  FrameLender lender(1);
+  FrameLender lender({1, 4 << 20});
   uint32_t slot = 99;
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(lender.TryTake(&slot));
@@ -163,7 +181,7 @@ class Sequences {
 
 TEST(FrameLenderTest, EverySequenceOfSevenStepsAgreesWithASetOfWhatIsOut) {
   Sequences sequences;
-  sequences.Walk(FrameLender(2), {}, {}, 7);
+  sequences.Walk(FrameLender({2, 4 << 20}), {}, {}, 7);
   EXPECT_GT(sequences.visited(), 1000);
 }
 

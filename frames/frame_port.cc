@@ -35,7 +35,7 @@ FramePort::FramePort(Channel* channel, const FramePortOptions& options)
       send_geometry_(channel->sender.frame_geometry()),
       own_(channel->sender.frame_memory()),
       peer_(channel->receiver.frame_memory()),
-      lender_(send_geometry_.count),
+      lender_(send_geometry_),
       borrower_(channel->receiver.frame_geometry()) {}
 
 absl::StatusOr<FramePort> FramePort::Create(Channel* channel, const FramePortOptions& options) {

@@ -92,7 +92,7 @@ class FramePort {
 
   // --- our frames
 
-  // A frame to fill, the one that came back last. Until it is sent or discarded it is the caller's.
+  // A frame to fill, as a cache would have it (FrameLender::kReuseBytes). Until it is sent or discarded it is the caller's.
   // kNotNow: all are lent or acquired. kEnded: the same, and none can come back.
   Outcome TryAcquire(WritableFrame* frame);
   // The same, waiting for a return. Errors as those of Receive.
@@ -107,7 +107,7 @@ class FramePort {
   // Makes an acquired frame free again. The peer may have read what was written.
   void Discard(const WritableFrame& frame);
   // Takes the frame back that the peer has had for longest; false if it has none. The peer can find
-  // out (StillValid) and need not look. The next TryAcquire gives this frame.
+  // out (StillValid) and need not look.
   bool RevokeOldest();
 
   const FrameGeometry& send_frames() const { return send_geometry_; }

@@ -15,6 +15,7 @@
 //   uint32_t slot;
 //   if (lender.TryTake(&slot)) { ... write frame `slot` ...; lender.Lend(slot); }
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -29,18 +30,29 @@ namespace parley {
 
 class FrameLender {
  public:
-  // `count` <= kMostFrames.
-  explicit FrameLender(uint32_t count) : count_(count) {
-    PARLEY_CHECK(count <= kMostFrames, "FrameLender: more than 64 frames");
-    // The first one is taken first.
-    for (uint32_t i = 0; i < count; ++i) free_[free_count_++] = count - 1 - i;
+  // What is written before a frame is written anew, if there are enough free frames for that.
+  // Sooner, and its lines are still in the writer's own cache, from which the reader fetches each
+  // several times slower than from the shared one; much later, and they are in no cache at all. Own
+  // caches have 1 or 2 MiB today. docs/BENCHMARKS.md has what it brings.
+  static constexpr uint64_t kReuseBytes = uint64_t{2} << 20;
+
+  // A valid geometry.
+  explicit FrameLender(const FrameGeometry& frames) : count_(frames.count) {
+    PARLEY_CHECK(IsValid(frames), "FrameLender: frames that can't be");
+    if (count_ == 0) return;
+    distance_ = static_cast<uint32_t>(
+        std::min<uint64_t>((kReuseBytes + frames.frame_bytes - 1) / frames.frame_bytes, count_));
+    for (uint32_t i = 0; i < count_; ++i) Free(i);
   }
 
-  // The frame that became free last: its bytes are the likeliest to be in a cache. False if all are
-  // taken or lent.
+  // A free frame: of those that became free last, as many as make up kReuseBytes, the first. False
+  // if all are taken or lent.
   bool TryTake(uint32_t* slot) {
     if (free_count_ == 0) return false;
-    *slot = free_[--free_count_];
+    const uint32_t at = free_count_ < distance_ ? 0 : free_count_ - distance_;
+    *slot = free_[at];
+    --free_count_;
+    std::copy(free_.begin() + at + 1, free_.begin() + free_count_ + 1, free_.begin() + at);
     Frame& frame = frames_[*slot];
     frame.state = State::kTaken;
     // A use that was never sent is not known to anybody, and goes on.
@@ -110,14 +122,15 @@ class FrameLender {
 
   void Free(uint32_t slot) {
     frames_[slot].state = State::kFree;
-    free_[free_count_++] = slot;
+    free_[free_count_++] = static_cast<uint8_t>(slot);
   }
 
   const uint32_t count_;
+  uint32_t distance_ = 1;
   uint32_t free_count_ = 0;
   uint32_t lent_count_ = 0;
   uint64_t last_order_ = 0;
-  std::array<uint32_t, kMostFrames> free_ = {};  // a stack
+  std::array<uint8_t, kMostFrames> free_ = {};  // in the order in which they became free
   std::array<Frame, kMostFrames> frames_ = {};
 };
 

@@ -115,7 +115,8 @@ class Run {
   // --- the peer
 
   void Say(std::vector<std::byte> record) {
-    if (Peer().sender && Peer().sender.TrySend(0, record) == Outcome::kDone) {
+    if (silent_) return;
+    if (Peer().sender.TrySend(0, record) == Outcome::kDone) {
       said_.push_back(std::move(record));
     }
   }
@@ -154,9 +155,11 @@ class Run {
     switch (which % 16) {
       case 0:
         if (Peer().sender) Peer().sender.Close();
+        silent_ = true;
         return;
       case 1:
         Peer() = Channel();
+        silent_ = true;
         return;
       case 2: {  // the event loop's question changes nothing
         const bool nothing = port_->PrepareToWait();
@@ -375,6 +378,7 @@ class Run {
   uint64_t order_ = 0;
   uint64_t taken_back_ = 0;
   bool poisoned_ = false;
+  bool silent_ = false;  // the peer has closed, or is gone
 };
 
 }  // namespace

@@ -126,8 +126,8 @@ struct Established {
   IncomingRegion incoming;
   RingGeometry send;     // capacity 0: this direction does not exist
   RingGeometry receive;  // capacity 0: this direction does not exist
-  FrameGeometry send_frames;
-  FrameGeometry receive_frames;
+  FrameGeometry send_frames = {};
+  FrameGeometry receive_frames = {};
   Doorbell send_bell;  // rung when there is data for the peer; waited on for room
   Doorbell receive_bell;
   UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it

@@ -23,20 +23,34 @@
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
 #include "parley/channel/wait_options.h"
+#include "parley/frames/frame_port.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 
 namespace parley::bench {
 
 enum class Moving : uint8_t {
-  kCopied,   // TrySend, TryReceive
-  kInPlace,  // Reserve and Commit, Peek and Release
-  kBatched,  // in place, but published and released in batches
-  kChunked,  // in place, a long message as many records: both copies at once
-  kBulk,     // BulkSender and BulkReceiver: copied, a long message as many records
+  kCopied,          // TrySend, TryReceive
+  kInPlace,         // Reserve and Commit, Peek and Release
+  kCopiedOut,       // Reserve and Commit, TryReceive
+  kInPieces,        // Reserve and Commit, Peek and CopyTo piece by piece
+  kBatched,         // in place, but published and released in batches
+  kChunked,         // in place, a long message as many records: both copies at once
+  kBulk,            // BulkSender and BulkReceiver: copied, a long message as many records
+  kFrames,          // FramePort: in place, a message in a frame
+  kFramesChunked,   // the same, a long message in several frames
+  kFramesInPieces,  // the same, and CopyTo piece by piece
 };
+constexpr bool UsesFrames(Moving moving) {
+  return moving == Moving::kFrames || moving == Moving::kFramesChunked ||
+         moving == Moving::kFramesInPieces;
+}
+constexpr bool InPieces(Moving moving) {
+  return moving == Moving::kInPieces || moving == Moving::kFramesInPieces;
+}
 
 struct ChannelMode {
   Waiting waiting = Waiting::kSpin;
@@ -51,6 +65,23 @@ struct ChannelMode {
 inline constexpr std::size_t kBatch = 16;
 inline constexpr std::size_t kChunkBytes = std::size_t{64} << 10;
 // A chunk and the header of the first one.
+// What is copied out at a time, into a buffer that stays in the first cache.
+inline constexpr std::size_t kPieceBytes = std::size_t{4} << 10;
+// A longer message is chunked. In place: enough to have left the writer's own cache when it is
+// read. In pieces, where the reader is the slower one: so that it need not wait for the writer.
+inline constexpr std::size_t kFrameChunkBytes = std::size_t{2} << 20;
+inline constexpr std::size_t kPiecewiseChunkBytes = std::size_t{256} << 10;
+// A pool of as much as the ring of the chunked rows, within its bounds.
+inline constexpr std::size_t kPoolBytes = std::size_t{4} << 20;
+inline constexpr std::size_t kFewestFrames = 4;
+inline constexpr std::size_t kFrameRingBytes = std::size_t{64} << 10;
+inline FrameGeometry FramesFor(std::size_t message_bytes) {
+  const std::size_t frame_bytes =
+      (message_bytes + kFrameUnitBytes - 1) / kFrameUnitBytes * kFrameUnitBytes;
+  const std::size_t count =
+      std::clamp<std::size_t>(kPoolBytes / frame_bytes, kFewestFrames, kMostFrames);
+  return {static_cast<uint32_t>(count), frame_bytes};
+}
 inline constexpr std::size_t kLongestBulkRecordBytes = (std::size_t{64} << 10) + 64;
 
 template <Moving kMoving>
@@ -67,8 +98,11 @@ class ChannelTransport {
       : accepting_(std::move(sockets.first)),
         connecting_(std::move(sockets.second)),
         mode_(mode),
-        record_bytes_(kMoving == Moving::kChunked ? std::min(cell.size_bytes, kChunkBytes)
-                                                  : cell.size_bytes) {
+        record_bytes_(RecordBytes(cell.size_bytes)) {
+    if constexpr (UsesFrames(kMoving)) {
+      ring_ = {kFrameRingBytes, kFrameRingBytes / 4, FramesFor(record_bytes_)};
+      return;
+    }
     ring_ = {
         mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
         static_cast<uint32_t>(kMoving == Moving::kBulk ? kLongestBulkRecordBytes : record_bytes_)};
@@ -83,6 +117,11 @@ class ChannelTransport {
       buffer_.resize(record_bytes_);
       bulk_sender_.emplace(&channel_.sender);
       bulk_receiver_.emplace(&channel_.receiver, record_bytes_);
+    } else if constexpr (UsesFrames(kMoving)) {
+      buffer_.resize(kPieceBytes);
+      auto port = FramePort::Create(&channel_);
+      if (!port.ok()) return port.status();
+      port_.emplace(*std::move(port));
     } else {
       buffer_.resize(channel_.receiver.max_message_bytes());
     }
@@ -101,10 +140,13 @@ class ChannelTransport {
         return Ok(channel_.sender.Send(0, message, deadline_));
       }
       return Spin([&] { return channel_.sender.TrySend(0, message); });
-    } else if constexpr (kMoving == Moving::kChunked) {
+    } else if constexpr (kMoving == Moving::kChunked || UsesFrames(kMoving)) {
       for (std::size_t at = 0; at < bytes; at += record_bytes_) {
         const std::size_t length = std::min(record_bytes_, bytes - at);
-        if (!SendInPlace(length, [&](std::byte* to) { fill(to, at, length); })) return false;
+        const auto fill_chunk = [&](std::byte* to) { fill(to, at, length); };
+        const bool sent =
+            UsesFrames(kMoving) ? SendFrame(length, fill_chunk) : SendInPlace(length, fill_chunk);
+        if (!sent) return false;
       }
       return true;
     } else {
@@ -120,14 +162,17 @@ class ChannelTransport {
       if (message->size_bytes != bytes) return false;
       read(buffer_.data(), bytes);
       return true;
-    } else if constexpr (kMoving == Moving::kCopied) {
+    } else if constexpr (kMoving == Moving::kCopied || kMoving == Moving::kCopiedOut) {
       Record record;
       if (!Receive(&record) || record.size_bytes != bytes) return false;
       read(buffer_.data(), bytes);
       return true;
-    } else if constexpr (kMoving == Moving::kChunked) {
+    } else if constexpr (kMoving == Moving::kChunked || UsesFrames(kMoving)) {
       for (std::size_t at = 0; at < bytes; at += record_bytes_) {
-        if (!ReceiveInPlace(std::min(record_bytes_, bytes - at), read)) return false;
+        const std::size_t length = std::min(record_bytes_, bytes - at);
+        const bool received =
+            UsesFrames(kMoving) ? ReceiveFrame(length, read) : ReceiveInPlace(length, read);
+        if (!received) return false;
       }
       return true;
     } else {
@@ -181,6 +226,58 @@ class ChannelTransport {
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();
     return ConnectChannel(std::move(socket), options, deadline_, mode_.wait);
+  }
+
+  static std::size_t RecordBytes(std::size_t message_bytes) {
+    if (kMoving == Moving::kChunked) return std::min(message_bytes, kChunkBytes);
+    if (kMoving == Moving::kFramesChunked) return std::min(message_bytes, kFrameChunkBytes);
+    if (kMoving == Moving::kFramesInPieces) return std::min(message_bytes, kPiecewiseChunkBytes);
+    return message_bytes;
+  }
+
+  // In place, or a copy of each piece.
+  template <typename Read>
+  void Look(const PeerView& view, const Read& read) {
+    if constexpr (InPieces(kMoving)) {
+      for (std::size_t at = 0; at < view.size_bytes(); at += kPieceBytes) {
+        const std::size_t length = std::min(kPieceBytes, view.size_bytes() - at);
+        view.CopyTo(at, absl::MakeSpan(buffer_).first(length));
+        read(buffer_.data(), length);
+      }
+    } else {
+      read(view.BytesThatThePeerMayRewriteAtAnyTime(), view.size_bytes());
+    }
+  }
+
+  template <typename Fill>
+  bool SendFrame(std::size_t bytes, const Fill& fill) {
+    WritableFrame frame;
+    if (mode_.waiting != Waiting::kSpin) {
+      auto acquired = port_->Acquire(deadline_);
+      if (!acquired.ok()) return Ok(acquired.status());
+      frame = *acquired;
+    } else if (!Spin([&] { return port_->TryAcquire(&frame); })) {
+      return false;
+    }
+    fill(frame.bytes.data());
+    if (mode_.waiting != Waiting::kSpin) return Ok(port_->Send(frame, bytes, 0, {}, deadline_));
+    return Spin([&] { return port_->TrySend(frame, bytes, 0); });
+  }
+
+  template <typename Read>
+  bool ReceiveFrame(std::size_t bytes, const Read& read) {
+    ReceivedFrame frame;
+    if (mode_.waiting != Waiting::kSpin) {
+      auto received = port_->Receive(deadline_);
+      if (!received.ok()) return Ok(received.status());
+      frame = *received;
+    } else if (!Spin([&] { return port_->TryReceive(&frame); })) {
+      return false;
+    }
+    if (frame.view.size_bytes() != bytes) return false;
+    Look(frame.view, read);
+    port_->Return(frame);
+    return true;
   }
 
   template <typename Fill>
@@ -238,7 +335,7 @@ class ChannelTransport {
       if (!Spin([&] { return channel_.receiver.TryPeek(&message); })) return false;
     }
     if (message.record.size_bytes != bytes) return false;
-    read(message.view.BytesThatThePeerMayRewriteAtAnyTime(), bytes);
+    Look(message.view, read);
     if (kMoving != Moving::kBatched || ++peeked_ == kBatch) Release();
     return true;
   }
@@ -274,6 +371,7 @@ class ChannelTransport {
   std::vector<std::byte> buffer_;
   std::optional<BulkSender> bulk_sender_;
   std::optional<BulkReceiver> bulk_receiver_;
+  std::optional<FramePort> port_;
   std::size_t staged_ = 0;
   std::size_t peeked_ = 0;
   absl::Status status_;

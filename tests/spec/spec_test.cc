@@ -23,12 +23,15 @@
 #include "parley/channel/bulk.h"
 #include "parley/channel/bulk_wire.h"
 #include "parley/channel/hostile_access.h"
+#include "parley/frames/frame_port.h"
+#include "parley/frames/frame_wire.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/testing/channel_pair.h"
 #include "parley/testing/heap_memory.h"
 
@@ -67,7 +70,7 @@ Structs CompiledStructs() {
       {"DirectionWire",
        {sizeof(DirectionWire),
         {FIELD(DirectionWire, capacity_bytes), FIELD(DirectionWire, max_message_bytes),
-         FIELD(DirectionWire, reserved)}}},
+         FIELD(DirectionWire, frames), FIELD(DirectionWire, frame_units)}}},
       {"HelloWire",
        {sizeof(HelloWire),
         {FIELD(HelloWire, header), FIELD(HelloWire, version_min), FIELD(HelloWire, version_max),
@@ -109,6 +112,16 @@ Structs CompiledStructs() {
       {"BulkHeaderWire",
        {sizeof(BulkHeaderWire),
         {FIELD(BulkHeaderWire, total_bytes), FIELD(BulkHeaderWire, reserved)}}},
+      {"FrameLineWire",
+       {sizeof(FrameLineWire), {FIELD(FrameLineWire, generation), FIELD(FrameLineWire, reserved)}}},
+      {"FrameSentWire",
+       {sizeof(FrameSentWire),
+        {FIELD(FrameSentWire, kind), FIELD(FrameSentWire, slot), FIELD(FrameSentWire, generation),
+         FIELD(FrameSentWire, size_bytes)}}},
+      {"FrameReturnedWire",
+       {sizeof(FrameReturnedWire),
+        {FIELD(FrameReturnedWire, kind), FIELD(FrameReturnedWire, slot),
+         FIELD(FrameReturnedWire, generation)}}},
   };
 }
 
@@ -162,6 +175,13 @@ Constants CompiledConstants() {
       CONSTANT(kLargestTag),
       CONSTANT(kSmallestCapacityBytes),
       CONSTANT(kLargestCapacityBytes),
+      CONSTANT(kMostFrames),
+      CONSTANT(kFrameUnitBytes),
+      CONSTANT(kMostFrameUnits),
+      CONSTANT(kFrameTableBytes),
+      CONSTANT(kFrameSent),
+      CONSTANT(kFrameReturned),
+      CONSTANT(kMostFrameMetadataBytes),
   };
 }
 
@@ -187,8 +207,8 @@ Names NamesInHeaders() {
   static const std::regex kEnumerator(R"(\s+(k\w+)\b.*)");
   static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
   Names names;
-  for (const char* path :
-       {"handshake/wire.h", "ring/layout.h", "sealing/seals.h", "channel/bulk_wire.h"}) {
+  for (const char* path : {"handshake/wire.h", "ring/layout.h", "sealing/seals.h",
+                           "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h"}) {
     std::string in_struct;
     std::string in_enum;
     for (const std::string& line : LinesOf(path)) {
@@ -402,6 +422,29 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   OwnMemory data = HostileAccess::Data((*pair)->accepting().sender);
   written["golden-bulk"] =
       Hex(data.Writable(0, HostileAccess::Published((*pair)->accepting().sender)));
+
+  testing::ChannelPairOptions with_frames;
+  with_frames.ring.frames = {2, 4096};
+  auto framed = testing::ChannelPair::Create(with_frames);
+  ASSERT_TRUE(framed.ok()) << framed.status();
+  auto lender = FramePort::Create(&(*framed)->accepting());
+  auto borrower = FramePort::Create(&(*framed)->connecting());
+  ASSERT_TRUE(lender.ok() && borrower.ok()) << lender.status() << borrower.status();
+  WritableFrame room;
+  ASSERT_EQ(lender->TryAcquire(&room), Outcome::kDone);
+  const std::byte metadata{'m'};
+  ASSERT_EQ(lender->TrySend(room, 3, 0x01020304, absl::MakeConstSpan(&metadata, 1)),
+            Outcome::kDone);
+  ReceivedFrame frame;
+  ASSERT_EQ(borrower->TryReceive(&frame), Outcome::kDone);
+  borrower->Return(frame);
+  const auto sent_by = [](const Sender& s) {
+    OwnMemory ring = HostileAccess::Data(s);
+    return Hex(ring.Writable(0, HostileAccess::Published(s)));
+  };
+  written["golden-frame-sent"] = sent_by((*framed)->accepting().sender);
+  written["golden-frame-returned"] = sent_by((*framed)->connecting().sender);
+  written["golden-frame-line"] = HexOf((*framed)->connecting().receiver.frame_memory(), 0, 16);
 
   EXPECT_EQ(ReadPage().golden, written);
 }
