@@ -17,9 +17,12 @@
 // Threads: one at a time.
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
-// The channel has both directions, and frames (RingWanted::frames, set on the accepting side) in at
-// least one. Both sides use a FramePort, and send nothing else through the channel. A side that
-// closes the channel's sender sends and returns no more.
+// The channel has both directions, and frames in at least one (RingWanted::frames, set on the
+// accepting side). Both sides use a FramePort, and send nothing else through the channel. A side
+// that closes the channel's sender sends and returns no more.
+//
+// Have at least 4 frames, and 4 MiB of them together, or both processes wait for each other's
+// cache; send what is longer than a few MiB as several frames of 2 MiB (docs/BENCHMARKS.md).
 //
 //   AcceptOptions options;
 //   options.receive.frames = {.count = 4, .frame_bytes = 4 << 20};
@@ -92,8 +95,9 @@ class FramePort {
 
   // --- our frames
 
-  // A frame to fill, as a cache would have it (FrameLender::kReuseBytes). Until it is sent or discarded it is the caller's.
-  // kNotNow: all are lent or acquired. kEnded: the same, and none can come back.
+  // A frame to fill, the one that suits the caches (FrameLender::kReuseBytes). Until it is sent or
+  // discarded it is the caller's. kNotNow: all are lent or acquired. kEnded: the same, and none can
+  // come back.
   Outcome TryAcquire(WritableFrame* frame);
   // The same, waiting for a return. Errors as those of Receive.
   absl::StatusOr<WritableFrame> Acquire(Deadline deadline);
