@@ -4,6 +4,7 @@ apart (and a symbol for each line besides), the legend beside the plot."""
 import os
 import subprocess
 
+import targets
 from results import ONE_WAY, ROUND_TRIP, cpu_ns
 
 # Okabe and Ito's palette; the last two are for limits.
@@ -29,8 +30,8 @@ def _both(name):
 
 
 STREAM_LINES = [
-    Line("Parley, in place", ("parley in place", "parley chunked"), "parley"),
-    Line("Parley, copied", ("parley copied",), "parley"),
+    Line("Parley, in place", targets.ALL_IN_PLACE, "parley"),
+    Line("Parley, copied", targets.ALL_COPIED, "parley"),
     Line("Parley, typed", ("parley typed",), "parley"),
     Line("iceoryx", _both("iceoryx"), "other"),
     Line("boost spsc\\_queue", ("boost spsc_queue",), "other"),
@@ -45,8 +46,8 @@ STREAM_LINES = [
 ]
 
 SPIN_LINES = [
-    Line("Parley, in place", ("parley in place", "parley chunked"), "parley"),
-    Line("Parley, copied", ("parley copied",), "parley"),
+    Line("Parley, in place", targets.ALL_IN_PLACE, "parley"),
+    Line("Parley, copied", targets.ALL_COPIED, "parley"),
     Line("iceoryx", ("iceoryx, non-blocking",), "other"),
     Line("boost spsc\\_queue", ("boost spsc_queue",), "other"),
     Line("ZeroMQ", ("ZeroMQ, non-blocking",), "other"),
