@@ -34,7 +34,7 @@ class FrameBorrower {
     // TRUST: a frame that exists, no more bytes than it has, and a use newer than any before.
     const auto valid = fetched.Validate([&](const FrameSentWire& s) {
       return s.kind == kFrameSent && s.slot < geometry_.count &&
-             s.size_bytes <= geometry_.frame_bytes && s.generation > newest_[s.slot];
+             s.size_bytes <= geometry_.frame_bytes && s.generation > newest_[s.slot % kMostFrames];
     });
     if (!valid) return Violation::kMetadataInvalid;
     *sent = *valid;

@@ -79,8 +79,10 @@ class FrameLender {
     // TRUST: the frame is one of ours, and this use of it was sent and is newer than any that was
     // returned before. Older than the one that is lent, it was revoked: nothing else ends a use.
     const auto returned = fetched.Validate([&](const FrameReturnedWire& r) {
-      return r.kind == kFrameReturned && r.slot < count_ &&
-             r.generation > frames_[r.slot].returned && r.generation <= frames_[r.slot].sent;
+      // Masked, so that a processor which runs ahead of the comparison stays inside (Spectre v1).
+      const Frame& frame = frames_[r.slot % kMostFrames];
+      return r.kind == kFrameReturned && r.slot < count_ && r.generation > frame.returned &&
+             r.generation <= frame.sent;
     });
     if (!returned) return Violation::kMetadataInvalid;
     const FrameReturnedWire accepted = *returned;

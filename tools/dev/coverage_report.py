@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 
-FOLDERS = ("boundary", "sealing", "shm", "ring", "handshake")
+FOLDERS = ("boundary", "sealing", "shm", "ring", "handshake", "frames")
 LIMIT_PERCENT = 95.0
 # Headers are seen through the links that give them their include path.
 _VIRTUAL = re.compile(r".*/_virtual_includes/[^/]+/parley/(.*)")
