@@ -27,6 +27,7 @@ namespace {
 
 const char* const kReceiver = "examples/hello/hello_receiver";
 const char* const kSender = "examples/hello/hello_sender";
+const char* const kPictures = "examples/frames/pictures";
 const char* const kChat = "examples/duplex_chat/chat";
 
 // Each test has a socket path of its own, relative to where the programs run.
@@ -58,6 +59,29 @@ void ExpectOneSentence(const std::string& errors, const std::string& program,
   EXPECT_EQ(errors.rfind(program + ": ", 0), 0u) << errors;
   EXPECT_NE(errors.find(contains), std::string::npos) << errors;
   EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
+}
+
+// --- frames
+// ---------------------------------------------------------------------------------------
+
+TEST(PicturesTest, EveryPictureArrivesWhole) {
+  Process pictures({Binary(kPictures), "50"});
+  EXPECT_EQ(pictures.Wait(Generous()), 0) << pictures.errors();
+  // (i / 4 + number) modulo 256 is the same on average for each of these pictures.
+  EXPECT_EQ(
+      pictures.output().rfind("50 pictures of 1280x720, the last of brightness 127, 0 torn", 0), 0u)
+      << pictures.output();
+  EXPECT_EQ(pictures.errors(), "");
+}
+
+TEST(PicturesTest, EndsWithItsPainterOnCtrlCAndSaysHowItIsUsed) {
+  Process pictures({Binary(kPictures), "1000000000"});
+  absl::SleepFor(absl::Milliseconds(300));
+  pictures.Signal(SIGINT);
+  EXPECT_EQ(pictures.Wait(Generous()), 130) << pictures.errors();
+  Process wrong({Binary(kPictures), "many"});
+  EXPECT_EQ(wrong.Wait(Generous()), 2);
+  EXPECT_NE(wrong.errors().find("usage: pictures [COUNT]"), std::string::npos);
 }
 
 // --- hello
