@@ -331,7 +331,7 @@ TEST(FramePortTest, AttackR12AFrameThatCannotBeEndsTheChannel) {
 }
 
 TEST(FramePortTest, RecordsThatAreNeitherEndTheChannel) {
-  for (const std::size_t size : {0, 1, 8, 15, 16, 17, 23, 24, 281, 300}) {
+  for (const std::size_t size : {0u, 1u, 8u, 15u, 16u, 17u, 23u, 24u, 281u, 300u}) {
     Victim victim;
     victim.Say(std::vector<std::byte>(size, std::byte{2}));
     ReceivedFrame frame;
