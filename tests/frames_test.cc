@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(Doorbells, FramesTest,
                                            DoorbellChoice::kFutex),
                          [](const auto& doorbell) { return DoorbellName(doorbell.param); });
 
-std::size_t SizeOf(uint32_t number) { return number * 977 % (kFrames.frame_bytes + 1); }
+std::size_t SizeOf(uint32_t number) { return uint64_t{number} * 977 % (kFrames.frame_bytes + 1); }
 std::byte ByteOf(uint32_t number, std::size_t i) {
   return static_cast<std::byte>((i * 31 + i / 251 + number) % 239);
 }
