@@ -67,7 +67,7 @@ JsonWriter& JsonWriter::String(std::string_view text) {
 JsonWriter& JsonWriter::Number(double value) {
   BeforeValue();
   std::array<char, 40> digits = {};
-  std::snprintf(digits.data(), digits.size(), "%.10g", value);
+  static_cast<void>(std::snprintf(digits.data(), digits.size(), "%.10g", value));  // it fits
   text_ += std::isfinite(value) ? digits.data() : "null";
   return *this;
 }

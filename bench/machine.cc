@@ -54,7 +54,7 @@ std::string Today() {
   std::tm utc = {};
   ::gmtime_r(&now, &utc);
   std::array<char, 64> text = {};
-  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &utc);
+  static_cast<void>(std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &utc));
   return text.data();
 }
 

@@ -81,6 +81,7 @@ class Child {
   // The transport goes before what libraries tear down at exit.
   body = nullptr;
   if (!status.ok()) arena.result(side).Fail(status.ToString());
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): a fork of a process with one thread
   std::exit(status.ok() ? 0 : kFailed);
 }
 

@@ -60,21 +60,21 @@ constexpr std::size_t kBlockBytes = kUnrolled * kVectorBytes;
 [[gnu::target("avx2")]] uint64_t SumAvx2(const std::byte* from, std::size_t bytes) {
   return Sum(from, bytes);
 }
-const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
 #endif
 
 }  // namespace
 
 void FillLong(std::byte* to, std::size_t bytes, uint64_t first) {
 #if defined(__x86_64__)
-  if (has_avx2) return FillAvx2(to, bytes, first);
+  if (kHasAvx2) return FillAvx2(to, bytes, first);
 #endif
   Fill(to, bytes, first);
 }
 
 uint64_t SumLong(const std::byte* from, std::size_t bytes) {
 #if defined(__x86_64__)
-  if (has_avx2) return SumAvx2(from, bytes);
+  if (kHasAvx2) return SumAvx2(from, bytes);
 #endif
   return Sum(from, bytes);
 }

@@ -560,7 +560,7 @@ TEST(BulkDeathTest, OnlyTheCallersBugsAbort) {
 
   BulkSender sender(&pair->connecting().sender);
   const auto bytes = Pattern(10'000, 1);
-  const auto same = bytes;
+  const auto same = bytes;  // NOLINT(performance-unnecessary-copy-initialization): other memory
   ASSERT_FALSE(sender.Send(1, bytes, Expired()).ok());
   EXPECT_DEATH(static_cast<void>(sender.Send(2, bytes, Expired())), "another message");
   EXPECT_DEATH(static_cast<void>(sender.Send(1, same, Expired())), "another message");

@@ -635,6 +635,7 @@ TEST_F(ChannelFutexTest, AttackW5ARequeuedSleeperLosesASliceAndNoMore) {
   absl::Status sent = absl::UnknownError("");
   std::thread attack([&] {
     while (FutexCall(SleptOn(), FUTEX_REQUEUE, 0,
+                     // NOLINTNEXTLINE(performance-no-int-to-ptr): the call takes a number there
                      reinterpret_cast<void*>(INT32_MAX),  // SAFETY: int
                      SleptOn(2048)) < 1) {
     }

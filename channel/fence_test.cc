@@ -107,6 +107,7 @@ void OnStep(int, siginfo_t*, void* context) {
   // What comes next: mfence, anything with a lock prefix, or the system call.
   std::array<uint8_t, 3> code;
   // SAFETY: the address of the next instruction, which is at least as long as what is compared.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives it as a number
   const auto* next = reinterpret_cast<const uint8_t*>(registers[REG_RIP]);
   std::memcpy(code.data(), next, code.size());
   if (code[0] == 0xf0 || code == std::array<uint8_t, 3>{0x0f, 0xae, 0xf0}) Note(kFence);
@@ -171,6 +172,7 @@ std::vector<std::byte*> ReadOnlyControlPages() {
     uintptr_t start = 0;
     std::istringstream(line) >> std::hex >> start;
     // SAFETY: the kernel's word for it.
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): in text
     pages.push_back(reinterpret_cast<std::byte*>(start));
   }
   return pages;

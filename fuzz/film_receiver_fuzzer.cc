@@ -204,6 +204,7 @@ class Run {
       const auto format = ModelOfFormat(message, limits_.format);
       PARLEY_CHECK(format.has_value(), "a format was accepted against the rules");
       const std::size_t which = format->video ? 0 : 1;
+      // NOLINTNEXTLINE(bugprone-assert-side-effect): this check is in every build
       PARLEY_CHECK(format->generation == ++generations_[which], "a format out of order");
       formats_[which] = format;
     } else if (tag == film::kTagPicture || tag == film::kTagAudio) {

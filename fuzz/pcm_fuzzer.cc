@@ -53,7 +53,8 @@ int Converted(uint32_t word) {
   const double scaled = bits.value() * 32768;
   if (scaled >= 32767) return 32767;
   if (scaled <= -32768) return -32768;
-  // Halves away from zero.
+  // Halves away from zero, written down and not taken from the library that is compared with.
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
   return scaled < 0 ? -static_cast<int>(0.5 - scaled) : static_cast<int>(0.5 + scaled);
 }
 
