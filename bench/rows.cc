@@ -24,12 +24,15 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
   });
   row.note = std::move(note);
   row.round_trip = kMoving != Moving::kBatched;  // there is only ever one message to publish
-  if (kMoving == Moving::kChunked || kMoving == Moving::kBulk ||
-      kMoving == Moving::kFramesChunked) {
+  constexpr std::size_t kChunk = kMoving == Moving::kFramesChunked           ? kFrameChunkBytes
+                                 : kMoving == Moving::kFramesChunkedInPieces ? kPiecewiseChunkBytes
+                                 : kMoving == Moving::kChunked || kMoving == Moving::kBulk
+                                     ? kChunkBytes
+                                     : 0;
+  if (kChunk != 0) {
     row.refuses = [](const Cell& cell) {
-      const std::size_t chunk = kMoving == Moving::kFramesChunked ? kFrameChunkBytes : kChunkBytes;
-      return cell.size_bytes > chunk ? std::string()
-                                     : std::string("a message of one chunk is not split");
+      return cell.size_bytes > kChunk ? std::string()
+                                      : std::string("a message of one chunk is not split");
     };
   }
   if (kMoving == Moving::kInPieces) {
@@ -106,9 +109,10 @@ void AddChannelRows(std::vector<Row>& rows) {
       "in place; 4 MiB of frames, 4 to 64, which come back in any order"));
   rows.push_back(ChannelRow<Moving::kFramesChunked>("parley frame pool, chunked", spin,
                                                     "in place; as frames of 2 MiB"));
-  rows.push_back(
-      ChannelRow<Moving::kFramesInPieces>("parley frame pool, copied out in pieces", spin,
-                                          "by 4 KiB; more than 256 KiB as frames of 256 KiB"));
+  rows.push_back(ChannelRow<Moving::kFramesInPieces>("parley frame pool, copied out in pieces",
+                                                     spin, "by 4 KiB, each read before the next"));
+  rows.push_back(ChannelRow<Moving::kFramesChunkedInPieces>(
+      "parley frame pool, chunked, copied out in pieces", spin, "as frames of 256 KiB"));
   for (const auto& [doorbell, name] : {std::pair(DoorbellChoice::kSocket, "socket"),
                                        std::pair(DoorbellChoice::kEventfd, "eventfd"),
                                        std::pair(DoorbellChoice::kFutex, "futex")}) {
@@ -127,6 +131,9 @@ void AddChannelRows(std::vector<Row>& rows) {
                                               "sleeps at once; as records of 64 KiB"));
   rows.push_back(ChannelRow<Moving::kFrames>("parley frame pool, futex doorbell",
                                              Sleeping(DoorbellChoice::kFutex), "sleeps at once"));
+  rows.push_back(ChannelRow<Moving::kFramesChunked>("parley frame pool, chunked, futex doorbell",
+                                                    Sleeping(DoorbellChoice::kFutex),
+                                                    "sleeps at once; as frames of 2 MiB"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, socket doorbell",
                                              Sleeping(DoorbellChoice::kSocket), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, futex doorbell",

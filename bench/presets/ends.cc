@@ -14,6 +14,7 @@
 #include "parley/bench/presets/pacer.h"
 #include "parley/bench/transports/channel.h"
 #include "parley/bench/transports/shared_value.h"
+#include "parley/handshake/options.h"
 
 namespace parley::bench {
 namespace {
@@ -154,6 +155,7 @@ ChannelMode ModeOf(Preset preset) {
   ChannelMode mode;
   mode.waiting = preset == Preset::kPureSpin ? Waiting::kSpin : Waiting::kAdaptive;
   mode.wait = OptionsOf(preset);
+  if (preset == Preset::kBalancedFutex) mode.doorbell = DoorbellChoice::kFutex;
   mode.ring_bytes = kDefaultCapacityBytes;  // what a user gets who asks for nothing
   return mode;
 }

@@ -17,11 +17,13 @@ namespace parley::bench {
 enum class Preset : uint8_t {
   kLowestLatency,
   kBalanced,
+  kBalancedFutex,  // the same, with the doorbell that nothing can poll
   kLowestPower,
   kPureSpin,  // Try calls alone, for comparison
   kControl,   // nothing is sent: what the pacing costs by itself
 };
-inline constexpr std::array kPresets = {Preset::kControl, Preset::kLowestLatency, Preset::kBalanced,
+inline constexpr std::array kPresets = {Preset::kControl,     Preset::kLowestLatency,
+                                        Preset::kBalanced,    Preset::kBalancedFutex,
                                         Preset::kLowestPower, Preset::kPureSpin};
 
 // As in the results' JSON.
@@ -31,6 +33,8 @@ constexpr std::string_view Name(Preset preset) {
       return "lowest latency";
     case Preset::kBalanced:
       return "balanced";
+    case Preset::kBalancedFutex:
+      return "balanced, futex";
     case Preset::kLowestPower:
       return "lowest power";
     case Preset::kPureSpin:

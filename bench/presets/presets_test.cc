@@ -79,8 +79,8 @@ TEST(StudyTest, EachPresetIsMeasuredBothWaysBesideItsControl) {
   options.passes = 1;
   options.rates = {{1'000, 0.02}, {0, 0.01}};
   const std::vector<PresetSample> samples = MeasurePresets(options);
-  // Four ways to wait, two directions, two rates; one control, for flat out has no pacing.
-  EXPECT_EQ(samples.size(), 17u);
+  // Five ways to wait, two directions, two rates; one control, for flat out has no pacing.
+  EXPECT_EQ(samples.size(), 21u);
   for (const PresetSample& sample : samples) EXPECT_EQ(sample.failed, "");
   EXPECT_NE(ToJson(samples, "\"quoted\"").find("lowest power"), std::string::npos);
 }

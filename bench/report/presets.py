@@ -7,10 +7,11 @@ from results import ONE_WAY, ROUND_TRIP
 
 CONTROL = "control"
 BALANCED = "balanced"
+BALANCED_FUTEX = "balanced, futex"
 PURE_SPIN = "pure spin"
 FLAT_OUT = 0
 
-WORDS = ("64 B between two processes, each on a processor of its own. One way: from the send to the "
+WORDS = ("64 B between two processes, each on a processor of its own; socket doorbells unless said. One way: from the send to the "
          "receipt, by a time in the message; flat out that is the time in a full queue. Processor "
          "time is that of both ends, in per cent of one processor. Of it are taken off: what the "
          "sender's pacing spun, by its own count (100 kHz), and what pacing alone costs, by a "
@@ -111,13 +112,13 @@ def tables(data):
     return [_table(presets, ONE_WAY), _table(presets, ROUND_TRIP), _control_table(presets)]
 
 
-def balanced_share(data, direction):
+def balanced_share(data, direction, preset=BALANCED):
     """The median share at 60 Hz and 1 kHz, the worse of both, with its range and where; None if
     one is missing."""
     presets = Presets(data)
     found = []
     for rate in (60, 1000):
-        shares = presets.shares(BALANCED, direction, rate)
+        shares = presets.shares(preset, direction, rate)
         if not shares:
             return None
         found.append((statistics.median(shares), min(shares), max(shares), rate_name(rate)))

@@ -16,7 +16,7 @@ POOL = "parley frame pool"
 # What a user would take for a size: without a copy, and with one out of the peer's memory.
 ALL_IN_PLACE = (IN_PLACE, "parley chunked", POOL, POOL + ", chunked")
 ALL_COPIED = (COPIED, "parley copied out", "parley copied out in pieces", "parley bulk",
-              POOL + ", copied out in pieces")
+              POOL + ", copied out in pieces", POOL + ", chunked, copied out in pieces")
 UNCHECKED = "unchecked ring"
 BARE = ("bare two-line exchange", ROUND_TRIP, 8)
 EVENTFD = "eventfd and shared memory"
@@ -151,9 +151,12 @@ def _instructions(micro):
 
 
 def _presets(data):
-    for direction in (ONE_WAY, ROUND_TRIP):
-        title = f"balanced preset: processor time at 60 Hz and 1 kHz, both ends, {direction}"
-        share = data and presets.balanced_share(data, direction)
+    for preset, direction in ((presets.BALANCED_FUTEX, ONE_WAY), (presets.BALANCED, ONE_WAY),
+                              (presets.BALANCED_FUTEX, ROUND_TRIP), (presets.BALANCED, ROUND_TRIP)):
+        doorbell = "futex" if preset == presets.BALANCED_FUTEX else "socket"
+        title = (f"balanced preset, {doorbell} doorbell: processor time at 60 Hz and 1 kHz, "
+                 f"both ends, {direction}")
+        share = data and presets.balanced_share(data, direction, preset)
         if not share:
             yield Outcome(title, "under 3 %", "-", None, "./dev bench presets")
             continue

@@ -42,14 +42,16 @@ enum class Moving : uint8_t {
   kBulk,            // BulkSender and BulkReceiver: copied, a long message as many records
   kFrames,          // FramePort: in place, a message in a frame
   kFramesChunked,   // the same, a long message in several frames
-  kFramesInPieces,  // the same, and CopyTo piece by piece
+  kFramesInPieces,  // as kFrames, and CopyTo piece by piece
+  kFramesChunkedInPieces,
 };
 constexpr bool UsesFrames(Moving moving) {
   return moving == Moving::kFrames || moving == Moving::kFramesChunked ||
-         moving == Moving::kFramesInPieces;
+         moving == Moving::kFramesInPieces || moving == Moving::kFramesChunkedInPieces;
 }
 constexpr bool InPieces(Moving moving) {
-  return moving == Moving::kInPieces || moving == Moving::kFramesInPieces;
+  return moving == Moving::kInPieces || moving == Moving::kFramesInPieces ||
+         moving == Moving::kFramesChunkedInPieces;
 }
 
 struct ChannelMode {
@@ -231,7 +233,9 @@ class ChannelTransport {
   static std::size_t RecordBytes(std::size_t message_bytes) {
     if (kMoving == Moving::kChunked) return std::min(message_bytes, kChunkBytes);
     if (kMoving == Moving::kFramesChunked) return std::min(message_bytes, kFrameChunkBytes);
-    if (kMoving == Moving::kFramesInPieces) return std::min(message_bytes, kPiecewiseChunkBytes);
+    if (kMoving == Moving::kFramesChunkedInPieces) {
+      return std::min(message_bytes, kPiecewiseChunkBytes);
+    }
     return message_bytes;
   }
 
