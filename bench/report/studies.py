@@ -20,7 +20,8 @@ def load(folder, names=tuple(TABLES)):
     found = {}
     for name in [*names, *(BESIDE[name] for name in names if name in BESIDE)]:
         path = os.path.join(folder, f"{name}.json")
-        if os.path.exists(path):
+        # Empty while it is being measured.
+        if os.path.exists(path) and os.path.getsize(path) > 0:
             with open(path, encoding="utf-8") as stream:
                 found[name] = json.load(stream)
     return found
