@@ -151,9 +151,10 @@ class PresetsTest(unittest.TestCase):
         self.assertAlmostEqual(data.shares("balanced", ONE_WAY, 100_000)[0], 0.59)
 
     def test_the_worse_rate_decides_about_processor_time(self):
-        met, both, _ = self.outcomes(self.balanced(0.02))
+        futex, met, futex_both, both, _ = self.outcomes(self.balanced(0.02))
         self.assertTrue(met.met and both.met)
-        missed, both, _ = self.outcomes(self.balanced(0.02)
+        self.assertEqual((futex.met, futex_both.met), (None, None))
+        _, missed, _, both, _ = self.outcomes(self.balanced(0.02)
                                   + [load("balanced", 1000, processor=(0.2, 0.2), which_pass=p)
                                      for p in (1, 2)])
         self.assertFalse(missed.met)
@@ -161,14 +162,21 @@ class PresetsTest(unittest.TestCase):
         self.assertIn("1 kHz", missed.detail)
 
     def test_a_rate_that_was_not_measured_is_not_met(self):
-        one_way, round_trip, ratio = self.outcomes(self.balanced(0.02)[:3])
+        _, one_way, _, round_trip, ratio = self.outcomes(self.balanced(0.02)[:3])
         self.assertEqual((one_way.met, round_trip.met, ratio.met), (True, None, None))
 
     def test_request_and_response_against_the_pure_spin(self):
         for ns, met in ((1900, True), (2100, False)):
             samples = [load(name, 100_000, p50, direction=ROUND_TRIP, which_pass=p)
                        for p in range(3) for name, p50 in (("balanced", ns), ("pure spin", 1000))]
-            self.assertEqual(self.outcomes(samples)[2].met, met)
+            self.assertEqual(self.outcomes(samples)[-1].met, met)
+
+    def test_each_doorbell_is_judged_by_its_own_samples(self):
+        dear = [load("balanced", rate, processor=(0.2, 0.2)) for rate in (60, 1000)]
+        cheap = [load("balanced, futex", rate, processor=(0.01, 0.01)) for rate in (60, 1000)]
+        futex, socket, *_ = self.outcomes(dear + cheap)
+        self.assertEqual((futex.met, socket.met), (True, False))
+        self.assertIn("futex", futex.name)
 
     def test_tables_and_plots(self):
         data = preset_run([load("balanced", 1, 41_000), load("balanced", 0, 2_000)])
