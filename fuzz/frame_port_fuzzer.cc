@@ -78,6 +78,9 @@ class Run {
     for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
       Step(script_.Take8() % 12);
       Hear();
+      if (poisoned_) continue;
+      PARLEY_CHECK(port_->lent_frames() == lent_.size() && port_->free_frames() == Free(),
+                   "another idea of who has the frames");
     }
     for (int i = 0; i < 8; ++i) Receive();
   }

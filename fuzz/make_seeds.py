@@ -735,6 +735,7 @@ frames("returned_acquired", F_ACQUIRE, bytes([F_RETURNED, 0x90]), u64(1), F_RECE
 frames("returned_unknown", lend(), bytes([F_RETURNED, 7]), u16(3), F_RECEIVE)
 frames("revoked_and_late", lend(), F_REVOKE, F_RETURNED, 0, F_RECEIVE, lend(), F_RETURNED, 0, F_RECEIVE)
 frames("revoked_and_lent_anew", lend(), F_REVOKE, lend(), bytes([F_RETURNED, 8, 1]), F_RETURNED, 0, F_RECEIVE, F_ACQUIRE, count=1)
+frames("revoked_late_while_lent_anew", lend(), F_REVOKE, lend(), bytes([F_RETURNED, 8, 1]), F_RECEIVE, F_ACQUIRE, count=1)
 frames("sent_anew_while_held", announce(0), F_RECEIVE, announce(0), F_RECEIVE, F_RETURN, 0, F_RETURN, 0)
 frames("sent_anew_while_waiting", announce(0), announce(1), F_ACQUIRE, F_REST, 2, announce(0), F_RECEIVE, F_RECEIVE)
 frames("sent_stale", announce(0), F_RECEIVE, bytes([F_SENT, 0x90]), u64(1), u16(1), 0, F_RECEIVE)
