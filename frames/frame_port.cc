@@ -194,6 +194,7 @@ void FramePort::Return(const ReceivedFrame& frame) {
   PARLEY_CHECK(borrower_.Holds(frame.slot) && (queued_ & Bit(frame.slot)) == 0,
                "a frame can be returned once");
   borrower_.GiveBack(frame.slot);
+  if (closed_) return;
   returning_ |= Bit(frame.slot);
   returning_generation_[frame.slot] = frame.generation;
   SendReturns();
@@ -282,6 +283,12 @@ Violation FramePort::TakeSent(const PeekedMessage& message) {
     ++queue_count_;
   }
   return Violation::kNone;
+}
+
+void FramePort::Close() {
+  closed_ = true;
+  returning_ = 0;
+  channel_->sender.Close();
 }
 
 bool FramePort::PrepareToWait() {

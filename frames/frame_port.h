@@ -18,8 +18,8 @@
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
 // The channel has both directions, and frames in at least one (RingWanted::frames, set on the
-// accepting side). Both sides use a FramePort, and send nothing else through the channel. A side
-// that closes the channel's sender sends and returns no more.
+// accepting side). Both sides use a FramePort, and neither sends through the channel nor closes it
+// but by the port.
 //
 // Have at least 4 frames, and 4 MiB of them together, or both processes wait for each other's
 // cache; send what is longer than a few MiB as several frames of 2 MiB (docs/BENCHMARKS.md).
@@ -134,6 +134,10 @@ class FramePort {
 
   const FrameGeometry& receive_frames() const { return borrower_.geometry(); }
 
+  // Ends our stream in order, instead of Sender::Close: what was sent and returned before arrives.
+  // Frames of the peer can still be received; returning them then tells nobody. Never waits.
+  void Close();
+
   // For event loops, as with Receiver: if PrepareToWait() is true there is no frame and no return
   // now; poll the receiver's descriptor(), call its FinishWait(), and try once more.
   bool PrepareToWait();
@@ -173,6 +177,7 @@ class FramePort {
   FrameLender lender_;
   FrameBorrower borrower_;
   FramePortStats stats_;
+  bool closed_ = false;
   // Announced by the peer and not yet received by our caller: a queue of slots, each at most once.
   std::array<Announced, kMostFrames> announced_;
   std::array<uint32_t, kMostFrames> queue_ = {};

@@ -188,7 +188,7 @@ TEST(FramePortTest, WaitsEndWithNewsOrAtTheDeadline) {
 TEST(FramePortTest, TheEndOfTheStreamAndTheEndOfThePeer) {
   Ports ports;
   SendOne(&ports.theirs, 1, 1);
-  ports.pair->connecting().sender.Close();
+  ports.theirs.Close();
   ExpectFrame(ReceiveOne(&ports.ours), 1, 1);
   EXPECT_TRUE(absl::IsOutOfRange(ports.ours.Receive(In(20)).status()));
   for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&ports.ours, 1, i);
@@ -419,6 +419,24 @@ TEST(FramePortTest, PromiseP2TimeAnyNumberOfReturnsIsOneDoorbell) {
     if (record.size_bytes == sizeof(FrameReturnedWire)) ++returned;
   }
   EXPECT_GE(returned, 59);
+}
+
+// A peer that takes no records decides that a return is still to be told; whether that aborts after
+// we have closed is not for it to say.
+TEST(FramePortTest, PromiseP9AbortIsOursAReturnThatFoundNoRoomDoesNotOutliveClose) {
+  Victim victim;
+  for (uint32_t slot = 0; slot < 3; ++slot) victim.SaySent(slot, 1, 1);
+  const ReceivedFrame held = ReceiveOne(&victim.port);
+  const ReceivedFrame later = ReceiveOne(&victim.port);
+  while (victim.pair->accepting().sender.TrySend(0, std::vector<std::byte>(8)) == Outcome::kDone) {
+  }
+  victim.port.Return(held);  // finds no room
+  victim.port.Close();
+  ReceivedFrame last = ReceiveOne(&victim.port);
+  EXPECT_EQ(last.slot, 2u);
+  victim.port.Return(later);
+  EXPECT_EQ(victim.port.TryReceive(&last), Outcome::kNotNow);
+  EXPECT_TRUE(victim.port.PrepareToWait());
 }
 
 TEST(FramePortTest, PromiseP6ContainmentOneChannelEndsAndOthersGoOn) {

@@ -171,6 +171,10 @@ class Run {
       }
       case 3:
         return Discard();
+      case 4:
+        port_->Close();
+        closed_ = true;
+        return;
       default:
         return;
     }
@@ -263,7 +267,7 @@ class Run {
   }
   void Send() {
     const uint64_t used = script_.Take16() % (kFrameBytes + 1);
-    if (acquired_.empty()) return;
+    if (acquired_.empty() || closed_) return;
     const WritableFrame frame = acquired_.back();
     const std::array<std::byte, 5> metadata = {std::byte{7}};
     const Outcome outcome = port_->TrySend(frame, used, 3, metadata);
@@ -325,7 +329,7 @@ class Run {
     port_->Return(frame);
     if (!ours_still) return;
     theirs.held = false;
-    owed_[frame.slot] = frame.generation;
+    if (!closed_) owed_[frame.slot] = frame.generation;
   }
 
   // What the port says to the peer.
@@ -382,6 +386,7 @@ class Run {
   uint64_t taken_back_ = 0;
   bool poisoned_ = false;
   bool silent_ = false;  // the peer has closed, or is gone
+  bool closed_ = false;  // our caller has
 };
 
 }  // namespace

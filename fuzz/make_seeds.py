@@ -748,5 +748,7 @@ frames("metadata_too_long", bytes([F_ANY]), u16(281), struct.pack("<IIQQ", 1, 0,
 frames("metadata_longest", bytes([F_ANY]), u16(280), struct.pack("<IIQQ", 1, 0, 1, 1), bytes(256), F_RECEIVE)
 frames("generation_rewritten", announce(0), F_RECEIVE, bytes([F_SCRIBBLE]), u16(0), u64(1), F_RETURN, 0)
 frames("closed", announce(0), F_REST, 0, F_RECEIVE, F_RECEIVE, lend(), lend(), lend(), F_ACQUIRE)
+frames("closed_by_us", announce(0), announce(1), F_RECEIVE, lend(), F_REST, 4, F_RETURN, 0, F_RECEIVE, F_RETURN, 0, F_RETURNED, 0,
+       F_ACQUIRE)
 frames("gone", announce(0), lend(), F_REST, 1, F_RECEIVE, F_RETURN, 0, F_ACQUIRE, F_REVOKE, F_ACQUIRE)
 frames("discarded", F_ACQUIRE, F_REST, 3, F_ACQUIRE, F_SEND, u16(5), F_RETURNED, 0, F_ACQUIRE)

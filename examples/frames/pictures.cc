@@ -53,7 +53,7 @@ absl::Status Paint(parley::PeerSocket socket, uint64_t count) {
     absl::Status sent = port->Send(*frame, kPictureBytes, kPictureTag, {}, Patience());
     if (!sent.ok()) return sent;
   }
-  channel->sender.Close();
+  port->Close();
   // Returns that are still to come are of no interest; the viewer may read on without us.
   return absl::OkStatus();
 }
