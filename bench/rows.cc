@@ -24,11 +24,7 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
   });
   row.note = std::move(note);
   row.round_trip = kMoving != Moving::kBatched;  // there is only ever one message to publish
-  constexpr std::size_t kChunk = kMoving == Moving::kFramesChunked           ? kFrameChunkBytes
-                                 : kMoving == Moving::kFramesChunkedInPieces ? kPiecewiseChunkBytes
-                                 : kMoving == Moving::kChunked || kMoving == Moving::kBulk
-                                     ? kChunkBytes
-                                     : 0;
+  constexpr std::size_t kChunk = ChunkBytesOf(kMoving);
   if (kChunk != 0) {
     row.refuses = [](const Cell& cell) {
       return cell.size_bytes > kChunk ? std::string()

@@ -47,7 +47,7 @@ class FrameBorrower {
   bool Holds(uint32_t slot) const { return (held_ & Bit(slot)) != 0; }
   // Whether it is this use of the frame that is held.
   bool Holds(uint32_t slot, uint64_t generation) const {
-    return Holds(slot) && newest_[slot] == generation;
+    return slot < geometry_.count && Holds(slot) && newest_[slot] == generation;
   }
   uint64_t newest(uint32_t slot) const { return newest_[slot]; }
   void GiveBack(uint32_t slot) { held_ &= ~Bit(slot); }

@@ -8,6 +8,7 @@
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/check.h"
+#include "parley/ring/cursor.h"
 #include "parley/ring/layout.h"
 
 namespace parley {
@@ -16,8 +17,7 @@ namespace {
 constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
 
 uint64_t RingBytes(std::size_t payload_bytes) {
-  return kRecordHeaderBytes +
-         (payload_bytes + kRecordAlignBytes - 1) / kRecordAlignBytes * kRecordAlignBytes;
+  return Cursor64::RecordBytes(payload_bytes, kRecordHeaderBytes, kRecordAlignBytes);
 }
 
 // What may lie in our ring at once: each frame of ours announced, each of the peer's returned.
@@ -86,49 +86,47 @@ Outcome FramePort::TryAcquire(WritableFrame* frame) {
 }
 
 absl::StatusOr<WritableFrame> FramePort::Acquire(Deadline deadline) {
-  while (true) {
-    WritableFrame frame;
-    if (TryAcquire(&frame) == Outcome::kDone) return frame;
-    absl::Status status = AwaitRecord(deadline);
-    if (!status.ok()) return status;
-  }
+  WritableFrame frame;
+  absl::Status status = Until([&] { return TryAcquire(&frame); }, deadline);
+  if (!status.ok()) return status;
+  return frame;
 }
 
-std::size_t FramePort::Encode(
-    const WritableFrame& frame, std::size_t used_bytes, absl::Span<const std::byte> metadata,
-    std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes>* record) {
+absl::Span<const std::byte> FramePort::Encode(const WritableFrame& frame, std::size_t used_bytes,
+                                              absl::Span<const std::byte> metadata,
+                                              RecordBuffer* buffer) {
   PARLEY_CHECK(lender_.IsTaken(frame.slot), "a frame that is not acquired can't be sent");
   PARLEY_CHECK(used_bytes <= send_geometry_.frame_bytes, "more bytes than a frame has");
   PARLEY_CHECK(metadata.size() <= options_.metadata_bytes,
                "more metadata than FramePortOptions::metadata_bytes");
   const auto header =
       WireBytes(FrameSentWire{kFrameSent, frame.slot, lender_.generation(frame.slot), used_bytes});
-  std::copy(header.begin(), header.end(), record->begin());
-  std::copy(metadata.begin(), metadata.end(), record->begin() + header.size());
-  return header.size() + metadata.size();
+  std::copy(header.begin(), header.end(), buffer->begin());
+  std::copy(metadata.begin(), metadata.end(), buffer->begin() + header.size());
+  return absl::MakeConstSpan(buffer->data(), header.size() + metadata.size());
+}
+
+void FramePort::Sent(const WritableFrame& frame) {
+  lender_.Lend(frame.slot);
+  ++stats_.sent;
 }
 
 Outcome FramePort::TrySend(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
                            absl::Span<const std::byte> metadata) {
-  std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes> record;
-  const std::size_t size = Encode(frame, used_bytes, metadata, &record);
-  const Outcome outcome = channel_->sender.TrySend(tag, absl::MakeConstSpan(record.data(), size));
-  if (outcome != Outcome::kDone) return outcome;
-  lender_.Lend(frame.slot);
-  ++stats_.sent;
+  RecordBuffer buffer;
+  const Outcome outcome =
+      channel_->sender.TrySend(tag, Encode(frame, used_bytes, metadata, &buffer));
+  if (outcome == Outcome::kDone) Sent(frame);
   return outcome;
 }
 
 absl::Status FramePort::Send(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
                              absl::Span<const std::byte> metadata, Deadline deadline) {
-  std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes> record;
-  const std::size_t size = Encode(frame, used_bytes, metadata, &record);
+  RecordBuffer buffer;
   absl::Status status =
-      channel_->sender.Send(tag, absl::MakeConstSpan(record.data(), size), deadline);
-  if (!status.ok()) return status;
-  lender_.Lend(frame.slot);
-  ++stats_.sent;
-  return absl::OkStatus();
+      channel_->sender.Send(tag, Encode(frame, used_bytes, metadata, &buffer), deadline);
+  if (status.ok()) Sent(frame);
+  return status;
 }
 
 void FramePort::Discard(const WritableFrame& frame) {
@@ -164,12 +162,10 @@ Outcome FramePort::TryReceive(ReceivedFrame* frame) {
 }
 
 absl::StatusOr<ReceivedFrame> FramePort::Receive(Deadline deadline) {
-  while (true) {
-    ReceivedFrame frame;
-    if (TryReceive(&frame) == Outcome::kDone) return frame;
-    absl::Status status = AwaitRecord(deadline);
-    if (!status.ok()) return status;
-  }
+  ReceivedFrame frame;
+  absl::Status status = Until([&] { return TryReceive(&frame); }, deadline);
+  if (!status.ok()) return status;
+  return frame;
 }
 
 bool FramePort::StillValid(const ReceivedFrame& frame) const {
@@ -196,7 +192,6 @@ void FramePort::Return(const ReceivedFrame& frame) {
   borrower_.GiveBack(frame.slot);
   if (closed_) return;
   returning_ |= Bit(frame.slot);
-  returning_generation_[frame.slot] = frame.generation;
   SendReturns();
 }
 
@@ -207,8 +202,7 @@ void FramePort::SendReturns() {
   // Published together: one doorbell, however often the peer says that it sleeps.
   while (returning_ != 0) {
     const auto slot = static_cast<uint32_t>(std::countr_zero(returning_));
-    const auto record =
-        WireBytes(FrameReturnedWire{kFrameReturned, slot, returning_generation_[slot]});
+    const auto record = WireBytes(FrameReturnedWire{kFrameReturned, slot, borrower_.newest(slot)});
     if (channel_->sender.TryStage(0, record) != Outcome::kDone) break;
     returning_ &= ~Bit(slot);
   }
@@ -230,6 +224,15 @@ Outcome FramePort::TakeUntil(Have have) {
   // Given back together, for the same reason.
   if (taken != 0) channel_->receiver.Release();
   return outcome;
+}
+
+template <typename Try>
+absl::Status FramePort::Until(Try attempt, Deadline deadline) {
+  while (attempt() != Outcome::kDone) {
+    absl::Status status = AwaitRecord(deadline);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status FramePort::AwaitRecord(Deadline deadline) {

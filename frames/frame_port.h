@@ -164,10 +164,14 @@ class FramePort {
   void SendReturns();
   // Waits for one record and takes it.
   absl::Status AwaitRecord(Deadline deadline);
-  // A record that announces a frame; returns its length.
-  std::size_t Encode(
-      const WritableFrame& frame, std::size_t used_bytes, absl::Span<const std::byte> metadata,
-      std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes>* record);
+  // `attempt()` until it is done, with the next record in between.
+  template <typename Try>
+  absl::Status Until(Try attempt, Deadline deadline);
+  using RecordBuffer = std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes>;
+  // The record that announces a frame, at the front of `buffer`.
+  absl::Span<const std::byte> Encode(const WritableFrame& frame, std::size_t used_bytes,
+                                     absl::Span<const std::byte> metadata, RecordBuffer* buffer);
+  void Sent(const WritableFrame& frame);
 
   Channel* channel_;
   FramePortOptions options_;
@@ -184,9 +188,8 @@ class FramePort {
   uint32_t queue_begin_ = 0;
   uint32_t queue_count_ = 0;
   uint64_t queued_ = 0;  // a bit for each slot
-  // Returned by our caller and not yet told: a bit for each slot, and which use of it.
+  // Returned by our caller and not yet told: a bit for each slot; always its newest use.
   uint64_t returning_ = 0;
-  std::array<uint64_t, kMostFrames> returning_generation_ = {};
   std::array<std::byte, kMostFrameMetadataBytes> metadata_ = {};
 };
 

@@ -7,7 +7,8 @@ from results import ONE_WAY, ROUND_TRIP
 # Where "flat out" stands on the axis of rates.
 FLAT_OUT_AT = 10_000_000
 LOOKS = {"lowest latency": (OTHERS[0], 4, 1), "balanced": (PARLEY[0], 7, 1),
-         "balanced, futex": (PARLEY[1], 5, 1), "lowest power": (PARLEY[2], 9, 1), "pure spin": (LIMIT[0], 0, 2)}
+         "balanced, futex": (PARLEY[1], 5, 1), "lowest power": (PARLEY[2], 9, 1),
+         "pure spin": (LIMIT[0], 0, 2)}
 LEAST_SHARE = 1e-5  # a share of nothing has no place on a log axis
 
 

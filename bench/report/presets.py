@@ -11,7 +11,8 @@ BALANCED_FUTEX = "balanced, futex"
 PURE_SPIN = "pure spin"
 FLAT_OUT = 0
 
-WORDS = ("64 B between two processes, each on a processor of its own; socket doorbells unless said. One way: from the send to the "
+WORDS = ("64 B between two processes, each on a processor of its own; socket doorbells unless "
+         "said. One way: from the send to the "
          "receipt, by a time in the message; flat out that is the time in a full queue. Processor "
          "time is that of both ends, in per cent of one processor. Of it are taken off: what the "
          "sender's pacing spun, by its own count (100 kHz), and what pacing alone costs, by a "

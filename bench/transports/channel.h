@@ -66,13 +66,26 @@ struct ChannelMode {
 
 inline constexpr std::size_t kBatch = 16;
 inline constexpr std::size_t kChunkBytes = std::size_t{64} << 10;
-// A chunk and the header of the first one.
 // What is copied out at a time, into a buffer that stays in the first cache.
 inline constexpr std::size_t kPieceBytes = std::size_t{4} << 10;
 // A longer message is chunked. In place: enough to have left the writer's own cache when it is
 // read. In pieces, where the reader is the slower one: so that it need not wait for the writer.
 inline constexpr std::size_t kFrameChunkBytes = std::size_t{2} << 20;
 inline constexpr std::size_t kPiecewiseChunkBytes = std::size_t{256} << 10;
+// The longest piece of a message that is sent as one; 0: all of it is.
+constexpr std::size_t ChunkBytesOf(Moving moving) {
+  switch (moving) {
+    case Moving::kChunked:
+    case Moving::kBulk:
+      return kChunkBytes;
+    case Moving::kFramesChunked:
+      return kFrameChunkBytes;
+    case Moving::kFramesChunkedInPieces:
+      return kPiecewiseChunkBytes;
+    default:
+      return 0;
+  }
+}
 // A pool of as much as the ring of the chunked rows, within its bounds.
 inline constexpr std::size_t kPoolBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kFewestFrames = 4;
@@ -84,6 +97,7 @@ inline FrameGeometry FramesFor(std::size_t message_bytes) {
       std::clamp<std::size_t>(kPoolBytes / frame_bytes, kFewestFrames, kMostFrames);
   return {static_cast<uint32_t>(count), frame_bytes};
 }
+// A chunk and the header of the first one.
 inline constexpr std::size_t kLongestBulkRecordBytes = (std::size_t{64} << 10) + 64;
 
 template <Moving kMoving>
@@ -230,13 +244,10 @@ class ChannelTransport {
     return ConnectChannel(std::move(socket), options, deadline_, mode_.wait);
   }
 
+  // Bulk does its own cutting.
   static std::size_t RecordBytes(std::size_t message_bytes) {
-    if (kMoving == Moving::kChunked) return std::min(message_bytes, kChunkBytes);
-    if (kMoving == Moving::kFramesChunked) return std::min(message_bytes, kFrameChunkBytes);
-    if (kMoving == Moving::kFramesChunkedInPieces) {
-      return std::min(message_bytes, kPiecewiseChunkBytes);
-    }
-    return message_bytes;
+    constexpr std::size_t kChunk = kMoving == Moving::kBulk ? 0 : ChunkBytesOf(kMoving);
+    return kChunk == 0 ? message_bytes : std::min(message_bytes, kChunk);
   }
 
   // In place, or a copy of each piece.
