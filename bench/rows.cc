@@ -44,15 +44,15 @@ Row ChannelRow(std::string name, const ChannelMode& mode, std::string note) {
 constexpr std::size_t kChunkedRingBytes = std::size_t{4} << 20;
 constexpr std::size_t kLeastForHugePages = std::size_t{128} << 10;
 
-ChannelMode Sleeping(DoorbellChoice doorbell) {
+ChannelMode Sleeping(DoorbellKind doorbell) {
   ChannelMode mode;
   mode.waiting = Waiting::kSleep;
   mode.doorbell = doorbell;
-  mode.wait.longest_spin = absl::ZeroDuration();
+  mode.wait.max_spin = absl::ZeroDuration();
   return mode;
 }
 
-ChannelMode Adaptive(DoorbellChoice doorbell) {
+ChannelMode Adaptive(DoorbellKind doorbell) {
   ChannelMode mode;
   mode.waiting = Waiting::kAdaptive;
   mode.doorbell = doorbell;
@@ -64,7 +64,7 @@ void AddChannelRows(std::vector<Row>& rows) {
   ChannelMode chunked;
   chunked.ring_bytes = kChunkedRingBytes;
   ChannelMode full;
-  full.fences = FenceChoice::kFull;
+  full.fences = FenceMode::kFull;
   ChannelMode bulk;  // what waits inside never sleeps within a sample
   bulk.ring_bytes = DefaultQueueBytes(0);
   bulk.wait = WaitOptions::LowestLatency();
@@ -78,9 +78,9 @@ void AddChannelRows(std::vector<Row>& rows) {
   rows.push_back(ChannelRow<Moving::kInPieces>("parley copied out in pieces", spin,
                                                "as above, by 4 KiB, each read before the next"));
   ChannelMode huge;
-  huge.pages = PageChoice::kHugeIfPossible;
+  huge.pages = HugePages::kHugeIfPossible;
   ChannelMode huge_chunked = chunked;
-  huge_chunked.pages = PageChoice::kHugeIfPossible;
+  huge_chunked.pages = HugePages::kHugeIfPossible;
   for (Row row :
        {ChannelRow<Moving::kInPlace>("parley in place, huge pages", huge, "on request"),
         ChannelRow<Moving::kCopied>("parley copied, huge pages", huge, "on request"),
@@ -109,35 +109,35 @@ void AddChannelRows(std::vector<Row>& rows) {
                                                      spin, "by 4 KiB, each read before the next"));
   rows.push_back(ChannelRow<Moving::kFramesChunkedInPieces>(
       "parley frame pool, chunked, copied out in pieces", spin, "as frames of 256 KiB"));
-  for (const auto& [doorbell, name] : {std::pair(DoorbellChoice::kSocket, "socket"),
-                                       std::pair(DoorbellChoice::kEventfd, "eventfd"),
-                                       std::pair(DoorbellChoice::kFutex, "futex")}) {
-    const std::string bell = std::string(", ") + name + " doorbell";
-    rows.push_back(ChannelRow<Moving::kInPlace>("parley in place" + bell, Sleeping(doorbell),
+  for (const auto& [doorbell, name] :
+       {std::pair(DoorbellKind::kSocket, "socket"), std::pair(DoorbellKind::kEventfd, "eventfd"),
+        std::pair(DoorbellKind::kFutex, "futex")}) {
+    const std::string suffix = std::string(", ") + name + " doorbell";
+    rows.push_back(ChannelRow<Moving::kInPlace>("parley in place" + suffix, Sleeping(doorbell),
                                                 "sleeps at once"));
   }
-  ChannelMode full_sleeping = Sleeping(DoorbellChoice::kFutex);
-  full_sleeping.fences = FenceChoice::kFull;
+  ChannelMode full_sleeping = Sleeping(DoorbellKind::kFutex);
+  full_sleeping.fences = FenceMode::kFull;
   rows.push_back(ChannelRow<Moving::kInPlace>(
       "parley in place, futex doorbell, full fences", full_sleeping,
       "sleeps at once; for requests that mostly sleep: no membarrier before each"));
-  ChannelMode chunked_sleeping = Sleeping(DoorbellChoice::kEventfd);
+  ChannelMode chunked_sleeping = Sleeping(DoorbellKind::kEventfd);
   chunked_sleeping.ring_bytes = kChunkedRingBytes;
   rows.push_back(ChannelRow<Moving::kChunked>("parley chunked, eventfd doorbell", chunked_sleeping,
                                               "sleeps at once; as records of 64 KiB"));
   rows.push_back(ChannelRow<Moving::kFrames>("parley frame pool, futex doorbell",
-                                             Sleeping(DoorbellChoice::kFutex), "sleeps at once"));
+                                             Sleeping(DoorbellKind::kFutex), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kFramesChunked>("parley frame pool, chunked, futex doorbell",
-                                                    Sleeping(DoorbellChoice::kFutex),
+                                                    Sleeping(DoorbellKind::kFutex),
                                                     "sleeps at once; as frames of 2 MiB"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, socket doorbell",
-                                             Sleeping(DoorbellChoice::kSocket), "sleeps at once"));
+                                             Sleeping(DoorbellKind::kSocket), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kCopied>("parley copied, futex doorbell",
-                                             Sleeping(DoorbellChoice::kFutex), "sleeps at once"));
+                                             Sleeping(DoorbellKind::kFutex), "sleeps at once"));
   rows.push_back(ChannelRow<Moving::kInPlace>(
-      "parley in place, adaptive", Adaptive(DoorbellChoice::kSocket), "the default options"));
+      "parley in place, adaptive", Adaptive(DoorbellKind::kSocket), "the default options"));
   rows.push_back(ChannelRow<Moving::kCopied>(
-      "parley copied, adaptive", Adaptive(DoorbellChoice::kSocket), "the default options"));
+      "parley copied, adaptive", Adaptive(DoorbellKind::kSocket), "the default options"));
 }
 
 // The typed ring's element is a type, so there is a row's worth of code for each size.

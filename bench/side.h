@@ -48,7 +48,7 @@ namespace internal {
 // Answers differ from requests.
 inline constexpr uint64_t kAnswers = uint64_t{1} << 40;
 // Clock readings of the receiver of a stream are at least so far apart.
-inline constexpr double kShortestBlockNs = 2'000;
+inline constexpr double kMinBlockNs = 2'000;
 
 template <typename T, std::size_t kSize>
 class Worker {
@@ -99,7 +99,7 @@ class Worker {
                                ? plan_.fixed_count
                                : std::max<uint64_t>(static_cast<uint64_t>(fits), 8);
     uint64_t block = 1;
-    while (static_cast<double>(block) * message_ns < kShortestBlockNs && block * 64 < count) {
+    while (static_cast<double>(block) * message_ns < kMinBlockNs && block * 64 < count) {
       block *= 2;
     }
     if (absl::Status status = LeadStretch(count, true, block); !status.ok()) return status;

@@ -11,7 +11,7 @@ namespace {
 // slower on some processors (AMD Zen 4: 64 KiB in 45 us instead of 1.4), and a record's payload
 // begins behind a header of 8. From here on the target is brought to a line first.
 constexpr std::size_t kAlignFromBytes = 1024;
-static_assert(kLargestSmallCopyBytes == 0 || kLargestSmallCopyBytes >= kLineBytes);
+static_assert(kMaxSmallCopyBytes == 0 || kMaxSmallCopyBytes >= kLineBytes);
 
 }  // namespace
 
@@ -20,7 +20,7 @@ static_assert(kLargestSmallCopyBytes == 0 || kLargestSmallCopyBytes >= kLineByte
 // hide both pointers' origin, so this stays true under link-time optimisation.
 [[gnu::noinline]] void OpaqueCopy(std::byte* target, const std::byte* source,
                                   std::size_t size_bytes) {
-  if (kLargestSmallCopyBytes != 0 && size_bytes >= kAlignFromBytes) {
+  if (kMaxSmallCopyBytes != 0 && size_bytes >= kAlignFromBytes) {
     // SAFETY: only to learn how far the next line is.
     const std::size_t past_line = reinterpret_cast<uintptr_t>(target) % kLineBytes;
     if (past_line != 0) {

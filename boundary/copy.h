@@ -34,7 +34,7 @@ void OpaqueFetch(std::byte* target, const std::byte* source, std::size_t size_by
 
 #if defined(__x86_64__) && !defined(PARLEY_ONLY_OPAQUE_COPIES)
 
-inline constexpr std::size_t kLargestSmallCopyBytes = 64;
+inline constexpr std::size_t kMaxSmallCopyBytes = 64;
 
 // One load instruction, wherever the compiler puts it; the value is private from then on.
 template <typename Register>
@@ -85,7 +85,7 @@ inline void CopyLine(std::byte* target, const std::byte* source) {
   StoreOnce(target + 48, fourth);
 }
 
-// size_bytes <= kLargestSmallCopyBytes.
+// size_bytes <= kMaxSmallCopyBytes.
 inline void SmallCopy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
   if (size_bytes > 32) {
     CopyEnds<Vector16>(target, source, 32);
@@ -105,21 +105,21 @@ inline void SmallCopy(std::byte* target, const std::byte* source, std::size_t si
 
 #else
 
-inline constexpr std::size_t kLargestSmallCopyBytes = 0;
+inline constexpr std::size_t kMaxSmallCopyBytes = 0;
 inline void SmallCopy(std::byte*, const std::byte*, std::size_t) {}
 
 #endif
 
 // As OpaqueCopy and OpaqueFetch; without a call where the size is small.
 inline void Copy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
-  if (size_bytes <= kLargestSmallCopyBytes) {
+  if (size_bytes <= kMaxSmallCopyBytes) {
     SmallCopy(target, source, size_bytes);
   } else {
     OpaqueCopy(target, source, size_bytes);
   }
 }
 inline void Fetch(std::byte* target, const std::byte* source, std::size_t size_bytes) {
-  if (size_bytes <= kLargestSmallCopyBytes) {
+  if (size_bytes <= kMaxSmallCopyBytes) {
     SmallCopy(target, source, size_bytes);
   } else {
     OpaqueFetch(target, source, size_bytes);

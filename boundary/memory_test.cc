@@ -30,7 +30,7 @@ concept Addable = requires(T a, T b) { a + b; };
 static_assert(!Comparable<Untrusted<uint64_t>> && !Addable<Untrusted<uint64_t>>);
 static_assert(!std::is_convertible_v<Untrusted<uint64_t>, uint64_t>);
 
-TEST(UntrustedTest, PromiseP4OneLookTheValueCheckedIsTheValueUsed) {
+TEST(UntrustedTest, PromiseP4OneFetchTheValueCheckedIsTheValueUsed) {
   const Untrusted<uint64_t> value(41);
   const Validated<uint64_t> accepted = value.Validate([](uint64_t v) { return v < 42; });
   ASSERT_TRUE(accepted);
@@ -166,12 +166,12 @@ TEST(WireCopyTest, ShortInputIsRefusedAndLeavesTheTargetAlone) {
 TEST(ViolationTest, EachHasItsOwnText) {
   std::vector<std::string> texts;
   for (int v = 0; v <= static_cast<int>(Violation::kMetadataInvalid); ++v) {
-    const std::string text = ViolationText(static_cast<Violation>(v));
+    const std::string text = ToString(static_cast<Violation>(v));
     EXPECT_NE(text, "unknown violation");
     for (const std::string& other : texts) EXPECT_NE(text, other);
     texts.push_back(text);
   }
-  EXPECT_STREQ(ViolationText(static_cast<Violation>(200)), "unknown violation");
+  EXPECT_STREQ(ToString(static_cast<Violation>(200)), "unknown violation");
 }
 
 // What the thread sanitizer judges: a plain variable, and bytes, ordered by the word alone.

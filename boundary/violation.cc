@@ -2,7 +2,7 @@
 
 namespace parley {
 
-const char* ViolationText(Violation violation) {
+const char* ToString(Violation violation) {
   switch (violation) {
     case Violation::kNone:
       return "none";

@@ -30,7 +30,7 @@ enum class Violation : uint8_t {
 };
 
 // "producer position out of range", for messages and logs; never null.
-const char* ViolationText(Violation violation);
+const char* ToString(Violation violation);
 
 }  // namespace parley
 

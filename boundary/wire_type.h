@@ -46,9 +46,9 @@ constexpr bool BracesAccept(std::index_sequence<kIndex...>) {
   return requires { T{(static_cast<void>(kIndex), Any{})...}; };
 }
 
-inline constexpr std::size_t kMostMembers = 24;
+inline constexpr std::size_t kMaxMembers = 24;
 
-template <typename T, std::size_t kCount = kMostMembers + 1>
+template <typename T, std::size_t kCount = kMaxMembers + 1>
 constexpr std::size_t MemberCount() {
   if constexpr (kCount == 0) {
     return 0;
@@ -131,7 +131,7 @@ constexpr bool IsWire() {
   } else if constexpr (std::is_class_v<T> && std::is_aggregate_v<T> && !std::is_empty_v<T> &&
                        std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>) {
     // More than 24 members, or none: not a wire type.
-    if constexpr (MemberCount<T>() == 0 || MemberCount<T>() > kMostMembers) {
+    if constexpr (MemberCount<T>() == 0 || MemberCount<T>() > kMaxMembers) {
       return false;
     } else {
       return AllWire(Members<T>{}) && SumOfSizes(Members<T>{}) == sizeof(T);

@@ -20,7 +20,7 @@ constexpr uint64_t kRecordsInRing = 4;
 // What the ring cuts off is cut at whole cache lines, so that the copies start on them.
 constexpr uint64_t kLineBytes = 64;
 
-uint64_t LongestChunk(const Sender& sender) {
+uint64_t MaxChunk(const Sender& sender) {
   const uint64_t part_bytes = sender.capacity_bytes() / kRecordsInRing - kRecordHeaderBytes;
   const uint64_t record_bytes = std::min<uint64_t>(sender.max_message_bytes(), part_bytes);
   if (record_bytes <= kHeaderBytes) return 0;
@@ -31,12 +31,11 @@ uint64_t LongestChunk(const Sender& sender) {
 }  // namespace
 
 BulkSender::BulkSender(Sender* sender, const BulkOptions& options)
-    : sender_(sender),
-      chunk_bytes_(std::min<uint64_t>(options.chunk_bytes, LongestChunk(*sender))) {
+    : sender_(sender), chunk_bytes_(std::min<uint64_t>(options.chunk_bytes, MaxChunk(*sender))) {
   PARLEY_CHECK(options.chunk_bytes > 0, "BulkOptions: a chunk has at least one byte");
 }
 
-std::size_t BulkSender::longest_record_bytes() const { return kHeaderBytes + chunk_bytes_; }
+std::size_t BulkSender::max_record_bytes() const { return kHeaderBytes + chunk_bytes_; }
 
 absl::Status BulkSender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
   if (!end_.ok()) return end_;

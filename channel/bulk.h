@@ -25,8 +25,8 @@
 //   BulkSender sender(&channel->sender);
 //   absl::Status sent = sender.Send(kTag, picture, Deadline::After(absl::Seconds(1)));
 //
-//   std::vector<std::byte> buffer(kMostBytes);
-//   BulkReceiver receiver(&channel->receiver, kMostBytes);
+//   std::vector<std::byte> buffer(kMaxBytes);
+//   BulkReceiver receiver(&channel->receiver, kMaxBytes);
 //   absl::StatusOr<BulkMessage> message = receiver.Receive(absl::MakeSpan(buffer), deadline);
 //   if (message.ok()) Show(absl::MakeConstSpan(buffer).first(message->size_bytes));
 
@@ -64,7 +64,7 @@ class BulkSender {
   bool unfinished() const { return unfinished_; }
   std::size_t chunk_bytes() const { return chunk_bytes_; }
   // What Sender::PrepareToWait takes, so that an event loop can call Send when there is room.
-  std::size_t longest_record_bytes() const;
+  std::size_t max_record_bytes() const;
 
  private:
   absl::Status SendRecord(Deadline deadline);

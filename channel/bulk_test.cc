@@ -99,7 +99,7 @@ TEST_P(BulkShapes, EveryLengthArrivesAsItWasSent) {
   BulkSender sender(&pair->accepting().sender, {.chunk_bytes = shape.chunk_bytes});
   const std::size_t chunk = sender.chunk_bytes();
   EXPECT_EQ(chunk, shape.expected_bytes);
-  EXPECT_EQ(sender.longest_record_bytes(), chunk + sizeof(BulkHeaderWire));
+  EXPECT_EQ(sender.max_record_bytes(), chunk + sizeof(BulkHeaderWire));
   std::vector<std::size_t> sizes = {0, 1, 15, 16, 17, 31, 32, 33, 4095};
   for (const std::size_t around : {chunk, 2 * chunk, 3 * chunk, chunk + 16}) {
     for (std::size_t size = around - 1; size <= around + 1; ++size) sizes.push_back(size);
@@ -150,9 +150,9 @@ TEST(BulkTest, EachChunkIsPublishedAtOnce) {
   std::vector<std::byte> into(2000);
   Record record;
   for (const std::size_t expected : {std::size_t{116}, std::size_t{100}, std::size_t{50}}) {
-    EXPECT_EQ(receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kNotNow);
+    EXPECT_EQ(receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kWouldBlock);
     EXPECT_EQ(sender.Send(9, bytes, Expired()).ok(), expected == 50);
-    EXPECT_EQ(receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
     EXPECT_EQ(record.size_bytes, expected);
     EXPECT_EQ(record.tag, 9u);
   }
@@ -161,8 +161,8 @@ TEST(BulkTest, EachChunkIsPublishedAtOnce) {
 TEST(BulkTest, ARecordOfTheHeaderAloneIsAllowed) {
   auto pair = MakePair(4096, 1024);
   Sender& sender = pair->accepting().sender;
-  ASSERT_EQ(sender.TrySend(5, First(3, 0)), Outcome::kDone);
-  ASSERT_EQ(sender.TrySend(5, Pattern(3, 1)), Outcome::kDone);
+  ASSERT_EQ(sender.TrySend(5, First(3, 0)), Outcome::kOk);
+  ASSERT_EQ(sender.TrySend(5, Pattern(3, 1)), Outcome::kOk);
   BulkReceiver receiver(&pair->connecting().receiver, 3);
   std::vector<std::byte> into(3);
   const auto message = receiver.Receive(absl::MakeSpan(into), Generous());
@@ -175,11 +175,11 @@ TEST(BulkTest, ARecordOfTheHeaderAloneIsAllowed) {
 TEST(BulkTest, MessagesOfNothingButTheirTag) {
   auto pair = MakePair(4096, 1024);
   BulkSender sender(&pair->accepting().sender);
-  ASSERT_TRUE(sender.Send(kLargestTag, {}, Generous()).ok());
+  ASSERT_TRUE(sender.Send(kMaxTag, {}, Generous()).ok());
   BulkReceiver receiver(&pair->connecting().receiver, 0);
   const auto message = receiver.Receive({}, Generous());
   ASSERT_TRUE(message.ok()) << message.status();
-  EXPECT_EQ(message->tag, kLargestTag);
+  EXPECT_EQ(message->tag, kMaxTag);
   EXPECT_EQ(message->size_bytes, 0u);
 }
 
@@ -313,13 +313,13 @@ TEST(BulkTest, ADeadlineBeforeTheFirstRecordLeavesNothingBehind) {
   BulkSender sender(&pair->accepting().sender);
   const auto lost = Pattern(3000, 7);
   const std::vector<std::byte> filler(1000);
-  while (pair->accepting().sender.TrySend(1, filler) == Outcome::kDone) {
+  while (pair->accepting().sender.TrySend(1, filler) == Outcome::kOk) {
   }
   EXPECT_EQ(sender.Send(2, lost, Expired()).code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_FALSE(sender.unfinished());
   std::vector<std::byte> into(1024);
   Record record;
-  while (pair->connecting().receiver.TryReceive(absl::MakeSpan(into), &record) == Outcome::kDone) {
+  while (pair->connecting().receiver.TryReceive(absl::MakeSpan(into), &record) == Outcome::kOk) {
   }
   ASSERT_TRUE(sender.Send(3, Pattern(10, 3), Generous()).ok());
   BulkReceiver receiver(&pair->connecting().receiver, 1000);
@@ -333,9 +333,9 @@ TEST(BulkTest, ADeadlineBeforeTheFirstRecordLeavesNothingBehind) {
 TEST(BulkTest, PromiseP2TimeAPeerThatDribblesDoesNotStretchACall) {
   auto pair = MakePair(1 << 16, 1024);
   Sender& sender = pair->accepting().sender;
-  ASSERT_EQ(sender.TrySend(1, First(100'000, 0)), Outcome::kDone);
+  ASSERT_EQ(sender.TrySend(1, First(100'000, 0)), Outcome::kOk);
   const std::array<std::byte, 1> one = {};
-  while (sender.TrySend(1, one) == Outcome::kDone) {
+  while (sender.TrySend(1, one) == Outcome::kOk) {
   }
   std::vector<std::byte> into(100'000);
   BulkReceiver receiver(&pair->connecting().receiver, into.size());
@@ -397,7 +397,7 @@ TEST(BulkTest, PromiseP1MemoryEachLiePoisonsTheChannel) {
     SCOPED_TRACE(lie.name);
     auto pair = MakePair(8192, 1024);
     for (const auto& [tag, payload] : lie.records) {
-      ASSERT_EQ(pair->accepting().sender.TrySend(tag, payload), Outcome::kDone);
+      ASSERT_EQ(pair->accepting().sender.TrySend(tag, payload), Outcome::kOk);
     }
     Receiver& end = pair->connecting().receiver;
     BulkReceiver receiver(&end, 100);
@@ -410,9 +410,9 @@ TEST(BulkTest, PromiseP1MemoryEachLiePoisonsTheChannel) {
       message = receiver.Receive(absl::MakeSpan(into), Expired());
     }
     EXPECT_EQ(message.status().code(), absl::StatusCode::kDataLoss) << message.status();
-    EXPECT_EQ(end.violation(), lie.expected) << ViolationText(end.violation());
+    EXPECT_EQ(end.violation(), lie.expected) << ToString(end.violation());
     EXPECT_EQ(message.status().message(),
-              std::string("the peer broke the protocol: ") + ViolationText(lie.expected));
+              std::string("the peer broke the protocol: ") + ToString(lie.expected));
     EXPECT_TRUE(
         std::all_of(into.begin() + 100, into.end(), [](std::byte b) { return b == kUntouched; }));
     // For good, for both directions, and with any buffer.
@@ -450,7 +450,7 @@ class ChangingView {
   mutable std::vector<int> fetched_;
 };
 
-TEST(BulkTest, PromiseP4OneLookEachByteIsFetchedOnce) {
+TEST(BulkTest, PromiseP4OneFetchEachByteIsFetchedOnce) {
   internal::BulkAssembly assembly(80);
   std::vector<std::byte> into(80);
   const ChangingView first(16 + 50);
@@ -471,7 +471,7 @@ TEST(BulkTest, AnEndInTheMiddleIsToldFromAnOrderlyOne) {
   for (const bool orderly : {true, false}) {
     SCOPED_TRACE(orderly ? "closed" : "died");
     auto pair = MakePair(4096, 1024);
-    ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100, 50)), Outcome::kDone);
+    ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100, 50)), Outcome::kOk);
     if (orderly) pair->accepting().sender.Close();
     if (!orderly) pair->accepting() = Channel();
     BulkReceiver receiver(&pair->connecting().receiver, 100);
@@ -504,7 +504,7 @@ TEST(BulkTest, WhatWasSentBeforeTheDeathArrives) {
 TEST(BulkTest, ADeathInTheMiddleWakesBothKindsOfWaiter) {
   auto pair = MakePair(4096, 1024);
   // Each has begun a message that the peer will not let it finish.
-  ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100'000, 100)), Outcome::kDone);
+  ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100'000, 100)), Outcome::kOk);
   std::thread death([&] {
     absl::SleepFor(absl::Milliseconds(50));
     pair->accepting() = Channel();
@@ -553,7 +553,7 @@ TEST(BulkDeathTest, OnlyTheCallersBugsAbort) {
   BulkReceiver receiver(&pair->connecting().receiver, 100);
   EXPECT_DEATH(static_cast<void>(receiver.Receive(absl::MakeSpan(into).first(99), Expired())),
                "buffer shorter than max_bytes");
-  ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100, 50)), Outcome::kDone);
+  ASSERT_EQ(pair->accepting().sender.TrySend(1, First(100, 50)), Outcome::kOk);
   ASSERT_FALSE(receiver.Receive(absl::MakeSpan(into), Expired()).ok());
   EXPECT_DEATH(static_cast<void>(receiver.Receive(absl::MakeSpan(other), Expired())),
                "another buffer, while a message is unfinished");

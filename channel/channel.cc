@@ -47,10 +47,10 @@ class ChannelMaker {
     all.push_back(state.waiter->descriptor());
     all.push_back(established.socket.get());
     all.push_back(established.peer.pidfd.get());
-    for (const Doorbell* bell : {&established.send_bell, &established.receive_bell}) {
-      for (const int fd : {bell->wait_fd(), bell->ring_fd()}) {
+    for (const Doorbell* doorbell : {&established.send_doorbell, &established.receive_doorbell}) {
+      for (const int fd : {doorbell->wait_fd(), doorbell->signal_fd()}) {
         all.push_back(fd);
-        if (bell->is_eventfd()) eventfds.push_back(fd);
+        if (doorbell->is_eventfd()) eventfds.push_back(fd);
       }
     }
   }

@@ -36,9 +36,9 @@
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
-#include "parley/os/peer_barrier.h"
 #include "parley/ring/layout.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
@@ -51,8 +51,8 @@ absl::Span<const std::byte> Bytes(const std::string& text) {
 
 // Both ends in this process; each with a set of held memory of its own.
 struct Ends {
-  IdentitySet held_a;
-  IdentitySet held_b;
+  FileRegistry registry_a;
+  FileRegistry registry_b;
   Channel a;  // accepting
   Channel b;  // connecting
 };
@@ -62,24 +62,24 @@ enum class Kind { kSocket, kEventfd, kFutex, kAsymmetricFences, kFutexAsymmetric
 bool IsFutex(Kind kind) { return kind == Kind::kFutex || kind == Kind::kFutexAsymmetricFences; }
 
 std::unique_ptr<Ends> MakeEnds(Kind kind, const WaitOptions& wait = {},
-                               RingWanted ring = {4096, 1024}) {
+                               RingRequest ring = {4096, 1024}) {
   const bool eventfd = kind == Kind::kEventfd || kind == Kind::kAsymmetricFences;
   auto ends = std::make_unique<Ends>();
   AcceptOptions accept;
-  accept.held = &ends->held_a;
+  accept.registry = &ends->registry_a;
   accept.peer_is_confined_or_trusted = eventfd;
   accept.send = ring;
   accept.receive = ring;
   ConnectOptions connect;
-  connect.held = &ends->held_b;
+  connect.registry = &ends->registry_b;
   connect.accepting_side_is_supervisor = eventfd;
   if (IsFutex(kind)) {
-    accept.doorbell = DoorbellChoice::kFutex;
-    connect.doorbell = DoorbellChoice::kFutex;
+    accept.doorbell = DoorbellKind::kFutex;
+    connect.doorbell = DoorbellKind::kFutex;
   }
   if (kind == Kind::kAsymmetricFences || kind == Kind::kFutexAsymmetricFences) {
-    accept.fences = FenceChoice::kAsymmetric;
-    connect.fences = FenceChoice::kAsymmetric;
+    accept.fences = FenceMode::kAsymmetric;
+    connect.fences = FenceMode::kAsymmetric;
   }
   auto pair = PeerSocket::Pair();
   absl::StatusOr<Channel> b = absl::UnknownError("");
@@ -137,7 +137,7 @@ TEST_P(ChannelTest, PromiseP2TimeEachWaitKeepsItsDeadline) {
   int64_t start_ns = MonotonicNowNs();
   EXPECT_EQ(Receive(ends->b.receiver, In(50)).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_GE(MonotonicNowNs() - start_ns, 50'000'000);
-  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   start_ns = MonotonicNowNs();
   EXPECT_EQ(ends->a.sender.Send(1, Bytes(std::string(1000, 'x')), In(50)).code(),
@@ -163,7 +163,7 @@ TEST_P(ChannelTest, ASleepingReceiverIsWoken) {
   EXPECT_LE(ends->a.sender.stats().rings, ends->b.receiver.stats().sleeps + 1);
 }
 
-TEST_P(ChannelTest, ASleepingSenderIsWokenWhenThereIsRoom) {
+TEST_P(ChannelTest, ASleepingSenderIsWokenWhenThereIsFreeSpace) {
   constexpr int kMessages = 500;
   std::thread peer([&] {
     for (int i = 0; i < kMessages; ++i) {
@@ -201,7 +201,7 @@ TEST_P(ChannelTest, AnEndThatIsPinnedToOneProcessorOfSeveralSpins) {
 // Each end sleeps in turn, with no spin: a lost wake-up would cost the whole deadline.
 TEST_P(ChannelTest, ManyRoundTripsLoseNoWakeUp) {
   WaitOptions no_spin;
-  no_spin.longest_spin = absl::ZeroDuration();
+  no_spin.max_spin = absl::ZeroDuration();
   ends = MakeEnds(GetParam(), no_spin);
   constexpr int kRounds = 3000;
   std::thread peer([&] {
@@ -250,7 +250,7 @@ TEST_P(ChannelTest, SenderAndReceiverInTwoThreadsOfEachSide) {
 
 TEST_P(ChannelTest, CloseDeliversEverythingThenEnds) {
   EXPECT_TRUE(ends->a.sender.Send(1, Bytes("one"), In(1000)).ok());
-  EXPECT_EQ(ends->a.sender.TryStage(1, Bytes("two")), Outcome::kDone);
+  EXPECT_EQ(ends->a.sender.TryStage(1, Bytes("two")), Outcome::kOk);
   ends->a.sender.Close();
   ends->a = Channel();  // and the process goes away
   EXPECT_EQ(*Receive(ends->b.receiver, In(1000)), "one");
@@ -277,7 +277,7 @@ TEST_P(ChannelTest, ACloseWakesASleeper) {
   EXPECT_LT(MonotonicNowNs() - start_ns, int64_t{10} * 1'000'000'000);
   peer.join();
   // And one that waits for room.
-  while (ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  while (ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   std::thread taker([&] {
     ::usleep(50'000);
@@ -351,14 +351,14 @@ TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
   ASSERT_EQ(::poll(&entry, 1, 10'000), 1);
   EXPECT_TRUE(ends->b.receiver.FinishWait().ok());
   Record record;
-  EXPECT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  EXPECT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
   peer.join();
   EXPECT_TRUE(ends->b.receiver.PrepareToWait());
   EXPECT_EQ(::poll(&entry, 1, 0), 0);
   EXPECT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
   EXPECT_FALSE(ends->b.receiver.PrepareToWait());
 
-  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   ASSERT_TRUE(ends->a.sender.PrepareToWait(1000));
   pollfd room = {ends->a.sender.descriptor(), POLLIN, 0};
@@ -367,11 +367,11 @@ TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
   EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
   ASSERT_EQ(::poll(&room, 1, 10'000), 1);
   EXPECT_TRUE(ends->a.sender.FinishWait(1000).ok());
-  EXPECT_EQ(ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kDone);
+  EXPECT_EQ(ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kOk);
 }
 
 // With a timer, say: the peer did not ring, so it is no flood.
-TEST_P(ChannelTest, AnEventLoopThatLooksWithoutAWakeUpBlamesNobody) {
+TEST_P(ChannelTest, AnEventLoopThatPollsWithoutAWakeUpBlamesNobody) {
   if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
   for (int i = 0; i < 500; ++i) {
     ASSERT_TRUE(ends->b.receiver.PrepareToWait());
@@ -387,7 +387,7 @@ TEST_P(ChannelTest, AnEventLoopThatLooksWithoutAWakeUpBlamesNobody) {
 TEST_P(ChannelTest, PromiseP6ContainmentAViolationEndsThisChannelOnly) {
   auto other = MakeEnds(GetParam());
   HostileAccess::Control(ends->a.sender).StoreRelease64(kTailOffset, ~uint64_t{0});
-  HostileAccess::Bell(ends->a.sender).Ring();
+  HostileAccess::DoorbellOf(ends->a.sender).Signal();
   const auto got = Receive(ends->b.receiver, In(1000));
   EXPECT_EQ(got.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_NE(std::string(got.status().message()).find("position out of range"), std::string::npos);
@@ -401,14 +401,14 @@ TEST_P(ChannelTest, PromiseP6ContainmentAViolationEndsThisChannelOnly) {
   EXPECT_EQ(*Receive(other->b.receiver, In(1000)), "fine");
 }
 
-TEST_P(ChannelTest, AttackW3ADoorbellFloodIsParkedThenAViolation) {
+TEST_P(ChannelTest, AttackW3ADoorbellFloodIsThrottledThenAViolation) {
   WaitOptions wait;
-  wait.parks = 8;
+  wait.throttles = 8;
   ends = MakeEnds(GetParam(), wait);
   std::atomic<bool> stop{false};
   std::thread flood([&] {
     while (!stop.load(std::memory_order_relaxed)) {  // RELAXED: only ends the test
-      HostileAccess::Bell(ends->a.sender).Ring();
+      HostileAccess::DoorbellOf(ends->a.sender).Signal();
     }
   });
   const auto got = Receive(ends->b.receiver, In(20'000));
@@ -417,7 +417,7 @@ TEST_P(ChannelTest, AttackW3ADoorbellFloodIsParkedThenAViolation) {
   EXPECT_EQ(got.status().code(), absl::StatusCode::kDataLoss) << got.status();
   EXPECT_EQ(ends->b.receiver.violation(), Violation::kDoorbellFlood);
   EXPECT_LE(ends->b.receiver.stats().wakeups, 64u + 8u + 1u);
-  EXPECT_EQ(ends->b.receiver.stats().parks, 8u);
+  EXPECT_EQ(ends->b.receiver.stats().throttles, 8u);
 }
 
 // A consumer that takes the smallest records one by one and rings for each, while we wait for room
@@ -425,13 +425,13 @@ TEST_P(ChannelTest, AttackW3ADoorbellFloodIsParkedThenAViolation) {
 TEST_P(ChannelTest, PromiseP3WorkAPeerCannotWakeUsForEachByteItTakes) {
   ends = MakeEnds(GetParam(), {}, {1 << 20, (1 << 20) - 8});
   int records = 0;
-  while (ends->a.sender.TrySend(1, {}) == Outcome::kDone) ++records;
+  while (ends->a.sender.TrySend(1, {}) == Outcome::kOk) ++records;
   std::vector<std::byte> into(1 << 20);
   std::thread peer([&] {
     Record record;
     for (int i = 0; i < records; ++i) {
-      ASSERT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
-      HostileAccess::Bell(ends->b.receiver).Ring();
+      ASSERT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
+      HostileAccess::DoorbellOf(ends->b.receiver).Signal();
     }
   });
   std::vector<std::byte> largest((1 << 20) - 8);
@@ -443,19 +443,19 @@ TEST_P(ChannelTest, PromiseP3WorkAPeerCannotWakeUsForEachByteItTakes) {
 
 // An honest peer's ring may come when its message was taken already. As long as messages come, that
 // is no flood, however often it happens.
-TEST_P(ChannelTest, LateRingsOfAPeerThatMakesProgressAreNoFlood) {
+TEST_P(ChannelTest, LateSignalsOfAPeerThatMakesProgressAreNoFlood) {
   Record record;
   for (int i = 0; i < 300; ++i) {
-    HostileAccess::Bell(ends->a.sender).Ring();
+    HostileAccess::DoorbellOf(ends->a.sender).Signal();
     const auto none = Receive(ends->b.receiver, In(1));
     ASSERT_EQ(none.status().code(), absl::StatusCode::kDeadlineExceeded) << none.status() << i;
-    ASSERT_EQ(ends->a.sender.TrySend(1, Bytes("x")), Outcome::kDone);
-    ASSERT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+    ASSERT_EQ(ends->a.sender.TrySend(1, Bytes("x")), Outcome::kOk);
+    ASSERT_EQ(ends->b.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
   }
-  EXPECT_EQ(ends->b.receiver.stats().parks, 0u);
+  EXPECT_EQ(ends->b.receiver.stats().throttles, 0u);
 }
 
-TEST_P(ChannelTest, RingsForSleepsThatDidNotTakePlaceDoNotPileUp) {
+TEST_P(ChannelTest, SignalsForSleepsThatDidNotTakePlaceDoNotPileUp) {
   if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
   for (int i = 0; i < 1000; ++i) {
     ASSERT_TRUE(ends->b.receiver.PrepareToWait());
@@ -474,11 +474,11 @@ TEST_P(ChannelTest, RingsForSleepsThatDidNotTakePlaceDoNotPileUp) {
   }
 }
 
-TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneRingPerLieAndOperation) {
+TEST_P(ChannelTest, AttackW9AWaitingLieCostsOneSignalPerLieAndOperation) {
   for (int i = 0; i < 100; ++i) {
     // "I wait" for ever, without a new epoch: one ring in all.
     HostileAccess::Control(ends->b.receiver).StoreRelease64(kReceiveEpochOffset, 77);
-    EXPECT_EQ(ends->a.sender.TrySend(1, Bytes("x")), Outcome::kDone);
+    EXPECT_EQ(ends->a.sender.TrySend(1, Bytes("x")), Outcome::kOk);
     EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
   }
   EXPECT_LE(ends->a.sender.stats().rings, 2u);
@@ -495,10 +495,10 @@ TEST_P(ChannelTest, AHigherLayerMayPoison) {
 // epoch of the peer's, which would be answered with a ring, is not even seen.
 TEST_P(ChannelTest, PromiseP6ContainmentAfterAViolationThePeersEpochIsNotReadAgain) {
   absl::Span<std::byte> room;
-  ASSERT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kDone);
+  ASSERT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kOk);
   PeekedMessage message;
-  ASSERT_EQ(ends->a.receiver.TryPeek(&message), Outcome::kDone);
-  ASSERT_EQ(ends->a.sender.TryReserve(8, &room), Outcome::kDone);
+  ASSERT_EQ(ends->a.receiver.TryPeek(&message), Outcome::kOk);
+  ASSERT_EQ(ends->a.sender.TryReserve(8, &room), Outcome::kOk);
   ends->a.receiver.Poison(Violation::kMetadataInvalid);
   HostileAccess::Control(ends->b.receiver).StoreRelease64(kReceiveEpochOffset, 4711);
   HostileAccess::Control(ends->b.sender).StoreRelease64(kSendEpochOffset, 4711);
@@ -519,9 +519,9 @@ TEST_P(ChannelTest, PromiseP6ContainmentAfterAViolationThePeersEpochIsNotReadAga
 // A filter that comes after the handshake takes the barrier away: wake-ups may be missed, so this
 // side sleeps in short slices, keeps its deadlines, and gets every message.
 TEST(ChannelFenceTest, ABarrierThatIsDeniedLaterCostsNoMessageAndNoDeadline) {
-  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  if (!SystemWideBarrierWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
   WaitOptions no_spin;
-  no_spin.longest_spin = absl::ZeroDuration();
+  no_spin.max_spin = absl::ZeroDuration();
   auto ends = MakeEnds(Kind::kAsymmetricFences, no_spin);
   constexpr int kMessages = 2000;
   std::thread denied([&] {
@@ -534,7 +534,7 @@ TEST(ChannelFenceTest, ABarrierThatIsDeniedLaterCostsNoMessageAndNoDeadline) {
     const sock_fprog filter = {std::size(program), program};
     ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
-    ASSERT_FALSE(BarrierOnOthersWorks());
+    ASSERT_FALSE(SystemWideBarrierWorks());
     std::vector<std::byte> into(1024);
     for (int i = 0; i < kMessages; ++i) {
       auto record = ends->b.receiver.Receive(absl::MakeSpan(into), In(5000));
@@ -567,13 +567,13 @@ struct ChannelFutexTest : ::testing::Test {
   std::atomic<bool> stop{false};
 
   // The word on which b's receiver sleeps.
-  std::byte* SleptOn(std::size_t offset = kDataRingsOffset) {
+  std::byte* SleptOn(std::size_t offset = kDataSignalsOffset) {
     return HostileAccess::Control(ends->a.sender).Writable(offset, 8).data();
   }
   // The word that b's sender counts in, as a has it.
   const std::byte* CountedIn() {
     return HostileAccess::PeerControl(ends->a.sender)
-        .ViewOf(kDataRingsOffset, 8)
+        .ViewOf(kDataSignalsOffset, 8)
         .BytesThatThePeerMayRewriteAtAnyTime();
   }
   static long FutexCall(const std::byte* word, int operation, uint32_t value,
@@ -602,7 +602,7 @@ TEST_F(ChannelFutexTest, ThereIsNothingToPoll) {
   EXPECT_LE(DescriptorsOf(ends->b).all.size(), 2u);  // the connection, and the peer's pidfd
 }
 
-TEST_F(ChannelFutexTest, AttackW5BareWakeUpsAreParkedThenAViolation) {
+TEST_F(ChannelFutexTest, AttackW5BareWakeUpsAreThrottledThenAViolation) {
   std::thread attack([&] { Until([&] { FutexCall(SleptOn(), FUTEX_WAKE, INT32_MAX); }); });
   const absl::Status got = ReceiveAtB(20'000);
   Stop();
@@ -617,8 +617,9 @@ TEST_F(ChannelFutexTest, AttackW5BareWakeUpsAreParkedThenAViolation) {
 TEST_F(ChannelFutexTest, AttackW5AFlippedWordMakesNoBusyLoop) {
   std::thread attack([&] {
     uint64_t value = 0;
-    Until(
-        [&] { HostileAccess::Control(ends->a.sender).StoreRelease64(kDataRingsOffset, ++value); });
+    Until([&] {
+      HostileAccess::Control(ends->a.sender).StoreRelease64(kDataSignalsOffset, ++value);
+    });
   });
   const absl::Status got = ReceiveAtB(1'000);
   Stop();
@@ -667,7 +668,7 @@ TEST_F(ChannelFutexTest, AttackW5ASleeperThatIsNeverWokenLosesASliceAndNoMore) {
 }
 
 // Hundreds sleep on the word that we count in: each ring wakes one, not all.
-TEST_F(ChannelFutexTest, AttackW5WaitersParkedOnOurWordAreWokenOneByOne) {
+TEST_F(ChannelFutexTest, AttackW5ForeignSleepersOnOurWordAreWokenOneByOne) {
   constexpr int kWaiters = 200;
   constexpr int kRings = 10;
   std::atomic<int> woken{0};
@@ -681,7 +682,7 @@ TEST_F(ChannelFutexTest, AttackW5WaitersParkedOnOurWordAreWokenOneByOne) {
   OwnMemory attacker = HostileAccess::Control(ends->a.receiver);
   for (int i = 1; i <= kRings; ++i) {
     attacker.StoreRelease64(kReceiveEpochOffset, static_cast<uint64_t>(i));
-    EXPECT_EQ(ends->b.sender.TrySend(1, {}), Outcome::kDone);
+    EXPECT_EQ(ends->b.sender.TrySend(1, {}), Outcome::kOk);
   }
   absl::SleepFor(absl::Milliseconds(300));
   EXPECT_EQ(ends->b.sender.stats().rings, static_cast<uint64_t>(kRings));
@@ -721,13 +722,13 @@ TEST_F(ChannelFutexTest, AttackW8ADeathIsNoticedWithinSlicesThoughWakeUpsGoOn) {
 
 TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
   auto ends = MakeEnds(Kind::kSocket);
-  const int socket = HostileAccess::Bell(ends->a.receiver).wait_fd();
+  const int socket = HostileAccess::DoorbellOf(ends->a.receiver).wait_fd();
   ASSERT_EQ(::send(socket, "rubbish", 7, 0), 7);
   absl::Status status;
   std::vector<std::byte> into(1024);
   // It arrives on whichever ring's doorbell that socket is.
-  for (int i = 0;
-       i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone; ++i) {
+  for (int i = 0; i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk;
+       ++i) {
   }
   status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(2000));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
@@ -735,13 +736,13 @@ TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
 }
 
 TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
-  IdentitySet held_a;
-  IdentitySet held_b;
+  FileRegistry registry_a;
+  FileRegistry registry_b;
   AcceptOptions accept;
-  accept.held = &held_a;
+  accept.registry = &registry_a;
   accept.direction = Direction::kReceiveOnly;
   ConnectOptions connect;
-  connect.held = &held_b;
+  connect.registry = &registry_b;
   connect.direction = Direction::kSendOnly;
   connect.format = "f32";
   auto pair = PeerSocket::Pair();
@@ -761,13 +762,13 @@ TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
 }
 
 TEST(ChannelDirectionTest, DescriptorsAreOpenAndOnceEach) {
-  IdentitySet held_a;
-  IdentitySet held_b;
+  FileRegistry registry_a;
+  FileRegistry registry_b;
   AcceptOptions accept;
-  accept.held = &held_a;
+  accept.registry = &registry_a;
   accept.peer_is_confined_or_trusted = true;
   ConnectOptions connect;
-  connect.held = &held_b;
+  connect.registry = &registry_b;
   connect.accepting_side_is_supervisor = true;
   auto pair = PeerSocket::Pair();
   absl::StatusOr<Channel> b = absl::UnknownError("");

@@ -32,9 +32,9 @@
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
-#include "parley/os/peer_barrier.h"
 #include "parley/ring/layout.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
+#include "parley/wait/memory_barrier.h"
 
 #if defined(__has_feature)
 #define PARLEY_SANITIZED __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
@@ -180,8 +180,8 @@ std::vector<std::byte*> ReadOnlyControlPages() {
 
 // One end of a channel, to be watched, and the other one.
 struct FenceTest : ::testing::Test {
-  IdentitySet held;
-  IdentitySet others_held;
+  FileRegistry registry;
+  FileRegistry others_registry;
   Channel channel;
   Channel other;
   std::byte* own = nullptr;
@@ -192,14 +192,14 @@ struct FenceTest : ::testing::Test {
     if (!kCanWatch) GTEST_SKIP() << "for x86-64 without sanitizers";
   }
 
-  void Connect(FenceChoice fences) {
+  void Connect(FenceMode fences) {
     AcceptOptions accept;
-    accept.held = &held;
+    accept.registry = &registry;
     accept.fences = fences;
     accept.send = {4096, 1024};
     accept.receive = {4096, 1024};
     ConnectOptions connect;
-    connect.held = &others_held;
+    connect.registry = &others_registry;
     connect.fences = fences;
     auto pair = PeerSocket::Pair();
     const Deadline soon = Deadline::After(absl::Seconds(5));
@@ -244,7 +244,7 @@ struct FenceTest : ::testing::Test {
   }
 
   void FillTheRing() {
-    while (channel.sender.TrySend(1, absl::MakeConstSpan(buffer)) == Outcome::kDone) {
+    while (channel.sender.TrySend(1, absl::MakeConstSpan(buffer)) == Outcome::kOk) {
     }
   }
 
@@ -254,7 +254,7 @@ struct FenceTest : ::testing::Test {
     EXPECT_EQ(Between(Watched([&] { channel.sender.TrySend(1, bytes); }), kTailOffset,
                       kReceiveEpochOffset),
               expected);
-    ASSERT_EQ(other.sender.TrySend(1, bytes), Outcome::kDone);
+    ASSERT_EQ(other.sender.TrySend(1, bytes), Outcome::kOk);
     Record record;
     EXPECT_EQ(
         Between(Watched([&] { channel.receiver.TryReceive(absl::MakeSpan(buffer), &record); }),
@@ -283,25 +283,25 @@ struct FenceTest : ::testing::Test {
   }
 };
 
-TEST_F(FenceTest, WhoRingsPublishesThenFencesThenLooksForASleeper) {
-  Connect(FenceChoice::kFull);
+TEST_F(FenceTest, TheSignallingSidePublishesThenFencesThenReadsTheEpoch) {
+  Connect(FenceMode::kFull);
   ExpectOfWhoRings({kFence});
 }
 
-TEST_F(FenceTest, WhoSleepsAnnouncesItThenFencesThenLooksOnceMore) {
-  Connect(FenceChoice::kFull);
+TEST_F(FenceTest, TheSleeperPublishesItsEpochThenFencesThenPollsAgain) {
+  Connect(FenceMode::kFull);
   ExpectOfWhoSleeps({kFence});
 }
 
 TEST_F(FenceTest, WhereTheSleeperMakesABarrierTheRingerHasNoFence) {
-  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
-  Connect(FenceChoice::kAsymmetric);
+  if (!SystemWideBarrierWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  Connect(FenceMode::kAsymmetric);
   ExpectOfWhoRings({});
 }
 
 TEST_F(FenceTest, WhereTheRingerHasNoFenceTheSleeperMakesABarrier) {
-  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
-  Connect(FenceChoice::kAsymmetric);
+  if (!SystemWideBarrierWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  Connect(FenceMode::kAsymmetric);
   ExpectOfWhoSleeps({kBarrier});
 }
 

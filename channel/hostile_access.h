@@ -14,7 +14,7 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
-#include "parley/handshake/doorbell.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley {
 
@@ -29,9 +29,9 @@ class HostileAccess {
   // The peer's control page, of which we can read and sleep on every word.
   static PeerMemory PeerControl(const Sender& sender) { return Of(sender).incoming.control(); }
   // What wakes the peer's receiver, or its sender.
-  static Doorbell& Bell(const Sender& sender) { return Of(sender).send_bell; }
-  static Doorbell& Bell(const Receiver& receiver) {
-    return receiver.state().core->established().receive_bell;
+  static Doorbell& DoorbellOf(const Sender& sender) { return Of(sender).send_doorbell; }
+  static Doorbell& DoorbellOf(const Receiver& receiver) {
+    return receiver.state().core->established().receive_doorbell;
   }
   // Where the next record will start in Data(), modulo the capacity.
   static uint64_t Published(const Sender& sender) {

@@ -19,7 +19,7 @@ absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<internal::Core> core,
   receiver.state_ = std::make_unique<State>(std::move(core));
   State& state = *receiver.state_;
   auto waiter =
-      internal::Waiter::Create(state.core.get(), &state.core->established().receive_bell,
+      internal::Waiter::Create(state.core.get(), &state.core->established().receive_doorbell,
                                kReceiveEpochOffset, kSendEpochOffset, options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
@@ -34,7 +34,7 @@ Receiver::State& Receiver::state() const {
 // Counts, and spreads a violation that was found here to the whole channel.
 Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
   State& s = *state_;
-  if (outcome == Outcome::kDone) [[likely]] {
+  if (outcome == Outcome::kOk) [[likely]] {
     ++s.stats.messages;
     s.stats.bytes += size_bytes;
   } else if (outcome == Outcome::kPoisoned) {
@@ -47,9 +47,9 @@ Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = state();
   s.HearOfPoison();
-  const uint64_t told_bytes = s.consumer.released_bytes();
+  const uint64_t published_bytes = s.consumer.released_bytes();
   const Outcome outcome = s.consumer.TryReceive(into, record);
-  if (s.consumer.released_bytes() != told_bytes) s.waiter->RingIfAwaited();
+  if (s.consumer.released_bytes() != published_bytes) s.waiter->SignalIfAwaited();
   return Checked(outcome, record->size_bytes);
 }
 
@@ -61,17 +61,17 @@ Outcome Receiver::TryPeek(PeekedMessage* message) {
 }
 
 // After a violation no word of the peer's is read again, so nobody is rung either.
-void Receiver::RingUnlessPoisoned() {
+void Receiver::SignalUnlessPoisoned() {
   State& s = *state_;
   if (s.core->poison() == Violation::kNone) [[likely]]
-    s.waiter->RingIfAwaited();
+    s.waiter->SignalIfAwaited();
 }
 
 void Receiver::Release() {
   State& s = state();
-  const uint64_t told_bytes = s.consumer.released_bytes();
+  const uint64_t published_bytes = s.consumer.released_bytes();
   s.consumer.Release();
-  if (s.consumer.released_bytes() != told_bytes) RingUnlessPoisoned();
+  if (s.consumer.released_bytes() != published_bytes) SignalUnlessPoisoned();
 }
 
 // Tries and waits in turn until there is a message or there will be none.
@@ -81,19 +81,19 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
   bool last_look = false;
   while (true) {
     switch (attempt()) {
-      case Outcome::kDone:
+      case Outcome::kOk:
         return absl::OkStatus();
-      case Outcome::kEnded:
+      case Outcome::kClosed:
         return internal::EndOfStream("end of stream");
       case Outcome::kPoisoned:
         return internal::ViolationStatus(s.core->poison());
-      case Outcome::kNotNow:
+      case Outcome::kWouldBlock:
         break;
     }
     // The peer's end was seen before this look, so what it had published was seen as well.
     if (last_look) return internal::PeerGoneStatus();
     const auto result =
-        s.waiter->Wait([&] { return s.HasNews(); }, [&] { return s.stats.messages; }, 1, deadline);
+        s.waiter->Wait([&] { return s.HasData(); }, [&] { return s.stats.messages; }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
@@ -119,22 +119,22 @@ absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
 void Receiver::Close() {
   State& s = state();
   s.consumer.Close();
-  RingUnlessPoisoned();
+  SignalUnlessPoisoned();
 }
 
 bool Receiver::PrepareToWait() {
   State& s = state();
-  s.waiter->Credit(s.stats.messages, 1);
-  return s.waiter->Arm([&] { return s.HasNews(); });
+  s.waiter->Refund(s.stats.messages, 1);
+  return s.waiter->Arm([&] { return s.HasData(); });
 }
 
 absl::Status Receiver::FinishWait() {
   State& s = state();
-  const bool before = s.HasNews();
+  const bool before = s.HasData();
   const auto result = s.waiter->TakeWakeUps(before ? internal::Waiter::Progress::kEnough
                                                    : internal::Waiter::Progress::kNone);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
-  if (result == internal::Waiter::Result::kPeerGone && s.HasNews()) {
+  if (result == internal::Waiter::Result::kPeerGone && s.HasData()) {
     return absl::OkStatus();
   }
   return internal::WaitStatus(result, s.core->poison());

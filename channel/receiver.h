@@ -3,7 +3,7 @@
 
 // The receiving end of a channel: a ring's consumer that can also wait.
 //
-// Trust: the peer may send nothing (kNotNow, kDeadlineExceeded), lie about its positions and
+// Trust: the peer may send nothing (kWouldBlock, kDeadlineExceeded), lie about its positions and
 // lengths (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place,
 // or die (kUnavailable, after everything that it had sent). A Try call makes at most one system
 // call, the doorbell, which does not wait. Every other call keeps its deadline.
@@ -70,7 +70,7 @@ class Receiver {
 
   // For event loops: if PrepareToWait() is true there is nothing now; poll descriptor() for POLLIN,
   // then call FinishWait (an error means that nothing will come any more) and try once more. Not
-  // for a channel whose doorbell is a futex, which both ends asked for (DoorbellChoice::kFutex):
+  // for a channel whose doorbell is a futex, which both ends asked for (DoorbellKind::kFutex):
   // descriptor() is -1, and the other two abort.
   bool PrepareToWait();
   absl::Status FinishWait();
@@ -99,9 +99,9 @@ class Receiver {
       if (found != Violation::kNone) [[unlikely]]
         consumer.Poison(found);
     }
-    bool HasNews() {
+    bool HasData() {
       HearOfPoison();
-      return consumer.HasNews();
+      return consumer.HasData();
     }
     std::shared_ptr<internal::Core> core;
     Consumer consumer;
@@ -112,7 +112,7 @@ class Receiver {
                                          const WaitOptions& options);
   State& state() const;
   Outcome Checked(Outcome outcome, uint32_t size_bytes) const;
-  void RingUnlessPoisoned();
+  void SignalUnlessPoisoned();
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
 

@@ -25,7 +25,7 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<internal::Core> core,
   sender.state_ = std::make_unique<State>(std::move(core));
   State& state = *sender.state_;
   auto waiter =
-      internal::Waiter::Create(state.core.get(), &state.core->established().send_bell,
+      internal::Waiter::Create(state.core.get(), &state.core->established().send_doorbell,
                                kSendEpochOffset, kReceiveEpochOffset, options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
@@ -48,20 +48,20 @@ Outcome Sender::Checked(Outcome outcome) const {
 }
 
 // After a violation no word of the peer's is read again, so nobody is rung either.
-void Sender::RingUnlessPoisoned() {
+void Sender::SignalUnlessPoisoned() {
   State& s = *state_;
   if (s.core->poison() == Violation::kNone) [[likely]]
-    s.waiter->RingIfAwaited();
+    s.waiter->SignalIfAwaited();
 }
 
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
   s.HearOfPoison();
   const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
-  if (outcome == Outcome::kDone) {
+  if (outcome == Outcome::kOk) {
     ++s.stats.messages;
     s.stats.bytes += bytes.size();
-    s.waiter->RingIfAwaited();
+    s.waiter->SignalIfAwaited();
   }
   return outcome;
 }
@@ -69,9 +69,9 @@ Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
 absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
   while (true) {
     const Outcome outcome = TrySend(tag, bytes);
-    if (outcome == Outcome::kDone) return absl::OkStatus();
-    if (outcome != Outcome::kNotNow) return StatusOf(outcome);
-    absl::Status waited = WaitForRoom(bytes.size(), deadline);
+    if (outcome == Outcome::kOk) return absl::OkStatus();
+    if (outcome != Outcome::kWouldBlock) return StatusOf(outcome);
+    absl::Status waited = WaitForFreeSpace(bytes.size(), deadline);
     if (!waited.ok()) return waited;
   }
 }
@@ -86,9 +86,9 @@ absl::StatusOr<absl::Span<std::byte>> Sender::Reserve(std::size_t size_bytes, De
   while (true) {
     absl::Span<std::byte> room;
     const Outcome outcome = TryReserve(size_bytes, &room);
-    if (outcome == Outcome::kDone) return room;
-    if (outcome != Outcome::kNotNow) return StatusOf(outcome);
-    absl::Status waited = WaitForRoom(size_bytes, deadline);
+    if (outcome == Outcome::kOk) return room;
+    if (outcome != Outcome::kWouldBlock) return StatusOf(outcome);
+    absl::Status waited = WaitForFreeSpace(size_bytes, deadline);
     if (!waited.ok()) return waited;
   }
 }
@@ -98,14 +98,14 @@ void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
   s.producer.Commit(tag, used_bytes);
   ++s.stats.messages;
   s.stats.bytes += used_bytes;
-  RingUnlessPoisoned();
+  SignalUnlessPoisoned();
 }
 
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
   s.HearOfPoison();
   const Outcome outcome = Checked(s.producer.TryStage(tag, bytes));
-  if (outcome == Outcome::kDone) {
+  if (outcome == Outcome::kOk) {
     ++s.stats.messages;
     s.stats.bytes += bytes.size();
   }
@@ -121,19 +121,19 @@ void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
 
 void Sender::Publish() {
   state().producer.Publish();
-  RingUnlessPoisoned();
+  SignalUnlessPoisoned();
 }
 
 void Sender::Close() {
   state().producer.Close();
-  RingUnlessPoisoned();
+  SignalUnlessPoisoned();
 }
 
-absl::Status Sender::WaitForRoom(std::size_t size_bytes, Deadline deadline) {
+absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline) {
   State& s = *state_;
   // What is staged must be seen, or both sides would wait.
   Publish();
-  const auto result = s.waiter->Wait([&] { return s.HasRoom(size_bytes); },
+  const auto result = s.waiter->Wait([&] { return s.HasFreeSpace(size_bytes); },
                                      [&] { return s.producer.taken_bytes(); },
                                      size_bytes / kStepsPerMessage + 1, deadline);
   return internal::WaitStatus(result, s.core->poison());
@@ -156,20 +156,20 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
     }
   }
   if (s.producer.violation() != Violation::kNone) return StatusOf(Checked(Outcome::kPoisoned));
-  return s.producer.Drained() ? absl::OkStatus() : StatusOf(Outcome::kEnded);
+  return s.producer.Drained() ? absl::OkStatus() : StatusOf(Outcome::kClosed);
 }
 
 bool Sender::PrepareToWait(std::size_t size_bytes) {
   Publish();
   State& s = *state_;
-  s.waiter->Credit(s.producer.taken_bytes(), size_bytes / kStepsPerMessage + 1);
-  return s.waiter->Arm([&] { return s.HasRoom(size_bytes); });
+  s.waiter->Refund(s.producer.taken_bytes(), size_bytes / kStepsPerMessage + 1);
+  return s.waiter->Arm([&] { return s.HasFreeSpace(size_bytes); });
 }
 
 absl::Status Sender::FinishWait(std::size_t size_bytes) {
   State& s = state();
   const uint64_t before = s.producer.taken_bytes();
-  const bool ready = s.HasRoom(size_bytes);
+  const bool ready = s.HasFreeSpace(size_bytes);
   const uint64_t step = s.producer.taken_bytes() - before;
   using Progress = internal::Waiter::Progress;
   const auto result = s.waiter->TakeWakeUps(ready       ? Progress::kEnough

@@ -3,9 +3,9 @@
 
 // The sending end of a channel: a ring's producer that can also wait.
 //
-// Trust: the peer may not drain (kNotNow, kDeadlineExceeded), lie (kPoisoned, kDataLoss with the
-// reason) or die (kUnavailable). A Try call makes at most one system call, the doorbell, which does
-// not wait. Every other call keeps its deadline.
+// Trust: the peer may not drain (kWouldBlock, kDeadlineExceeded), lie (kPoisoned, kDataLoss with
+// the reason) or die (kUnavailable). A Try call makes at most one system call, the doorbell, which
+// does not wait. Every other call keeps its deadline.
 // Threads: one at a time. Another thread may use the channel's Receiver meanwhile.
 // Ordering: what was written before a message was sent is visible to whoever received it.
 //
@@ -40,7 +40,7 @@ class Sender {
   Sender() = default;
   explicit operator bool() const { return state_ != nullptr; }
 
-  // Copies one message. bytes.size() <= max_message_bytes(), tag <= kLargestTag: anything else is
+  // Copies one message. bytes.size() <= max_message_bytes(), tag <= kMaxTag: anything else is
   // the caller's bug and aborts. The longest message is what the handshake agreed on, and where our
   // options leave it open it is the peer's wish: ask once, before the first message.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> bytes);
@@ -68,7 +68,7 @@ class Sender {
   // For event loops: if PrepareToWait(size) is true there is no room for such a message now; poll
   // descriptor() for POLLIN, then call FinishWait (an error means that there is no use in trying
   // again) and try once more. Not for a channel whose doorbell is a futex, which both ends asked
-  // for (DoorbellChoice::kFutex): descriptor() is -1, and the other two abort.
+  // for (DoorbellKind::kFutex): descriptor() is -1, and the other two abort.
   bool PrepareToWait(std::size_t size_bytes);
   absl::Status FinishWait(std::size_t size_bytes);
   int descriptor() const;
@@ -96,9 +96,9 @@ class Sender {
       if (found != Violation::kNone) [[unlikely]]
         producer.Poison(found);
     }
-    bool HasRoom(std::size_t size_bytes) {
+    bool HasFreeSpace(std::size_t size_bytes) {
       HearOfPoison();
-      return producer.HasRoom(size_bytes);
+      return producer.HasFreeSpace(size_bytes);
     }
     std::shared_ptr<internal::Core> core;
     Producer producer;
@@ -109,9 +109,9 @@ class Sender {
                                        const WaitOptions& options);
   State& state() const;
   Outcome Checked(Outcome outcome) const;
-  absl::Status WaitForRoom(std::size_t size_bytes, Deadline deadline);
+  absl::Status WaitForFreeSpace(std::size_t size_bytes, Deadline deadline);
   absl::Status StatusOf(Outcome outcome) const;
-  void RingUnlessPoisoned();
+  void SignalUnlessPoisoned();
 
   std::unique_ptr<State> state_;
 };

@@ -26,17 +26,17 @@ namespace parley::internal {
 class SpinPlan {
  public:
   explicit SpinPlan(const WaitOptions& options)
-      : longest_ns_(absl::ToInt64Nanoseconds(options.longest_spin)),
+      : max_ns_(absl::ToInt64Nanoseconds(options.max_spin)),
         budget_per_mille_(static_cast<int64_t>(options.spin_budget * 1000)) {}
 
   // How long to spin now. 0: not at all.
   int64_t Allowance(int64_t now_ns) {
-    if (longest_ns_ == 0) return 0;
-    if (budget_per_mille_ >= 1000) return longest_ns_;
+    if (max_ns_ == 0) return 0;
+    if (budget_per_mille_ >= 1000) return max_ns_;
     Refill(now_ns);
     const int64_t wished_ns =
-        expected_ns_ > longest_ns_ ? kGlanceNs : std::max(kGlanceNs, 2 * expected_ns_);
-    return std::min({wished_ns, longest_ns_, credit_ns_});
+        expected_ns_ > max_ns_ ? kGlanceNs : std::max(kGlanceNs, 2 * expected_ns_);
+    return std::min({wished_ns, max_ns_, credit_ns_});
   }
 
   // News came after so long a spin.
@@ -48,27 +48,27 @@ class SpinPlan {
 
  private:
   static constexpr int64_t kGlanceNs = 2'000;
-  static constexpr int64_t kMostCreditNs = 1'000'000;
+  static constexpr int64_t kMaxCreditNs = 1'000'000;
 
   void Refill(int64_t now_ns) {
     // In steps, so that rounding loses nothing.
     const int64_t steps = (now_ns - refilled_ns_) / 1000;
-    if (refilled_ns_ == 0 || steps > kMostCreditNs) {
+    if (refilled_ns_ == 0 || steps > kMaxCreditNs) {
       refilled_ns_ = now_ns;
-      credit_ns_ = kMostCreditNs;
+      credit_ns_ = kMaxCreditNs;
       return;
     }
     refilled_ns_ += steps * 1000;
-    credit_ns_ = std::min(kMostCreditNs, credit_ns_ + steps * budget_per_mille_);
+    credit_ns_ = std::min(kMaxCreditNs, credit_ns_ + steps * budget_per_mille_);
   }
 
   // A moving average over about four waits. What is long counts as not much longer than the longest
   // spin, so that a few short waits are enough to come back from it.
   void Learn(int64_t waited_ns) {
-    expected_ns_ += (std::min(waited_ns, 4 * longest_ns_) - expected_ns_) / 4;
+    expected_ns_ += (std::min(waited_ns, 4 * max_ns_) - expected_ns_) / 4;
   }
 
-  const int64_t longest_ns_;
+  const int64_t max_ns_;
   const int64_t budget_per_mille_;
   int64_t expected_ns_ = 0;
   int64_t credit_ns_ = 0;

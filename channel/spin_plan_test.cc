@@ -18,7 +18,7 @@ struct Stream {
   void Run(int waits, int64_t gap_ns) {
     for (int i = 0; i < waits; ++i) {
       const int64_t allowed_ns = plan.Allowance(now_ns);
-      longest_ns = allowed_ns > longest_ns ? allowed_ns : longest_ns;
+      max_ns = allowed_ns > max_ns ? allowed_ns : max_ns;
       if (gap_ns <= allowed_ns) {
         plan.Paid(gap_ns);
         ++spins_that_paid;
@@ -35,7 +35,7 @@ struct Stream {
 
   SpinPlan plan;
   int64_t now_ns = 12345 * kMilli;
-  int64_t longest_ns = 0;
+  int64_t max_ns = 0;
   int64_t wasted_ns = 0;
   int sleeps = 0;
   int spins_that_paid = 0;
@@ -92,7 +92,7 @@ TEST(SpinPlanTest, ThePresetsAreWhatTheyAreCalled) {
   EXPECT_EQ(low_latency.spins_that_paid, 100);
   Stream balanced(WaitOptions::Balanced());
   balanced.Run(1000, 20 * kMilli);
-  EXPECT_LE(balanced.longest_ns, absl::ToInt64Nanoseconds(WaitOptions().longest_spin));
+  EXPECT_LE(balanced.max_ns, absl::ToInt64Nanoseconds(WaitOptions().max_spin));
 }
 
 }  // namespace

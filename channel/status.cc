@@ -5,8 +5,7 @@
 namespace parley::internal {
 
 absl::Status ViolationStatus(Violation violation) {
-  return absl::DataLossError(std::string("the peer broke the protocol: ") +
-                             ViolationText(violation));
+  return absl::DataLossError(std::string("the peer broke the protocol: ") + ToString(violation));
 }
 
 absl::Status EndOfStream(const char* what) { return absl::OutOfRangeError(what); }

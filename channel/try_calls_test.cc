@@ -25,10 +25,10 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/copy.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/os/check.h"
 #include "parley/ring/relax.h"
 #include "parley/ring/typed_ring.h"
+#include "parley/wait/doorbell.h"
 
 #if defined(__has_feature)
 #define PARLEY_SANITIZED __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
@@ -99,17 +99,17 @@ PARLEY_SPECIMEN void CallsTheKernel() {
 }
 PARLEY_SPECIMEN uint64_t CallsWhatAWordSays() { return chosen_by_data(1) + 1; }
 PARLEY_SPECIMEN uint64_t JumpsWhereAWordSays() { return chosen_by_data(1); }
-PARLEY_SPECIMEN void RingsTwice(Doorbell& bell) {
-  bell.Ring();
+PARLEY_SPECIMEN void RingsTwice(Doorbell& doorbell) {
+  doorbell.Signal();
   if (shared[2] == 0) shared[3] = 4;
-  bell.Ring();
+  doorbell.Signal();
 }
 PARLEY_SPECIMEN void CopiesTwice(std::byte* to, const std::byte* from, std::size_t size) {
   internal::OpaqueCopy(to, from, size);
   internal::OpaqueFetch(to + size, from, size);
 }
 // As the Try calls may be: a look, a check, a copy, a fence, a ring.
-PARLEY_SPECIMEN uint64_t Innocent(Doorbell& bell, std::byte* to, const std::byte* from,
+PARLEY_SPECIMEN uint64_t Innocent(Doorbell& doorbell, std::byte* to, const std::byte* from,
                                   std::size_t size) {
   PARLEY_CHECK(to != nullptr, "nowhere");
   const uint64_t word = shared[0];
@@ -120,7 +120,7 @@ PARLEY_SPECIMEN uint64_t Innocent(Doorbell& bell, std::byte* to, const std::byte
     shared[word] = size;
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);  // PAIRS WITH: nothing; it is never run.
-  if (shared[1] != word) bell.Ring();
+  if (shared[1] != word) doorbell.Signal();
   return word;
 }
 
@@ -136,7 +136,7 @@ constexpr bool kCanRead = false;
 
 constexpr std::array<std::string_view, 2> kCopies = {"parley::internal::OpaqueCopy(",
                                                      "parley::internal::OpaqueFetch("};
-constexpr std::string_view kRing = "parley::Doorbell::Ring(";
+constexpr std::string_view kRing = "parley::Doorbell::Signal(";
 // A compare-and-swap of our own memory, once in the life of a channel.
 constexpr std::string_view kPoison = "parley::internal::Core::Poison(";
 // These do not come back: our caller's bug, and what the compiler or a span says where they can't
@@ -386,7 +386,7 @@ TEST_F(TryCallsTest, EachRuleSeesWhatItForbids) {
   EXPECT_EQ(Expect(bad + "CopiesTwice(", {}).copies, 2);
 }
 
-TEST_F(TryCallsTest, ALookACheckACopyAFenceAndARingAreNoOffence) {
+TEST_F(TryCallsTest, APollACheckACopyAFenceAndASignalAreNoOffence) {
   const Cost cost = Expect("parley::specimen::Innocent(", {});
   EXPECT_EQ(cost.copies, 1);
   EXPECT_EQ(cost.rings, 1);
@@ -401,7 +401,7 @@ TEST_F(TryCallsTest, PromiseP2TimeNoLoopNoLockNoCallButTheCopyAndTheDoorbell) {
     int rings;
     int pauses;  // at most
   };
-  constexpr int kPauses = internal::kMostRelaxTimes;
+  constexpr int kPauses = internal::kMaxRelaxTimes;
   const std::vector<Row> rows = {
       {"parley::Sender::TrySend(", 1, 1, 0},
       {"parley::Sender::TryReserve(", 0, 0, 0},

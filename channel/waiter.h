@@ -10,10 +10,10 @@
 //     sleeps until rung, or the deadline
 //
 // Either the sleeper's last look sees the position, or the other end sees the epoch: never neither.
-// Which of the two fences is settled in the handshake (FenceChoice).
-// How an end sleeps depends on its doorbell (handshake/doorbell.h): it polls the bell and what
+// Which of the two fences is settled in the handshake (FenceMode).
+// How an end sleeps depends on its doorbell (wait/doorbell.h): it polls the doorbell and what
 // tells of the peer's end; or, with the futex, which nothing can poll, it notes how often it was
-// rung before it announces a sleep, sleeps on that count for kLongestFutexSleep at most, and polls
+// rung before it announces a sleep, sleeps on that count for kMaxFutexSleep at most, and polls
 // for the peer's end as often.
 // An epoch and not a flag, so that a peer which lies about waiting costs one non-blocking system
 // call per operation of ours and no more.
@@ -48,7 +48,7 @@ class Waiter {
 
  public:
   // Through Create only.
-  Waiter(Passkey, Core* core, Doorbell* bell, std::size_t my_epoch, std::size_t peer_epoch,
+  Waiter(Passkey, Core* core, Doorbell* doorbell, std::size_t my_epoch, std::size_t peer_epoch,
          const WaitOptions& options, ChannelStats* stats);
 
   enum class Result {
@@ -62,14 +62,14 @@ class Waiter {
 
   // `my_epoch`: the offset of this end's epoch in our region; `peer_epoch`: that of the peer's
   // other end in its region.
-  static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, Doorbell* bell,
+  static absl::StatusOr<std::unique_ptr<Waiter>> Create(Core* core, Doorbell* doorbell,
                                                         std::size_t my_epoch,
                                                         std::size_t peer_epoch,
                                                         const WaitOptions& options,
                                                         ChannelStats* stats);
 
   // Rings the peer if it waits for what was just published.
-  void RingIfAwaited() {
+  void SignalIfAwaited() {
     // PAIRS WITH: the fence or barrier in Arm of the peer. Our position before its epoch, or its
     // epoch before our position.
     if (!skips_fences_) {
@@ -80,8 +80,8 @@ class Waiter {
     }
     // TRUST: only compared with the last one seen; a lie costs one system call.
     const uint64_t epoch = peer_control_.LoadRelaxed64(peer_epoch_offset_).AnyValueIsAcceptable();
-    if (epoch != rung_epoch_) [[unlikely]]
-      Ring(epoch);
+    if (epoch != signalled_epoch_) [[unlikely]]
+      Signal(epoch);
   }
 
   // Waits until ready() or the deadline. progress(): a number that grows when the peer did
@@ -93,7 +93,7 @@ class Waiter {
   // What the peer did since the last call gives the wake-up budget back if it is enough, also where
   // no wake-up told of it: an honest peer's ring can come when its data were taken already, each
   // time. `progress` and `enough` as in Wait, which calls this itself.
-  void Credit(uint64_t progress, uint64_t enough);
+  void Refund(uint64_t progress, uint64_t enough);
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right. Not
   // with the futex doorbell, which the caller chose: aborts.
@@ -106,7 +106,7 @@ class Waiter {
   int descriptor() const { return epoll_.get(); }
 
  private:
-  void Ring(uint64_t epoch);
+  void Signal(uint64_t epoch);
   bool Announce(absl::FunctionRef<bool()> ready);
   bool Spin(absl::FunctionRef<bool()> ready, Deadline deadline);
   bool EndIsNear();
@@ -116,12 +116,12 @@ class Waiter {
   // One sleep; false at the deadline, or earlier where the barrier failed.
   bool Sleep(Deadline deadline);
   bool SleepOnFutex(Deadline deadline);
-  bool TakeNews();
+  bool TakeSignals();
   Result CountWakeUp(Progress progress, Deadline deadline);
-  void Park(Deadline deadline);
+  void Throttle(Deadline deadline);
 
   Core* const core_;
-  Doorbell* const bell_;
+  Doorbell* const doorbell_;
   OwnMemory own_control_;
   PeerMemory peer_control_;
   const std::size_t my_epoch_offset_;
@@ -132,20 +132,20 @@ class Waiter {
   const WaitOptions options_;
   ChannelStats* const stats_;
   UniqueFd epoll_;
-  std::array<pollfd, 3> polled_ = {};  // bell (not the futex), socket, pidfd
+  std::array<pollfd, 3> polled_ = {};  // doorbell (not the futex), socket, pidfd
   std::size_t polled_count_ = 0;
-  std::size_t bells_polled_ = 1;      // of these: 0 with the futex
-  uint32_t rings_heard_ = 0;          // futex: taken before the sleep was announced
-  int64_t next_look_for_end_ns_ = 0;  // futex
+  std::size_t doorbells_polled_ = 1;  // of these: 0 with the futex
+  uint32_t signals_seen_ = 0;         // futex: taken before the sleep was announced
+  int64_t next_poll_for_end_ns_ = 0;  // futex
 
   uint64_t epoch_ = 0;
-  uint64_t rung_epoch_ = 0;
-  uint64_t credited_ = 0;  // progress
+  uint64_t signalled_epoch_ = 0;
+  uint64_t refunded_ = 0;  // progress
   SpinPlan plan_;
   const bool may_spin_;
   int64_t wait_began_ns_ = 0;
-  int fruitless_ = 0;
-  int parks_ = 0;
+  int spurious_ = 0;
+  int throttles_ = 0;
 };
 
 }  // namespace parley::internal

@@ -28,7 +28,7 @@
 namespace parley::endurance {
 namespace {
 
-constexpr rlim_t kMostSpare = 16;  // a channel needs fewer
+constexpr rlim_t kMaxSpare = 16;  // a channel needs fewer
 constexpr int kPeers = 3;
 
 class DescriptorLimit {
@@ -77,7 +77,7 @@ class FullTable {
 
   void Run() {
     diary_.Ready();
-    for (rlim_t spare = 0; !diary_.Over(); spare = (spare + 1) % kMostSpare) {
+    for (rlim_t spare = 0; !diary_.Over(); spare = (spare + 1) % kMaxSpare) {
       link_.RestIfAsked(diary_);
       limit_.Lower(spare);
       const Deadline end = In(absl::Milliseconds(10));
@@ -184,7 +184,7 @@ class Crowd {
 
   void Run() {
     door_.open.store(1);
-    if (!Served(static_cast<int64_t>(2 * kMostSpare))) lane_.Fail("nobody was served at first");
+    if (!Served(static_cast<int64_t>(2 * kMaxSpare))) lane_.Fail("nobody was served at first");
     door_.Close();
     MeasureBefore(lane_, survivors_);
     door_.open.store(1);

@@ -172,7 +172,7 @@ void ShowProgress(const std::vector<LaneProgress>& running, std::size_t finished
 
 void ShowRow(const Row& row, bool terminal) {
   std::fprintf(stderr, "%s%s %s, %s: %lld %s%s%s\n", terminal ? "\r\033[K" : "",
-               VerdictText(row.verdict), row.part.c_str(), row.lane.c_str(),
+               ToString(row.verdict), row.part.c_str(), row.lane.c_str(),
                static_cast<long long>(row.count),  // NOLINT: for printf
                row.unit.c_str(), row.why.empty() ? "" : ": ", row.why.c_str());
 }

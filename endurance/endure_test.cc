@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, FaultTest,
                          ::testing::Values(FaultCase{Fault::kLeakDescriptor, "descriptors leaked"},
                                            FaultCase{Fault::kLeakMapping, "kB of mappings leaked"},
                                            FaultCase{Fault::kLeakMemory, "kB of memory leaked"},
-                                           FaultCase{Fault::kLate, "ms after its deadline"},
+                                           FaultCase{Fault::kTimedOut, "ms after its deadline"},
                                            FaultCase{Fault::kDie, "a survivor died: exit 3"},
                                            FaultCase{Fault::kWrongData, "another content"}));
 
@@ -110,7 +110,7 @@ TEST_P(FaultTest, ASurvivorThatDoesWrongIsFoundOut) {
   Options options = Short();
   options.kills = 8 * 12;
   options.fault = GetParam().fault;
-  if (options.fault == Fault::kLate) options.slack = absl::Milliseconds(200);
+  if (options.fault == Fault::kTimedOut) options.slack = absl::Milliseconds(200);
   const Row row = RunOne("kills", options);
   EXPECT_EQ(row.verdict, Verdict::kFail);
   EXPECT_NE(row.why.find(GetParam().why), std::string::npos) << row.why;
@@ -182,7 +182,7 @@ std::vector<Row> SomeRows() {
   good.verdict = Verdict::kPass;
   good.survivors = good.survivors_of = 1;
   good.before.descriptors = good.after.descriptors = 7;
-  good.longest_late_ns = 1'500'000;
+  good.max_late_ns = 1'500'000;
   good.served = good.served_of = 20;
   good.figures = {{"killed in the handshake", 1234}};
   Row skipped;
@@ -213,7 +213,7 @@ TEST(RowTest, EveryFormSaysTheSame) {
 TEST(RowTest, APartWhoseLanesDoTheSameHasASum) {
   std::vector<Row> rows = SomeRows();
   rows.insert(rows.begin() + 1, rows[0]);
-  rows[1].longest_late_ns = 2'500'000;
+  rows[1].max_late_ns = 2'500'000;
   for (const std::string& text : {Table(rows), Markdown({}, rows)}) {
     for (const char* part : {"all of these", "10000 kills", "2/2", "14 -> 14", "40/40", "2.5"}) {
       EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;

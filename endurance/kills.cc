@@ -180,13 +180,13 @@ absl::Status ReceiveAllPolled(Session& s) {
   while (true) {
     Record record;
     const Outcome outcome = s.channel.receiver.TryReceive(absl::MakeSpan(buffer), &record);
-    if (outcome == Outcome::kDone) {
+    if (outcome == Outcome::kOk) {
       const uint64_t number = CheckMessage(absl::MakeConstSpan(buffer).first(record.size_bytes));
       if (absl::Status status = Numbered(s, number); !status.ok()) return status;
       s.diary.messages.fetch_add(1);
       continue;
     }
-    if (outcome == Outcome::kEnded) return absl::OutOfRangeError("the end");
+    if (outcome == Outcome::kClosed) return absl::OutOfRangeError("the end");
     if (outcome == Outcome::kPoisoned) return absl::DataLossError("poisoned");
     if (!finished.ok()) return finished;
     if (!s.channel.receiver.PrepareToWait()) continue;
@@ -278,7 +278,7 @@ void JudgeSession(const Session& s, Mode mode, const absl::Status& end, const Sl
     s.diary.Wrong("a peer that lives was called dead: " + end.ToString());
     return;
   }
-  if (killed_ns != 0) Raise(s.diary.longest_notice_ns, now_ns - killed_ns);
+  if (killed_ns != 0) Raise(s.diary.max_notice_ns, now_ns - killed_ns);
   const bool all_was_for_us = mode == Mode::kSends || mode == Mode::kPolled;
   const uint64_t committed = slot.committed.load();
   // It may have been killed between sending and counting.
@@ -376,7 +376,7 @@ class Killer {
   }
 
   // How long after the phase has begun, at most. What takes a time that is known is hit all over.
-  int64_t LongestDelayUs(Phase phase) const {
+  int64_t MaxDelayUs(Phase phase) const {
     switch (phase) {
       case Phase::kStarting:
         return 300;
@@ -406,7 +406,7 @@ class Killer {
     Child victim = Start(mode, slot);
     const Deadline patience = Patience();
     while (slot.phase.load() < phase && !patience.Expired() && Fine(survivors_)) Pause(20);
-    Pause(lane_.Random(LongestDelayUs(phase)));
+    Pause(lane_.Random(MaxDelayUs(phase)));
     slot.killed_ns.store(MonotonicNowNs());
     victim.Signal(SIGKILL);
     const int status = victim.Wait(Patience());

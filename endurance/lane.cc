@@ -37,8 +37,8 @@ struct Sheet {
   int survivors_of;
   villain::Footprint before;
   villain::Footprint after;
-  int64_t longest_call_ns;
-  int64_t longest_late_ns;
+  int64_t max_call_ns;
+  int64_t max_late_ns;
   int64_t served;
   int64_t served_of;
   int64_t elapsed_ms;
@@ -130,8 +130,8 @@ Row Collect(const LaneSpec& spec, const Sheet& sheet) {
   row.survivors_of = sheet.survivors_of;
   row.before = sheet.before;
   row.after = sheet.after;
-  row.longest_call_ns = sheet.longest_call_ns;
-  row.longest_late_ns = sheet.longest_late_ns;
+  row.max_call_ns = sheet.max_call_ns;
+  row.max_late_ns = sheet.max_late_ns;
   row.served = sheet.served;
   row.served_of = sheet.served_of;
   row.elapsed_ms = sheet.elapsed_ms;
@@ -176,8 +176,8 @@ void Lane::Publish() {
   s.survivors_of = row_.survivors_of;
   s.before = row_.before;
   s.after = row_.after;
-  s.longest_call_ns = row_.longest_call_ns;
-  s.longest_late_ns = row_.longest_late_ns;
+  s.max_call_ns = row_.max_call_ns;
+  s.max_late_ns = row_.max_late_ns;
   s.served = row_.served;
   s.served_of = row_.served_of;
   s.elapsed_ms = row_.elapsed_ms;

@@ -16,7 +16,7 @@ AcceptOptions AcceptOptionsOf(const LinkSetup& setup) {
   options.receive = setup.ring;
   options.format = setup.format;
   options.peer_is_confined_or_trusted = setup.eventfd;
-  options.doorbell = setup.eventfd ? DoorbellChoice::kEventfd : DoorbellChoice::kSocket;
+  options.doorbell = setup.eventfd ? DoorbellKind::kEventfd : DoorbellKind::kSocket;
   return options;
 }
 

@@ -23,7 +23,7 @@ struct LinkSetup {
   std::string name;
   bool eventfd = false;
   std::string format;
-  RingWanted ring = {65536, 16384};  // each way
+  RingRequest ring = {65536, 16384};  // each way
   ServerLimits limits = {16, absl::Seconds(5)};
 };
 

@@ -27,21 +27,21 @@
 #include "parley/endurance/shared.h"
 #include "parley/endurance/survivor.h"
 #include "parley/handshake/connector.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/handshake/listener.h"
 #include "parley/os/deadline.h"
 #include "parley/tests/child.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley::endurance {
 namespace {
 
 constexpr int64_t kMiB = 1 << 20;
-constexpr RingWanted kLargeRing = {4 * kMiB, kMiB / 16};
+constexpr RingRequest kLargeRing = {4 * kMiB, kMiB / 16};
 // What a group may be charged on top in any case: the kernel charges in batches of 64 pages for
 // each processor.
 int64_t Tolerance(const Lane& lane) { return lane.options().growth_kb * 1024; }
 constexpr int64_t kPeersLimit = 64 * kMiB;
-constexpr RingWanted kRingBeyondThePeersLimit = {64 * kMiB, kMiB};
+constexpr RingRequest kRingBeyondThePeersLimit = {64 * kMiB, kMiB};
 
 // What a hostile peer has done so far, and what the lane lets it do next.
 struct Stage {
@@ -60,13 +60,13 @@ constexpr uint32_t kDone = 3;
 void FillEverything(Channel& channel) {
   const std::vector<std::byte> message(channel.sender.max_message_bytes());
   // The other end may take from it meanwhile.
-  for (int i = 0; i < 1'000 && channel.sender.TrySend(kTag, message) == Outcome::kDone; ++i) {
+  for (int i = 0; i < 1'000 && channel.sender.TrySend(kTag, message) == Outcome::kOk; ++i) {
   }
-  for (int i = 0; i < 5'000 && channel.sender.TrySend(kTag, {}) == Outcome::kDone; ++i) {
+  for (int i = 0; i < 5'000 && channel.sender.TrySend(kTag, {}) == Outcome::kOk; ++i) {
   }
   for (int i = 0; i < 2'000; ++i) {
-    HostileAccess::Bell(channel.sender).Ring();
-    HostileAccess::Bell(channel.receiver).Ring();
+    HostileAccess::DoorbellOf(channel.sender).Signal();
+    HostileAccess::DoorbellOf(channel.receiver).Signal();
   }
 }
 
@@ -286,7 +286,7 @@ void RunPeersLimit(Lane& lane, bool survivor_accepts) {
 // --- the survivor's own limit -------------------------------------------------------------------
 
 constexpr int kCrowd = 12;
-constexpr RingWanted kCrowdRing = {kMiB, kMiB / 4};
+constexpr RingRequest kCrowdRing = {kMiB, kMiB / 4};
 
 // Takes all that come, and keeps each until it has ended.
 void BeHost(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
@@ -449,8 +449,8 @@ int BeKeeper(const LinkSetup& setup, std::atomic<uint32_t>& kept) {
     auto channel = ConnectHandshake(*std::move(socket), ConnectOptionsOf(setup), Patience());
     if (!channel.ok()) return 62;
     channel->socket.Reset();
-    channel->send_bell = Doorbell();
-    channel->receive_bell = Doorbell();
+    channel->send_doorbell = Doorbell();
+    channel->receive_doorbell = Doorbell();
     channel->peer.pidfd.Reset();
     channels.push_back(*std::move(channel));
     kept.fetch_add(1);
@@ -487,10 +487,10 @@ void RunKeeper(Lane& lane) {
   const int64_t rest = group->Usage();
   const Deadline end = In(lane.options().time);
   lane.Expect(absl::ToInt64Milliseconds(lane.options().time));
-  int64_t most_held = 0;
+  int64_t max_held = 0;
   while ((!end.Expired() || lane.row().count < 2) && Fine(survivors)) {
     one_round(&held);
-    most_held = std::max(most_held, held - rest);
+    max_held = std::max(max_held, held - rest);
     lane.row().count += kKept;
     lane.Progress(absl::ToInt64Milliseconds(lane.options().time - end.Remaining()));
   }
@@ -505,7 +505,7 @@ void RunKeeper(Lane& lane) {
   Conclude(lane, survivors);
   const int64_t left = group->Usage() - rest;
   lane.Figure("kB charged for " + std::to_string(kKept) + " closed channels of a living peer",
-              most_held / 1024);
+              max_held / 1024);
   lane.Figure("kB left after its death", left / 1024);
   if (left > Tolerance(lane)) lane.Fail("memory is charged for a peer that is dead");
 }

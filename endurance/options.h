@@ -11,7 +11,7 @@
 namespace parley::endurance {
 
 // What a survivor does wrong on purpose once in each session, for the tests of the verdicts.
-enum class Fault { kNone, kLeakDescriptor, kLeakMapping, kLeakMemory, kLate, kDie, kWrongData };
+enum class Fault { kNone, kLeakDescriptor, kLeakMapping, kLeakMemory, kTimedOut, kDie, kWrongData };
 
 struct Options {
   int64_t kills = 10'000;                   // in total

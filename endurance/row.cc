@@ -33,8 +33,8 @@ std::vector<std::pair<const char*, std::string>> Columns(const Row& r) {
       {"resident kB", FromTo(r.before.resident_kb, r.after.resident_kb)},
       {"mapped kB", FromTo(r.before.mapped_kb, r.after.mapped_kb)},
       {"regions", FromTo(r.before.memfd_mappings, r.after.memfd_mappings)},
-      {"longest call ms", absl::StrFormat("%.1f", Ms(r.longest_call_ns))},
-      {"late by at most ms", absl::StrFormat("%.1f", Ms(r.longest_late_ns))},
+      {"longest call ms", absl::StrFormat("%.1f", Ms(r.max_call_ns))},
+      {"late by at most ms", absl::StrFormat("%.1f", Ms(r.max_late_ns))},
       {"served after", OutOf(r.served, r.served_of)},
       {"seconds", absl::StrFormat("%.1f", static_cast<double>(r.elapsed_ms) / 1e3)},
   };
@@ -51,8 +51,8 @@ Row Sum(Row sum, const Row& r) {
     to->mapped_kb += from->mapped_kb;
     to->resident_kb += from->resident_kb;
   }
-  sum.longest_call_ns = std::max(sum.longest_call_ns, r.longest_call_ns);
-  sum.longest_late_ns = std::max(sum.longest_late_ns, r.longest_late_ns);
+  sum.max_call_ns = std::max(sum.max_call_ns, r.max_call_ns);
+  sum.max_late_ns = std::max(sum.max_late_ns, r.max_late_ns);
   sum.served += r.served;
   sum.served_of += r.served_of;
   sum.elapsed_ms += r.elapsed_ms;
@@ -114,7 +114,7 @@ std::string FieldOf(const char* path, const std::string& name) {
 
 }  // namespace
 
-const char* VerdictText(Verdict verdict) {
+const char* ToString(Verdict verdict) {
   switch (verdict) {
     case Verdict::kPass:
       return "PASS";
@@ -169,10 +169,10 @@ std::string Table(const std::vector<Row>& rows) {
     }
     text += absl::StrFormat(
         "%-8s %-46s %-4s %18s %4s %10s %16s %16s %8.1f %8.1f %7s %6.1f\n", r.part, r.lane,
-        VerdictText(r.verdict), (std::to_string(r.count) + " " + r.unit),
+        ToString(r.verdict), (std::to_string(r.count) + " " + r.unit),
         OutOf(r.survivors, r.survivors_of), FromTo(r.before.descriptors, r.after.descriptors),
         FromTo(r.before.resident_kb, r.after.resident_kb),
-        FromTo(r.before.mapped_kb, r.after.mapped_kb), Ms(r.longest_call_ns), Ms(r.longest_late_ns),
+        FromTo(r.before.mapped_kb, r.after.mapped_kb), Ms(r.max_call_ns), Ms(r.max_late_ns),
         OutOf(r.served, r.served_of), static_cast<double>(r.elapsed_ms) / 1e3);
     if (!r.why.empty()) text += "         " + r.why + "\n";
     if (!r.figures.empty()) details += name + ": " + Figures(r, ", ") + "\n";
@@ -190,7 +190,7 @@ std::string Json(const Setting& setting, const std::vector<Row>& rows) {
     const std::vector<std::pair<const char*, std::string>> fields = {
         {"part", Quoted(r.part)},
         {"lane", Quoted(r.lane)},
-        {"verdict", Quoted(VerdictText(r.verdict))},
+        {"verdict", Quoted(ToString(r.verdict))},
         {"why", Quoted(r.why)},
         {"unit", Quoted(r.unit)},
         {"count", std::to_string(r.count)},
@@ -204,8 +204,8 @@ std::string Json(const Setting& setting, const std::vector<Row>& rows) {
         {"mapped_kb_after", std::to_string(r.after.mapped_kb)},
         {"regions_before", std::to_string(r.before.memfd_mappings)},
         {"regions_after", std::to_string(r.after.memfd_mappings)},
-        {"longest_call_ns", std::to_string(r.longest_call_ns)},
-        {"longest_late_ns", std::to_string(r.longest_late_ns)},
+        {"max_call_ns", std::to_string(r.max_call_ns)},
+        {"max_late_ns", std::to_string(r.max_late_ns)},
         {"served", std::to_string(r.served)},
         {"served_of", std::to_string(r.served_of)},
         {"elapsed_ms", std::to_string(r.elapsed_ms)},
@@ -244,8 +244,7 @@ std::string Markdown(const Setting& setting, const std::vector<Row>& rows) {
     }
     text += " " + std::to_string(r.count) + " " + r.unit + " |";
     for (const auto& [name, value] : Columns(r)) text += " " + value + " |";
-    text +=
-        std::string(" ") + VerdictText(r.verdict) + (r.why.empty() ? "" : ": " + r.why) + " |\n";
+    text += std::string(" ") + ToString(r.verdict) + (r.why.empty() ? "" : ": " + r.why) + " |\n";
   }
   text += "\n";
   for (const Row& r : rows) {

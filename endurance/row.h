@@ -15,7 +15,7 @@
 namespace parley::endurance {
 
 enum class Verdict : uint32_t { kPass, kFail, kSkip };
-const char* VerdictText(Verdict verdict);
+const char* ToString(Verdict verdict);
 
 struct Row {
   std::string part;  // "kills"
@@ -29,9 +29,9 @@ struct Row {
   int survivors_of = 0;
   villain::Footprint before;
   villain::Footprint after;
-  int64_t longest_call_ns = 0;
-  int64_t longest_late_ns = 0;  // after its deadline
-  int64_t served = 0;           // peers, afterwards
+  int64_t max_call_ns = 0;
+  int64_t max_late_ns = 0;  // after its deadline
+  int64_t served = 0;       // peers, afterwards
   int64_t served_of = 0;
   int64_t elapsed_ms = 0;
   std::vector<std::pair<std::string, int64_t>> figures;

@@ -69,7 +69,7 @@ void Misbehave(Fault fault, Diary& diary) {
       used += kPiece;
       return;
     }
-    case Fault::kLate: {
+    case Fault::kTimedOut: {
       const villain::Call call(diary.notes, "a call that is late", In(absl::Milliseconds(1)));
       ::usleep(400'000);
       return;
@@ -117,8 +117,8 @@ bool Survivor::Fine() {
     const std::optional<int> status = process_.Reap(Deadline::AtMonotonicNs(0));
     lane_.Fail("a survivor died: " + (status ? villain::WaitStatusText(*status) : "?") + " " +
                process_.printed().substr(0, 200));
-  } else if (notes.longest_late_ns.load() > absl::ToInt64Nanoseconds(lane_.options().slack)) {
-    lane_.Fail("a call returned " + Ms(notes.longest_late_ns.load()) + " after its deadline");
+  } else if (notes.max_late_ns.load() > absl::ToInt64Nanoseconds(lane_.options().slack)) {
+    lane_.Fail("a call returned " + Ms(notes.max_late_ns.load()) + " after its deadline");
   } else if (now_ns - calls_moved_ns_ > kStuckNs) {
     lane_.Fail(std::string("WEDGED: ") + notes.call_name.load() + " has not returned for " +
                Ms(now_ns - calls_moved_ns_));
@@ -180,9 +180,9 @@ void Conclude(Lane& lane, const Survivors& survivors) {
     if (s->Alive()) ++row.survivors;
     static_cast<void>(s->Fine());
     const Diary& diary = s->diary();
-    row.longest_call_ns = std::max(row.longest_call_ns, diary.notes.longest_call_ns.load());
-    row.longest_late_ns = std::max(row.longest_late_ns, diary.notes.longest_late_ns.load());
-    notice_ns = std::max(notice_ns, diary.longest_notice_ns.load());
+    row.max_call_ns = std::max(row.max_call_ns, diary.notes.max_call_ns.load());
+    row.max_late_ns = std::max(row.max_late_ns, diary.notes.max_late_ns.load());
+    notice_ns = std::max(notice_ns, diary.max_notice_ns.load());
     sessions += diary.sessions.load();
     failures += diary.failures.load();
     messages += diary.messages.load();

@@ -36,14 +36,14 @@ struct Diary {
   std::atomic<uint32_t> rest_wanted;
   std::atomic<uint32_t> resting;
   std::atomic<uint32_t> over;
-  std::atomic<int64_t> sessions;  // channels that came to be
-  std::atomic<int64_t> failures;  // handshakes that came to nothing
-  std::atomic<int64_t> messages;  // with the right content
-  std::atomic<int64_t> deaths;    // sessions ended by the peer's death
-  std::atomic<int64_t> closes;    // sessions ended in order
-  std::atomic<int64_t> timeouts;  // waits that ended at their deadline
-  std::atomic<int64_t> refusals;  // calls that failed for want of something, with a clear word
-  std::atomic<int64_t> longest_notice_ns;  // from a peer's death to the end of the call
+  std::atomic<int64_t> sessions;       // channels that came to be
+  std::atomic<int64_t> failures;       // handshakes that came to nothing
+  std::atomic<int64_t> messages;       // with the right content
+  std::atomic<int64_t> deaths;         // sessions ended by the peer's death
+  std::atomic<int64_t> closes;         // sessions ended in order
+  std::atomic<int64_t> timeouts;       // waits that ended at their deadline
+  std::atomic<int64_t> refusals;       // calls that failed for want of something, with a clear word
+  std::atomic<int64_t> max_notice_ns;  // from a peer's death to the end of the call
 
   void Ready() { notes.stage.store(villain::Stage::kReady); }
   bool Over() const { return over.load() != 0; }

@@ -9,9 +9,9 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/violation.h"
-#include "parley/frames/borrower.h"
 #include "parley/frames/frame_wire.h"
-#include "parley/frames/lender.h"
+#include "parley/frames/receiver_pool.h"
+#include "parley/frames/sender_pool.h"
 #include "parley/shm/frame_layout.h"
 
 namespace parley {
@@ -29,7 +29,7 @@ Untrusted<FrameSentWire> Sent(uint32_t slot, uint64_t generation, uint64_t size_
   return Untrusted<FrameSentWire>({kind, slot, generation, size_bytes});
 }
 
-uint32_t LendOne(FrameLender* lender) {
+uint32_t LendOne(FrameSenderPool* lender) {
   uint32_t slot = 99;
   EXPECT_TRUE(lender->TryTake(&slot));
   lender->Lend(slot);
@@ -37,9 +37,9 @@ uint32_t LendOne(FrameLender* lender) {
 }
 
 // What is longer than kReuseBytes goes out again at once, what is shorter when others have been.
-TEST(FrameLenderTest, AFrameIsUsedAnewWhenEnoughElseWasWrittenAndNotMuchLater) {
+TEST(FrameSenderPoolTest, AFrameIsUsedAnewWhenEnoughElseWasWrittenAndNotMuchLater) {
   const auto order = [](uint64_t frame_bytes) {
-    FrameLender lender({4, frame_bytes});
+    FrameSenderPool lender({4, frame_bytes});
     std::vector<uint32_t> slots;
     for (int i = 0; i < 6; ++i) {
       slots.push_back(LendOne(&lender));
@@ -48,14 +48,15 @@ TEST(FrameLenderTest, AFrameIsUsedAnewWhenEnoughElseWasWrittenAndNotMuchLater) {
     }
     return slots;
   };
-  EXPECT_EQ(order(FrameLender::kReuseBytes), (std::vector<uint32_t>{3, 3, 3, 3, 3, 3}));
-  EXPECT_EQ(order(FrameLender::kReuseBytes / 2), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
-  EXPECT_EQ(order(FrameLender::kReuseBytes / 2 + 4096), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
+  EXPECT_EQ(order(FrameSenderPool::kReuseBytes), (std::vector<uint32_t>{3, 3, 3, 3, 3, 3}));
+  EXPECT_EQ(order(FrameSenderPool::kReuseBytes / 2), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
+  EXPECT_EQ(order(FrameSenderPool::kReuseBytes / 2 + 4096),
+            (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
   EXPECT_EQ(order(4096), (std::vector<uint32_t>{0, 1, 2, 3, 0, 1}));
 }
 
-TEST(FrameLenderTest, WhatIsOutIsNotUsed) {
-  FrameLender lender({3, 4 << 20});
+TEST(FrameSenderPoolTest, WhatIsOutIsNotUsed) {
+  FrameSenderPool lender({3, 4 << 20});
   EXPECT_EQ(LendOne(&lender), 2u);
   EXPECT_EQ(LendOne(&lender), 1u);
   EXPECT_EQ(LendOne(&lender), 0u);
@@ -69,8 +70,8 @@ TEST(FrameLenderTest, WhatIsOutIsNotUsed) {
   EXPECT_EQ(lender.generation(1), 1u);
 }
 
-TEST(FrameLenderTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
-  FrameLender lender({3, 4 << 20});
+TEST(FrameSenderPoolTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
+  FrameSenderPool lender({3, 4 << 20});
   // Nothing is lent: nothing can come back.
   for (const uint64_t generation : {uint64_t{0}, uint64_t{1}, kMost}) {
     EXPECT_NE(lender.TakeReturn(Returned(0, generation)), Violation::kNone);
@@ -93,8 +94,8 @@ TEST(FrameLenderTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
   EXPECT_EQ(lender.free_count(), 3u);
 }
 
-TEST(FrameLenderTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
-  FrameLender lender({2, 4 << 20});
+TEST(FrameSenderPoolTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
+  FrameSenderPool lender({2, 4 << 20});
   const uint32_t first = LendOne(&lender);
   const uint32_t second = LendOne(&lender);
   EXPECT_EQ(lender.RevokeOldest(), first);
@@ -112,8 +113,8 @@ TEST(FrameLenderTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
   EXPECT_EQ(lender.RevokeOldest(), std::nullopt);
 }
 
-TEST(FrameLenderTest, AUseThatWasNeverSentIsNotCounted) {
-  FrameLender lender({1, 4 << 20});
+TEST(FrameSenderPoolTest, AUseThatWasNeverSentIsNotCounted) {
+  FrameSenderPool lender({1, 4 << 20});
   uint32_t slot = 99;
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(lender.TryTake(&slot));
@@ -126,14 +127,14 @@ TEST(FrameLenderTest, AUseThatWasNeverSentIsNotCounted) {
 // Every sequence of seven steps with two frames, against a set of what is out.
 class Sequences {
  public:
-  void Walk(const FrameLender& lender, const std::multiset<std::pair<uint32_t, uint64_t>>& out,
+  void Walk(const FrameSenderPool& lender, const std::multiset<std::pair<uint32_t, uint64_t>>& out,
             const std::set<std::pair<uint32_t, uint64_t>>& late, int left) {
     ++visited_;
     ASSERT_EQ(lender.lent_count(), out.size());
     ASSERT_EQ(lender.free_count() + lender.lent_count(), 2u);
     if (left == 0) return;
     {
-      FrameLender next = lender;
+      FrameSenderPool next = lender;
       auto more = out;
       uint32_t slot = 99;
       if (next.TryTake(&slot)) {
@@ -145,7 +146,7 @@ class Sequences {
       Walk(next, more, late, left - 1);
     }
     {
-      FrameLender next = lender;
+      FrameSenderPool next = lender;
       auto less = out;
       auto more = late;
       const std::optional<uint32_t> slot = next.RevokeOldest();
@@ -158,7 +159,7 @@ class Sequences {
     }
     for (uint32_t slot = 0; slot < 3; ++slot) {
       for (uint64_t generation = 0; generation < 5; ++generation) {
-        FrameLender next = lender;
+        FrameSenderPool next = lender;
         auto less = out;
         auto later = late;
         const std::pair<uint32_t, uint64_t> use = {slot, generation};
@@ -179,14 +180,14 @@ class Sequences {
   int visited_ = 0;
 };
 
-TEST(FrameLenderTest, EverySequenceOfSevenStepsAgreesWithASetOfWhatIsOut) {
+TEST(FrameSenderPoolTest, EverySequenceOfSevenStepsAgreesWithASetOfWhatIsOut) {
   Sequences sequences;
-  sequences.Walk(FrameLender({2, 4 << 20}), {}, {}, 7);
+  sequences.Walk(FrameSenderPool({2, 4 << 20}), {}, {}, 7);
   EXPECT_GT(sequences.visited(), 1000);
 }
 
-TEST(FrameBorrowerTest, AFrameThatExistsABytesCountThatFitsAndANewerUse) {
-  FrameBorrower borrower(kFrames);
+TEST(FrameReceiverPoolTest, AFrameThatExistsABytesCountThatFitsAndANewerUse) {
+  FrameReceiverPool borrower(kFrames);
   FrameSentWire sent = {};
   EXPECT_NE(borrower.TakeSent(Sent(3, 1, 0), &sent), Violation::kNone);
   EXPECT_NE(borrower.TakeSent(Sent(std::numeric_limits<uint32_t>::max(), 1, 0), &sent),
@@ -207,8 +208,8 @@ TEST(FrameBorrowerTest, AFrameThatExistsABytesCountThatFitsAndANewerUse) {
   EXPECT_NE(borrower.TakeSent(Sent(0, kMost, 0), &sent), Violation::kNone);
 }
 
-TEST(FrameBorrowerTest, ANewerUseOfAFrameThatIsHeldEndsTheOlderHold) {
-  FrameBorrower borrower(kFrames);
+TEST(FrameReceiverPoolTest, ANewerUseOfAFrameThatIsHeldEndsTheOlderHold) {
+  FrameReceiverPool borrower(kFrames);
   FrameSentWire sent = {};
   ASSERT_EQ(borrower.TakeSent(Sent(2, 5, 1), &sent), Violation::kNone);
   ASSERT_EQ(borrower.TakeSent(Sent(2, 7, 1), &sent), Violation::kNone);
@@ -217,8 +218,8 @@ TEST(FrameBorrowerTest, ANewerUseOfAFrameThatIsHeldEndsTheOlderHold) {
   EXPECT_EQ(borrower.taken_back(), 1u);
 }
 
-TEST(FrameBorrowerTest, PromiseP1MemoryEveryOffsetOfAnySlotIsInside) {
-  const FrameBorrower borrower(kFrames);
+TEST(FrameReceiverPoolTest, PromiseP1MemoryEveryOffsetOfAnySlotIsInside) {
+  const FrameReceiverPool borrower(kFrames);
   for (uint32_t slot = 0; slot < 200; ++slot) {
     EXPECT_LE(borrower.OffsetOf(slot) + kFrames.frame_bytes, FrameAreaBytes(kFrames));
   }

@@ -21,7 +21,7 @@ uint64_t RingBytes(std::size_t payload_bytes) {
 }
 
 // What may lie in our ring at once: each frame of ours announced, each of the peer's returned.
-uint64_t MostRingBytes(const Channel& channel, const FramePortOptions& options) {
+uint64_t MaxRingBytes(const Channel& channel, const FramePortOptions& options) {
   return channel.sender.frame_geometry().count *
              RingBytes(sizeof(FrameSentWire) + options.metadata_bytes) +
          channel.receiver.frame_geometry().count * RingBytes(sizeof(FrameReturnedWire));
@@ -35,11 +35,11 @@ FramePort::FramePort(Channel* channel, const FramePortOptions& options)
       send_geometry_(channel->sender.frame_geometry()),
       own_(channel->sender.frame_memory()),
       peer_(channel->receiver.frame_memory()),
-      lender_(send_geometry_),
-      borrower_(channel->receiver.frame_geometry()) {}
+      sender_pool_(send_geometry_),
+      receiver_pool_(channel->receiver.frame_geometry()) {}
 
 absl::StatusOr<FramePort> FramePort::Create(Channel* channel, const FramePortOptions& options) {
-  PARLEY_CHECK(options.metadata_bytes <= kMostFrameMetadataBytes,
+  PARLEY_CHECK(options.metadata_bytes <= kMaxFrameMetadataBytes,
                "FramePortOptions: more than 256 bytes of metadata");
   if (!channel->sender || !channel->receiver) {
     return absl::FailedPreconditionError("frames need a channel with both directions");
@@ -50,15 +50,15 @@ absl::StatusOr<FramePort> FramePort::Create(Channel* channel, const FramePortOpt
     return absl::FailedPreconditionError(
         "the channel has no frames: set AcceptOptions::send.frames or receive.frames");
   }
-  const std::size_t longest_bytes =
+  const std::size_t max_bytes =
       sends ? sizeof(FrameSentWire) + options.metadata_bytes : sizeof(FrameReturnedWire);
-  if (channel->sender.max_message_bytes() < longest_bytes) {
-    return absl::FailedPreconditionError("frames need messages of " +
-                                         std::to_string(longest_bytes) + " bytes, longer than " +
+  if (channel->sender.max_message_bytes() < max_bytes) {
+    return absl::FailedPreconditionError("frames need messages of " + std::to_string(max_bytes) +
+                                         " bytes, longer than " +
                                          std::to_string(channel->sender.max_message_bytes()));
   }
   // A consumer may keep an eighth of the ring back while it knows of more (docs/SPEC.md).
-  const uint64_t needed_bytes = MostRingBytes(*channel, options) * 8 / 7;
+  const uint64_t needed_bytes = MaxRingBytes(*channel, options) * 8 / 7;
   if (channel->sender.capacity_bytes() < needed_bytes) {
     return absl::FailedPreconditionError("so many frames need a ring of " +
                                          std::to_string(needed_bytes) + " bytes, more than " +
@@ -73,16 +73,16 @@ Outcome FramePort::TryAcquire(WritableFrame* frame) {
   if (violation() != Violation::kNone) [[unlikely]]
     return Outcome::kPoisoned;
   SendReturns();
-  const Outcome outcome = TakeUntil([&] { return lender_.free_count() != 0; });
-  if (outcome != Outcome::kDone) return outcome;
+  const Outcome outcome = TakeUntil([&] { return sender_pool_.free_count() != 0; });
+  if (outcome != Outcome::kOk) return outcome;
   uint32_t slot = 0;
-  PARLEY_CHECK(lender_.TryTake(&slot), "a free frame");
+  PARLEY_CHECK(sender_pool_.TryTake(&slot), "a free frame");
   // Who still reads the frame's last use finds out: it looks at the generation after the bytes.
-  own_.StoreRelaxed64(FrameLineOffset(slot), lender_.generation(slot));
+  own_.StoreRelaxed64(FrameLineOffset(slot), sender_pool_.generation(slot));
   // PAIRS WITH: the fence in StillValid, in the peer's process.
   std::atomic_thread_fence(std::memory_order_release);
   *frame = {slot, own_.Writable(FrameOffset(send_geometry_, slot), send_geometry_.frame_bytes)};
-  return Outcome::kDone;
+  return Outcome::kOk;
 }
 
 absl::StatusOr<WritableFrame> FramePort::Acquire(Deadline deadline) {
@@ -95,19 +95,19 @@ absl::StatusOr<WritableFrame> FramePort::Acquire(Deadline deadline) {
 absl::Span<const std::byte> FramePort::Encode(const WritableFrame& frame, std::size_t used_bytes,
                                               absl::Span<const std::byte> metadata,
                                               RecordBuffer* buffer) {
-  PARLEY_CHECK(lender_.IsTaken(frame.slot), "a frame that is not acquired can't be sent");
+  PARLEY_CHECK(sender_pool_.IsTaken(frame.slot), "a frame that is not acquired can't be sent");
   PARLEY_CHECK(used_bytes <= send_geometry_.frame_bytes, "more bytes than a frame has");
   PARLEY_CHECK(metadata.size() <= options_.metadata_bytes,
                "more metadata than FramePortOptions::metadata_bytes");
-  const auto header =
-      WireBytes(FrameSentWire{kFrameSent, frame.slot, lender_.generation(frame.slot), used_bytes});
+  const auto header = WireBytes(
+      FrameSentWire{kFrameSent, frame.slot, sender_pool_.generation(frame.slot), used_bytes});
   std::copy(header.begin(), header.end(), buffer->begin());
   std::copy(metadata.begin(), metadata.end(), buffer->begin() + header.size());
   return absl::MakeConstSpan(buffer->data(), header.size() + metadata.size());
 }
 
 void FramePort::Sent(const WritableFrame& frame) {
-  lender_.Lend(frame.slot);
+  sender_pool_.Lend(frame.slot);
   ++stats_.sent;
 }
 
@@ -116,7 +116,7 @@ Outcome FramePort::TrySend(const WritableFrame& frame, std::size_t used_bytes, u
   RecordBuffer buffer;
   const Outcome outcome =
       channel_->sender.TrySend(tag, Encode(frame, used_bytes, metadata, &buffer));
-  if (outcome == Outcome::kDone) Sent(frame);
+  if (outcome == Outcome::kOk) Sent(frame);
   return outcome;
 }
 
@@ -130,12 +130,12 @@ absl::Status FramePort::Send(const WritableFrame& frame, std::size_t used_bytes,
 }
 
 void FramePort::Discard(const WritableFrame& frame) {
-  PARLEY_CHECK(lender_.IsTaken(frame.slot), "a frame that is not acquired can't be discarded");
-  lender_.PutBack(frame.slot);
+  PARLEY_CHECK(sender_pool_.IsTaken(frame.slot), "a frame that is not acquired can't be discarded");
+  sender_pool_.PutBack(frame.slot);
 }
 
 bool FramePort::RevokeOldest() {
-  if (!lender_.RevokeOldest()) return false;
+  if (!sender_pool_.RevokeOldest()) return false;
   ++stats_.revoked;
   return true;
 }
@@ -147,18 +147,18 @@ Outcome FramePort::TryReceive(ReceivedFrame* frame) {
     return Outcome::kPoisoned;
   SendReturns();
   const Outcome outcome = TakeUntil([&] { return queue_count_ != 0; });
-  if (outcome != Outcome::kDone) return outcome;
-  const uint32_t slot = queue_[queue_begin_ % kMostFrames];
+  if (outcome != Outcome::kOk) return outcome;
+  const uint32_t slot = queue_[queue_begin_ % kMaxFrames];
   ++queue_begin_;
   --queue_count_;
   queued_ &= ~Bit(slot);
   const Announced& next = announced_[slot];
   std::copy_n(next.metadata.begin(), next.metadata_bytes, metadata_.begin());
   *frame = {slot, next.sent.generation, next.tag,
-            peer_.ViewOf(borrower_.OffsetOf(slot), next.sent.size_bytes),
+            peer_.ViewOf(receiver_pool_.OffsetOf(slot), next.sent.size_bytes),
             absl::MakeConstSpan(metadata_.data(), next.metadata_bytes)};
   ++stats_.received;
-  return Outcome::kDone;
+  return Outcome::kOk;
 }
 
 absl::StatusOr<ReceivedFrame> FramePort::Receive(Deadline deadline) {
@@ -169,7 +169,7 @@ absl::StatusOr<ReceivedFrame> FramePort::Receive(Deadline deadline) {
 }
 
 bool FramePort::StillValid(const ReceivedFrame& frame) const {
-  if (violation() != Violation::kNone || !borrower_.Holds(frame.slot, frame.generation)) {
+  if (violation() != Violation::kNone || !receiver_pool_.Holds(frame.slot, frame.generation)) {
     return false;
   }
   // PAIRS WITH: the fence in TryAcquire, in the peer's process: if one of the bytes that were read
@@ -182,14 +182,14 @@ bool FramePort::StillValid(const ReceivedFrame& frame) const {
 }
 
 void FramePort::Return(const ReceivedFrame& frame) {
-  PARLEY_CHECK(frame.slot < borrower_.geometry().count && frame.generation != 0 &&
-                   frame.generation <= borrower_.newest(frame.slot),
+  PARLEY_CHECK(frame.slot < receiver_pool_.geometry().count && frame.generation != 0 &&
+                   frame.generation <= receiver_pool_.newest(frame.slot),
                "a frame that was never received can't be returned");
   // The peer took it back, and may have sent it anew: then there is nothing to return.
-  if (frame.generation != borrower_.newest(frame.slot)) return;
-  PARLEY_CHECK(borrower_.Holds(frame.slot) && (queued_ & Bit(frame.slot)) == 0,
+  if (frame.generation != receiver_pool_.newest(frame.slot)) return;
+  PARLEY_CHECK(receiver_pool_.Holds(frame.slot) && (queued_ & Bit(frame.slot)) == 0,
                "a frame can be returned once");
-  borrower_.GiveBack(frame.slot);
+  receiver_pool_.GiveBack(frame.slot);
   if (closed_) return;
   returning_ |= Bit(frame.slot);
   SendReturns();
@@ -202,8 +202,9 @@ void FramePort::SendReturns() {
   // Published together: one doorbell, however often the peer says that it sleeps.
   while (returning_ != 0) {
     const auto slot = static_cast<uint32_t>(std::countr_zero(returning_));
-    const auto record = WireBytes(FrameReturnedWire{kFrameReturned, slot, borrower_.newest(slot)});
-    if (channel_->sender.TryStage(0, record) != Outcome::kDone) break;
+    const auto record =
+        WireBytes(FrameReturnedWire{kFrameReturned, slot, receiver_pool_.newest(slot)});
+    if (channel_->sender.TryStage(0, record) != Outcome::kOk) break;
     returning_ &= ~Bit(slot);
   }
   channel_->sender.Publish();
@@ -211,13 +212,13 @@ void FramePort::SendReturns() {
 
 template <typename Have>
 Outcome FramePort::TakeUntil(Have have) {
-  Outcome outcome = Outcome::kDone;
+  Outcome outcome = Outcome::kOk;
   int taken = 0;
   while (!have()) {
     PeekedMessage message;
     outcome =
-        taken == kMostRecordsPerCall ? Outcome::kNotNow : channel_->receiver.TryPeek(&message);
-    if (outcome != Outcome::kDone) break;
+        taken == kMaxRecordsPerCall ? Outcome::kWouldBlock : channel_->receiver.TryPeek(&message);
+    if (outcome != Outcome::kOk) break;
     if (Take(message) != Violation::kNone) return Outcome::kPoisoned;
     ++taken;
   }
@@ -228,7 +229,7 @@ Outcome FramePort::TakeUntil(Have have) {
 
 template <typename Try>
 absl::Status FramePort::Until(Try attempt, Deadline deadline) {
-  while (attempt() != Outcome::kDone) {
+  while (attempt() != Outcome::kOk) {
     absl::Status status = AwaitRecord(deadline);
     if (!status.ok()) return status;
   }
@@ -255,7 +256,7 @@ Violation FramePort::Take(const PeekedMessage& message) {
   if (message.view.size_bytes() == sizeof(FrameReturnedWire)) {
     FrameReturnedWire fetched;
     message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
-    found = lender_.TakeReturn(Untrusted<FrameReturnedWire>(fetched));
+    found = sender_pool_.TakeReturn(Untrusted<FrameReturnedWire>(fetched));
     if (found == Violation::kNone) ++stats_.returned;
   } else if (message.view.size_bytes() >= sizeof(FrameSentWire)) {
     found = TakeSent(message);
@@ -266,11 +267,11 @@ Violation FramePort::Take(const PeekedMessage& message) {
 
 Violation FramePort::TakeSent(const PeekedMessage& message) {
   const std::size_t metadata_bytes = message.view.size_bytes() - sizeof(FrameSentWire);
-  if (metadata_bytes > kMostFrameMetadataBytes) return Violation::kMetadataInvalid;
+  if (metadata_bytes > kMaxFrameMetadataBytes) return Violation::kMetadataInvalid;
   FrameSentWire fetched;
   message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
   FrameSentWire sent = {};
-  const Violation found = borrower_.TakeSent(Untrusted<FrameSentWire>(fetched), &sent);
+  const Violation found = receiver_pool_.TakeSent(Untrusted<FrameSentWire>(fetched), &sent);
   if (found != Violation::kNone) return found;
   // What is returned of an older use, and not told yet, is of no interest any more.
   returning_ &= ~Bit(sent.slot);
@@ -282,7 +283,7 @@ Violation FramePort::TakeSent(const PeekedMessage& message) {
                       absl::MakeSpan(announced.metadata.data(), metadata_bytes));
   if ((queued_ & Bit(sent.slot)) == 0) {
     queued_ |= Bit(sent.slot);
-    queue_[(queue_begin_ + queue_count_) % kMostFrames] = sent.slot;
+    queue_[(queue_begin_ + queue_count_) % kMaxFrames] = sent.slot;
     ++queue_count_;
   }
   return Violation::kNone;
@@ -301,7 +302,7 @@ bool FramePort::PrepareToWait() {
 
 FramePortStats FramePort::stats() const {
   FramePortStats stats = stats_;
-  stats.taken_back = borrower_.taken_back();
+  stats.taken_back = receiver_pool_.taken_back();
   return stats;
 }
 

@@ -11,13 +11,13 @@
 // Trust: the bytes of a received frame are the peer's, and it may rewrite them at any time; what
 // decides anything is to be copied first (PeerView::CopyTo, then StillValid). Frame numbers, sizes
 // and generations are checked: one that an honest peer can't say poisons the channel (kPoisoned,
-// kDataLoss). A peer that keeps our frames makes TryAcquire say kNotNow, until RevokeOldest takes
-// them back; it then reads what we write next, which it could in any case. A Try call makes at most
-// two system calls, doorbells, which do not wait, and takes at most kMostRecordsPerCall records in.
-// Threads: one at a time.
+// kDataLoss). A peer that keeps our frames makes TryAcquire say kWouldBlock, until RevokeOldest
+// takes them back; it then reads what we write next, which it could in any case. A Try call makes
+// at most two system calls, doorbells, which do not wait, and takes at most kMaxRecordsPerCall
+// records in. Threads: one at a time.
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
-// The channel has both directions, and frames in at least one (RingWanted::frames, set on the
+// The channel has both directions, and frames in at least one (RingRequest::frames, set on the
 // accepting side). Both sides use a FramePort, and neither sends through the channel nor closes it
 // but by the port.
 //
@@ -45,9 +45,9 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
-#include "parley/frames/borrower.h"
 #include "parley/frames/frame_wire.h"
-#include "parley/frames/lender.h"
+#include "parley/frames/receiver_pool.h"
+#include "parley/frames/sender_pool.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
@@ -55,7 +55,7 @@
 namespace parley {
 
 struct FramePortOptions {
-  // The most metadata that this side sends with a frame; at most kMostFrameMetadataBytes.
+  // The most metadata that this side sends with a frame; at most kMaxFrameMetadataBytes.
   std::size_t metadata_bytes = 64;
 };
 
@@ -87,7 +87,7 @@ class FramePort {
  public:
   // A Try call takes no more records from the ring than this: twice what an honest peer can have
   // sent, since each frame is announced once and returned once.
-  static constexpr int kMostRecordsPerCall = 4 * kMostFrames;
+  static constexpr int kMaxRecordsPerCall = 4 * kMaxFrames;
 
   // `channel` stays where it is and outlives this. kFailedPrecondition: it lacks a direction, has
   // no frames, or its ring is too short for a record of each frame at once (the text has the size).
@@ -95,15 +95,15 @@ class FramePort {
 
   // --- our frames
 
-  // A frame to fill, the one that suits the caches (FrameLender::kReuseBytes). Until it is sent or
-  // discarded it is the caller's. kNotNow: all are lent or acquired. kEnded: the same, and none can
-  // come back.
+  // A frame to fill, the one that suits the caches (FrameSenderPool::kReuseBytes). Until it is sent
+  // or discarded it is the caller's. kWouldBlock: all are lent or acquired. kClosed: the same, and
+  // none can come back.
   Outcome TryAcquire(WritableFrame* frame);
   // The same, waiting for a return. Errors as those of Receive.
   absl::StatusOr<WritableFrame> Acquire(Deadline deadline);
   // Lends the first `used_bytes` of it to the peer. `frame` was acquired, `metadata` is no longer
-  // than options.metadata_bytes, tag <= kLargestTag. After anything but kDone the frame is still
-  // acquired. kNotNow only with a peer that takes no records.
+  // than options.metadata_bytes, tag <= kMaxTag. After anything but kOk the frame is still
+  // acquired. kWouldBlock only with a peer that takes no records.
   Outcome TrySend(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
                   absl::Span<const std::byte> metadata = {});
   absl::Status Send(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
@@ -116,8 +116,8 @@ class FramePort {
 
   const FrameGeometry& send_frames() const { return send_geometry_; }
   // How many can be acquired without hearing from the peer, and how many it has.
-  uint32_t free_frames() const { return lender_.free_count(); }
-  uint32_t lent_frames() const { return lender_.lent_count(); }
+  uint32_t free_frames() const { return sender_pool_.free_count(); }
+  uint32_t lent_frames() const { return sender_pool_.lent_count(); }
 
   // --- the peer's frames
 
@@ -132,7 +132,7 @@ class FramePort {
   // Gives it back, once. Never waits, and can't fail: what finds no room goes with a later call.
   void Return(const ReceivedFrame& frame);
 
-  const FrameGeometry& receive_frames() const { return borrower_.geometry(); }
+  const FrameGeometry& receive_frames() const { return receiver_pool_.geometry(); }
 
   // Ends our stream in order, instead of Sender::Close: what was sent and returned before arrives.
   // Frames of the peer can still be received; returning them then tells nobody. Never waits.
@@ -150,12 +150,12 @@ class FramePort {
     FrameSentWire sent = {};
     uint32_t tag = 0;
     std::size_t metadata_bytes = 0;
-    std::array<std::byte, kMostFrameMetadataBytes> metadata = {};
+    std::array<std::byte, kMaxFrameMetadataBytes> metadata = {};
   };
 
   FramePort(Channel* channel, const FramePortOptions& options);
 
-  // Takes records until `have`; kDone once it is.
+  // Takes records until `have`; kOk once it is.
   template <typename Have>
   Outcome TakeUntil(Have have);
   // Takes what was peeked at, which is not released yet.
@@ -167,7 +167,7 @@ class FramePort {
   // `attempt()` until it is done, with the next record in between.
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
-  using RecordBuffer = std::array<std::byte, sizeof(FrameSentWire) + kMostFrameMetadataBytes>;
+  using RecordBuffer = std::array<std::byte, sizeof(FrameSentWire) + kMaxFrameMetadataBytes>;
   // The record that announces a frame, at the front of `buffer`.
   absl::Span<const std::byte> Encode(const WritableFrame& frame, std::size_t used_bytes,
                                      absl::Span<const std::byte> metadata, RecordBuffer* buffer);
@@ -178,19 +178,19 @@ class FramePort {
   FrameGeometry send_geometry_;
   OwnMemory own_;
   PeerMemory peer_;
-  FrameLender lender_;
-  FrameBorrower borrower_;
+  FrameSenderPool sender_pool_;
+  FrameReceiverPool receiver_pool_;
   FramePortStats stats_;
   bool closed_ = false;
   // Announced by the peer and not yet received by our caller: a queue of slots, each at most once.
-  std::array<Announced, kMostFrames> announced_;
-  std::array<uint32_t, kMostFrames> queue_ = {};
+  std::array<Announced, kMaxFrames> announced_;
+  std::array<uint32_t, kMaxFrames> queue_ = {};
   uint32_t queue_begin_ = 0;
   uint32_t queue_count_ = 0;
   uint64_t queued_ = 0;  // a bit for each slot
   // Returned by our caller and not yet told: a bit for each slot; always its newest use.
   uint64_t returning_ = 0;
-  std::array<std::byte, kMostFrameMetadataBytes> metadata_ = {};
+  std::array<std::byte, kMaxFrameMetadataBytes> metadata_ = {};
 };
 
 }  // namespace parley

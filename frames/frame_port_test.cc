@@ -73,7 +73,7 @@ struct Victim {
       : pair(MakePair(frames)), port(PortOf(&pair->accepting())) {}
   Sender& attacker() { return pair->connecting().sender; }
   void Say(absl::Span<const std::byte> record, uint32_t tag = 0) {
-    ASSERT_EQ(attacker().TrySend(tag, record), Outcome::kDone);
+    ASSERT_EQ(attacker().TrySend(tag, record), Outcome::kOk);
   }
   void SayReturned(uint32_t slot, uint64_t generation) {
     Say(WireBytes(FrameReturnedWire{kFrameReturned, slot, generation}));
@@ -101,15 +101,15 @@ bool HasPattern(const ReceivedFrame& frame, uint32_t seed) {
 
 void SendOne(FramePort* port, std::size_t size, uint32_t seed) {
   WritableFrame frame;
-  ASSERT_EQ(port->TryAcquire(&frame), Outcome::kDone);
+  ASSERT_EQ(port->TryAcquire(&frame), Outcome::kOk);
   ASSERT_EQ(frame.bytes.size(), kFrames.frame_bytes);
   FillFrame(frame, size, seed);
   const auto metadata = WireBytes(uint64_t{seed});
-  ASSERT_EQ(port->TrySend(frame, size, seed, metadata), Outcome::kDone);
+  ASSERT_EQ(port->TrySend(frame, size, seed, metadata), Outcome::kOk);
 }
 ReceivedFrame ReceiveOne(FramePort* port) {
   ReceivedFrame frame;
-  EXPECT_EQ(port->TryReceive(&frame), Outcome::kDone);
+  EXPECT_EQ(port->TryReceive(&frame), Outcome::kOk);
   return frame;
 }
 void ExpectFrame(const ReceivedFrame& frame, std::size_t size, uint32_t seed) {
@@ -137,7 +137,7 @@ TEST(FramePortTest, FramesGoBothWaysAndComeBackInAnyOrder) {
         EXPECT_TRUE(to->StillValid(held.back()));
       }
       WritableFrame none;
-      EXPECT_EQ(from->TryAcquire(&none), Outcome::kNotNow);
+      EXPECT_EQ(from->TryAcquire(&none), Outcome::kWouldBlock);
       EXPECT_EQ(from->lent_frames(), kFrames.count);
       std::rotate(held.begin(), held.begin() + round % kFrames.count, held.end());
       for (const ReceivedFrame& frame : held) to->Return(frame);
@@ -164,7 +164,7 @@ TEST(FramePortTest, FramesThatArriveWhileWeWaitForAReturnAreKept) {
   }
 }
 
-TEST(FramePortTest, WaitsEndWithNewsOrAtTheDeadline) {
+TEST(FramePortTest, WaitsEndWithDataOrAtTheDeadline) {
   Ports ports;
   EXPECT_TRUE(absl::IsDeadlineExceeded(ports.ours.Receive(In(20)).status()));
   std::thread peer([&] {
@@ -193,7 +193,7 @@ TEST(FramePortTest, TheEndOfTheStreamAndTheEndOfThePeer) {
   EXPECT_TRUE(absl::IsOutOfRange(ports.ours.Receive(In(20)).status()));
   for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&ports.ours, 1, i);
   WritableFrame none;
-  EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kEnded);
+  EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kClosed);
 
   Ports others;
   for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&others.ours, 1, i);
@@ -209,7 +209,8 @@ TEST(FramePortTest, AnEventLoopIsToldOfFramesThatAreKept) {
   EXPECT_FALSE(ports.ours.PrepareToWait());
   for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&ports.ours, 1, i);
   WritableFrame none;
-  EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kNotNow);  // takes the frame in, and keeps it
+  EXPECT_EQ(ports.ours.TryAcquire(&none),
+            Outcome::kWouldBlock);  // takes the frame in, and keeps it
   EXPECT_FALSE(ports.ours.PrepareToWait());
   ExpectFrame(ReceiveOne(&ports.ours), 1, 1);
 }
@@ -238,15 +239,15 @@ TEST(FramePortTest, AFrameThatIsNotReturnedCanBeTakenBackAndItsReaderFindsOut) {
   ASSERT_TRUE(ports.ours.RevokeOldest());
   EXPECT_TRUE(ports.theirs.StillValid(held));  // nothing was written yet
   WritableFrame anew;
-  ASSERT_EQ(ports.ours.TryAcquire(&anew), Outcome::kDone);
+  ASSERT_EQ(ports.ours.TryAcquire(&anew), Outcome::kOk);
   EXPECT_EQ(anew.slot, held.slot);
   EXPECT_FALSE(ports.theirs.StillValid(held));
   // Returned before the peer hears of the next use: late, and no violation.
   ports.theirs.Return(held);
   FillFrame(anew, 64, 77);
-  ASSERT_EQ(ports.ours.TrySend(anew, 64, 77, WireBytes(uint64_t{77})), Outcome::kDone);
+  ASSERT_EQ(ports.ours.TrySend(anew, 64, 77, WireBytes(uint64_t{77})), Outcome::kOk);
   WritableFrame none;
-  EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kNotNow);
+  EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kWouldBlock);
   EXPECT_EQ(ports.ours.violation(), Violation::kNone);
   ExpectFrame(ReceiveOne(&ports.theirs), 64, 1);
   ExpectFrame(ReceiveOne(&ports.theirs), 64, 2);
@@ -338,11 +339,11 @@ TEST(FramePortTest, RecordsThatAreNeitherEndTheChannel) {
     EXPECT_EQ(victim.port.TryReceive(&frame), Outcome::kPoisoned) << size;
   }
   Victim victim;
-  std::vector<std::byte> longest(sizeof(FrameSentWire) + kMostFrameMetadataBytes);
+  std::vector<std::byte> longest(sizeof(FrameSentWire) + kMaxFrameMetadataBytes);
   const auto header = WireBytes(FrameSentWire{kFrameSent, 0, 1, 1});
   std::copy(header.begin(), header.end(), longest.begin());
   victim.Say(longest);
-  EXPECT_EQ(ReceiveOne(&victim.port).metadata.size(), kMostFrameMetadataBytes);
+  EXPECT_EQ(ReceiveOne(&victim.port).metadata.size(), kMaxFrameMetadataBytes);
   longest.push_back(std::byte{0});
   longest[8] = std::byte{2};  // the generation
   victim.Say(longest);
@@ -354,32 +355,32 @@ TEST(FramePortTest, PromiseP3WorkAPeerThatAnnouncesWithoutEndCostsABoundedCall) 
   Victim victim({1, 4096});
   uint64_t generation = 0;
   while (victim.attacker().TrySend(0, WireBytes(FrameSentWire{kFrameSent, 0, ++generation, 1})) ==
-         Outcome::kDone) {
+         Outcome::kOk) {
   }
-  ASSERT_GT(generation, uint64_t{4} * FramePort::kMostRecordsPerCall);
+  ASSERT_GT(generation, uint64_t{4} * FramePort::kMaxRecordsPerCall);
   WritableFrame frame;
-  ASSERT_EQ(victim.port.TryAcquire(&frame), Outcome::kDone);
-  ASSERT_EQ(victim.port.TrySend(frame, 1, 0), Outcome::kDone);
+  ASSERT_EQ(victim.port.TryAcquire(&frame), Outcome::kOk);
+  ASSERT_EQ(victim.port.TrySend(frame, 1, 0), Outcome::kOk);
   const uint64_t before = victim.pair->accepting().receiver.stats().messages;
-  EXPECT_EQ(victim.port.TryAcquire(&frame), Outcome::kNotNow);
+  EXPECT_EQ(victim.port.TryAcquire(&frame), Outcome::kWouldBlock);
   EXPECT_EQ(victim.pair->accepting().receiver.stats().messages - before,
-            uint64_t{FramePort::kMostRecordsPerCall});
+            uint64_t{FramePort::kMaxRecordsPerCall});
   // One frame is kept, whatever was announced.
   const ReceivedFrame newest = ReceiveOne(&victim.port);
-  EXPECT_EQ(newest.generation, uint64_t{FramePort::kMostRecordsPerCall});
+  EXPECT_EQ(newest.generation, uint64_t{FramePort::kMaxRecordsPerCall});
 }
 
 TEST(FramePortTest, PromiseP2TimeAPeerThatAnnouncesWithoutEndCannotKeepAWait) {
   Victim victim({1, 4096});
   WritableFrame frame;
-  ASSERT_EQ(victim.port.TryAcquire(&frame), Outcome::kDone);
-  ASSERT_EQ(victim.port.TrySend(frame, 1, 0), Outcome::kDone);
+  ASSERT_EQ(victim.port.TryAcquire(&frame), Outcome::kOk);
+  ASSERT_EQ(victim.port.TrySend(frame, 1, 0), Outcome::kOk);
   std::atomic<bool> done = false;
   std::thread peer([&] {
     uint64_t generation = 0;
     while (!done) {
       if (victim.attacker().TrySend(
-              0, WireBytes(FrameSentWire{kFrameSent, 0, generation + 1, 1})) == Outcome::kDone) {
+              0, WireBytes(FrameSentWire{kFrameSent, 0, generation + 1, 1})) == Outcome::kOk) {
         ++generation;
       }
     }
@@ -400,22 +401,22 @@ TEST(FramePortTest, PromiseP2TimeAnyNumberOfReturnsIsOneDoorbell) {
   // our calls that it sleeps.
   Sender& sender = victim.pair->accepting().sender;
   const std::vector<std::byte> junk(1000);
-  while (sender.TrySend(0, junk) == Outcome::kDone) {
+  while (sender.TrySend(0, junk) == Outcome::kOk) {
   }
   for (std::size_t i = 0; i < 60; ++i) victim.port.Return(held[i]);
   std::vector<std::byte> buffer(1024);
   Record record;
   while (victim.pair->connecting().receiver.TryReceive(absl::MakeSpan(buffer), &record) ==
-         Outcome::kDone) {
+         Outcome::kOk) {
   }
   HostileAccess::Control(victim.attacker()).StoreRelease64(kReceiveEpochOffset, 12345);
   const uint64_t before = sender.stats().rings;
   ReceivedFrame none;
-  EXPECT_EQ(victim.port.TryReceive(&none), Outcome::kNotNow);
+  EXPECT_EQ(victim.port.TryReceive(&none), Outcome::kWouldBlock);
   EXPECT_EQ(sender.stats().rings - before, 1u);
   int returned = 0;
   while (victim.pair->connecting().receiver.TryReceive(absl::MakeSpan(buffer), &record) ==
-         Outcome::kDone) {
+         Outcome::kOk) {
     if (record.size_bytes == sizeof(FrameReturnedWire)) ++returned;
   }
   EXPECT_GE(returned, 59);
@@ -428,14 +429,14 @@ TEST(FramePortTest, PromiseP9AbortIsOursAReturnThatFoundNoRoomDoesNotOutliveClos
   for (uint32_t slot = 0; slot < 3; ++slot) victim.SaySent(slot, 1, 1);
   const ReceivedFrame held = ReceiveOne(&victim.port);
   const ReceivedFrame later = ReceiveOne(&victim.port);
-  while (victim.pair->accepting().sender.TrySend(0, std::vector<std::byte>(8)) == Outcome::kDone) {
+  while (victim.pair->accepting().sender.TrySend(0, std::vector<std::byte>(8)) == Outcome::kOk) {
   }
   victim.port.Return(held);  // finds no room
   victim.port.Close();
   ReceivedFrame last = ReceiveOne(&victim.port);
   EXPECT_EQ(last.slot, 2u);
   victim.port.Return(later);
-  EXPECT_EQ(victim.port.TryReceive(&last), Outcome::kNotNow);
+  EXPECT_EQ(victim.port.TryReceive(&last), Outcome::kWouldBlock);
   EXPECT_TRUE(victim.port.PrepareToWait());
 }
 
@@ -457,7 +458,7 @@ TEST(FramePortDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   EXPECT_DEATH(static_cast<void>(ports.ours.TrySend({0, {}}, 0, 0)), "not acquired");
   EXPECT_DEATH(ports.ours.Return({}), "never received");
   WritableFrame room;
-  ASSERT_EQ(ports.ours.TryAcquire(&room), Outcome::kDone);
+  ASSERT_EQ(ports.ours.TryAcquire(&room), Outcome::kOk);
   EXPECT_DEATH(static_cast<void>(ports.ours.TrySend(room, 8193, 0)), "more bytes");
   EXPECT_DEATH(static_cast<void>(ports.ours.TrySend(room, 0, 0, std::vector<std::byte>(65))),
                "more metadata");

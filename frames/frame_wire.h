@@ -5,7 +5,7 @@
 // the same tables. The frames themselves: shm/frame_layout.h.
 //
 // Trust: what comes from the peer is taken out of its memory once, and validated before any use
-// (frames/borrower.h, frames/lender.h).
+// (frames/receiver_pool.h, frames/sender_pool.h).
 // Threads: types.
 
 #include <array>
@@ -18,7 +18,7 @@ namespace parley {
 
 inline constexpr uint32_t kFrameSent = 1;
 inline constexpr uint32_t kFrameReturned = 2;
-inline constexpr std::size_t kMostFrameMetadataBytes = 256;
+inline constexpr std::size_t kMaxFrameMetadataBytes = 256;
 
 // A frame may be read. The rest of the record is the sender's metadata.
 struct FrameSentWire {

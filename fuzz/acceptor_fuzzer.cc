@@ -23,7 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/fuzz/mutated.h"
 #include "parley/handshake/acceptor.h"
@@ -34,7 +34,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/testing/scripted_memory.h"
@@ -44,22 +44,22 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostSteps = 24;
+constexpr int kMaxSteps = 24;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 2048;
 
-AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
+AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
   const uint8_t bits = script.Take8();
   AcceptOptions options;
-  options.held = held;
+  options.registry = registry;
   options.limits = {kMaxCapacity, kMaxMessage};
   options.direction = static_cast<Direction>(bits % 3);
   options.peer_is_confined_or_trusted = (bits & 4) != 0;
-  options.doorbell = (bits & 128) != 0 ? DoorbellChoice::kFutex
-                     : (bits & 8) != 0 ? DoorbellChoice::kSocket
+  options.doorbell = (bits & 128) != 0 ? DoorbellKind::kFutex
+                     : (bits & 8) != 0 ? DoorbellKind::kSocket
                      : (bits & 16) != 0 && options.peer_is_confined_or_trusted
-                         ? DoorbellChoice::kEventfd
-                         : DoorbellChoice::kAutomatic;
+                         ? DoorbellKind::kEventfd
+                         : DoorbellKind::kAutomatic;
   if ((bits & 32) != 0) options.policy = PeerPolicy::Uid(12345);
   if ((bits & 64) != 0) {
     options.check_format = [](const std::string& format) {
@@ -69,7 +69,7 @@ AcceptOptions OptionsOf(Script& script, IdentitySet* held) {
   options.send = {4096, 512};
   options.receive = {8192, 0};
   const uint8_t rest = script.Take8();
-  options.fences = static_cast<FenceChoice>(rest / 64 % 3);
+  options.fences = static_cast<FenceMode>(rest / 64 % 3);
   options.format = std::string(rest % 64, 'f');
   if (rest % 8 == 5) options.receive.frames = {2, 4096};
   if (rest % 8 == 6) options.send.frames = {1, 8192};
@@ -86,12 +86,12 @@ std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOpt
   if (hello.roles != wanted_roles[static_cast<int>(options.direction)])
     return RefusalReason::kRoles;
   // A futex where both sides ask for it, and there nothing else.
-  const bool futex = options.doorbell == DoorbellChoice::kFutex;
+  const bool futex = options.doorbell == DoorbellKind::kFutex;
   const bool by_futex = (hello.doorbells & 4) != 0 && futex;
   const bool by_eventfd = (hello.doorbells & 1) != 0 && options.peer_is_confined_or_trusted &&
-                          options.doorbell != DoorbellChoice::kSocket && !futex;
+                          options.doorbell != DoorbellKind::kSocket && !futex;
   const bool by_socket =
-      (hello.doorbells & 2) != 0 && options.doorbell != DoorbellChoice::kEventfd && !futex;
+      (hello.doorbells & 2) != 0 && options.doorbell != DoorbellKind::kEventfd && !futex;
   if (!by_futex && !by_eventfd && !by_socket) return RefusalReason::kDoorbell;
   for (const DirectionSpec& wish : {hello.send, hello.receive}) {
     if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
@@ -118,7 +118,7 @@ class Run {
       Script peek = script_;
       identity_refused_ = (peek.Take8() & 32) != 0;
     }
-    options_ = OptionsOf(script_, &held_);
+    options_ = OptionsOf(script_, &registry_);
     auto pair = PeerSocket::Pair();
     PARLEY_CHECK(pair.ok(), "a socket pair");
     acceptor_.emplace(std::move(pair->first), &options_);
@@ -129,11 +129,11 @@ class Run {
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty() && !over_; ++i) Step();
+    for (int i = 0; i < kMaxSteps && !script_.empty() && !over_; ++i) Step();
     // What is queued still is looked at; it ends with "nothing yet".
-    for (int i = 0; i < kMostSteps && !over_; ++i) Advance();
+    for (int i = 0; i < kMaxSteps && !over_; ++i) Advance();
   }
-  std::size_t Claims() const { return held_.size(); }
+  std::size_t Claims() const { return registry_.size(); }
   void Drop() {
     established_.reset();
     acceptor_.reset();
@@ -278,7 +278,7 @@ class Run {
             (welcome->doorbell != kDoorbellEventfd || options_.peer_is_confined_or_trusted),
         "what was not offered");
     PARLEY_CHECK(
-        (welcome->doorbell == kDoorbellFutex) == (options_.doorbell == DoorbellChoice::kFutex),
+        (welcome->doorbell == kDoorbellFutex) == (options_.doorbell == DoorbellKind::kFutex),
         "whether there is something to poll is not the peer's to say");
     PARLEY_CHECK(welcome->format == options_.format, "another format");
     for (const auto& [wish, granted] :
@@ -348,10 +348,10 @@ class Run {
     PARLEY_CHECK(e.id == id_, "another id");
     PARLEY_CHECK(e.peer_format == hello_.format, "another format");
     PARLEY_CHECK(!e.skips_fences ||
-                     ((hello_.features & 1) != 0 && options_.fences == FenceChoice::kAsymmetric),
+                     ((hello_.features & 1) != 0 && options_.fences == FenceMode::kAsymmetric),
                  "skips fences that are needed");
     PARLEY_CHECK(!e.barrier_before_sleep ||
-                     ((hello_.features & 2) != 0 && options_.fences != FenceChoice::kFull),
+                     ((hello_.features & 2) != 0 && options_.fences != FenceMode::kFull),
                  "makes barriers for nobody");
     for (const RingGeometry& ring : {e.send, e.receive}) {
       PARLEY_CHECK(ring.capacity_bytes == 0 || IsValid(ring), "an impossible ring");
@@ -370,19 +370,19 @@ class Run {
     const uint64_t word = e.incoming.control().LoadRelaxed64(0).AnyValueIsAcceptable();
     PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
     e.outgoing.control().StoreRelease64(0, 0);
-    static_cast<void>(e.receive_bell.Drain());
-    for (Doorbell* bell : {&e.receive_bell, &e.send_bell}) {
-      bell->Ring();
-      if (!bell->is_futex()) continue;
+    static_cast<void>(e.receive_doorbell.Drain());
+    for (Doorbell* doorbell : {&e.receive_doorbell, &e.send_doorbell}) {
+      doorbell->Signal();
+      if (!doorbell->is_futex()) continue;
       // What the peer has written is the first word alone.
-      PARLEY_CHECK(bell->RingsHeard() == 0, "rings that nobody has rung");
-      PARLEY_CHECK(!bell->Sleep(0, Deadline::AtMonotonicNs(0)), "woken by nobody");
+      PARLEY_CHECK(doorbell->SignalsSeen() == 0, "rings that nobody has rung");
+      PARLEY_CHECK(!doorbell->Sleep(0, Deadline::AtMonotonicNs(0)), "woken by nobody");
     }
   }
 
   Script script_;
   bool identity_refused_;
-  IdentitySet held_;
+  FileRegistry registry_;
   AcceptOptions options_;
   std::optional<Established> established_;
   std::optional<Acceptor> acceptor_;

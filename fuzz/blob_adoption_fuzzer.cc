@@ -1,7 +1,7 @@
 // Attacks SealedBlob::Adopt and CreateFromFile with every kind of descriptor. Adopted is exactly a
 // memfd with all blob seals, all pages, ordinary ones, within the limit; nothing is left behind.
 //
-// Input: limit, then the descriptor (descriptor_zoo.cc).
+// Input: limit, then the descriptor (descriptor_fixtures.cc).
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/os/check.h"
 #include "parley/os/unique_fd.h"

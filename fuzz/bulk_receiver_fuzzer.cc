@@ -26,7 +26,7 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/fuzz/footprint.h"
-#include "parley/fuzz/room_model.h"
+#include "parley/fuzz/space_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
@@ -38,11 +38,11 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostSteps = 200;
+constexpr int kMaxSteps = 200;
 constexpr std::size_t kCapacity = 4096;
 constexpr std::size_t kMaxMessage = 1024;
 // A quarter of this ring, less 8 bytes of the record's header and 16 of the message's, at 64 bytes.
-constexpr std::size_t kLongestChunk = 960;
+constexpr std::size_t kMaxChunk = 960;
 constexpr std::array<uint64_t, 6> kMaxBytes = {0, 1, 100, 1000, 5000, 20'000};
 constexpr std::byte kUntouched{0xEE};
 constexpr std::size_t kBehind = 32;  // bytes of the buffer that no message may reach
@@ -121,8 +121,8 @@ class Run {
     testing::ChannelPairOptions options;
     options.eventfd = eventfd_;
     options.ring = {kCapacity, kMaxMessage};
-    options.wait.longest_spin = absl::ZeroDuration();
-    options.wait.park_time = absl::Microseconds(1);
+    options.wait.max_spin = absl::ZeroDuration();
+    options.wait.throttle_time = absl::Microseconds(1);
     auto pair = testing::ChannelPair::Create(options);
     PARLEY_CHECK(pair.ok(), "a channel pair");
     pair_ = *std::move(pair);
@@ -130,7 +130,7 @@ class Run {
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step(script_.Take8() % 12);
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) Step(script_.Take8() % 12);
     while (!queue_.empty() && final_ == absl::StatusCode::kOk) Receive(Deadline::AtMonotonicNs(0));
     Receive(Deadline::AtMonotonicNs(0));
   }
@@ -196,7 +196,7 @@ class Run {
     return bytes;
   }
 
-  bool HasRoom(std::size_t size) const { return room_.HasRoom(8 + (size + 7) / 8 * 8); }
+  bool HasFreeSpace(std::size_t size) const { return room_.HasFreeSpace(8 + (size + 7) / 8 * 8); }
   void Note(uint32_t tag, std::vector<std::byte> payload, uint64_t published_before) {
     queue_.push_back({tag, std::move(payload), published_before % kCapacity + 8});
     room_.Write(queue_.back().RingBytes());
@@ -205,10 +205,10 @@ class Run {
     if (!MaySend()) return false;
     const uint64_t before = HostileAccess::Published(Peer().sender);
     const Outcome outcome = Peer().sender.TrySend(tag, payload);
-    PARLEY_CHECK(outcome == (HasRoom(payload.size()) ? Outcome::kDone : Outcome::kNotNow),
+    PARLEY_CHECK(outcome == (HasFreeSpace(payload.size()) ? Outcome::kOk : Outcome::kWouldBlock),
                  "a plain record, sent or not");
-    if (outcome == Outcome::kDone) Note(tag, std::move(payload), before);
-    return outcome == Outcome::kDone;
+    if (outcome == Outcome::kOk) Note(tag, std::move(payload), before);
+    return outcome == Outcome::kOk;
   }
 
   // A message's first record: about the header nothing is sure, about the rest neither.
@@ -249,7 +249,7 @@ class Run {
       constexpr std::array<std::size_t, 4> kChunks = {1, 100, 960, 65'536};
       honest_tag_ = script_.Take8();
       honest_bytes_ = Bytes(script_.Take16() % (max_bytes_ + 1));
-      honest_chunk_ = std::min(kChunks[script_.Take8() % kChunks.size()], kLongestChunk);
+      honest_chunk_ = std::min(kChunks[script_.Take8() % kChunks.size()], kMaxChunk);
       honest_sent_ = 0;
       honest_.emplace(&Peer().sender, BulkOptions{.chunk_bytes = honest_chunk_});
       PARLEY_CHECK(honest_->chunk_bytes() == honest_chunk_, "another chunk");
@@ -262,7 +262,7 @@ class Run {
     }
     const std::size_t chunk = std::min(honest_chunk_, honest_bytes_.size() - honest_sent_);
     for (std::size_t i = 0; i < chunk; ++i) payload.push_back(honest_bytes_[honest_sent_ + i]);
-    const bool room = HasRoom(payload.size());
+    const bool room = HasFreeSpace(payload.size());
     const bool last = honest_sent_ + chunk == honest_bytes_.size();
 
     const uint64_t before = HostileAccess::Published(Peer().sender);
@@ -373,7 +373,7 @@ class Run {
   Model model_;
   std::vector<std::byte> into_;
   std::deque<Queued> queue_;  // published, not taken
-  RoomModel room_{kCapacity};
+  SpaceModel room_{kCapacity};
   bool closed_ = false;
   bool alive_ = true;
   absl::StatusCode final_ = absl::StatusCode::kOk;

@@ -21,7 +21,7 @@
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
 #include "parley/fuzz/footprint.h"
-#include "parley/fuzz/room_model.h"
+#include "parley/fuzz/space_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
@@ -33,7 +33,7 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostSteps = 200;
+constexpr int kMaxSteps = 200;
 constexpr std::size_t kCapacity = 4096;
 constexpr std::size_t kMaxMessage = 1024;
 
@@ -51,7 +51,7 @@ std::byte ByteOf(uint32_t tag, std::size_t i) {
 struct Direction {
   std::deque<Sent> staged;
   std::deque<Sent> published;
-  RoomModel room{kCapacity};
+  SpaceModel room{kCapacity};
   bool sender_closed = false;
   bool receiver_closed = false;
   bool sender_told_of_end = false;
@@ -79,15 +79,15 @@ class Run {
     options.eventfd = kind == 1;
     options.futex = futex_ = kind == 2;
     options.ring = {kCapacity, kMaxMessage};
-    options.wait.longest_spin = absl::ZeroDuration();
-    options.wait.park_time = absl::Microseconds(1);
+    options.wait.max_spin = absl::ZeroDuration();
+    options.wait.throttle_time = absl::Microseconds(1);
     auto pair = testing::ChannelPair::Create(options);
     PARLEY_CHECK(pair.ok(), "a channel pair");
     pair_ = *std::move(pair);
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
       Step(script_.Take8());
       for (const int side : {0, 1}) {
         if (Alive(side)) {
@@ -151,7 +151,7 @@ class Run {
       case 12:
         return WaitAsAnEventLoop(side);
       case 13:
-        return WaitForRoomAsAnEventLoop(side, large);
+        return WaitForFreeSpaceAsAnEventLoop(side, large);
       case 14:
         if (script_.Take8() % 4 != 0) return;
         End(side) = Channel();
@@ -184,15 +184,15 @@ class Run {
     Sender& sender = End(side).sender;
     const Outcome outcome = publish ? sender.TrySend(message.tag, BytesOf(message))
                                     : sender.TryStage(message.tag, BytesOf(message));
-    const bool room = way.room.HasRoom(message.RingBytes());
+    const bool room = way.room.HasFreeSpace(message.RingBytes());
     switch (outcome) {
-      case Outcome::kDone:
+      case Outcome::kOk:
         PARLEY_CHECK(room && !way.sender_told_of_end, "sent without room, or after the end");
         return Note(way, message, publish);
-      case Outcome::kNotNow:
+      case Outcome::kWouldBlock:
         PARLEY_CHECK(!room && !way.receiver_closed, "not sent, though there was room");
         return;
-      case Outcome::kEnded:
+      case Outcome::kClosed:
         PARLEY_CHECK(way.receiver_closed, "an end that nobody made");
         way.sender_told_of_end = true;
         return;
@@ -206,7 +206,7 @@ class Run {
     const Sent message = NextMessage(large);
     const absl::Status status =
         End(side).sender.Send(message.tag, BytesOf(message), Deadline::AtMonotonicNs(0));
-    const bool room = way.room.HasRoom(message.RingBytes());
+    const bool room = way.room.HasFreeSpace(message.RingBytes());
     switch (status.code()) {
       case absl::StatusCode::kOk:
         PARLEY_CHECK(room && !way.sender_told_of_end, "sent without room, or after the end");
@@ -239,13 +239,13 @@ class Run {
   }
   // Nothing there, by Try.
   void ExpectNothing(Direction& way, Outcome outcome) {
-    if (outcome == Outcome::kEnded) {
+    if (outcome == Outcome::kClosed) {
       PARLEY_CHECK(way.receiver_closed || (way.sender_closed && way.published.empty()),
                    "an end that nobody made, or before the last message");
       way.receiver_told_of_end = true;
       return;
     }
-    PARLEY_CHECK(outcome == Outcome::kNotNow && way.published.empty() && !way.sender_closed &&
+    PARLEY_CHECK(outcome == Outcome::kWouldBlock && way.published.empty() && !way.sender_closed &&
                      !way.receiver_closed,
                  "a message, or the end, was not delivered");
   }
@@ -255,7 +255,7 @@ class Run {
     Record record;
     In(side).Look();
     const Outcome outcome = End(side).receiver.TryReceive(absl::MakeSpan(into), &record);
-    if (outcome != Outcome::kDone) return ExpectNothing(In(side), outcome);
+    if (outcome != Outcome::kOk) return ExpectNothing(In(side), outcome);
     ExpectFront(In(side), record, into);
     In(side).room.Release();
   }
@@ -264,7 +264,7 @@ class Run {
     PeekedMessage peeked;
     In(side).Look();
     const Outcome outcome = End(side).receiver.TryPeek(&peeked);
-    if (outcome != Outcome::kDone) return ExpectNothing(In(side), outcome);
+    if (outcome != Outcome::kOk) return ExpectNothing(In(side), outcome);
     std::vector<std::byte> bytes(peeked.view.size_bytes());
     peeked.view.CopyTo(0, absl::MakeSpan(bytes));
     ExpectFront(In(side), peeked.record, bytes);
@@ -281,15 +281,15 @@ class Run {
     }
     switch (record.status().code()) {
       case absl::StatusCode::kOutOfRange:
-        return ExpectNothing(way, Outcome::kEnded);
+        return ExpectNothing(way, Outcome::kClosed);
       case absl::StatusCode::kDeadlineExceeded:
         // Who sleeps on a futex looks for the peer's end now and then, and not in each call.
         PARLEY_CHECK(Alive(1 - side) || (futex_ && deadline.Expired()),
                      "a dead peer was waited for");
-        return ExpectNothing(way, Outcome::kNotNow);
+        return ExpectNothing(way, Outcome::kWouldBlock);
       case absl::StatusCode::kUnavailable:
         PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
-        return ExpectNothing(way, Outcome::kNotNow);
+        return ExpectNothing(way, Outcome::kWouldBlock);
       default:
         PARLEY_CHECK(false, "Receive: an error that is not typed as documented");
     }
@@ -324,14 +324,14 @@ class Run {
     PARLEY_CHECK(status.ok() || (absl::IsUnavailable(status) && !Alive(1 - side)), "FinishWait");
   }
 
-  void WaitForRoomAsAnEventLoop(int side, bool large) {
+  void WaitForFreeSpaceAsAnEventLoop(int side, bool large) {
     Direction& way = Out(side);
     Sender& sender = End(side).sender;
     if (sender.descriptor() < 0) return;
     const Sent message = NextMessage(large);
     const bool wait = sender.PrepareToWait(message.size);
     way.Publish();
-    const bool room = way.room.HasRoom(message.RingBytes());
+    const bool room = way.room.HasFreeSpace(message.RingBytes());
     if (!way.receiver_closed) PARLEY_CHECK(wait == !room, "PrepareToWait");
     const absl::Status status = sender.FinishWait(message.size);
     PARLEY_CHECK(status.ok() || (absl::IsUnavailable(status) && !Alive(1 - side)), "FinishWait");

@@ -26,7 +26,7 @@
 namespace parley::fuzz {
 namespace {
 
-constexpr int kMostSteps = 200;
+constexpr int kMaxSteps = 200;
 
 class Run {
  public:
@@ -34,7 +34,7 @@ class Run {
       : peer_(data, size, {.futex = true, .wait = {}}), into_(kBufferBytes) {}
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && (peer_.Act() || !peer_.script().empty()); ++i) {
+    for (int i = 0; i < kMaxSteps && (peer_.Act() || !peer_.script().empty()); ++i) {
       Call();
       ExpectPromises();
     }
@@ -64,7 +64,7 @@ class Run {
         PeekedMessage peeked;
         const Outcome outcome = receiver().TryPeek(&peeked);
         Got(outcome, peeked.record);
-        if (outcome != Outcome::kDone) return;
+        if (outcome != Outcome::kOk) return;
         PARLEY_CHECK(peeked.view.size_bytes() == peeked.record.size_bytes, "another view");
         peeked.view.CopyTo(0, absl::MakeSpan(into_).first(peeked.view.size_bytes()));
         return;
@@ -87,7 +87,7 @@ class Run {
         const std::size_t size = script.Take16() % (kBufferBytes + 1);
         const Outcome outcome = sender().TryReserve(size, &room);
         Sent(outcome);
-        if (outcome != Outcome::kDone) return;
+        if (outcome != Outcome::kOk) return;
         PARLEY_CHECK(room.size() == size, "other room than asked for");
         return sender().Commit(2, size / 2);
       }
@@ -116,12 +116,12 @@ class Run {
   static Outcome OutcomeOf(const absl::Status& status) {
     switch (status.code()) {
       case absl::StatusCode::kOk:
-        return Outcome::kDone;
+        return Outcome::kOk;
       case absl::StatusCode::kDeadlineExceeded:
       case absl::StatusCode::kUnavailable:
-        return Outcome::kNotNow;
+        return Outcome::kWouldBlock;
       case absl::StatusCode::kOutOfRange:
-        return Outcome::kEnded;
+        return Outcome::kClosed;
       case absl::StatusCode::kDataLoss:
         return Outcome::kPoisoned;
       default:
@@ -131,17 +131,17 @@ class Run {
   void Told(const absl::Status& status) { static_cast<void>(OutcomeOf(status)); }
 
   void Got(Outcome outcome, const Record& record) {
-    if (outcome == Outcome::kDone) {
+    if (outcome == Outcome::kOk) {
       PARLEY_CHECK(!receiving_ended_, "a message after the end");
-      PARLEY_CHECK(record.size_bytes <= receiver().max_message_bytes() && record.tag <= kLargestTag,
+      PARLEY_CHECK(record.size_bytes <= receiver().max_message_bytes() && record.tag <= kMaxTag,
                    "a message beyond what was agreed");
     }
-    receiving_ended_ |= outcome == Outcome::kEnded || outcome == Outcome::kPoisoned;
+    receiving_ended_ |= outcome == Outcome::kClosed || outcome == Outcome::kPoisoned;
     ExpectKnown(outcome);
   }
   void Sent(Outcome outcome) {
-    PARLEY_CHECK(outcome != Outcome::kDone || !sending_ended_, "sent after the end");
-    sending_ended_ |= outcome == Outcome::kEnded || outcome == Outcome::kPoisoned;
+    PARLEY_CHECK(outcome != Outcome::kOk || !sending_ended_, "sent after the end");
+    sending_ended_ |= outcome == Outcome::kClosed || outcome == Outcome::kPoisoned;
     ExpectKnown(outcome);
   }
   // Poisoned, and the reason can be read; otherwise there is none.
@@ -160,7 +160,7 @@ class Run {
     if (sender_violation_ == Violation::kNone && receiver_violation_ == Violation::kNone) return;
     // A violation that one end found ends the other with its next call.
     Record record;
-    PARLEY_CHECK(receiver().TryReceive(absl::MakeSpan(into_), &record) != Outcome::kDone ||
+    PARLEY_CHECK(receiver().TryReceive(absl::MakeSpan(into_), &record) != Outcome::kOk ||
                      receiver_violation_ == Violation::kNone,
                  "a message out of a poisoned channel");
     if (!closed_) {

@@ -23,7 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/fuzz/mutated.h"
 #include "parley/handshake/connector.h"
@@ -34,7 +34,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/testing/scripted_memory.h"
@@ -44,7 +44,7 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostMessages = 6;
+constexpr int kMaxMessages = 6;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 4096;
 constexpr uint64_t kMaxFrames = 65536;
@@ -70,7 +70,7 @@ class Run {
  public:
   explicit Run(Script script) : script_(script) {
     const uint8_t bits = script_.Take8();
-    options_.held = &held_;
+    options_.registry = &registry_;
     options_.limits = {kMaxCapacity, kMaxMessage};
     options_.direction = static_cast<Direction>(bits % 3);
     options_.accepting_side_is_supervisor = (bits & 4) != 0;
@@ -79,10 +79,10 @@ class Run {
     if ((bits & 8) != 0 && sends) options_.send = {8192, 100};
     if ((bits & 16) != 0 && receives) options_.receive = {4096, 0};
     const uint8_t rest = script_.Take8();
-    options_.fences = static_cast<FenceChoice>(rest / 32 % 3);
+    options_.fences = static_cast<FenceMode>(rest / 32 % 3);
     options_.format = std::string(rest % 32, 'c');
     welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
-    if ((bits & 64) != 0) options_.doorbell = DoorbellChoice::kFutex;
+    if ((bits & 64) != 0) options_.doorbell = DoorbellKind::kFutex;
     welcome_.doorbell = (bits & 64) != 0 ? kDoorbellFutex
                         : options_.accepting_side_is_supervisor && (bits & 32) == 0
                             ? kDoorbellEventfd
@@ -103,7 +103,7 @@ class Run {
     auto pair = PeerSocket::Pair();
     PARLEY_CHECK(pair.ok(), "a socket pair");
     PeerSocket peer = std::move(pair->first);
-    for (int i = 0; i < kMostMessages && !script_.empty(); ++i) QueueOne(peer);
+    for (int i = 0; i < kMaxMessages && !script_.empty(); ++i) QueueOne(peer);
     ::shutdown(peer.fd(), SHUT_WR);
 
     const absl::StatusOr<Established> made =
@@ -123,7 +123,7 @@ class Run {
     }
     ExpectHello(peer);
   }
-  std::size_t Claims() const { return held_.size(); }
+  std::size_t Claims() const { return registry_.size(); }
 
  private:
   void QueueOne(const PeerSocket& peer) {
@@ -227,10 +227,10 @@ class Run {
                    "another ring than asked for");
     }
     const bool may_skip =
-        options_.fences == FenceChoice::kAsymmetric ||
-        (options_.fences == FenceChoice::kAutomatic && options_.accepting_side_is_supervisor);
+        options_.fences == FenceMode::kAsymmetric ||
+        (options_.fences == FenceMode::kAutomatic && options_.accepting_side_is_supervisor);
     PARLEY_CHECK(!made.skips_fences || may_skip, "skips fences that are needed");
-    PARLEY_CHECK(!made.barrier_before_sleep || options_.fences == FenceChoice::kAsymmetric,
+    PARLEY_CHECK(!made.barrier_before_sleep || options_.fences == FenceMode::kAsymmetric,
                  "makes barriers that a filter may deny");
     PARLEY_CHECK(made.incoming.data().size_bytes() == 2 * made.receive.capacity_bytes, "its data");
     PARLEY_CHECK(made.outgoing.data().size_bytes() == 2 * made.send.capacity_bytes, "our data");
@@ -254,12 +254,12 @@ class Run {
     if (made.send.capacity_bytes != 0) {
       made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);
     }
-    const bool futex = options_.doorbell == DoorbellChoice::kFutex;
-    PARLEY_CHECK((sends && made.send_bell.is_futex()) == (sends && futex) &&
-                     (receives && made.receive_bell.is_futex()) == (receives && futex),
+    const bool futex = options_.doorbell == DoorbellKind::kFutex;
+    PARLEY_CHECK((sends && made.send_doorbell.is_futex()) == (sends && futex) &&
+                     (receives && made.receive_doorbell.is_futex()) == (receives && futex),
                  "whether there is something to poll is not the peer's to say");
-    static_cast<void>(made.receive_bell.Drain());
-    static_cast<void>(made.send_bell.Drain());
+    static_cast<void>(made.receive_doorbell.Drain());
+    static_cast<void>(made.send_doorbell.Drain());
   }
 
   // What we said is a Hello with our wishes, whatever happened afterwards.
@@ -275,7 +275,7 @@ class Run {
   }
 
   Script script_;
-  IdentitySet held_;
+  FileRegistry registry_;
   ConnectOptions options_;
   Welcome welcome_;
   std::vector<std::vector<std::byte>> queued_;

@@ -21,14 +21,14 @@
 #include "absl/status/status.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/layout.h"
 #include "parley/testing/scripted_memory.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley::fuzz {
 namespace {
@@ -36,20 +36,21 @@ namespace {
 using testing::Script;
 using Drained = Doorbell::Drained;
 
-constexpr int kMostSteps = 60;
+constexpr int kMaxSteps = 60;
 
 class SocketRun {
  public:
   explicit SocketRun(Script script) : script_(script) {
     std::array<int, 2> ends;
     PARLEY_CHECK(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "pair");
-    bell_ = Doorbell::OfSocket(UniqueFd(ends[0]));
+    doorbell_ = Doorbell::OfSocket(UniqueFd(ends[0]));
     peer_.Reset(ends[1]);
-    PARLEY_CHECK(bell_.is_socket() && bell_.wait_fd() == ends[0], "the bell's own descriptor");
+    PARLEY_CHECK(doorbell_.is_socket() && doorbell_.wait_fd() == ends[0],
+                 "the doorbell's own descriptor");
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) Step();
     for (int i = 0; i < 3; ++i) Drain();
   }
 
@@ -85,7 +86,7 @@ class SocketRun {
         peer_.Reset();
         return;
       case 8:
-        for (int i = script_.Take8() * 4; i >= 0; --i) bell_.Ring();
+        for (int i = script_.Take8() * 4; i >= 0; --i) doorbell_.Signal();
         unread_ = peer_.ok();
         return;
       default:
@@ -127,12 +128,12 @@ class SocketRun {
       arriving_.pop_front();
       if (message.empty()) return Drained::kPeerGone;
       if (message.size() != 1 || message[0] != 1) return Drained::kUnexpected;
-      answer = Drained::kRung;
+      answer = Drained::kSignalled;
     }
     return answer;
   }
   void Drain() {
-    const Drained answer = bell_.Drain();
+    const Drained answer = doorbell_.Drain();
     // A peer that closed with our wake-ups unread resets the connection: its end is told at once,
     // before what it had sent.
     if (unread_ && !peer_.ok()) {
@@ -144,7 +145,7 @@ class SocketRun {
   }
 
   Script script_;
-  Doorbell bell_;
+  Doorbell doorbell_;
   UniqueFd peer_;
   std::deque<std::vector<uint8_t>> arriving_;
   bool write_end_shut_ = false;
@@ -159,14 +160,14 @@ class EventfdRun {
     PARLEY_CHECK(wait.ok() && ring.ok(), "eventfds");
     PARLEY_CHECK(VerifyEventfd(wait->get()).ok() && VerifyEventfd(ring->get()).ok(), "eventfds");
     // The peer has the same open file descriptions.
-    peer_rings_.Reset(::fcntl(wait->get(), F_DUPFD_CLOEXEC, 3));
+    peer_signals_.Reset(::fcntl(wait->get(), F_DUPFD_CLOEXEC, 3));
     peer_waits_.Reset(::fcntl(ring->get(), F_DUPFD_CLOEXEC, 3));
-    bell_ = Doorbell::OfEventfds(*std::move(wait), *std::move(ring));
-    PARLEY_CHECK(!bell_.is_socket(), "an eventfd bell");
+    doorbell_ = Doorbell::OfEventfds(*std::move(wait), *std::move(ring));
+    PARLEY_CHECK(!doorbell_.is_socket(), "an eventfd doorbell");
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) Step();
     Drain();
     Drain();
   }
@@ -182,15 +183,15 @@ class EventfdRun {
         return Add(~uint64_t{1} - count_);  // saturated
       case 3: {                             // steals our wake-ups
         uint64_t count = 0;
-        ::fcntl(peer_rings_.get(), F_SETFL, O_NONBLOCK);
-        if (::read(peer_rings_.get(), &count, 8) == 8) count_ = 0;
+        ::fcntl(peer_signals_.get(), F_SETFL, O_NONBLOCK);
+        if (::read(peer_signals_.get(), &count, 8) == 8) count_ = 0;
         return;
       }
       case 4:  // only on the one that we drain: what is documented as open stays untried
-        ::fcntl(peer_rings_.get(), F_SETFL, script_.Take8() % 2 == 0 ? 0 : O_NONBLOCK);
+        ::fcntl(peer_signals_.get(), F_SETFL, script_.Take8() % 2 == 0 ? 0 : O_NONBLOCK);
         return;
       case 5:
-        for (int i = script_.Take8(); i > 0; --i) bell_.Ring();
+        for (int i = script_.Take8(); i > 0; --i) doorbell_.Signal();
         return;
       case 6:
         return Drain();
@@ -198,17 +199,17 @@ class EventfdRun {
   }
   void Add(uint64_t value) {
     if (value == ~uint64_t{0} || value == 0 || value > ~uint64_t{1} - count_) return;
-    if (::write(peer_rings_.get(), &value, 8) == 8) count_ += value;
+    if (::write(peer_signals_.get(), &value, 8) == 8) count_ += value;
   }
   void Drain() {
-    const Drained expected = count_ != 0 ? Drained::kRung : Drained::kQuiet;
-    PARLEY_CHECK(bell_.Drain() == expected, "another answer than the counter calls for");
+    const Drained expected = count_ != 0 ? Drained::kSignalled : Drained::kQuiet;
+    PARLEY_CHECK(doorbell_.Drain() == expected, "another answer than the counter calls for");
     count_ = 0;
   }
 
   Script script_;
-  Doorbell bell_;
-  UniqueFd peer_rings_;
+  Doorbell doorbell_;
+  UniqueFd peer_signals_;
   UniqueFd peer_waits_;
   uint64_t count_ = 0;
 };
@@ -222,18 +223,18 @@ class FutexRun {
         ours_(kControlBytes / 8),
         theirs_(kControlBytes / 8),
         sends_(script_.Take8() % 2 == 0),
-        bell_(sends_ ? Doorbell::OfSendersFutex(Own(ours_), Peer(theirs_))
-                     : Doorbell::OfReceiversFutex(Own(ours_), Peer(theirs_))) {
-    PARLEY_CHECK(bell_.is_futex() && bell_.wait_fd() == -1 && bell_.ring_fd() == -1,
-                 "a futex bell");
+        doorbell_(sends_ ? Doorbell::OfSendersFutex(Own(ours_), Peer(theirs_))
+                         : Doorbell::OfReceiversFutex(Own(ours_), Peer(theirs_))) {
+    PARLEY_CHECK(doorbell_.is_futex() && doorbell_.wait_fd() == -1 && doorbell_.signal_fd() == -1,
+                 "a futex doorbell");
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) Step();
     Sleep();
     // We count in one word, whatever the peer has made of it, and write no other.
     for (std::size_t i = 0; i < ours_.size(); ++i) {
-      const bool word = i == (sends_ ? kDataRingsOffset : kRoomRingsOffset) / 8;
+      const bool word = i == (sends_ ? kDataSignalsOffset : kSpaceSignalsOffset) / 8;
       PARLEY_CHECK(ours_[i] == (word ? shown_ : 0), "another word than our count");
     }
   }
@@ -247,7 +248,7 @@ class FutexRun {
     // SAFETY: words as bytes.
     return PeerMemory(reinterpret_cast<const std::byte*>(words.data()), words.size() * 8);
   }
-  uint64_t& SleptOn() { return theirs_[(sends_ ? kRoomRingsOffset : kDataRingsOffset) / 8]; }
+  uint64_t& SleptOn() { return theirs_[(sends_ ? kSpaceSignalsOffset : kDataSignalsOffset) / 8]; }
 
   void Step() {
     switch (script_.Take8() % 8) {
@@ -262,28 +263,28 @@ class FutexRun {
         return;
       case 3:  // through a writable mapping of ours that it kept
         shown_ = script_.Take64();
-        ours_[(sends_ ? kDataRingsOffset : kRoomRingsOffset) / 8] = shown_;
+        ours_[(sends_ ? kDataSignalsOffset : kSpaceSignalsOffset) / 8] = shown_;
         return;
       case 4:
         for (int i = script_.Take8(); i > 0; --i) {
-          bell_.Ring();
+          doorbell_.Signal();
           shown_ = ++rings_;
         }
         return;
       case 5:
-        heard_ = bell_.RingsHeard();
+        heard_ = doorbell_.SignalsSeen();
         PARLEY_CHECK(heard_ == static_cast<uint32_t>(SleptOn()), "another count than the word's");
         return;
       case 6:
         return Sleep();
       case 7:
-        PARLEY_CHECK(bell_.Drain() == Drained::kQuiet, "something to drain");
+        PARLEY_CHECK(doorbell_.Drain() == Drained::kQuiet, "something to drain");
         return;
     }
   }
   // With a deadline that has passed: nobody wakes us, so it is the word alone that tells.
   void Sleep() {
-    PARLEY_CHECK(bell_.Sleep(heard_, Deadline::AtMonotonicNs(0)) ==
+    PARLEY_CHECK(doorbell_.Sleep(heard_, Deadline::AtMonotonicNs(0)) ==
                      (static_cast<uint32_t>(SleptOn()) != heard_),
                  "slept in spite of a ring, or woke without one");
   }
@@ -292,7 +293,7 @@ class FutexRun {
   std::vector<uint64_t> ours_;
   std::vector<uint64_t> theirs_;
   const bool sends_;
-  Doorbell bell_;
+  Doorbell doorbell_;
   uint64_t rings_ = 0;
   uint64_t shown_ = 0;  // by our word: the last one who wrote it
   uint32_t heard_ = 0;

@@ -37,7 +37,7 @@ using film::Delivered;
 using film::FilmReceiver;
 using testing::Script;
 
-constexpr int kMostMessages = 60;
+constexpr int kMaxMessages = 60;
 
 // As the viewer's, but everything that is written is thrown away.
 class Sink final : public film::MediaSink {
@@ -115,7 +115,7 @@ class Run {
   }
 
   void Everything() {
-    for (int i = 0; i < kMostMessages && !script_.empty(); ++i) SendOne();
+    for (int i = 0; i < kMaxMessages && !script_.empty(); ++i) SendOne();
   }
 
  private:

@@ -38,7 +38,7 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostSteps = 300;
+constexpr int kMaxSteps = 300;
 constexpr uint64_t kFrameBytes = 4096;
 
 // What is known of one frame of the port's.
@@ -64,8 +64,8 @@ class Run {
     count_ = 1 + shape % 4u;
     options.eventfd = (shape & 128) != 0;
     options.ring = {8192, 1024, {count_, kFrameBytes}};
-    options.wait.longest_spin = absl::ZeroDuration();
-    options.wait.park_time = absl::Microseconds(1);
+    options.wait.max_spin = absl::ZeroDuration();
+    options.wait.throttle_time = absl::Microseconds(1);
     auto pair = testing::ChannelPair::Create(options);
     PARLEY_CHECK(pair.ok(), "a channel pair");
     pair_ = *std::move(pair);
@@ -75,7 +75,7 @@ class Run {
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) {
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
       Step(script_.Take8() % 12);
       Hear();
       if (poisoned_) continue;
@@ -119,7 +119,7 @@ class Run {
 
   void Say(std::vector<std::byte> record) {
     if (silent_) return;
-    if (Peer().sender.TrySend(0, record) == Outcome::kDone) {
+    if (Peer().sender.TrySend(0, record) == Outcome::kOk) {
       said_.push_back(std::move(record));
     }
   }
@@ -127,12 +127,12 @@ class Run {
   void SaySent() {
     const uint8_t bits = script_.Take8();
     const uint32_t slot = bits % 8 == 7 ? script_.Take16() : bits % 8 % count_;
-    uint64_t generation = announced_[slot % kMostFrames] + 1;
+    uint64_t generation = announced_[slot % kMaxFrames] + 1;
     if ((bits & 8) != 0) generation += script_.Take8() % 3;
     if ((bits & 0x90) == 0x90) generation = script_.Take64();
     uint64_t size = script_.Take16() % (kFrameBytes + 1);
     if ((bits & 0x60) == 0x60) size = script_.Take64();
-    announced_[slot % kMostFrames] = generation;
+    announced_[slot % kMaxFrames] = generation;
     const auto header = WireBytes(FrameSentWire{kFrameSent, slot, generation, size});
     std::vector<std::byte> record(header.begin(), header.end());
     record.resize(record.size() + script_.Take8() % 90, std::byte{bits});
@@ -229,17 +229,17 @@ class Run {
   Outcome Expected(Have have) {
     if (poisoned_) return Outcome::kPoisoned;
     for (int taken = 0; !have(); ++taken) {
-      if (taken == FramePort::kMostRecordsPerCall) return Outcome::kNotNow;
-      if (said_.empty()) return Outcome::kNotNow;  // or the end, which is not told apart here
+      if (taken == FramePort::kMaxRecordsPerCall) return Outcome::kWouldBlock;
+      if (said_.empty()) return Outcome::kWouldBlock;  // or the end, which is not told apart here
       if (!TakeIn()) {
         poisoned_ = true;
         return Outcome::kPoisoned;
       }
     }
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
   void ExpectSame(Outcome got, Outcome expected) {
-    if (got == Outcome::kEnded) got = Outcome::kNotNow;
+    if (got == Outcome::kClosed) got = Outcome::kWouldBlock;
     PARLEY_CHECK(got == expected, "another answer than the rules give");
     PARLEY_CHECK((port_->violation() != Violation::kNone) == poisoned_, "poisoned or not");
   }
@@ -256,7 +256,7 @@ class Run {
     WritableFrame frame;
     const Outcome expected = Expected([&] { return Free() != 0; });
     ExpectSame(port_->TryAcquire(&frame), expected);
-    if (expected != Outcome::kDone) return;
+    if (expected != Outcome::kOk) return;
     PARLEY_CHECK(frame.slot < count_ && ours_[frame.slot].state == Ours::State::kFree,
                  "a frame that is not free");
     PARLEY_CHECK(frame.bytes.size() == kFrameBytes, "a frame of another length");
@@ -272,7 +272,7 @@ class Run {
     const std::array<std::byte, 5> metadata = {std::byte{7}};
     const Outcome outcome = port_->TrySend(frame, used, 3, metadata);
     if (poisoned_) PARLEY_CHECK(outcome == Outcome::kPoisoned, "sent on a poisoned channel");
-    if (outcome != Outcome::kDone) return;
+    if (outcome != Outcome::kOk) return;
     acquired_.pop_back();
     Ours& ours = ours_[frame.slot];
     ours.state = Ours::State::kLent;
@@ -301,7 +301,7 @@ class Run {
     ReceivedFrame frame;
     const Outcome expected = Expected([&] { return !queue_.empty(); });
     ExpectSame(port_->TryReceive(&frame), expected);
-    if (expected != Outcome::kDone) return;
+    if (expected != Outcome::kOk) return;
     const uint32_t slot = queue_.front();
     queue_.pop_front();
     Theirs& theirs = theirs_[slot];
@@ -337,7 +337,7 @@ class Run {
     if (!Peer().receiver) return;
     std::vector<std::byte> buffer(1024);
     Record record;
-    while (Peer().receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone) {
+    while (Peer().receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk) {
       buffer.resize(record.size_bytes);
       PARLEY_CHECK(buffer.size() >= 16, "a record that is none of ours");
       const auto slot = static_cast<uint32_t>(Word(buffer, 4, 4));
@@ -372,9 +372,9 @@ class Run {
   uint32_t count_ = 0;
   std::unique_ptr<testing::ChannelPair> pair_;
   std::optional<FramePort> port_;
-  std::array<Ours, kMostFrames> ours_ = {};
-  std::array<Theirs, kMostFrames> theirs_ = {};
-  std::array<uint64_t, kMostFrames> announced_ = {};
+  std::array<Ours, kMaxFrames> ours_ = {};
+  std::array<Theirs, kMaxFrames> theirs_ = {};
+  std::array<uint64_t, kMaxFrames> announced_ = {};
   std::deque<std::vector<std::byte>> said_;  // by the peer, not taken in
   std::deque<uint32_t> queue_;               // frames for our caller
   std::map<uint64_t, uint64_t> lent_;        // slot, and when

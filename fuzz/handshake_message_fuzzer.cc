@@ -51,10 +51,10 @@ void Repair(Message& m, uint8_t how) {
   }
 }
 
-// The header of a message of `type`, with at most `most_format` bytes behind the fixed part.
-bool HeaderAllowed(const Message& m, std::size_t type, std::size_t most_format) {
+// The header of a message of `type`, with at most `max_format` bytes behind the fixed part.
+bool HeaderAllowed(const Message& m, std::size_t type, std::size_t max_format) {
   const std::size_t fixed = kFixedBytes[type];
-  return m.size() >= fixed && m.size() <= fixed + most_format && At(m, 0, 4) == 0x594c5250 &&
+  return m.size() >= fixed && m.size() <= fixed + max_format && At(m, 0, 4) == 0x594c5250 &&
          At(m, 4, 2) == 1 && At(m, 6, 2) == type && At(m, 8, 4) == m.size() &&
          At(m, 12, 4) + fixed == m.size();
 }
@@ -138,7 +138,7 @@ void TryRefused(const Message& m) {
   ExpectSame(reason.ok(), HeaderAllowed(m, 5, 0) && At(m, 20, 4) == 0, m,
              reason.ok() ? EncodeRefused(*reason) : Message());
   if (reason.ok()) {
-    PARLEY_CHECK(!std::string_view(RefusalText(*reason)).empty(), "a reason without a text");
+    PARLEY_CHECK(!std::string_view(ToString(*reason)).empty(), "a reason without a text");
   }
 }
 

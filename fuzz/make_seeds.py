@@ -446,7 +446,7 @@ peer("states_unknown", word(STATE, 2), V_TRY, word(C_STATE, 7), V_SEND, 3)
 peer("closed_by_its_word", say(1, b"a"), V_TRY, word(STATE, 1), V_RECEIVE, say(1, b"b"), V_RECEIVE)
 peer("epochs", word(RX_EPOCH, 1), V_TRY_SEND, u16(8), 1, word(RX_EPOCH, 2**64 - 1), V_TRY_SEND, u16(8), 1, word(TX_EPOCH, 5), V_TRY)
 # The futex's words, flipped under a victim that sleeps and that rings; to the others, words that nobody reads.
-peer("bell_words", word(DATA_RINGS, 1), V_RECEIVE, word(DATA_RINGS, 2**32), V_RECEIVE, word(ROOM_RINGS, 2**64 - 1), V_DRAINED,
+peer("doorbell_words", word(DATA_RINGS, 1), V_RECEIVE, word(DATA_RINGS, 2**32), V_RECEIVE, word(ROOM_RINGS, 2**64 - 1), V_DRAINED,
      *[say(1, b"a") + bytes([V_TRY_SEND]) + u16(1024) + bytes([1])] * 5, word(ROOM_RINGS, 0), V_SEND, 200)
 peer("payload_rewritten", say(1, b"abcdefgh"), V_PEEK, 11, 1, 0, u64(7), V_PEEK, say(1, b"x"), V_RELEASE)
 peer("flood", *[bytes([13, 255, V_WAIT])] * 40)

@@ -8,7 +8,7 @@ namespace {
 // A typedef, because __extension__ goes with nothing else.
 __extension__ typedef unsigned __int128 Wide;  // NOLINT(modernize-use-using)
 
-constexpr uint64_t kMostPayloadBytes = 65536;
+constexpr uint64_t kMaxPayloadBytes = 65536;
 
 void Append(std::vector<std::byte>* bytes, uint64_t number, int size) {
   for (int i = 0; i < size; ++i) bytes->push_back(static_cast<std::byte>(number >> (8 * i)));
@@ -92,14 +92,14 @@ std::optional<FormatModel> ModelOfFormat(const std::vector<std::byte>& record,
 
 std::optional<FrameModel> ModelOfFrame(const std::vector<std::byte>& bytes, uint64_t payload_bytes,
                                        const FormatModel& format) {
-  constexpr uint64_t kMostNs = uint64_t{1} << 60;
+  constexpr uint64_t kMaxNs = uint64_t{1} << 60;
   if (bytes.size() < 64) return std::nullopt;
   const uint64_t flags = Number(bytes, 28, 2);
   const uint64_t pts = Number(bytes, 8, 8);
   const uint64_t planes = Number(bytes, 30, 1);
   if (flags >= 32 || (flags & 3) == 3 || Number(bytes, 31, 1) != 0 ||
-      Number(bytes, 24, 4) != format.generation || (pts > kMostNs && pts < 0 - kMostNs) ||
-      Number(bytes, 16, 8) > kMostNs || planes != format.planes ||
+      Number(bytes, 24, 4) != format.generation || (pts > kMaxNs && pts < 0 - kMaxNs) ||
+      Number(bytes, 16, 8) > kMaxNs || planes != format.planes ||
       !AllZero(bytes, 32 + 8 * planes, 64)) {
     return std::nullopt;
   }
@@ -172,7 +172,7 @@ std::vector<std::byte> MakeFrame(testing::Script& script, const FormatModel& for
     end = offset + (format.video ? stride * (format.rows[i] - 1) + format.row_bytes[i] : stride);
   }
   message.resize(64);
-  const uint64_t payload = std::min(end, kMostPayloadBytes);
+  const uint64_t payload = std::min(end, kMaxPayloadBytes);
   const uint8_t first = script.Take8();
   for (uint64_t i = 0; i < payload; ++i) message.push_back(static_cast<std::byte>(first + i * 37));
   return message;

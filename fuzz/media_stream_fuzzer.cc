@@ -29,7 +29,7 @@ namespace {
 
 using testing::Script;
 
-constexpr int kMostSteps = 60;
+constexpr int kMaxSteps = 60;
 
 void ExpectDataLoss(const absl::Status& status) {
   PARLEY_CHECK(absl::IsDataLoss(status), "an error that is not typed as documented");
@@ -70,7 +70,7 @@ class Run {
   }
 
   void Everything() {
-    for (int i = 0; i < kMostSteps && !script_.empty(); ++i) Step();
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) Step();
   }
 
  private:

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/os/check.h"
 #include "parley/os/unique_fd.h"
@@ -24,7 +24,7 @@
 namespace parley::fuzz {
 namespace {
 
-constexpr int kMostSteps = 40;
+constexpr int kMaxSteps = 40;
 
 bool Send(int fd, const std::vector<std::byte>& message, int descriptor) {
   std::vector<std::byte> bytes = message;
@@ -59,7 +59,7 @@ void Run(testing::Script script) {
   auto sockets = internal::MakeRefusalSockets();
   PARLEY_CHECK(sockets.ok(), "the refusal sockets");
   std::optional<std::vector<std::byte>> first;
-  for (int i = 0; i < kMostSteps && !script.empty() && sockets->worker.ok(); ++i) {
+  for (int i = 0; i < kMaxSteps && !script.empty() && sockets->worker.ok(); ++i) {
     std::vector<std::byte> message;
     UniqueFd descriptor;
     switch (script.Take8() % 4) {

@@ -2,8 +2,8 @@
 // descriptor and any announced geometry: IncomingRegion::Adopt, OutgoingRegion::Adopt, and
 // IncomingRegionDraft::Finish after the peer did what it liked with the draft.
 //
-// Input: which of the three, the announced size, then the descriptor (descriptor_zoo.cc) or what is
-// done to the draft.
+// Input: which of the three, the announced size, then the descriptor (descriptor_fixtures.cc) or
+// what is done to the draft.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -18,12 +18,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "parley/fuzz/descriptor_zoo.h"
+#include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
@@ -188,8 +188,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
   fuzz::LeavesNothing([&] {
-    parley::IdentitySet held;
-    const parley::RegionLimits limits = {fuzz::kLimit, fuzz::kLimit, &held};
+    parley::FileRegistry registry;
+    const parley::RegionLimits limits = {fuzz::kLimit, fuzz::kLimit, &registry};
     const uint8_t which = script.Take8() % 8;
     if (which == 0) {  // starts a helper process, so seldom
       fuzz::AdoptOutgoing(script, limits);
@@ -198,7 +198,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } else {
       fuzz::FinishDraft(script, limits);
     }
-    PARLEY_CHECK(held.size() == 0, "a claim was left behind");
+    PARLEY_CHECK(registry.size() == 0, "a claim was left behind");
   });
   return 0;
 }

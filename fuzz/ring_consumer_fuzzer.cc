@@ -31,7 +31,7 @@ constexpr std::byte kUntouched{0xc5};
 
 class Run final : public RingRun {
  public:
-  static constexpr int kMostSteps = 2000;
+  static constexpr int kMaxSteps = 2000;
 
   Run(Script script, uint8_t mode, uint64_t capacity, uint32_t max_message)
       : RingRun(script, mode, {capacity, max_message, 8}),
@@ -63,7 +63,7 @@ class Run final : public RingRun {
         views_.clear();
         return;
       case 3:
-        return HasNews();
+        return HasData();
       case 4:
         return CloseOrPoison(op);
       case 5:
@@ -80,7 +80,7 @@ class Run final : public RingRun {
     const Outcome outcome = consumer_.TryReceive(absl::MakeSpan(into), &record);
     RecordModel expected;
     PARLEY_CHECK(outcome == NextRecord(model_, max_message_, seen, &expected), "TryReceive");
-    if (outcome == Outcome::kDone) {
+    if (outcome == Outcome::kOk) {
       const auto size = static_cast<std::size_t>(expected.size);
       PARLEY_CHECK(record.size_bytes == expected.size && record.tag == expected.tag, "record");
       const auto& bytes = seen.Copy(expected.payload_at, size);
@@ -102,7 +102,7 @@ class Run final : public RingRun {
     RecordModel expected;
     PARLEY_CHECK(outcome == NextRecord(model_, max_message_, seen, &expected), "TryPeek");
     seen.ExpectNoMore();
-    if (outcome != Outcome::kDone) return;
+    if (outcome != Outcome::kOk) return;
     PARLEY_CHECK(record.size_bytes == expected.size && record.tag == expected.tag, "record");
     PARLEY_CHECK(view.size_bytes() == expected.size, "view");
     views_.push_back({view, expected});
@@ -118,10 +118,10 @@ class Run final : public RingRun {
     seen.ExpectNoMore();
   }
 
-  void HasNews() {
+  void HasData() {
     Fetches seen(&theirs_);
-    const bool news = consumer_.HasNews();
-    PARLEY_CHECK(news == (model_.Look(seen) != Outcome::kNotNow), "HasNews");
+    const bool news = consumer_.HasData();
+    PARLEY_CHECK(news == (model_.Look(seen) != Outcome::kWouldBlock), "HasData");
     seen.ExpectNoMore();
   }
 

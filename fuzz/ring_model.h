@@ -86,9 +86,9 @@ struct ReceiveModel {
   }
 
   Outcome Look(Fetches& seen) {
-    if (promised > taken) return Outcome::kDone;
+    if (promised > taken) return Outcome::kOk;
     if (violation != Violation::kNone) return Outcome::kPoisoned;
-    if (saw_end || closed) return Outcome::kEnded;
+    if (saw_end || closed) return Outcome::kClosed;
     const Wide state = seen.Control(8);
     if (state > 1) return Break(Violation::kProducerStateInvalid);
     const Wide tail = seen.Control(0);
@@ -98,10 +98,10 @@ struct ReceiveModel {
     if (tail < promised) return Break(Violation::kProducerPositionBackwards);
     if (tail % grain != 0) return Break(Violation::kProducerPositionMisaligned);
     promised = tail;
-    if (promised > taken) return Outcome::kDone;
-    if (state == 0) return Outcome::kNotNow;
+    if (promised > taken) return Outcome::kOk;
+    if (state == 0) return Outcome::kWouldBlock;
     saw_end = true;
-    return Outcome::kEnded;
+    return Outcome::kClosed;
   }
 };
 
@@ -111,10 +111,10 @@ struct RecordModel {
   std::size_t payload_at = 0;
 };
 
-// The next record; stepped over if kDone.
+// The next record; stepped over if kOk.
 inline Outcome NextRecord(ReceiveModel& m, Wide max_message, Fetches& seen, RecordModel* record) {
   const Outcome look = m.Look(seen);
-  if (look != Outcome::kDone) return look;
+  if (look != Outcome::kOk) return look;
   const auto at = static_cast<std::size_t>(m.taken % m.capacity);
   const Wide header = seen.Data(at);
   const Wide size = header % (Wide{1} << 32);
@@ -131,7 +131,7 @@ inline Outcome NextRecord(ReceiveModel& m, Wide max_message, Fetches& seen, Reco
   }
   m.taken += whole;
   *record = {tag, size, at + 8};
-  return Outcome::kDone;
+  return Outcome::kOk;
 }
 
 // The sending end's bookkeeping.
@@ -169,11 +169,11 @@ struct SendModel {
     if (state == 1) peer_ended = true;
   }
   Outcome AskFor(Wide needed, Fetches& seen) {
-    if (Room() >= needed && violation == Violation::kNone && !peer_ended) return Outcome::kDone;
+    if (Room() >= needed && violation == Violation::kNone && !peer_ended) return Outcome::kOk;
     if (violation == Violation::kNone && !peer_ended) Refresh(seen);
     if (violation != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended) return Outcome::kEnded;
-    return Room() >= needed ? Outcome::kDone : Outcome::kNotNow;
+    if (peer_ended) return Outcome::kClosed;
+    return Room() >= needed ? Outcome::kOk : Outcome::kWouldBlock;
   }
   bool Drained(Fetches& seen) {
     if (violation == Violation::kNone && freed != told) Refresh(seen);

@@ -31,7 +31,7 @@ using FuzzedProducer = BasicProducer<ScriptedOwnMemory, ScriptedPeerMemory>;
 
 class Run final : public RingRun {
  public:
-  static constexpr int kMostSteps = 400;
+  static constexpr int kMaxSteps = 400;
 
   Run(Script script, uint8_t mode, uint64_t capacity, uint32_t max_message)
       : RingRun(script, mode, {capacity, max_message, 8}),
@@ -72,7 +72,7 @@ class Run final : public RingRun {
         model_.told = model_.written;
         return;
       case 6:
-        return HasRoom();
+        return HasFreeSpace();
       case 7:
         return Drained();
       case 8:
@@ -116,7 +116,7 @@ class Run final : public RingRun {
         publish ? producer_.TrySend(tag, payload) : producer_.TryStage(tag, payload);
     PARLEY_CHECK(outcome == model_.AskFor(Whole(size), seen), "TrySend");
     seen.ExpectNoMore();
-    if (outcome != Outcome::kDone) return;
+    if (outcome != Outcome::kOk) return;
     for (std::size_t i = 0; i < size; ++i) Ring(model_.written + 8 + i) = payload[i];
     ModelFinish(tag, size);
     if (publish) model_.told = model_.written;
@@ -129,7 +129,7 @@ class Run final : public RingRun {
     const Outcome outcome = producer_.TryReserve(size, &room);
     PARLEY_CHECK(outcome == model_.AskFor(Whole(size), seen), "TryReserve");
     seen.ExpectNoMore();
-    if (outcome != Outcome::kDone) return;
+    if (outcome != Outcome::kOk) return;
     PARLEY_CHECK(room.size() == size, "TryReserve: another length than asked for");
     reserved_ = size;
     room_ = room;
@@ -154,11 +154,12 @@ class Run final : public RingRun {
     if (publish) model_.told = model_.written;
   }
 
-  void HasRoom() {
+  void HasFreeSpace() {
     const uint32_t size = TakeSize();
     Fetches seen(&theirs_);
-    const bool room = producer_.HasRoom(size);
-    PARLEY_CHECK(room == (model_.AskFor(Whole(size), seen) != Outcome::kNotNow), "HasRoom");
+    const bool room = producer_.HasFreeSpace(size);
+    PARLEY_CHECK(room == (model_.AskFor(Whole(size), seen) != Outcome::kWouldBlock),
+                 "HasFreeSpace");
     seen.ExpectNoMore();
   }
 

@@ -27,8 +27,8 @@ class RingRun {
   RingRun& operator=(const RingRun&) = delete;
   virtual ~RingRun() = default;
 
-  void Everything(int most_steps) {
-    for (int i = 0; i < most_steps && !script_.empty(); ++i) {
+  void Everything(int max_steps) {
+    for (int i = 0; i < max_steps && !script_.empty(); ++i) {
       Step(script_.Take8());
       ExpectAsModel();
     }
@@ -71,7 +71,7 @@ int RunRecordRing(const uint8_t* data, std::size_t size) {
   const uint16_t max_message = script.Take16();
   const uint8_t mode = script.Take8();
   Run(script, mode, capacity, static_cast<uint32_t>(max_message % (capacity - 8 + 1)))
-      .Everything(Run::kMostSteps);
+      .Everything(Run::kMaxSteps);
   return 0;
 }
 

@@ -46,9 +46,9 @@ namespace {
 using testing::Script;
 using Answer = Policy::Answer;
 
-constexpr int kMostAdditions = 8;
-constexpr int kMostRules = 24;
-constexpr int kMostQuestions = 64;
+constexpr int kMaxAdditions = 8;
+constexpr int kMaxRules = 24;
+constexpr int kMaxQuestions = 64;
 
 #if defined(__x86_64__)
 constexpr uint32_t kNative = AUDIT_ARCH_X86_64;
@@ -292,7 +292,7 @@ class Run {
       return;
     }
     ExpectLoadable(policy->program());
-    for (int i = 0; i < kMostQuestions && (i == 0 || !script_.empty()); ++i) {
+    for (int i = 0; i < kMaxQuestions && (i == 0 || !script_.empty()); ++i) {
       Ask(*policy, profile.rules(), Question(profile.rules()));
     }
   }
@@ -300,7 +300,7 @@ class Run {
  private:
   Profile Named() {
     Profile profile = Profile::Ring();
-    for (int i = script_.Take8() % (kMostAdditions + 1); i > 0; --i) {
+    for (int i = script_.Take8() % (kMaxAdditions + 1); i > 0; --i) {
       const uint8_t what = script_.Take8();
       // Descriptors and process ids are the parent's; -1 is what it has where there is none.
       const int number = (what & 0x80) != 0 ? static_cast<int>(script_.Take32()) : what >> 3;
@@ -340,7 +340,7 @@ class Run {
 
   Profile OfAnyRules() {
     std::vector<Rule> rules;
-    for (int i = script_.Take8() % (kMostRules + 1); i > 0; --i) {
+    for (int i = script_.Take8() % (kMaxRules + 1); i > 0; --i) {
       const uint8_t shape = script_.Take8();
       Rule rule;
       rule.call = kNames[script_.Take8() % kNames.size()];

@@ -28,7 +28,7 @@ using testing::Script;
 using testing::ScriptedOwnMemory;
 using testing::ScriptedPeerMemory;
 
-constexpr int kMostSteps = 400;
+constexpr int kMaxSteps = 400;
 
 // An element's bytes, for comparison.
 template <typename T>
@@ -79,16 +79,16 @@ class Run final : public RingRun {
         return Pop();
       case 2: {
         Fetches seen(&theirs_);
-        const bool news = consumer_.HasNews();
-        PARLEY_CHECK(news == (receive_.Look(seen) != Outcome::kNotNow), "HasNews");
+        const bool news = consumer_.HasData();
+        PARLEY_CHECK(news == (receive_.Look(seen) != Outcome::kWouldBlock), "HasData");
         return seen.ExpectNoMore();
       }
       case 3: {
         const std::size_t count = TakeCount();
         Fetches seen(&theirs_);
-        const bool room = producer_.HasRoom(count);
-        PARLEY_CHECK(room == (send_.AskFor(Wide{count} * sizeof(T), seen) != Outcome::kNotNow),
-                     "HasRoom");
+        const bool room = producer_.HasFreeSpace(count);
+        PARLEY_CHECK(room == (send_.AskFor(Wide{count} * sizeof(T), seen) != Outcome::kWouldBlock),
+                     "HasFreeSpace");
         return seen.ExpectNoMore();
       }
       case 4:
@@ -115,7 +115,7 @@ class Run final : public RingRun {
     Fetches seen(&theirs_);
     const std::size_t pushed = producer_.TryPush(absl::MakeConstSpan(elements));
     std::size_t expected = 0;
-    Outcome why = Outcome::kDone;
+    Outcome why = Outcome::kOk;
     if (count != 0) {
       const Wide wanted = std::min<Wide>(count, send_.capacity / sizeof(T));
       why = send_.AskFor(wanted * sizeof(T), seen);
@@ -144,7 +144,7 @@ class Run final : public RingRun {
       return seen.ExpectNoMore();
     }
     const Outcome outcome = receive_.Look(seen);
-    if (outcome != Outcome::kDone) {
+    if (outcome != Outcome::kOk) {
       PARLEY_CHECK(popped == 0 && consumer_.outcome() == outcome, "TryPop: another outcome");
       return seen.ExpectNoMore();
     }
@@ -205,16 +205,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t mode = script.Take8();
   switch (element % 4) {
     case 0:
-      fuzz::Run<uint8_t>(script, mode, capacity).Everything(fuzz::kMostSteps);
+      fuzz::Run<uint8_t>(script, mode, capacity).Everything(fuzz::kMaxSteps);
       break;
     case 1:
-      fuzz::Run<float>(script, mode, capacity).Everything(fuzz::kMostSteps);
+      fuzz::Run<float>(script, mode, capacity).Everything(fuzz::kMaxSteps);
       break;
     case 2:
-      fuzz::Run<uint64_t>(script, mode, capacity).Everything(fuzz::kMostSteps);
+      fuzz::Run<uint64_t>(script, mode, capacity).Everything(fuzz::kMaxSteps);
       break;
     case 3:
-      fuzz::Run<fuzz::Reading>(script, mode, capacity).Everything(fuzz::kMostSteps);
+      fuzz::Run<fuzz::Reading>(script, mode, capacity).Everything(fuzz::kMaxSteps);
       break;
   }
   return 0;

@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "parley/handshake/bells.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
-#include "parley/os/peer_barrier.h"
 #include "parley/os/poll.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
@@ -34,8 +34,8 @@ uint32_t RolesOfConnectingSide(Direction accepting) {
 // and with what our own caller relies on: room for its messages where it sends, messages no longer
 // than its buffers where it receives. Otherwise the peer would choose when our caller's checks
 // abort.
-absl::StatusOr<DirectionSpec> GrantDirection(const DirectionSpec& wish, const RingWanted& ours,
-                                             bool we_send, const ChannelLimits& limits) {
+absl::StatusOr<DirectionSpec> AgreeOnDirection(const DirectionSpec& wish, const RingRequest& ours,
+                                               bool we_send, const ChannelLimits& limits) {
   DirectionSpec granted = wish;
   if (granted.capacity_bytes == 0) {
     granted = {ours.capacity_bytes, ours.max_message_bytes};
@@ -82,26 +82,26 @@ uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
   const uint32_t eventfd = options.peer_is_confined_or_trusted ? offered & kDoorbellEventfd : 0;
   const uint32_t socket = offered & kDoorbellSocket;
   switch (options.doorbell) {
-    case DoorbellChoice::kAutomatic:
+    case DoorbellKind::kAutomatic:
       return eventfd != 0 ? eventfd : socket;
-    case DoorbellChoice::kSocket:
+    case DoorbellKind::kSocket:
       return socket;
-    case DoorbellChoice::kEventfd:
+    case DoorbellKind::kEventfd:
       return eventfd;
-    case DoorbellChoice::kFutex:
+    case DoorbellKind::kFutex:
       return offered & kDoorbellFutex;
   }
   return 0;
 }
 
 // Each feature only where the connecting side offers its counterpart.
-uint32_t GrantFeatures(uint32_t offered, FenceChoice fences) {
+uint32_t AgreeOnFeatures(uint32_t offered, FenceMode fences) {
   uint32_t granted = 0;
-  if ((offered & kFeatureSkipsFences) != 0 && fences != FenceChoice::kFull &&
-      BarrierOnOthersWorks()) {
+  if ((offered & kFeatureSkipsFences) != 0 && fences != FenceMode::kFull &&
+      SystemWideBarrierWorks()) {
     granted |= kFeatureBarrierBeforeSleep;
   }
-  if ((offered & kFeatureBarrierBeforeSleep) != 0 && fences == FenceChoice::kAsymmetric &&
+  if ((offered & kFeatureBarrierBeforeSleep) != 0 && fences == FenceMode::kAsymmetric &&
       RegisterForBarriers()) {
     granted |= kFeatureSkipsFences;
   }
@@ -117,19 +117,19 @@ absl::StatusOr<ChannelId> RandomChannelId() {
   return id;
 }
 
-struct BellPair {
+struct DoorbellPair {
   Doorbell mine;
   std::vector<UniqueFd> theirs;  // to be sent, in order
 };
 
 // For one ring: [0] is what the peer waits on, [1] what it rings. Both are shared, so both stay
 // open here as well.
-absl::StatusOr<BellPair> CreateEventfdBell() {
+absl::StatusOr<DoorbellPair> CreateEventfdDoorbell() {
   auto we_wait = CreateEventfd();
   if (!we_wait.ok()) return we_wait.status();
   auto they_wait = CreateEventfd();
   if (!they_wait.ok()) return they_wait.status();
-  BellPair pair;
+  DoorbellPair pair;
   for (const int fd : {they_wait->get(), we_wait->get()}) {
     pair.theirs.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
     if (!pair.theirs.back().ok()) return ErrnoStatus(errno, "duplicate a doorbell");
@@ -138,11 +138,11 @@ absl::StatusOr<BellPair> CreateEventfdBell() {
   return pair;
 }
 
-absl::StatusOr<BellPair> CreateSocketBell() {
+absl::StatusOr<DoorbellPair> CreateSocketDoorbell() {
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
   sockets->first.RefuseDescriptors();
-  BellPair pair;
+  DoorbellPair pair;
   pair.mine = Doorbell::OfSocket(std::move(sockets->first).Release());
   pair.theirs.push_back(std::move(sockets->second).Release());
   return pair;
@@ -153,10 +153,9 @@ absl::StatusOr<BellPair> CreateSocketBell() {
 Acceptor::Acceptor(PeerSocket socket, const AcceptOptions* options)
     : socket_(std::move(socket)), options_(options) {
   PARLEY_CHECK(options->format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
-  PARLEY_CHECK(
-      options->doorbell != DoorbellChoice::kEventfd || options->peer_is_confined_or_trusted,
-      "eventfd doorbells are only for a peer that is confined by us or trusted: it could "
-      "block our writes");
+  PARLEY_CHECK(options->doorbell != DoorbellKind::kEventfd || options->peer_is_confined_or_trusted,
+               "eventfd doorbells are only for a peer that is confined by us or trusted: it could "
+               "block our writes");
   socket_.RefuseDescriptors();
 }
 
@@ -224,20 +223,20 @@ absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
     return Fail(RefusalReason::kDoorbell,
                 absl::FailedPreconditionError("no doorbell in common with the peer"));
   }
-  welcome->features = GrantFeatures(hello.features, options_->fences);
+  welcome->features = AgreeOnFeatures(hello.features, options_->fences);
   features_ = welcome->features;
   welcome->roles = hello.roles;
   welcome->format = options_->format;
   // The connecting side's "send" is our "receive".
   if ((hello.roles & kRoleSends) != 0) {
     auto granted =
-        GrantDirection(hello.send, options_->receive, /*we_send=*/false, options_->limits);
+        AgreeOnDirection(hello.send, options_->receive, /*we_send=*/false, options_->limits);
     if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
     welcome->send = *granted;
   }
   if ((hello.roles & kRoleReceives) != 0) {
     auto granted =
-        GrantDirection(hello.receive, options_->send, /*we_send=*/true, options_->limits);
+        AgreeOnDirection(hello.receive, options_->send, /*we_send=*/true, options_->limits);
     if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
     welcome->receive = *granted;
   }
@@ -256,7 +255,8 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
   RegionLimits limits;
   limits.max_data_bytes = options_->limits.max_capacity_bytes;
   limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // our own options, checked
-  limits.held = options_->held != nullptr ? options_->held : &IdentitySet::OfThisProcess();
+  limits.registry =
+      options_->registry != nullptr ? options_->registry : &FileRegistry::OfThisProcess();
   auto outgoing = OutgoingRegion::Create({send_.capacity_bytes, FrameAreaBytes(send_frames_)},
                                          limits, options_->pages);
   if (!outgoing.ok()) return outgoing.status();
@@ -264,30 +264,32 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
       {receive_.capacity_bytes, FrameAreaBytes(receive_frames_)}, limits, options_->pages);
   if (!draft.ok()) return draft.status();
 
-  // In the order of docs/SPEC.md: our region, the peer's region, then the bells of the ring from
-  // the peer to us and of the ring from us to the peer, as far as these exist and need descriptors.
+  // In the order of docs/SPEC.md: our region, the peer's region, then the doorbells of the ring
+  // from the peer to us and of the ring from us to the peer, as far as these exist and need
+  // descriptors.
   std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
-  std::vector<UniqueFd> bells;
+  std::vector<UniqueFd> doorbells;
   bool socket_is_free = true;
   for (const bool receiving : {true, false}) {
     if ((receiving ? receive_ : send_).capacity_bytes == 0) continue;
     if (welcome.doorbell == kDoorbellFutex) {
-      bells_are_futexes_ = true;  // words of the regions, which Take knows where they are
+      doorbells_are_futexes_ = true;  // words of the regions, which Take knows where they are
       continue;
     }
-    Doorbell* mine = receiving ? &receive_bell_ : &send_bell_;
+    Doorbell* mine = receiving ? &receive_doorbell_ : &send_doorbell_;
     if (welcome.doorbell == kDoorbellSocket && socket_is_free) {
       // The first ring's doorbell is the connection itself.
       socket_is_free = false;
-      socket_is_a_bell_ = true;
+      socket_is_a_doorbell_ = true;
       continue;
     }
-    auto pair = welcome.doorbell == kDoorbellSocket ? CreateSocketBell() : CreateEventfdBell();
+    auto pair =
+        welcome.doorbell == kDoorbellSocket ? CreateSocketDoorbell() : CreateEventfdDoorbell();
     if (!pair.ok()) return pair.status();
     *mine = std::move(pair->mine);
     for (UniqueFd& fd : pair->theirs) {
       descriptors.push_back(fd.get());
-      bells.push_back(std::move(fd));
+      doorbells.push_back(std::move(fd));
     }
   }
   const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
@@ -335,17 +337,18 @@ Established Acceptor::Take() && {
                      receive_,
                      send_frames_,
                      receive_frames_,
-                     std::move(send_bell_),
-                     std::move(receive_bell_),
+                     std::move(send_doorbell_),
+                     std::move(receive_doorbell_),
                      std::move(socket_).Release(),
                      std::move(peer_),
                      std::move(peer_format_),
                      (features_ & kFeatureSkipsFences) != 0,
                      (features_ & kFeatureBarrierBeforeSleep) != 0};
-  if (bells_are_futexes_) UseFutexBells(&result);
-  if (socket_is_a_bell_) {
-    Doorbell& bell = receive_.capacity_bytes != 0 ? result.receive_bell : result.send_bell;
-    bell = Doorbell::OfSocket(std::move(result.socket));
+  if (doorbells_are_futexes_) UseFutexDoorbells(&result);
+  if (socket_is_a_doorbell_) {
+    Doorbell& doorbell =
+        receive_.capacity_bytes != 0 ? result.receive_doorbell : result.send_doorbell;
+    doorbell = Doorbell::OfSocket(std::move(result.socket));
   }
   return result;
 }

@@ -70,10 +70,10 @@ class Acceptor {
   std::optional<OutgoingRegion> outgoing_;
   std::optional<IncomingRegionDraft> incoming_draft_;
   std::optional<IncomingRegion> incoming_;
-  Doorbell send_bell_;
-  Doorbell receive_bell_;
-  bool socket_is_a_bell_ = false;
-  bool bells_are_futexes_ = false;
+  Doorbell send_doorbell_;
+  Doorbell receive_doorbell_;
+  bool socket_is_a_doorbell_ = false;
+  bool doorbells_are_futexes_ = false;
   uint32_t features_ = 0;
 };
 

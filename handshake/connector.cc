@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "parley/handshake/bells.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/os/check.h"
-#include "parley/os/peer_barrier.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
@@ -26,7 +26,7 @@ uint32_t RolesOf(Direction connecting) {
 }
 
 // A wish as it goes into the Hello; a capacity without a message length gets a quarter of it.
-DirectionSpec Wish(bool exists, const RingWanted& wanted) {
+DirectionSpec Wish(bool exists, const RingRequest& wanted) {
   PARLEY_CHECK(IsValid(wanted.frames) && (exists || wanted.frames.count == 0),
                "ConnectOptions: at most 64 frames of a multiple of 4 KiB each, below 256 MiB, and "
                "none for a direction that does not exist");
@@ -48,11 +48,11 @@ DirectionSpec Wish(bool exists, const RingWanted& wanted) {
 
 uint32_t OfferedFeatures(const ConnectOptions& options) {
   const bool skips =
-      options.fences == FenceChoice::kAsymmetric ||
-      (options.fences == FenceChoice::kAutomatic && options.accepting_side_is_supervisor);
+      options.fences == FenceMode::kAsymmetric ||
+      (options.fences == FenceMode::kAutomatic && options.accepting_side_is_supervisor);
   uint32_t offered = 0;
   if (skips && RegisterForBarriers()) offered |= kFeatureSkipsFences;
-  if (options.fences == FenceChoice::kAsymmetric && BarrierOnOthersWorks()) {
+  if (options.fences == FenceMode::kAsymmetric && SystemWideBarrierWorks()) {
     offered |= kFeatureBarrierBeforeSleep;
   }
   return offered;
@@ -60,16 +60,16 @@ uint32_t OfferedFeatures(const ConnectOptions& options) {
 
 uint32_t OfferedDoorbells(const ConnectOptions& options) {
   switch (options.doorbell) {
-    case DoorbellChoice::kAutomatic:
+    case DoorbellKind::kAutomatic:
       return kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
-    case DoorbellChoice::kSocket:
+    case DoorbellKind::kSocket:
       return kDoorbellSocket;
-    case DoorbellChoice::kEventfd:
+    case DoorbellKind::kEventfd:
       PARLEY_CHECK(options.accepting_side_is_supervisor,
                    "eventfd doorbells are only for a worker that trusts its supervisor: another "
                    "peer could block our writes");
       return kDoorbellEventfd;
-    case DoorbellChoice::kFutex:
+    case DoorbellKind::kFutex:
       // Alone, so that whether there is a descriptor to poll is our choice and not the peer's.
       return kDoorbellFutex;
   }
@@ -82,8 +82,8 @@ bool FeaturesWereOffered(uint32_t offered, uint32_t granted) {
          ((granted & kFeatureSkipsFences) == 0 || (offered & kFeatureBarrierBeforeSleep) != 0);
 }
 
-absl::Status CheckGranted(const DirectionSpec& wish, const DirectionSpec& granted,
-                          const ChannelLimits& limits) {
+absl::Status CheckAccepted(const DirectionSpec& wish, const DirectionSpec& granted,
+                           const ChannelLimits& limits) {
   if (wish.capacity_bytes != 0 && (wish.capacity_bytes != granted.capacity_bytes ||
                                    wish.max_message_bytes != granted.max_message_bytes)) {
     return absl::InvalidArgumentError("the peer granted another ring than the one asked for");
@@ -111,47 +111,48 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
   if (!type.ok() || *type != MessageType::kRefused) return otherwise;
   const auto reason = ParseRefused(message);
   if (!reason.ok()) return reason.status();
-  return absl::FailedPreconditionError(std::string("the peer refused: ") + RefusalText(*reason));
+  return absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
 }
 
-struct Bells {
+struct Doorbells {
   Doorbell send;
   Doorbell receive;
-  bool socket_is_a_bell = false;
+  bool socket_is_a_doorbell = false;
 };
 
 // Takes the doorbells from `descriptors`, of which the first `next` are used already.
-absl::StatusOr<Bells> AdoptBells(const Welcome& welcome, std::vector<UniqueFd>& descriptors,
-                                 std::size_t next) {
-  Bells bells;
+absl::StatusOr<Doorbells> AdoptDoorbells(const Welcome& welcome, std::vector<UniqueFd>& descriptors,
+                                         std::size_t next) {
+  Doorbells doorbells;
   bool socket_is_free = true;
   // The accepting side's order: first the ring on which we send.
   for (const bool sending : {true, false}) {
     if ((sending ? welcome.send : welcome.receive).capacity_bytes == 0) continue;
     if (welcome.doorbell == kDoorbellFutex) continue;  // words of the regions
-    Doorbell* bell = sending ? &bells.send : &bells.receive;
+    Doorbell* doorbell = sending ? &doorbells.send : &doorbells.receive;
     if (welcome.doorbell == kDoorbellEventfd) {
       if (descriptors.size() - next < 2) return absl::InvalidArgumentError("a doorbell is missing");
       for (const std::size_t i : {next, next + 1}) {
         if (absl::Status s = VerifyEventfd(descriptors[i].get()); !s.ok()) return s;
       }
-      *bell = Doorbell::OfEventfds(std::move(descriptors[next]), std::move(descriptors[next + 1]));
+      *doorbell =
+          Doorbell::OfEventfds(std::move(descriptors[next]), std::move(descriptors[next + 1]));
       next += 2;
     } else if (socket_is_free) {
       socket_is_free = false;
-      bells.socket_is_a_bell = true;
+      doorbells.socket_is_a_doorbell = true;
     } else {
       if (descriptors.size() - next < 1) return absl::InvalidArgumentError("a doorbell is missing");
       auto socket = PeerSocket::Adopt(std::move(descriptors[next]));
       if (!socket.ok()) return socket.status();
-      *bell = Doorbell::OfSocket(std::move(*socket).Release());
+      *doorbell = Doorbell::OfSocket(std::move(*socket).Release());
       next += 1;
     }
   }
   if (next != descriptors.size()) {
     return absl::InvalidArgumentError("more descriptors than the handshake has");
   }
-  return bells;
+  return doorbells;
 }
 
 }  // namespace
@@ -180,9 +181,9 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
       !FeaturesWereOffered(hello.features, welcome->features)) {
     return absl::InvalidArgumentError("the peer chose what was not offered");
   }
-  status = CheckGranted(hello.send, welcome->send, options.limits);
+  status = CheckAccepted(hello.send, welcome->send, options.limits);
   if (!status.ok()) return status;
-  status = CheckGranted(hello.receive, welcome->receive, options.limits);
+  status = CheckAccepted(hello.receive, welcome->receive, options.limits);
   if (!status.ok()) return status;
   std::vector<UniqueFd>& descriptors = received->descriptors;
   if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");
@@ -190,7 +191,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   RegionLimits limits;
   limits.max_data_bytes = options.limits.max_capacity_bytes;
   limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // checked just now
-  limits.held = options.held != nullptr ? options.held : &IdentitySet::OfThisProcess();
+  limits.registry = options.registry != nullptr ? options.registry : &FileRegistry::OfThisProcess();
   auto incoming =
       IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive), limits);
   if (!incoming.ok()) return incoming.status();
@@ -200,8 +201,8 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
       OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
-  auto bells = AdoptBells(*welcome, descriptors, 2);
-  if (!bells.ok()) return bells.status();
+  auto doorbells = AdoptDoorbells(*welcome, descriptors, 2);
+  if (!doorbells.ok()) return doorbells.status();
 
   status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));
   if (!status.ok()) return status;
@@ -221,17 +222,18 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                      {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes},
                      welcome->send.frames,
                      welcome->receive.frames,
-                     std::move(bells->send),
-                     std::move(bells->receive),
+                     std::move(doorbells->send),
+                     std::move(doorbells->receive),
                      std::move(socket).Release(),
                      *std::move(peer),
                      std::move(welcome->format),
                      (welcome->features & kFeatureBarrierBeforeSleep) != 0,
                      (welcome->features & kFeatureSkipsFences) != 0};
-  if (welcome->doorbell == kDoorbellFutex) UseFutexBells(&result);
-  if (bells->socket_is_a_bell) {
-    Doorbell& bell = result.send.capacity_bytes != 0 ? result.send_bell : result.receive_bell;
-    bell = Doorbell::OfSocket(std::move(result.socket));
+  if (welcome->doorbell == kDoorbellFutex) UseFutexDoorbells(&result);
+  if (doorbells->socket_is_a_doorbell) {
+    Doorbell& doorbell =
+        result.send.capacity_bytes != 0 ? result.send_doorbell : result.receive_doorbell;
+    doorbell = Doorbell::OfSocket(std::move(result.socket));
   }
   return result;
 }

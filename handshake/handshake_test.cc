@@ -26,22 +26,22 @@
 #include "gtest/gtest.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/connector.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/server.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
-#include "parley/os/peer_barrier.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/huge_pages.h"
-#include "parley/sealing/identity.h"
 #include "parley/sealing/test_support.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/wait/doorbell.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
@@ -58,16 +58,16 @@ int OpenDescriptors() {
 
 // Both ends are in this process, so each has a set of held memory of its own.
 struct Ends {
-  IdentitySet accepting_held;
-  IdentitySet connecting_held;
+  FileRegistry accepting_registry;
+  FileRegistry connecting_registry;
   AcceptOptions accept;
   ConnectOptions connect;
   absl::StatusOr<Established> accepted = absl::UnknownError("not run");
   absl::StatusOr<Established> connected = absl::UnknownError("not run");
 
   Ends() {
-    accept.held = &accepting_held;
-    connect.held = &connecting_held;
+    accept.registry = &accepting_registry;
+    connect.registry = &connecting_registry;
   }
   void Run() {
     auto pair = PeerSocket::Pair();
@@ -84,28 +84,28 @@ void ExpectBytesFlow(Established& from, Established& to) {
                     from.send);
   Consumer consumer(to.outgoing.control(), to.incoming.control(), to.incoming.data(), to.receive);
   const std::array<std::byte, 5> message = {std::byte{1}, std::byte{2}};
-  EXPECT_EQ(producer.TrySend(9, message), Outcome::kDone);
+  EXPECT_EQ(producer.TrySend(9, message), Outcome::kOk);
   std::vector<std::byte> into(consumer.max_message_bytes());
   Record record;
-  EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+  EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
   EXPECT_EQ(record.tag, 9u);
   EXPECT_EQ(record.size_bytes, 5u);
-  for (auto& [ringer, rung] : {std::pair(&from.send_bell, &to.receive_bell),
-                               std::pair(&to.receive_bell, &from.send_bell)}) {
-    const uint32_t heard = rung->RingsHeard();
-    ringer->Ring();
+  for (auto& [ringer, rung] : {std::pair(&from.send_doorbell, &to.receive_doorbell),
+                               std::pair(&to.receive_doorbell, &from.send_doorbell)}) {
+    const uint32_t heard = rung->SignalsSeen();
+    ringer->Signal();
     if (rung->is_futex()) {
       EXPECT_TRUE(rung->Sleep(heard, Deadline::AtMonotonicNs(0)));
     } else {
-      EXPECT_EQ(rung->Drain(), Doorbell::Drained::kRung);
+      EXPECT_EQ(rung->Drain(), Doorbell::Drained::kSignalled);
     }
   }
 }
 
 TEST(HandshakeTest, EachDoorbellAndEachDirection) {
   enum { kSocket, kEventfd, kFutex };
-  for (const int bell : {kSocket, kEventfd, kFutex}) {
-    const bool eventfd = bell == kEventfd;
+  for (const int doorbell : {kSocket, kEventfd, kFutex}) {
+    const bool eventfd = doorbell == kEventfd;
     for (const auto& [accepting, connecting] :
          {std::pair(Direction::kBoth, Direction::kBoth),
           std::pair(Direction::kSendOnly, Direction::kReceiveOnly),
@@ -115,9 +115,9 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       ends.connect.direction = connecting;
       ends.accept.peer_is_confined_or_trusted = eventfd;
       ends.connect.accepting_side_is_supervisor = true;
-      if (bell == kFutex) {
-        ends.accept.doorbell = DoorbellChoice::kFutex;
-        ends.connect.doorbell = DoorbellChoice::kFutex;
+      if (doorbell == kFutex) {
+        ends.accept.doorbell = DoorbellKind::kFutex;
+        ends.connect.doorbell = DoorbellKind::kFutex;
       }
       ends.connect.format = "theirs";
       ends.accept.format = "ours";
@@ -128,16 +128,17 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       EXPECT_EQ(ends.accepted->peer_format, "theirs");
       EXPECT_EQ(ends.connected->peer_format, "ours");
       if (accepting != Direction::kReceiveOnly) {
-        for (const Doorbell* made : {&ends.accepted->send_bell, &ends.connected->receive_bell}) {
-          EXPECT_EQ(made->is_socket(), bell == kSocket);
-          EXPECT_EQ(made->is_eventfd(), bell == kEventfd);
-          EXPECT_EQ(made->is_futex(), bell == kFutex);
+        for (const Doorbell* made :
+             {&ends.accepted->send_doorbell, &ends.connected->receive_doorbell}) {
+          EXPECT_EQ(made->is_socket(), doorbell == kSocket);
+          EXPECT_EQ(made->is_eventfd(), doorbell == kEventfd);
+          EXPECT_EQ(made->is_futex(), doorbell == kFutex);
         }
         ExpectBytesFlow(*ends.accepted, *ends.connected);
       }
       if (accepting != Direction::kSendOnly) {
-        EXPECT_EQ(ends.accepted->receive_bell.is_socket(), bell == kSocket);
-        EXPECT_EQ(ends.accepted->receive_bell.is_futex(), bell == kFutex);
+        EXPECT_EQ(ends.accepted->receive_doorbell.is_socket(), doorbell == kSocket);
+        EXPECT_EQ(ends.accepted->receive_doorbell.is_futex(), doorbell == kFutex);
         ExpectBytesFlow(*ends.connected, *ends.accepted);
       }
     }
@@ -149,7 +150,7 @@ TEST(HandshakeTest, TheAcceptingSidesWishForHugePagesIsForBothRings) {
   constexpr uint64_t kCapacity = 2 * kHugePageBytes;
   ends.accept.send = {kCapacity, 1024};
   ends.accept.receive = {kCapacity, 1024};
-  ends.accept.pages = PageChoice::kHugeIfPossible;
+  ends.accept.pages = HugePages::kHugeIfPossible;
   ends.Run();
   ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
   ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
@@ -163,21 +164,21 @@ TEST(HandshakeTest, TheAcceptingSidesWishForHugePagesIsForBothRings) {
 
 // Whether there is a descriptor to poll is its users' choice, at both ends: never the peer's.
 TEST(HandshakeTest, AFutexDoorbellOnlyWhereBothSidesAskForIt) {
-  for (const DoorbellChoice accepting : {DoorbellChoice::kAutomatic, DoorbellChoice::kSocket,
-                                         DoorbellChoice::kEventfd, DoorbellChoice::kFutex}) {
-    for (const DoorbellChoice connecting : {DoorbellChoice::kAutomatic, DoorbellChoice::kSocket,
-                                            DoorbellChoice::kEventfd, DoorbellChoice::kFutex}) {
+  for (const DoorbellKind accepting : {DoorbellKind::kAutomatic, DoorbellKind::kSocket,
+                                       DoorbellKind::kEventfd, DoorbellKind::kFutex}) {
+    for (const DoorbellKind connecting : {DoorbellKind::kAutomatic, DoorbellKind::kSocket,
+                                          DoorbellKind::kEventfd, DoorbellKind::kFutex}) {
       Ends ends;
       ends.accept.doorbell = accepting;
       ends.connect.doorbell = connecting;
       ends.accept.peer_is_confined_or_trusted = true;
       ends.connect.accepting_side_is_supervisor = true;
       ends.Run();
-      const bool futex = accepting == DoorbellChoice::kFutex && connecting == accepting;
+      const bool futex = accepting == DoorbellKind::kFutex && connecting == accepting;
       const bool none_in_common =
           !futex && accepting != connecting &&
-          (accepting == DoorbellChoice::kFutex || connecting == DoorbellChoice::kFutex ||
-           (accepting != DoorbellChoice::kAutomatic && connecting != DoorbellChoice::kAutomatic));
+          (accepting == DoorbellKind::kFutex || connecting == DoorbellKind::kFutex ||
+           (accepting != DoorbellKind::kAutomatic && connecting != DoorbellKind::kAutomatic));
       EXPECT_EQ(ends.accepted.ok(), !none_in_common) << ends.accepted.status();
       EXPECT_EQ(ends.connected.ok(), !none_in_common) << ends.connected.status();
       if (!ends.accepted.ok() || !ends.connected.ok()) {
@@ -186,17 +187,17 @@ TEST(HandshakeTest, AFutexDoorbellOnlyWhereBothSidesAskForIt) {
             << ends.connected.status();
         continue;
       }
-      EXPECT_EQ(ends.accepted->send_bell.is_futex(), futex);
-      EXPECT_EQ(ends.connected->send_bell.is_futex(), futex);
-      EXPECT_EQ(ends.accepted->receive_bell.is_futex(), futex);
-      EXPECT_EQ(ends.connected->receive_bell.is_futex(), futex);
+      EXPECT_EQ(ends.accepted->send_doorbell.is_futex(), futex);
+      EXPECT_EQ(ends.connected->send_doorbell.is_futex(), futex);
+      EXPECT_EQ(ends.accepted->receive_doorbell.is_futex(), futex);
+      EXPECT_EQ(ends.connected->receive_doorbell.is_futex(), futex);
     }
   }
 }
 
 TEST(HandshakeTest, EventfdsAreOfferedToASupervisorAlone) {
   ConnectOptions connect;
-  connect.doorbell = DoorbellChoice::kEventfd;
+  connect.doorbell = DoorbellKind::kEventfd;
   auto pair = PeerSocket::Pair();
   EXPECT_DEATH(static_cast<void>(ConnectHandshake(std::move(pair->second), connect,
                                                   Deadline::After(absl::Seconds(1)))),
@@ -231,8 +232,8 @@ TEST(HandshakeTest, PromiseP7ResourcesSizesBeyondTheLimitAreRefusedWithTheReason
 // receives into, is too long or too short: those are checks that abort.
 TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerReliesOn) {
   struct Case {
-    RingWanted send;     // the connecting side's
-    RingWanted receive;  //
+    RingRequest send;     // the connecting side's
+    RingRequest receive;  //
     bool agreed;
   };
   const Case cases[] = {
@@ -308,11 +309,11 @@ TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
 }
 
 TEST(HandshakeTest, FencesAreSkippedOnlyWhereTheSleeperMakesTheBarrier) {
-  if (!BarrierOnOthersWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
-  using enum FenceChoice;
+  if (!SystemWideBarrierWorks()) GTEST_SKIP() << "this kernel has no membarrier GLOBAL_EXPEDITED";
+  using enum FenceMode;
   struct Case {
-    FenceChoice accepting;
-    FenceChoice connecting;
+    FenceMode accepting;
+    FenceMode connecting;
     bool supervisor;
     bool accepting_skips;
     bool connecting_skips;
@@ -407,12 +408,12 @@ TEST(HandshakeTest, PromiseP8NoSideDoorsEveryDescriptorIsCloseOnExec) {
 // --------------------------------------------------------------------
 
 struct AcceptorTest : ::testing::Test {
-  IdentitySet held;
+  FileRegistry registry;
   AcceptOptions options;
   std::optional<Acceptor> acceptor;
   PeerSocket peer = NewPeer();
 
-  AcceptorTest() { options.held = &held; }
+  AcceptorTest() { options.registry = &registry; }
   PeerSocket NewPeer() {
     auto pair = PeerSocket::Pair();
     acceptor.emplace(std::move(pair->first), &options);
@@ -538,7 +539,7 @@ TEST_F(AcceptorTest, NothingIsAllocatedForAPeerThatThePolicyRefuses) {
   ASSERT_TRUE(peer.Send(GoodHello()).ok());
   EXPECT_FALSE(acceptor->Advance().ok());
   EXPECT_EQ(OpenDescriptors(), before);
-  EXPECT_EQ(held.size(), 0u);
+  EXPECT_EQ(registry.size(), 0u);
 }
 
 TEST_F(AcceptorTest, PromiseP2TimeASilentPeerCostsTheDeadlineAndNoMore) {
@@ -703,7 +704,7 @@ TEST(ListenerTest, ImpossibleNamesAreErrors) {
 
 // A named peer's death is seen by its process descriptor. A handshake that could not get one for
 // want of room must fail: it would not be missed before it is needed.
-TEST(IdentityTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
+TEST(FileRegistryTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
   const std::string path = SocketPath("full");
   auto listener = Listener::Bind(path);
   ASSERT_TRUE(listener.ok());
@@ -739,9 +740,9 @@ TEST(IdentityTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
 // Each of these wants regions to be made. A call that is past its deadline makes those of one.
 TEST(ServerTest, PromiseP2TimeManyHandshakesAtOnceDoNotAddUpBeyondTheDeadline) {
   const std::string path = SocketPath("many");
-  IdentitySet held;
+  FileRegistry registry;
   AcceptOptions options;
-  options.held = &held;
+  options.registry = &registry;
   auto listener = Listener::Bind(path);
   ASSERT_TRUE(listener.ok());
   Server server(*std::move(listener), options);
@@ -774,10 +775,10 @@ TEST(ServerTest, PromiseP2TimeManyHandshakesAtOnceDoNotAddUpBeyondTheDeadline) {
 
 TEST(ServerTest, AnyNumberOfBadPeersDoesNotKeepAGoodOneOut) {
   const std::string path = SocketPath("d");
-  IdentitySet held;
-  IdentitySet client_held;
+  FileRegistry registry;
+  FileRegistry client_registry;
   AcceptOptions options;
-  options.held = &held;
+  options.registry = &registry;
   ServerLimits limits;
   limits.handshake_time = absl::Milliseconds(300);
   const int before = OpenDescriptors();
@@ -794,7 +795,7 @@ TEST(ServerTest, AnyNumberOfBadPeersDoesNotKeepAGoodOneOut) {
         if (i % 3 == 1) silent.push_back(*std::move(socket));
       }
       ConnectOptions connect;
-      connect.held = &client_held;
+      connect.registry = &client_registry;
       // Busy until the silent ones have used up their time.
       absl::StatusOr<Established> good = absl::UnknownError("");
       for (int tries = 0; tries < 50 && !good.ok(); ++tries) {

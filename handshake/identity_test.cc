@@ -9,7 +9,7 @@
 namespace parley {
 namespace {
 
-TEST(IdentityTest, OfAPairOfOurOwnItIsUs) {
+TEST(FileRegistryTest, OfAPairOfOurOwnItIsUs) {
   int fds[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
   const UniqueFd mine(fds[0]);
@@ -23,7 +23,7 @@ TEST(IdentityTest, OfAPairOfOurOwnItIsUs) {
   EXPECT_FALSE(peer->pidfd.ok());
 }
 
-TEST(IdentityTest, WhatIsNoSocketHasNoPeer) {
+TEST(FileRegistryTest, WhatIsNoSocketHasNoPeer) {
   EXPECT_FALSE(IdentifyPeer(-1).ok());
   const UniqueFd pipe_end(::dup(STDIN_FILENO));
   EXPECT_FALSE(IdentifyPeer(pipe_end.get()).ok());

@@ -13,20 +13,20 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/wire.h"
 #include "parley/ring/ring_types.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley {
 
 // A ring as it is wanted. Zeros leave the choice to the other side. Where both sides leave it, the
 // accepting one takes kDefaultCapacityBytes and a quarter of the capacity.
-struct RingWanted {
+struct RingRequest {
   uint64_t capacity_bytes = 0;     // a power of two from 4 KiB to 1 GiB
   uint32_t max_message_bytes = 0;  // at most capacity_bytes - 8
   // Frames beside the ring (frames/), for a FramePort on both sides. What the accepting side sets
@@ -44,9 +44,9 @@ struct ChannelLimits {
 };
 
 // Whether publishing pays a full fence, to see a peer that is about to sleep. Without it the
-// sleeper makes up for it, with membarrier(2); see os/peer_barrier.h for what it costs to be
+// sleeper makes up for it, with membarrier(2); see wait/memory_barrier.h for what it costs to be
 // registered.
-enum class FenceChoice {
+enum class FenceMode {
   // Skipped by a worker towards its supervisor, which then makes the barrier. Nobody else
   // registers.
   kAutomatic,
@@ -61,8 +61,8 @@ enum class FenceChoice {
 // Which directions exist, seen from this side.
 enum class Direction { kBoth, kSendOnly, kReceiveOnly };
 
-// How the two ends wake each other; see handshake/doorbell.h.
-enum class DoorbellChoice {
+// How the two ends wake each other; see wait/doorbell.h.
+enum class DoorbellKind {
   // Accepting: eventfd where the peer is confined by us and offers it, socket otherwise.
   // Connecting: offers sockets, and eventfds to its supervisor.
   kAutomatic,
@@ -77,18 +77,18 @@ enum class DoorbellChoice {
 
 struct ConnectOptions {
   Direction direction = Direction::kBoth;
-  RingWanted send;
-  RingWanted receive;
+  RingRequest send;
+  RingRequest receive;
   std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
   ChannelLimits limits;
   // Offers eventfd doorbells as well. For a worker that its own supervisor confines: it trusts the
   // supervisor not to block its writes.
   bool accepting_side_is_supervisor = false;
-  FenceChoice fences = FenceChoice::kAutomatic;
+  FenceMode fences = FenceMode::kAutomatic;
   // Anything but kAutomatic: offers that one alone.
-  DoorbellChoice doorbell = DoorbellChoice::kAutomatic;
+  DoorbellKind doorbell = DoorbellKind::kAutomatic;
   // The set in which regions are claimed; nullptr: the process's.
-  IdentitySet* held = nullptr;
+  FileRegistry* registry = nullptr;
 };
 
 struct AcceptOptions {
@@ -97,26 +97,26 @@ struct AcceptOptions {
   // less than `send`, or for longer messages than `receive` allows, is refused. So whoever sets a
   // message length here may send, and receive into buffers of, that length without asking. What is
   // left zero is the peer's choice, within the limits: ask max_message_bytes() of the channel.
-  RingWanted send;
-  RingWanted receive;
+  RingRequest send;
+  RingRequest receive;
   std::string format;
   ChannelLimits limits;
   PeerPolicy policy = PeerPolicy::SameUser();
   // The peer's process descriptor, where this process spawned it; -1: ask the kernel. Not owned.
   int peer_pidfd = -1;
-  DoorbellChoice doorbell = DoorbellChoice::kAutomatic;
+  DoorbellKind doorbell = DoorbellKind::kAutomatic;
   // The peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and io_uring
   // (every profile of sandbox/ does), or it is trusted not to block us. Only then may eventfds be
   // shared with it.
   bool peer_is_confined_or_trusted = false;
-  FenceChoice fences = FenceChoice::kAutomatic;
+  FenceMode fences = FenceMode::kAutomatic;
   // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as
   // much as the last cache, and change nothing else (docs/BENCHMARKS.md). They double the time in
   // which the rings are made; where `send` and `receive` are open, their size is the peer's wish.
-  PageChoice pages = PageChoice::kUsual;
+  HugePages pages = HugePages::kUsual;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;
-  IdentitySet* held = nullptr;
+  FileRegistry* registry = nullptr;
 };
 
 // What a completed handshake leaves, to be made a channel (channel/channel.h).
@@ -128,8 +128,8 @@ struct Established {
   RingGeometry receive;  // capacity 0: this direction does not exist
   FrameGeometry send_frames = {};
   FrameGeometry receive_frames = {};
-  Doorbell send_bell;  // rung when there is data for the peer; waited on for room
-  Doorbell receive_bell;
+  Doorbell send_doorbell;  // rung when there is data for the peer; waited on for room
+  Doorbell receive_doorbell;
   UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it
   PeerIdentity peer;
   std::string peer_format;

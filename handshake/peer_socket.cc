@@ -22,7 +22,7 @@
 namespace parley {
 namespace {
 
-constexpr std::size_t kMostDescriptors = 8;
+constexpr std::size_t kMaxDescriptors = 8;
 
 absl::Status CheckSocketOption(int fd, int option, int expected, const char* what) {
   int value = 0;
@@ -120,10 +120,10 @@ absl::StatusOr<PeerSocket> PeerSocket::Inherited(const char* variable) {
 absl::Status PeerSocket::Send(absl::Span<const std::byte> message,
                               absl::Span<const int> descriptors) const {
   PARLEY_CHECK(!message.empty(), "an empty message looks like the end of the session");
-  PARLEY_CHECK(descriptors.size() <= kMostDescriptors, "too many descriptors in one message");
+  PARLEY_CHECK(descriptors.size() <= kMaxDescriptors, "too many descriptors in one message");
   // SAFETY: sendmsg does not write through iov_base.
   iovec data = {const_cast<std::byte*>(message.data()), message.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMostDescriptors)> control = {};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptors)> control = {};
   msghdr header = {};
   header.msg_iov = &data;
   header.msg_iovlen = 1;
@@ -182,9 +182,9 @@ absl::StatusOr<std::size_t> PeerSocket::Receive(absl::Span<std::byte> into,
 
 absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
     absl::Span<std::byte> into, std::size_t max_descriptors, Deadline deadline) const {
-  PARLEY_CHECK(max_descriptors <= kMostDescriptors, "too many descriptors in one message");
+  PARLEY_CHECK(max_descriptors <= kMaxDescriptors, "too many descriptors in one message");
   iovec data = {into.data(), into.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMostDescriptors)> control;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptors)> control;
   while (true) {
     msghdr header = {};
     header.msg_iov = &data;

@@ -37,7 +37,7 @@ absl::StatusOr<Established> Server::Accept(Deadline deadline) {
       if (!done.ok()) CountFailure(done.status());
       pending_.erase(current);
     }
-    DropLate();
+    DropTimedOut();
     if (complete) return *std::move(complete);
     if (polled[0].revents != 0) {
       if (absl::Status s = TakeConnections(); !s.ok()) return s;
@@ -65,7 +65,7 @@ absl::Status Server::TakeConnections() {
   return absl::OkStatus();
 }
 
-void Server::DropLate() {
+void Server::DropTimedOut() {
   for (auto p = pending_.begin(); p != pending_.end();) {
     if (!p->deadline.Expired()) {
       ++p;

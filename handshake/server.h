@@ -51,7 +51,7 @@ class Server {
     Deadline deadline;
   };
   absl::Status TakeConnections();
-  void DropLate();
+  void DropTimedOut();
   void CountFailure(absl::Status why);
 
   const Listener listener_;

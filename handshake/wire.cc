@@ -83,7 +83,7 @@ DirectionWire ToWire(const DirectionSpec& spec) {
 
 }  // namespace
 
-const char* RefusalText(RefusalReason reason) {
+const char* ToString(RefusalReason reason) {
   switch (reason) {
     case RefusalReason::kMalformed:
       return "it did not understand our message";

@@ -54,7 +54,7 @@ struct MessageHeaderWire {
 struct DirectionWire {
   uint64_t capacity_bytes;  // 0: no preference (Hello only)
   uint32_t max_message_bytes;
-  uint16_t frames;       // 0: none; at most kMostFrames
+  uint16_t frames;       // 0: none; at most kMaxFrames
   uint16_t frame_units;  // of kFrameUnitBytes, the length of each; 0 without frames
 };
 
@@ -129,7 +129,7 @@ enum class RefusalReason : uint32_t {
 };
 
 // "no protocol version in common", never null.
-const char* RefusalText(RefusalReason reason);
+const char* ToString(RefusalReason reason);
 
 // --- private, validated forms
 // ---------------------------------------------------------------------

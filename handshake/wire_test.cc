@@ -184,10 +184,10 @@ TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {
   std::set<std::string> texts;
   constexpr auto kLast = static_cast<uint32_t>(RefusalReason::kDeadline);
   for (uint32_t reason = 1; reason <= kLast; ++reason) {
-    texts.insert(RefusalText(static_cast<RefusalReason>(reason)));
+    texts.insert(ToString(static_cast<RefusalReason>(reason)));
   }
   EXPECT_EQ(texts.size(), kLast);
-  const std::string unknown = RefusalText(static_cast<RefusalReason>(kLast + 1));
+  const std::string unknown = ToString(static_cast<RefusalReason>(kLast + 1));
   EXPECT_NE(unknown.find("does not know"), std::string::npos);
   EXPECT_EQ(texts.count(unknown), 0u);
 }

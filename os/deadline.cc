@@ -6,7 +6,7 @@ namespace parley {
 namespace {
 
 constexpr int64_t kNsPerSecond = 1'000'000'000;
-constexpr int64_t kLongestNs = int64_t{10} * 365 * 24 * 3600 * kNsPerSecond;
+constexpr int64_t kMaxNs = int64_t{10} * 365 * 24 * 3600 * kNsPerSecond;
 
 int64_t RemainingNs(int64_t at_ns) { return std::max<int64_t>(0, at_ns - MonotonicNowNs()); }
 
@@ -20,7 +20,7 @@ int64_t MonotonicNowNs() {
 
 Deadline Deadline::After(absl::Duration from_now) {
   const int64_t wanted = absl::ToInt64Nanoseconds(from_now);
-  return Deadline(MonotonicNowNs() + std::clamp<int64_t>(wanted, 0, kLongestNs));
+  return Deadline(MonotonicNowNs() + std::clamp<int64_t>(wanted, 0, kMaxNs));
 }
 
 absl::Duration Deadline::Remaining() const { return absl::Nanoseconds(RemainingNs(at_ns_)); }

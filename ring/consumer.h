@@ -4,16 +4,16 @@
 // The receiving end of a ring of byte records.
 //
 // Trust: the peer controls its tail, its state, and every byte of the data at every moment. The
-// worst that it can cause is kNotNow for ever, kPoisoned, or a payload that is a lie. A record's
-// header is fetched once; what was checked is what is used. TryReceive copies the payload out and
-// is the default; TryPeek shows it in place, and its type says that the bytes may change.
+// worst that it can cause is kWouldBlock for ever, kPoisoned, or a payload that is a lie. A
+// record's header is fetched once; what was checked is what is used. TryReceive copies the payload
+// out and is the default; TryPeek shows it in place, and its type says that the bytes may change.
 // Threads: one at a time.
 // Ordering: what the producer wrote before it published a record is visible once a call returned
 // it.
 //
 //   std::vector<std::byte> buffer(consumer.max_message_bytes());
 //   Record record;
-//   while (consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone)
+//   while (consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk)
 //     Handle(record.tag, absl::MakeConstSpan(buffer).first(record.size_bytes));
 
 #include <cstddef>
@@ -59,10 +59,10 @@ class BasicConsumer {
     PARLEY_CHECK(into.size() >= max_message_, "buffer shorter than max_message_bytes");
     std::size_t offset = 0;
     const Outcome outcome = Next(record, &offset);
-    if (outcome != Outcome::kDone) return outcome;
+    if (outcome != Outcome::kOk) return outcome;
     peer_data_.CopyOut(offset, into.first(record->size_bytes));
     Release();
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
 
   // The next record in place. It stays where it is until Release(); several may be peeked at before
@@ -70,9 +70,9 @@ class BasicConsumer {
   Outcome TryPeek(Record* record, View* view) {
     std::size_t offset = 0;
     const Outcome outcome = Next(record, &offset);
-    if (outcome != Outcome::kDone) return outcome;
+    if (outcome != Outcome::kOk) return outcome;
     *view = peer_data_.ViewOf(offset, record->size_bytes);
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
 
   // Gives back everything that was peeked at; views of it are void from here on. The producer is
@@ -80,11 +80,11 @@ class BasicConsumer {
   // an eighth of the ring.
   void Release() { position_.Release(); }
 
-  // Takes no more: the producer gets kEnded from its next look on.
+  // Takes no more: the producer gets kClosed from its next look on.
   void Close() { position_.Close(); }
 
-  // True unless TryReceive would say kNotNow. Looks at the peer at most once.
-  bool HasNews() { return Available() != Outcome::kNotNow; }
+  // True unless TryReceive would say kWouldBlock. Looks at the peer at most once.
+  bool HasData() { return Available() != Outcome::kWouldBlock; }
 
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
   void Poison(Violation violation) { position_.Poison(violation); }
@@ -103,7 +103,7 @@ class BasicConsumer {
   // Validates the next record and steps over it. `*offset`: where its payload is.
   Outcome Next(Record* record, std::size_t* offset) {
     const Outcome outcome = Available();
-    if (outcome != Outcome::kDone) return outcome;
+    if (outcome != Outcome::kOk) return outcome;
     const std::size_t at = position_.Offset();
 
     // TRUST: size within the agreement and within what is published; reserved tag bit clear.
@@ -130,7 +130,7 @@ class BasicConsumer {
     record->size_bytes = size;
     record->tag = static_cast<uint32_t>(*header >> 32);
     position_.Advance(Cursor64::RecordBytes(size, kRecordHeaderBytes, kRecordAlignBytes));
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
 
   static constexpr uint64_t kReservedBit = uint64_t{1} << 63;

@@ -63,13 +63,11 @@ struct Cursor {
   }
 
   // The longest payload that fits a ring of `capacity`.
-  static constexpr U LargestPayload(U capacity, U header) {
-    return static_cast<U>(capacity - header);
-  }
+  static constexpr U MaxPayload(U capacity, U header) { return static_cast<U>(capacity - header); }
 
   // The consumer's check of a record header. `available`: validated bytes from the record's first
   // byte on, at least `header` and a multiple of the alignment, as `header` is: so rounding the
-  // record up cannot take it past them. `max_size` <= LargestPayload(capacity, header).
+  // record up cannot take it past them. `max_size` <= MaxPayload(capacity, header).
   static constexpr bool IsRecord(U record_size, U max_size, U available, U header) {
     return record_size <= std::min(max_size, static_cast<U>(available - header));
   }

@@ -72,7 +72,7 @@ TEST(CursorProof, EveryHeadAtEightBitsAgreesWithTheDefinition) {
 
 TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
   for (unsigned capacity = 16; capacity <= 128; capacity *= 2) {
-    const unsigned largest = C8::LargestPayload(static_cast<uint8_t>(capacity), kHeader);
+    const unsigned largest = C8::MaxPayload(static_cast<uint8_t>(capacity), kHeader);
     for (unsigned max_size = 0; max_size <= largest; ++max_size) {
       for (unsigned available = kHeader; available <= capacity; available += kAlign) {
         for (unsigned size = 0; size < 256; ++size) {

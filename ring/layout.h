@@ -8,7 +8,7 @@
 //   +0    producer line: tail, state               +-----------+-----------+-- - - -
 //   +128  consumer line: head, state               | record    | record    |
 //   +256  wait line: receive epoch, send epoch     +-----------+-----------+-- - - -
-//   +384  bell line: data rings, room rings          u32 size_bytes | u32 tag | payload | zeros
+//   +384  doorbell line: data rings, room rings          u32 size_bytes | u32 tag | payload | zeros
 //   +512  zero
 //
 // A region is written by one process alone. Its producer line and its data belong to the ring that
@@ -46,16 +46,16 @@ struct WaitLineWire {
 // Of the futex doorbell alone, zero with the others: how often the owner has rung. Who waits for
 // the owner sleeps on the low half of the word. Not in the wait line, which the other side reads
 // each time that it publishes.
-struct BellLineWire {
-  uint64_t data_rings;  // for data on the ring that the owner sends on
-  uint64_t room_rings;  // for room on the ring that the owner receives on
+struct SignalLineWire {
+  uint64_t data_signals;   // for data on the ring that the owner sends on
+  uint64_t space_signals;  // for room on the ring that the owner receives on
   std::array<uint64_t, 14> reserved;
 };
 struct ControlWire {
   ProducerLineWire producer;
   ConsumerLineWire consumer;
   WaitLineWire wait;
-  BellLineWire bell;
+  SignalLineWire doorbell;
 };
 
 struct RecordHeaderWire {
@@ -72,16 +72,16 @@ inline constexpr std::size_t kHeadOffset = 128;
 inline constexpr std::size_t kConsumerStateOffset = 136;
 inline constexpr std::size_t kReceiveEpochOffset = 256;
 inline constexpr std::size_t kSendEpochOffset = 264;
-inline constexpr std::size_t kDataRingsOffset = 384;
-inline constexpr std::size_t kRoomRingsOffset = 392;
+inline constexpr std::size_t kDataSignalsOffset = 384;
+inline constexpr std::size_t kSpaceSignalsOffset = 392;
 
 inline constexpr uint32_t kRecordHeaderBytes = 8;
 inline constexpr uint32_t kRecordAlignBytes = 8;
-inline constexpr uint32_t kLargestTag = 0x7fff'ffff;
+inline constexpr uint32_t kMaxTag = 0x7fff'ffff;
 
 // Ring sizes that this version speaks. A gigabyte keeps every sum of two lengths within 32 bits.
-inline constexpr uint64_t kSmallestCapacityBytes = 4096;
-inline constexpr uint64_t kLargestCapacityBytes = uint64_t{1} << 30;
+inline constexpr uint64_t kMinCapacityBytes = 4096;
+inline constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 30;
 
 static_assert(WireType<ControlWire> && sizeof(ControlWire) == 512);
 static_assert(offsetof(ControlWire, producer) + offsetof(ProducerLineWire, tail) == kTailOffset);
@@ -93,8 +93,10 @@ static_assert(offsetof(ControlWire, consumer) + offsetof(ConsumerLineWire, state
 static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, receive_epoch) ==
               kReceiveEpochOffset);
 static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, send_epoch) == kSendEpochOffset);
-static_assert(offsetof(ControlWire, bell) + offsetof(BellLineWire, data_rings) == kDataRingsOffset);
-static_assert(offsetof(ControlWire, bell) + offsetof(BellLineWire, room_rings) == kRoomRingsOffset);
+static_assert(offsetof(ControlWire, doorbell) + offsetof(SignalLineWire, data_signals) ==
+              kDataSignalsOffset);
+static_assert(offsetof(ControlWire, doorbell) + offsetof(SignalLineWire, space_signals) ==
+              kSpaceSignalsOffset);
 static_assert(WireType<RecordHeaderWire> && sizeof(RecordHeaderWire) == kRecordHeaderBytes);
 static_assert(sizeof(ControlWire) <= kControlBytes);
 

@@ -185,20 +185,20 @@ TEST_F(LoadsTest, AttackR3EachWordOfAPeekedRecordIsFetchedOnce) {
   Publish(72, 64, 6);
   Record record;
   TestConsumer::View view;
-  Outcome outcome = Outcome::kNotNow;
+  Outcome outcome = Outcome::kWouldBlock;
   const auto peek = [&] { outcome = consumer.TryPeek(&record, &view); };
   // The peer's two words, the header, and the word with the padding.
   EXPECT_EQ(peer.During(peek), (std::vector<Access>{Load(kProducerStateOffset), Load(kTailOffset),
                                                     Load(kData), Load(kData + 64)}));
-  EXPECT_EQ(outcome, Outcome::kDone);
+  EXPECT_EQ(outcome, Outcome::kOk);
   EXPECT_EQ(record.size_bytes, 61u);
   // What is known is not looked at again; there is no padding.
   EXPECT_EQ(peer.During(peek), (std::vector<Access>{Load(kData + 72)}));
-  EXPECT_EQ(outcome, Outcome::kDone);
+  EXPECT_EQ(outcome, Outcome::kOk);
   EXPECT_EQ(record.tag, 6u);
   EXPECT_EQ(peer.During(peek),
             (std::vector<Access>{Load(kProducerStateOffset), Load(kTailOffset)}));
-  EXPECT_EQ(outcome, Outcome::kNotNow);
+  EXPECT_EQ(outcome, Outcome::kWouldBlock);
 }
 
 // The payload is one call of the copy routine: it may fetch a byte twice, into private memory where
@@ -210,10 +210,10 @@ TEST_F(LoadsTest, AttackR3EachWordOfAReceivedRecordIsFetchedOnce) {
     fresh.Set(kData, size_bytes);
     fresh.Set(kTailOffset, 8 + (size_bytes + 7) / 8 * 8);
     Record record;
-    Outcome outcome = Outcome::kNotNow;
+    Outcome outcome = Outcome::kWouldBlock;
     std::vector<Access> got =
         fresh.During([&] { outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record); });
-    EXPECT_EQ(outcome, Outcome::kDone);
+    EXPECT_EQ(outcome, Outcome::kOk);
     EXPECT_EQ(record.size_bytes, size_bytes);
     std::vector<Access> wanted = {Load(kProducerStateOffset), Load(kTailOffset), Load(kData)};
     if (size_bytes % 8 != 0) wanted.push_back(Load(kData + 8 + size_bytes / 8 * 8));
@@ -232,7 +232,7 @@ TEST_F(LoadsTest, AttackR3ALieIsNotLookedAtTwice) {
   TestConsumer consumer(own.control<Own>(), peer.control<Peer>(), peer.data<Peer>(), kGeometry);
   Publish(0, 4000, 5);
   Record record;
-  Outcome outcome = Outcome::kNotNow;
+  Outcome outcome = Outcome::kWouldBlock;
   const auto receive = [&] { outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record); };
   EXPECT_EQ(peer.During(receive),
             (std::vector<Access>{Load(kProducerStateOffset), Load(kTailOffset), Load(kData)}));
@@ -242,22 +242,22 @@ TEST_F(LoadsTest, AttackR3ALieIsNotLookedAtTwice) {
 
 TEST_F(LoadsTest, AttackR3TheProducerFetchesTwoWordsOrNone) {
   TestProducer producer(own.control<Own>(), own.data<Own>(), peer.control<Peer>(), kGeometry);
-  Outcome outcome = Outcome::kNotNow;
+  Outcome outcome = Outcome::kWouldBlock;
   const auto send = [&] { outcome = producer.TrySend(1, absl::MakeConstSpan(buffer)); };
   const std::vector<Access> look = {Load(kConsumerStateOffset), Load(kHeadOffset)};
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(peer.During(send), kNone) << "there is room";
-    EXPECT_EQ(outcome, Outcome::kDone);
+    EXPECT_EQ(outcome, Outcome::kOk);
   }
   EXPECT_EQ(peer.During(send), look);
-  EXPECT_EQ(outcome, Outcome::kNotNow);
+  EXPECT_EQ(outcome, Outcome::kWouldBlock);
   peer.Set(kHeadOffset, 2 * 1032);
   EXPECT_EQ(peer.During(send), look);
-  EXPECT_EQ(outcome, Outcome::kDone);
+  EXPECT_EQ(outcome, Outcome::kOk);
   bool drained = true;
   EXPECT_EQ(peer.During([&] { drained = producer.Drained(); }), look);
   EXPECT_FALSE(drained);
-  EXPECT_EQ(peer.During([&] { static_cast<void>(producer.HasRoom(1024)); }), kNone);
+  EXPECT_EQ(peer.During([&] { static_cast<void>(producer.HasFreeSpace(1024)); }), kNone);
   peer.Set(kHeadOffset, 5000);
   EXPECT_EQ(peer.During([&] { drained = producer.Drained(); }), look);
   EXPECT_EQ(producer.violation(), Violation::kConsumerPositionOutOfRange);
@@ -296,11 +296,11 @@ TEST_F(LoadsTest, AttackM15WhatWeWroteIsNeverReadBack) {
   std::vector<Access> stores = own.During([&] {
     Record record;
     absl::Span<std::byte> room;
-    EXPECT_EQ(producer.TrySend(1, absl::MakeConstSpan(buffer).first(61)), Outcome::kDone);
-    EXPECT_EQ(producer.TryReserve(8, &room), Outcome::kDone);
+    EXPECT_EQ(producer.TrySend(1, absl::MakeConstSpan(buffer).first(61)), Outcome::kOk);
+    EXPECT_EQ(producer.TryReserve(8, &room), Outcome::kOk);
     producer.Commit(2, 0);
-    EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
-    EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kNotNow);
+    EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
+    EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kWouldBlock);
     EXPECT_FALSE(producer.Drained());
     consumer.Close();
     producer.Close();

@@ -4,17 +4,17 @@
 // The sending end of a ring of byte records.
 //
 // Trust: the peer controls two words, its head and its state. The worst that it can cause is
-// kNotNow for ever (it does not drain) or kPoisoned (it lied); it cannot make us write anywhere but
-// into our own free space, and it cannot make a call longer than its own arguments do.
+// kWouldBlock for ever (it does not drain) or kPoisoned (it lied); it cannot make us write anywhere
+// but into our own free space, and it cannot make a call longer than its own arguments do.
 // Threads: one at a time.
 // Ordering: what was written before Commit, Publish or TrySend returns is visible to a consumer
 // whose call returns the record.
 //
 //   Producer producer(own_control, own_data, peer_control, geometry);
-//   if (producer.TrySend(kTag, bytes) == Outcome::kNotNow) WaitForRoom();
+//   if (producer.TrySend(kTag, bytes) == Outcome::kWouldBlock) WaitForFreeSpace();
 //
 //   absl::Span<std::byte> room;                       // or in place:
-//   if (producer.TryReserve(n, &room) == Outcome::kDone) {
+//   if (producer.TryReserve(n, &room) == Outcome::kOk) {
 //     Fill(room);
 //     producer.Commit(kTag, n);
 //   }
@@ -50,10 +50,10 @@ class BasicProducer {
   }
 
   // Copies `payload` into the ring as one record and publishes it (with all that was staged
-  // before). payload.size() <= max_message_bytes; tag <= kLargestTag.
+  // before). payload.size() <= max_message_bytes; tag <= kMaxTag.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> payload) {
     const Outcome outcome = TryStage(tag, payload);
-    if (outcome == Outcome::kDone) Publish();
+    if (outcome == Outcome::kOk) Publish();
     return outcome;
   }
 
@@ -62,8 +62,8 @@ class BasicProducer {
     PARLEY_CHECK(reserved_ == kNothingReserved, "TrySend between TryReserve and Commit");
     CheckArguments(tag, payload.size());
     const uint64_t record_bytes = RecordBytes(payload.size());
-    const Outcome outcome = position_.MakeRoom(record_bytes);
-    if (outcome != Outcome::kDone) [[unlikely]]
+    const Outcome outcome = position_.MakeSpace(record_bytes);
+    if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
     const std::size_t offset = position_.Offset();
     // The padding lies in the last word; the payload's own bytes of it come on top.
@@ -72,7 +72,7 @@ class BasicProducer {
     }
     own_data_.CopyIn(offset + kRecordHeaderBytes, payload);
     Finish(offset, tag, payload.size(), record_bytes);
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
 
   // Room for a record of up to `size_bytes`, to be filled in place. A second call before Commit
@@ -80,12 +80,12 @@ class BasicProducer {
   // it.
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
     CheckArguments(0, size_bytes);
-    const Outcome outcome = position_.MakeRoom(RecordBytes(size_bytes));
-    if (outcome != Outcome::kDone) [[unlikely]]
+    const Outcome outcome = position_.MakeSpace(RecordBytes(size_bytes));
+    if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
     reserved_ = size_bytes;
     *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
-    return Outcome::kDone;
+    return Outcome::kOk;
   }
 
   // Makes the first `used_bytes` of the reserved room a record and publishes it.
@@ -96,7 +96,7 @@ class BasicProducer {
 
   // The same without publishing.
   void Stage(uint32_t tag, std::size_t used_bytes) {
-    PARLEY_CHECK(reserved_ != kNothingReserved && used_bytes <= reserved_ && tag <= kLargestTag,
+    PARLEY_CHECK(reserved_ != kNothingReserved && used_bytes <= reserved_ && tag <= kMaxTag,
                  "Commit: nothing that long was reserved, or the tag is too large");
     PARLEY_CHECK(!position_.closed(), "Commit: the producer was closed");
     reserved_ = kNothingReserved;
@@ -113,12 +113,12 @@ class BasicProducer {
   // Sends all that is staged with one store. Nothing staged: nothing happens.
   void Publish() { position_.Publish(); }
 
-  // Publishes what is staged and ends the stream: the consumer gets all of it, then kEnded.
+  // Publishes what is staged and ends the stream: the consumer gets all of it, then kClosed.
   void Close() { position_.Close(); }
 
-  // True unless TryReserve(size_bytes) would say kNotNow. Looks at the peer at most once.
-  bool HasRoom(std::size_t size_bytes) {
-    return position_.AskForRoom(RecordBytes(size_bytes)) != Outcome::kNotNow;
+  // True unless TryReserve(size_bytes) would say kWouldBlock. Looks at the peer at most once.
+  bool HasFreeSpace(std::size_t size_bytes) {
+    return position_.AskForSpace(RecordBytes(size_bytes)) != Outcome::kWouldBlock;
   }
 
   // True if the peer has taken everything that was published. Looks at the peer at most once.
@@ -151,7 +151,7 @@ class BasicProducer {
   }
   void CheckArguments(uint32_t tag, std::size_t size) const {
     PARLEY_CHECK(size <= max_message_, "message longer than max_message_bytes");
-    PARLEY_CHECK(tag <= kLargestTag, "tag uses the reserved bit");
+    PARLEY_CHECK(tag <= kMaxTag, "tag uses the reserved bit");
   }
 
   // Writes the header in front of a payload and its padding that are in place already.

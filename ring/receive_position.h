@@ -7,7 +7,7 @@
 // Trust: the peer controls its tail and its state. Both are looked at only when what is known is
 // used up, once each, so that a producer which keeps up cannot hold a caller in its loop over a
 // snapshot; a lie poisons this end for good. A peer that streams can make a look wait for up to
-// kLongestPause pauses, 2 to 8 microseconds, and no longer.
+// kMaxPause pauses, 2 to 8 microseconds, and no longer.
 // Threads: one at a time.
 // Ordering: data before an acquired tail are visible.
 //
@@ -45,15 +45,15 @@ class ReceivePosition {
   ReceivePosition(const ReceivePosition&) = delete;
   ReceivePosition& operator=(const ReceivePosition&) = delete;
 
-  // kDone if there is at least one grain at Offset(). `expect(offset)` is called before a look that
+  // kOk if there is at least one grain at Offset(). `expect(offset)` is called before a look that
   // comes at once, to have the lines there brought beside the line with the tail. While the peer
   // streams it is not: those lines are still being written, and would only travel twice.
   template <typename Expect>
   Outcome Available(const Expect& expect) {
     if (tail_ != head_) [[likely]]
-      return Outcome::kDone;
+      return Outcome::kOk;
     if (pause_ == 0) expect(Offset());
-    return LookForMore();
+    return PollForMore();
   }
   // What is known to be there, without a look at the peer: a multiple of the grain.
   uint64_t KnownBytes() const { return tail_ - head_; }
@@ -96,13 +96,13 @@ class ReceivePosition {
   uint64_t released_bytes() const { return released_; }
 
   static constexpr uint64_t kStepsOfRing = 8;
-  static constexpr uint32_t kLongestPause = internal::kMostRelaxTimes;
+  static constexpr uint32_t kMaxPause = internal::kMaxRelaxTimes;
   // No longer than this where fewer than kManyAtOnce records come with each look: their producer is
   // not held up by the looks, and a longer pause would only delay them.
   static constexpr uint32_t kShortPause = 31;
   static constexpr uint32_t kManyAtOnce = 4;
   // News after so few looks in vain came faster than a request could follow an answer.
-  static constexpr uint32_t kSoonLooks = 4;
+  static constexpr uint32_t kSoonPolls = 4;
   // So many records for each look are enough: a consumer that is slower than its producer is not
   // made slower still.
   static constexpr uint32_t kEnoughAtOnce = 128;
@@ -116,20 +116,20 @@ class ReceivePosition {
   // Before a look: the pause that the last batch suggests. None after a look that found nothing.
   void Pace() {
     if (steps_ == 0) return;
-    const bool streamed = steps_ > 1 || (vain_looks_ > 0 && vain_looks_ <= kSoonLooks);
-    const uint32_t longest = steps_ < kManyAtOnce ? kShortPause : kLongestPause;
+    const bool streamed = steps_ > 1 || (empty_polls_ > 0 && empty_polls_ <= kSoonPolls);
+    const uint32_t longest = steps_ < kManyAtOnce ? kShortPause : kMaxPause;
     pause_ = !streamed                ? 0
              : steps_ < kEnoughAtOnce ? std::min(2 * pause_ + 1, longest)
                                       : pause_ / 2;
     steps_ = 0;
-    vain_looks_ = 0;
+    empty_polls_ = 0;
     internal::RelaxFor(pause_);
   }
 
   // Looks at the peer's two words, once each.
-  [[gnu::noinline]] Outcome LookForMore() {
+  [[gnu::noinline]] Outcome PollForMore() {
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (ended_ || closed_) return Outcome::kEnded;
+    if (ended_ || closed_) return Outcome::kClosed;
     Pace();
     // The state first: a closed state that is acquired comes with the last tail.
     // TRUST: only the two known states.
@@ -145,13 +145,13 @@ class ReceivePosition {
       return Fail(Cursor64::CheckTail(released_, tail_, tail.Refused(), capacity_, kGrainBytes));
     }
     tail_ = *tail;
-    if (tail_ != head_) return Outcome::kDone;
+    if (tail_ != head_) return Outcome::kOk;
     if (*state != kStreamClosed) {
-      if (++vain_looks_ > kSoonLooks) pause_ = 0;
-      return Outcome::kNotNow;
+      if (++empty_polls_ > kSoonPolls) pause_ = 0;
+      return Outcome::kWouldBlock;
     }
     ended_ = true;
-    return Outcome::kEnded;
+    return Outcome::kClosed;
   }
 
   OwnMem own_control_;
@@ -160,12 +160,12 @@ class ReceivePosition {
   const uint64_t mask_;
   const uint64_t step_;  // bytes
 
-  uint64_t head_ = 0;        // stepped over
-  uint64_t released_ = 0;    // what the peer was told
-  uint64_t tail_ = 0;        // the last valid position of the peer
-  uint32_t steps_ = 0;       // since the last look
-  uint32_t vain_looks_ = 0;  // of those since the last batch
-  uint32_t pause_ = 0;       // Relax calls before the first look after the last batch
+  uint64_t head_ = 0;         // stepped over
+  uint64_t released_ = 0;     // what the peer was told
+  uint64_t tail_ = 0;         // the last valid position of the peer
+  uint32_t steps_ = 0;        // since the last look
+  uint32_t empty_polls_ = 0;  // of those since the last batch
+  uint32_t pause_ = 0;        // Relax calls before the first look after the last batch
   Violation violation_ = Violation::kNone;
   bool ended_ = false;
   bool closed_ = false;

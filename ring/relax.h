@@ -29,9 +29,9 @@ inline void RelaxTimes() {
   }(std::make_index_sequence<kTimes>());
 }
 
-inline constexpr uint32_t kMostRelaxTimes = 127;
+inline constexpr uint32_t kMaxRelaxTimes = 127;
 
-// `times` <= kMostRelaxTimes.
+// `times` <= kMaxRelaxTimes.
 inline void RelaxFor(uint32_t times) {
   if ((times & 1) != 0) RelaxTimes<1>();
   if ((times & 2) != 0) RelaxTimes<2>();

@@ -53,7 +53,7 @@ struct RingTest : ::testing::Test {
   Outcome Receive(std::string* text, uint32_t* tag = nullptr) {
     Record record;
     const Outcome outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record);
-    if (outcome == Outcome::kDone) {
+    if (outcome == Outcome::kOk) {
       text->assign(reinterpret_cast<const char*>(buffer.data()), record.size_bytes);
       if (tag != nullptr) *tag = record.tag;
     }
@@ -62,17 +62,17 @@ struct RingTest : ::testing::Test {
 };
 
 TEST_F(RingTest, RecordsArriveInOrderWithTheirTags) {
-  EXPECT_EQ(producer.TrySend(7, Bytes("hello")), Outcome::kDone);
-  EXPECT_EQ(producer.TrySend(kLargestTag, Bytes("")), Outcome::kDone);
+  EXPECT_EQ(producer.TrySend(7, Bytes("hello")), Outcome::kOk);
+  EXPECT_EQ(producer.TrySend(kMaxTag, Bytes("")), Outcome::kOk);
   std::string text;
   uint32_t tag = 0;
-  EXPECT_EQ(Receive(&text, &tag), Outcome::kDone);
+  EXPECT_EQ(Receive(&text, &tag), Outcome::kOk);
   EXPECT_EQ(text, "hello");
   EXPECT_EQ(tag, 7u);
-  EXPECT_EQ(Receive(&text, &tag), Outcome::kDone);
+  EXPECT_EQ(Receive(&text, &tag), Outcome::kOk);
   EXPECT_EQ(text, "");
-  EXPECT_EQ(tag, kLargestTag);
-  EXPECT_EQ(Receive(&text), Outcome::kNotNow);
+  EXPECT_EQ(tag, kMaxTag);
+  EXPECT_EQ(Receive(&text), Outcome::kWouldBlock);
 }
 
 TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
@@ -87,17 +87,17 @@ TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
       for (char& c : text) c = static_cast<char>('a' + random() % 26);
       const uint64_t record_bytes = 8 + (text.size() + 7) / 8 * 8;
       const Outcome expected =
-          in_flight + untold + record_bytes <= kCapacity ? Outcome::kDone : Outcome::kNotNow;
+          in_flight + untold + record_bytes <= kCapacity ? Outcome::kOk : Outcome::kWouldBlock;
       ASSERT_EQ(producer.TrySend(1, Bytes(text)), expected);
-      if (expected == Outcome::kDone) {
+      if (expected == Outcome::kOk) {
         in_flight += record_bytes;
         model.push_back(text);
       }
     } else {
       std::string text;
       const Outcome outcome = Receive(&text);
-      ASSERT_EQ(outcome, model.empty() ? Outcome::kNotNow : Outcome::kDone);
-      if (outcome == Outcome::kDone) {
+      ASSERT_EQ(outcome, model.empty() ? Outcome::kWouldBlock : Outcome::kOk);
+      if (outcome == Outcome::kOk) {
         ASSERT_EQ(text, model.front());
         const uint64_t record_bytes = 8 + (text.size() + 7) / 8 * 8;
         if (known == 0) known = in_flight;
@@ -113,26 +113,26 @@ TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
 
 TEST_F(RingTest, ReserveFillsInPlaceAndMayUseLess) {
   absl::Span<std::byte> room;
-  ASSERT_EQ(producer.TryReserve(100, &room), Outcome::kDone);
+  ASSERT_EQ(producer.TryReserve(100, &room), Outcome::kOk);
   ASSERT_EQ(room.size(), 100u);
   std::memcpy(room.data(), "frame", 5);
   std::string text;
-  EXPECT_EQ(Receive(&text), Outcome::kNotNow);
+  EXPECT_EQ(Receive(&text), Outcome::kWouldBlock);
   producer.Commit(3, 5);
-  EXPECT_EQ(Receive(&text), Outcome::kDone);
+  EXPECT_EQ(Receive(&text), Outcome::kOk);
   EXPECT_EQ(text, "frame");
 }
 
 TEST_F(RingTest, ABatchBecomesVisibleAtOnceAndIsReleasedAtOnce) {
-  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kDone);
-  ASSERT_EQ(producer.TryStage(2, Bytes("two")), Outcome::kDone);
+  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kOk);
+  ASSERT_EQ(producer.TryStage(2, Bytes("two")), Outcome::kOk);
   Record record;
   TestConsumer::View view;
-  EXPECT_EQ(consumer.TryPeek(&record, &view), Outcome::kNotNow);
+  EXPECT_EQ(consumer.TryPeek(&record, &view), Outcome::kWouldBlock);
   producer.Publish();
-  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk);
   EXPECT_EQ(record.tag, 1u);
-  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk);
   EXPECT_EQ(record.tag, 2u);
   std::array<std::byte, 3> copy;
   view.CopyTo(0, absl::MakeSpan(copy));
@@ -144,16 +144,16 @@ TEST_F(RingTest, ABatchBecomesVisibleAtOnceAndIsReleasedAtOnce) {
 
 // Not for each record, or the producer's line would travel for each; but never later than the last
 // one that is known, so that a sender which waits for everything to be taken is not left waiting.
-TEST_F(RingTest, RoomIsGivenBackInStepsAndAtOnceWhenNothingMoreIsKnown) {
+TEST_F(RingTest, FreeSpaceIsReleasedInStepsAndAtOnceWhenNothingMoreIsKnown) {
   const uint64_t step_bytes = consumer.capacity_bytes() / 8;
   const std::string payload(56, 'x');  // 64 bytes with the header
   const uint64_t records = consumer.capacity_bytes() / 64;
   for (uint64_t i = 0; i < records; ++i) {
-    ASSERT_EQ(producer.TrySend(1, Bytes(payload)), Outcome::kDone);
+    ASSERT_EQ(producer.TrySend(1, Bytes(payload)), Outcome::kOk);
   }
   std::string text;
   for (uint64_t i = 1; i <= records; ++i) {
-    ASSERT_EQ(Receive(&text), Outcome::kDone);
+    ASSERT_EQ(Receive(&text), Outcome::kOk);
     const uint64_t taken_bytes = i * 64;
     EXPECT_LT(taken_bytes - consumer.released_bytes(), step_bytes);
     if (taken_bytes % step_bytes != 0 && i != records) {
@@ -165,37 +165,37 @@ TEST_F(RingTest, RoomIsGivenBackInStepsAndAtOnceWhenNothingMoreIsKnown) {
   }
   EXPECT_TRUE(producer.Drained());
 
-  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kDone);
-  ASSERT_EQ(producer.TrySend(2, Bytes("two")), Outcome::kDone);
-  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  ASSERT_EQ(producer.TryStage(1, Bytes("one")), Outcome::kOk);
+  ASSERT_EQ(producer.TrySend(2, Bytes("two")), Outcome::kOk);
+  ASSERT_EQ(Receive(&text), Outcome::kOk);
   EXPECT_FALSE(producer.Drained());
-  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  ASSERT_EQ(Receive(&text), Outcome::kOk);
   EXPECT_TRUE(producer.Drained());
 }
 
 TEST_F(RingTest, CloseDeliversWhatWasCommittedThenEnds) {
-  ASSERT_EQ(producer.TryStage(1, Bytes("last words")), Outcome::kDone);
+  ASSERT_EQ(producer.TryStage(1, Bytes("last words")), Outcome::kOk);
   EXPECT_FALSE(producer.closed());
   producer.Close();
   EXPECT_TRUE(producer.closed());
   std::string text;
-  EXPECT_EQ(Receive(&text), Outcome::kDone);
+  EXPECT_EQ(Receive(&text), Outcome::kOk);
   EXPECT_EQ(text, "last words");
-  EXPECT_EQ(Receive(&text), Outcome::kEnded);
-  EXPECT_EQ(Receive(&text), Outcome::kEnded);
+  EXPECT_EQ(Receive(&text), Outcome::kClosed);
+  EXPECT_EQ(Receive(&text), Outcome::kClosed);
 }
 
 TEST_F(RingTest, AConsumerThatClosesEndsTheProducer) {
-  while (producer.TrySend(1, Bytes(std::string(500, 'x'))) == Outcome::kDone) {
+  while (producer.TrySend(1, Bytes(std::string(500, 'x'))) == Outcome::kOk) {
   }
   consumer.Close();
-  EXPECT_EQ(producer.TrySend(1, Bytes("x")), Outcome::kEnded);
+  EXPECT_EQ(producer.TrySend(1, Bytes("x")), Outcome::kClosed);
   absl::Span<std::byte> room;
-  EXPECT_EQ(producer.TryReserve(1, &room), Outcome::kEnded);
+  EXPECT_EQ(producer.TryReserve(1, &room), Outcome::kClosed);
   std::string text;
-  while (Receive(&text) == Outcome::kDone) {
+  while (Receive(&text) == Outcome::kOk) {
   }
-  EXPECT_EQ(Receive(&text), Outcome::kEnded);
+  EXPECT_EQ(Receive(&text), Outcome::kClosed);
 }
 
 TEST_F(RingTest, TheLongestRecordFillsTheRingExactly) {
@@ -206,10 +206,10 @@ TEST_F(RingTest, TheLongestRecordFillsTheRingExactly) {
   TestConsumer in(b.own_control(), a.peer_control(), a.peer_data(), whole);
   std::vector<std::byte> into(whole.max_message_bytes);
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(out.TrySend(1, absl::MakeConstSpan(into)), Outcome::kDone);
-    EXPECT_EQ(out.TrySend(1, {}), Outcome::kNotNow);
+    EXPECT_EQ(out.TrySend(1, absl::MakeConstSpan(into)), Outcome::kOk);
+    EXPECT_EQ(out.TrySend(1, {}), Outcome::kWouldBlock);
     Record record;
-    EXPECT_EQ(in.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(in.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
     EXPECT_EQ(record.size_bytes, whole.max_message_bytes);
   }
 }
@@ -243,11 +243,11 @@ TEST_F(RingTest, PromiseP6ContainmentAHostileTailPoisonsForGood) {
 }
 
 TEST_F(RingTest, ARewoundTailIsSeen) {
-  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kDone);
-  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kOk);
+  ASSERT_EQ(producer.TrySend(1, Bytes("0123456789")), Outcome::kOk);
   std::string text;
-  ASSERT_EQ(Receive(&text), Outcome::kDone);
-  ASSERT_EQ(Receive(&text), Outcome::kDone);
+  ASSERT_EQ(Receive(&text), Outcome::kOk);
+  ASSERT_EQ(Receive(&text), Outcome::kOk);
   sender.SetControl(kTailOffset, 24);
   EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
   // From here the released position is the reference: 24 is 24 behind 48.
@@ -255,12 +255,12 @@ TEST_F(RingTest, ARewoundTailIsSeen) {
 }
 
 TEST_F(RingTest, ATailThatRewindsBehindPeekedRecordsIsSeen) {
-  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kDone);
-  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kOk);
+  ASSERT_EQ(producer.TrySend(1, Bytes("01234567")), Outcome::kOk);
   Record record;
   TestConsumer::View view;
-  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
-  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk);
   sender.SetControl(kTailOffset, 16);
   EXPECT_EQ(consumer.TryPeek(&record, &view), Outcome::kPoisoned);
   EXPECT_EQ(consumer.violation(), Violation::kProducerPositionBackwards);
@@ -291,7 +291,7 @@ TEST_F(RingTest, PromiseP1MemoryAHostileRecordHeaderIsRefused) {
 }
 
 TEST_F(RingTest, DirtyPaddingIsRefused) {
-  ASSERT_EQ(producer.TrySend(1, Bytes("abc")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("abc")), Outcome::kOk);
   sender.SetData(8, 0xff00'0000'0063'6261);
   std::string text;
   EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
@@ -304,7 +304,7 @@ TEST_F(RingTest, AnUnknownStateIsRefusedAtBothEnds) {
   EXPECT_EQ(Receive(&text), Outcome::kPoisoned);
   EXPECT_EQ(consumer.violation(), Violation::kProducerStateInvalid);
 
-  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   receiver.SetControl(kConsumerStateOffset, ~uint64_t{0});
   EXPECT_EQ(producer.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kPoisoned);
@@ -325,8 +325,8 @@ TEST_F(RingTest, AHostileHeadPoisonsTheProducer) {
     TestProducer victim(sender.own_control(), sender.own_data(), receiver.peer_control(), geometry);
     receiver.SetControl(kHeadOffset, 0);
     const std::string filling(504, 'x');  // 512 bytes each: eight fill the ring
-    for (int i = 0; i < 8; ++i) ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kDone);
-    ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kNotNow);
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kOk);
+    ASSERT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kWouldBlock);
     receiver.SetControl(kHeadOffset, c.head);
     EXPECT_EQ(victim.TrySend(1, Bytes(filling)), Outcome::kPoisoned) << c.head;
     EXPECT_EQ(victim.violation(), c.violation) << c.head;
@@ -336,10 +336,10 @@ TEST_F(RingTest, AHostileHeadPoisonsTheProducer) {
 }
 
 TEST_F(RingTest, ChangingWordsBetweenPeekAndReleaseChangesNothing) {
-  ASSERT_EQ(producer.TrySend(1, Bytes("payload!")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(1, Bytes("payload!")), Outcome::kOk);
   Record record;
   TestConsumer::View view;
-  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kDone);
+  ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk);
   sender.SetData(0, 0xffff'ffff);
   sender.SetControl(kTailOffset, 0);
   EXPECT_EQ(view.size_bytes(), 8u);
@@ -348,16 +348,16 @@ TEST_F(RingTest, ChangingWordsBetweenPeekAndReleaseChangesNothing) {
   EXPECT_TRUE(producer.Drained());
 }
 
-TEST_F(RingTest, PromiseP3WorkAPeerThatNeverDrainsCostsOneLookPerCall) {
-  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kDone) {
+TEST_F(RingTest, PromiseP3WorkAPeerThatNeverDrainsCostsOnePollPerCall) {
+  while (producer.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   for (int i = 0; i < 1000; ++i) {
-    EXPECT_EQ(producer.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kNotNow);
+    EXPECT_EQ(producer.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kWouldBlock);
   }
 }
 
 TEST_F(RingTest, PromiseP5SilenceOnlyCommittedBytesReachTheRegion) {
-  ASSERT_EQ(producer.TrySend(5, Bytes("abc")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(5, Bytes("abc")), Outcome::kOk);
   std::vector<std::byte> seen(kCapacity);
   sender.peer_data().CopyOut(0, absl::MakeSpan(seen));
   const uint8_t expected[16] = {3, 0, 0, 0, 5, 0, 0, 0, 'a', 'b', 'c', 0, 0, 0, 0, 0};
@@ -370,10 +370,10 @@ TEST_F(RingTest, PromiseP5SilenceOnlyCommittedBytesReachTheRegion) {
 }
 
 TEST_F(RingTest, GoldenBytesOfTheWireFormat) {
-  ASSERT_EQ(producer.TrySend(0x01020304, Bytes("12345678")), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(0x01020304, Bytes("12345678")), Outcome::kOk);
   producer.Close();
   Record record;
-  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
   consumer.Close();
   std::array<std::byte, 16> data;
   sender.peer_data().CopyOut(0, absl::MakeSpan(data));
@@ -396,13 +396,13 @@ TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   EXPECT_DEATH(consumer.TryReceive(absl::MakeSpan(buffer).first(10), &record), "buffer shorter");
   const std::string long_text(kMaxMessage + 1, 'x');
   EXPECT_DEATH(producer.TrySend(1, Bytes(long_text)), "longer than max_message_bytes");
-  EXPECT_DEATH(producer.TrySend(kLargestTag + 1, Bytes("x")), "reserved bit");
+  EXPECT_DEATH(producer.TrySend(kMaxTag + 1, Bytes("x")), "reserved bit");
   EXPECT_DEATH(producer.Commit(1, 1), "nothing that long was reserved");
   EXPECT_DEATH(TestProducer(sender.own_control(), sender.own_data(), receiver.peer_control(),
                             RingGeometry{4097, 10}),
                "geometry");
   absl::Span<std::byte> room;
-  ASSERT_EQ(producer.TryReserve(8, &room), Outcome::kDone);
+  ASSERT_EQ(producer.TryReserve(8, &room), Outcome::kOk);
   producer.Close();
   EXPECT_DEATH(producer.Commit(1, 8), "closed");
   EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed|between TryReserve");
@@ -417,12 +417,12 @@ TEST_F(RingTest, BothEndsKnowTheirGeometry) {
 
 TEST(RingGeometryTest, OnlyPowersOfTwoWithinLimits) {
   EXPECT_TRUE(IsValid({4096, 4088}));
-  EXPECT_TRUE(IsValid({kLargestCapacityBytes, 1}));
+  EXPECT_TRUE(IsValid({kMaxCapacityBytes, 1}));
   EXPECT_FALSE(IsValid({4096, 4089}));
   EXPECT_FALSE(IsValid({2048, 1}));
   EXPECT_FALSE(IsValid({12288, 1}));
   EXPECT_FALSE(IsValid({0, 0}));
-  EXPECT_FALSE(IsValid({kLargestCapacityBytes * 2, 1}));
+  EXPECT_FALSE(IsValid({kMaxCapacityBytes * 2, 1}));
   EXPECT_FALSE(IsValid({uint64_t{1} << 63, 1}));
 }
 
@@ -444,7 +444,7 @@ TEST(RingThreadsTest, AMillionRecordsAndAPlainVariableHandedAcross) {
       handed[static_cast<std::size_t>(i)] = i;
       const std::size_t size = random() % 257;
       std::memset(payload.data(), i & 0xff, size);
-      while (producer.TrySend(1, absl::MakeConstSpan(payload).first(size)) != Outcome::kDone) {
+      while (producer.TrySend(1, absl::MakeConstSpan(payload).first(size)) != Outcome::kOk) {
         std::this_thread::yield();
       }
     }
@@ -455,12 +455,12 @@ TEST(RingThreadsTest, AMillionRecordsAndAPlainVariableHandedAcross) {
   std::mt19937 random(7);
   std::vector<std::byte> buffer(256);
   int count = 0;
-  for (Outcome outcome = Outcome::kNotNow; outcome != Outcome::kEnded;) {
+  for (Outcome outcome = Outcome::kWouldBlock; outcome != Outcome::kClosed;) {
     Record record;
     outcome = consumer.TryReceive(absl::MakeSpan(buffer), &record);
-    ASSERT_NE(outcome, Outcome::kPoisoned) << ViolationText(consumer.violation());
-    if (outcome == Outcome::kNotNow) std::this_thread::yield();
-    if (outcome != Outcome::kDone) continue;
+    ASSERT_NE(outcome, Outcome::kPoisoned) << ToString(consumer.violation());
+    if (outcome == Outcome::kWouldBlock) std::this_thread::yield();
+    if (outcome != Outcome::kOk) continue;
     ASSERT_EQ(record.size_bytes, random() % 257);
     for (uint32_t i = 0; i < record.size_bytes; ++i) {
       ASSERT_EQ(buffer[i], static_cast<std::byte>(count & 0xff));
@@ -501,11 +501,10 @@ TEST(RingThreadsTest, PromiseP2TimeTryCallsReturnUnderAScribblingPeer) {
                           geometry);
     for (int i = 0; i < 20; ++i) {
       Record record;
-      if (consumer.TryReceive(absl::MakeSpan(buffer).first(kMaxMessage), &record) ==
-          Outcome::kDone) {
+      if (consumer.TryReceive(absl::MakeSpan(buffer).first(kMaxMessage), &record) == Outcome::kOk) {
         ASSERT_LE(record.size_bytes, kMaxMessage);
       }
-      producer.HasRoom(1000);
+      producer.HasFreeSpace(1000);
     }
     poisoned += consumer.violation() != Violation::kNone ? 1 : 0;
   }

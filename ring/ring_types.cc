@@ -8,8 +8,8 @@ namespace parley {
 
 bool IsValid(const RingGeometry& geometry) {
   return std::has_single_bit(geometry.capacity_bytes) &&
-         geometry.capacity_bytes >= kSmallestCapacityBytes &&
-         geometry.capacity_bytes <= kLargestCapacityBytes &&
+         geometry.capacity_bytes >= kMinCapacityBytes &&
+         geometry.capacity_bytes <= kMaxCapacityBytes &&
          geometry.max_message_bytes <= geometry.capacity_bytes - kRecordHeaderBytes;
 }
 

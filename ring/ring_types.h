@@ -12,15 +12,15 @@
 namespace parley {
 
 enum class Outcome : uint8_t {
-  kDone,      // it happened
-  kNotNow,    // no room, or no data: nothing happened; try later
-  kEnded,     // the other end closed in order, and everything before that has been delivered
-  kPoisoned,  // the peer broke the protocol; see violation(); for good
+  kOk,          // it happened
+  kWouldBlock,  // no room, or no data: nothing happened; try later
+  kClosed,      // the other end closed in order, and everything before that has been delivered
+  kPoisoned,    // the peer broke the protocol; see violation(); for good
 };
 
 // Agreed in the handshake, validated once, and private from then on.
 struct RingGeometry {
-  // A power of two from kSmallestCapacityBytes to kLargestCapacityBytes.
+  // A power of two from kMinCapacityBytes to kMaxCapacityBytes.
   uint64_t capacity_bytes = 0;
   // The longest payload of a record; at most capacity_bytes - kRecordHeaderBytes.
   uint32_t max_message_bytes = 0;

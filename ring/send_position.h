@@ -31,22 +31,22 @@ class SendPosition {
   SendPosition(const SendPosition&) = delete;
   SendPosition& operator=(const SendPosition&) = delete;
 
-  // kDone if `needed_bytes` can be written at Offset(); kEnded once this end was closed.
-  Outcome MakeRoom(uint64_t needed_bytes) {
+  // kOk if `needed_bytes` can be written at Offset(); kClosed once this end was closed.
+  Outcome MakeSpace(uint64_t needed_bytes) {
     if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]]
-      return Outcome::kDone;
-    return MakeRoomSlowly(needed_bytes);
+      return Outcome::kOk;
+    return MakeSpaceSlowly(needed_bytes);
   }
   // The same for whoever only asks: a close of this end changes nothing.
-  Outcome AskForRoom(uint64_t needed_bytes) {
+  Outcome AskForSpace(uint64_t needed_bytes) {
     if (capacity_ - (tail_ - head_) >= needed_bytes && violation_ == Violation::kNone &&
         !peer_ended_) {
-      return Outcome::kDone;
+      return Outcome::kOk;
     }
-    return LookForRoom(needed_bytes);
+    return PollForSpace(needed_bytes);
   }
   // Room that is known, without a look at the peer.
-  uint64_t KnownRoomBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
+  uint64_t KnownFreeBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
 
   // Where the next byte goes, in data that is mapped twice in a row.
   std::size_t Offset() const { return tail_ & mask_; }
@@ -89,14 +89,14 @@ class SendPosition {
   uint64_t published_bytes() const { return published_; }
 
  private:
-  [[gnu::noinline]] Outcome MakeRoomSlowly(uint64_t needed_bytes) {
-    return closed_ ? Outcome::kEnded : LookForRoom(needed_bytes);
+  [[gnu::noinline]] Outcome MakeSpaceSlowly(uint64_t needed_bytes) {
+    return closed_ ? Outcome::kClosed : PollForSpace(needed_bytes);
   }
-  Outcome LookForRoom(uint64_t needed_bytes) {
+  Outcome PollForSpace(uint64_t needed_bytes) {
     if (violation_ == Violation::kNone && !peer_ended_) Refresh();
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended_) return Outcome::kEnded;
-    return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kDone : Outcome::kNotNow;
+    if (peer_ended_) return Outcome::kClosed;
+    return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kOk : Outcome::kWouldBlock;
   }
 
   // Looks at the peer's two words, once each.

@@ -52,9 +52,9 @@ class TypedProducer {
     if (elements.empty()) return 0;
     const uint64_t wanted = std::min<uint64_t>(elements.size(), capacity());
     // Looks at the peer only if what is known is short of what is wanted.
-    outcome_ = position_.MakeRoom(wanted * sizeof(T));
+    outcome_ = position_.MakeSpace(wanted * sizeof(T));
     const auto count =
-        static_cast<std::size_t>(std::min(wanted, position_.KnownRoomBytes() / sizeof(T)));
+        static_cast<std::size_t>(std::min(wanted, position_.KnownFreeBytes() / sizeof(T)));
     if (count == 0) return 0;
     own_data_.CopyIn(position_.Offset(), BytesOfWire(elements.first(count)));
     position_.Advance(count * sizeof(T));
@@ -65,8 +65,8 @@ class TypedProducer {
   bool TryPush(const T& element) { return TryPush(absl::MakeConstSpan(&element, 1)) == 1; }
 
   void Close() { position_.Close(); }
-  bool HasRoom(std::size_t elements) {
-    return position_.AskForRoom(elements * sizeof(T)) != Outcome::kNotNow;
+  bool HasFreeSpace(std::size_t elements) {
+    return position_.AskForSpace(elements * sizeof(T)) != Outcome::kWouldBlock;
   }
   void Poison(Violation violation) { position_.Poison(violation); }
 
@@ -79,7 +79,7 @@ class TypedProducer {
  private:
   SendPosition<OwnMem, PeerMem, sizeof(T)> position_;
   OwnMem own_data_;
-  Outcome outcome_ = Outcome::kDone;
+  Outcome outcome_ = Outcome::kOk;
 };
 
 template <WireType T, typename OwnMem = OwnMemory, typename PeerMem = PeerMemory>
@@ -97,7 +97,7 @@ class TypedConsumer {
   std::size_t TryPop(absl::Span<T> into) {
     if (into.empty()) return 0;
     outcome_ = Available();
-    if (outcome_ != Outcome::kDone) return 0;
+    if (outcome_ != Outcome::kOk) return 0;
     const auto count = static_cast<std::size_t>(
         std::min<uint64_t>(into.size(), position_.KnownBytes() / sizeof(T)));
     peer_data_.CopyOut(position_.Offset(), WritableBytesOfWire(into.first(count)));
@@ -109,7 +109,7 @@ class TypedConsumer {
   bool TryPop(T* element) { return TryPop(absl::MakeSpan(element, 1)) == 1; }
 
   void Close() { position_.Close(); }
-  bool HasNews() { return Available() != Outcome::kNotNow; }
+  bool HasData() { return Available() != Outcome::kWouldBlock; }
   void Poison(Violation violation) { position_.Poison(violation); }
 
   // Of the last TryPop that returned nothing.
@@ -124,7 +124,7 @@ class TypedConsumer {
 
   ReceivePosition<OwnMem, PeerMem, sizeof(T)> position_;
   PeerMem peer_data_;
-  Outcome outcome_ = Outcome::kDone;
+  Outcome outcome_ = Outcome::kOk;
 };
 
 // The byte-stream form.

@@ -75,13 +75,13 @@ TEST(TypedRingTest, ByteStreamForm) {
   std::vector<std::byte> out(5000, std::byte{7});
   EXPECT_EQ(pair.producer.TryPush(absl::MakeConstSpan(out)), kCapacity);
   EXPECT_EQ(pair.producer.TryPush(absl::MakeConstSpan(out)), 0u);
-  EXPECT_EQ(pair.producer.outcome(), Outcome::kNotNow);
+  EXPECT_EQ(pair.producer.outcome(), Outcome::kWouldBlock);
   std::vector<std::byte> in(5000);
   EXPECT_EQ(pair.consumer.TryPop(absl::MakeSpan(in)), kCapacity);
   EXPECT_EQ(in[4095], std::byte{7});
   pair.producer.Close();
   EXPECT_EQ(pair.consumer.TryPop(absl::MakeSpan(in)), 0u);
-  EXPECT_EQ(pair.consumer.outcome(), Outcome::kEnded);
+  EXPECT_EQ(pair.consumer.outcome(), Outcome::kClosed);
 }
 
 TEST(TypedRingTest, PositionsThatAreNoElementBoundaryPoison) {
@@ -107,17 +107,17 @@ TEST(TypedRingTest, AsksWithoutTaking) {
   Pair<Sample> pair;
   const std::size_t all = pair.consumer.capacity();
   EXPECT_EQ(all, kCapacity / sizeof(Sample));
-  EXPECT_FALSE(pair.consumer.HasNews());
-  EXPECT_TRUE(pair.producer.HasRoom(all));
+  EXPECT_FALSE(pair.consumer.HasData());
+  EXPECT_TRUE(pair.producer.HasFreeSpace(all));
   ASSERT_TRUE(pair.producer.TryPush(Sample{1, {}, 0}));
-  EXPECT_FALSE(pair.producer.HasRoom(all));
-  EXPECT_TRUE(pair.producer.HasRoom(all - 1));
-  EXPECT_TRUE(pair.consumer.HasNews());
+  EXPECT_FALSE(pair.producer.HasFreeSpace(all));
+  EXPECT_TRUE(pair.producer.HasFreeSpace(all - 1));
+  EXPECT_TRUE(pair.consumer.HasData());
   Sample sample = {};
   EXPECT_TRUE(pair.consumer.TryPop(&sample));
   EXPECT_EQ(sample.time_ns, 1);
-  EXPECT_FALSE(pair.consumer.HasNews());
-  EXPECT_TRUE(pair.producer.HasRoom(all));
+  EXPECT_FALSE(pair.consumer.HasData());
+  EXPECT_TRUE(pair.producer.HasFreeSpace(all));
 }
 
 TEST(TypedRingTest, AConsumerThatClosesEndsTheProducer) {
@@ -128,10 +128,10 @@ TEST(TypedRingTest, AConsumerThatClosesEndsTheProducer) {
   do {
     sent = pair.producer.TryPush(absl::MakeConstSpan(many));
   } while (sent != 0);
-  EXPECT_EQ(pair.producer.outcome(), Outcome::kEnded);
+  EXPECT_EQ(pair.producer.outcome(), Outcome::kClosed);
   Sample sample;
   EXPECT_FALSE(pair.consumer.TryPop(&sample));
-  EXPECT_EQ(pair.consumer.outcome(), Outcome::kEnded);
+  EXPECT_EQ(pair.consumer.outcome(), Outcome::kClosed);
 }
 
 TEST(TypedRingTest, AViolationFoundElsewhereEndsBothAndTheFirstStays) {

@@ -76,7 +76,7 @@ Profile Profile::Ring() {
         {Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), U(operation))})});
   }
   // Being registered is at the worker's own cost. The other commands interrupt other processes'
-  // processors (os/peer_barrier.h), so a worker that waits does without.
+  // processors (wait/memory_barrier.h), so a worker that waits does without.
   for (const int command : {int{MEMBARRIER_CMD_QUERY}, int{MEMBARRIER_CMD_PRIVATE_EXPEDITED},
                             int{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED}}) {
     profile.Add({Allow("membarrier", {Is(0, U(command)), Is(1, 0)})});

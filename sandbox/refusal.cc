@@ -68,9 +68,9 @@ absl::StatusOr<RefusalSockets> MakeRefusalSockets() {
   }
   RefusalSockets sockets = {UniqueFd(ends[0]), UniqueFd(ends[1])};
   // The kernel raises 1 to its minimum: what a flood of messages can cost us.
-  const int smallest_bytes = 1;
-  if (::setsockopt(sockets.worker.get(), SOL_SOCKET, SO_SNDBUF, &smallest_bytes,
-                   sizeof(smallest_bytes)) != 0 ||
+  const int min_bytes = 1;
+  if (::setsockopt(sockets.worker.get(), SOL_SOCKET, SO_SNDBUF, &min_bytes, sizeof(min_bytes)) !=
+          0 ||
       ::shutdown(sockets.parent.get(), SHUT_WR) != 0) {
     return ErrnoStatus(errno, "limit the refusal sockets");
   }

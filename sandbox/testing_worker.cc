@@ -190,42 +190,44 @@ struct Doorbells {
   void* word;  // shared memory
 };
 
-bool UseChannelCalls(const Doorbells& bells) {
-  pollfd entry = {bells.socket, POLLIN, 0};
+bool UseChannelCalls(const Doorbells& doorbells) {
+  pollfd entry = {doorbells.socket, POLLIN, 0};
   const timespec moment = {0, 1'000'000};
   bool ok = ::ppoll(&entry, 1, &moment, nullptr) >= 0 && ::poll(&entry, 1, 1) >= 0;
-  ok = ok && ::send(bells.socket, "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+  ok = ok && ::send(doorbells.socket, "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
   char drained[8];
-  ok = ok && ::recv(bells.socket, drained, sizeof(drained), MSG_DONTWAIT) == -1 && errno == EAGAIN;
+  ok = ok && ::recv(doorbells.socket, drained, sizeof(drained), MSG_DONTWAIT) == -1 &&
+       errno == EAGAIN;
   const uint64_t one = 1;
-  ok = ok && ::write(bells.eventfd.get(), &one, sizeof(one)) == sizeof(one);
+  ok = ok && ::write(doorbells.eventfd.get(), &one, sizeof(one)) == sizeof(one);
   uint64_t count = 0;
   const iovec part = {&count, sizeof(count)};
-  ok = ok && ::preadv2(bells.eventfd.get(), &part, 1, -1, RWF_NOWAIT) == sizeof(count);
+  ok = ok && ::preadv2(doorbells.eventfd.get(), &part, 1, -1, RWF_NOWAIT) == sizeof(count);
   // The futex doorbell's two calls, on shared memory.
-  ok = ok && ::syscall(SYS_futex, bells.word, FUTEX_WAKE, 1, nullptr, nullptr, 0) == 0;
-  ok = ok && ::syscall(SYS_futex, bells.word, FUTEX_WAIT_BITSET, 0, &moment, nullptr, ~0u) == -1 &&
+  ok = ok && ::syscall(SYS_futex, doorbells.word, FUTEX_WAKE, 1, nullptr, nullptr, 0) == 0;
+  ok = ok &&
+       ::syscall(SYS_futex, doorbells.word, FUTEX_WAIT_BITSET, 0, &moment, nullptr, ~0u) == -1 &&
        errno == ETIMEDOUT;
   ok = ok && ::clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr) == 0;
   ok = ok && ::sched_yield() == 0;
-  ok = ok && ::fcntl(bells.socket, F_GETFL) >= 0;
-  ok = ok && ::fcntl(bells.socket, F_GET_SEALS) == -1 && errno == EINVAL;
+  ok = ok && ::fcntl(doorbells.socket, F_GETFL) >= 0;
+  ok = ok && ::fcntl(doorbells.socket, F_GET_SEALS) == -1 && errno == EINVAL;
   struct stat status;
-  ok = ok && ::syscall(SYS_fstat, bells.socket, &status) == 0;
+  ok = ok && ::syscall(SYS_fstat, doorbells.socket, &status) == 0;
   timespec now;
   ok = ok && ::syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now) == 0;
   return ok && count == 1;
 }
 
 int LiveOnRing() {
-  Doorbells bells = {
+  Doorbells doorbells = {
       UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), reply_socket,
       ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
   void* page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const int bell = bells.eventfd.get();
+  const int doorbell = doorbells.eventfd.get();
   [[maybe_unused]] const Confined confined =
-      MustLockDown(Profile::Ring().WithEventfd(bell).WithSanitizerIfBuiltIn(), {bell});
-  if (!UseChannelCalls(bells)) return kSetUpFailed;
+      MustLockDown(Profile::Ring().WithEventfd(doorbell).WithSanitizerIfBuiltIn(), {doorbell});
+  if (!UseChannelCalls(doorbells)) return kSetUpFailed;
   if (::munmap(page, 4096) != 0) return kSetUpFailed;
   if (::shutdown(reply_socket, SHUT_RDWR) != 0 || ::close(reply_socket) != 0) return kSetUpFailed;
   return 0;

@@ -47,9 +47,9 @@ absl::Status TooLarge(uint64_t max_bytes) {
 // How many bytes came, 0 at the end of the file.
 absl::StatusOr<size_t> ReadSome(int fd, std::byte* into, size_t size_bytes) {
   // The kernel cuts longer reads anyway, and some file systems refuse them.
-  constexpr size_t kMostBytes = size_t{1} << 30;
+  constexpr size_t kMaxBytes = size_t{1} << 30;
   while (true) {
-    const ssize_t got = ::read(fd, into, std::min(size_bytes, kMostBytes));
+    const ssize_t got = ::read(fd, into, std::min(size_bytes, kMaxBytes));
     if (got >= 0) return static_cast<size_t>(got);
     if (errno == EAGAIN) {
       return absl::FailedPreconditionError(
@@ -61,7 +61,7 @@ absl::StatusOr<size_t> ReadSome(int fd, std::byte* into, size_t size_bytes) {
 
 }  // namespace
 
-SealedBlob::SealedBlob(UniqueFd fd, GuardedRange mapping, size_t size_bytes, MemfdIdentity identity)
+SealedBlob::SealedBlob(UniqueFd fd, GuardedRange mapping, size_t size_bytes, FileId identity)
     : fd_(std::move(fd)),
       mapping_(std::move(mapping)),
       size_bytes_(size_bytes),

@@ -20,8 +20,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
-#include "parley/sealing/identity.h"
 
 namespace parley {
 
@@ -52,15 +52,15 @@ class SealedBlob {
   // A second descriptor of the same file, close-on-exec, for whoever needs one of its own.
   absl::StatusOr<UniqueFd> DuplicateFd() const;
 
-  const MemfdIdentity& identity() const { return identity_; }
+  const FileId& identity() const { return identity_; }
 
  private:
-  SealedBlob(UniqueFd fd, GuardedRange mapping, size_t size_bytes, MemfdIdentity identity);
+  SealedBlob(UniqueFd fd, GuardedRange mapping, size_t size_bytes, FileId identity);
 
   UniqueFd fd_;
   GuardedRange mapping_;
   size_t size_bytes_ = 0;
-  MemfdIdentity identity_;
+  FileId identity_;
 };
 
 // Fills a blob in place, for producers that would otherwise write twice.

@@ -28,7 +28,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
 
 namespace parley {
@@ -36,7 +36,7 @@ namespace parley {
 struct MemfdFacts {
   uint64_t size_bytes = 0;
   uint64_t allocated_bytes = 0;
-  MemfdIdentity identity;
+  FileId identity;
 };
 
 // The checks above, for a file whose size was announced. Errors: kInvalidArgument (not a memfd,

@@ -6,9 +6,9 @@ namespace parley {
 
 bool IsValid(const FrameGeometry& frames) {
   if (frames.count == 0) return frames.frame_bytes == 0;
-  return frames.count <= kMostFrames && frames.frame_bytes != 0 &&
+  return frames.count <= kMaxFrames && frames.frame_bytes != 0 &&
          frames.frame_bytes % kFrameUnitBytes == 0 &&
-         frames.frame_bytes / kFrameUnitBytes <= kMostFrameUnits;
+         frames.frame_bytes / kFrameUnitBytes <= kMaxFrameUnits;
 }
 
 uint64_t FrameAreaBytes(const FrameGeometry& frames) {

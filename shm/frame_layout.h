@@ -18,10 +18,10 @@
 
 namespace parley {
 
-inline constexpr uint32_t kMostFrames = 64;
+inline constexpr uint32_t kMaxFrames = 64;
 // What a frame's length is a multiple of.
 inline constexpr uint32_t kFrameUnitBytes = 4096;
-inline constexpr uint32_t kMostFrameUnits = 65535;
+inline constexpr uint32_t kMaxFrameUnits = 65535;
 
 // One frame's line of the table. The owner writes it.
 struct FrameLineWire {
@@ -30,12 +30,12 @@ struct FrameLineWire {
 };
 static_assert(WireType<FrameLineWire> && sizeof(FrameLineWire) == 64);
 
-inline constexpr std::size_t kFrameTableBytes = kMostFrames * sizeof(FrameLineWire);
+inline constexpr std::size_t kFrameTableBytes = kMaxFrames * sizeof(FrameLineWire);
 
 // The frames of one direction, all of one length; none by default.
 struct FrameGeometry {
-  uint32_t count = 0;        // at most kMostFrames
-  uint64_t frame_bytes = 0;  // a multiple of kFrameUnitBytes, at most kMostFrameUnits of them
+  uint32_t count = 0;        // at most kMaxFrames
+  uint64_t frame_bytes = 0;  // a multiple of kFrameUnitBytes, at most kMaxFrameUnits of them
   bool operator==(const FrameGeometry&) const = default;
 };
 

@@ -9,7 +9,7 @@ namespace parley {
 namespace {
 
 absl::Status CheckLimit(uint64_t bytes, uint64_t limit_bytes, const char* what) {
-  const uint64_t most = std::min(limit_bytes, kLargestPartBytes);
+  const uint64_t most = std::min(limit_bytes, kMaxPartBytes);
   if (bytes <= most) return absl::OkStatus();
   return absl::ResourceExhaustedError("a region of " + std::to_string(bytes) + " " + what +
                                       " bytes is beyond the limit of " + std::to_string(most));

@@ -14,13 +14,13 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 
 namespace parley {
 
 // Neither part of a region is larger, whatever the limits say: the arithmetic on sizes can't
 // overflow below this.
-inline constexpr uint64_t kLargestPartBytes = uint64_t{1} << 40;
+inline constexpr uint64_t kMaxPartBytes = uint64_t{1} << 40;
 
 struct RegionGeometry {
   // A power of two and a multiple of the page, or 0 for a direction that carries no data: that one
@@ -33,7 +33,7 @@ struct RegionGeometry {
 };
 
 // What memory a region is made of.
-enum class PageChoice : uint8_t {
+enum class HugePages : uint8_t {
   kUsual,
   kHugeIfPossible,  // sealing/huge_pages.h; takes about twice as long to make
 };
@@ -43,7 +43,7 @@ struct RegionLimits {
   uint64_t max_frames_bytes = uint64_t{256} << 20;
   // Where the identity of each region is claimed for its lifetime, so that none has two roles.
   // Outlives the regions. nullptr: the caller compares identities itself.
-  IdentitySet* held = nullptr;
+  FileRegistry* registry = nullptr;
 };
 
 // One page, the same for both ends since they share a kernel.

@@ -27,10 +27,10 @@ TEST(GeometryTest, PowersOfTwoFromAPageOnAndZero) {
 
 TEST(GeometryTest, M5HugeSizesMeetALimitWhateverTheCallerAllows) {
   for (const uint64_t size : {uint64_t{64} << 40, uint64_t{1} << 63, (uint64_t{1} << 63) - 1,
-                              ~uint64_t{0}, kLargestPartBytes * 2}) {
+                              ~uint64_t{0}, kMaxPartBytes * 2}) {
     EXPECT_EQ(CodeOf(size, ~uint64_t{0}), absl::StatusCode::kResourceExhausted) << size;
   }
-  EXPECT_EQ(CodeOf(kLargestPartBytes, ~uint64_t{0}), absl::StatusCode::kOk);
+  EXPECT_EQ(CodeOf(kMaxPartBytes, ~uint64_t{0}), absl::StatusCode::kOk);
   EXPECT_EQ(CodeOf(ControlBytes(), ControlBytes() - 1), absl::StatusCode::kResourceExhausted);
 }
 
@@ -42,7 +42,7 @@ TEST(GeometryTest, FramesAreWholePagesWithinALimitOfTheirOwn) {
   EXPECT_EQ(code(3 * page, 3 * page), absl::StatusCode::kOk);
   EXPECT_EQ(code(3 * page + 1, 4 * page), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code(3 * page, 3 * page - 1), absl::StatusCode::kResourceExhausted);
-  for (const uint64_t size : {kLargestPartBytes + page, uint64_t{1} << 63, ~uint64_t{0}}) {
+  for (const uint64_t size : {kMaxPartBytes + page, uint64_t{1} << 63, ~uint64_t{0}}) {
     EXPECT_EQ(code(size, ~uint64_t{0}), absl::StatusCode::kResourceExhausted) << size;
   }
 }

@@ -28,9 +28,9 @@ absl::StatusOr<VerifiedFile> VerifyAndClaim(UniqueFd fd, RegionGeometry geometry
   const absl::StatusOr<MemfdFacts> facts =
       VerifyMemfd(fd.get(), file_bytes, file_bytes, required_seals);
   if (!facts.ok()) return facts.status();
-  VerifiedFile result = {{IdentityHold(), std::move(fd), geometry, facts->identity}, *facts};
-  if (limits.held != nullptr) {
-    absl::StatusOr<IdentityHold> hold = limits.held->Claim(facts->identity);
+  VerifiedFile result = {{FileClaim(), std::move(fd), geometry, facts->identity}, *facts};
+  if (limits.registry != nullptr) {
+    absl::StatusOr<FileClaim> hold = limits.registry->Claim(facts->identity);
     if (!hold.ok()) return hold.status();
     result.file.hold = std::move(*hold);
   }
@@ -38,12 +38,12 @@ absl::StatusOr<VerifiedFile> VerifyAndClaim(UniqueFd fd, RegionGeometry geometry
 }
 
 absl::StatusOr<UniqueFd> CreateShape(RegionGeometry geometry, const RegionLimits& limits,
-                                     PageChoice pages) {
+                                     HugePages pages) {
   if (absl::Status status = ValidateGeometry(geometry, limits); !status.ok()) return status;
   absl::StatusOr<UniqueFd> fd = CreateMemfd(FileBytes(geometry));
   if (!fd.ok()) return fd.status();
   // Before anybody else has the file. How many there are changes nothing but the speed.
-  if (pages == PageChoice::kHugeIfPossible) GatherIntoHugePages(fd->get(), FileBytes(geometry));
+  if (pages == HugePages::kHugeIfPossible) GatherIntoHugePages(fd->get(), FileBytes(geometry));
   if (absl::Status status = AddSeals(fd->get(), kShapeSeals); !status.ok()) return status;
   return fd;
 }
@@ -63,8 +63,7 @@ OutgoingRegion::OutgoingRegion(internal::RegionFile file, OutgoingMapping mappin
     : file_(std::move(file)), mapping_(std::move(mapping)) {}
 
 absl::StatusOr<OutgoingRegion> OutgoingRegion::Create(RegionGeometry geometry,
-                                                      const RegionLimits& limits,
-                                                      PageChoice pages) {
+                                                      const RegionLimits& limits, HugePages pages) {
   absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits, pages);
   if (!fd.ok()) return fd.status();
   absl::StatusOr<OutgoingMapping> mapping = OutgoingMapping::Map(fd->get(), geometry);
@@ -115,7 +114,7 @@ IncomingRegionDraft::IncomingRegionDraft(internal::RegionFile file) : file_(std:
 
 absl::StatusOr<IncomingRegionDraft> IncomingRegionDraft::Create(RegionGeometry geometry,
                                                                 const RegionLimits& limits,
-                                                                PageChoice pages) {
+                                                                HugePages pages) {
   absl::StatusOr<UniqueFd> fd = CreateShape(geometry, limits, pages);
   if (!fd.ok()) return fd.status();
   absl::StatusOr<VerifiedFile> verified =

@@ -38,7 +38,7 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/mapping.h"
 
@@ -47,10 +47,10 @@ namespace parley {
 namespace internal {
 // What all three types have besides their mapping.
 struct RegionFile {
-  IdentityHold hold;
+  FileClaim hold;
   UniqueFd fd;
   RegionGeometry geometry;
-  MemfdIdentity identity;
+  FileId identity;
 };
 }  // namespace internal
 
@@ -60,7 +60,7 @@ class OutgoingRegion {
   // map it writable again.
   static absl::StatusOr<OutgoingRegion> Create(RegionGeometry geometry,
                                                const RegionLimits& limits = {},
-                                               PageChoice pages = PageChoice::kUsual);
+                                               HugePages pages = HugePages::kUsual);
 
   // Connecting side: a region that the peer made with IncomingRegionDraft::Create and we will
   // write. Verifies its shape, maps it, and seals it with kRegionSeals; after that, say "mapped".
@@ -74,7 +74,7 @@ class OutgoingRegion {
   OwnMemory data() const { return mapping_.data(); }
 
   RegionGeometry geometry() const { return file_.geometry; }
-  MemfdIdentity identity() const { return file_.identity; }
+  FileId identity() const { return file_.identity; }
   // To be sent, still owned here; -1 after CloseDescriptor. Once all readers have it, nobody needs
   // it: the mapping keeps the memory.
   int fd() const { return file_.fd.get(); }
@@ -98,7 +98,7 @@ class IncomingRegion {
   PeerMemory data() const { return mapping_.data(); }
 
   RegionGeometry geometry() const { return file_.geometry; }
-  MemfdIdentity identity() const { return file_.identity; }
+  FileId identity() const { return file_.identity; }
   int fd() const { return file_.fd.get(); }
   void CloseDescriptor() { file_.fd.Reset(); }
 
@@ -115,14 +115,14 @@ class IncomingRegionDraft {
   // All pages present, sealed with kShapeSeals, mapped nowhere.
   static absl::StatusOr<IncomingRegionDraft> Create(RegionGeometry geometry,
                                                     const RegionLimits& limits = {},
-                                                    PageChoice pages = PageChoice::kUsual);
+                                                    HugePages pages = HugePages::kUsual);
 
   // After the peer said that it has mapped the region: verifies that it is sealed for good with no
   // page missing, and maps it for reading. No call in here can be made to wait by the peer.
   absl::StatusOr<IncomingRegion> Finish() &&;
 
   RegionGeometry geometry() const { return file_.geometry; }
-  MemfdIdentity identity() const { return file_.identity; }
+  FileId identity() const { return file_.identity; }
   int fd() const { return file_.fd.get(); }
 
  private:

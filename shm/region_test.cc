@@ -19,7 +19,7 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
 
@@ -104,7 +104,7 @@ TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
   auto draft = IncomingRegionDraft::Create(kGeometry);
   ASSERT_TRUE(draft.ok()) << draft.status();
   EXPECT_EQ(draft->geometry().data_bytes, kGeometry.data_bytes);
-  const MemfdIdentity identity = draft->identity();
+  const FileId identity = draft->identity();
   auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon());
   ASSERT_TRUE(writer.ok()) << writer.status();
   auto reader = std::move(*draft).Finish();
@@ -143,7 +143,7 @@ TEST(RegionTest, PromiseP1HugePagesOnRequest) {
     ASSERT_TRUE(usual.ok()) << usual.status();
     EXPECT_EQ(HugeMappedBytes(), 0u);
   }
-  auto region = OutgoingRegion::Create(kLong, {}, PageChoice::kHugeIfPossible);
+  auto region = OutgoingRegion::Create(kLong, {}, HugePages::kHugeIfPossible);
   ASSERT_TRUE(region.ok()) << region.status();
   if (HugeMappedBytes() == 0) GTEST_SKIP() << "this kernel gathers no huge pages (before 6.1)";
   // All of the file but its last page; of the second half all but the two ends.
@@ -154,7 +154,7 @@ TEST(RegionTest, PromiseP1HugePagesOnRequest) {
   EXPECT_EQ(HugeMappedBytes(), 2 * kEachEnd);
   EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(region->fd()); }), "ok");
 
-  auto draft = IncomingRegionDraft::Create(kLong, {}, PageChoice::kHugeIfPossible);
+  auto draft = IncomingRegionDraft::Create(kLong, {}, HugePages::kHugeIfPossible);
   ASSERT_TRUE(draft.ok()) << draft.status();
   auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), kLong, {}, Soon());
   ASSERT_TRUE(writer.ok()) << writer.status();
@@ -290,8 +290,8 @@ TEST(RegionTest, AReadOnlyDescriptorServesTheReaderAndNotTheWriter) {
 }
 
 TEST(RegionTest, M12OneMemoryObjectHasOneRole) {
-  IdentitySet here;
-  const RegionLimits limits = {.held = &here};
+  FileRegistry here;
+  const RegionLimits limits = {.registry = &here};
   auto mine = OutgoingRegion::Create(kGeometry, limits);
   auto draft = IncomingRegionDraft::Create(kGeometry, limits);
   ASSERT_TRUE(mine.ok() && draft.ok());

@@ -9,8 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "parley/handshake/bells.h"
-#include "parley/handshake/doorbell.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/errors.h"
@@ -19,6 +18,7 @@
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley::testing {
 namespace {
@@ -27,8 +27,8 @@ namespace {
 struct Way {
   OutgoingRegion written;
   IncomingRegion read;
-  Doorbell senders_bell;
-  Doorbell receivers_bell;
+  Doorbell senders_doorbell;
+  Doorbell receivers_doorbell;
 };
 
 absl::StatusOr<UniqueFd> Duplicate(int fd) {
@@ -37,14 +37,14 @@ absl::StatusOr<UniqueFd> Duplicate(int fd) {
   return duplicate;
 }
 
-absl::StatusOr<std::pair<Doorbell, Doorbell>> SocketBells() {
+absl::StatusOr<std::pair<Doorbell, Doorbell>> SocketDoorbells() {
   auto ends = PeerSocket::Pair();
   if (!ends.ok()) return ends.status();
   return std::make_pair(Doorbell::OfSocket(std::move(ends->first).Release()),
                         Doorbell::OfSocket(std::move(ends->second).Release()));
 }
 
-absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdBells() {
+absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdDoorbells() {
   std::array<UniqueFd, 4> fds;
   for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
     auto made = CreateEventfd();
@@ -58,23 +58,23 @@ absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdBells() {
                         Doorbell::OfEventfds(std::move(fds[3]), std::move(fds[1])));
 }
 
-absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, IdentitySet* writer_held,
-                            IdentitySet* reader_held) {
+absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, FileRegistry* writer_registry,
+                            FileRegistry* reader_registry) {
   RegionLimits limits;
-  limits.held = writer_held;
+  limits.registry = writer_registry;
   auto written = OutgoingRegion::Create(geometry, limits);
   if (!written.ok()) return written.status();
   auto fd = Duplicate(written->fd());
   if (!fd.ok()) return fd.status();
-  limits.held = reader_held;
+  limits.registry = reader_registry;
   auto read = IncomingRegion::Adopt(*std::move(fd), geometry, limits);
   if (!read.ok()) return read.status();
   written->CloseDescriptor();
   read->CloseDescriptor();
-  auto bells = eventfd ? EventfdBells() : SocketBells();
-  if (!bells.ok()) return bells.status();
-  return Way{*std::move(written), *std::move(read), std::move(bells->first),
-             std::move(bells->second)};
+  auto doorbells = eventfd ? EventfdDoorbells() : SocketDoorbells();
+  if (!doorbells.ok()) return doorbells.status();
+  return Way{*std::move(written), *std::move(read), std::move(doorbells->first),
+             std::move(doorbells->second)};
 }
 
 }  // namespace
@@ -94,9 +94,11 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   }
   const RegionGeometry region = {ring.capacity_bytes, FrameAreaBytes(frames)};
   auto pair = std::make_unique<ChannelPair>(Private());
-  auto out = MakeWay(region, options.eventfd, &pair->accepting_held_, &pair->connecting_held_);
+  auto out =
+      MakeWay(region, options.eventfd, &pair->accepting_registry_, &pair->connecting_registry_);
   if (!out.ok()) return out.status();
-  auto back = MakeWay(region, options.eventfd, &pair->connecting_held_, &pair->accepting_held_);
+  auto back =
+      MakeWay(region, options.eventfd, &pair->connecting_registry_, &pair->accepting_registry_);
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
@@ -119,12 +121,12 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
                        ring,
                        frames,
                        frames,
-                       std::move(sending.senders_bell),
-                       std::move(receiving.receivers_bell),
+                       std::move(sending.senders_doorbell),
+                       std::move(receiving.receivers_doorbell),
                        std::move(socket).Release(),
                        self(),
                        ""};
-    if (options.futex) UseFutexBells(&end);
+    if (options.futex) UseFutexDoorbells(&end);
     return MakeChannel(std::move(end), options.wait);
   };
   auto accepting = make_end(*out, *back, std::move(sockets->first));

@@ -18,14 +18,14 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/wait_options.h"
 #include "parley/handshake/options.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 
 namespace parley::testing {
 
 struct ChannelPairOptions {
-  RingWanted ring = {4096, 1024};  // of both directions
-  bool eventfd = false;            // else socket doorbells, or
-  bool futex = false;              // futexes: nothing to poll, see DoorbellChoice::kFutex
+  RingRequest ring = {4096, 1024};  // of both directions
+  bool eventfd = false;             // else socket doorbells, or
+  bool futex = false;               // futexes: nothing to poll, see DoorbellKind::kFutex
   WaitOptions wait;
 };
 
@@ -46,8 +46,8 @@ class ChannelPair {
 
  private:
   // One memory object has a role at each end here, which the set of the whole process would refuse.
-  IdentitySet accepting_held_;
-  IdentitySet connecting_held_;
+  FileRegistry accepting_registry_;
+  FileRegistry connecting_registry_;
   Channel accepting_;
   Channel connecting_;
 };

@@ -33,12 +33,12 @@ TEST(ChannelPairTest, MessagesFlowBothWaysAndDeathIsSeen) {
     const std::array<std::byte, 3> message = {std::byte{1}, std::byte{2}, std::byte{3}};
     std::vector<std::byte> into(100);
     Record record;
-    EXPECT_EQ(a.sender.TrySend(7, message), Outcome::kDone);
-    EXPECT_EQ(b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(a.sender.TrySend(7, message), Outcome::kOk);
+    EXPECT_EQ(b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
     EXPECT_EQ(record.tag, 7u);
-    EXPECT_EQ(b.sender.TrySend(8, message), Outcome::kDone);
+    EXPECT_EQ(b.sender.TrySend(8, message), Outcome::kOk);
     b = Channel();
-    EXPECT_EQ(a.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kDone);
+    EXPECT_EQ(a.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
     EXPECT_EQ(record.tag, 8u);
     EXPECT_EQ(
         a.receiver.Receive(absl::MakeSpan(into), Deadline::After(absl::Seconds(5))).status().code(),
@@ -54,7 +54,7 @@ TEST(ChannelPairTest, ASleeperIsWoken) {
     ASSERT_TRUE(pair.ok()) << pair.status();
     std::thread peer([&] {
       ::usleep(20'000);
-      EXPECT_EQ((*pair)->connecting().sender.TrySend(1, {}), Outcome::kDone);
+      EXPECT_EQ((*pair)->connecting().sender.TrySend(1, {}), Outcome::kOk);
     });
     std::vector<std::byte> into(1024);
     EXPECT_TRUE((*pair)

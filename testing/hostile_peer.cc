@@ -20,8 +20,8 @@ HostilePeer::HostilePeer(const uint8_t* data, std::size_t size, ChannelPairOptio
   const int kind = script_.Take8() % (options.futex ? 3 : 2);
   options.eventfd = kind == 1;
   options.futex = kind == 2;
-  options.wait.longest_spin = absl::ZeroDuration();
-  options.wait.park_time = absl::Microseconds(1);
+  options.wait.max_spin = absl::ZeroDuration();
+  options.wait.throttle_time = absl::Microseconds(1);
   auto pair = ChannelPair::Create(options);
   PARLEY_CHECK(pair.ok(), "HostilePeer: no channel; are descriptors or shared memory used up?");
   pair_ = *std::move(pair);
@@ -52,7 +52,7 @@ bool HostilePeer::Act() {
       Take();
       return true;
     case 13:
-      Ring();
+      Signal();
       return true;
     case 14:
       if (script_.Take8() % 2 == 0) {
@@ -78,14 +78,14 @@ bool HostilePeer::Act() {
 void HostilePeer::Send(uint32_t tag, std::size_t size) {
   std::vector<std::byte> bytes = script_.TakeBytes(size);
   bytes.resize(std::min<std::size_t>(bytes.size(), self().sender.max_message_bytes()));
-  if (may_send_) self().sender.TrySend(tag & kLargestTag, bytes);
+  if (may_send_) self().sender.TrySend(tag & kMaxTag, bytes);
 }
 
 // A record whose header says something else than what follows it.
 void HostilePeer::SendWithHeader(uint64_t header) {
   const std::vector<std::byte> bytes = script_.TakeBytes(script_.Take8() % 64);
   const uint64_t at = HostileAccess::Published(self().sender);
-  if (!may_send_ || self().sender.TryStage(0, bytes) != Outcome::kDone) return;
+  if (!may_send_ || self().sender.TryStage(0, bytes) != Outcome::kOk) return;
   HostileAccess::Data(self().sender)
       .StoreRelease64(at & (self().sender.capacity_bytes() - 1), header);
   self().sender.Publish();
@@ -96,16 +96,16 @@ void HostilePeer::Move(std::size_t control_offset, uint64_t from) {
   const auto by = static_cast<uint64_t>(script_.TakeSigned8());
   HostileAccess::Control(self().sender)
       .StoreRelease64(control_offset, from + (script_.Take8() % 4 == 0 ? by : 8 * by));
-  HostileAccess::Bell(self().sender).Ring();
+  HostileAccess::DoorbellOf(self().sender).Signal();
 }
 
 void HostilePeer::SetControlWord() {
   constexpr std::array<std::size_t, 8> kWords = {
-      kTailOffset,         kProducerStateOffset, kHeadOffset,      kConsumerStateOffset,
-      kReceiveEpochOffset, kSendEpochOffset,     kDataRingsOffset, kRoomRingsOffset};
+      kTailOffset,         kProducerStateOffset, kHeadOffset,        kConsumerStateOffset,
+      kReceiveEpochOffset, kSendEpochOffset,     kDataSignalsOffset, kSpaceSignalsOffset};
   const std::size_t word = kWords[script_.Take8() % kWords.size()];
   HostileAccess::Control(self().sender).StoreRelease64(word, script_.Take64());
-  HostileAccess::Bell(self().sender).Ring();
+  HostileAccess::DoorbellOf(self().sender).Signal();
 }
 
 // Eight bytes anywhere in the ring: of a record that is on its way, or that the victim looks at.
@@ -118,14 +118,14 @@ void HostilePeer::Take() {
   std::vector<std::byte> into(self().receiver.max_message_bytes());
   Record record;
   for (int i = script_.Take8(); i >= 0 && may_take_; --i) {
-    if (self().receiver.TryReceive(absl::MakeSpan(into), &record) != Outcome::kDone) return;
+    if (self().receiver.TryReceive(absl::MakeSpan(into), &record) != Outcome::kOk) return;
   }
 }
 
-void HostilePeer::Ring() {
+void HostilePeer::Signal() {
   for (int i = script_.Take8(); i >= 0; --i) {
-    HostileAccess::Bell(self().sender).Ring();
-    HostileAccess::Bell(self().receiver).Ring();
+    HostileAccess::DoorbellOf(self().sender).Signal();
+    HostileAccess::DoorbellOf(self().receiver).Signal();
   }
 }
 

@@ -50,7 +50,7 @@ class HostilePeer {
   void SetControlWord();
   void Rewrite();
   void Take();
-  void Ring();
+  void Signal();
 
   Script script_;
   std::unique_ptr<ChannelPair> pair_;

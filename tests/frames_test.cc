@@ -30,7 +30,7 @@ namespace {
 
 constexpr FrameGeometry kFrames = {4, 65536};
 
-class FramesTest : public ::testing::TestWithParam<DoorbellChoice> {
+class FramesTest : public ::testing::TestWithParam<DoorbellKind> {
  protected:
   FramesTest() {
     setup.doorbell = GetParam();
@@ -39,8 +39,8 @@ class FramesTest : public ::testing::TestWithParam<DoorbellChoice> {
   PeerSetup setup;
 };
 INSTANTIATE_TEST_SUITE_P(Doorbells, FramesTest,
-                         ::testing::Values(DoorbellChoice::kSocket, DoorbellChoice::kEventfd,
-                                           DoorbellChoice::kFutex),
+                         ::testing::Values(DoorbellKind::kSocket, DoorbellKind::kEventfd,
+                                           DoorbellKind::kFutex),
                          [](const auto& doorbell) { return DoorbellName(doorbell.param); });
 
 std::size_t SizeOf(uint32_t number) { return uint64_t{number} * 977 % (kFrames.frame_bytes + 1); }
@@ -110,8 +110,8 @@ TEST_P(FramesTest, APeerThatIsKilledWithAllOurFramesCostsAnErrorAndNothingElse) 
         if (!port->Receive(Generous()).ok()) return 1;
       }
       WritableFrame mine;
-      if (port->TryAcquire(&mine) != Outcome::kDone) return 2;
-      if (port->TrySend(mine, 1, 7) != Outcome::kDone) return 3;
+      if (port->TryAcquire(&mine) != Outcome::kOk) return 2;
+      if (port->TrySend(mine, 1, 7) != Outcome::kOk) return 3;
       while (true) ::pause();
     });
     auto port = FramePort::Create(&peer.channel);
@@ -126,7 +126,7 @@ TEST_P(FramesTest, APeerThatIsKilledWithAllOurFramesCostsAnErrorAndNothingElse) 
     frame->view.CopyTo(0, absl::MakeSpan(bytes));
     EXPECT_TRUE(port->RevokeOldest());
     WritableFrame again;
-    EXPECT_EQ(port->TryAcquire(&again), Outcome::kDone);
+    EXPECT_EQ(port->TryAcquire(&again), Outcome::kOk);
   }
   ExpectNothingLeaked(before);
 }
@@ -137,7 +137,7 @@ TEST_P(FramesTest, AttackR7FramesAndGenerationsRewrittenWhileTheyAreReadChangeNo
     OwnMemory frames = channel.sender.frame_memory();
     for (uint32_t slot = 0; slot < kFrames.count; ++slot) {
       const auto record = WireBytes(FrameSentWire{kFrameSent, slot, 1, kFrames.frame_bytes});
-      if (channel.sender.TrySend(0, record) != Outcome::kDone) return 1;
+      if (channel.sender.TrySend(0, record) != Outcome::kOk) return 1;
     }
     for (uint64_t value = 1;; value = value * 6364136223846793005u + 1) {
       for (uint64_t at = 0; at + 8 <= frames.size_bytes(); at += 8) {
@@ -177,7 +177,7 @@ TEST_P(FramesTest, AttackR12AProcessThatForgesReturnsIsThrownOut) {
     if (!ReadWire(absl::MakeConstSpan(buffer), &sent)) return 2;
     const auto returned = WireBytes(FrameReturnedWire{kFrameReturned, sent.slot, sent.generation});
     for (int i = 0; i < 2; ++i) {
-      if (channel.sender.TrySend(0, returned) != Outcome::kDone) return 3;
+      if (channel.sender.TrySend(0, returned) != Outcome::kOk) return 3;
     }
     while (true) ::pause();
   });

@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/peer_socket.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 
 namespace parley {
 namespace {
@@ -28,7 +28,7 @@ AcceptOptions ToAccept(const PeerSetup& setup, int pidfd) {
   AcceptOptions options;
   options.send = setup.ring;
   options.receive = setup.ring;
-  options.peer_is_confined_or_trusted = setup.doorbell == DoorbellChoice::kEventfd;
+  options.peer_is_confined_or_trusted = setup.doorbell == DoorbellKind::kEventfd;
   options.doorbell = setup.doorbell;
   options.peer_pidfd = pidfd;
   return options;
@@ -36,7 +36,7 @@ AcceptOptions ToAccept(const PeerSetup& setup, int pidfd) {
 
 ConnectOptions ToConnect(const PeerSetup& setup) {
   ConnectOptions options;
-  options.accepting_side_is_supervisor = setup.doorbell == DoorbellChoice::kEventfd;
+  options.accepting_side_is_supervisor = setup.doorbell == DoorbellKind::kEventfd;
   options.doorbell = setup.doorbell;
   return options;
 }

@@ -27,10 +27,10 @@ inline absl::Span<const std::byte> BytesOf(const std::string& text) {
 }
 
 struct PeerSetup {
-  DoorbellChoice doorbell = DoorbellChoice::kSocket;
+  DoorbellKind doorbell = DoorbellKind::kSocket;
   // Whether this process is the accepting side and the child the connecting one, or the reverse.
   bool accepting = true;
-  RingWanted ring = {65536, 16384};  // each way
+  RingRequest ring = {65536, 16384};  // each way
   WaitOptions wait;
 };
 
@@ -46,10 +46,10 @@ struct Peer {
 };
 
 // For suites with a doorbell as their parameter.
-inline std::string DoorbellName(DoorbellChoice doorbell) {
-  return doorbell == DoorbellChoice::kFutex     ? "Futex"
-         : doorbell == DoorbellChoice::kEventfd ? "Eventfd"
-                                                : "Socket";
+inline std::string DoorbellName(DoorbellKind doorbell) {
+  return doorbell == DoorbellKind::kFutex     ? "Futex"
+         : doorbell == DoorbellKind::kEventfd ? "Eventfd"
+                                              : "Socket";
 }
 
 // Sends back all that it receives until the end; the body of an honest peer.

@@ -28,7 +28,6 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/connector.h"
-#include "parley/handshake/doorbell.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -40,6 +39,7 @@
 #include "parley/tests/peer.h"
 #include "parley/tests/resources.h"
 #include "parley/tests/shared_counter.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley {
 namespace {
@@ -90,8 +90,8 @@ void Scribble(Established& mine, std::mt19937_64& random, Deadline until) {
     }
     tail += 8 * (random() % 64);
     control.StoreRelease64(kTailOffset, tail);
-    if (random() % 4 == 0) mine.send_bell.Ring();
-    if (random() % 4 == 0) mine.receive_bell.Ring();
+    if (random() % 4 == 0) mine.send_doorbell.Signal();
+    if (random() % 4 == 0) mine.receive_doorbell.Signal();
     if (random() % 64 == 0) {
       control.StoreRelease64(kWords[random() % kWords.size()], NastyWord(random, tail));
     }
@@ -136,7 +136,7 @@ bool UseInEveryWay(Channel& channel, std::mt19937_64& random, Deadline until) {
         status = sender.AwaitDrained(In(2));
         break;
       case 4:
-        if (receiver.TryReceive(into, &record) == Outcome::kDone) {
+        if (receiver.TryReceive(into, &record) == Outcome::kOk) {
           EXPECT_LE(record.size_bytes, receiver.max_message_bytes());
         }
         break;
@@ -144,7 +144,7 @@ bool UseInEveryWay(Channel& channel, std::mt19937_64& random, Deadline until) {
         status = receiver.Receive(into, In(2)).status();
         break;
       case 6:
-        if (receiver.TryPeek(&peeked) == Outcome::kDone) {
+        if (receiver.TryPeek(&peeked) == Outcome::kOk) {
           peeked.view.CopyTo(0, into.first(peeked.view.size_bytes()));
           receiver.Release();
         }
@@ -259,7 +259,7 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
   std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
   Record record;
   while (hostile.Wait(In(0)) == -1) {
-    ASSERT_EQ(channel->receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kNotNow);
+    ASSERT_EQ(channel->receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kWouldBlock);
     static_cast<void>(channel->sender.TrySend(1, BytesOf("a write to our own region")));
   }
   EXPECT_EQ(hostile.Wait(In(0)), 0);
@@ -271,18 +271,18 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
 // However the peer rings, lies about waiting or stops: no call is late.
 TEST(Promise, P2TimeDeadlinesAreKeptUnderAFloodAndAStop) {
   PeerSetup setup;
-  setup.wait.parks = 1'000'000;  // parked for ever rather than a violation
+  setup.wait.throttles = 1'000'000;  // parked for ever rather than a violation
   Peer peer = Peer::Hostile(setup, [](Established& mine) {
     for (uint64_t epoch = 1;; ++epoch) {
-      mine.send_bell.Ring();
-      mine.receive_bell.Ring();
+      mine.send_doorbell.Signal();
+      mine.receive_doorbell.Signal();
       mine.outgoing.control().StoreRelease64(kReceiveEpochOffset, epoch);
       mine.outgoing.control().StoreRelease64(kSendEpochOffset, epoch);
     }
     return 0;
   });
   std::vector<std::byte> buffer(peer.channel.receiver.max_message_bytes());
-  while (peer.channel.sender.TrySend(1, BytesOf(std::string(1000, 'x'))) == Outcome::kDone) {
+  while (peer.channel.sender.TrySend(1, BytesOf(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   for (int i = 0; i < 6; ++i) {
     if (i == 3) peer.child.Signal(SIGSTOP);
@@ -310,7 +310,8 @@ TEST(Promise, P2TimeTryCallsReturnWhateverThePeerDoes) {
   Record record;
   for (int i = 0; i < 100'000; ++i) {
     ASSERT_NE(peer.channel.sender.TrySend(1, BytesOf("x")), Outcome::kPoisoned);
-    ASSERT_EQ(peer.channel.receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kNotNow);
+    ASSERT_EQ(peer.channel.receiver.TryReceive(absl::MakeSpan(buffer), &record),
+              Outcome::kWouldBlock);
   }
   EXPECT_LT(CpuTimeNs() - cpu_ns, 20 * kSecondNs);
   EXPECT_LE(peer.channel.sender.stats().rings, 1u);
@@ -326,7 +327,7 @@ TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
   Peer peer = Peer::Hostile(setup, [](Established& mine) {
     // The data are all zero: as many records without a payload as there are words.
     mine.outgoing.control().StoreRelease64(kTailOffset, 64 << 20);
-    mine.send_bell.Ring();
+    mine.send_doorbell.Signal();
     PauseForEver();
     return 0;
   });
@@ -337,7 +338,7 @@ TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
   const int64_t cpu_ns = CpuTimeNs();
   Record record;
   for (int i = 0; i < 1000; ++i) {
-    ASSERT_EQ(receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+    ASSERT_EQ(receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
     ASSERT_EQ(record.size_bytes, 0u);
     ASSERT_EQ(receiver.stats().messages, static_cast<uint64_t>(i) + 2);
   }
@@ -350,7 +351,7 @@ TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
   Peer peer = Peer::Hostile({}, [](Established& mine) {
     mine.outgoing.data().StoreRelaxed64(0, uint64_t{1} << 32 | 0xffff'fff0);
     mine.outgoing.control().StoreRelease64(kTailOffset, 65536);
-    mine.send_bell.Ring();
+    mine.send_doorbell.Signal();
     PauseForEver();
     return 0;
   });
@@ -378,7 +379,7 @@ TEST(Promise, P4OneLookTheHeaderThatWasCheckedIsTheOneThatIsUsed) {
       const uint64_t head =
           mine.incoming.control().LoadAcquire64(kHeadOffset).AnyValueIsAcceptable();
       mine.outgoing.control().StoreRelease64(kTailOffset, head + 65536);
-      mine.send_bell.Ring();
+      mine.send_doorbell.Signal();
     }
     return 0;
   });
@@ -473,7 +474,7 @@ TEST(Promise, P5SilenceThePeerSeesWhatWasCommittedAndNothingElse) {
         ASSERT_TRUE(peer.channel.sender.Send(7, BytesOf(message), Generous()).ok());
         break;
       case 1:
-        ASSERT_EQ(peer.channel.sender.TryStage(7, BytesOf(message)), Outcome::kDone);
+        ASSERT_EQ(peer.channel.sender.TryStage(7, BytesOf(message)), Outcome::kOk);
         break;
       default:
         // More was reserved than is used.
@@ -542,7 +543,7 @@ TEST(Promise, P6ContainmentOneViolationEndsOneChannelForGoodWithAReason) {
     if (!channel.sender.Send(1, BytesOf("honest so far"), Generous()).ok()) return 1;
     if (!channel.sender.AwaitDrained(Generous()).ok()) return 2;
     HostileAccess::Control(channel.sender).StoreRelease64(kTailOffset, 0);  // rewind
-    HostileAccess::Bell(channel.sender).Ring();
+    HostileAccess::DoorbellOf(channel.sender).Signal();
     PauseForEver();
   });
   std::vector<std::byte> buffer(peer.channel.receiver.max_message_bytes());
@@ -614,14 +615,14 @@ TEST(Promise, P7ResourcesAFloodOfConnectionsIsBoundedAndAnHonestPeerStillGetsIn)
     }
   });
   const Resources before = Resources::Now();
-  int most_descriptors = 0;
+  int max_descriptors = 0;
   const Deadline until = In(700);
   while (!until.Expired()) {
     EXPECT_TRUE(absl::IsDeadlineExceeded(listener->Accept(In(10)).status()));
-    most_descriptors = std::max(most_descriptors, static_cast<int>(OpenDescriptors().size()));
+    max_descriptors = std::max(max_descriptors, static_cast<int>(OpenDescriptors().size()));
   }
   EXPECT_GT(listener->failures(), 8u);
-  EXPECT_LE(most_descriptors, before.descriptors + limits.max_pending);
+  EXPECT_LE(max_descriptors, before.descriptors + limits.max_pending);
   Child honest([&] {
     const Deadline deadline = Generous();
     while (!deadline.Expired()) {
@@ -641,13 +642,13 @@ TEST(Promise, P7ResourcesAFloodOfConnectionsIsBoundedAndAnHonestPeerStillGetsIn)
 // --- P8
 // -------------------------------------------------------------------------------------------
 
-struct SideDoors : ::testing::TestWithParam<DoorbellChoice> {
+struct SideDoors : ::testing::TestWithParam<DoorbellKind> {
   SideDoors() { setup.doorbell = GetParam(); }
   PeerSetup setup;
 };
 INSTANTIATE_TEST_SUITE_P(Promise, SideDoors,
-                         ::testing::Values(DoorbellChoice::kSocket, DoorbellChoice::kEventfd,
-                                           DoorbellChoice::kFutex),
+                         ::testing::Values(DoorbellKind::kSocket, DoorbellKind::kEventfd,
+                                           DoorbellKind::kFutex),
                          [](const auto& kind) { return DoorbellName(kind.param); });
 
 TEST_P(SideDoors, P8NoSideDoorsEveryDescriptorIsCloseOnExecAndNothingHasAName) {
@@ -813,15 +814,15 @@ TEST(Promise, P9AbortIsOursNoWordInSharedMemoryMakesUsAbort) {
         auto mine = ConnectHandshake(*std::move(socket), {}, Generous());
         if (!mine.ok()) return 2;
         mine->outgoing.control().StoreRelease64(word, value);
-        mine->send_bell.Ring();
-        mine->receive_bell.Ring();
+        mine->send_doorbell.Signal();
+        mine->receive_doorbell.Signal();
         // Until the victim has let go of the channel.
         pollfd entry = {mine->peer.pidfd.get(), POLLIN, 0};
-        entry.fd = mine->send_bell.wait_fd();
+        entry.fd = mine->send_doorbell.wait_fd();
         const Deadline deadline = Generous();
         while (!deadline.Expired()) {
           ::poll(&entry, 1, 100);
-          if (mine->send_bell.Drain() == Doorbell::Drained::kPeerGone) break;
+          if (mine->send_doorbell.Drain() == Doorbell::Drained::kPeerGone) break;
         }
       }
     }

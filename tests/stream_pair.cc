@@ -43,9 +43,9 @@ bool Busy(Channel& channel, uint64_t count) {
   uint64_t sent = 0;
   uint64_t received = 0;
   while (sent < count || received < count) {
-    if (sent < count && channel.sender.TrySend(1, message) == Outcome::kDone) ++sent;
+    if (sent < count && channel.sender.TrySend(1, message) == Outcome::kOk) ++sent;
     if (received < count &&
-        channel.receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone) {
+        channel.receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk) {
       ++received;
     }
     if (deadline.Expired()) return false;

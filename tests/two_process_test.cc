@@ -30,13 +30,13 @@
 namespace parley {
 namespace {
 
-struct TwoProcessTest : ::testing::TestWithParam<DoorbellChoice> {
+struct TwoProcessTest : ::testing::TestWithParam<DoorbellKind> {
   TwoProcessTest() { setup.doorbell = GetParam(); }
   PeerSetup setup;
 };
 INSTANTIATE_TEST_SUITE_P(Doorbells, TwoProcessTest,
-                         ::testing::Values(DoorbellChoice::kSocket, DoorbellChoice::kEventfd,
-                                           DoorbellChoice::kFutex),
+                         ::testing::Values(DoorbellKind::kSocket, DoorbellKind::kEventfd,
+                                           DoorbellKind::kFutex),
                          [](const auto& kind) { return DoorbellName(kind.param); });
 
 // --- volume
@@ -329,7 +329,7 @@ TEST_P(TwoProcessTest, AttackD2APeerThatNeverDrainsCostsItsOwnDirectionOnly) {
   });
   const Resources before = Resources::Now();
   uint64_t sent = 0;
-  while (peer.channel.sender.TrySend(1, BytesOf(std::string(1000, 'x'))) == Outcome::kDone) ++sent;
+  while (peer.channel.sender.TrySend(1, BytesOf(std::string(1000, 'x'))) == Outcome::kOk) ++sent;
   EXPECT_EQ(sent, 65536u / 1008u);
   const int64_t start_ns = MonotonicNowNs();
   for (int i = 0; i < 20; ++i) {
@@ -351,7 +351,7 @@ TEST_P(TwoProcessTest, AwaitDrainedLearnsThatThePeerTakesNoMore) {
     if (!channel.sender.Send(1, BytesOf("closed"), Generous()).ok()) return 1;
     while (true) ::pause();
   });
-  ASSERT_EQ(peer.channel.sender.TrySend(1, BytesOf("unread")), Outcome::kDone);
+  ASSERT_EQ(peer.channel.sender.TrySend(1, BytesOf("unread")), Outcome::kOk);
   std::vector<std::byte> buffer(peer.channel.receiver.max_message_bytes());
   ASSERT_TRUE(peer.channel.receiver.Receive(absl::MakeSpan(buffer), Generous()).ok());
   const absl::Status status = peer.channel.sender.AwaitDrained(In(3000));

@@ -1,6 +1,6 @@
 """Repositories that only Parley's own examples and benchmark need."""
 
-load("//tools:system_repositories.bzl", "system_bench_peers", "system_pkg_config")
+load("//tools:system_repositories.bzl", "system_bench_competitors", "system_pkg_config")
 
 # buildifier: disable=unnamed-macro
 def parley_demo_dependencies():
@@ -23,4 +23,4 @@ def parley_demo_dependencies():
 
 # buildifier: disable=unnamed-macro
 def parley_bench_dependencies():
-    system_bench_peers(name = "bench_peers")
+    system_bench_competitors(name = "bench_competitors")

@@ -99,7 +99,7 @@ _BENCH_PEERS = {
     "zeromq": ("zmq.h", "/usr/include", ["-lzmq"]),
 }
 
-def _system_bench_peers_impl(rctx):
+def _system_bench_competitors_impl(rctx):
     """Libraries that may be missing: each target says so in a macro PARLEY_BENCH_HAVE_..."""
     text = ""
     for name, (header, folder, linkopts) in _BENCH_PEERS.items():
@@ -123,7 +123,7 @@ def _system_bench_peers_impl(rctx):
         )
     _write(rctx, {"": text})
 
-system_bench_peers = repository_rule(implementation = _system_bench_peers_impl, local = True)
+system_bench_competitors = repository_rule(implementation = _system_bench_competitors_impl, local = True)
 
 def _system_googletest_impl(rctx):
     source = rctx.path("/usr/src/googletest")

@@ -110,7 +110,7 @@
 #define CONSUMER_STATE 6
 #define RECEIVE_EPOCH 7
 #ifdef FUTEX
-#define RINGS(sleeper) (8 + sleeper)  // counted by the other end: kDataRingsOffset, kRoomRingsOffset
+#define RINGS(sleeper) (8 + sleeper)  // counted by the other end: kDataSignalsOffset, kSpaceSignalsOffset
 byte memory[10];
 #else
 byte memory[8];
@@ -130,7 +130,7 @@ byte memory[8];
 
 chan buffer[2] = [PENDING] of { byte, byte };  // word, value
 
-byte bell[2];  // bell[C] is rung for data, bell[P] for room
+byte doorbell[2];  // doorbell[C] is rung for data, doorbell[P] for room
 bool gone[2];  // what the kernel tells of a process: its pidfd is readable, its sockets hung up
 bool killed[2];
 bool asleep[2];
@@ -177,7 +177,7 @@ end:
 #define STORE(me, word, value) buffer[me]!word, value
 #define FENCE(me) empty(buffer[me])
 
-// What the handshake settles (FenceChoice). -DASYMMETRIC: both ends skip the fence with which one
+// What the handshake settles (FenceMode). -DASYMMETRIC: both ends skip the fence with which one
 // looks whether the other sleeps. -DSKIPPER=P, =C: that one does. Whose peer skips calls
 // membarrier before it sleeps, which empties its own buffer and then the peer's.
 #if defined(ASYMMETRIC)
@@ -195,7 +195,7 @@ end:
 #define REACHED(peer) empty(buffer[peer])
 #endif
 
-// handshake/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
+// wait/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
 #ifdef SOCKET
 #ifndef QUEUE
 #define QUEUE 3  // full: EAGAIN
@@ -204,7 +204,7 @@ end:
 inline Ring(me, peer) {
   d_step {
     if
-    :: bell[peer] < QUEUE -> bell[peer]++
+    :: doorbell[peer] < QUEUE -> doorbell[peer]++
     :: else
     fi
   }
@@ -212,36 +212,36 @@ inline Ring(me, peer) {
 inline Drain(me) {
   received = 0;
   do
-  :: atomic { received < MOST_RECEIVES && bell[me] > 0 -> bell[me]--; received++ }
-  :: atomic { received == MOST_RECEIVES || bell[me] == 0 -> received = 0; break }
+  :: atomic { received < MOST_RECEIVES && doorbell[me] > 0 -> doorbell[me]--; received++ }
+  :: atomic { received == MOST_RECEIVES || doorbell[me] == 0 -> received = 0; break }
   od
 }
 #elif defined(FUTEX)
 // The count, and then FUTEX_WAKE, which in the kernel begins with a barrier. A wake-up reaches who
-// sleeps already; `bell` is on its way to it.
+// sleeps already; `doorbell` is on its way to it.
 inline Ring(me, peer) {
 #ifdef WAKE_BEFORE_COUNT
   FENCE(me);
-  d_step { bell[peer] = (asleep[peer] -> 1 : 0) };
+  d_step { doorbell[peer] = (asleep[peer] -> 1 : 0) };
   rings++;
   STORE(me, RINGS(peer), rings)
 #else
   rings++;
   STORE(me, RINGS(peer), rings);
   FENCE(me);
-  d_step { bell[peer] = (asleep[peer] -> 1 : 0) }
+  d_step { doorbell[peer] = (asleep[peer] -> 1 : 0) }
 #endif
 }
 inline Drain(me) { skip }
 #else
-inline Ring(me, peer) { bell[peer] = 1 }  // an eventfd: how often is not told
-inline Drain(me) { bell[me] = 0 }
+inline Ring(me, peer) { doorbell[peer] = 1 }  // an eventfd: how often is not told
+inline Drain(me) { doorbell[me] = 0 }
 #endif
 
 // --------------------------------------------- ring/send_position.h, ring/receive_position.h
 
 #ifdef FUTEX
-#define OWN_COUNTS byte rings, heard  // Doorbell::rings_, Waiter::rings_heard_
+#define OWN_COUNTS byte rings, heard  // Doorbell::rings_, Waiter::signals_seen_
 #define SLEEPS_ON(me) (memory[RINGS(me)] == heard)
 #define NOTE_RINGS(me) heard = memory[RINGS(me)]
 #else
@@ -250,7 +250,7 @@ inline Drain(me) { bell[me] = 0 }
 
 // What an end keeps to itself.
 #define OWN_STATE                                                   \
-  byte epoch, rung_epoch, seen, before, credited, found, result;    \
+  byte epoch, signalled_epoch, seen, before, credited, found, result;    \
   byte state, tail, head, released, received, fruitless, deadlines; \
   bool no_room, last_look, saw_gone, woken_ready, late, denied, brief; \
   OWN_COUNTS
@@ -269,8 +269,8 @@ inline Refresh() {
   }
 }
 
-// SendPosition::MakeRoom, and so Producer::HasRoom.
-inline MakeRoom() {
+// SendPosition::MakeSpace, and so Producer::HasFreeSpace.
+inline MakeSpace() {
   if
   :: no_room -> found = ENDED
   :: else ->
@@ -295,7 +295,7 @@ inline Drained() {
 #endif
 }
 
-// ReceivePosition::Available and LookForMore, and so Consumer::HasNews.
+// ReceivePosition::Available and PollForMore, and so Consumer::HasData.
 inline Available() {
   if
   :: tail != head -> found = DONE
@@ -327,13 +327,13 @@ inline Available() {
 #ifdef RING_EACH_TIME
 #define AWAITED seen != 0
 #else
-#define AWAITED seen != rung_epoch
+#define AWAITED seen != signalled_epoch
 #endif
-#define TAKE_NOTE(me, epoch_word) rung_epoch = seen
+#define TAKE_NOTE(me, epoch_word) signalled_epoch = seen
 #endif
 
-// Waiter::RingIfAwaited and Waiter::Ring.
-inline RingIfAwaited(me, peer, peer_epoch_word) {
+// Waiter::SignalIfAwaited and Waiter::Ring.
+inline SignalIfAwaited(me, peer, peer_epoch_word) {
 #ifndef NO_FENCE_IN_RINGER
   SKIPS(me) || FENCE(me);
 #endif
@@ -350,7 +350,7 @@ inline RingIfAwaited(me, peer, peer_epoch_word) {
   seen = 0
 }
 
-// Waiter::Credit and Waiter::CountWakeUp, as far as the budget of fruitless wake-ups goes.
+// Waiter::Refund and Waiter::CountWakeUp, as far as the budget of fruitless wake-ups goes.
 #ifdef BUDGET
 inline CountWakeUp(progress) {
   if
@@ -366,18 +366,18 @@ inline CountWakeUp(progress) {
 #define REMEMBER(progress) skip
 #endif
 #if defined(BUDGET) && !defined(NO_CREDIT)
-inline Credit(progress) {
+inline Refund(progress) {
   if
   :: progress != credited -> credited = progress; fruitless = 0
   :: else
   fi
 }
 #else
-#define Credit(progress) skip
+#define Refund(progress) skip
 #endif
 
 #ifdef FUTEX
-#define AWAKE(me) asleep[me] = false; due[me] = false; bell[me] = 0
+#define AWAKE(me) asleep[me] = false; due[me] = false; doorbell[me] = 0
 #else
 #define AWAKE(me) asleep[me] = false; due[me] = false
 #endif
@@ -385,7 +385,7 @@ inline Credit(progress) {
 // Waiter::Wait: result is READY, PEER_GONE or DEADLINE. `awaited`: what the looks look for;
 // `progress`: a number that changes when the peer did something useful.
 inline Wait(me, peer, epoch_word, awaited, progress) {
-  Credit(progress);
+  Refund(progress);
 #ifdef ONE_EPOCH_PER_WAIT
   ANNOUNCE(me, epoch_word);
 #endif
@@ -435,15 +435,15 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
     // Waiter::Sleep: one poll; with the futex, the kernel's look at the count and the sleep are one
     // step, and the poll for the other's end is in between two slices.
 #ifdef FUTEX
-    d_step { asleep[me] = true; bell[me] = (SLEEPS_ON(me) -> 0 : 1) };
+    d_step { asleep[me] = true; doorbell[me] = (SLEEPS_ON(me) -> 0 : 1) };
 #else
     asleep[me] = true;
 #endif
     if
 #ifdef DEAF_TO_DEATH
-    :: d_step { bell[me] > 0 -> AWAKE(me) }
+    :: d_step { doorbell[me] > 0 -> AWAKE(me) }
 #else
-    :: d_step { bell[me] > 0 || gone[peer] -> saw_gone = gone[peer]; AWAKE(me) }
+    :: d_step { doorbell[me] > 0 || gone[peer] -> saw_gone = gone[peer]; AWAKE(me) }
 #endif
 #ifdef DEADLINES
     :: d_step { deadlines < DEADLINES -> deadlines++; late = true; AWAKE(me) }
@@ -462,7 +462,7 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
     :: brief && woken_ready -> result = READY; break
     :: brief && !woken_ready -> brief = false
     :: else ->
-      // Waiter::TakeNews
+      // Waiter::TakeSignals
 #ifndef DRAIN_AFTER_LOOK
       Drain(me);
 #endif
@@ -491,7 +491,7 @@ inline Wait(me, peer, epoch_word, awaited, progress) {
 #define LOOK_FOR_DATA 2
 inline Look(awaited) {
   if
-  :: awaited == LOOK_FOR_ROOM -> MakeRoom()
+  :: awaited == LOOK_FOR_ROOM -> MakeSpace()
   :: awaited == LOOK_WHETHER_DRAINED -> Drained()
   :: awaited == LOOK_FOR_DATA -> Available()
   fi
@@ -505,7 +505,7 @@ inline Publish() {
   :: published != tail -> atomic { STORE(P, TAIL, tail); published = tail }
   :: else
   fi;
-  RingIfAwaited(P, C, RECEIVE_EPOCH)
+  SignalIfAwaited(P, C, RECEIVE_EPOCH)
 }
 
 // Sender::Close
@@ -521,7 +521,7 @@ inline CloseStream() {
   atomic { STORE(P, PRODUCER_STATE, CLOSED); closed = true };
 #endif
 #ifndef NO_RING_AT_CLOSE
-  RingIfAwaited(P, C, RECEIVE_EPOCH)
+  SignalIfAwaited(P, C, RECEIVE_EPOCH)
 #endif
 }
 
@@ -532,7 +532,7 @@ proctype Producer() {
     do
     :: tail == MESSAGES -> break
     :: else ->
-      MakeRoom();
+      MakeSpace();
       if
       :: found == DONE ->
         STORE(P, DATA + tail % CAPACITY, tail + 1);
@@ -545,7 +545,7 @@ proctype Producer() {
         fi
       :: found == ENDED -> goto over
       :: else ->
-        // Sender::WaitForRoom
+        // Sender::WaitForFreeSpace
 #ifndef NO_PUBLISH_BEFORE_WAIT
         Publish();
 #endif
@@ -603,7 +603,7 @@ proctype Consumer() {
 #ifndef HEAD_BEFORE_COPY
         STORE(C, HEAD, head);
 #endif
-        RingIfAwaited(C, P, SEND_EPOCH);
+        SignalIfAwaited(C, P, SEND_EPOCH);
         last_look = false
       :: found == ENDED ->
         assert(closed && head == published && head == MESSAGES);
@@ -628,7 +628,7 @@ proctype Consumer() {
       :: true ->
         // Receiver::Close
         STORE(C, CONSUMER_STATE, CLOSED);
-        RingIfAwaited(C, P, SEND_EPOCH);
+        SignalIfAwaited(C, P, SEND_EPOCH);
         break
 #endif
       fi
@@ -665,15 +665,15 @@ init {
 #endif
 }
 
-// A sleeper whose bell is silent while there is something for it, and nobody about to ring: all
+// A sleeper whose doorbell is silent while there is something for it, and nobody about to ring: all
 // stores have arrived, and the other end sleeps or has finished.
 #define SETTLED (len(buffer[P]) == 0 && len(buffer[C]) == 0)
 #define IDLE(end) (!killed[end] && (asleep[end] || finished[end]))
-#define DATA_MISSED (asleep[C] && bell[C] == 0 && !gone[P] && \
+#define DATA_MISSED (asleep[C] && doorbell[C] == 0 && !gone[P] && \
   (memory[TAIL] != memory[HEAD] || memory[PRODUCER_STATE] == CLOSED))
-#define ROOM_MISSED (asleep[P] && bell[P] == 0 && !gone[C] && !closed && \
+#define ROOM_MISSED (asleep[P] && doorbell[P] == 0 && !gone[C] && !closed && \
   (published - memory[HEAD] < CAPACITY || memory[CONSUMER_STATE] == CLOSED))
-#define DRAIN_MISSED (asleep[P] && bell[P] == 0 && !gone[C] && closed && \
+#define DRAIN_MISSED (asleep[P] && doorbell[P] == 0 && !gone[C] && closed && \
   (published == memory[HEAD] || memory[CONSUMER_STATE] == CLOSED))
 
 #define CONSUMER_MISSED (SETTLED && DATA_MISSED && IDLE(P))

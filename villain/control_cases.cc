@@ -46,7 +46,7 @@ void HonestAccepting(Attacker& a) {
   // In the direction to the connecting side, the doorbell is the second socket.
   Play(a, host.own, host.theirs, [&] {
     const std::byte wake{1};
-    static_cast<void>(!::write(host.room_bell.get(), &wake, 1));
+    static_cast<void>(!::write(host.space_doorbell.get(), &wake, 1));
   });
 }
 

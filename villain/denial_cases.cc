@@ -58,9 +58,9 @@ AttackFunction HelloAsking(uint64_t capacity, uint32_t message) {
 
 void GrantHuge(Attacker& a) {
   RawHost host = RawHost::Prepare(a);
-  host.welcome.send = {kLargestCapacityBytes, 1 << 20};
-  host.welcome.receive = {kLargestCapacityBytes, 1 << 20};
-  host.descriptors[0] = MakeMemfd(kControlBytes + kLargestCapacityBytes, 0, true);
+  host.welcome.send = {kMaxCapacityBytes, 1 << 20};
+  host.welcome.receive = {kMaxCapacityBytes, 1 << 20};
+  host.descriptors[0] = MakeMemfd(kControlBytes + kMaxCapacityBytes, 0, true);
   if (!host.SendWelcome()) a.CannotMount("welcome not sent");
   a.Mounted("granted rings of a gibibyte");
   Attacker::Stay();
@@ -122,9 +122,9 @@ void FillQueues(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
   const char wake = 1;
   int sent = 0;
-  for (const int bell : {peer.data_bell, peer.room_bell}) {
+  for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
     for (int i = 0; i < 100'000; ++i) {
-      if (::send(bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+      if (::send(doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
       ++sent;
     }
   }
@@ -167,7 +167,7 @@ std::vector<Case> DenialCases() {
        kServed},
       {"never-drain", "D2", "a peer that takes nothing", accept, NeverDrain, kServed},
       {"huge-ring", "D3", "a wish for rings of a gibibyte", accept,
-       HelloAsking(kLargestCapacityBytes, 1 << 20), kRefused},
+       HelloAsking(kMaxCapacityBytes, 1 << 20), kRefused},
       {"absurd-ring", "D3", "a wish for rings of 2^63 bytes", accept,
        HelloAsking(uint64_t{1} << 63, 0xffff'ffff), kRefused},
       {"huge-grant", "D3", "a gibibyte that nobody asked for", connect, GrantHuge, kRefused},

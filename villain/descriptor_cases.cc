@@ -125,7 +125,7 @@ AttackFunction Bell(const std::function<UniqueFd()>& make, const char* what) {
   };
 }
 
-AttackFunction EventfdBells(const std::function<UniqueFd()>& make, const char* what) {
+AttackFunction EventfdDoorbells(const std::function<UniqueFd()>& make, const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
     host.welcome.doorbell = kDoorbellEventfd;
@@ -168,8 +168,8 @@ void WakeUpsWithDescriptors(Attacker& a) {
   const char wake = 1;
   int sent = 0;
   for (int i = 0; i < 40; ++i) {
-    if (SendRaw(peer.data_bell, &wake, 1, many)) ++sent;
-    if (SendRaw(peer.room_bell, &wake, 1, many)) ++sent;
+    if (SendRaw(peer.data_doorbell, &wake, 1, many)) ++sent;
+    if (SendRaw(peer.space_doorbell, &wake, 1, many)) ++sent;
     if (DescriptorsOf(a) > before) a.Leaked("the victim installed descriptors from a wake-up");
     ::usleep(1000);
   }
@@ -208,7 +208,7 @@ void InheritableAfterWelcome(Attacker& a) {
 
 void EmptyAfterReady(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
-  if (::send(peer.data_bell, "", 0, MSG_NOSIGNAL) != 0) a.CannotMount("not sent");
+  if (::send(peer.data_doorbell, "", 0, MSG_NOSIGNAL) != 0) a.CannotMount("not sent");
   a.Mounted("an empty message among the wake-ups");
   Attacker::Stay();
 }
@@ -274,7 +274,7 @@ std::vector<Case> DescriptorCases() {
          Attacker::Stay();
        },
        kRefused},
-      {"bell-missing", "F6", "a welcome without its doorbell", connect,
+      {"doorbell-missing", "F6", "a welcome without its doorbell", connect,
        [](Attacker& a) {
          RawHost host = RawHost::Prepare(a);
          host.descriptors.pop_back();
@@ -283,7 +283,7 @@ std::vector<Case> DescriptorCases() {
          Attacker::Stay();
        },
        kRefused},
-      {"bell-is-pipe", "F7", "a pipe as a doorbell", connect,
+      {"doorbell-is-pipe", "F7", "a pipe as a doorbell", connect,
        Bell(
            [] {
              std::array<int, 2> ends = {-1, -1};
@@ -292,7 +292,7 @@ std::vector<Case> DescriptorCases() {
            },
            "a pipe"),
        kRefused},
-      {"bell-is-stream", "F7", "a stream socket as a doorbell", connect,
+      {"doorbell-is-stream", "F7", "a stream socket as a doorbell", connect,
        Bell(
            [] {
              std::array<int, 2> ends = {-1, -1};
@@ -301,13 +301,13 @@ std::vector<Case> DescriptorCases() {
            },
            "a stream socket"),
        kRefused},
-      {"bell-is-timer", "F7", "a timer among the eventfds", trusting,
-       EventfdBells(
+      {"doorbell-is-timer", "F7", "a timer among the eventfds", trusting,
+       EventfdDoorbells(
            [] { return UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); },
            "a timer"),
        kRefused},
-      {"bell-is-semaphore", "F8", "a semaphore among the eventfds", trusting,
-       EventfdBells([] { return Eventfd(EFD_SEMAPHORE); }, "a semaphore"), kRefused},
+      {"doorbell-is-semaphore", "F8", "a semaphore among the eventfds", trusting,
+       EventfdDoorbells([] { return Eventfd(EFD_SEMAPHORE); }, "a semaphore"), kRefused},
       {"hello-glued", "F9", "a hello with a second one behind it", accept,
        HelloOf(
            [] {

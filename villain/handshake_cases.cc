@@ -202,7 +202,7 @@ std::vector<Case> HandshakeCases() {
        First(EncodeChannelId(MessageType::kReady, some_id), "began with \"ready\""), kRefused},
       {"hello-too-long", "H6", "a hello longer than any message", accept,
        First(longer, "5000 bytes too many"), kRefused},
-      {"bell-not-offered", "H6", "a doorbell that was not offered", connect,
+      {"doorbell-not-offered", "H6", "a doorbell that was not offered", connect,
        WelcomeBut([](RawHost& h) { h.welcome.doorbell = kDoorbellEventfd; },
                   "chose eventfds, which were not offered"),
        kRefused},

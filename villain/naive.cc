@@ -33,9 +33,9 @@
 namespace parley::villain {
 namespace {
 
-constexpr uint64_t kMostMapped = uint64_t{256} << 20;
+constexpr uint64_t kMaxMapped = uint64_t{256} << 20;
 
-uint64_t Mapped(uint64_t data_bytes) { return std::min(data_bytes, kMostMapped); }
+uint64_t Mapped(uint64_t data_bytes) { return std::min(data_bytes, kMaxMapped); }
 
 Deadline InMs(int64_t ms) { return Deadline::After(absl::Milliseconds(ms)); }
 
@@ -331,11 +331,11 @@ class TrustingSession {
     const uint64_t epoch = channel_.theirs[kReceiveEpochOffset / 8];
     if (epoch != channel_.epoch_seen) {
       channel_.epoch_seen = epoch;
-      Ring();
+      Signal();
     }
   }
 
-  void Ring() const {
+  void Signal() const {
     const uint64_t one = 1;
     const char wake = 1;
     if (channel_.eventfds) {
@@ -368,7 +368,7 @@ void ReadBlobTrusting(Victim& victim) {
   if (descriptors.empty()) return victim.notes.Finish(End::kRefused, "no descriptor");
   struct stat facts = {};
   ::fstat(descriptors[0], &facts);
-  const auto size = std::min(static_cast<uint64_t>(facts.st_size), kMostMapped);
+  const auto size = std::min(static_cast<uint64_t>(facts.st_size), kMaxMapped);
   void* base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptors[0], 0);
   Call call(victim.notes, "ReadBlob", InMs(1000));
   std::string wrong;

@@ -63,9 +63,9 @@ Call::Call(Notes& notes, const char* name, Deadline deadline)
 Call::~Call() {
   const int64_t now_ns = MonotonicNowNs();
   notes_.call_began_ns.store(0);
-  notes_.longest_call_ns.store(std::max(notes_.longest_call_ns.load(), now_ns - began_ns_));
+  notes_.max_call_ns.store(std::max(notes_.max_call_ns.load(), now_ns - began_ns_));
   const int64_t due_ns = std::max(deadline_.monotonic_ns(), notes_.held_until_ns.load());
-  notes_.longest_late_ns.store(std::max(notes_.longest_late_ns.load(), now_ns - due_ns));
+  notes_.max_late_ns.store(std::max(notes_.max_late_ns.load(), now_ns - due_ns));
 }
 
 }  // namespace parley::villain

@@ -51,11 +51,11 @@ struct Notes {
   std::atomic<uint64_t> messages;
   std::atomic<int64_t> call_began_ns;  // 0: in no call
   std::atomic<int64_t> call_deadline_ns;
-  std::atomic<int64_t> longest_call_ns;
-  std::atomic<int64_t> held_until_ns;    // by the supervisor, with SIGSTOP: no deadline before that
-  std::atomic<int64_t> longest_late_ns;  // after its deadline
-  std::atomic<const char*> call_name;    // a literal: the same in a forked supervisor
-  char text[400];                        // one sentence
+  std::atomic<int64_t> max_call_ns;
+  std::atomic<int64_t> held_until_ns;  // by the supervisor, with SIGSTOP: no deadline before that
+  std::atomic<int64_t> max_late_ns;    // after its deadline
+  std::atomic<const char*> call_name;  // a literal: the same in a forked supervisor
+  char text[400];                      // one sentence
 
   void Say(const std::string& sentence);
   std::string Said() const;

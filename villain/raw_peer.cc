@@ -132,11 +132,11 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
   peer.welcome = *welcome;
   peer.descriptors = std::move(got->descriptors);
   if (welcome->doorbell == kDoorbellEventfd && peer.descriptors.size() == 6) {
-    peer.data_bell = peer.descriptors[3].get();
-    peer.room_bell = peer.descriptors[5].get();
+    peer.data_doorbell = peer.descriptors[3].get();
+    peer.space_doorbell = peer.descriptors[5].get();
   } else if (welcome->doorbell == kDoorbellSocket) {
-    peer.data_bell = peer.socket.fd();
-    peer.room_bell = peer.descriptors.size() > 2 ? peer.descriptors[2].get() : -1;
+    peer.data_doorbell = peer.socket.fd();
+    peer.space_doorbell = peer.descriptors.size() > 2 ? peer.descriptors[2].get() : -1;
   }
   peer.theirs = MapShared(attacker, peer.descriptors[0].get(),
                           kControlBytes + welcome->receive.capacity_bytes, false);
@@ -173,17 +173,17 @@ void RawPeer::Drain() const { own.Store(kHeadOffset, theirs.Load(kTailOffset)); 
 
 void RawPeer::RingData() const {
   const char wake = 1;
-  ::send(data_bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  ::send(data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void RawPeer::RingBoth() const {
   const uint64_t one = 1;
   const char wake = 1;
-  for (const int bell : {data_bell, room_bell}) {
+  for (const int doorbell : {data_doorbell, space_doorbell}) {
     if (welcome.doorbell == kDoorbellEventfd) {
-      static_cast<void>(!::write(bell, &one, sizeof(one)));
+      static_cast<void>(!::write(doorbell, &one, sizeof(one)));
     } else {
-      ::send(bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      ::send(doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
   }
 }
@@ -223,7 +223,7 @@ RawHost RawHost::Prepare(Attacker& attacker) {
   if ((hello->roles & kRoleSends) != 0 && (hello->roles & kRoleReceives) != 0) {
     auto pair = PeerSocket::Pair();
     if (!pair.ok()) attacker.CannotMount("no socket pair");
-    host.room_bell = std::move(pair->first).Release();
+    host.space_doorbell = std::move(pair->first).Release();
     host.descriptors.push_back(std::move(pair->second).Release());
   }
   return host;

@@ -71,8 +71,8 @@ struct RawPeer {
   std::vector<UniqueFd> descriptors;  // as received: victim's region, own region, doorbells
   Words own;                          // our region: control page, then data
   Words theirs;                       // the victim's, read-only
-  int data_bell = -1;                 // rung when there is data for the victim; -1: futexes
-  int room_bell = -1;                 // rung when there is room
+  int data_doorbell = -1;             // rung when there is data for the victim; -1: futexes
+  int space_doorbell = -1;            // rung when there is room
 
   Words Data() const;
   Words TheirData() const;
@@ -91,9 +91,9 @@ struct RawHost {
   Welcome welcome;
   // Region for the victim to read, region for it to write, the second doorbell.
   std::vector<UniqueFd> descriptors;
-  UniqueFd room_bell;  // our end
-  Words own;           // the region that the victim reads
-  Words theirs;        // the region that the victim writes
+  UniqueFd space_doorbell;  // our end
+  Words own;                // the region that the victim reads
+  Words theirs;             // the region that the victim writes
 
   // Receives the Hello and makes everything as an honest accepting side does.
   static RawHost Prepare(Attacker& attacker);

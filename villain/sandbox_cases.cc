@@ -46,8 +46,8 @@ uint32_t futex_words[2] = {};
 // On both of the worker's sockets; the first answer that is none counts.
 template <typename Call>
 long OnBothSockets(const Hands& h, Call call) {
-  const long first = call(h.peer.data_bell);
-  return first < 0 ? first : call(h.peer.room_bell);
+  const long first = call(h.peer.data_doorbell);
+  return first < 0 ? first : call(h.peer.space_doorbell);
 }
 
 Attempt Fcntl(int command, const std::function<long(const Hands&)>& value) {
@@ -253,7 +253,7 @@ void PlayAccepting(Attacker& a) {
                    host.own.size_bytes() - kControlBytes);
   HonestRecords(host.own, data, host.theirs, [&] {
     const char wake = 1;
-    static_cast<void>(!::write(host.room_bell.get(), &wake, 1));
+    static_cast<void>(!::write(host.space_doorbell.get(), &wake, 1));
   });
 }
 

@@ -42,8 +42,8 @@ struct Sheet {
   char exit[32];
   Footprint before;
   Footprint after;
-  int64_t longest_call_ms;
-  int64_t longest_late_ms;
+  int64_t max_call_ms;
+  int64_t max_late_ms;
   int64_t elapsed_ms;
   uint64_t calls;
   uint64_t messages;
@@ -225,8 +225,8 @@ class Trial {
   void Measure() {
     sheet_->elapsed_ms = (MonotonicNowNs() - began_ns_) / kMsNs;
     sheet_->after = FootprintOf(victim_->pid());
-    sheet_->longest_call_ms = victim_notes_->longest_call_ns.load() / kMsNs;
-    sheet_->longest_late_ms = victim_notes_->longest_late_ns.load() / kMsNs;
+    sheet_->max_call_ms = victim_notes_->max_call_ns.load() / kMsNs;
+    sheet_->max_late_ms = victim_notes_->max_late_ns.load() / kMsNs;
     sheet_->calls = victim_notes_->calls.load();
     sheet_->messages = victim_notes_->messages.load();
     sheet_->end = victim_notes_->end.load();
@@ -258,7 +258,7 @@ class Trial {
     sheet_->verdict = Verdict::kFail;
     const Footprint& before = sheet_->before;
     const Footprint& after = sheet_->after;
-    const int most_descriptors = before.descriptors - (has_socket() ? 1 : 0);
+    const int max_descriptors = before.descriptors - (has_socket() ? 1 : 0);
     const int64_t peak_kb = after.peak_resident_kb - before.peak_resident_kb;
     const int64_t cpu_ms = after.cpu_ms - before.cpu_ms;
     const int64_t cpu_limit_ms = 200 + sheet_->elapsed_ms * case_.victim.cpu_percent / 100;
@@ -278,11 +278,11 @@ class Trial {
             EndsText(case_.allowed) + "\"";
     } else if (client_ && (!client_status_ || *client_status_ != 0)) {
       why = "an honest client was not served";
-    } else if (sheet_->longest_late_ms > absl::ToInt64Milliseconds(options_.slack)) {
+    } else if (sheet_->max_late_ms > absl::ToInt64Milliseconds(options_.slack)) {
       sheet_->verdict = Verdict::kWedged;
-      why = "a call ended " + std::to_string(sheet_->longest_late_ms) + " ms after its deadline";
-    } else if (after.descriptors > most_descriptors) {
-      why = std::to_string(after.descriptors - most_descriptors) + " descriptors leaked";
+      why = "a call ended " + std::to_string(sheet_->max_late_ms) + " ms after its deadline";
+    } else if (after.descriptors > max_descriptors) {
+      why = std::to_string(after.descriptors - max_descriptors) + " descriptors leaked";
     } else if (after.memfd_mappings > before.memfd_mappings) {
       why = std::to_string(after.memfd_mappings - before.memfd_mappings) + " mappings leaked";
     } else if (peak_kb > case_.victim.peak_growth_kb) {
@@ -367,8 +367,8 @@ Result Collect(const Running& running) {
     result.exit = sheet.exit;
     result.before = sheet.before;
     result.after = sheet.after;
-    result.longest_call_ms = sheet.longest_call_ms;
-    result.longest_late_ms = sheet.longest_late_ms;
+    result.max_call_ms = sheet.max_call_ms;
+    result.max_late_ms = sheet.max_late_ms;
     result.elapsed_ms = sheet.elapsed_ms;
     result.calls = sheet.calls;
     result.messages = sheet.messages;
@@ -379,7 +379,7 @@ Result Collect(const Running& running) {
 
 }  // namespace
 
-const char* VerdictText(Verdict verdict) {
+const char* ToString(Verdict verdict) {
   switch (verdict) {
     case Verdict::kPass:
       return "PASS";

@@ -26,7 +26,7 @@
 namespace parley::villain {
 
 enum class Verdict : uint32_t { kPass, kFail, kWedged, kSkip };
-const char* VerdictText(Verdict verdict);
+const char* ToString(Verdict verdict);
 
 struct RunOptions {
   Implementation implementation = Implementation::kHonest;
@@ -45,8 +45,8 @@ struct Result {
   std::string exit;  // "exit 0", "signal 11", "killed"
   Footprint before;
   Footprint after;
-  int64_t longest_call_ms = 0;
-  int64_t longest_late_ms = 0;
+  int64_t max_call_ms = 0;
+  int64_t max_late_ms = 0;
   int64_t elapsed_ms = 0;
   uint64_t calls = 0;
   uint64_t messages = 0;

@@ -171,7 +171,7 @@ class Session {
       Call call(victim_.notes, "TryPeek", InMs(20));
       PeekedMessage message;
       const Outcome outcome = channel_.receiver.TryPeek(&message);
-      if (outcome == Outcome::kDone) {
+      if (outcome == Outcome::kOk) {
         if (message.view.size_bytes() > channel_.receiver.max_message_bytes()) {
           return Ending{End::kWrong, "a view longer than the maximum"};
         }
@@ -205,7 +205,7 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
   options.receive = {8192, 2048};
   options.peer_pidfd = victim.peer_pidfd;
   options.peer_is_confined_or_trusted = victim.setup.confined;
-  if (victim.setup.futex) options.doorbell = DoorbellChoice::kFutex;
+  if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
   options.limits.max_capacity_bytes = 1 << 20;
   options.limits.max_message_bytes = 1 << 19;
   return options;
@@ -258,7 +258,7 @@ void RunChannel(Victim& victim) {
   if (victim.setup.kind == VictimKind::kConnect) {
     ConnectOptions options;
     options.accepting_side_is_supervisor = victim.setup.confined;
-    if (victim.setup.futex) options.doorbell = DoorbellChoice::kFutex;
+    if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
     Call call(victim.notes, "ConnectChannel", deadline);
@@ -284,7 +284,7 @@ void RunBlob(Victim& victim) {
     return;
   }
   Call call(victim.notes, "SealedBlob::Adopt", InMs(1000));
-  auto blob = SealedBlob::Adopt(std::move(got->descriptors[0]), kMostBlobBytes);
+  auto blob = SealedBlob::Adopt(std::move(got->descriptors[0]), kMaxBlobBytes);
   if (!blob.ok()) {
     const Ending ending = EndingOfHandshake(blob.status());
     victim.notes.Finish(ending.end, ending.why);

@@ -33,7 +33,7 @@ void RunHonestVictim(Victim& victim);
 void RunNaiveVictim(Victim& victim);
 
 // The largest blob that either reads.
-inline constexpr uint64_t kMostBlobBytes = uint64_t{1} << 20;
+inline constexpr uint64_t kMaxBlobBytes = uint64_t{1} << 20;
 // What a media victim's records are.
 inline constexpr uint32_t kFormatTag = 1;
 inline constexpr uint32_t kVideoTag = 2;

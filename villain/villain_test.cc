@@ -28,7 +28,7 @@ std::vector<const Case*> CasesNamed(const std::set<std::string>& names) {
 }
 
 void Note(const Result& r) {
-  std::printf("%-4s %-26s %-6s %s\n", r.the_case->row, r.the_case->name, VerdictText(r.verdict),
+  std::printf("%-4s %-26s %-6s %s\n", r.the_case->row, r.the_case->name, ToString(r.verdict),
               r.verdict == Verdict::kPass ? r.attacker.c_str() : r.why.c_str());
 }
 
@@ -40,11 +40,11 @@ TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
   for (const Result& r : RunCases(cases, options, Note)) {
     // For tools/dev/test_report.py, which wants each case that a document names.
     RecordProperty(std::string("villain: ") + r.the_case->name,
-                   VerdictText(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
+                   ToString(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
     EXPECT_TRUE(r.verdict == Verdict::kPass || r.verdict == Verdict::kSkip)
-        << r.the_case->row << " " << r.the_case->name << ": " << VerdictText(r.verdict) << ", "
+        << r.the_case->row << " " << r.the_case->name << ": " << ToString(r.verdict) << ", "
         << r.why << "\n  attacker: " << r.attacker << "\n  victim: " << r.victim << ", " << r.exit
-        << "\n  " << r.elapsed_ms << " ms, longest call " << r.longest_call_ms << " ms";
+        << "\n  " << r.elapsed_ms << " ms, longest call " << r.max_call_ms << " ms";
     if (r.verdict == Verdict::kSkip) {
       EXPECT_FALSE(r.why.empty());
     }
@@ -154,7 +154,7 @@ TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
   int bitten = 0;
   for (const Result& r : RunCases(CasesNamed(names), options, Note)) {
     if (r.verdict == Verdict::kSkip) continue;
-    EXPECT_STREQ(VerdictText(r.verdict), VerdictText(expected.at(r.the_case->name)))
+    EXPECT_STREQ(ToString(r.verdict), ToString(expected.at(r.the_case->name)))
         << r.the_case->name << ": " << r.why << "\n  attacker: " << r.attacker
         << "\n  victim: " << r.victim;
     // The attack's doing, and not that it was not there.
@@ -188,21 +188,21 @@ struct AttackTest : ::testing::Test {
   }
   void ExpectAllPass(const std::map<std::string, Verdict>& verdicts) {
     for (const auto& [which, verdict] : verdicts) {
-      EXPECT_STREQ(VerdictText(verdict), "PASS") << which;
+      EXPECT_STREQ(ToString(verdict), "PASS") << which;
     }
   }
-  Process Specimen(const std::string& how) {
+  Process Scenario(const std::string& how) {
     return Process([&](Gate&) {
-      ::execl(kSpecimen, kSpecimen, how.c_str(), name.c_str(), nullptr);
+      ::execl(kScenario, kScenario, how.c_str(), name.c_str(), nullptr);
       return 127;
     });
   }
-  static constexpr const char* kSpecimen = "villain/specimen";
+  static constexpr const char* kScenario = "villain/specimen";
   const std::string name = "@parley-specimen-" + std::to_string(::getpid());
 };
 
 TEST_F(AttackTest, APeerThatListens) {
-  const Process specimen = Specimen("listen");
+  const Process specimen = Scenario("listen");
   Target target;
   target.connect = name;
   ::usleep(300'000);
@@ -210,7 +210,7 @@ TEST_F(AttackTest, APeerThatListens) {
 }
 
 TEST_F(AttackTest, APeerThatConnects) {
-  const Process specimen = Specimen("connect");
+  const Process specimen = Scenario("connect");
   Target target;
   target.listen = name;
   ExpectAllPass(Attack(target, {"region-can-shrink", "one-too-many", "foreign-ready"}));
@@ -218,13 +218,13 @@ TEST_F(AttackTest, APeerThatConnects) {
 
 TEST_F(AttackTest, APeerThatIsStarted) {
   Target target;
-  target.exec = {kSpecimen, "inherited"};
+  target.exec = {kScenario, "inherited"};
   ExpectAllPass(Attack(target, {"region-is-pipe", "no-welcome"}));
 }
 
 TEST_F(AttackTest, APeerThatNeverEndsIsWedged) {
   Target target;
-  target.exec = {kSpecimen, "wedged"};
+  target.exec = {kScenario, "wedged"};
   target.patience = absl::Seconds(1);
   EXPECT_EQ(Attack(target, {"no-welcome"})["no-welcome"], Verdict::kWedged);
 }

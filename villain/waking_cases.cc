@@ -54,9 +54,9 @@ void Saturate(const RawPeer& peer) {
     }
     return;
   }
-  for (const int bell : {peer.data_bell, peer.room_bell}) {
+  for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
     for (int i = 0; i < 10'000; ++i) {
-      if (::send(bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+      if (::send(doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
     }
   }
 }
@@ -83,10 +83,10 @@ void DrainBetween(Attacker& a) {
   a.Mounted("rings and takes the ring back at once, with O_NONBLOCK cleared");
   const uint64_t one = 1;
   while (true) {
-    for (const int bell : {peer.data_bell, peer.room_bell}) {
+    for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
       uint64_t count = 0;
-      static_cast<void>(!::write(bell, &one, sizeof(one)));
-      static_cast<void>(!::read(bell, &count, sizeof(count)));
+      static_cast<void>(!::write(doorbell, &one, sizeof(one)));
+      static_cast<void>(!::read(doorbell, &count, sizeof(count)));
     }
     peer.Drain();
   }
@@ -98,8 +98,8 @@ AttackFunction Flood(bool data, bool room) {
     a.Mounted("rings in a loop without any progress");
     const char wake = 1;
     while (true) {
-      if (data) ::send(peer.data_bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (room) ::send(peer.room_bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (data) ::send(peer.data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (room) ::send(peer.space_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
   };
 }
@@ -120,7 +120,8 @@ RawPeer::Plan OfferingFutexes() {
 }
 
 constexpr int kEverybody = 1 << 30;
-constexpr std::size_t kFutexes = (kRoomRingsOffset + 8) / sizeof(uint32_t);  // and all before them
+constexpr std::size_t kFutexes =
+    (kSpaceSignalsOffset + 8) / sizeof(uint32_t);  // and all before them
 
 uint32_t* FutexesOf(const Words& words) { return static_cast<uint32_t*>(words.address()); }
 
@@ -163,7 +164,7 @@ void FutexKidnap(Attacker& a) {
   a.Mounted(
       "moves each sleeper to a word on which nobody is woken, and takes and gives in silence");
   for (uint64_t round = 1;; ++round) {
-    for (const std::size_t offset : {kDataRingsOffset, kRoomRingsOffset}) {
+    for (const std::size_t offset : {kDataSignalsOffset, kSpaceSignalsOffset}) {
       ::syscall(SYS_futex, words + offset / 4, FUTEX_REQUEUE, 0, kEverybody, words + 512, 0);
     }
     ServeSilently(peer, round);
@@ -176,8 +177,8 @@ void FutexFlip(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a, OfferingFutexes());
   a.Mounted("counts rings without end, and gives nothing");
   for (uint64_t count = 1;; ++count) {
-    peer.own.Store(kDataRingsOffset, count);
-    peer.own.Store(kRoomRingsOffset, count);
+    peer.own.Store(kDataSignalsOffset, count);
+    peer.own.Store(kSpaceSignalsOffset, count);
   }
 }
 
@@ -201,7 +202,7 @@ void FutexCrowd(Attacker& a) {
   };
   int asleep = 0;
   for (int i = 0; i < 1000; ++i) {
-    for (const std::size_t offset : {kDataRingsOffset, kRoomRingsOffset}) {
+    for (const std::size_t offset : {kDataSignalsOffset, kSpaceSignalsOffset}) {
       try {
         std::thread(sleep, offset, i == 500).detach();
         ++asleep;
@@ -222,19 +223,19 @@ void FutexCrowd(Attacker& a) {
 void CloseAtOnce(Attacker& a) {
   RawPeer peer = RawPeer::Connect(a);
   a.Mounted("closed both sockets under the victim's sends");
-  ::shutdown(peer.room_bell, SHUT_RDWR);
+  ::shutdown(peer.space_doorbell, SHUT_RDWR);
   peer.descriptors.clear();
-  ::shutdown(peer.data_bell, SHUT_RDWR);
+  ::shutdown(peer.data_doorbell, SHUT_RDWR);
   ::close(std::move(peer.socket).Release().Release());
   Attacker::Stay();
 }
 
 void ReceiveIntoUserfault(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
-  for (const int bell : {peer.data_bell, peer.room_bell}) {
+  for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
     if (::fork() != 0) continue;
     void* page = PageThatNeverComes();
-    while (page != nullptr) ::recv(bell, page, 1, 0);
+    while (page != nullptr) ::recv(doorbell, page, 1, 0);
     ::_exit(1);
   }
   a.Mounted("receives wake-ups into memory that never comes, while it asks for more");
@@ -271,7 +272,7 @@ void WakeForEachByte(Attacker& a) {
   while (true) {
     if (head < peer.theirs.Load(kTailOffset)) head += 72;
     peer.own.Store(kHeadOffset, head);
-    ::send(peer.room_bell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::send(peer.space_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 }
 
@@ -285,23 +286,23 @@ std::vector<Case> WakingCases() {
   frugal.cpu_percent = 60;
   VictimSetup futex = frugal;
   futex.futex = true;
-  constexpr uint32_t kParkedOrCaught = End::kPoisoned | End::kServed;
+  constexpr uint32_t kThrottledOrCaught = End::kPoisoned | End::kServed;
   return {
       {"saturate-and-block", "W1", "its doorbells saturated, with O_NONBLOCK cleared", accept,
        SaturateAndBlock, kServed | End::kPoisoned},
       {"drain-between", "W2", "wake-ups taken back between our poll and our read", confined,
-       DrainBetween, kParkedOrCaught},
-      {"flood-data-bell", "W3", "a data doorbell rung in a loop", frugal, Flood(true, false),
-       kParkedOrCaught},
-      {"flood-room-bell", "W3", "a room doorbell rung in a loop", frugal, Flood(false, true),
-       kParkedOrCaught},
+       DrainBetween, kThrottledOrCaught},
+      {"flood-data-doorbell", "W3", "a data doorbell rung in a loop", frugal, Flood(true, false),
+       kThrottledOrCaught},
+      {"flood-room-doorbell", "W3", "a room doorbell rung in a loop", frugal, Flood(false, true),
+       kThrottledOrCaught},
       {"never-ring", "W4", "data without a wake-up", accept, NeverRing, kServed},
       {"futex-storm", "W5", "futex wake-ups and requeues on each shared word", futex, FutexStorm,
-       kParkedOrCaught},
+       kThrottledOrCaught},
       {"futex-kidnap", "W5", "our sleeper moved to a word that nobody wakes", futex, FutexKidnap,
        kServed},
       {"futex-flip", "W5", "the word that we sleep on, changed in a loop", futex, FutexFlip,
-       kParkedOrCaught},
+       kThrottledOrCaught},
       {"futex-crowd", "W5", "two thousand sleepers on our words, and wake-ups that fail", futex,
        FutexCrowd, kServed},
       {"close-under-send", "W6", "sockets closed under our sends: SIGPIPE", accept, CloseAtOnce,
@@ -311,7 +312,7 @@ std::vector<Case> WakingCases() {
       {"die-with-heir", "W8", "a death that an open socket hides", accept, DieWithHeir, kGone},
       {"epoch-lies", "W9", "a claim to be asleep, at every moment", accept, EpochLies, kServed},
       {"wake-for-each-record", "W9", "a wake-up for each record that it takes", frugal,
-       WakeForEachByte, kParkedOrCaught},
+       WakeForEachByte, kThrottledOrCaught},
   };
 }
 

@@ -61,12 +61,12 @@ uint64_t Records(uint64_t pairs) {
   const auto send = [&](uint64_t number) {
     if constexpr (kInPlace) {
       absl::Span<std::byte> room;
-      PARLEY_CHECK(producer.TryReserve(kBytes, &room) == Outcome::kDone, "no room");
+      PARLEY_CHECK(producer.TryReserve(kBytes, &room) == Outcome::kOk, "no room");
       FillWords(room.data(), kBytes, number);
       producer.Commit(0, kBytes);
     } else {
       FillWords(buffer.data(), kBytes, number);
-      PARLEY_CHECK(producer.TrySend(0, buffer) == Outcome::kDone, "no room");
+      PARLEY_CHECK(producer.TrySend(0, buffer) == Outcome::kOk, "no room");
     }
   };
   const auto receive = [&] {
@@ -74,11 +74,11 @@ uint64_t Records(uint64_t pairs) {
     uint64_t sum = 0;
     if constexpr (kInPlace) {
       PeerView view;
-      PARLEY_CHECK(consumer.TryPeek(&record, &view) == Outcome::kDone, "no message");
+      PARLEY_CHECK(consumer.TryPeek(&record, &view) == Outcome::kOk, "no message");
       sum = SumWords(view.BytesThatThePeerMayRewriteAtAnyTime(), kBytes);
       consumer.Release();
     } else {
-      PARLEY_CHECK(consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone,
+      PARLEY_CHECK(consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk,
                    "no message");
       sum = SumWords(buffer.data(), kBytes);
     }
@@ -148,24 +148,24 @@ uint64_t OverChannel(uint64_t pairs) {
       [&](uint64_t number) {
         if constexpr (kInPlace) {
           absl::Span<std::byte> room;
-          PARLEY_CHECK(sender.TryReserve(kBytes, &room) == Outcome::kDone, "no room");
+          PARLEY_CHECK(sender.TryReserve(kBytes, &room) == Outcome::kOk, "no room");
           FillWords(room.data(), kBytes, number);
           sender.Commit(0, kBytes);
         } else {
           FillWords(buffer.data(), kBytes, number);
-          PARLEY_CHECK(sender.TrySend(0, buffer) == Outcome::kDone, "no room");
+          PARLEY_CHECK(sender.TrySend(0, buffer) == Outcome::kOk, "no room");
         }
       },
       [&] {
         if constexpr (kInPlace) {
           PeekedMessage message;
-          PARLEY_CHECK(receiver.TryPeek(&message) == Outcome::kDone, "no message");
+          PARLEY_CHECK(receiver.TryPeek(&message) == Outcome::kOk, "no message");
           const uint64_t sum = SumWords(message.view.BytesThatThePeerMayRewriteAtAnyTime(), kBytes);
           receiver.Release();
           return sum;
         } else {
           Record record;
-          PARLEY_CHECK(receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kDone,
+          PARLEY_CHECK(receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk,
                        "no message");
           return SumWords(buffer.data(), kBytes);
         }

@@ -155,7 +155,7 @@ ChannelMode ModeOf(Preset preset) {
   ChannelMode mode;
   mode.waiting = preset == Preset::kPureSpin ? Waiting::kSpin : Waiting::kAdaptive;
   mode.wait = OptionsOf(preset);
-  if (preset == Preset::kBalancedFutex) mode.doorbell = DoorbellChoice::kFutex;
+  if (preset == Preset::kBalancedFutex) mode.doorbell = DoorbellKind::kFutex;
   mode.ring_bytes = kDefaultCapacityBytes;  // what a user gets who asks for nothing
   return mode;
 }

@@ -25,7 +25,7 @@ def _channels(data):
         lines.append([number(count), _bytes(max(each("shmem"), 0)), _bytes(max(each("anon"), 0)),
                       number(each("descriptors")), number(each("mappings")),
                       number(count / case["set_up_s"]), number(case["one_ready_ns"]),
-                      number(case["all_ready_ns"]), number(case["arm_ns"]), number(case["look_ns"])])
+                      number(case["all_ready_ns"]), number(case["arm_ns"]), number(case["poll_ns"])])
     return Table(
         "Where it grows: channels in one process",
         ["channels", "shared memory each", "private each", "descriptors each", "mappings each",

@@ -201,7 +201,7 @@ class ScaleTest(unittest.TestCase):
     def test_what_a_channel_holds_is_the_difference_over_their_number(self):
         text = self.text(channels=[{
             "channels": 10, "set_up_s": 0.5, "before": footprint(7), "after": footprint(87, 80 << 10),
-            "one_ready_ns": 700, "all_ready_ns": 500, "arm_ns": 30, "look_ns": 2}])
+            "one_ready_ns": 700, "all_ready_ns": 500, "arm_ns": 30, "poll_ns": 2}])
         self.assertRegex(text, r"10 +8 KiB +0 B +8 +0 +20 +700 +500 +30 +2\n")
 
     def test_rings_that_are_too_short_for_a_message(self):

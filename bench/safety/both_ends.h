@@ -11,18 +11,17 @@
 #include "absl/status/statusor.h"
 #include "parley/channel/channel.h"
 #include "parley/handshake/options.h"
-#include "parley/sealing/identity.h"
+#include "parley/sealing/file_registry.h"
 
 namespace parley::bench {
 
 struct BothEnds {
   // `fences`: kAsymmetric, else full; of both ends.
-  static absl::StatusOr<std::unique_ptr<BothEnds>> Create(DoorbellChoice doorbell,
-                                                          FenceChoice fences);
+  static absl::StatusOr<std::unique_ptr<BothEnds>> Create(DoorbellKind doorbell, FenceMode fences);
 
   // One memory object has a role at each end.
-  IdentitySet accepting_held;
-  IdentitySet connecting_held;
+  FileRegistry accepting_registry;
+  FileRegistry connecting_registry;
   Channel accepting;
   Channel connecting;
 };

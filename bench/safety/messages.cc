@@ -61,14 +61,14 @@ std::function<uint64_t(uint64_t)> InPlace(std::size_t bytes) {
         pairs, AtOnce(bytes),
         [&](uint64_t number) {
           absl::Span<std::byte> room;
-          PARLEY_CHECK(ends->producer.TryReserve(bytes, &room) == Outcome::kDone, "no room");
+          PARLEY_CHECK(ends->producer.TryReserve(bytes, &room) == Outcome::kOk, "no room");
           FillWords(room.data(), bytes, number);
           ends->producer.Commit(0, bytes);
         },
         [&] {
           Record record;
           PeerView view;
-          PARLEY_CHECK(ends->consumer.TryPeek(&record, &view) == Outcome::kDone, "no message");
+          PARLEY_CHECK(ends->consumer.TryPeek(&record, &view) == Outcome::kOk, "no message");
           const uint64_t sum = SumWords(view.BytesThatThePeerMayRewriteAtAnyTime(), bytes);
           ends->consumer.Release();
           return sum;
@@ -84,12 +84,12 @@ std::function<uint64_t(uint64_t)> Copied(std::size_t bytes, std::size_t data_byt
         pairs, AtOnce(bytes),
         [&](uint64_t number) {
           FillWords(ends->buffer.data(), bytes, number);
-          PARLEY_CHECK(ends->producer.TrySend(0, ends->buffer) == Outcome::kDone, "no room");
+          PARLEY_CHECK(ends->producer.TrySend(0, ends->buffer) == Outcome::kOk, "no room");
         },
         [&] {
           Record record;
           PARLEY_CHECK(
-              ends->consumer.TryReceive(absl::MakeSpan(ends->buffer), &record) == Outcome::kDone,
+              ends->consumer.TryReceive(absl::MakeSpan(ends->buffer), &record) == Outcome::kOk,
               "no message");
           return SumWords(ends->buffer.data(), bytes);
         });

@@ -9,8 +9,8 @@
 #include "parley/bench/safety/case.h"
 #include "parley/os/check.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
-#include "parley/sealing/identity.h"
 #include "parley/sealing/memfd.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/mapping.h"
@@ -51,12 +51,12 @@ void MapMirrored(int fd) { PARLEY_CHECK(OutgoingMapping::Map(fd, kGeometry).ok()
 UniqueFd Duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 // A region as its writer and its reader have it: sealed, its seals looked at, claimed.
-void SealedRegion(IdentitySet* writers, IdentitySet* readers) {
+void SealedRegion(FileRegistry* writers, FileRegistry* readers) {
   RegionLimits limits;
-  limits.held = writers;
+  limits.registry = writers;
   auto written = OutgoingRegion::Create(kGeometry, limits);
   PARLEY_CHECK(written.ok(), "no region");
-  limits.held = readers;
+  limits.registry = readers;
   PARLEY_CHECK(IncomingRegion::Adopt(Duplicate(written->fd()), kGeometry, limits).ok(), "adopt");
 }
 
@@ -84,8 +84,8 @@ std::vector<Case> SetUpCases() {
     cases.push_back({what, "off", repeated(off), kAtOnceSetUp, false, {}});
   };
   const auto fd = std::make_shared<const UniqueFd>(NewMemfd());
-  const auto writers = std::make_shared<IdentitySet>();
-  const auto readers = std::make_shared<IdentitySet>();
+  const auto writers = std::make_shared<FileRegistry>();
+  const auto readers = std::make_shared<FileRegistry>();
   add(
       "guard pages, set-up", [fd] { MapOnce(fd->get()); },
       [fd] { MapUnguarded(fd->get(), FileBytes(kGeometry)); });

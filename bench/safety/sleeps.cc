@@ -17,8 +17,8 @@
 #include "parley/bench/safety/case.h"
 #include "parley/bench/transports/shared_value.h"
 #include "parley/os/errors.h"
-#include "parley/os/peer_barrier.h"
 #include "parley/os/unique_fd.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley::bench {
 namespace {
@@ -61,7 +61,7 @@ class Words {
   // Until the other side has rung `rings` times.
   void SleepUntil(uint32_t rings, const Sleep& how) {
     while (true) {
-      if (how.barrier) BarrierOnOthers();
+      if (how.barrier) SystemWideBarrier();
       // PAIRS WITH: the addition in Ring.
       const uint32_t now = std::atomic_ref<uint32_t>(*theirs_).load(std::memory_order_acquire);
       if (now == rings) return;

@@ -26,7 +26,7 @@ namespace {
 constexpr std::size_t kBytes = 64;
 using Message = std::array<std::byte, kBytes>;
 
-std::shared_ptr<BothEnds> MakeEnds(DoorbellChoice doorbell, FenceChoice fences) {
+std::shared_ptr<BothEnds> MakeEnds(DoorbellKind doorbell, FenceMode fences) {
   auto ends = BothEnds::Create(doorbell, fences);
   PARLEY_CHECK(ends.ok(), ends.status().ToString().c_str());
   return *std::move(ends);
@@ -35,12 +35,12 @@ std::shared_ptr<BothEnds> MakeEnds(DoorbellChoice doorbell, FenceChoice fences) 
 void Send(BothEnds& ends, uint64_t number) {
   Message message;
   FillWords(message.data(), kBytes, number);
-  PARLEY_CHECK(ends.connecting.sender.TrySend(0, message) == Outcome::kDone, "no room");
+  PARLEY_CHECK(ends.connecting.sender.TrySend(0, message) == Outcome::kOk, "no room");
 }
 
 uint64_t Receive(BothEnds& ends, absl::Span<std::byte> buffer) {
   Record record;
-  PARLEY_CHECK(ends.accepting.receiver.TryReceive(buffer, &record) == Outcome::kDone, "no message");
+  PARLEY_CHECK(ends.accepting.receiver.TryReceive(buffer, &record) == Outcome::kOk, "no message");
   return SumWords(buffer.data(), kBytes);
 }
 
@@ -53,7 +53,7 @@ uint64_t Stream(BothEnds& ends, uint64_t pairs) {
 }
 
 // Each message finds a receiver that is about to sleep, and rings.
-uint64_t RungStream(BothEnds& ends, uint64_t pairs) {
+uint64_t SignalledStream(BothEnds& ends, uint64_t pairs) {
   Receiver& receiver = ends.accepting.receiver;
   std::vector<std::byte> buffer(receiver.max_message_bytes());
   return Alternate(
@@ -88,7 +88,7 @@ absl::StatusOr<double> InProcess(Loop loop, bool confined, uint64_t times) {
   const SharedValue<uint64_t> ticks;
   const Body body = [&](Side side) -> absl::Status {
     if (side == Side::kReceiver) return absl::OkStatus();
-    auto ends = BothEnds::Create(DoorbellChoice::kSocket, FenceChoice::kFull);
+    auto ends = BothEnds::Create(DoorbellKind::kSocket, FenceMode::kFull);
     if (!ends.ok()) return ends.status();
     if (confined) {
       if (absl::Status status = Confine(**ends); !status.ok()) return status;
@@ -110,10 +110,10 @@ absl::StatusOr<double> InProcess(Loop loop, bool confined, uint64_t times) {
 
 std::vector<Case> WakeUpCases() {
   constexpr uint64_t kStreamed = 20'000;
-  constexpr uint64_t kRung = 1'000;
+  constexpr uint64_t kSignalled = 1'000;
   std::vector<Case> cases;
-  const auto add = [&cases](const char* what, const char* variant, DoorbellChoice doorbell,
-                            FenceChoice fences, Loop loop, uint64_t at_once, bool counted) {
+  const auto add = [&cases](const char* what, const char* variant, DoorbellKind doorbell,
+                            FenceMode fences, Loop loop, uint64_t at_once, bool counted) {
     const auto ends = MakeEnds(doorbell, fences);
     cases.push_back({what,
                      variant,
@@ -122,26 +122,26 @@ std::vector<Case> WakeUpCases() {
                      counted,
                      {}});
   };
-  add("full fence, 64 B", "on", DoorbellChoice::kSocket, FenceChoice::kFull, Stream, kStreamed,
+  add("full fence, 64 B", "on", DoorbellKind::kSocket, FenceMode::kFull, Stream, kStreamed, true);
+  add("full fence, 64 B", "off", DoorbellKind::kSocket, FenceMode::kAsymmetric, Stream, kStreamed,
       true);
-  add("full fence, 64 B", "off", DoorbellChoice::kSocket, FenceChoice::kAsymmetric, Stream,
-      kStreamed, true);
-  add("full fence, a sleep", "on", DoorbellChoice::kSocket, FenceChoice::kFull, RungStream, kRung,
+  add("full fence, a sleep", "on", DoorbellKind::kSocket, FenceMode::kFull, SignalledStream,
+      kSignalled, false);
+  add("full fence, a sleep", "off", DoorbellKind::kSocket, FenceMode::kAsymmetric, SignalledStream,
+      kSignalled, false);
+  add("socket doorbell", "on", DoorbellKind::kSocket, FenceMode::kFull, SignalledStream, kSignalled,
       false);
-  add("full fence, a sleep", "off", DoorbellChoice::kSocket, FenceChoice::kAsymmetric, RungStream,
-      kRung, false);
-  add("socket doorbell", "on", DoorbellChoice::kSocket, FenceChoice::kFull, RungStream, kRung,
-      false);
-  add("socket doorbell", "off", DoorbellChoice::kEventfd, FenceChoice::kFull, RungStream, kRung,
-      false);
+  add("socket doorbell", "off", DoorbellKind::kEventfd, FenceMode::kFull, SignalledStream,
+      kSignalled, false);
   for (const bool confined : {true, false}) {
     const char* variant = confined ? "on" : "off";
     cases.push_back({"sandbox, 64 B", variant, {}, kStreamed, false, [confined](uint64_t times) {
                        return InProcess(Stream, confined, times);
                      }});
-    cases.push_back({"sandbox, a sleep", variant, {}, kRung, false, [confined](uint64_t times) {
-                       return InProcess(RungStream, confined, times);
-                     }});
+    cases.push_back(
+        {"sandbox, a sleep", variant, {}, kSignalled, false, [confined](uint64_t times) {
+           return InProcess(SignalledStream, confined, times);
+         }});
   }
   return cases;
 }

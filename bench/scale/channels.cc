@@ -116,7 +116,7 @@ class Holder {
       looks.push_back(PerChannel(looked_ns - begin_ns));
       arms.push_back(PerChannel(armed_ns - looked_ns));
     }
-    result_.look_ns = Median(looks);
+    result_.poll_ns = Median(looks);
     result_.arm_ns = Median(arms);
   }
 
@@ -151,7 +151,7 @@ class Holder {
       Receiver& receiver = channels_[events_[static_cast<std::size_t>(i)].data.u64].receiver;
       if (absl::Status status = receiver.FinishWait(); !status.ok()) return status;
       Record record;
-      while (receiver.TryReceive(absl::MakeSpan(message_), &record) == Outcome::kDone) ++taken;
+      while (receiver.TryReceive(absl::MakeSpan(message_), &record) == Outcome::kOk) ++taken;
       receiver.PrepareToWait();
     }
     return taken;
@@ -187,7 +187,7 @@ absl::Status Connect(const std::string& name, std::size_t wanted, Arena& arena) 
       const std::size_t first = all ? 0 : round * 7 % wanted;
       const std::size_t end = all ? wanted : first + 1;
       for (std::size_t i = first; i < end; ++i) {
-        if (channels[i].sender.TrySend(0, message) != Outcome::kDone) {
+        if (channels[i].sender.TrySend(0, message) != Outcome::kOk) {
           return absl::UnavailableError("a ring is full or gone");
         }
       }

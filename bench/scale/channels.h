@@ -22,7 +22,7 @@ struct ChannelsResult {
   double one_ready_ns = 0;  // epoll_wait, the message of one of them, ready to wait again
   double all_ready_ns = 0;  // the same for all, per message
   double arm_ns = 0;        // PrepareToWait, per channel
-  double look_ns = 0;       // a TryReceive that finds nothing, per channel
+  double poll_ns = 0;       // a TryReceive that finds nothing, per channel
 };
 
 // kResourceExhausted, with the limit, where this process may not have so many descriptors.

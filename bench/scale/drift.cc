@@ -20,7 +20,7 @@ namespace {
 using Transport = ChannelTransport<Moving::kInPlace>;
 
 constexpr std::size_t kBytes = 64;
-constexpr uint64_t kLooksAtClock = 4'096;  // messages between two
+constexpr uint64_t kPollsAtClock = 4'096;  // messages between two
 constexpr uint64_t kEnd = 0;               // the first word of the last message: no message's own
 
 int64_t ToNs(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
@@ -35,12 +35,12 @@ absl::Status Send(Transport& transport, const DriftOptions& options, Footprint& 
   const int64_t end_ns = MonotonicNowNs() + ToNs(options.seconds);
   uint64_t number = 0;
   do {
-    for (uint64_t i = 0; i < kLooksAtClock; ++i) {
+    for (uint64_t i = 0; i < kPollsAtClock; ++i) {
       if (!SendWords(transport, FirstWord(number++))) {
         return absl::UnavailableError(transport.error());
       }
     }
-    if (number == kLooksAtClock) begin = FootprintNow();
+    if (number == kPollsAtClock) begin = FootprintNow();
   } while (MonotonicNowNs() < end_ns);
   return SendWords(transport, kEnd) ? absl::OkStatus() : absl::UnavailableError(transport.error());
 }
@@ -65,17 +65,17 @@ class Counter {
         if (sum == ExpectedSum(kBytes, kEnd)) return absl::OkStatus();
         return absl::DataLossError("message " + std::to_string(number) + " is not what was sent");
       }
-      if (number % kLooksAtClock == 0) LookAtClock();
+      if (number % kPollsAtClock == 0) LookAtClock();
     }
   }
 
  private:
   void LookAtClock() {
-    if (result_.messages == kLooksAtClock) result_.begin[1] = FootprintNow();
+    if (result_.messages == kPollsAtClock) result_.begin[1] = FootprintNow();
     const int64_t now_ns = MonotonicNowNs();
     if (now_ns - began_ns_ < window_ns_) return;
     const auto messages = static_cast<double>(result_.messages - counted_);
-    if (result_.windows < DriftResult::kMostWindows) {
+    if (result_.windows < DriftResult::kMaxWindows) {
       result_.per_second[result_.windows++] =
           messages / (static_cast<double>(now_ns - began_ns_) * 1e-9);
     }

@@ -20,17 +20,17 @@ struct DriftOptions {
 };
 
 struct DriftResult {
-  static constexpr std::size_t kMostWindows = 10'000;
+  static constexpr std::size_t kMaxWindows = 10'000;
 
   uint64_t messages = 0;  // all of them, each checked
   std::size_t windows = 0;
-  std::array<double, kMostWindows> per_second = {};  // messages, by window
-  std::array<Footprint, 2> begin;                    // by side, after the first messages
+  std::array<double, kMaxWindows> per_second = {};  // messages, by window
+  std::array<Footprint, 2> begin;                   // by side, after the first messages
   std::array<Footprint, 2> end;
 };
 
 // Messages of 64 B in place, spinning, each end on a processor of its own. Tells on standard error
-// how far it is. Windows beyond kMostWindows are left out; the last one, if it is short, too.
+// how far it is. Windows beyond kMaxWindows are left out; the last one, if it is short, too.
 absl::StatusOr<DriftResult> MeasureDrift(const DriftOptions& options);
 
 }  // namespace parley::bench

@@ -44,7 +44,7 @@ TEST(ChannelsTest, ThreeChannelsHoldThreeTimesWhatOneHolds) {
   EXPECT_GT(three->after.shmem_bytes - three->before.shmem_bytes,
             one->after.shmem_bytes - one->before.shmem_bytes);
   for (const double ns :
-       {three->one_ready_ns, three->all_ready_ns, three->arm_ns, three->look_ns}) {
+       {three->one_ready_ns, three->all_ready_ns, three->arm_ns, three->poll_ns}) {
     EXPECT_GT(ns, 0);
   }
 }

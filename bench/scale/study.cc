@@ -67,7 +67,7 @@ void WriteChannels(JsonWriter& json, const ChannelsResult& channels) {
   WriteFootprint(json, channels.after);
   json.Key("one_ready_ns").Number(channels.one_ready_ns);
   json.Key("all_ready_ns").Number(channels.all_ready_ns);
-  json.Key("arm_ns").Number(channels.arm_ns).Key("look_ns").Number(channels.look_ns).EndObject();
+  json.Key("arm_ns").Number(channels.arm_ns).Key("poll_ns").Number(channels.poll_ns).EndObject();
 }
 
 void WriteRing(JsonWriter& json, const RingSample& ring) {

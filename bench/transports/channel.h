@@ -56,12 +56,12 @@ constexpr bool InPieces(Moving moving) {
 
 struct ChannelMode {
   Waiting waiting = Waiting::kSpin;
-  DoorbellChoice doorbell = DoorbellChoice::kSocket;
+  DoorbellKind doorbell = DoorbellKind::kSocket;
   WaitOptions wait;
   std::size_t ring_bytes = 0;  // 0: QueueBytes
   ChannelLimits limits;
-  FenceChoice fences = FenceChoice::kAsymmetric;
-  PageChoice pages = PageChoice::kUsual;
+  FenceMode fences = FenceMode::kAsymmetric;
+  HugePages pages = HugePages::kUsual;
 };
 
 inline constexpr std::size_t kBatch = 16;
@@ -94,11 +94,11 @@ inline FrameGeometry FramesFor(std::size_t message_bytes) {
   const std::size_t frame_bytes =
       (message_bytes + kFrameUnitBytes - 1) / kFrameUnitBytes * kFrameUnitBytes;
   const std::size_t count =
-      std::clamp<std::size_t>(kPoolBytes / frame_bytes, kFewestFrames, kMostFrames);
+      std::clamp<std::size_t>(kPoolBytes / frame_bytes, kFewestFrames, kMaxFrames);
   return {static_cast<uint32_t>(count), frame_bytes};
 }
 // A chunk and the header of the first one.
-inline constexpr std::size_t kLongestBulkRecordBytes = (std::size_t{64} << 10) + 64;
+inline constexpr std::size_t kMaxBulkRecordBytes = (std::size_t{64} << 10) + 64;
 
 template <Moving kMoving>
 class ChannelTransport {
@@ -119,9 +119,8 @@ class ChannelTransport {
       ring_ = {kFrameRingBytes, kFrameRingBytes / 4, FramesFor(record_bytes_)};
       return;
     }
-    ring_ = {
-        mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
-        static_cast<uint32_t>(kMoving == Moving::kBulk ? kLongestBulkRecordBytes : record_bytes_)};
+    ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
+             static_cast<uint32_t>(kMoving == Moving::kBulk ? kMaxBulkRecordBytes : record_bytes_)};
   }
 
   absl::Status Open(Side side) {
@@ -222,7 +221,7 @@ class ChannelTransport {
     options.fences = mode_.fences;
     options.pages = mode_.pages;
     options.doorbell = mode_.doorbell;
-    options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellChoice::kEventfd;
+    options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellKind::kEventfd;
     PeerSocket socket = std::move(*accepting_);
     accepting_.reset();
     return AcceptChannel(std::move(socket), options, deadline_, mode_.wait);
@@ -237,7 +236,7 @@ class ChannelTransport {
     options.receive = ring_;
     options.limits = mode_.limits;
     options.fences = mode_.fences;
-    options.accepting_side_is_supervisor = mode_.doorbell == DoorbellChoice::kEventfd;
+    options.accepting_side_is_supervisor = mode_.doorbell == DoorbellKind::kEventfd;
     options.doorbell = mode_.doorbell;
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();
@@ -304,10 +303,10 @@ class ChannelTransport {
       room = *reserved;
     } else {
       Outcome outcome = channel_.sender.TryReserve(bytes, &room);
-      if (outcome == Outcome::kNotNow) {
+      if (outcome == Outcome::kWouldBlock) {
         Flush();
         if (!Spin([&] { return channel_.sender.TryReserve(bytes, &room); })) return false;
-      } else if (outcome != Outcome::kDone) {
+      } else if (outcome != Outcome::kOk) {
         return false;
       }
     }
@@ -340,10 +339,10 @@ class ChannelTransport {
       message = *peeked;
     } else if constexpr (kMoving == Moving::kBatched) {
       Outcome outcome = channel_.receiver.TryPeek(&message);
-      if (outcome == Outcome::kNotNow) {
+      if (outcome == Outcome::kWouldBlock) {
         Release();
         if (!Spin([&] { return channel_.receiver.TryPeek(&message); })) return false;
-      } else if (outcome != Outcome::kDone) {
+      } else if (outcome != Outcome::kOk) {
         return false;
       }
     } else {
@@ -363,11 +362,11 @@ class ChannelTransport {
   template <typename Try>
   static bool Spin(const Try& attempt) {
     Outcome outcome = attempt();
-    while (outcome == Outcome::kNotNow) {
+    while (outcome == Outcome::kWouldBlock) {
       SpinOnce();
       outcome = attempt();
     }
-    return outcome == Outcome::kDone;
+    return outcome == Outcome::kOk;
   }
 
   bool Ok(absl::Status status) {
@@ -380,7 +379,7 @@ class ChannelTransport {
   std::optional<PeerSocket> connecting_;
   const ChannelMode mode_;
   const std::size_t record_bytes_;
-  RingWanted ring_;
+  RingRequest ring_;
   Channel channel_;
   Deadline deadline_ = Deadline::AtMonotonicNs(0);
   std::vector<std::byte> buffer_;

@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kBufferBytes = 4 << 20;  // asked for; the system's limits cut it
 constexpr int kPipeBytes = 1 << 20;    // the most for a process without privileges
-constexpr std::size_t kLongestDatagram = 65'507;
+constexpr std::size_t kMaxDatagram = 65'507;
 
 absl::Status SetNonblocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
@@ -116,7 +116,7 @@ std::string SeqpacketRefuses(std::size_t size_bytes) {
 }
 
 std::string UdpRefuses(std::size_t size_bytes) {
-  return size_bytes <= kLongestDatagram ? "" : "a datagram has at most 65507 bytes";
+  return size_bytes <= kMaxDatagram ? "" : "a datagram has at most 65507 bytes";
 }
 
 std::string MessageQueueRefuses(std::size_t size_bytes) {

@@ -126,9 +126,9 @@ class Alone {
     }
     const auto fits = static_cast<uint64_t>(plan.measured_ns / std::max(message_ns, 0.1));
     arena.count = plan.fixed_count != 0 ? plan.fixed_count : std::max<uint64_t>(fits, 8);
-    constexpr double kShortestBlockNs = 2'000;
+    constexpr double kMinBlockNs = 2'000;
     uint64_t block = 1;
-    while (static_cast<double>(block) * message_ns < kShortestBlockNs && block * 64 < arena.count) {
+    while (static_cast<double>(block) * message_ns < kMinBlockNs && block * 64 < arena.count) {
       block *= 2;
     }
     const Usage before = UsageNow();

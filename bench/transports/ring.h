@@ -125,11 +125,11 @@ class RecordRing {
   template <typename Try>
   static bool Spin(const Try& attempt) {
     Outcome outcome = attempt();
-    while (outcome == Outcome::kNotNow) {
+    while (outcome == Outcome::kWouldBlock) {
       SpinOnce();
       outcome = attempt();
     }
-    return outcome == Outcome::kDone;
+    return outcome == Outcome::kOk;
   }
 
   RingRegions regions_;
@@ -168,7 +168,7 @@ class TypedRing {
     // SAFETY: words looked at as bytes.
     fill(reinterpret_cast<std::byte*>(element.data()), 0, kBytes);
     while (!producer_->TryPush(element)) {
-      if (producer_->outcome() != Outcome::kNotNow) return false;
+      if (producer_->outcome() != Outcome::kWouldBlock) return false;
       SpinOnce();
     }
     return true;
@@ -178,7 +178,7 @@ class TypedRing {
   bool Receive(std::size_t /*kBytes*/, const Read& read) {
     Element& element = *element_;
     while (!consumer_->TryPop(&element)) {
-      if (consumer_->outcome() != Outcome::kNotNow) return false;
+      if (consumer_->outcome() != Outcome::kWouldBlock) return false;
       SpinOnce();
     }
     // SAFETY: words looked at as bytes.

@@ -45,7 +45,7 @@ int ProduceAsChild(parley::PeerSocket socket) {
     const float level = static_cast<float>(i);
     if (producer.TryPush(SampleWire{{level, -level}, i})) {
       ++i;
-    } else if (producer.outcome() != parley::Outcome::kNotNow || deadline.Expired()) {
+    } else if (producer.outcome() != parley::Outcome::kWouldBlock || deadline.Expired()) {
       return 2;
     }
   }
@@ -78,7 +78,7 @@ TEST(SampleStreamTest, EachSampleArrivesOnceAndInOrder) {
   const parley::Deadline deadline = Soon();
   while (!deadline.Expired()) {
     const std::size_t count = consumer.TryPop(absl::MakeSpan(samples));
-    if (count == 0 && consumer.outcome() != parley::Outcome::kNotNow) break;
+    if (count == 0 && consumer.outcome() != parley::Outcome::kWouldBlock) break;
     for (const SampleWire& sample : absl::MakeConstSpan(samples).first(count)) {
       ASSERT_EQ(sample.number, next);
       ASSERT_EQ(sample.level[1], -static_cast<float>(next));
@@ -86,7 +86,7 @@ TEST(SampleStreamTest, EachSampleArrivesOnceAndInOrder) {
     }
   }
   EXPECT_EQ(next, kSamples);
-  EXPECT_EQ(consumer.outcome(), parley::Outcome::kEnded);
+  EXPECT_EQ(consumer.outcome(), parley::Outcome::kClosed);
   int status = -1;
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);

@@ -50,17 +50,17 @@ absl::Status Conversation::Hear() {
   for (int i = 0; hearing_ && i < kLinesPerTurn; ++i) {
     Record record;
     const Outcome outcome = channel_.receiver.TryReceive(absl::MakeSpan(heard_), &record);
-    if (outcome == Outcome::kNotNow) return absl::OkStatus();
-    if (outcome == Outcome::kDone) {
+    if (outcome == Outcome::kWouldBlock) return absl::OkStatus();
+    if (outcome == Outcome::kOk) {
       // SAFETY: bytes seen as characters.
       const std::string text(reinterpret_cast<const char*>(heard_.data()), record.size_bytes);
       std::cout << "> " << Printable(text) << '\n';
-    } else if (outcome == Outcome::kEnded) {
+    } else if (outcome == Outcome::kClosed) {
       hearing_ = false;
       if (saying_) Notice("the other side has said all it had to say");
     } else {
       return absl::DataLossError(std::string("the other side broke the protocol: ") +
-                                 ViolationText(channel_.receiver.violation()));
+                                 ToString(channel_.receiver.violation()));
     }
   }
   more_to_hear_ = hearing_;
@@ -78,12 +78,12 @@ absl::Status Conversation::Say() {
       return absl::OkStatus();
     }
     const Outcome outcome = channel_.sender.TrySend(kLineTag, BytesOf(*unsent_));
-    if (outcome == Outcome::kEnded) return absl::UnavailableError("the other side hung up");
+    if (outcome == Outcome::kClosed) return absl::UnavailableError("the other side hung up");
     if (outcome == Outcome::kPoisoned) {
       return absl::DataLossError(std::string("the other side broke the protocol: ") +
-                                 ViolationText(channel_.sender.violation()));
+                                 ToString(channel_.sender.violation()));
     }
-    if (outcome == Outcome::kNotNow) {
+    if (outcome == Outcome::kWouldBlock) {
       if (!give_up_) {
         notice_ = Deadline::After(kNoticeAfter);
         give_up_ = Deadline::After(options_.patience);

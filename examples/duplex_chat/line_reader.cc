@@ -25,10 +25,10 @@ std::optional<std::string> LineReader::TakeLine() {
     cut_ = false;
   }
   const std::size_t end = buffer_.find('\n');
-  const std::size_t size_bytes = std::min({end, buffer_.size(), longest_bytes_});
-  const bool whole = end != std::string::npos || size_bytes == longest_bytes_;
+  const std::size_t size_bytes = std::min({end, buffer_.size(), max_bytes_});
+  const bool whole = end != std::string::npos || size_bytes == max_bytes_;
   if (!whole && (!at_end_ || buffer_.empty())) return std::nullopt;
-  cut_ = size_bytes == longest_bytes_ && end != size_bytes;
+  cut_ = size_bytes == max_bytes_ && end != size_bytes;
   std::string line = buffer_.substr(0, size_bytes);
   buffer_.erase(0, size_bytes + (end == size_bytes ? 1 : 0));
   return line;

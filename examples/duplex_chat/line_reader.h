@@ -18,8 +18,8 @@ namespace parley {
 
 class LineReader {
  public:
-  // A line longer than `longest_bytes` comes in pieces of that length.
-  LineReader(int fd, std::size_t longest_bytes) : fd_(fd), longest_bytes_(longest_bytes) {}
+  // A line longer than `max_bytes` comes in pieces of that length.
+  LineReader(int fd, std::size_t max_bytes) : fd_(fd), max_bytes_(max_bytes) {}
 
   // Once, after a poll said that there is something; may wait otherwise.
   void Read();
@@ -30,7 +30,7 @@ class LineReader {
 
  private:
   const int fd_;
-  const std::size_t longest_bytes_;
+  const std::size_t max_bytes_;
   std::string buffer_;
   bool at_end_ = false;
   bool cut_ = false;  // the last piece taken was full, and its line's end not among what was read

@@ -72,9 +72,9 @@ enum ExitCode {
 };
 
 // Workers in a row that deliver nothing new before we give up.
-constexpr int kMostFruitlessWorkers = 3;
+constexpr int kMaxUselessWorkers = 3;
 // Workers at all: a film that kills each of them a little later is not worth it.
-constexpr int kMostWorkers = 50;
+constexpr int kMaxWorkers = 50;
 
 void Say(const std::string& sentence) { std::fprintf(stderr, "film: %s\n", sentence.c_str()); }
 
@@ -98,14 +98,14 @@ absl::StatusOr<SealedBlob> LoadFilm(const std::string& path) {
   if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "look at it");
   if (S_ISDIR(info.st_mode)) return absl::InvalidArgumentError("this is a directory, not a film");
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("this is no regular file");
-  const uint64_t most_bytes = uint64_t{absl::GetFlag(FLAGS_max_file_mib)} << 20;
-  if (static_cast<uint64_t>(info.st_size) > most_bytes) {
+  const uint64_t max_bytes = uint64_t{absl::GetFlag(FLAGS_max_file_mib)} << 20;
+  if (static_cast<uint64_t>(info.st_size) > max_bytes) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("the file has %d bytes, more than the limit of %d (see --max_file_mib)",
-                        info.st_size, most_bytes));
+                        info.st_size, max_bytes));
   }
   if (info.st_size == 0) return absl::InvalidArgumentError("the file is empty");
-  return SealedBlob::CreateFromFile(fd.get(), most_bytes);
+  return SealedBlob::CreateFromFile(fd.get(), max_bytes);
 }
 
 double OwnCpuSeconds() {
@@ -179,7 +179,7 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
       }
     };
   }
-  for (int fruitless = 0; fruitless < kMostFruitlessWorkers && run.workers < kMostWorkers;) {
+  for (int fruitless = 0; fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers;) {
     const Delivered before = run.last.delivered;
     try {
       run.last = RunSession(options, before, sink);
@@ -202,7 +202,7 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
                     : fruitless + 1;
     Say(absl::StrFormat("threw the worker away after %d pictures and %d blocks of audio: %s",
                         now.pictures, now.audio_blocks, run.last.what));
-    if (fruitless < kMostFruitlessWorkers && run.workers < kMostWorkers && !Interrupted()) {
+    if (fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers && !Interrupted()) {
       Say(absl::StrFormat("another worker resumes at key picture %d", now.key_picture));
     }
   }

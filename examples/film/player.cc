@@ -20,8 +20,8 @@
 namespace parley::film {
 namespace {
 
-constexpr int64_t kLongestWaitNs = 1000000000;
-constexpr uint32_t kMostQueuedSeconds = 4;
+constexpr int64_t kMaxWaitNs = 1000000000;
+constexpr uint32_t kMaxQueuedSeconds = 4;
 
 struct Closer {
   void operator()(SDL_Window* window) const { SDL_DestroyWindow(window); }
@@ -133,7 +133,7 @@ SdlPlayer::~SdlPlayer() {
 absl::Status SdlPlayer::WaitUntil(int64_t pts_ns) {
   if (!start_ns_.has_value()) start_ns_ = MonotonicNowNs() - pts_ns;
   const int64_t due_ns = *start_ns_ + pts_ns;
-  const int64_t give_up_ns = MonotonicNowNs() + kLongestWaitNs;
+  const int64_t give_up_ns = MonotonicNowNs() + kMaxWaitNs;
   while (true) {
     SDL_Event event;
     while (SDL_PollEvent(&event) == 1) {
@@ -203,9 +203,9 @@ absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
     const absl::Status waited = WaitUntil(audio.pts_ns);
     if (!waited.ok()) return waited;
   }
-  const uint64_t most_bytes =
-      uint64_t{kMostQueuedSeconds} * audio.format.rate_hz * BytesPerAudioFrame(audio.format);
-  if (device_ == 0 || SDL_GetQueuedAudioSize(device_) > most_bytes) return absl::OkStatus();
+  const uint64_t max_bytes =
+      uint64_t{kMaxQueuedSeconds} * audio.format.rate_hz * BytesPerAudioFrame(audio.format);
+  if (device_ == 0 || SDL_GetQueuedAudioSize(device_) > max_bytes) return absl::OkStatus();
   samples_.assign(audio.samples.begin(), audio.samples.end());
   if (audio.format.sample_format == SampleFormat::kF32) {
     SanitizeF32(absl::MakeSpan(samples_), 1.0f);

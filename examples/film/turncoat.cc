@@ -77,7 +77,7 @@ void Turncoat::Attack() {
     case Hijack::kSilence:
       StayForEver();
     case Hijack::kFlood:
-      while (true) HostileAccess::Bell(sender_).Ring();
+      while (true) HostileAccess::DoorbellOf(sender_).Signal();
     case Hijack::kTruncate:
       // Every descriptor that it still has; the filter ends the first try.
       for (int fd = 0; fd < 64; ++fd) static_cast<void>(::ftruncate(fd, 0) + 1);
@@ -94,7 +94,7 @@ void Turncoat::Attack() {
       static_cast<void>(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
       break;
   }
-  HostileAccess::Bell(sender_).Ring();
+  HostileAccess::DoorbellOf(sender_).Signal();
   StayForEver();
 }
 

@@ -65,13 +65,13 @@ absl::StatusOr<VerifyResult> Verify(absl::Span<const std::byte> film,
   return std::move(comparer.result);
 }
 
-std::string NumberList(const std::vector<uint64_t>& ascending, size_t most_ranges) {
+std::string NumberList(const std::vector<uint64_t>& ascending, size_t max_ranges) {
   std::string text;
   size_t ranges = 0;
   for (size_t i = 0; i < ascending.size();) {
     size_t last = i;
     while (last + 1 < ascending.size() && ascending[last + 1] == ascending[last] + 1) ++last;
-    if (ranges++ == most_ranges) {
+    if (ranges++ == max_ranges) {
       absl::StrAppend(&text, " and ", ascending.size() - i, " more");
       return text;
     }

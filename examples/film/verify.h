@@ -39,8 +39,8 @@ absl::StatusOr<VerifyResult> Verify(absl::Span<const std::byte> film,
                                     const std::vector<Digest>& audio_blocks,
                                     const std::function<bool()>& stop);
 
-// "3, 7 to 12, 20"; beyond `most_ranges`, "and 5 more".
-std::string NumberList(const std::vector<uint64_t>& ascending, size_t most_ranges);
+// "3, 7 to 12, 20"; beyond `max_ranges`, "and 5 more".
+std::string NumberList(const std::vector<uint64_t>& ascending, size_t max_ranges);
 
 }  // namespace parley::film
 

@@ -32,7 +32,7 @@ struct WavHeader {
 static_assert(sizeof(WavHeader) == 44);
 static_assert(std::has_unique_object_representations_v<WavHeader>);
 
-constexpr uint64_t kMostDataBytes = std::numeric_limits<uint32_t>::max() - sizeof(WavHeader);
+constexpr uint64_t kMaxDataBytes = std::numeric_limits<uint32_t>::max() - sizeof(WavHeader);
 
 std::array<std::byte, sizeof(WavHeader)> Header(const AudioFormat& format, uint64_t data_bytes) {
   const uint32_t sample = BytesPerSample(format.sample_format);
@@ -66,12 +66,12 @@ absl::Status WavWriter::Begin(const AudioFormat& format) {
   format_ = format;
   data_bytes_ = 0;
   // The size "unknown, until the end" is what a pipe keeps.
-  return file_->Write(Header(format, kMostDataBytes));
+  return file_->Write(Header(format, kMaxDataBytes));
 }
 
 absl::Status WavWriter::Write(const AudioBlock& audio) {
   if (!file_.has_value() || !(audio.format == format_) ||
-      data_bytes_ + audio.samples.size() > kMostDataBytes) {
+      data_bytes_ + audio.samples.size() > kMaxDataBytes) {
     const absl::Status begun = Begin(audio.format);
     if (!begun.ok()) return begun;
   }

@@ -89,7 +89,7 @@ Structs CompiledStructs() {
       {"ControlWire",
        {sizeof(ControlWire),
         {FIELD(ControlWire, producer), FIELD(ControlWire, consumer), FIELD(ControlWire, wait),
-         FIELD(ControlWire, bell)}}},
+         FIELD(ControlWire, doorbell)}}},
       {"ProducerLineWire",
        {sizeof(ProducerLineWire),
         {FIELD(ProducerLineWire, tail), FIELD(ProducerLineWire, state),
@@ -102,10 +102,10 @@ Structs CompiledStructs() {
        {sizeof(WaitLineWire),
         {FIELD(WaitLineWire, receive_epoch), FIELD(WaitLineWire, send_epoch),
          FIELD(WaitLineWire, reserved)}}},
-      {"BellLineWire",
-       {sizeof(BellLineWire),
-        {FIELD(BellLineWire, data_rings), FIELD(BellLineWire, room_rings),
-         FIELD(BellLineWire, reserved)}}},
+      {"SignalLineWire",
+       {sizeof(SignalLineWire),
+        {FIELD(SignalLineWire, data_signals), FIELD(SignalLineWire, space_signals),
+         FIELD(SignalLineWire, reserved)}}},
       {"RecordHeaderWire",
        {sizeof(RecordHeaderWire),
         {FIELD(RecordHeaderWire, size_bytes), FIELD(RecordHeaderWire, tag)}}},
@@ -166,22 +166,22 @@ Constants CompiledConstants() {
       CONSTANT(kConsumerStateOffset),
       CONSTANT(kReceiveEpochOffset),
       CONSTANT(kSendEpochOffset),
-      CONSTANT(kDataRingsOffset),
-      CONSTANT(kRoomRingsOffset),
+      CONSTANT(kDataSignalsOffset),
+      CONSTANT(kSpaceSignalsOffset),
       CONSTANT(kStreamOpen),
       CONSTANT(kStreamClosed),
       CONSTANT(kRecordHeaderBytes),
       CONSTANT(kRecordAlignBytes),
-      CONSTANT(kLargestTag),
-      CONSTANT(kSmallestCapacityBytes),
-      CONSTANT(kLargestCapacityBytes),
-      CONSTANT(kMostFrames),
+      CONSTANT(kMaxTag),
+      CONSTANT(kMinCapacityBytes),
+      CONSTANT(kMaxCapacityBytes),
+      CONSTANT(kMaxFrames),
       CONSTANT(kFrameUnitBytes),
-      CONSTANT(kMostFrameUnits),
+      CONSTANT(kMaxFrameUnits),
       CONSTANT(kFrameTableBytes),
       CONSTANT(kFrameSent),
       CONSTANT(kFrameReturned),
-      CONSTANT(kMostFrameMetadataBytes),
+      CONSTANT(kMaxFrameMetadataBytes),
   };
 }
 
@@ -400,11 +400,11 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   const std::string payload = "abc";
   const auto bytes =
       absl::MakeConstSpan(reinterpret_cast<const std::byte*>(payload.data()), payload.size());
-  ASSERT_EQ(producer.TrySend(0x01020304, bytes), Outcome::kDone);
+  ASSERT_EQ(producer.TrySend(0x01020304, bytes), Outcome::kOk);
   producer.Close();
   std::vector<std::byte> buffer(geometry.max_message_bytes);
   Record record;
-  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kDone);
+  ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
   consumer.Close();
   written["golden-record"] = HexOf(sender.peer_data(), 0, 16);
   written["golden-producer-line"] = HexOf(sender.peer_control(), kTailOffset, 16);
@@ -431,12 +431,11 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   auto borrower = FramePort::Create(&(*framed)->connecting());
   ASSERT_TRUE(lender.ok() && borrower.ok()) << lender.status() << borrower.status();
   WritableFrame room;
-  ASSERT_EQ(lender->TryAcquire(&room), Outcome::kDone);
+  ASSERT_EQ(lender->TryAcquire(&room), Outcome::kOk);
   const std::byte metadata{'m'};
-  ASSERT_EQ(lender->TrySend(room, 3, 0x01020304, absl::MakeConstSpan(&metadata, 1)),
-            Outcome::kDone);
+  ASSERT_EQ(lender->TrySend(room, 3, 0x01020304, absl::MakeConstSpan(&metadata, 1)), Outcome::kOk);
   ReceivedFrame frame;
-  ASSERT_EQ(borrower->TryReceive(&frame), Outcome::kDone);
+  ASSERT_EQ(borrower->TryReceive(&frame), Outcome::kOk);
   borrower->Return(frame);
   const auto sent_by = [](const Sender& s) {
     OwnMemory ring = HostileAccess::Data(s);

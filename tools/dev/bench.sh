@@ -60,7 +60,7 @@ count_safety() {
 measure() {
   local out="$1" status=0
   shift
-  build_bench //bench/peers:bench "$out/bench.sh"
+  build_bench //bench/competitors:bench "$out/bench.sh"
   say "$out/bench.sh" "$@"
   # Ctrl-C goes to the benchmark, which ends what it started; what it has measured is shown.
   trap : INT
@@ -96,7 +96,7 @@ run_bench() {
   for argument in "$@"; do
     case "$argument" in
       --list | --help | --helpfull)
-        local target=//bench/peers:bench
+        local target=//bench/competitors:bench
         case "${1:-}" in
           presets | scale | safety) target="//bench/$1" ;;
           *) bench_usage ;;

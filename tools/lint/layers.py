@@ -7,6 +7,7 @@ HEIGHT = {
     "sealing": 1,
     "ring": 2,
     "shm": 2,
+    "wait": 2,
     "handshake": 3,
     "channel": 4,
     "frames": 5,
@@ -24,13 +25,14 @@ FOR_TESTS = {"testing"}
 # Narrower than the height says: folder -> what it may use, a folder or one target of it.
 ONLY = {
     "ring": {"boundary", "os:check"},
+    "wait": {"boundary", "os", "ring:layout"},
     # What users of a channel need to test their own code, and nothing above it.
-    "testing": {"boundary", "channel", "handshake", "os", "ring", "sealing", "shm"},
+    "testing": {"boundary", "channel", "handshake", "os", "ring", "sealing", "shm", "wait"},
 }
 
 # External repository -> the folders that may name it.
 EXTERNAL = {
-    "bench_peers": {"bench"},
+    "bench_competitors": {"bench"},
     "libseccomp": {"sandbox"},
     "libav": {"examples"},
     "sdl2": {"examples"},

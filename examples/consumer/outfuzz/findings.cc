@@ -13,8 +13,8 @@
 namespace outfuzz {
 namespace {
 
-constexpr uint64_t kMostOfOneCause = 3;
-constexpr uint64_t kMostFiles = 100;
+constexpr uint64_t kMaxOfOneCause = 3;
+constexpr uint64_t kMaxFiles = 100;
 
 std::string CauseOf(const Result& result) {
   return absl::StrCat(VerdictName(result.verdict), " ", result.cause);
@@ -43,9 +43,9 @@ absl::Status WriteFile(const std::string& path, const Input& input) {
 }  // namespace
 
 bool Findings::Wants(const Result& result) const {
-  if (result.verdict == Verdict::kOk || saved_ >= kMostFiles) return false;
+  if (result.verdict == Verdict::kOk || saved_ >= kMaxFiles) return false;
   const auto known = by_cause_.find(CauseOf(result));
-  return known == by_cause_.end() || known->second < kMostOfOneCause;
+  return known == by_cause_.end() || known->second < kMaxOfOneCause;
 }
 
 absl::StatusOr<std::string> Findings::Add(const Result& result, const Input& input) {

@@ -16,7 +16,7 @@ struct Colour {
 };
 
 constexpr unsigned kRowPixels = 8;
-constexpr std::size_t kMostColours = 21;
+constexpr std::size_t kMaxColours = 21;
 constexpr Colour kBlack;
 
 uint64_t SumOf(const Colour& colour) { return uint64_t{colour.red} + colour.green + colour.blue; }
@@ -102,8 +102,8 @@ class Decoder {
     return Palette(absl::MakeConstSpan(content).first(size - size % 3));
   }
 
-  std::array<Colour, kMostColours> palette_;
-  std::array<const Colour*, kMostColours + 1> entries_ = {};  // the last one is null
+  std::array<Colour, kMaxColours> palette_;
+  std::array<const Colour*, kMaxColours + 1> entries_ = {};  // the last one is null
   std::size_t colours_ = 0;
   uint64_t sum_ = 0;
 };

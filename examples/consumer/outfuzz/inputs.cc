@@ -18,10 +18,10 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 using Difference = Bytes::difference_type;
 
-constexpr uint64_t kMostChanges = 5;
-constexpr uint64_t kLongestBlock = 32;
+constexpr uint64_t kMaxChanges = 5;
+constexpr uint64_t kMaxBlock = 32;
 
-// Where a block of up to kLongestBlock bytes lies.
+// Where a block of up to kMaxBlock bytes lies.
 struct Block {
   Difference from = 0;
   Difference size = 0;
@@ -29,7 +29,7 @@ struct Block {
 Block AnyBlock(const Bytes& bytes, Random& random) {
   if (bytes.empty()) return {};
   const uint64_t from = random.Below(bytes.size());
-  const uint64_t most = std::min(kLongestBlock, bytes.size() - from);
+  const uint64_t most = std::min(kMaxBlock, bytes.size() - from);
   return {static_cast<Difference>(from), static_cast<Difference>(1 + random.Below(most))};
 }
 
@@ -120,7 +120,7 @@ uint64_t Random::Next() {
 }
 
 Bytes Mutated(Bytes bytes, const Bytes& other, uint32_t max_bytes, Random& random) {
-  for (uint64_t i = random.Below(kMostChanges) + 1; i > 0; --i) Change(bytes, other, random);
+  for (uint64_t i = random.Below(kMaxChanges) + 1; i > 0; --i) Change(bytes, other, random);
   if (bytes.size() > max_bytes) bytes.resize(max_bytes);
   return bytes;
 }

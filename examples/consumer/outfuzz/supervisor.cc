@@ -8,8 +8,8 @@
 namespace outfuzz {
 namespace {
 
-constexpr std::size_t kMostPending = 256;
-constexpr int kMostFailedStarts = 3;
+constexpr std::size_t kMaxPending = 256;
+constexpr int kMaxFailedStarts = 3;
 // How often `stop` is asked while nothing comes.
 constexpr absl::Duration kSlice = absl::Milliseconds(50);
 
@@ -17,7 +17,7 @@ constexpr absl::Duration kSlice = absl::Milliseconds(50);
 
 absl::Status Supervisor::StartWorker(uint64_t first) {
   absl::Status status;
-  for (int i = 0; i < kMostFailedStarts && !options_.stop(); ++i) {
+  for (int i = 0; i < kMaxFailedStarts && !options_.stop(); ++i) {
     auto session = WorkerSession::Start(options_.worker);
     status = session.status();
     if (!status.ok()) continue;
@@ -61,7 +61,7 @@ absl::Status Supervisor::Run(uint64_t first, const NextInput& next, const OnResu
   bool more = true;
   absl::Status status;
   while (status.ok() && !options_.stop()) {
-    while (more && pending_.size() < kMostPending) {
+    while (more && pending_.size() < kMaxPending) {
       std::optional<Input> input = next(number);
       more = input.has_value();
       if (more) pending_.push_back({number++, *std::move(input)});

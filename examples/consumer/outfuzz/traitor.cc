@@ -67,20 +67,20 @@ void Act(absl::Span<const uint8_t> input, parley::Channel& channel) {
     case 'j':
       HostileAccess::Control(channel.sender)
           .StoreRelease64(parley::kTailOffset, published + 64 * mask);
-      HostileAccess::Bell(channel.sender).Ring();
+      HostileAccess::DoorbellOf(channel.sender).Signal();
       return StayForEver();
     case 'l':
       HostileAccess::Data(channel.sender).StoreRelaxed64(published & mask, 0xffff'fff0);
       HostileAccess::Control(channel.sender).StoreRelease64(parley::kTailOffset, published + 64);
-      HostileAccess::Bell(channel.sender).Ring();
+      HostileAccess::DoorbellOf(channel.sender).Signal();
       return StayForEver();
     case 'u':  // its head: the inputs that it claims to have taken
       HostileAccess::Control(channel.receiver)
           .StoreRelease64(parley::kHeadOffset, uint64_t{1} << 62);
-      HostileAccess::Bell(channel.receiver).Ring();
+      HostileAccess::DoorbellOf(channel.receiver).Signal();
       return StayForEver();
     case 'f':
-      while (true) HostileAccess::Bell(channel.sender).Ring();
+      while (true) HostileAccess::DoorbellOf(channel.sender).Signal();
     case 'c':
       channel.sender.Close();
       return StayForEver();

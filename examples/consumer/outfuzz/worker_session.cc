@@ -106,16 +106,16 @@ bool WorkerSession::Offer(uint64_t number, absl::Span<const uint8_t> input) {
   const std::size_t size = kNumberBytes + input.size();
   absl::Span<std::byte> room;
   switch (channel_.sender.TryReserve(size, &room)) {
-    case parley::Outcome::kDone:
+    case parley::Outcome::kOk:
       break;
-    case parley::Outcome::kNotNow:
+    case parley::Outcome::kWouldBlock:
       return false;
-    case parley::Outcome::kEnded:
+    case parley::Outcome::kClosed:
       refuses_inputs_ = "it takes no more inputs";
       return false;
     case parley::Outcome::kPoisoned:
       refuses_inputs_ = absl::StrCat("the peer broke the protocol: ",
-                                     parley::ViolationText(channel_.sender.violation()));
+                                     parley::ToString(channel_.sender.violation()));
       return false;
   }
   const auto number_bytes = parley::WireBytes(number);
