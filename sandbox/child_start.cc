@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "parley/sandbox/capabilities.h"
+#include "parley/sandbox/ordinary.h"
 #include "parley/sandbox/plain_code.h"
 
 namespace parley::internal {
@@ -63,15 +64,6 @@ PARLEY_PLAIN_CODE int SetLimits(const ChildStart& start) {
   return 0;
 }
 
-PARLEY_PLAIN_CODE int SetNice(const ChildStart& start) {
-  if (start.nice == 0) return 0;
-  // The system call's own answer is 20 less the nice value, to keep it positive.
-  const long answer = ::syscall(SYS_getpriority, PRIO_PROCESS, 0);  // NOLINT: syscall's type
-  if (answer < 0) return errno;
-  const int wanted = 20 - static_cast<int>(answer) + start.nice;
-  return ::syscall(SYS_setpriority, PRIO_PROCESS, 0, wanted) == 0 ? 0 : errno;
-}
-
 PARLEY_PLAIN_CODE int DropPrivileges() {
   if (::syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno;
   return DropCapabilities();
@@ -95,9 +87,12 @@ PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
   FailUnlessZero(start, StartStep::kSignals, ResetSignals());
   if (::syscall(SYS_setsid) < 0) Fail(start, StartStep::kSession, errno);
   FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
-  FailUnlessZero(start, StartStep::kNice, SetNice(start));
+  FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
   FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
   FailUnlessZero(start, StartStep::kLimits, SetLimits(start));
+  if (start.directory != nullptr && ::syscall(SYS_chdir, start.directory) != 0) {
+    Fail(start, StartStep::kDirectory, errno);
+  }
   ::syscall(SYS_execve, start.program, start.arguments, start.environment);
   Fail(start, StartStep::kExec, errno);
 }

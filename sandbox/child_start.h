@@ -22,8 +22,9 @@ enum class StartStep : int {
   kSession,
   kDescriptors,
   kLimits,
-  kNice,
+  kOrdinary,
   kPrivileges,
+  kDirectory,
   kExec,
 };
 
@@ -46,6 +47,7 @@ struct ChildStart {
   const Limit* limits;
   size_t limit_count;
   int nice;
+  const char* directory;  // null: stays where it is
   pid_t parent;
   bool dies_with_parent;
   StartFailure* failure;

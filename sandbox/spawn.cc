@@ -10,7 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <set>
 
@@ -18,6 +20,7 @@
 #include "parley/os/errors.h"
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/refusal.h"
+#include "parley/sandbox/unreaped.h"
 
 namespace parley {
 namespace {
@@ -86,10 +89,12 @@ const char* StepText(StartStep step) {
       return ", placing its descriptors";
     case StartStep::kLimits:
       return ", setting its resource limits";
-    case StartStep::kNice:
-      return ", setting its nice value";
+    case StartStep::kOrdinary:
+      return ", giving it an ordinary priority";
     case StartStep::kPrivileges:
       return ", dropping its privileges";
+    case StartStep::kDirectory:
+      return ", entering its directory";
     case StartStep::kExec:
     case StartStep::kNone:
       break;
@@ -146,20 +151,40 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
+// Soft and hard, as nobody can raise a limit above the hard one.
+ChildStart::Limit AtMostOurs(__rlimit_resource resource, uint64_t soft, uint64_t hard) {
+  rlimit ours = {RLIM_INFINITY, RLIM_INFINITY};
+  ::getrlimit(resource, &ours);
+  return {static_cast<int>(resource),
+          {std::min<rlim_t>(soft, ours.rlim_max), std::min<rlim_t>(hard, ours.rlim_max)}};
+}
+
 std::vector<ChildStart::Limit> Limits(const ResourceLimits& limits) {
-  std::vector<ChildStart::Limit> result = {{RLIMIT_CORE, {0, 0}}};
-  const auto add = [&result](int resource, const std::optional<uint64_t>& value) {
-    if (value.has_value()) result.push_back({resource, {*value, *value}});
+  std::vector<ChildStart::Limit> result;
+  for (const __rlimit_resource none : {RLIMIT_CORE, RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE}) {
+    result.push_back({static_cast<int>(none), {0, 0}});
+  }
+  const auto add = [&result](__rlimit_resource resource, const std::optional<uint64_t>& value) {
+    if (value.has_value()) result.push_back(AtMostOurs(resource, *value, *value));
   };
   if (!kSanitizer) add(RLIMIT_AS, limits.address_space_bytes);
   add(RLIMIT_FSIZE, limits.file_size_bytes);
   add(RLIMIT_NOFILE, limits.open_files);
   add(RLIMIT_NPROC, limits.processes);
+  add(RLIMIT_STACK, limits.stack_bytes);
+  add(RLIMIT_MEMLOCK, limits.locked_memory_bytes);
   if (limits.cpu_seconds.has_value()) {
-    // SIGXCPU first, which says why; SIGKILL a second later for who ignores it.
-    result.push_back({RLIMIT_CPU, {*limits.cpu_seconds, *limits.cpu_seconds + 1}});
+    // SIGXCPU first, which says why; SIGKILL a second later for a worker that ignores it.
+    result.push_back(AtMostOurs(RLIMIT_CPU, *limits.cpu_seconds, *limits.cpu_seconds + 1));
   }
   return result;
+}
+
+// `path` as it is seen from everywhere. Unchanged if our own directory is gone.
+std::string Absolute(const std::string& path) {
+  if (path.empty() || path.front() == '/') return path;
+  char ours[PATH_MAX];
+  return ::getcwd(ours, sizeof(ours)) == nullptr ? path : std::string(ours) + "/" + path;
 }
 
 bool IsOpen(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
@@ -205,6 +230,7 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   for (const std::string& argument : arguments) {
     if (HasNul(argument)) return absl::InvalidArgumentError("a worker's argument contains a NUL");
   }
+  internal::ReapWhatCanBe();
   const std::string what = "start " + options.name + " (" + options.program + ")";
 
   absl::StatusOr<internal::RefusalSockets> refusals = internal::MakeRefusalSockets();
@@ -222,13 +248,14 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
                               OutputDescriptor(options.stderr_to, 2, null_device.get())};
   for (const InheritedDescriptor& descriptor : descriptors) numbers.push_back(descriptor.fd());
 
+  const std::string program = Absolute(options.program);
   const SharedPage page;
   if (!page.ok()) return ErrnoStatus(errno, what);
   const std::vector<char*> argument_pointers = Pointers(arguments);
   const std::vector<char*> environment_pointers = Pointers(*environment);
   const std::vector<ChildStart::Limit> limits = Limits(options.limits);
   const ChildStart start = {
-      .program = options.program.c_str(),
+      .program = program.c_str(),
       .arguments = argument_pointers.data(),
       .environment = environment_pointers.data(),
       .descriptors = numbers.data(),
@@ -236,6 +263,7 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
       .limits = limits.data(),
       .limit_count = limits.size(),
       .nice = options.nice,
+      .directory = options.working_directory.empty() ? nullptr : options.working_directory.c_str(),
       .parent = ::getpid(),
       .dies_with_parent = options.dies_with_parent,
       .failure = page.failure(),

@@ -6,9 +6,10 @@
 //
 // The child, between clone and exec: dies with the calling thread (PR_SET_PDEATHSIG, without the
 // race), default signal handlers and an empty mask, a session of its own (so a Ctrl-C in the
-// terminal reaches only us, and it has no controlling terminal), stdin from /dev/null,
-// no_new_privs, no capabilities, its resource limits. All of that is reported as a Status if it
-// fails, exec included. It confines itself once it is set up: see sandbox/confine.h.
+// terminal reaches only us, and it has no controlling terminal), ordinary priorities whatever ours
+// are (sandbox/ordinary.h has the list), stdin from /dev/null, no_new_privs, no capabilities, its
+// resource limits, / as its directory. All of that is reported as a Status if it fails, exec
+// included. It confines itself once it is set up: see sandbox/confine.h.
 //
 // Trust: the program file is ours. It becomes hostile when it has touched hostile input.
 // Threads: any. The worker is killed when the THREAD that called Spawn ends: spawn from one that
@@ -59,20 +60,25 @@ class InheritedDescriptor {
 // byte to it, escape sequences included, if its profile lets it write there at all.
 enum class OutputTo { kNull, kSameAsOurs };
 
-// Absent: the limit that this process has. Soft and hard limit are both set. Core dumps are always
-// off (limit 0): a dump would hold the hostile input and the region.
+// Absent (std::nullopt): the limit that this process has. Soft and hard limit are both set, never
+// above our own hard limit. Always: no core dumps (a dump would hold the hostile input and the
+// region), no real-time priority, no nice value below its own, no message queues.
 struct ResourceLimits {
   // RLIMIT_AS. Counts mappings, touched or not; a channel maps its data twice. Ignored in sanitizer
   // builds, whose runtimes reserve terabytes.
-  std::optional<uint64_t> address_space_bytes;
+  std::optional<uint64_t> address_space_bytes = uint64_t{4} << 30;
   // RLIMIT_CPU: all threads together. The report then says that it ran out of CPU time.
-  std::optional<uint64_t> cpu_seconds;
+  std::optional<uint64_t> cpu_seconds = 24 * 60 * 60;
   // RLIMIT_FSIZE. Counts memfds too, and a worker that is the connecting side of a channel creates
   // none (design, section 3); 0 is what a confined worker wants, unless its stderr is a file.
-  std::optional<uint64_t> file_size_bytes;
+  std::optional<uint64_t> file_size_bytes = uint64_t{1} << 20;
   // RLIMIT_NOFILE: descriptor numbers stay below it. The dynamic loader needs one or two beyond
   // those that were given.
-  std::optional<uint64_t> open_files;
+  std::optional<uint64_t> open_files = 64;
+  // RLIMIT_STACK: of the first thread; how large the others' are unless they say so.
+  std::optional<uint64_t> stack_bytes = uint64_t{8} << 20;
+  // RLIMIT_MEMLOCK.
+  std::optional<uint64_t> locked_memory_bytes = uint64_t{64} << 10;
   // RLIMIT_NPROC: processes and threads of the whole user id, not of this worker, and not in force
   // for uid 0.
   std::optional<uint64_t> processes;
@@ -88,7 +94,10 @@ struct SpawnOptions {
   std::vector<std::string> environment_from_ours;
   std::vector<InheritedDescriptor> descriptors;
   ResourceLimits limits;
-  int nice = 0;  // added to ours; below zero needs the capability
+  int nice =
+      0;  // added to ours, or to 0 if ours is below it; a sum below ours needs the capability
+  // The worker's; "" for ours. `program` is looked up from ours in any case.
+  std::string working_directory = "/";
   OutputTo stdout_to = OutputTo::kNull;
   OutputTo stderr_to = OutputTo::kSameAsOurs;
   bool dies_with_parent = true;

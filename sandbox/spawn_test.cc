@@ -1,10 +1,17 @@
 #include "parley/sandbox/spawn.h"
 
 #include <fcntl.h>
+#include <linux/ioprio.h>
+#include <linux/keyctl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +154,28 @@ TEST(SpawnTest, W8DeathIsSeenWhileAGrandchildHoldsTheSocket) {
   EXPECT_TRUE(HungUp(replies.get()));
 }
 
+// A process whose tracer is alive can't be reaped by anybody else.
+TEST(SpawnTest, PromiseP2TimeATracedWorkerDelaysNeitherWaitNorDestruction) {
+  UniqueFd replies;
+  const int64_t start_ns = MonotonicNowNs();
+  {
+    auto worker = Spawn(WorkerOptions({"traced"}, replies));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    const std::string traced = NextReply(replies.get());
+    if (traced == "not traced") GTEST_SKIP() << "a child may not trace its parent here (Yama)";
+    ASSERT_EQ(traced, "traced");
+    worker->Kill();
+    const int64_t wait_ns = MonotonicNowNs();
+    auto report = worker->Wait(Deadline::After(absl::Milliseconds(500)));
+    EXPECT_LT(MonotonicNowNs() - wait_ns, 5'000'000'000);
+    if (report.ok()) {
+      EXPECT_EQ(report->signal, SIGKILL);
+    }
+  }
+  // The tracer would wait for 20 s.
+  EXPECT_LT(MonotonicNowNs() - start_ns, 10'000'000'000);
+}
+
 TEST(SpawnTest, SurvivesIgnoredSigchld) {
   struct sigaction ignore = {};
   ignore.sa_handler = SIG_IGN;
@@ -269,6 +298,120 @@ TEST(SpawnTest, SignalsSessionAndPrivilegesStartFresh) {
   EXPECT_EQ(Line(state, "Session:"), std::to_string(worker->pid()));
   errno = 0;
   EXPECT_EQ(Line(state, "Nice:"), std::to_string(::getpriority(PRIO_PROCESS, 0) + 3));
+}
+
+std::string StateOfAWorker(SpawnOptions (*change)(SpawnOptions) = nullptr) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"state"}, replies);
+  if (change != nullptr) options = change(std::move(options));
+  auto worker = Spawn(std::move(options));
+  EXPECT_TRUE(worker.ok()) << worker.status();
+  return NextReply(replies.get());
+}
+
+// As of an audio program that spawns from its real-time thread.
+TEST(SpawnTest, AnImportantParentHasAnOrdinaryWorker) {
+  std::string state;
+  bool real_time = false;
+  bool urgent_io = false;
+  std::thread important([&] {
+    const sched_param priority = {.sched_priority = 10};
+    real_time = ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
+    urgent_io = ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_BE << 13 | 0) == 0;
+    ::prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    state = StateOfAWorker();
+  });
+  important.join();
+  EXPECT_TRUE(urgent_io);
+  if (!real_time) std::puts("no real-time scheduling for this user: not tried");
+  EXPECT_EQ(Line(state, "Policy:"), "0") << state;
+  EXPECT_NE(Line(state, "IoPriority:"), std::to_string(IOPRIO_CLASS_BE)) << state;
+  EXPECT_EQ(Line(state, "TimerSlack:"), "50000") << state;
+}
+
+TEST(SpawnTest, AParentThatIsNeverKilledHasAWorkerThatIs) {
+  const char* const path = "/proc/self/oom_score_adj";
+  std::string before(16, '\0');
+  const UniqueFd file(::open(path, O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(file.ok());
+  before.resize(static_cast<size_t>(::read(file.get(), before.data(), before.size())));
+  if (::pwrite(file.get(), "-900", 4, 0) != 4) GTEST_SKIP() << "needs the privilege to say so";
+  const std::string state = StateOfAWorker();
+  ASSERT_GT(::pwrite(file.get(), before.data(), before.size(), 0), 0);
+  EXPECT_EQ(Line(state, "OomScore:"), "0") << state;
+}
+
+TEST(SpawnTest, AParentThatVolunteersHasAWorkerThatDoes) {
+  // In a process of its own: without privileges there is no way back.
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    if (::write(file.get(), "700", 3) != 3) ::_exit(1);
+    ::_exit(Line(StateOfAWorker(), "OomScore:") == "700" ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(SpawnTest, UmaskDirectoryPersonalityAndKeyringAreFresh) {
+  const mode_t before = ::umask(0);
+  const int personality_before = ::personality(0xffffffff);
+  ::personality(ADDR_NO_RANDOMIZE);
+  ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  const long ours = ::syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+  const std::string state = StateOfAWorker();
+  const std::string elsewhere = StateOfAWorker([](SpawnOptions options) {
+    options.working_directory = "/proc";
+    return options;
+  });
+  ::umask(before);
+  ::personality(static_cast<unsigned long>(personality_before));
+  EXPECT_EQ(Line(state, "Umask:"), "0077") << state;
+  EXPECT_EQ(Line(state, "Directory:"), "/") << state;
+  EXPECT_EQ(Line(elsewhere, "Directory:"), "/proc") << elsewhere;
+  if (!HasSanitizer()) {
+    EXPECT_EQ(Line(state, "Personality:"), "0") << state;
+  }
+  if (ours > 0) {
+    EXPECT_NE(Line(state, "Keyring:"), std::to_string(ours)) << state;
+  }
+}
+
+TEST(SpawnTest, PromiseP7ResourcesThereAreLimitsByDefault) {
+  const std::string state = StateOfAWorker();
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, const char*>>{{"Max open files", "64"},
+                                                        {"Max file size", "1048576"},
+                                                        {"Max cpu time", "86400"},
+                                                        {"Max address space", "4294967296"},
+                                                        {"Max locked memory", "65536"},
+                                                        {"Max msgqueue size", "0"},
+                                                        {"Max nice priority", "0"},
+                                                        {"Max realtime priority", "0"}}) {
+    if (HasSanitizer() && key == std::string("Max address space")) continue;
+    const std::string line = Line(state, key);
+    EXPECT_EQ(line.substr(0, line.find(' ')), value) << key;
+  }
+}
+
+// What we may not raise is as we have it: asking for more is no error.
+TEST(SpawnTest, PromiseP7ResourcesALimitOfOursBoundsTheWorkers) {
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const rlimit low = {30, 30};
+    if (::setrlimit(RLIMIT_NOFILE, &low) != 0) ::_exit(1);
+    const std::string state = StateOfAWorker([](SpawnOptions options) {
+      options.limits.open_files = 1000;
+      return options;
+    });
+    ::_exit(Line(state, "Max open files").substr(0, 3) == "30 " ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(SpawnTest, PromiseP7ResourcesLimitsAreInForce) {

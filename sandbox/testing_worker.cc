@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/ioprio.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,7 +19,9 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -430,10 +433,23 @@ int ShowEnvironment() {
   return 0;
 }
 
+// What an important parent passes on.
+std::string ShowInherited() {
+  char directory[256] = {};
+  if (::getcwd(directory, sizeof(directory)) == nullptr) return "";
+  return "\nPolicy: " + std::to_string(::sched_getscheduler(0)) +
+         "\nOomScore: " + ReadAll("/proc/self/oom_score_adj") + "IoPriority: " +
+         std::to_string(::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) >> IOPRIO_CLASS_SHIFT) +
+         "\nDirectory: " + directory +
+         "\nTimerSlack: " + std::to_string(::prctl(PR_GET_TIMERSLACK)) +
+         "\nPersonality: " + std::to_string(::personality(0xffffffff)) +
+         "\nKeyring: " + std::to_string(::syscall(SYS_keyctl, 0, -3, 0)) + "\n";
+}
+
 int ShowState() {
   Reply(ReadAll("/proc/self/status") + "\nGroup: " + std::to_string(::getpgrp()) + "\nSession: " +
         std::to_string(::getsid(0)) + "\nNice: " + std::to_string(::getpriority(PRIO_PROCESS, 0)) +
-        "\n" + ReadAll("/proc/self/limits"));
+        "\n" + ReadAll("/proc/self/limits") + ShowInherited());
   return 0;
 }
 
@@ -453,6 +469,50 @@ int LeaveGrandchild() {
     while (true) ::pause();
   }
   ::_exit(0);
+}
+
+// A child that no signal to our group reaches.
+template <typename Body>
+pid_t ForkAway(Body body) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::setsid();
+  body();
+  ::_exit(0);
+}
+
+// Leaves a process behind that has left our group and session, then sleeps, or ends.
+void MakeDaemon() {
+  ForkAway([] {
+    ForkAway([] {
+      Reply("daemon");
+      ::sleep(20);  // what a test that fails leaves behind must end
+    });
+  });
+}
+
+int LeaveDaemonAndSleep() {
+  MakeDaemon();
+  while (true) ::pause();
+}
+
+int LeaveDaemonAndEnd() {
+  MakeDaemon();
+  char go = 0;
+  static_cast<void>(::recv(reply_socket, &go, 1, 0));
+  ::_exit(0);
+}
+
+// Traced by a child of its own, nobody else can reap this process before that child ends.
+int TracedByItsChild() {
+  const pid_t parent = ::getpid();
+  ForkAway([parent] {
+    Reply(::ptrace(PTRACE_SEIZE, parent, nullptr, nullptr) == 0 ? "traced" : "not traced");
+    ::alarm(20);  // what a test that fails leaves behind must end
+    char end = 0;
+    static_cast<void>(::recv(reply_socket, &end, 1, 0));
+  });
+  while (true) ::pause();
 }
 
 // Starts a worker of its own and ends without the destructor.
@@ -494,6 +554,9 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"burn_cpu", BurnCpu},
       {"sleep", Sleep},
       {"leave_grandchild", LeaveGrandchild},
+      {"leave_daemon_and_sleep", LeaveDaemonAndSleep},
+      {"leave_daemon_and_end", LeaveDaemonAndEnd},
+      {"traced", TracedByItsChild},
   };
   const auto found = scenarios.find(scenario);
   return found == scenarios.end() ? kUnknown : found->second();

@@ -16,13 +16,14 @@
 #include "parley/os/poll.h"
 #include "parley/sandbox/refusal.h"
 #include "parley/sandbox/system_call_name.h"
+#include "parley/sandbox/unreaped.h"
 
 namespace parley {
 namespace {
 
 // The kernel ends a killed process at once, unless it is stuck in a driver or a file system that
-// does not answer; then we go on without it.
-constexpr absl::Duration kPatience = absl::Seconds(10);
+// does not answer, or is traced; then we go on without it (sandbox/unreaped.h).
+constexpr absl::Duration kPatience = absl::Seconds(2);
 
 int SignalProcess(int pidfd, int signal) {
   return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0 ? 0 : errno;
@@ -55,7 +56,7 @@ Worker::~Worker() { KillAndReap(); }
 void Worker::KillAndReap() {
   if (!pidfd_.ok() || ended_.has_value()) return;
   Kill();
-  static_cast<void>(Wait(Deadline::After(kPatience)));
+  if (!Wait(Deadline::After(kPatience)).ok()) internal::ReapLater(std::move(pidfd_));
 }
 
 void Worker::Kill() {
@@ -80,14 +81,14 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   report.pid = pid_;
   siginfo_t info = {};
   rusage usage = {};
-  // The raw call, for its fifth argument. Without WNOHANG: the process has ended, but for a moment
-  // it may not be ready to be reaped, and an answer of "not yet" would leave it a zombie.
-  if (::syscall(SYS_waitid, P_PIDFD, pidfd_.get(), &info, WEXITED | __WALL, &usage) != 0) {
-    if (errno != ECHILD) return ErrnoStatus(errno, "wait for " + name_);
-  } else if (info.si_code == CLD_EXITED) {
-    report.exit_code = info.si_status;
-  } else {
-    report.signal = info.si_status;
+  switch (internal::ReapUntil(pidfd_.get(), deadline, &info, &usage)) {
+    case internal::Reaped::kNotYet:
+      return absl::DeadlineExceededError(name_ + " has ended, and a process that traces it lives");
+    case internal::Reaped::kNotOurs:
+      break;
+    case internal::Reaped::kYes:
+      (info.si_code == CLD_EXITED ? report.exit_code : report.signal) = info.si_status;
+      break;
   }
   report.user_time = absl::DurationFromTimeval(usage.ru_utime);
   report.system_time = absl::DurationFromTimeval(usage.ru_stime);

@@ -33,7 +33,8 @@ class Worker {
   Worker& operator=(Worker&& other) noexcept;
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  // Kills and reaps. Waits for the kernel to end the process, which SIGKILL makes prompt.
+  // Kills and reaps. Waits for the kernel to end the process, which SIGKILL makes prompt: 2 s at
+  // most, for one that is stuck in a driver or traced; a later Spawn reaps it then.
   ~Worker();
 
   const std::string& name() const { return name_; }
@@ -47,7 +48,9 @@ class Worker {
   void Kill();
 
   // Waits for the end and reaps; whatever is left of its process group is killed. kDeadlineExceeded
-  // if it still runs at the deadline (it is left running). Once ended, gives the same report again.
+  // if it still runs at the deadline (it is left running), or has ended and is held by a process
+  // that traces it (strace for a moment, a hijacked worker's child for as long as it likes). Once
+  // ended, gives the same report again.
   // An expired deadline asks without waiting.
   absl::StatusOr<ExitReport> Wait(Deadline deadline);
 

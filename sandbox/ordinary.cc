@@ -1,0 +1,84 @@
+#include "parley/sandbox/ordinary.h"
+
+#include <fcntl.h>
+#include <linux/ioprio.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "parley/sandbox/plain_code.h"
+
+namespace parley::internal {
+namespace {
+
+constexpr unsigned long kTimerSlackNs = 50'000;  // NOLINT: prctl's type; the kernel's own default
+constexpr int kDefaultIoLevel = 4;               // 0 is the most urgent
+constexpr int kSchedDeadline = 6;
+
+PARLEY_PLAIN_CODE int OrdinaryScheduling() {
+  const long answer = ::syscall(SYS_sched_getscheduler, 0);  // NOLINT: syscall's type
+  if (answer < 0) return errno;
+  const int policy = static_cast<int>(answer) & ~SCHED_RESET_ON_FORK;
+  if (policy != SCHED_FIFO && policy != SCHED_RR && policy != kSchedDeadline) return 0;
+  const sched_param none = {};
+  return ::syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &none) == 0 ? 0 : errno;
+}
+
+PARLEY_PLAIN_CODE int OrdinaryNice(int nice) {
+  // The system call's own answer is 20 less the nice value, to keep it positive.
+  const long answer = ::syscall(SYS_getpriority, PRIO_PROCESS, 0);  // NOLINT: syscall's type
+  if (answer < 0) return errno;
+  const int ours = 20 - static_cast<int>(answer);
+  const int wanted = (ours < 0 ? 0 : ours) + nice;
+  if (wanted == ours) return 0;
+  return ::syscall(SYS_setpriority, PRIO_PROCESS, 0, wanted) == 0 ? 0 : errno;
+}
+
+PARLEY_PLAIN_CODE int OrdinaryIoPriority() {
+  const long answer = ::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);  // NOLINT: syscall's type
+  if (answer < 0) return 0;  // a kernel without block devices
+  const int kind = static_cast<int>(answer) >> IOPRIO_CLASS_SHIFT;
+  const int level = static_cast<int>(answer) & 7;
+  const bool urgent =
+      kind == IOPRIO_CLASS_RT || (kind == IOPRIO_CLASS_BE && level < kDefaultIoLevel);
+  if (!urgent) return 0;
+  // No class of its own: it follows from the nice value.
+  return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) == 0 ? 0 : errno;
+}
+
+PARLEY_PLAIN_CODE int OrdinaryOomScore() {
+  const long fd =  // NOLINT: syscall's type
+      ::syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? 0 : errno;  // without /proc there is no way to ask or change
+  char sign = 0;
+  int error = 0;
+  if (::syscall(SYS_read, fd, &sign, 1) != 1) {
+    error = EIO;
+  } else if (sign == '-' && ::syscall(SYS_pwrite64, fd, "0", 1, 0) != 1) {
+    error = errno;
+  }
+  ::syscall(SYS_close, fd);
+  return error;
+}
+
+}  // namespace
+
+PARLEY_PLAIN_CODE int MakeOrdinary(int nice) {
+  if (const int error = OrdinaryScheduling(); error != 0) return error;
+  if (const int error = OrdinaryNice(nice); error != 0) return error;
+  if (const int error = OrdinaryIoPriority(); error != 0) return error;
+  if (const int error = OrdinaryOomScore(); error != 0) return error;
+  if (::syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs, 0, 0, 0) != 0) return errno;
+  // Both are refused in some containers, and nothing there hangs on them.
+  ::syscall(SYS_personality, 0UL);
+  ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  ::syscall(SYS_umask, 077);
+  return 0;
+}
+
+}  // namespace parley::internal
