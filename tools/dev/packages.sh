@@ -9,7 +9,7 @@ readonly FILM_PACKAGES=(
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev
   ffmpeg alsa-utils
 )
-readonly TEST_PACKAGES=(strace procps)
+readonly TEST_PACKAGES=(strace procps cmake make)
 readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
 # What Parley is compared with, and what counts and draws.
 readonly BENCH_PACKAGES=(
@@ -31,6 +31,7 @@ packages_for() {
     endure) echo "${BUILD_PACKAGES[@]}" ;;
     endure-uml) echo user-mode-linux ;;
     bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;
+    install) echo "${BUILD_PACKAGES[@]}" ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
 }

@@ -11,9 +11,9 @@ run_bazel_tests() {
   bazel_with "$base" test $(progress_flags) --keep_going --build_event_json_file="$report" "$@"
 }
 
-# test_everything BASE ARGS...: this workspace, then the consumer's if the whole was asked for; then
-# what the security documents name must have run. Ends with the line
-# "N passed, N failed[, N skipped]".
+# test_everything BASE ARGS...: this workspace, then, if the whole was asked for, the consumer's and
+# what ./dev install installs; then what the security documents name must have run. Ends with the
+# line "N passed, N failed[, N skipped]".
 test_everything() {
   local base="$1"
   shift
@@ -31,10 +31,16 @@ test_everything() {
     say cd examples/consumer
     (cd "$PARLEY_ROOT/examples/consumer" \
       && run_bazel_tests "$base-consumer" "$reports/2.json" //...) || ((status)) || status=$?
+    say test examples/installed
+    # shellcheck source=/dev/null
+    source "$PARLEY_ROOT/tools/dev/install.sh"
+    # shellcheck source=/dev/null
+    source "$PARLEY_ROOT/tools/dev/install_test.sh"
+    test_installed "$reports/installed.jsonl" || ((status)) || status=3
   fi
   echo >&2
   python3 -B "$PARLEY_ROOT/tools/dev/test_report.py" --bazel-status "$status" "${named[@]}" \
-    "$reports"/*.json || status=1
+    --also "$reports/installed.jsonl" "$reports"/*.json || status=1
   rm -rf "$reports"
   return "$status"
 }

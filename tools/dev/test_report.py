@@ -79,10 +79,20 @@ def read_events(path):
     return targets
 
 
+def read_lines(path):
+    """(test, passed) of each line of JSON in `path`; nothing where there is no such file."""
+    try:
+        lines = open(path, encoding="utf-8").read().splitlines() if path else []
+    except FileNotFoundError:
+        return []
+    return [(line["test"], line["passed"]) for line in map(json.loads, lines)]
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--bazel-status", type=int, required=True)
     arguments.add_argument("--named-in", metavar="ROOT")
+    arguments.add_argument("--also", metavar="FILE", help="lines of JSON: test, passed")
     arguments.add_argument("events", nargs="*")
     options = arguments.parse_args()
 
@@ -106,6 +116,11 @@ def main():
                 else:
                     passed, failed, skipped = passed + p, failed + max(f, 1), skipped + s
                     bad.append((label, target.status or "does not build"))
+
+    for name, good in read_lines(options.also):
+        passed, failed = passed + good, failed + (not good)
+        if not good:
+            bad.append((name, "failed"))
 
     for label, why in bad:
         print(f"FAIL {label}: {why.lower().replace('_', ' ')}")
