@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto deadline = parley::Deadline::After(absl::Seconds(10));
-  const absl::Status status = argc == 2 ? Print(argv[1], deadline) : Say(argv[1], argv[2], deadline);
+  const absl::Status status =
+      argc == 2 ? Print(argv[1], deadline) : Say(argv[1], argv[2], deadline);
   if (!status.ok()) std::cerr << "greeting: " << status.message() << '\n';
   return status.ok() ? 0 : 1;
 }
