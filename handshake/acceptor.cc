@@ -1,6 +1,5 @@
 #include "parley/handshake/acceptor.h"
 
-#include <fcntl.h>
 #include <sys/random.h>
 
 #include <array>
@@ -115,37 +114,6 @@ absl::StatusOr<ChannelId> RandomChannelId() {
     return ErrnoStatus(errno, "make a random channel id");
   }
   return id;
-}
-
-struct DoorbellPair {
-  Doorbell mine;
-  std::vector<UniqueFd> theirs;  // to be sent, in order
-};
-
-// For one ring: [0] is what the peer waits on, [1] what it rings. Both are shared, so both stay
-// open here as well.
-absl::StatusOr<DoorbellPair> CreateEventfdDoorbell() {
-  auto we_wait = CreateEventfd();
-  if (!we_wait.ok()) return we_wait.status();
-  auto they_wait = CreateEventfd();
-  if (!they_wait.ok()) return they_wait.status();
-  DoorbellPair pair;
-  for (const int fd : {they_wait->get(), we_wait->get()}) {
-    pair.theirs.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-    if (!pair.theirs.back().ok()) return ErrnoStatus(errno, "duplicate a doorbell");
-  }
-  pair.mine = Doorbell::OfEventfds(*std::move(we_wait), *std::move(they_wait));
-  return pair;
-}
-
-absl::StatusOr<DoorbellPair> CreateSocketDoorbell() {
-  auto sockets = PeerSocket::Pair();
-  if (!sockets.ok()) return sockets.status();
-  sockets->first.RefuseDescriptors();
-  DoorbellPair pair;
-  pair.mine = Doorbell::OfSocket(std::move(sockets->first).Release());
-  pair.theirs.push_back(std::move(sockets->second).Release());
-  return pair;
 }
 
 }  // namespace
@@ -264,39 +232,19 @@ absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
       {receive_.capacity_bytes, FrameAreaBytes(receive_frames_)}, limits, options_->pages);
   if (!draft.ok()) return draft.status();
 
-  // In the order of docs/SPEC.md: our region, the peer's region, then the doorbells of the ring
-  // from the peer to us and of the ring from us to the peer, as far as these exist and need
-  // descriptors.
+  auto doorbells = MakeDoorbells(welcome.doorbell, send_, receive_);
+  if (!doorbells.ok()) return doorbells.status();
+
+  // In the order of docs/SPEC.md.
   std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
-  std::vector<UniqueFd> doorbells;
-  bool socket_is_free = true;
-  for (const bool receiving : {true, false}) {
-    if ((receiving ? receive_ : send_).capacity_bytes == 0) continue;
-    if (welcome.doorbell == kDoorbellFutex) {
-      doorbells_are_futexes_ = true;  // words of the regions, which Take knows where they are
-      continue;
-    }
-    Doorbell* mine = receiving ? &receive_doorbell_ : &send_doorbell_;
-    if (welcome.doorbell == kDoorbellSocket && socket_is_free) {
-      // The first ring's doorbell is the connection itself.
-      socket_is_free = false;
-      socket_is_a_doorbell_ = true;
-      continue;
-    }
-    auto pair =
-        welcome.doorbell == kDoorbellSocket ? CreateSocketDoorbell() : CreateEventfdDoorbell();
-    if (!pair.ok()) return pair.status();
-    *mine = std::move(pair->mine);
-    for (UniqueFd& fd : pair->theirs) {
-      descriptors.push_back(fd.get());
-      doorbells.push_back(std::move(fd));
-    }
-  }
+  for (const UniqueFd& fd : doorbells->for_peer) descriptors.push_back(fd.get());
   const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
   if (!sent.ok()) return sent;
   outgoing->CloseDescriptor();
   outgoing_.emplace(*std::move(outgoing));
   incoming_draft_.emplace(*std::move(draft));
+  doorbell_kind_ = welcome.doorbell;
+  doorbells_ = std::move(doorbells->own);
   return absl::OkStatus();
 }
 
@@ -337,19 +285,14 @@ Established Acceptor::Take() && {
                      receive_,
                      send_frames_,
                      receive_frames_,
-                     std::move(send_doorbell_),
-                     std::move(receive_doorbell_),
+                     Doorbell(),
+                     Doorbell(),
                      std::move(socket_).Release(),
                      std::move(peer_),
                      std::move(peer_format_),
                      (features_ & kFeatureSkipsFences) != 0,
                      (features_ & kFeatureBarrierBeforeSleep) != 0};
-  if (doorbells_are_futexes_) UseFutexDoorbells(&result);
-  if (socket_is_a_doorbell_) {
-    Doorbell& doorbell =
-        receive_.capacity_bytes != 0 ? result.receive_doorbell : result.send_doorbell;
-    doorbell = Doorbell::OfSocket(std::move(result.socket));
-  }
+  InstallMadeDoorbells(doorbell_kind_, std::move(doorbells_), &result);
   return result;
 }
 

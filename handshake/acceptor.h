@@ -18,10 +18,13 @@
 //     if (*done) return std::move(acceptor).Take();
 //   }
 
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
@@ -70,10 +73,8 @@ class Acceptor {
   std::optional<OutgoingRegion> outgoing_;
   std::optional<IncomingRegionDraft> incoming_draft_;
   std::optional<IncomingRegion> incoming_;
-  Doorbell send_doorbell_;
-  Doorbell receive_doorbell_;
-  bool socket_is_a_doorbell_ = false;
-  bool doorbells_are_futexes_ = false;
+  uint32_t doorbell_kind_ = 0;
+  Doorbells doorbells_;
   uint32_t features_ = 0;
 };
 

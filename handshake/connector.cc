@@ -114,47 +114,6 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
   return absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
 }
 
-struct Doorbells {
-  Doorbell send;
-  Doorbell receive;
-  bool socket_is_a_doorbell = false;
-};
-
-// Takes the doorbells from `descriptors`, of which the first `next` are used already.
-absl::StatusOr<Doorbells> AdoptDoorbells(const Welcome& welcome, std::vector<UniqueFd>& descriptors,
-                                         std::size_t next) {
-  Doorbells doorbells;
-  bool socket_is_free = true;
-  // The accepting side's order: first the ring on which we send.
-  for (const bool sending : {true, false}) {
-    if ((sending ? welcome.send : welcome.receive).capacity_bytes == 0) continue;
-    if (welcome.doorbell == kDoorbellFutex) continue;  // words of the regions
-    Doorbell* doorbell = sending ? &doorbells.send : &doorbells.receive;
-    if (welcome.doorbell == kDoorbellEventfd) {
-      if (descriptors.size() - next < 2) return absl::InvalidArgumentError("a doorbell is missing");
-      for (const std::size_t i : {next, next + 1}) {
-        if (absl::Status s = VerifyEventfd(descriptors[i].get()); !s.ok()) return s;
-      }
-      *doorbell =
-          Doorbell::OfEventfds(std::move(descriptors[next]), std::move(descriptors[next + 1]));
-      next += 2;
-    } else if (socket_is_free) {
-      socket_is_free = false;
-      doorbells.socket_is_a_doorbell = true;
-    } else {
-      if (descriptors.size() - next < 1) return absl::InvalidArgumentError("a doorbell is missing");
-      auto socket = PeerSocket::Adopt(std::move(descriptors[next]));
-      if (!socket.ok()) return socket.status();
-      *doorbell = Doorbell::OfSocket(std::move(*socket).Release());
-      next += 1;
-    }
-  }
-  if (next != descriptors.size()) {
-    return absl::InvalidArgumentError("more descriptors than the handshake has");
-  }
-  return doorbells;
-}
-
 }  // namespace
 
 absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
@@ -201,7 +160,11 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
       OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
-  auto doorbells = AdoptDoorbells(*welcome, descriptors, 2);
+  const RingGeometry send = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
+  const RingGeometry receive = {welcome->receive.capacity_bytes,
+                                welcome->receive.max_message_bytes};
+  auto doorbells = AdoptDoorbells(welcome->doorbell, send, receive,
+                                  absl::MakeSpan(descriptors).subspan(2));
   if (!doorbells.ok()) return doorbells.status();
 
   status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));
@@ -218,23 +181,18 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   Established result{welcome->channel_id,
                      *std::move(outgoing),
                      *std::move(incoming),
-                     {welcome->send.capacity_bytes, welcome->send.max_message_bytes},
-                     {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes},
+                     send,
+                     receive,
                      welcome->send.frames,
                      welcome->receive.frames,
-                     std::move(doorbells->send),
-                     std::move(doorbells->receive),
+                     Doorbell(),
+                     Doorbell(),
                      std::move(socket).Release(),
                      *std::move(peer),
                      std::move(welcome->format),
                      (welcome->features & kFeatureBarrierBeforeSleep) != 0,
                      (welcome->features & kFeatureSkipsFences) != 0};
-  if (welcome->doorbell == kDoorbellFutex) UseFutexDoorbells(&result);
-  if (doorbells->socket_is_a_doorbell) {
-    Doorbell& doorbell =
-        result.send.capacity_bytes != 0 ? result.send_doorbell : result.receive_doorbell;
-    doorbell = Doorbell::OfSocket(std::move(result.socket));
-  }
+  InstallAdoptedDoorbells(welcome->doorbell, *std::move(doorbells), &result);
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include "parley/handshake/doorbells.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
@@ -126,7 +127,7 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
                        std::move(socket).Release(),
                        self(),
                        ""};
-    if (options.futex) UseFutexDoorbells(&end);
+    if (options.futex) InstallMadeDoorbells(kDoorbellFutex, {}, &end);
     return MakeChannel(std::move(end), options.wait);
   };
   auto accepting = make_end(*out, *back, std::move(sockets->first));
