@@ -52,7 +52,7 @@ constexpr std::string_view Name(Waiting waiting) {
 // How much every transport may have under way: the same for all that can be told, large enough for
 // a few messages of each size, and larger than the second-level cache of today's cores: what has
 // left the writer's own cache for the shared one moves several times faster than what has to be
-// fetched out of it, line by line (docs/BENCHMARKS.md, "The length of the ring").
+// fetched out of it, line by line (docs/decisions/speed.md, "The length of the ring").
 constexpr std::size_t DefaultQueueBytes(std::size_t size_bytes) {
   std::size_t bytes = std::size_t{2} << 20;
   while (bytes < size_bytes * 4) bytes *= 2;

@@ -1,8 +1,8 @@
-"""Turns the run.json of bench/ into tables, plots and the pages of docs/BENCHMARKS.md.
+"""Turns the run.json of bench/ into tables, plots and pages.
 
     report.py FOLDER                  tables to standard output and FOLDER/report.txt, plots to FOLDER
-    report.py FOLDER --markdown FILE  also replaces what stands between the markers in FILE, and puts
-                                      the plots beside it
+    report.py FOLDER --markdown DOCS  also replaces the table of targets in DOCS/BENCHMARKS.md, and writes
+                                      all other tables and the plots to DOCS/bench
     report.py FOLDER --compare OTHER  the ratios of two runs, side by side
     report.py FOLDER --study NAME     the tables and plots of one study alone (presets, ...)
     report.py --self-test
@@ -20,8 +20,13 @@ import tables
 import targets
 from results import Results
 
-BEGIN = "<!-- figures: begin (written by ./dev bench --markdown) -->"
-END = "<!-- figures: end -->"
+BEGIN = "<!-- targets: begin (written by ./dev bench report --markdown docs) -->"
+END = "<!-- targets: end -->"
+FIGURES = """# Every figure of the last run
+
+Written by `./dev bench report --markdown docs`; [BENCHMARKS.md](../BENCHMARKS.md) says how it was
+measured and what it means.
+"""
 
 
 def read_micro(folder):
@@ -32,16 +37,16 @@ def read_micro(folder):
         return json.load(stream)  # a list of cases, see bench/instructions/instructions.py
 
 
-def markdown(results, all_tables, pictures):
-    parts = []
+def figures_page(all_tables, pictures):
+    parts = [FIGURES]
     for picture in pictures:
         name = os.path.basename(picture)
-        parts.append(f"![{name[:-4].replace('-', ' ')}](bench/{name})\n")
+        parts.append(f"![{name[:-4].replace('-', ' ')}]({name})\n")
     parts += [table.markdown() for table in all_tables]
     return "\n".join(parts)
 
 
-def replace_figures(path, text):
+def replace_targets(path, text):
     with open(path, encoding="utf-8") as stream:
         page = stream.read()
     begin, end = page.index(BEGIN), page.index(END)
@@ -83,7 +88,7 @@ def main():
     arguments = argparse.ArgumentParser(prog="./dev bench report", description=__doc__,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", nargs="?")
-    arguments.add_argument("--markdown", metavar="FILE")
+    arguments.add_argument("--markdown", metavar="DOCS", help="the folder docs")
     arguments.add_argument("--compare", metavar="OTHER", help="another run's folder or run.json(.xz)")
     arguments.add_argument("--study", choices=list(studies.TABLES))
     arguments.add_argument("--no-plots", action="store_true")
@@ -116,11 +121,14 @@ def main():
         print(path)
     if options.markdown:
         pictures = [path for path in drawn if path.endswith(".svg")]
-        beside = os.path.join(os.path.dirname(os.path.abspath(options.markdown)), "bench")
-        os.makedirs(beside, exist_ok=True)
+        folder = os.path.join(options.markdown, "bench")
+        os.makedirs(folder, exist_ok=True)
         for path in pictures:
-            shutil.copy(path, beside)
-        replace_figures(options.markdown, markdown(results, all_tables, pictures))
+            shutil.copy(path, folder)
+        with open(os.path.join(folder, "FIGURES.md"), "w", encoding="utf-8") as stream:
+            stream.write(figures_page(all_tables, pictures))
+        replace_targets(os.path.join(options.markdown, "BENCHMARKS.md"),
+                        tables.target_table(found).markdown())
     return 0
 
 

@@ -302,7 +302,7 @@ class TablesTest(unittest.TestCase):
             path = os.path.join(folder, "page.md")
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-            report.replace_figures(path, "new")
+            report.replace_targets(path, "new")
             with open(path, encoding="utf-8") as stream:
                 self.assertEqual(stream.read(),
                                  f"before\n{report.BEGIN}\n\nnew\n{report.END}\nafter\n")

@@ -3,7 +3,7 @@
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
 #   dev bench instructions                       counts instructions with callgrind
 #   dev bench presets|scale|safety [--quick]     a study of its own; --help names its flags
-#   dev bench report [FOLDER] [--markdown FILE | --compare OTHER]   of a run that was made before
+#   dev bench report [FOLDER] [--markdown docs | --compare OTHER]   of a run that was made before
 #
 # Results lie in the cache folder, one folder a run; `last` is a link to the last one.
 
@@ -84,7 +84,7 @@ Usage: ./dev bench [MODE] [flags]
   ./dev bench scale [--minutes N]    1 to 1,000 channels, rings of 4 KiB to 1 GiB, flat out for N minutes
   ./dev bench safety [--quick]       what each check and each wall costs, on and off
   ./dev bench instructions           instructions of a send and a receive, by callgrind
-  ./dev bench report [FOLDER]        tables and plots again; --markdown FILE, --compare FOLDER
+  ./dev bench report [FOLDER]        tables and plots again; --markdown docs, --compare FOLDER
 
 Flags of the mode (of the first one if none is named):
 END
