@@ -37,7 +37,7 @@ void TouchPages(std::byte* base, size_t size_bytes, bool writable) {
   }
 }
 
-absl::Status Populate(std::byte* base, size_t size_bytes, bool writable) {
+absl::Status PopulateAt(std::byte* base, size_t size_bytes, bool writable) {
   const int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   while (::madvise(base, size_bytes, advice) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
@@ -96,6 +96,21 @@ GuardedRange& GuardedRange::operator=(GuardedRange&& other) noexcept {
 
 absl::Status GuardedRange::Map(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
                                uint64_t size_bytes, Access access) {
+  absl::Status status = MapWithoutPages(at_bytes, fd, file_offset_bytes, size_bytes, access);
+  if (!status.ok()) return status;
+  return Populate(at_bytes, size_bytes, access);
+}
+
+absl::Status GuardedRange::Populate(uint64_t at_bytes, uint64_t size_bytes, Access access) {
+  PARLEY_CHECK(at_bytes % PageBytes() == 0, "Populate: not at a page");
+  PARLEY_CHECK(at_bytes <= size_bytes_ && size_bytes <= size_bytes_ - at_bytes,
+               "Populate: outside of the range");
+  return PopulateAt(base_ + at_bytes, static_cast<size_t>(size_bytes),
+                    access == Access::kReadWrite);
+}
+
+absl::Status GuardedRange::MapWithoutPages(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
+                                           uint64_t size_bytes, Access access) {
   const size_t page = PageBytes();
   PARLEY_CHECK(at_bytes % page == 0 && file_offset_bytes % page == 0, "Map: not at a page");
   // The range is whole pages, so that a length that fits still fits when it is rounded up.
@@ -114,7 +129,7 @@ absl::Status GuardedRange::Map(uint64_t at_bytes, int fd, uint64_t file_offset_b
   if (::madvise(at, length, MADV_DONTFORK) != 0 || ::madvise(at, length, MADV_DONTDUMP) != 0) {
     return ErrnoStatus(errno, "keep shared memory out of forks and core dumps");
   }
-  return Populate(at, length, writable);
+  return absl::OkStatus();
 }
 
 void GuardedRange::Unmap() {

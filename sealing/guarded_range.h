@@ -49,6 +49,12 @@ class GuardedRange {
   absl::Status Map(uint64_t at_bytes, int fd, uint64_t file_offset_bytes, uint64_t size_bytes,
                    Access access);
 
+  // The two halves of Map, for a caller that makes the page table entries in slices. `at_bytes` of
+  // Populate is a multiple of the page.
+  absl::Status MapWithoutPages(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
+                               uint64_t size_bytes, Access access);
+  absl::Status Populate(uint64_t at_bytes, uint64_t size_bytes, Access access);
+
   // Where the range begins; nullptr for an empty one.
   std::byte* base() const { return base_; }
   // Without the guards.

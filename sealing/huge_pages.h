@@ -23,6 +23,10 @@ namespace parley {
 // Ranges of as much lie at a multiple of it.
 inline constexpr uint64_t kHugePageBytes = GuardedRange::kAlignedFromBytes;
 
+// Gathers the one at `at_bytes` of the file, a multiple of kHugePageBytes: false where the kernel
+// can't or has no memory for it; then the file is as it was. About 1 ms, which can't be divided.
+bool GatherOneHugePage(int fd, uint64_t at_bytes);
+
 // How many bytes of the file are in huge pages now: whole ones, from the front. 0 where the kernel
 // can't or has no memory for it, or the file is shorter; then it is as it was. Takes about as long
 // as the memory's allocation did.

@@ -10,7 +10,10 @@
 #include <cerrno>
 #include <ctime>
 #include <string>
+#include <utility>
 
+#include "absl/time/time.h"
+#include "parley/os/check.h"
 #include "parley/os/errors.h"
 
 // Linux 6.3; the value is the kernel's ABI.
@@ -23,10 +26,6 @@ namespace {
 
 // The same for all, because /proc/PID/maps shows it.
 constexpr char kName[] = "parley";
-
-// Where a signal interrupts fallocate, it gives back what it had and starts over (older kernels;
-// not Linux 6.18). Pieces make sure that a process with a busy timer gets to the end.
-constexpr uint64_t kPieceBytes = uint64_t{4} << 20;
 
 // Exceeding RLIMIT_FSIZE raises SIGXFSZ, which kills a process that never heard of it. While this
 // lives, the calling thread gets EFBIG alone.
@@ -81,14 +80,20 @@ int SetSize(int fd, uint64_t size_bytes) {
   return 0;
 }
 
+// Where a signal interrupts fallocate, it gives back what it had and starts over (older kernels;
+// not Linux 6.18). Pieces make sure that a process with a busy timer gets to the end.
+int AllocatePiece(int fd, uint64_t at_bytes, uint64_t piece_bytes) {
+  while (::fallocate(fd, 0, static_cast<off_t>(at_bytes), static_cast<off_t>(piece_bytes)) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
 int Allocate(int fd, uint64_t from_bytes, uint64_t to_bytes) {
   for (uint64_t at = from_bytes; at < to_bytes;) {
-    const uint64_t piece = std::min(kPieceBytes, to_bytes - at);
-    if (::fallocate(fd, 0, static_cast<off_t>(at), static_cast<off_t>(piece)) == 0) {
-      at += piece;
-    } else if (errno != EINTR) {
-      return errno;
-    }
+    const uint64_t piece = std::min(MemfdBuilder::kPieceBytes, to_bytes - at);
+    if (const int error = AllocatePiece(fd, at, piece); error != 0) return error;
+    at += piece;
   }
   return 0;
 }
@@ -111,15 +116,48 @@ absl::Status ResizeMemfd(int fd, uint64_t old_size_bytes, uint64_t new_size_byte
   return error == 0 ? absl::OkStatus() : ErrnoStatus(error, What(new_size_bytes));
 }
 
-absl::StatusOr<UniqueFd> CreateMemfd(uint64_t size_bytes) {
+absl::StatusOr<MemfdBuilder> MemfdBuilder::Start(uint64_t size_bytes) {
+  if (absl::Status status = VerifyMachineHas(size_bytes); !status.ok()) return status;
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   UniqueFd fd(::memfd_create(kName, kFlags | MFD_NOEXEC_SEAL));
   // A kernel before 6.3 does not know the flag; it has no F_SEAL_EXEC either, against which the
   // flag protects.
   if (!fd.ok() && errno == EINVAL) fd.Reset(::memfd_create(kName, kFlags));
   if (!fd.ok()) return ErrnoStatus(errno, "create a memfd");
-  if (absl::Status status = ResizeMemfd(fd.get(), 0, size_bytes); !status.ok()) return status;
-  return fd;
+  const NoFileSizeSignal no_signal;
+  if (const int error = SetSize(fd.get(), size_bytes); error != 0) {
+    return ErrnoStatus(error, What(size_bytes));
+  }
+  return MemfdBuilder(std::move(fd), size_bytes);
+}
+
+absl::StatusOr<bool> MemfdBuilder::Step(Deadline until) {
+  const NoFileSizeSignal no_signal;
+  while (allocated_bytes_ < size_bytes_) {
+    const uint64_t piece = std::min(kPieceBytes, size_bytes_ - allocated_bytes_);
+    if (const int error = AllocatePiece(fd_.get(), allocated_bytes_, piece); error != 0) {
+      return ErrnoStatus(error, What(size_bytes_));
+    }
+    allocated_bytes_ += piece;
+    if (until.Expired()) break;
+  }
+  return allocated_bytes_ == size_bytes_;
+}
+
+UniqueFd MemfdBuilder::Take() && {
+  PARLEY_CHECK(allocated_bytes_ == size_bytes_, "MemfdBuilder::Take: not all memory is there yet");
+  return std::move(fd_);
+}
+
+absl::StatusOr<UniqueFd> CreateMemfd(uint64_t size_bytes) {
+  absl::StatusOr<MemfdBuilder> builder = MemfdBuilder::Start(size_bytes);
+  if (!builder.ok()) return builder.status();
+  const Deadline never = Deadline::After(absl::InfiniteDuration());
+  while (true) {
+    const absl::StatusOr<bool> done = builder->Step(never);
+    if (!done.ok()) return done.status();
+    if (*done) return std::move(*builder).Take();
+  }
 }
 
 }  // namespace parley

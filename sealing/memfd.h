@@ -10,9 +10,11 @@
 //   absl::StatusOr<UniqueFd> fd = CreateMemfd(size_bytes);
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley {
@@ -23,6 +25,41 @@ namespace parley {
 // tried), descriptors, or RLIMIT_FSIZE, which counts memfds; no SIGXFSZ reaches the process. A
 // cgroup's memory limit is enforced by the kernel's OOM killer and can't be an error code.
 absl::StatusOr<UniqueFd> CreateMemfd(uint64_t size_bytes);
+
+// The same in slices, for a caller that has other things to do meanwhile. Dropped before its end,
+// it leaves nothing.
+//
+//   absl::StatusOr<MemfdBuilder> builder = MemfdBuilder::Start(size_bytes);
+//   while (true) {
+//     absl::StatusOr<bool> done = builder->Step(Deadline::After(absl::Milliseconds(1)));
+//     if (!done.ok()) return done.status();
+//     if (*done) return std::move(*builder).Take();
+//     ... something else ...
+//   }
+class MemfdBuilder {
+ public:
+  // A file of its final size, with no memory yet.
+  static absl::StatusOr<MemfdBuilder> Start(uint64_t size_bytes);
+
+  // Allocates pieces of kPieceBytes until all are there (true) or `until` is past (false); one
+  // piece at least. Errors as of CreateMemfd; then nothing but destruction is left to do.
+  absl::StatusOr<bool> Step(Deadline until);
+
+  // Still owned here, for questions about the file.
+  int fd() const { return fd_.get(); }
+  // After Step returned true; before is the caller's bug and aborts.
+  UniqueFd Take() &&;
+
+  // One piece takes about 0.1 ms.
+  static constexpr uint64_t kPieceBytes = uint64_t{256} << 10;
+
+ private:
+  MemfdBuilder(UniqueFd fd, uint64_t size_bytes) : fd_(std::move(fd)), size_bytes_(size_bytes) {}
+
+  UniqueFd fd_;
+  uint64_t size_bytes_ = 0;
+  uint64_t allocated_bytes_ = 0;
+};
 
 // Changes the size of a memfd of ours that is not sealed yet; new bytes are zero and allocated.
 // Errors as above.

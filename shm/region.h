@@ -32,13 +32,31 @@
 //   absl::StatusOr<IncomingRegionDraft> theirs = IncomingRegionDraft::Create({1 << 20}, limits);
 //   ... send mine->fd() and theirs->fd(), await "mapped" ...
 //   absl::StatusOr<IncomingRegion> incoming = std::move(*theirs).Finish();
+//
+// Memory takes time: 0.3 s for a region of 512 MiB. A caller that serves others meanwhile uses the
+// builders. Each Step takes little more time than it is given, whatever the size, and what is half
+// built is known to nobody else; dropped, it leaves nothing.
+//
+//   absl::StatusOr<OutgoingRegionBuilder> builder = OutgoingRegionBuilder::Start(geometry, limits);
+//   absl::StatusOr<bool> done = builder->Step(Deadline::After(absl::Milliseconds(1)));
+//   if (!done.ok()) return done.status();
+//   if (!*done) ...   // false: serve the others, then Step again
+//   OutgoingRegion mine = std::move(*builder).Take();
 
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/sealing/memfd.h"
+#include "parley/sealing/verify.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/mapping.h"
 
@@ -52,6 +70,27 @@ struct RegionFile {
   RegionGeometry geometry;
   FileId identity;
 };
+
+// A file of ours from its birth until all of its memory is there and its shape is sealed.
+class ShapeBuilder {
+ public:
+  static absl::StatusOr<ShapeBuilder> Start(RegionGeometry geometry, const RegionLimits& limits,
+                                            HugePages pages);
+  absl::StatusOr<bool> Step(Deadline until);
+  // After Step returned true. The file is verified by whoever takes it.
+  UniqueFd Take() && { return std::move(memfd_).Take(); }
+
+ private:
+  ShapeBuilder(MemfdBuilder memfd, uint64_t file_bytes, HugePages pages)
+      : memfd_(std::move(memfd)), file_bytes_(file_bytes), huge_(pages) {}
+  MemfdBuilder memfd_;
+  uint64_t file_bytes_;
+  HugePages huge_;
+  uint64_t gathered_bytes_ = 0;
+  bool allocated_ = false;
+  bool sealed_ = false;
+};
+
 }  // namespace internal
 
 class OutgoingRegion {
@@ -63,8 +102,10 @@ class OutgoingRegion {
                                                HugePages pages = HugePages::kUsual);
 
   // Connecting side: a region that the peer made with IncomingRegionDraft::Create and we will
-  // write. Verifies its shape, maps it, and seals it with kRegionSeals; after that, say "mapped".
-  // kDeadlineExceeded if the peer kept the seal from being placed.
+  // write. Verifies its shape, maps it, seals it with kRegionSeals, brings in its pages, and
+  // verifies it once more: in this order, so that nothing that was verified can change. After that,
+  // say "mapped". kDeadlineExceeded if the peer kept the seal from being placed, or the size was
+  // more than could be mapped until then.
   static absl::StatusOr<OutgoingRegion> Adopt(UniqueFd fd, RegionGeometry geometry,
                                               const RegionLimits& limits, Deadline deadline);
 
@@ -81,6 +122,7 @@ class OutgoingRegion {
   void CloseDescriptor() { file_.fd.Reset(); }
 
  private:
+  friend class OutgoingRegionBuilder;
   OutgoingRegion(internal::RegionFile file, OutgoingMapping mapping);
   internal::RegionFile file_;
   OutgoingMapping mapping_;
@@ -88,9 +130,11 @@ class OutgoingRegion {
 
 class IncomingRegion {
  public:
-  // Verifies and maps a finished region that the peer made and writes.
-  static absl::StatusOr<IncomingRegion> Adopt(UniqueFd fd, RegionGeometry geometry,
-                                              const RegionLimits& limits = {});
+  // Verifies and maps a finished region that the peer made and writes. kDeadlineExceeded if its
+  // size was more than could be mapped until then.
+  static absl::StatusOr<IncomingRegion> Adopt(
+      UniqueFd fd, RegionGeometry geometry, const RegionLimits& limits = {},
+      Deadline deadline = Deadline::After(absl::InfiniteDuration()));
 
   PeerMemory control() const { return mapping_.control(); }
   PeerMemory frames() const { return mapping_.frames(); }
@@ -103,11 +147,13 @@ class IncomingRegion {
   void CloseDescriptor() { file_.fd.Reset(); }
 
  private:
-  friend class IncomingRegionDraft;
+  friend class IncomingRegionFinisher;
   IncomingRegion(internal::RegionFile file, IncomingMapping mapping);
   internal::RegionFile file_;
   IncomingMapping mapping_;
 };
+
+class IncomingRegionFinisher;
 
 // Accepting side: a region that we make and pay for, and the peer will write.
 class IncomingRegionDraft {
@@ -121,13 +167,87 @@ class IncomingRegionDraft {
   // page missing, and maps it for reading. No call in here can be made to wait by the peer.
   absl::StatusOr<IncomingRegion> Finish() &&;
 
+  // The same in slices. Verifies at once, so that a draft that was spoiled is refused here.
+  absl::StatusOr<IncomingRegionFinisher> StartFinish() &&;
+
   RegionGeometry geometry() const { return file_.geometry; }
   FileId identity() const { return file_.identity; }
   int fd() const { return file_.fd.get(); }
 
  private:
+  friend class IncomingRegionDraftBuilder;
   explicit IncomingRegionDraft(internal::RegionFile file);
   internal::RegionFile file_;
+};
+
+// The three things that take as long as the memory is large, in slices. Step works until all is
+// done (true) or `until` is past (false): one slice at least, which takes 0.1 ms, or 1 ms where it
+// makes a huge page. After an error nothing but destruction is left to do. Take before Step
+// returned true is the caller's bug and aborts. A builder that is dropped leaves no memory,
+// descriptor or claim.
+class OutgoingRegionBuilder {
+ public:
+  // Errors, here and of Step, as of OutgoingRegion::Create.
+  static absl::StatusOr<OutgoingRegionBuilder> Start(RegionGeometry geometry,
+                                                     const RegionLimits& limits = {},
+                                                     HugePages pages = HugePages::kUsual);
+  absl::StatusOr<bool> Step(Deadline until);
+  OutgoingRegion Take() &&;
+
+ private:
+  OutgoingRegionBuilder(internal::ShapeBuilder shape, RegionGeometry geometry,
+                        const RegionLimits& limits)
+      : shape_(std::move(shape)), limits_(limits), file_{{}, {}, geometry, {}} {}
+  absl::Status MapAndSeal();
+
+  internal::ShapeBuilder shape_;
+  RegionLimits limits_;
+  internal::RegionFile file_;
+  MemfdFacts facts_;
+  std::optional<OutgoingMapping> mapping_;
+  bool done_ = false;
+};
+
+class IncomingRegionDraftBuilder {
+ public:
+  // Errors, here and of Step, as of IncomingRegionDraft::Create.
+  static absl::StatusOr<IncomingRegionDraftBuilder> Start(RegionGeometry geometry,
+                                                          const RegionLimits& limits = {},
+                                                          HugePages pages = HugePages::kUsual);
+  absl::StatusOr<bool> Step(Deadline until);
+  IncomingRegionDraft Take() &&;
+
+ private:
+  IncomingRegionDraftBuilder(internal::ShapeBuilder shape, RegionGeometry geometry,
+                             const RegionLimits& limits)
+      : shape_(std::move(shape)), limits_(limits), file_{{}, {}, geometry, {}} {}
+
+  internal::ShapeBuilder shape_;
+  RegionLimits limits_;
+  internal::RegionFile file_;
+  bool done_ = false;
+};
+
+class IncomingRegionFinisher {
+ public:
+  // Errors as of IncomingRegionDraft::Finish.
+  absl::StatusOr<bool> Step(Deadline until);
+  IncomingRegion Take() &&;
+
+ private:
+  friend class IncomingRegion;
+  friend class IncomingRegionDraft;
+  // For a file that was verified with kRegionSeals.
+  static absl::StatusOr<IncomingRegionFinisher> Start(internal::RegionFile file,
+                                                      const MemfdFacts& facts);
+  IncomingRegionFinisher(internal::RegionFile file, const MemfdFacts& facts,
+                         IncomingMapping mapping)
+      : file_(std::move(file)), facts_(facts), mapping_(std::move(mapping)) {}
+
+  internal::RegionFile file_;
+  MemfdFacts facts_;
+  IncomingMapping mapping_;
+  bool done_ = false;
 };
 
 }  // namespace parley

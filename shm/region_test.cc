@@ -6,8 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <optional>
@@ -165,6 +169,109 @@ TEST(RegionTest, PromiseP1HugePagesOnRequest) {
   writer->data().CopyIn(kLong.data_bytes - 2, BytesOf("word"));
   EXPECT_EQ(Read(finished->data(), kLong.data_bytes - 2, 4), "word");
   EXPECT_EQ(Read(finished->data(), 0, 2), "rd");
+}
+
+// Steps that a builder takes, and the thread's CPU time of the longest one. CPU time, because
+// others use this machine, too.
+struct Steps {
+  int count = 0;
+  int64_t longest_ns = 0;
+};
+
+int64_t ThreadCpuNs() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+template <typename Builder>
+Steps StepToTheEnd(Builder* builder) {
+  Steps steps;
+  bool done = false;
+  while (!done) {
+    const int64_t start_ns = ThreadCpuNs();
+    const absl::StatusOr<bool> stepped = builder->Step(Deadline::AtMonotonicNs(0));
+    steps.longest_ns = std::max(steps.longest_ns, ThreadCpuNs() - start_ns);
+    ++steps.count;
+    EXPECT_TRUE(stepped.ok()) << stepped.status();
+    done = !stepped.ok() || *stepped;
+  }
+  return steps;
+}
+
+// Each of the three things that take long, for a region of 64 MiB and one of 1 MiB: the longest
+// step does not grow with the size. With a deadline that is past, a step is one slice.
+TEST(RegionTest, PromiseP2NoStepOfABuilderGrowsWithTheSize) {
+  const auto longest_ns = [](RegionGeometry geometry, int* least) {
+    auto outgoing = OutgoingRegionBuilder::Start(geometry);
+    auto draft = IncomingRegionDraftBuilder::Start(geometry);
+    EXPECT_TRUE(outgoing.ok() && draft.ok());
+    const Steps of_outgoing = StepToTheEnd(&*outgoing);
+    const Steps of_draft = StepToTheEnd(&*draft);
+    IncomingRegionDraft made = std::move(*draft).Take();
+    SealRaw(made.fd(), kRegionSeals);
+    auto finisher = std::move(made).StartFinish();
+    EXPECT_TRUE(finisher.ok()) << finisher.status();
+    const Steps of_finisher = StepToTheEnd(&*finisher);
+    *least = std::min({of_outgoing.count, of_draft.count, of_finisher.count});
+    OutgoingRegion mine = std::move(*outgoing).Take();
+    const IncomingRegion theirs = std::move(*finisher).Take();
+    EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(mine.fd()); }), "ok");
+    EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(theirs.fd()); }), "ok");
+    mine.data().CopyIn(geometry.data_bytes - 2, BytesOf("word"));
+    return std::max({of_outgoing.longest_ns, of_draft.longest_ns, of_finisher.longest_ns});
+  };
+  int few = 0;
+  int many = 0;
+  const int64_t small_ns = longest_ns({uint64_t{1} << 20}, &few);
+  const int64_t large_ns = longest_ns({uint64_t{64} << 20}, &many);
+  EXPECT_GT(many, 256);
+  // 64 times as large: were a step as long as all of it, 0.1 ms would be 10.
+  EXPECT_LT(large_ns, 10 * small_ns + 1'000'000) << small_ns;
+  std::printf("longest step: 1 MiB %.3f ms, 64 MiB %.3f ms\n", static_cast<double>(small_ns) / 1e6,
+              static_cast<double>(large_ns) / 1e6);
+}
+
+TEST(RegionTest, ABuilderThatIsDroppedLeavesNothing) {
+  FileRegistry here;
+  const RegionLimits limits = {.registry = &here};
+  const RegionGeometry geometry = {uint64_t{2} << 20};
+  for (const HugePages pages : {HugePages::kUsual, HugePages::kHugeIfPossible}) {
+    for (const int steps : {0, 3, 10, 20}) {
+      EXPECT_EQ(LeakOf([&] {
+                  auto outgoing = OutgoingRegionBuilder::Start(geometry, limits, pages);
+                  auto draft = IncomingRegionDraftBuilder::Start(geometry, limits, pages);
+                  ASSERT_TRUE(outgoing.ok() && draft.ok());
+                  for (int i = 0; i < steps; ++i) {
+                    EXPECT_TRUE(outgoing->Step(Deadline::AtMonotonicNs(0)).ok());
+                    EXPECT_TRUE(draft->Step(Deadline::AtMonotonicNs(0)).ok());
+                  }
+                }),
+                "nothing");
+      EXPECT_EQ(here.size(), 0u);
+    }
+  }
+}
+
+TEST(RegionTest, PromiseP7ABuilderAllocatesInItsStepsAndAllBeforeItsEnd) {
+  auto builder = IncomingRegionDraftBuilder::Start({uint64_t{1} << 20});
+  ASSERT_TRUE(builder.ok());
+  StepToTheEnd(&*builder);
+  const IncomingRegionDraft draft = std::move(*builder).Take();
+  struct stat file = {};
+  ASSERT_EQ(::fstat(draft.fd(), &file), 0);
+  EXPECT_EQ(static_cast<uint64_t>(file.st_blocks) * 512, FileBytes({uint64_t{1} << 20}));
+  const RegionLimits small = {.max_data_bytes = 4096};
+  EXPECT_EQ(OutgoingRegionBuilder::Start({8192}, small).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(IncomingRegionDraftBuilder::Start({8192}, small).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(RegionDeathTest, TakingBeforeTheEndIsTheCallersBug) {
+  auto builder = OutgoingRegionBuilder::Start(kGeometry);
+  ASSERT_TRUE(builder.ok());
+  EXPECT_DEATH(std::move(*builder).Take(), "Step has not returned true");
 }
 
 TEST(RegionTest, PromiseP5AFreshRegionIsAllZero) {
