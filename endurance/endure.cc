@@ -33,7 +33,8 @@ constexpr char kUsage[] =
     "\n"
     "Real processes that live through what happens to their peers, and are measured before and\n"
     "after: descriptors, memory, mappings, how late a wait ended, and whether the next peers are\n"
-    "served. The parts:\n"
+    "served. A wait may end as late as a control process beside it, which has no peer, and 20 ms.\n"
+    "The parts:\n"
     "  kills        either end killed with SIGKILL at random points of a session\n"
     "  stops        SIGSTOP and SIGCONT on both ends, during waits and handshakes\n"
     "  descriptors  RLIMIT_NOFILE reached while peers come and go\n"
@@ -45,8 +46,6 @@ constexpr char kUsage[] =
     "  --seed N       of all random choices (1); their timing is the machine's\n"
     "  --only PARTS   some of the parts, separated by commas\n"
     "  --jobs N       lanes at a time (as many as processors)\n"
-    "  --slack S      how many seconds after its deadline a call may return (2): what an idle\n"
-    "                 machine does is in the table, a busy one is not the library's fault\n"
     "  --set-clock    clocks: also set the machine's own clock, forwards and backwards by an hour\n"
     "                 in steps of milliseconds, and set it back. Every process sees it: for a\n"
     "                 machine that has nothing else to do\n"
@@ -99,8 +98,6 @@ bool ParseFlag(const std::string& flag, const std::string& value, CommandLine* l
     line->options.kills = number;
   } else if (flag == "--seconds" && ParseNumber(value, 1, &number)) {
     line->options.time = absl::Seconds(number);
-  } else if (flag == "--slack" && ParseNumber(value, 1, &number)) {
-    line->options.slack = absl::Seconds(number);
   } else if (flag == "--growth" && ParseNumber(value, 0, &number)) {
     line->options.growth_kb = number;
   } else if (flag == "--seed" && ParseNumber(value, 0, &number)) {

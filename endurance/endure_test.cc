@@ -46,7 +46,6 @@ Options Short() {
   Options options;
   options.kills = 200;
   options.time = absl::Milliseconds(400);
-  options.slack = absl::Seconds(5);
   options.tag = "test-" + std::to_string(::getpid());
   // Socket files want short paths.
   options.folder = ".";
@@ -110,7 +109,6 @@ TEST_P(FaultTest, ASurvivorThatDoesWrongIsFoundOut) {
   Options options = Short();
   options.kills = 8 * 12;
   options.fault = GetParam().fault;
-  if (options.fault == Fault::kTimedOut) options.slack = absl::Milliseconds(200);
   const Row row = RunOne("kills", options);
   EXPECT_EQ(row.verdict, Verdict::kFail);
   EXPECT_NE(row.why.find(GetParam().why), std::string::npos) << row.why;

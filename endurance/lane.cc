@@ -13,6 +13,7 @@
 #include <cstring>
 #include <list>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "parley/endurance/shared.h"
@@ -99,8 +100,11 @@ Row EmptyRow(const LaneSpec& spec) {
   const int64_t began_ns = MonotonicNowNs();
   Options own = options;
   own.tag += "-" + std::to_string(index);
-  Lane lane(own, options.seed * 1'000'003 + index, EmptyRow(spec), sheet);
+  // Before there is anything that it could inherit.
+  auto control = std::make_unique<villain::LatenessControl>();
+  Lane lane(own, options.seed * 1'000'003 + index, EmptyRow(spec), sheet, control.get());
   spec.body(lane);
+  control.reset();
   // All that the lane started has been ended and reaped by now. What is left are the helpers of
   // dead peers (sealing/seal_shared.h), and they end by themselves.
   if (!OnlyDeadChildren(Deadline::After(absl::Seconds(3)))) {
@@ -143,8 +147,9 @@ Row Collect(const LaneSpec& spec, const Sheet& sheet) {
 
 }  // namespace
 
-Lane::Lane(const Options& options, uint64_t seed, Row row, Sheet* sheet)
-    : options_(options), random_(seed), row_(std::move(row)), sheet_(sheet) {
+Lane::Lane(const Options& options, uint64_t seed, Row row, Sheet* sheet,
+           const villain::LatenessControl* control)
+    : options_(options), random_(seed), row_(std::move(row)), sheet_(sheet), control_(control) {
   row_.verdict = Verdict::kPass;
 }
 

@@ -17,6 +17,7 @@
 #include "parley/endurance/options.h"
 #include "parley/endurance/row.h"
 #include "parley/os/deadline.h"
+#include "parley/villain/lateness.h"
 
 namespace parley::endurance {
 
@@ -24,7 +25,13 @@ struct Sheet;
 
 class Lane {
  public:
-  Lane(const Options& options, uint64_t seed, Row row, Sheet* sheet);
+  // `control` measures how late the machine itself is, as long as the lane lives.
+  Lane(const Options& options, uint64_t seed, Row row, Sheet* sheet,
+       const villain::LatenessControl* control);
+
+  // A call that outlived its deadline by more has to be explained.
+  int64_t max_lateness_ns() const { return control_->max_ns() + villain::kSmallLatenessNs; }
+  int64_t control_late_ns() const { return control_->max_ns(); }
 
   const Options& options() const { return options_; }
   std::mt19937_64& random() { return random_; }
@@ -54,6 +61,7 @@ class Lane {
   std::mt19937_64 random_;
   Row row_;
   Sheet* const sheet_;
+  const villain::LatenessControl* const control_;
   bool failed_ = false;
 };
 

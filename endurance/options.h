@@ -17,12 +17,11 @@ struct Options {
   int64_t kills = 10'000;                   // in total
   absl::Duration time = absl::Seconds(30);  // of each of the other lanes
   uint64_t seed = 1;
-  absl::Duration slack = absl::Seconds(2);  // how long after its deadline a call may return
-  int64_t growth_kb = 1024;                 // what a survivor's memory may grow by, end to end
-  bool set_clock = false;                   // may set the machine's clock, and set it back
-  std::string folder = "/tmp";              // for socket files
-  std::string tag;                          // makes names unique on the machine
-  Fault fault = Fault::kNone;               // of a survivor, for tests
+  int64_t growth_kb = 1024;     // what a survivor's memory may grow by, end to end
+  bool set_clock = false;       // may set the machine's clock, and set it back
+  std::string folder = "/tmp";  // for socket files
+  std::string tag;              // makes names unique on the machine
+  Fault fault = Fault::kNone;   // of a survivor, for tests
 };
 
 }  // namespace parley::endurance

@@ -86,6 +86,7 @@ Survivor::Survivor(Lane& lane, const std::function<void(Diary&)>& body)
     : lane_(lane),
       diary_(NewShared<Diary>()),
       process_([this, &body](villain::Gate& gate) {
+        villain::WatchThreadDelay();
         body(*diary_);
         diary_->notes.stage.store(villain::Stage::kDone);
         static_cast<void>(gate);
@@ -117,8 +118,10 @@ bool Survivor::Fine() {
     const std::optional<int> status = process_.Reap(Deadline::AtMonotonicNs(0));
     lane_.Fail("a survivor died: " + (status ? villain::WaitStatusText(*status) : "?") + " " +
                process_.printed().substr(0, 200));
-  } else if (notes.max_late_ns.load() > absl::ToInt64Nanoseconds(lane_.options().slack)) {
-    lane_.Fail("a call returned " + Ms(notes.max_late_ns.load()) + " after its deadline");
+  } else if (notes.max_unexplained_ns.load() > lane_.max_lateness_ns()) {
+    lane_.Fail(std::string(notes.latest_name.load()) + " returned " +
+               Ms(notes.max_unexplained_ns.load()) +
+               " after its deadline; the control was late by " + Ms(lane_.control_late_ns()));
   } else if (now_ns - calls_moved_ns_ > kStuckNs) {
     lane_.Fail(std::string("WEDGED: ") + notes.call_name.load() + " has not returned for " +
                Ms(now_ns - calls_moved_ns_));
@@ -198,6 +201,7 @@ void Conclude(Lane& lane, const Survivors& survivors) {
   lane.Figure("sessions ended in order", closes);
   lane.Figure("waits", calls);
   lane.Figure("of these to their deadline", timeouts);
+  lane.Figure("the control was late by at most us", lane.control_late_ns() / 1000);
   if (notice_ns != 0) lane.Figure("a death was noticed within us", notice_ns / 1000);
 
   const villain::Footprint& before = row.before;

@@ -47,6 +47,8 @@ class Siege {
   Result Attack(const Case& the_case) {
     Result result;
     result.the_case = &the_case;
+    mounted_ = false;
+    leaked_ = false;
     const int64_t began_ns = MonotonicNowNs();
     UniqueFd socket = Reach(the_case, &result);
     if (pid_ > 0) result.before = FootprintOf(pid_);
@@ -158,8 +160,13 @@ class Siege {
         result->why = "it crashed: " + result->exit;
         return;
       }
-      if (WEXITSTATUS(*status) == 127) {
-        result->why = "it could not be started, or ended with 127";
+      if (const std::string report = SanitizerReport(child_->printed()); !report.empty()) {
+        result->why = "a sanitizer's report: " + report;
+        return;
+      }
+      const auto& good = target_.good_exits;
+      if (std::find(good.begin(), good.end(), WEXITSTATUS(*status)) == good.end()) {
+        result->why = "it ended with " + result->exit;
         return;
       }
     } else if (!target_.connect.empty()) {
@@ -229,6 +236,34 @@ class Siege {
 };
 
 }  // namespace
+
+std::string SanitizerReport(const std::string& printed) {
+  // As compiler-rt and libgcc write them: "==17==ERROR: AddressSanitizer: ...", "WARNING:
+  // ThreadSanitizer: ...", and UBSan's "file.cc:3:5: runtime error: ...".
+  for (const char* mark :
+       {"AddressSanitizer", "ThreadSanitizer", "MemorySanitizer", "LeakSanitizer",
+        "HWAddressSanitizer", "UndefinedBehaviorSanitizer", ": runtime error: "}) {
+    const std::size_t at = printed.find(mark);
+    if (at == std::string::npos) continue;
+    const std::size_t newline = printed.rfind('\n', at);
+    const std::size_t begin = newline == std::string::npos ? 0 : newline + 1;
+    return printed.substr(begin, std::min(printed.find('\n', at), begin + 200) - begin);
+  }
+  return "";
+}
+
+int AttackExitStatus(const std::vector<Result>& results, std::string* why) {
+  int mounted = 0;
+  for (const Result& r : results) {
+    if (r.verdict == Verdict::kPass) ++mounted;
+    if (r.verdict != Verdict::kFail && r.verdict != Verdict::kWedged) continue;
+    *why = std::string(r.the_case->name) + ": " + r.why;
+    return 1;
+  }
+  if (mounted != 0) return 0;
+  *why = "no attack could be mounted, so that nothing was shown";
+  return 1;
+}
 
 bool Applies(const Case& the_case, const Target& target) {
   if (the_case.victim.ours) return false;

@@ -29,10 +29,20 @@ struct Target {
   std::vector<std::string> exec;  // started for each case, with its socket in PARLEY_SOCKET
   std::string format;             // what the honest peer offers
   absl::Duration patience = absl::Seconds(5);
+  // With `exec`: the codes with which the program ends when all is well with it, whatever its peer
+  // did. Any other is a failure, and so is a sanitizer's report in what it printed.
+  std::vector<int> good_exits = {0};
 };
 
 // Whether the case can be tried on such a target at all.
 bool Applies(const Case& the_case, const Target& target);
+
+// 0: no case failed, and at least one attack was mounted; else 1 and why. A target on which nothing
+// can be mounted has shown nothing.
+int AttackExitStatus(const std::vector<Result>& results, std::string* why);
+
+// The first line of a sanitizer's report in what a program printed; empty if there is none.
+std::string SanitizerReport(const std::string& printed);
 
 // Each result as soon as it is there.
 void AttackAll(const Target& target, const std::vector<const Case*>& cases,

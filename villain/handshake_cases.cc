@@ -212,7 +212,9 @@ std::vector<Case> HandshakeCases() {
        kTimedOut},
       {"no-welcome", "H8", "an accepting side that never answers", quick_connect,
        [](Attacker& a) {
-         a.Mounted("accepted and says nothing");
+         // Not before the victim has spoken: a program that never connects was never attacked.
+         const RawHost host = RawHost::Prepare(a);
+         a.Mounted("took the hello and says nothing");
          Attacker::Stay();
        },
        kTimedOut},

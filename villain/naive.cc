@@ -101,7 +101,8 @@ int MakeTrusting(uint64_t data_bytes) {
 NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   NaiveChannel channel;
   channel.socket = socket;
-  Call call(victim.notes, "AcceptTrusting", Deadline::After(victim.setup.handshake));
+  Call call(victim.notes, "AcceptTrusting", Deadline::After(victim.setup.handshake),
+            CallKind::kSetUp);
   std::array<std::byte, 8192> message;
   ReceiveTrusting(socket, message.data(), message.size());
   HelloWire hello;
@@ -168,7 +169,8 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
 NaiveChannel ConnectTrusting(Victim& victim) {
   NaiveChannel channel;
   channel.socket = victim.socket.get();
-  Call call(victim.notes, "ConnectTrusting", Deadline::After(victim.setup.handshake));
+  Call call(victim.notes, "ConnectTrusting", Deadline::After(victim.setup.handshake),
+            CallKind::kSetUp);
   Hello hello;
   hello.roles = kRoleSends | kRoleReceives;
   hello.doorbells = kDoorbellSocket | (victim.setup.confined ? kDoorbellEventfd : 0);
@@ -370,7 +372,7 @@ void ReadBlobTrusting(Victim& victim) {
   ::fstat(descriptors[0], &facts);
   const auto size = std::min(static_cast<uint64_t>(facts.st_size), kMaxMapped);
   void* base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptors[0], 0);
-  Call call(victim.notes, "ReadBlob", InMs(1000));
+  Call call(victim.notes, "ReadBlob", InMs(1000), CallKind::kSetUp);
   std::string wrong;
   do {
     wrong = ChangingBytes(absl::MakeConstSpan(static_cast<const std::byte*>(base), size));

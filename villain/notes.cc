@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "parley/os/check.h"
+#include "parley/villain/lateness.h"
 
 namespace parley::villain {
 
@@ -52,8 +53,17 @@ Notes* NewNotes() {
   return static_cast<Notes*>(page);
 }
 
-Call::Call(Notes& notes, const char* name, Deadline deadline)
-    : notes_(notes), deadline_(deadline), began_ns_(MonotonicNowNs()) {
+Call::Call(Notes& notes, const char* name, Deadline deadline, CallKind kind)
+    : notes_(notes),
+      name_(name),
+      deadline_(deadline),
+      kind_(kind),
+      began_delay_ns_(ThreadDelayNs()),
+      began_cpu_ns_(ThreadCpuNs()),
+      began_ns_(MonotonicNowNs()) {
+  if (notes_.session_began_ns.load() == 0 && kind == CallKind::kSession) {
+    notes_.session_began_ns.store(began_ns_);
+  }
   notes_.call_name.store(name);
   notes_.call_deadline_ns.store(deadline.monotonic_ns());
   notes_.call_began_ns.store(began_ns_);
@@ -62,10 +72,24 @@ Call::Call(Notes& notes, const char* name, Deadline deadline)
 
 Call::~Call() {
   const int64_t now_ns = MonotonicNowNs();
+  const int64_t cpu_ns = ThreadCpuNs() - began_cpu_ns_;
   notes_.call_began_ns.store(0);
   notes_.max_call_ns.store(std::max(notes_.max_call_ns.load(), now_ns - began_ns_));
   const int64_t due_ns = std::max(deadline_.monotonic_ns(), notes_.held_until_ns.load());
-  notes_.max_late_ns.store(std::max(notes_.max_late_ns.load(), now_ns - due_ns));
+  const int64_t late_ns = now_ns - due_ns;
+  notes_.max_late_ns.store(std::max(notes_.max_late_ns.load(), late_ns));
+  const int64_t unexplained_ns = late_ns - (ThreadDelayNs() - began_delay_ns_);
+  if (unexplained_ns > notes_.max_unexplained_ns.load()) {
+    notes_.max_unexplained_ns.store(unexplained_ns);
+    notes_.latest_name.store(name_);
+  }
+  if (kind_ != CallKind::kSession) return;
+  notes_.session_ended_ns.store(now_ns);
+  notes_.session_cpu_ns.fetch_add(cpu_ns);
+  if (cpu_ns > notes_.max_session_cpu_ns.load()) {
+    notes_.max_session_cpu_ns.store(cpu_ns);
+    notes_.costliest_name.store(name_);
+  }
 }
 
 }  // namespace parley::villain

@@ -41,10 +41,11 @@ const char* EndText(End end);
 
 struct Notes {
   std::atomic<Stage> stage;
-  std::atomic<uint32_t> enough;   // to a victim: the attack has been on for long enough
-  std::atomic<uint32_t> mounted;  // of an attacker: the attack is really going on
-  std::atomic<uint32_t> gave_up;  // of an attacker: it could not mount the attack
-  std::atomic<uint32_t> leaked;   // of an attacker: it got what it must not get
+  std::atomic<uint32_t> enough;      // to a victim: the attack has been on for long enough
+  std::atomic<uint32_t> mounted;     // of an attacker: the attack is really going on
+  std::atomic<uint32_t> gave_up;     // of an attacker: it could not mount the attack
+  std::atomic<uint32_t> leaked;      // of an attacker: it got what it must not get
+  std::atomic<int64_t> max_stop_ns;  // of an attacker: how long it kept the victim stopped at once
   std::atomic<End> end;
   std::atomic<uint32_t> violation;
   std::atomic<uint64_t> calls;
@@ -54,6 +55,16 @@ struct Notes {
   std::atomic<int64_t> max_call_ns;
   std::atomic<int64_t> held_until_ns;  // by the supervisor, with SIGSTOP: no deadline before that
   std::atomic<int64_t> max_late_ns;    // after its deadline
+  // The same without the time in which the thread was ready to run and did not: what the machine's
+  // scheduling does not explain. And the name of that call, a literal.
+  std::atomic<int64_t> max_unexplained_ns;
+  std::atomic<const char*> latest_name;
+  // Processor time in the calls of a session (CallKind::kSession), and the costliest of them.
+  std::atomic<int64_t> session_cpu_ns;
+  std::atomic<int64_t> max_session_cpu_ns;
+  std::atomic<const char*> costliest_name;  // a literal
+  std::atomic<int64_t> session_began_ns;
+  std::atomic<int64_t> session_ended_ns;
   std::atomic<const char*> call_name;  // a literal: the same in a forked supervisor
   char text[400];                      // one sentence
 
@@ -65,17 +76,25 @@ struct Notes {
 // A zeroed page; it lives as long as the process.
 Notes* NewNotes();
 
-// A call of the code under attack, as the watchdog sees it.
+// What a call's processor time is counted as: the work of a handshake or of a blob is bounded by
+// its size, that of a session by what was sent and received.
+enum class CallKind { kSetUp, kSession };
+
+// A call of the code under attack, as the watchdog sees it: its time and its processor time.
 class Call {
  public:
-  Call(Notes& notes, const char* name, Deadline deadline);
+  Call(Notes& notes, const char* name, Deadline deadline, CallKind kind = CallKind::kSession);
   Call(const Call&) = delete;
   ~Call();
   Deadline deadline() const { return deadline_; }
 
  private:
   Notes& notes_;
+  const char* const name_;
   const Deadline deadline_;
+  const CallKind kind_;
+  const int64_t began_delay_ns_;
+  const int64_t began_cpu_ns_;
   const int64_t began_ns_;
 };
 

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -151,9 +152,16 @@ int64_t Process::printed_bytes() const {
 }
 
 std::string Process::printed() const {
-  std::string text(4000, '\0');
-  const ssize_t got = ::pread(output_.get(), text.data(), text.size(), 0);
-  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  // Both ends of what may be long.
+  constexpr int64_t kPart = 256 << 10;
+  const int64_t size = printed_bytes();
+  std::string text(static_cast<std::size_t>(std::min(size, 2 * kPart)), '\0');
+  const auto read = [&](int64_t to, int64_t from) {
+    const auto length = static_cast<std::size_t>(std::min(kPart, size - from));
+    return ::pread(output_.get(), text.data() + to, length, static_cast<off_t>(from));
+  };
+  if (size > 0) static_cast<void>(read(0, 0));
+  if (size > kPart) static_cast<void>(read(kPart, std::max(kPart, size - kPart)));
   return text;
 }
 

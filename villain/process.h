@@ -55,6 +55,7 @@ class Process {
   std::optional<int> Reap(Deadline deadline);
   // Bytes that it wrote to its standard output and error.
   int64_t printed_bytes() const;
+  // Of much, the first and the last 256 KiB.
   std::string printed() const;
 
  private:

@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <fstream>
@@ -185,7 +186,7 @@ bool Asleep(pid_t pid) {
 
 // Stops and continues a process at irregular moments of its waits, for ever. In between it gets to
 // its next one: on a busy machine it would otherwise never run at all.
-[[noreturn]] void Storm(pid_t pid, const std::function<void()>& each) {
+[[noreturn]] void Storm(Attacker& a, pid_t pid, const std::function<void()>& each) {
   std::minstd_rand random(1);
   const auto pause = [&](useconds_t least, useconds_t most) {
     ::usleep(std::uniform_int_distribution<useconds_t>(least, most)(random));
@@ -193,9 +194,12 @@ bool Asleep(pid_t pid) {
   while (true) {
     pause(0, 4000);
     if (!Asleep(pid)) continue;
+    const int64_t began_ns = MonotonicNowNs();
     ::kill(pid, SIGSTOP);
     pause(200, 2000);
     ::kill(pid, SIGCONT);
+    const int64_t stopped_ns = MonotonicNowNs() - began_ns;
+    a.notes.max_stop_ns.store(std::max(a.notes.max_stop_ns.load(), stopped_ns));
     each();
   }
 }
@@ -210,7 +214,7 @@ AttackFunction StormOnWorker(void (*play)(Attacker&)) {
       Attacker::Stay();
     }
     int waits = 0;
-    Storm(a.victim_pid, [&] {
+    Storm(a, a.victim_pid, [&] {
       if (UnderFilter(a.victim_pid) && ++waits == 30) {
         a.Mounted("stops and continues the confined worker in its timed waits, on and on");
       }
@@ -264,7 +268,7 @@ void StormOnPeer(Attacker& a) {
     PlayConnectingBySocket(mine);
   }
   int rounds = 0;
-  Storm(peer, [&] {
+  Storm(a, peer, [&] {
     if (++rounds == 20) a.Mounted("the peer is stopped and continued during the victim's waits");
   });
 }

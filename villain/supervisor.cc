@@ -24,12 +24,17 @@
 namespace parley::villain {
 namespace {
 
-constexpr int64_t kMsNs = 1'000'000;
 // For an attack to be on its way: milliseconds, but for a machine that has a lot else to do.
 constexpr absl::Duration kMounting = absl::Seconds(60);
 // A session has met an attack after so many calls of its own, or never.
 constexpr uint64_t kCallsToMeet = 10;
 constexpr int64_t kMeetingNs = 4000 * kMsNs;
+// How long a call that is late already is watched, to tell one that comes back from one that does
+// not. No verdict depends on it: neither passes.
+constexpr int64_t kWatchNs = 5000 * kMsNs;
+// For the victim to end once it was told to, beyond what the machine is late by: a process without
+// work of its own that closes its descriptors. A sanitizer looks for leaks then.
+constexpr int64_t kExitNs = 500 * kMsNs;
 
 // A Result without pointers, for the page that a case's supervisor leaves to its parent.
 struct Sheet {
@@ -44,6 +49,9 @@ struct Sheet {
   Footprint after;
   int64_t max_call_ms;
   int64_t max_late_ms;
+  int64_t control_late_ms;
+  int64_t taken_us;
+  int64_t max_call_cpu_us;
   int64_t elapsed_ms;
   uint64_t calls;
   uint64_t messages;
@@ -78,6 +86,8 @@ class Trial {
   }
 
   void Run() {
+    // First, so that it has none of the sockets of the others.
+    control_ = std::make_unique<LatenessControl>();
     Prepare();
     Start();
     Watch();
@@ -119,7 +129,9 @@ class Trial {
     }
     const Deadline soon = Deadline::After(absl::Seconds(10));
     while (victim_notes_->stage.load() != Stage::kReady && !soon.Expired()) ::usleep(500);
+    while (control_->samples() == 0 && !soon.Expired()) ::usleep(500);
     sheet_->before = FootprintOf(victim_->pid());
+    delay_before_ns_ = DelayOf(victim_->pid());
     began_ns_ = MonotonicNowNs();
     attacker_->OpenGate();
     const Deadline late = Deadline::After(absl::Seconds(5));
@@ -149,6 +161,8 @@ class Trial {
     ::munmap(attacker_notes_, sizeof(Notes));
     const int peer_pidfd = attacker_->pidfd();
     Victim victim{*victim_notes_, setup_, std::move(victims_socket_), name_, peer_pidfd, gate.fd()};
+    // A victim that confines itself may not look at this any more.
+    if (setup_.confinement == Confinement::kNone) WatchThreadDelay();
     if (case_.victim.spare_descriptors >= 0) {
       const UniqueFd lowest(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0));
       const auto most =
@@ -172,10 +186,9 @@ class Trial {
 
   // Until the victim is done, has ended, or is late.
   void Watch() {
-    const int64_t slack_ns = absl::ToInt64Nanoseconds(options_.slack);
     const bool may_be_served = (case_.allowed & static_cast<uint32_t>(End::kServed)) != 0;
     const int64_t enough_ns = (may_be_served ? 250 : 4000) * kMsNs;
-    const int64_t at_most_ns = absl::ToInt64Nanoseconds(kMounting) + 5000 * kMsNs + slack_ns;
+    const int64_t at_most_ns = absl::ToInt64Nanoseconds(kMounting) + 5000 * kMsNs + kWatchNs;
     int64_t mounted_ns = 0;
     uint64_t calls_before = 0;
     bool client_started = false;
@@ -203,9 +216,11 @@ class Trial {
       if (ProcessHasEnded(victim_->pidfd())) return;
       if (victim_notes_->stage.load() == Stage::kDone) break;
       const int64_t call_ns = victim_notes_->call_began_ns.load();
-      if (call_ns != 0 && now_ns > victim_notes_->call_deadline_ns.load() + slack_ns) {
+      const int64_t due_ns =
+          std::max(victim_notes_->call_deadline_ns.load(), victim_notes_->held_until_ns.load());
+      if (call_ns != 0 && now_ns > due_ns + kWatchNs) {
         wedged_ = std::string(victim_notes_->call_name.load()) + " outlived its deadline by " +
-                  std::to_string(slack_ns / kMsNs) + " ms and is still there";
+                  std::to_string(kWatchNs / kMsNs) + " ms and is still there";
         return;
       }
       if (now_ns - began_ns_ > at_most_ns) {
@@ -227,11 +242,52 @@ class Trial {
     sheet_->after = FootprintOf(victim_->pid());
     sheet_->max_call_ms = victim_notes_->max_call_ns.load() / kMsNs;
     sheet_->max_late_ms = victim_notes_->max_late_ns.load() / kMsNs;
+    delay_ns_ = DelayOf(victim_->pid()) - delay_before_ns_;
+    sheet_->control_late_ms = control_->max_ns() / kMsNs;
+    sheet_->taken_us = TakenNs() / 1000;
+    sheet_->max_call_cpu_us = victim_notes_->max_session_cpu_ns.load() / 1000;
     sheet_->calls = victim_notes_->calls.load();
     sheet_->messages = victim_notes_->messages.load();
     sheet_->end = victim_notes_->end.load();
     Put(sheet_->attacker, attacker_notes_->Said());
     Put(sheet_->victim, victim_notes_->Said());
+  }
+
+  // What the peer took of the victim's processor time beside the costliest call.
+  int64_t TakenNs() const {
+    const Notes& notes = *victim_notes_;
+    const int64_t session_ns = notes.session_ended_ns.load() - notes.session_began_ns.load();
+    const auto messages = static_cast<int64_t>(notes.messages.load());
+    const int64_t ordinary_ns = messages * kMessageNs + session_ns / kSpinPart;
+    return notes.session_cpu_ns.load() - notes.max_session_cpu_ns.load() -
+           ordinary_ns * (IsSanitizedBuild() ? 20 : 1);
+  }
+
+  // Empty, or how a call outlived its deadline, or what all of them cost.
+  std::string JudgeTime() const {
+    const Notes& notes = *victim_notes_;
+    const auto name = [](const std::atomic<const char*>& literal) {
+      return std::string(literal.load() != nullptr ? literal.load() : "a call");
+    };
+    const int64_t control_ns = control_->max_ns();
+    if (control_->samples() == 0) return "the control measured nothing";
+    // A victim that was stopped by a signal went on when it was continued. One that is confined
+    // can't look at its own delay: then all of it counts.
+    const int64_t held_ns = 2 * attacker_notes_->max_stop_ns.load() +
+                            (setup_.confinement != Confinement::kNone ? delay_ns_ : 0);
+    if (notes.max_unexplained_ns.load() > control_ns + held_ns + kSmallLatenessNs) {
+      return name(notes.latest_name) + " ended " +
+             std::to_string(notes.max_unexplained_ns.load() / kMsNs) +
+             " ms after its deadline; the machine itself was late by " +
+             std::to_string(control_ns / kMsNs) + " ms";
+    }
+    if (TakenNs() > kMaxTakenNs) {
+      return "signalling and being woken took " + std::to_string(TakenNs() / kMsNs) +
+             " ms of processor time in " + std::to_string(notes.calls.load()) +
+             " calls, and the costliest (" + name(notes.costliest_name) + ") " +
+             std::to_string(notes.max_session_cpu_ns.load() / kMsNs) + " ms";
+    }
+    return "";
   }
 
   // Lets the victim end by itself, then the exit status.
@@ -244,7 +300,8 @@ class Trial {
       return "killed";
     }
     victim_->OpenGate();
-    const auto status = victim_->Reap(Deadline::After(options_.slack));
+    const int64_t soon_ns = kExitNs + control_->max_ns() + 10 * kSmallLatenessNs;
+    const auto status = victim_->Reap(Deadline::After(absl::Nanoseconds(soon_ns)));
     if (status) return WaitStatusText(*status);
     wedged_ = "the victim's exit hangs";
     attacker_->KillGroup();
@@ -263,6 +320,7 @@ class Trial {
     const int64_t cpu_ms = after.cpu_ms - before.cpu_ms;
     const int64_t cpu_limit_ms = 200 + sheet_->elapsed_ms * case_.victim.cpu_percent / 100;
     const bool honest = options_.implementation == Implementation::kHonest;
+    const std::string late = JudgeTime();
     std::string why;
     if (!wedged_.empty()) {
       sheet_->verdict = Verdict::kWedged;
@@ -278,9 +336,8 @@ class Trial {
             EndsText(case_.allowed) + "\"";
     } else if (client_ && (!client_status_ || *client_status_ != 0)) {
       why = "an honest client was not served";
-    } else if (sheet_->max_late_ms > absl::ToInt64Milliseconds(options_.slack)) {
-      sheet_->verdict = Verdict::kWedged;
-      why = "a call ended " + std::to_string(sheet_->max_late_ms) + " ms after its deadline";
+    } else if (!late.empty()) {
+      why = late;
     } else if (after.descriptors > max_descriptors) {
       why = std::to_string(after.descriptors - max_descriptors) + " descriptors leaked";
     } else if (after.memfd_mappings > before.memfd_mappings) {
@@ -302,6 +359,7 @@ class Trial {
     client_.reset();
     attacker_.reset();
     victim_.reset();
+    control_.reset();
     if (!ReapEverything(Deadline::After(absl::Seconds(10)))) {
       sheet_->verdict = Verdict::kWedged;
       Put(sheet_->why, "a process could not be killed");
@@ -319,11 +377,14 @@ class Trial {
   std::string name_;
   UniqueFd victims_socket_;
   UniqueFd attackers_socket_;
+  std::unique_ptr<LatenessControl> control_;
   std::unique_ptr<Process> attacker_;
   std::unique_ptr<Process> victim_;
   std::unique_ptr<Process> client_;
   std::optional<int> client_status_;
   int64_t began_ns_ = 0;
+  int64_t delay_before_ns_ = 0;
+  int64_t delay_ns_ = 0;  // of the victim's main thread, while it was attacked
   std::string wedged_;
 };
 
@@ -369,6 +430,9 @@ Result Collect(const Running& running) {
     result.after = sheet.after;
     result.max_call_ms = sheet.max_call_ms;
     result.max_late_ms = sheet.max_late_ms;
+    result.control_late_ms = sheet.control_late_ms;
+    result.taken_us = sheet.taken_us;
+    result.max_call_cpu_us = sheet.max_call_cpu_us;
     result.elapsed_ms = sheet.elapsed_ms;
     result.calls = sheet.calls;
     result.messages = sheet.messages;

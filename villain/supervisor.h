@@ -6,7 +6,14 @@
 // For each case three processes: a supervisor of its own, the victim and the attacker; the latter
 // two in process groups of their own, ended by SIGKILL and reaped, whatever happened. No attack can
 // stop the watchdog: it shares nothing with the attacker, waits for neither process without a
-// bound, and dies with its parent.
+// bound, and dies with its parent. A fourth process beside them, the control, measures how late the
+// machine itself is (lateness.h).
+//
+// Time is judged in every case. No call may outlive its deadline by more than the control was late,
+// kSmallLatenessNs more, and what the kernel says that the thread was ready to run and did not. And
+// what the calls of a session cost in processor time is at most kMaxTakenNs in all, beside the one
+// call that was costliest, what its messages cost (kMessageNs each) and what it may spin
+// (kSpinPart).
 //
 // Trust: the victim may be taken over, the attacker is hostile.
 // Threads: one; the process that calls this has one thread.
@@ -20,6 +27,7 @@
 
 #include "absl/time/time.h"
 #include "parley/villain/case.h"
+#include "parley/villain/lateness.h"
 #include "parley/villain/process.h"
 #include "parley/villain/victims.h"
 
@@ -28,10 +36,16 @@ namespace parley::villain {
 enum class Verdict : uint32_t { kPass, kFail, kWedged, kSkip };
 const char* ToString(Verdict verdict);
 
+// What a peer may take from a victim's threads through signalling and being woken, in all.
+inline constexpr int64_t kMaxTakenNs = 50 * kMsNs;
+// The processor time that is not the peer's doing: of a message, copied, checked and signalled; and
+// the part of the session that may go into spins before sleeps (WaitOptions::spin_budget, for both
+// directions, and the sleeps themselves).
+inline constexpr int64_t kMessageNs = 20'000;
+inline constexpr int64_t kSpinPart = 20;  // a twentieth
+
 struct RunOptions {
   Implementation implementation = Implementation::kHonest;
-  // How long after its deadline a call counts as wedged.
-  absl::Duration slack = absl::Seconds(5);
   int jobs = 4;
 };
 
@@ -47,6 +61,9 @@ struct Result {
   Footprint after;
   int64_t max_call_ms = 0;
   int64_t max_late_ms = 0;
+  int64_t control_late_ms = 0;  // of the control, meanwhile
+  int64_t taken_us = 0;         // of processor time, through signalling and being woken
+  int64_t max_call_cpu_us = 0;  // of a call of the session
   int64_t elapsed_ms = 0;
   uint64_t calls = 0;
   uint64_t messages = 0;

@@ -159,6 +159,7 @@ class Session {
       Call call(victim_.notes, "Send", InMs(30));
       status = channel_.sender.Send(7, kPayload, call.deadline());
     }
+    if (status.ok()) victim_.notes.messages.fetch_add(1);
     return EndingOf(status);
   }
 
@@ -243,7 +244,7 @@ void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
   const Ending ending = Session(victim, *channel).Run();
   victim.notes.violation.store(static_cast<uint32_t>(channel->receiver.violation()));
   victim.notes.Finish(ending.end, ending.why);
-  Call call(victim.notes, "close", InMs(1000));
+  Call call(victim.notes, "close", InMs(1000), CallKind::kSetUp);
   *channel = Channel();
 }
 
@@ -261,10 +262,10 @@ void RunChannel(Victim& victim) {
     if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
-    Call call(victim.notes, "ConnectChannel", deadline);
+    Call call(victim.notes, "ConnectChannel", deadline, CallKind::kSetUp);
     channel = ConnectChannel(*std::move(socket), options, deadline);
   } else {
-    Call call(victim.notes, "AcceptChannel", deadline);
+    Call call(victim.notes, "AcceptChannel", deadline, CallKind::kSetUp);
     channel = AcceptChannel(*std::move(socket), OptionsToAccept(victim), deadline);
   }
   RunSession(victim, std::move(channel));
@@ -275,7 +276,8 @@ void RunBlob(Victim& victim) {
   std::array<std::byte, 16> message;
   absl::StatusOr<PeerSocket::WithDescriptors> got;
   {
-    Call call(victim.notes, "ReceiveWithDescriptors", Deadline::After(victim.setup.handshake));
+    Call call(victim.notes, "ReceiveWithDescriptors", Deadline::After(victim.setup.handshake),
+              CallKind::kSetUp);
     got = socket->ReceiveWithDescriptors(absl::MakeSpan(message), 1, call.deadline());
   }
   if (!got.ok() || got->descriptors.size() != 1) {
@@ -283,7 +285,7 @@ void RunBlob(Victim& victim) {
                         got.ok() ? "no descriptor" : got.status().ToString());
     return;
   }
-  Call call(victim.notes, "SealedBlob::Adopt", InMs(1000));
+  Call call(victim.notes, "SealedBlob::Adopt", InMs(1000), CallKind::kSetUp);
   auto blob = SealedBlob::Adopt(std::move(got->descriptors[0]), kMaxBlobBytes);
   if (!blob.ok()) {
     const Ending ending = EndingOfHandshake(blob.status());
@@ -314,7 +316,7 @@ void RunListener(Victim& victim) {
   while (victim.notes.enough.load() == 0) {
     absl::StatusOr<Channel> channel;
     {
-      Call call(victim.notes, "Accept", InMs(50));
+      Call call(victim.notes, "Accept", InMs(50), CallKind::kSetUp);
       channel = listener->Accept(call.deadline());
     }
     if (!channel.ok()) continue;  // nobody came, or we are out of something for a moment

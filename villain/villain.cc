@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -24,8 +25,8 @@ namespace {
 constexpr char kUsage[] =
     "usage: villain list\n"
     "       villain run [--json] [--naive] [--jobs=N] [CASE|ROW...]\n"
-    "       villain attack [--json] [--format=TEXT] [--patience=SECONDS] [CASE|ROW...]\n"
-    "               --connect PATH | --listen PATH | --exec COMMAND...\n"
+    "       villain attack [--json] [--format=TEXT] [--patience=SECONDS] [--good-exit=N[,N...]]\n"
+    "               [CASE|ROW...] --connect PATH | --listen PATH | --exec COMMAND...\n"
     "\n"
     "list  each attack: its name, its row of docs/ATTACKS.md, what it does and needs\n"
     "run   runs them against Parley's own ends (--naive: against careless ones, which must fail)\n"
@@ -34,10 +35,11 @@ constexpr char kUsage[] =
     "case\n"
     "        with its socket's number in PARLEY_SOCKET (--exec). PASS: it did not crash, let go "
     "of\n"
-    "        its peer, and served an honest one afterwards.\n"
+    "        its peer, and served an honest one afterwards. A program that is started has to end\n"
+    "        with a good exit code (--good-exit, default 0), without a sanitizer's report.\n"
     "\n"
-    "Exit status: 0 all cases passed or were skipped with a reason; 1 at least one did not;\n"
-    "2 wrong usage.\n";
+    "Exit status: 0 all cases passed or were skipped with a reason; 1 at least one did not, or\n"
+    "(attack) no attack could be mounted, which shows nothing; 2 wrong usage.\n";
 
 int List() {
   for (const Case& c : AllCases()) {
@@ -92,6 +94,9 @@ void PrintJson(const std::vector<Result>& results) {
         {"elapsed_ms", number(r.elapsed_ms)},
         {"max_call_ms", number(r.max_call_ms)},
         {"max_late_ms", number(r.max_late_ms)},
+        {"control_late_ms", number(r.control_late_ms)},
+        {"taken_us", number(r.taken_us)},
+        {"max_call_cpu_us", number(r.max_call_cpu_us)},
         {"calls", std::to_string(r.calls)},
         {"messages", std::to_string(r.messages)},
         {"descriptors_before", number(r.before.descriptors)},
@@ -113,12 +118,27 @@ void PrintJson(const std::vector<Result>& results) {
   std::printf("]\n");
 }
 
-// Adds what a case's name or a row says; false if there is none.
 // A number given on the command line; what is none counts as one.
 int AtLeastOne(const std::string& text) {
   return static_cast<int>(std::clamp(std::strtol(text.c_str(), nullptr, 10), 1L, 1'000'000L));
 }
 
+// "0,3".
+bool ParseExits(const std::string& text, std::vector<int>* exits) {
+  exits->clear();
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    int code = -1;
+    const auto [rest, error] = std::from_chars(text.data() + begin, text.data() + comma, code);
+    if (error != std::errc() || rest != text.data() + comma || code < 0 || code > 255) return false;
+    exits->push_back(code);
+    begin = comma + 1;
+  }
+  return true;
+}
+
+// Adds what a case's name or a row says; false if there is none.
 bool Select(const std::string& name, std::vector<const Case*>* cases) {
   const std::size_t before = cases->size();
   for (const Case& c : AllCases()) {
@@ -155,6 +175,7 @@ class Printer {
                  counts_[0], counts_[1], counts_[2], counts_[3]);
     return counts_[1] + counts_[2] == 0 ? 0 : 1;
   }
+  const std::vector<Result>& results() const { return results_; }
 
  private:
   const bool json_;
@@ -199,6 +220,11 @@ int Attack(const std::vector<std::string>& arguments) {
       target.format = argument.substr(9);
     } else if (argument.rfind("--patience=", 0) == 0) {
       target.patience = absl::Seconds(AtLeastOne(argument.substr(11)));
+    } else if (argument.rfind("--good-exit=", 0) == 0) {
+      if (!ParseExits(argument.substr(12), &target.good_exits)) {
+        std::fputs("villain: --good-exit takes codes from 0 to 255, separated by commas\n", stderr);
+        return 2;
+      }
     } else if (argument == "--connect" && has_value) {
       target.connect = arguments[++i];
     } else if (argument == "--listen" && has_value) {
@@ -225,7 +251,11 @@ int Attack(const std::vector<std::string>& arguments) {
   }
   Printer printer(json, cases.size());
   AttackAll(target, cases, [&](const Result& r) { printer.Add(r); });
-  return printer.Finish();
+  static_cast<void>(printer.Finish());
+  std::string why;
+  const int status = AttackExitStatus(printer.results(), &why);
+  if (status != 0) std::fprintf(stderr, "villain: FAIL: %s\n", why.c_str());
+  return status;
 }
 
 int Main(int argc, char** argv) {

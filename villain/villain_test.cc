@@ -229,6 +229,56 @@ TEST_F(AttackTest, APeerThatNeverEndsIsWedged) {
   EXPECT_EQ(Attack(target, {"no-welcome"})["no-welcome"], Verdict::kWedged);
 }
 
+// A verdict on a peer that was never there, crashed in order, or has a sanitizer's report, is FAIL.
+struct BadTarget {
+  const char* name;
+  std::vector<std::string> exec;
+  std::vector<int> good_exits;
+  const char* why;
+};
+class BadTargetTest : public AttackTest, public ::testing::WithParamInterface<BadTarget> {};
+INSTANTIATE_TEST_SUITE_P(
+    Targets, BadTargetTest,
+    ::testing::Values(
+        BadTarget{"False", {"/bin/false"}, {0}, "it ended with exit 1"},
+        // Ends well each time: but then nothing was attacked.
+        BadTarget{"True", {"/bin/true"}, {0}, "no attack could be mounted"},
+        BadTarget{"Missing", {"/nonexistent/program"}, {0}, "it ended with exit 127"},
+        BadTarget{"ExitOneIsNotZero", {"/bin/sh", "-c", "exit 1"}, {0, 3}, "exit 1"},
+        BadTarget{"Report", {"villain/specimen", "reports"}, {0}, "a sanitizer's report: ==17=="},
+        BadTarget{"ReportAndExitOne",
+                  {"/bin/sh", "-c", "echo '==1==ERROR: AddressSanitizer: x' >&2; exit 1"},
+                  {0, 1},
+                  "a sanitizer's report"},
+        BadTarget{"Undefined",
+                  {"/bin/sh", "-c", "echo 'a.cc:1:2: runtime error: shift' >&2; exit 0"},
+                  {0},
+                  "a sanitizer's report"},
+        BadTarget{"Sleeps", {"/bin/sleep", "600"}, {0}, "still there when its peer"}),
+    [](const auto& p) { return p.param.name; });
+
+TEST_P(BadTargetTest, IsAFailureWithItsReason) {
+  Target target;
+  target.exec = GetParam().exec;
+  target.good_exits = GetParam().good_exits;
+  target.patience = absl::Seconds(1);
+  std::vector<Result> results;
+  AttackAll(target, CasesNamed({"no-welcome", "region-is-pipe"}), [&](const Result& r) {
+    Note(r);
+    results.push_back(r);
+  });
+  std::string why;
+  EXPECT_EQ(AttackExitStatus(results, &why), 1);
+  EXPECT_NE(why.find(GetParam().why), std::string::npos) << why;
+}
+
+TEST_F(AttackTest, AGoodExitCodeOfItsOwnIsGood) {
+  Target target;
+  target.exec = {"/bin/sh", "-c", "villain/specimen inherited; exit 3"};
+  target.good_exits = {0, 3};
+  ExpectAllPass(Attack(target, {"no-welcome"}));
+}
+
 TEST_F(AttackTest, APeerThatCannotBeReachedIsWedged) {
   Target target;
   target.connect = name;  // nobody is there

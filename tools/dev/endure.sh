@@ -6,10 +6,11 @@ endure_head() {
 
 Real processes that live through what happens to their peers: SIGKILL at random points, stops,
 descriptor tables and memory groups that are full, clocks that jump. A survivor is measured before the
-first peer and after the last: nothing may leak, no call may outlive its deadline by more than
-`--slack`, every byte that arrives is checked, and the next peers must be served. In each cell, `a -> b`
-is before and after; "late by" is the longest that any call came back behind its deadline, which is
-this machine's scheduling more than the library.
+first peer and after the last: nothing may leak, every byte that arrives is checked, and the next peers
+must be served. No call may outlive its deadline by more than the machine's own lateness, measured by a
+control process beside it, and 20 ms (`villain/lateness.h`). In each cell, `a -> b` is before and after;
+"late by" is the longest that any call came back behind its deadline, time included in which the kernel
+says that it was ready to run and did not.
 
 Written by `./dev endure --markdown >docs/ENDURANCE.md`; what the flags mean says `./dev endure --help`.
 
