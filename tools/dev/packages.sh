@@ -29,6 +29,10 @@ packages_for() {
     coverage) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
     endure) echo "${BUILD_PACKAGES[@]}" ;;
+    kernels) echo "${BUILD_PACKAGES[@]}" qemu-system-x86 busybox-static e2fsprogs mmdebstrap ;;
+    pages) echo "${BUILD_PACKAGES[@]}" gcc ;;
+    arm64) echo "${BUILD_PACKAGES[@]}" qemu-user-static mmdebstrap ;;
+    newer) echo "${BUILD_PACKAGES[@]}" mmdebstrap ;;
     endure-uml) echo user-mode-linux ;;
     bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;
     install) echo "${BUILD_PACKAGES[@]}" ;;

@@ -1,0 +1,51 @@
+# Sourced by ./dev: `dev pages [--only REGEX] [--record] [BYTES...]`.
+
+# shellcheck source=/dev/null
+source "$PARLEY_ROOT/tools/dev/kernels.sh"
+
+pages_usage() {
+  cat <<END
+Usage: ./dev pages [--only REGEX] [--record] [BYTES...]
+
+Runs the unit tests and the villain as if this machine's pages had BYTES bytes (default: 16384 65536), as those of
+a Raspberry Pi 5, of Apple's and of some servers' have. tools/dev/places/large_pages.c, loaded before
+each program, answers for the kernel: sizes, alignment, and EINVAL for what is not aligned.
+--record writes docs/runs/pages.md. Exit code: 0 if nothing failed.
+END
+}
+
+run_pages() {
+  local only="" record=0 sizes=() size folder report=() status=0
+  while (($#)); do
+    case "$1" in
+      --only) only="$2" && shift ;;
+      --record) record=1 ;;
+      --help | -h) pages_usage && return ;;
+      -*) die "pages has no flag '$1'" ;;
+      *) sizes+=("$1") ;;
+    esac
+    shift
+  done
+  ((${#sizes[@]})) || sizes=(16384 65536)
+  folder="$(cache_dir)/pages"
+  built_tests pages "$folder/tests" "$only"
+  say gcc -shared tools/dev/places/large_pages.c
+  gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$folder/large_pages.so" "$PLACES/large_pages.c" -ldl
+  for size in "${sizes[@]}"; do
+    say run_cases.py "# pages of $size bytes"
+    python3 -B "$PLACES/run_cases.py" --tree "$folder/tests" --out "$folder/$size.events" --tries "$TRIES" \
+      --env LD_PRELOAD="$folder/large_pages.so" --env PARLEY_PAGE_BYTES="$size" || status=1
+    report+=("$size=pages=$folder/$size.events")
+  done
+  echo
+  python3 -B "$PLACES/report.py" --manifest "$folder/tests/manifest.json" "${report[@]}" || status=1
+  if ((record)); then
+    mkdir -p "$PARLEY_ROOT/docs/runs"
+    python3 -B "$PLACES/report.py" --markdown --title "The tests and the villain with larger pages, simulated" \
+      --command "./dev pages --record${only:+ --only $only} ${sizes[*]}" --commit "$(git_revision)" \
+      --note "Simulated by \`tools/dev/places/large_pages.c\` on this machine's kernel, whose own pages have $(getconf PAGESIZE) bytes; no machine with such pages has run it." \
+      --manifest "$folder/tests/manifest.json" "${report[@]}" >"$PARLEY_ROOT/docs/runs/pages.md" || true
+    echo "dev: wrote docs/runs/pages.md" >&2
+  fi
+  return "$status"
+}

@@ -1,0 +1,48 @@
+"""What is not run, or not judged, in which place, and why: expectations.txt."""
+
+import os
+import re
+
+_KINDS = ("left-out", "not-judged")
+
+
+class Expectations:
+    """The lines that hold for one place: native, emulated, arm64, trixie, pages."""
+
+    def __init__(self, place, path=None):
+        self._rules = {kind: [] for kind in _KINDS}
+        self.used = set()
+        path = path or os.path.join(os.path.dirname(os.path.abspath(__file__)), "expectations.txt")
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip() or line.startswith("#"):
+                    continue
+                parts = line.split(None, 3)
+                if len(parts) != 4 or parts[0] not in _KINDS:
+                    raise ValueError(f"{path}:{number}: not 'kind places pattern reason'")
+                kind, places, pattern, reason = parts
+                if place in places.split(",") or places == "all":
+                    self._rules[kind].append((re.compile(pattern), reason.strip()))
+
+    def _find(self, kind, name):
+        for pattern, reason in self._rules[kind]:
+            if pattern.fullmatch(name):
+                self.used.add((kind, pattern.pattern))
+                return reason
+        return ""
+
+    def left_out(self, target):
+        """The reason for which a target is not run there; "" if it is."""
+        return self._find("left-out", target)
+
+    def not_judged(self, case):
+        """The reason for which a failure of this case says nothing there; "" if it counts."""
+        return self._find("not-judged", case)
+
+    def unused(self):
+        return sorted(
+            pattern.pattern
+            for kind in _KINDS
+            for pattern, _ in self._rules[kind]
+            if (kind, pattern.pattern) not in self.used
+        )

@@ -1,0 +1,17 @@
+# The first process of a guest that boot.py starts, once its root is there.
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+mount -t cgroup2 none /sys/fs/cgroup
+hostname parley
+stty -F /dev/ttyS1 raw -echo
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+python3 -B /mnt/run_cases.py --tree /mnt --out /dev/ttyS1 $(sed 's/.* -- //' /proc/cmdline)
+sync
+echo o >/proc/sysrq-trigger
+sleep 60

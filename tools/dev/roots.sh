@@ -1,0 +1,60 @@
+# Sourced by ./dev: other systems in folders of their own, so that nothing of them is installed here.
+
+# As root, or with sudo; what it runs is printed by the caller.
+as_root() {
+  if (($(id -u) == 0)); then "$@"; else sudo "$@"; fi
+}
+
+roots_dir() { echo "$(cache_root)/roots"; }
+
+# make_root NAME SUITE ARCHITECTURES PACKAGE...: a Debian in roots_dir/NAME, with these packages; made once
+# for each list of packages.
+make_root() {
+  local name="$1" suite="$2" architectures="$3" root stamp list
+  shift 3
+  root="$(roots_dir)/$name"
+  stamp="$root.made-with"
+  list="$suite $architectures $*"
+  if [[ -d "$root" && "$(cat "$stamp" 2>/dev/null)" == "$list" ]]; then return; fi
+  mkdir -p "$(roots_dir)"
+  as_root rm -rf "$root" "$stamp"
+  say mmdebstrap --variant=minbase --architectures="$architectures" --include="$(tr ' ' ',' <<<"$*")" "$suite" "$root"
+  if ! as_root mmdebstrap --quiet --variant=minbase --architectures="$architectures" \
+    --include="$(tr ' ' ',' <<<"$*")" "$suite" "$root" >"$root.log" 2>&1 </dev/null; then
+    tail -n 20 "$root.log" >&2
+    as_root rm -rf "$root"
+    die "the root $root could not be made"
+  fi
+  echo "$list" >"$stamp"
+}
+
+# in_root NAME [FROM:TO...] -- COMMAND...: in a mount namespace of its own, with /proc and /dev of this
+# machine, and each folder FROM of it at TO.
+in_root() {
+  local root pair binds=()
+  root="$(roots_dir)/$1"
+  shift
+  while [[ "$1" != -- ]]; do
+    binds+=("$1")
+    shift
+  done
+  shift
+  # shellcheck disable=SC2016
+  as_root unshare --mount --propagation private bash -c '
+    set -euo pipefail
+    root="$1"
+    shift
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount --rbind /sys "$root/sys"
+    mount -t tmpfs tmp "$root/tmp"
+    while [[ "$1" != -- ]]; do
+      mkdir -p "$root/${1#*:}"
+      mount --bind "${1%%:*}" "$root/${1#*:}"
+      shift
+    done
+    shift
+    exec chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C.UTF-8 "$@"
+  ' in_root "$root" ${binds[@]+"${binds[@]}"} -- "$@"
+}
