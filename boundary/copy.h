@@ -32,7 +32,7 @@ void OpaqueCopy(std::byte* target, const std::byte* source, std::size_t size_byt
 // The same, out of memory that another processor has written; at least kLineBytes.
 void OpaqueFetch(std::byte* target, const std::byte* source, std::size_t size_bytes);
 
-#if defined(__x86_64__) && !defined(PARLEY_ONLY_OPAQUE_COPIES)
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(PARLEY_ONLY_OPAQUE_COPIES)
 
 inline constexpr std::size_t kMaxSmallCopyBytes = 64;
 
@@ -41,9 +41,24 @@ template <typename Register>
 inline Register FetchOnce(const std::byte* p) {
   using Range = const std::byte[sizeof(Register)];
   // SAFETY: the caller has bounded [p, p + width); any object may be read as bytes, at any
-  // alignment on x86.
+  // alignment on x86 and on arm64.
   const Range& range = *reinterpret_cast<const Range*>(p);
   Register value;
+#if defined(__aarch64__)
+  // "Q": an address without an offset, which each width can have. Values narrower than a register
+  // are loaded with zeros above them.
+  if constexpr (sizeof(Register) == 1) {
+    asm volatile("ldrb %w0, %1" : "=r"(value) : "Q"(range));
+  } else if constexpr (sizeof(Register) == 2) {
+    asm volatile("ldrh %w0, %1" : "=r"(value) : "Q"(range));
+  } else if constexpr (sizeof(Register) == 4) {
+    asm volatile("ldr %w0, %1" : "=r"(value) : "Q"(range));
+  } else if constexpr (sizeof(Register) == 8) {
+    asm volatile("ldr %x0, %1" : "=r"(value) : "Q"(range));
+  } else {
+    asm volatile("ldr %q0, %1" : "=w"(value) : "Q"(range));
+  }
+#else
   if constexpr (sizeof(Register) == 1) {
     asm volatile("movb %1, %0" : "=q"(value) : "m"(range));
   } else if constexpr (sizeof(Register) == 2) {
@@ -55,6 +70,7 @@ inline Register FetchOnce(const std::byte* p) {
   } else {
     asm volatile("movdqu %1, %0" : "=x"(value) : "m"(range));
   }
+#endif
   return value;
 }
 template <typename Register>
