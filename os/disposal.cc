@@ -1,0 +1,232 @@
+#include "parley/os/disposal.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_THREAD__)
+#define PARLEY_OS_DISPOSAL_COPIES 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PARLEY_OS_DISPOSAL_COPIES 1
+#endif
+#endif
+
+namespace parley {
+namespace {
+
+constexpr std::size_t kMaxBatch = kMaxParkedDescriptors;
+constexpr std::size_t kStackBytes = 32 * 1024;
+
+// What one helper reads, and the stack it runs on. Shared, so that it also works for a copy of us.
+struct alignas(64) Slot {
+  uint32_t may_end;       // 1: our own descriptors are closed
+  const uint32_t* first;  // of `count` descriptors
+  uint32_t count;
+  std::array<uint32_t, kMaxBatch> descriptors;  // ascending
+  alignas(64) std::array<std::byte, kStackBytes> stack;
+};
+
+// A system call that leaves errno alone: the helper has no thread-local storage of its own.
+#if defined(__x86_64__) && !defined(PARLEY_OS_DISPOSAL_COPIES)
+#define PARLEY_OS_DISPOSAL_SHARES 1
+template <typename A, typename B, typename D>
+[[gnu::always_inline]] inline void Call(long number, A a, B b, long c, D d) {
+  long result = number;
+  register D fourth asm("r10") = d;
+  asm volatile("syscall"
+               : "+a"(result)
+               : "D"(a), "S"(b), "d"(c), "r"(fourth)
+               : "rcx", "r11", "memory");
+}
+#elif defined(__aarch64__) && !defined(PARLEY_OS_DISPOSAL_COPIES)
+#define PARLEY_OS_DISPOSAL_SHARES 1
+template <typename A, typename B, typename D>
+[[gnu::always_inline]] inline void Call(long number, A a, B b, long c, D d) {
+  register long x8 asm("x8") = number;
+  register A x0 asm("x0") = a;
+  register B x1 asm("x1") = b;
+  register long x2 asm("x2") = c;
+  register D x3 asm("x3") = d;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+}
+#else
+// The helper is a copy of this process, with an errno of its own.
+template <typename A, typename B, typename D>
+void Call(long number, A a, B b, long c, D d) {
+  ::syscall(number, a, b, c, d);
+}
+#endif
+
+#if defined(PARLEY_OS_DISPOSAL_SHARES)
+constexpr int kCloneFlags = CLONE_VM;
+#else
+constexpr int kCloneFlags = 0;
+#endif
+
+// Runs in the helper: system calls alone, no library, no thread-local storage, no signals.
+[[gnu::no_sanitize("address", "thread", "undefined"), gnu::no_stack_protector]]
+int HelperMain(void* argument) {
+  auto* slot = static_cast<Slot*>(argument);
+  uint32_t* const word = &slot->may_end;
+  unsigned long next = 0;
+  for (uint32_t i = 0; i < slot->count; ++i) {
+    const unsigned long fd = slot->first[i];
+    if (fd > next) Call(SYS_close_range, next, fd - 1, 0, 0L);
+    next = fd + 1;
+  }
+  Call(SYS_close_range, next, ~0UL >> 32, 0, 0L);
+  // Until our maker has closed its own. Should it have died meanwhile: two seconds.
+  const timespec second = {1, 0};
+  // PAIRS WITH: the store in StartHelper.
+  for (int i = 0; i < 2 && __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0; ++i) {
+    Call(SYS_futex, word, long{FUTEX_WAIT}, 0, &second);
+  }
+  Call(SYS_exit, 0L, 0L, 0, 0L);
+  return 0;
+}
+
+struct Helpers {
+  std::atomic_flag busy;
+  std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
+  std::array<Slot*, kMaxDisposalHelpers> slots = {};
+  std::vector<UniqueFd> parked;
+};
+
+// Never destroyed: other objects' destructors come here to the end.
+Helpers& TheHelpers() {
+  static auto* helpers = new Helpers;
+  return *helpers;
+}
+
+// Not a mutex: in a child of a process of several threads it may be held by nobody for ever.
+class Lock {
+ public:
+  Lock() {
+    for (int i = 0; i < 10'000; ++i) {
+      // PAIRS WITH: the clear in ~Lock.
+      if (!TheHelpers().busy.test_and_set(std::memory_order_acquire)) {
+        held_ = true;
+        return;
+      }
+      ::sched_yield();
+    }
+  }
+  // PAIRS WITH: the test_and_set in Lock.
+  ~Lock() {
+    if (held_) TheHelpers().busy.clear(std::memory_order_release);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  bool held() const { return held_; }
+
+ private:
+  bool held_ = false;
+};
+
+// Collects those that have ended. In a forked child they are no children: they count no more.
+int CollectEnded(Helpers& helpers) {
+  int alive = 0;
+  for (pid_t& pid : helpers.pids) {
+    if (pid == 0) continue;
+    if (::waitpid(pid, nullptr, WNOHANG | __WALL) == 0) {
+      ++alive;
+    } else {
+      pid = 0;
+    }
+  }
+  return alive;
+}
+
+Slot* NewSlot() {
+  void* memory =
+      ::mmap(nullptr, sizeof(Slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : new (memory) Slot;
+}
+
+// Hands what is parked to a new helper. False if there is none to be had.
+bool StartHelper(Helpers& helpers) {
+  const auto free = std::find(helpers.pids.begin(), helpers.pids.end(), 0);
+  if (free == helpers.pids.end()) return false;
+  Slot*& slot = helpers.slots[static_cast<std::size_t>(free - helpers.pids.begin())];
+  if (slot == nullptr) slot = NewSlot();
+  if (slot == nullptr) return false;
+
+  const std::size_t count = std::min(helpers.parked.size(), kMaxBatch);
+  for (std::size_t i = 0; i < count; ++i) {
+    slot->descriptors[i] = static_cast<uint32_t>(helpers.parked[i].get());
+  }
+  std::sort(slot->descriptors.begin(),
+            slot->descriptors.begin() + static_cast<std::ptrdiff_t>(count));
+  slot->count = static_cast<uint32_t>(count);
+  slot->first = slot->descriptors.data();
+  slot->may_end = 0;
+
+  // A handler of ours must not run on the helper's stack.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t pid = ::clone(HelperMain, slot->stack.data() + slot->stack.size(), kCloneFlags, slot);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return false;
+  *free = pid;
+
+  // The helper's table has a copy of each, so none of these is the last.
+  helpers.parked.erase(helpers.parked.begin(),
+                       helpers.parked.begin() + static_cast<std::ptrdiff_t>(count));
+  // PAIRS WITH: the load in HelperMain.
+  __atomic_store_n(&slot->may_end, 1U, __ATOMIC_RELEASE);
+  ::syscall(SYS_futex, &slot->may_end, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  return true;
+}
+
+int StartHelpers(Helpers& helpers) {
+  int alive = CollectEnded(helpers);
+  while (!helpers.parked.empty() && StartHelper(helpers)) ++alive;
+  return alive;
+}
+
+}  // namespace
+
+void DisposeOf(UniqueFd fd) {
+  if (!fd.ok()) return;
+  const int error = errno;
+  const Lock lock;
+  if (lock.held()) {
+    Helpers& helpers = TheHelpers();
+    helpers.parked.push_back(std::move(fd));
+    StartHelpers(helpers);
+  } else {
+    static_cast<void>(fd.Release());  // a forked child of a process that was in here: stays open
+  }
+  errno = error;
+}
+
+DisposalState TendDisposal() {
+  const Lock lock;
+  if (!lock.held()) return {};
+  Helpers& helpers = TheHelpers();
+  const int alive = StartHelpers(helpers);
+  return {alive, helpers.parked.size()};
+}
+
+bool DisposalIsFull() {
+  const Lock lock;
+  return lock.held() && TheHelpers().parked.size() >= kMaxParkedDescriptors;
+}
+
+}  // namespace parley

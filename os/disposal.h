@@ -1,0 +1,52 @@
+#ifndef PARLEY_OS_DISPOSAL_H_
+#define PARLEY_OS_DISPOSAL_H_
+
+// Closes descriptors whose last close may take as long as the peer likes.
+//
+// The last close of a file runs its release in the thread that closes: a TCP socket lingers, a FUSE
+// file writes back through its daemon. The same holds for files that lie, as descriptors in flight,
+// in the queue of a socket that is closed.
+//
+// DisposeOf hands such descriptors to a helper process, which closes them by ending:
+//   1. it is cloned with our memory shared (no page table is copied: the cost is constant) and a
+//      descriptor table of its own, of which it closes all but those descriptors;
+//   2. we close ours, which is not the last reference, and let the helper go on;
+//   3. it ends: it leaves our memory, and releases the files after that. A process that ends does
+//      not linger on a TCP socket (inet_release in net/ipv4/af_inet.c).
+// A helper that hangs there holds nothing but what the peer made: no memory, descriptor, name, port
+// or lock of ours, and our own process can end.
+//
+// Trust: the peer decides how long a release takes. At most kMaxDisposalHelpers helpers exist at
+// once. Where all of them hang, or no process can be made, the descriptors stay open, parked, and
+// go with the next helper there is. A listener accepts nobody while DisposalIsFull().
+// Threads: any. A helper is no child that wait() of the program reports: it has no exit signal.
+// System calls: clone, close_range, futex, wait4; none of them waits for the peer. A filter of ours
+// (sandbox/) allows no clone: a confined worker trusts its supervisor not to send what is slow.
+//
+//   DisposeOf(std::move(fd));
+
+#include <cstddef>
+
+#include "parley/os/unique_fd.h"
+
+namespace parley {
+
+inline constexpr int kMaxDisposalHelpers = 8;
+inline constexpr std::size_t kMaxParkedDescriptors = 64;
+
+// Never blocks. Keeps errno.
+void DisposeOf(UniqueFd fd);
+
+struct DisposalState {
+  int helpers = 0;         // that have not ended yet
+  std::size_t parked = 0;  // descriptors that wait for a helper
+};
+// Collects helpers that have ended, and starts one for what is parked.
+DisposalState TendDisposal();
+
+// True while kMaxParkedDescriptors or more are parked.
+bool DisposalIsFull();
+
+}  // namespace parley
+
+#endif  // PARLEY_OS_DISPOSAL_H_
