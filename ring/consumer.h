@@ -116,7 +116,9 @@ class BasicConsumer {
     });
     if (!header) [[unlikely]]
       return Refuse(header.Refused(), known_bytes);
-    const auto size = static_cast<uint32_t>(*header & kSizeMask);
+    // What is read ahead while the comparison above is not decided yet stays inside the mapping,
+    // too: the mask changes no size that passes, because those are below the capacity.
+    const auto size = static_cast<uint32_t>(*header & position_.Mask());
     *offset = at + kRecordHeaderBytes;
 
     if (const uint32_t used_bytes = size % kRecordAlignBytes; used_bytes != 0) {

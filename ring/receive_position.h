@@ -60,6 +60,8 @@ class ReceivePosition {
 
   // Where the next byte is, in data that is mapped twice in a row.
   std::size_t Offset() const { return head_ & mask_; }
+  // One less than the capacity.
+  uint64_t Mask() const { return mask_; }
   void Advance(uint64_t bytes) {
     head_ += bytes;
     ++steps_;
@@ -108,6 +110,17 @@ class ReceivePosition {
   static constexpr uint32_t kEnoughAtOnce = 128;
 
  private:
+  // A tail that was found to be valid. While that is not decided yet, a processor that runs ahead
+  // gets the last one in place of a tail out of range: without a branch, and hidden from a compiler
+  // that would see that it changes nothing.
+  uint64_t Confined(uint64_t tail) const {
+    uint64_t ahead = tail - released_;
+    asm volatile("" : "+r"(ahead));
+    const auto out_of_range =
+        static_cast<uint64_t>(ahead > capacity_) | static_cast<uint64_t>(ahead < tail_ - released_);
+    return tail_ + ((tail - tail_) & (out_of_range - 1));
+  }
+
   void TellReleased() {
     released_ = head_;
     own_control_.StoreRelease64(kHeadOffset, head_);
@@ -144,7 +157,7 @@ class ReceivePosition {
     if (!tail) {
       return Fail(Cursor64::CheckTail(released_, tail_, tail.Refused(), capacity_, kGrainBytes));
     }
-    tail_ = *tail;
+    tail_ = Confined(*tail);
     if (tail_ != head_) return Outcome::kOk;
     if (*state != kStreamClosed) {
       if (++empty_polls_ > kSoonPolls) pause_ = 0;

@@ -141,7 +141,14 @@ absl::StatusOr<bool> MemfdBuilder::Step(Deadline until) {
     allocated_bytes_ += piece;
     if (until.Expired()) break;
   }
-  return allocated_bytes_ == size_bytes_;
+  if (allocated_bytes_ < size_bytes_) return false;
+  // Where the machine makes huge pages of all shared memory (shmem_enabled is "always"), the last
+  // one reaches beyond the end. Cutting to the same size frees that, and whoever adopts the file
+  // finds exactly the pages that it expects.
+  if (const int error = SetSize(fd_.get(), size_bytes_); error != 0) {
+    return ErrnoStatus(error, What(size_bytes_));
+  }
+  return true;
 }
 
 UniqueFd MemfdBuilder::Take() && {

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -72,7 +73,7 @@ struct Helper {
 // A copy of this process that adds the seals and exits with the errno of that. The raw system call
 // runs no fork handlers, and the copy touches nothing but its stack: other threads' locks do not
 // matter to it.
-absl::StatusOr<Helper> StartHelper(int fd, SealSet seals) {
+absl::StatusOr<Helper> StartHelper(int fd, off_t size_bytes, SealSet seals) {
   const SignalsBlocked blocked;
   int pidfd = -1;
   // The low byte, the signal to the parent at exit, is zero: none.
@@ -84,6 +85,7 @@ absl::StatusOr<Helper> StartHelper(int fd, SealSet seals) {
   const long pid = ::syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);  // NOLINT
 #endif
   if (pid == 0) {
+    ::syscall(SYS_ftruncate, fd, size_bytes);  // frees what lies beyond the end
     const bool sealed = ::syscall(SYS_fcntl, fd, F_ADD_SEALS, seals) == 0;
     ::syscall(SYS_exit_group, sealed ? 0 : errno);
     __builtin_unreachable();
@@ -101,7 +103,9 @@ absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline) {
   const SealSet missing = seals & ~*present;
   if (missing == 0) return absl::OkStatus();
 
-  absl::StatusOr<Helper> helper = StartHelper(fd, missing);
+  struct stat file;
+  if (::fstat(fd, &file) != 0) return ErrnoStatus(errno, "look at a memfd");
+  absl::StatusOr<Helper> helper = StartHelper(fd, file.st_size, missing);
   if (!helper.ok()) return helper.status();
   pollfd entry = {helper->pidfd.get(), POLLIN, 0};
   const absl::StatusOr<int> ended = PollUntil(absl::MakeSpan(&entry, 1), deadline);

@@ -17,7 +17,8 @@
 
 namespace parley {
 
-// OK once `seals` are on. kDeadlineExceeded if the peer held them off; otherwise as AddSeals.
+// OK once `seals` are on. Pages that the file has beyond its end are freed before that.
+// kDeadlineExceeded if the peer held them off; otherwise as AddSeals.
 absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline);
 
 }  // namespace parley

@@ -21,6 +21,9 @@ std::string SealNames(SealSet seals) {
     if (!result.empty()) result += ", ";
     result += entry.name;
   }
+  constexpr SealSet kNamed =
+      F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_EXEC | F_SEAL_FUTURE_WRITE;
+  if ((seals & ~kNamed) != 0) result += result.empty() ? "unknown" : ", unknown";
   return result.empty() ? "none" : result;
 }
 
@@ -55,8 +58,15 @@ absl::Status VerifySeals(int fd, SealSet required) {
   absl::StatusOr<SealSet> present = GetSeals(fd);
   if (!present.ok()) return present.status();
   const SealSet missing = required & ~*present;
-  if (missing == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError("the memfd lacks seals: " + SealNames(missing));
+  if (missing != 0) {
+    return absl::InvalidArgumentError("the memfd lacks seals: " + SealNames(missing));
+  }
+  SealSet harmless = F_SEAL_EXEC;
+  if ((required & F_SEAL_WRITE) != 0) harmless |= F_SEAL_FUTURE_WRITE;
+  const SealSet surplus = *present & ~(required | harmless);
+  if (surplus == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("the memfd has seals that nobody asked for: " +
+                                    SealNames(surplus));
 }
 
 }  // namespace parley

@@ -6,7 +6,8 @@
 //
 // Trust: F_GET_SEALS is the first question put to a foreign descriptor. It is answered from the
 // inode alone, so it never hangs, and everything that is no memfd (pipe, device, FUSE file, O_PATH,
-// memfd_secret) says EINVAL or EBADF. Seals can only be added, so what VerifySeals saw stays true.
+// memfd_secret) says EINVAL or EBADF. Seals can only be added: those that VerifySeals required
+// stay, and with F_SEAL_SEAL among them no others come.
 // Threads: any.
 //
 //   if (absl::Status status = VerifySeals(fd, kRegionSeals); !status.ok()) return status;
@@ -68,8 +69,10 @@ absl::StatusOr<SealSet> GetSeals(int fd);
 // way of F_SEAL_WRITE; kPermissionDenied where F_SEAL_SEAL came first.
 absl::Status AddSeals(int fd, SealSet seals);
 
-// OK if at least `required` is sealed; more is welcome (MFD_NOEXEC_SEAL brings F_SEAL_EXEC).
-// Otherwise kInvalidArgument with the names of the seals that are missing.
+// OK if `required` is sealed and nothing else is, but for what changes nothing: F_SEAL_EXEC, which
+// MFD_NOEXEC_SEAL brings, and F_SEAL_FUTURE_WRITE beside F_SEAL_WRITE. Otherwise kInvalidArgument
+// with the names of the seals that are missing, or that nobody asked for: each of those forbids its
+// holder something that it was promised (a draft could not be mapped, or not be sealed).
 absl::Status VerifySeals(int fd, SealSet required);
 
 }  // namespace parley

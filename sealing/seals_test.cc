@@ -28,6 +28,7 @@ TEST(SealsTest, NamesAreReadable) {
   EXPECT_EQ(SealNames(kShapeSeals), "SHRINK, GROW");
   EXPECT_EQ(SealNames(kRegionSeals), "SEAL, SHRINK, GROW, FUTURE_WRITE");
   EXPECT_EQ(SealNames(kBlobSeals), "SEAL, SHRINK, GROW, WRITE");
+  EXPECT_EQ(SealNames(F_SEAL_SEAL | (1U << 30)), "SEAL, unknown");
 }
 
 TEST(SealsTest, EachMissingSealIsARefusalThatNamesIt) {
@@ -43,13 +44,30 @@ TEST(SealsTest, EachMissingSealIsARefusalThatNamesIt) {
   }
 }
 
-TEST(SealsTest, M6AndM7MoreSealsThanRequiredAreWelcome) {
-  UniqueFd fd = RawMemfd(4096);
-  ASSERT_TRUE(AddSeals(fd.get(), kRegionSeals & ~SealSet{F_SEAL_SEAL}).ok());
-  ASSERT_TRUE(AddSeals(fd.get(), F_SEAL_WRITE).ok());
-  ASSERT_TRUE(AddSeals(fd.get(), F_SEAL_SEAL).ok());
-  EXPECT_TRUE(VerifySeals(fd.get(), kRegionSeals).ok());
-  EXPECT_TRUE(VerifySeals(fd.get(), kBlobSeals).ok());
+// With each seal beside those that are required: the ones that change nothing pass, every other one
+// is refused by its name.
+TEST(SealsTest, M6AndM7SealsThatNobodyAskedForAreRefused) {
+  for (const SealSet wanted : {kShapeSeals, kRegionSeals, kBlobSeals}) {
+    for (SealSet one = 1; one <= F_SEAL_EXEC; one <<= 1) {
+      if ((wanted & one) != 0) continue;
+      const UniqueFd fd = RawMemfd(4096);
+      if (::fcntl(fd.get(), F_ADD_SEALS, one | (wanted & ~SealSet{F_SEAL_SEAL})) != 0) {
+        continue;  // F_SEAL_EXEC before Linux 6.3
+      }
+      ASSERT_TRUE(AddSeals(fd.get(), wanted).ok());
+      const absl::StatusOr<SealSet> present = GetSeals(fd.get());
+      ASSERT_TRUE(present.ok());
+      // On an executable file the kernel adds all write seals to F_SEAL_EXEC (M7).
+      SealSet surplus = *present & ~(wanted | F_SEAL_EXEC);
+      if (wanted == kBlobSeals) surplus &= ~SealSet{F_SEAL_FUTURE_WRITE};
+      const absl::Status status = VerifySeals(fd.get(), wanted);
+      EXPECT_EQ(status.ok(), surplus == 0) << SealNames(one) << " beside " << SealNames(wanted);
+      if (surplus != 0) {
+        EXPECT_EQ(Message(status),
+                  "the memfd has seals that nobody asked for: " + SealNames(surplus));
+      }
+    }
+  }
 }
 
 TEST(SealsTest, PresentSealsAreNoErrorAndLateOnesAre) {

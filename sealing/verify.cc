@@ -49,9 +49,15 @@ absl::StatusOr<MemfdFacts> Verify(int fd, std::optional<uint64_t> expected_size_
   }
   const uint64_t page_bytes = PageBytes();
   const uint64_t pages = facts.size_bytes / page_bytes + (facts.size_bytes % page_bytes != 0);
-  if (facts.allocated_bytes / page_bytes < pages) {
+  const uint64_t allocated_pages = facts.allocated_bytes / page_bytes;
+  if (allocated_pages < pages) {
     return absl::InvalidArgumentError("the memfd has holes: " + Bytes(facts.allocated_bytes) +
                                       " of " + Bytes(facts.size_bytes) + " are allocated");
+  }
+  if (allocated_pages > pages) {
+    return absl::InvalidArgumentError(
+        "the memfd has pages beyond its end: " + Bytes(facts.allocated_bytes) +
+        " are allocated for " + Bytes(facts.size_bytes));
   }
   return facts;
 }
@@ -71,9 +77,11 @@ absl::StatusOr<MemfdFacts> VerifyMemfdOfAnySize(int fd, uint64_t limit_bytes,
 absl::Status VerifyNothingAllocatedSince(int fd, const MemfdFacts& facts) {
   struct stat file;
   if (::fstat(fd, &file) != 0) return ErrnoStatus(errno, "look at a memfd");
-  if (AllocatedBytes(file) <= facts.allocated_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError("the memfd had hidden holes: mapping it allocated " +
-                                    Bytes(AllocatedBytes(file) - facts.allocated_bytes));
+  const uint64_t now_bytes = AllocatedBytes(file);
+  if (now_bytes == facts.allocated_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError("the memfd had hidden holes: before it was mapped " +
+                                    Bytes(facts.allocated_bytes) + " were allocated, now " +
+                                    Bytes(now_bytes));
 }
 
 }  // namespace parley

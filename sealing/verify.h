@@ -10,8 +10,12 @@
 //   2. fstatfs says tmpfs: a huge-page memfd can lack pages in spite of all seals, and a missing
 //      one is a SIGBUS.
 //   3. fstat: a regular file of exactly the announced size, within our limit.
-//   4. fstat: as many pages are allocated as the size takes. Missing ones would be allocated at the
-//      reader's expense, and could fail to be.
+//   4. fstat: exactly as many pages are allocated as the size takes. Missing ones would be
+//      allocated at the reader's expense, and could fail to be. More than those lie beyond the end,
+//      where they could make up for missing ones.
+// The last thing is to bring in all pages (map, populate) and to count once more. This order is the
+// rule for every use: seal, count, populate, count. A page that was brought in before the seals
+// were on can be taken out again, and a count from before them says nothing.
 // What is *not* asked is as important. lseek(SEEK_HOLE), F_ADD_SEALS, ftruncate and fallocate wait
 // for the inode's lock, uninterruptibly, and another holder of the descriptor keeps that lock for
 // as long as it likes: it calls pwrite with a source page that its own userfaultfd or FUSE file
@@ -50,7 +54,10 @@ absl::StatusOr<MemfdFacts> VerifyMemfdOfAnySize(int fd, uint64_t limit_bytes,
 
 // OK if mapping the pages of a write-sealed memfd allocated none of them. It completes check 4: a
 // peer can hide holes from a count by allocating as many pages beyond the end before it seals the
-// size. Filling those holes raises the count, and this refuses the file.
+// size. Filling those holes changes the count, and this refuses the file. What stays possible: the
+// peer frees its pages beyond the end (ftruncate to the same size is allowed by all seals) in the
+// very moment in which the holes are filled. Then all pages exist, as they must, but some of them
+// are charged to the reader: at most the size that it agreed to. seal_shared.h frees them itself.
 absl::Status VerifyNothingAllocatedSince(int fd, const MemfdFacts& facts);
 
 }  // namespace parley

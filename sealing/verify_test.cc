@@ -89,6 +89,19 @@ TEST(VerifyTest, M10ASparseFileIsRefused) {
   EXPECT_EQ(CodeOf(one_missing.get(), 8 * 4096), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(VerifyTest, M10MorePagesThanTheSizeExplainsAreRefused) {
+  for (const uint64_t beyond : {uint64_t{1}, uint64_t{16}}) {
+    const UniqueFd fd = RawMemfd(8 * 4096);
+    FillRaw(fd.get(), 8 * 4096);
+    ASSERT_EQ(
+        ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * 4096, static_cast<off_t>(beyond) * 4096), 0);
+    SealRaw(fd.get(), kRegionSeals);
+    const absl::Status status = VerifyMemfd(fd.get(), 8 * 4096, kLimit, kRegionSeals).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.ToString().find("beyond its end"), std::string::npos) << status;
+  }
+}
+
 TEST(VerifyTest, M10HolesHiddenByPagesBeyondTheEndAreFound) {
   // Seven holes, and seven pages where nobody can map them.
   const UniqueFd fd = RawMemfd(8 * 4096);
@@ -109,7 +122,7 @@ TEST(VerifyTest, M4HugePagesAreRefusedInSpiteOfAllSeals) {
   constexpr size_t kHuge = size_t{2} << 20;
   const UniqueFd fd = RawMemfd(kHuge, MFD_HUGETLB);
   if (!fd.ok()) GTEST_SKIP() << "this kernel makes no huge-page memfd";
-  SealRaw(fd.get(), kRegionSeals | F_SEAL_WRITE);
+  SealRaw(fd.get(), kRegionSeals);
   const absl::Status status = VerifyMemfd(fd.get(), kHuge, ~uint64_t{0}, kRegionSeals).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.ToString().find("huge pages"), std::string::npos) << status;
