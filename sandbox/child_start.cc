@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 
 #include "parley/sandbox/capabilities.h"
 #include "parley/sandbox/ordinary.h"
@@ -18,6 +22,7 @@ namespace parley::internal {
 namespace {
 
 constexpr int kSignals = 64;
+constexpr int kPatienceMs = 10'000;
 
 PARLEY_PLAIN_CODE int ResetSignals() {
   // As the kernel has it; libc's sigaction is wrapped by sanitizers. All zero is SIG_DFL.
@@ -51,7 +56,24 @@ PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {
   if (!start.dies_with_parent) return 0;
   if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return errno;
   // The parent may have ended before that; then nobody is left to read the failure.
-  return ::syscall(SYS_getppid) == start.parent ? 0 : ESRCH;
+  if (start.parent_pidfd < 0) return ::syscall(SYS_getppid) == start.parent ? 0 : ESRCH;
+  pollfd entry = {start.parent_pidfd, POLLIN, 0};
+  const timespec none = {0, 0};
+  return ::syscall(SYS_ppoll, &entry, 1, &none, nullptr, 0) == 0 ? 0 : ESRCH;
+}
+
+// With all capabilities of the user namespace, which are dropped next.
+PARLEY_PLAIN_CODE int UseNamespaces(const WallStart& wall) {
+  if (Await(wall.events->mapped, kPatienceMs) != kHappened) return EPERM;
+  if ((wall.namespaces & CLONE_NEWNS) != 0) {
+    const bool mounted = ::syscall(SYS_mount, "proc", "/proc", "proc",
+                                   MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0;
+    *wall.proc_error = mounted ? 0 : errno;
+  }
+  if (!wall.becomes_nobody) return 0;
+  if (::syscall(SYS_setgroups, 0, nullptr) != 0) return errno;
+  if (::syscall(SYS_setresgid, kNobody, kNobody, kNobody) != 0) return errno;
+  return ::syscall(SYS_setresuid, kNobody, kNobody, kNobody) == 0 ? 0 : errno;
 }
 
 PARLEY_PLAIN_CODE int SetLimits(const ChildStart& start) {
@@ -62,6 +84,13 @@ PARLEY_PLAIN_CODE int SetLimits(const ChildStart& start) {
     }
   }
   return 0;
+}
+
+PARLEY_PLAIN_CODE void LimitProcessesWithin(const ChildStart& start) {
+  if (start.processes_within == 0) return;
+  // It fails where ours is lower, which is then the one in force.
+  const rlimit limit = {start.processes_within, start.processes_within};
+  ::syscall(SYS_prlimit64, 0, RLIMIT_NPROC, &limit, nullptr);
 }
 
 PARLEY_PLAIN_CODE int DropPrivileges() {
@@ -83,18 +112,41 @@ PARLEY_PLAIN_CODE void FailUnlessZero(const ChildStart& start, StartStep step, i
 }  // namespace
 
 PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
-  FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
   FailUnlessZero(start, StartStep::kSignals, ResetSignals());
   if (::syscall(SYS_setsid) < 0) Fail(start, StartStep::kSession, errno);
-  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
-  FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
+  if (start.wall == nullptr) {
+    FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
+  } else {
+    FailUnlessZero(start, StartStep::kNamespaces, UseNamespaces(*start.wall));
+  }
   FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
+  // After the last change of ids or capabilities, which could undo it.
+  FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
+  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
   FailUnlessZero(start, StartStep::kLimits, SetLimits(start));
+  if (start.wall != nullptr) LimitProcessesWithin(start);
   if (start.directory != nullptr && ::syscall(SYS_chdir, start.directory) != 0) {
     Fail(start, StartStep::kDirectory, errno);
   }
+  if (start.wall != nullptr) Announce(start.wall->events->runs, kHappened);
   ::syscall(SYS_execve, start.program, start.arguments, start.environment);
   Fail(start, StartStep::kExec, errno);
+}
+
+PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
+  const ChildStart& start = *entrance.child;
+  // Here and not in the child: outside of the user namespace its privileges still count.
+  FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
+  if (::syscall(SYS_setns, start.wall->holder_pidfd, start.wall->namespaces) != 0) {
+    Fail(start, StartStep::kNamespaces, errno);
+  }
+  // Our parent's child, as if it had made it itself.
+  const long pid =  // NOLINT: syscall's type
+      ::syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | CLONE_VFORK, nullptr, &entrance.pidfd,
+                nullptr, nullptr);
+  if (pid == 0) StartAsChild(start);
+  if (pid < 0) Fail(start, StartStep::kNamespaces, errno);
+  entrance.pid = static_cast<pid_t>(pid);
 }
 
 }  // namespace parley::internal

@@ -13,10 +13,15 @@
 
 #include <cstddef>
 
+#include "parley/sandbox/namespace_holder.h"
+
 namespace parley::internal {
 
 enum class StartStep : int {
   kNone,
+  kClone,
+  kNamespaces,
+  kNobody,  // other user ids; noted by the parent
   kDieWithParent,
   kSignals,
   kSession,
@@ -34,6 +39,16 @@ struct StartFailure {
   int error;
 };
 
+// What a child in namespaces does besides.
+struct WallStart {
+  HolderEvents* events;
+  int holder_pidfd;
+  int namespaces;  // CLONE_NEW*
+  bool becomes_nobody;
+  int* proc_error;  // 0 once it has a /proc of its own
+};
+inline constexpr unsigned kNobody = 65534;
+
 struct ChildStart {
   const char* program;
   char* const* arguments;    // ends with a null pointer
@@ -50,11 +65,25 @@ struct ChildStart {
   const char* directory;  // null: stays where it is
   pid_t parent;
   bool dies_with_parent;
+  const WallStart* wall;  // null: no namespaces; then the child also makes itself ordinary
+  int parent_pidfd;       // of the parent, where its number cannot be asked for; else -1
+  // With `wall`: the limit of processes and threads in its user namespace; 0: none of its own.
+  unsigned processes_within;
   StartFailure* failure;
 };
 
 // Becomes the program, or notes the failure and ends.
 [[noreturn]] void StartAsChild(const ChildStart& start);
+
+// What the process in between does, which enters the namespaces and makes the child in them as our
+// own: it shares our memory and descriptors, and we are suspended meanwhile.
+struct EntranceStart {
+  const ChildStart* child;
+  pid_t pid;  // the child's
+  int pidfd;
+};
+// Returns when the child has become its program or has failed.
+void EnterAndStart(EntranceStart& entrance);
 
 }  // namespace parley::internal
 

@@ -16,8 +16,10 @@
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/capabilities.h"
+#include "parley/sandbox/empty_root.h"
 #include "parley/sandbox/inherited.h"
 #include "parley/sandbox/landlock.h"
+#include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/policy.h"
 #include "parley/sandbox/refusal.h"
 #include "parley/sandbox/threads.h"
@@ -114,11 +116,21 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   // Absent where somebody else than Spawn started us. Then nobody listens, and that is all.
   absl::StatusOr<UniqueFd> refusals = TakeInheritedFd(internal::kRefusalVariable);
   if (!refusals.ok() && !absl::IsNotFound(refusals.status())) return refusals.status();
+  absl::StatusOr<UniqueFd> holder = TakeInheritedFd(internal::kHolderVariable);
+  if (!holder.ok() && !absl::IsNotFound(holder.status())) return holder.status();
   std::vector<int> keep = options.keep;
+  if (holder.ok()) keep.push_back(holder->get());
   // Open until the end: the handler's.
   const int refusal_socket = refusals.ok() ? refusals->Release() : -1;
   keep.push_back(refusal_socket);
   if (absl::Status status = CloseAllExcept(std::move(keep)); !status.ok()) return status;
+
+  const int root_error = holder.ok() ? internal::EnterEmptyRoot(holder->get()) : ENOENT;
+  report.empty_root = root_error == 0;
+  if (options.require_empty_root && !report.empty_root) {
+    return ErrnoStatus(root_error, "enter an empty root, which was required");
+  }
+  if (holder.ok()) holder->Reset();
 
   absl::StatusOr<int> landlock_abi = internal::DenyAllByLandlock();
   if (!landlock_abi.ok()) return landlock_abi.status();
@@ -154,8 +166,9 @@ std::string ConfinementReport::ToString() const {
     landlock = absl::StrFormat("Landlock %d%s", landlock_abi,
                                landlock_covers_all_threads ? "" : " (not on earlier threads)");
   }
-  return absl::StrFormat("confined: filter on %d thread(s), %s, %s", threads, landlock,
-                         mdwe ? "MDWE" : "no MDWE");
+  return absl::StrFormat("confined: filter on %d thread(s), %s, %s, %s", threads, landlock,
+                         mdwe ? "MDWE" : "no MDWE",
+                         empty_root ? "empty root" : "the system's root");
 }
 
 }  // namespace parley

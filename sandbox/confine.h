@@ -57,6 +57,8 @@ struct LockDownOptions {
   // second wall where the kernel has them; true makes their absence an error.
   bool require_landlock = false;
   bool require_mdwe = false;
+  // The empty root of a worker with namespaces (sandbox/second_wall.h).
+  bool require_empty_root = false;
 };
 
 // What holds now, for logs and tests.
@@ -67,7 +69,9 @@ struct ConfinementReport {
   // Landlock binds the calling thread (and its future children). Threads made earlier have only the
   // filter between them and the files.
   bool landlock_covers_all_threads = false;
-  bool mdwe = false;              // no page can become executable, by the kernel's own rule
+  bool mdwe = false;  // no page can become executable, by the kernel's own rule
+  // There is no file or directory, whatever the filter lets through.
+  bool empty_root = false;
   bool reports_refusals = false;  // started by Spawn: the parent learns the refused call's name
   int threads = 1;
   std::string ToString() const;
@@ -90,9 +94,9 @@ class [[nodiscard]] Confined {
 };
 
 // In this order: warms up libc (sandbox/warm_up.h), drops all capabilities, no_new_privs, closes
-// descriptors, Landlock, MDWE, not dumpable (no ptrace or core by others of the same uid), the
-// SIGSYS handler, the filter on all threads at once. After an error the process is somewhere in
-// between: it must end.
+// descriptors, an empty root where the worker has namespaces, Landlock, MDWE, not dumpable (no
+// ptrace or core by others of the same uid), the SIGSYS handler, the filter on all threads at once.
+// After an error the process is somewhere in between: it must end.
 //
 // kFailedPrecondition with the thread's id if a thread cannot be confined: it has a filter of its
 // own, or capabilities (which the kernel keeps per thread: start the worker with Spawn, which drops

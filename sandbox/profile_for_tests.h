@@ -23,6 +23,11 @@ class ProfileForTests {
     profile.Add(std::move(rules));
     return profile;
   }
+  // `profile` and these besides.
+  static Profile With(Profile profile, std::vector<Rule> rules) {
+    profile.Add(std::move(rules));
+    return profile;
+  }
 };
 
 }  // namespace parley

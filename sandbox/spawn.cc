@@ -1,13 +1,9 @@
 #include "parley/sandbox/spawn.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,14 +15,15 @@
 #include "absl/status/status.h"
 #include "parley/os/errors.h"
 #include "parley/sandbox/child_start.h"
+#include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/refusal.h"
+#include "parley/sandbox/start_process.h"
 #include "parley/sandbox/unreaped.h"
 
 namespace parley {
 namespace {
 
 using internal::ChildStart;
-using internal::StartFailure;
 using internal::StartStep;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -40,42 +37,6 @@ constexpr bool kSanitizer = false;
 #else
 constexpr bool kSanitizer = false;
 #endif
-
-// A page that both sides of the clone see and that exec leaves behind: the child's word on failure.
-class SharedPage {
- public:
-  SharedPage()
-      : page_(::mmap(nullptr, kSizeBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                     0)) {}
-  SharedPage(const SharedPage&) = delete;
-  SharedPage& operator=(const SharedPage&) = delete;
-  ~SharedPage() {
-    if (ok()) ::munmap(page_, kSizeBytes);
-  }
-  bool ok() const { return page_ != MAP_FAILED; }
-  // SAFETY: page-aligned, zeroed by the kernel, large enough, a plain struct.
-  StartFailure* failure() const { return static_cast<StartFailure*>(page_); }
-
- private:
-  static constexpr size_t kSizeBytes = 4096;
-  void* page_;
-};
-
-// No signal handler of ours may run in the child, which has our memory's copy but not our threads.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 const char* StepText(StartStep step) {
   switch (step) {
@@ -95,12 +56,18 @@ const char* StepText(StartStep step) {
       return ", dropping its privileges";
     case StartStep::kDirectory:
       return ", entering its directory";
+    case StartStep::kNamespaces:
+      return ", making its namespaces";
+    case StartStep::kClone:
+    case StartStep::kNobody:
     case StartStep::kExec:
     case StartStep::kNone:
       break;
   }
   return "";
 }
+
+constexpr unsigned kProcessesWithin = 256;
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
@@ -187,21 +154,25 @@ std::string Absolute(const std::string& path) {
   return ::getcwd(ours, sizeof(ours)) == nullptr ? path : std::string(ours) + "/" + path;
 }
 
+// Processes and threads are counted for each user namespace since Linux 5.14; before, a limit on
+// one worker's counts all that its user runs.
+bool CountsProcessesWithin() {
+  utsname system = {};
+  int major = 0;
+  int minor = 0;
+  ::uname(&system);
+  const std::string release = system.release;
+  const size_t dot = release.find('.');
+  if (dot == std::string::npos) return false;
+  major = std::atoi(release.c_str());            // NOLINT(cert-err34-c): the kernel's own
+  minor = std::atoi(release.c_str() + dot + 1);  // NOLINT(cert-err34-c): the kernel's own
+  return major > 5 || (major == 5 && minor >= 14);
+}
+
 bool IsOpen(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
 int OutputDescriptor(OutputTo to, int ours, int null_device) {
   return to == OutputTo::kSameAsOurs && IsOpen(ours) ? ours : null_device;
-}
-
-// Returns when the child has become its program or has failed (CLONE_VFORK), so that nothing has to
-// be waited for here that another process could hold open.
-pid_t CloneAndStart(const ChildStart& start, int* pidfd) {
-  const AllSignalsBlocked blocked;
-  // Not libc's fork: no handlers of other libraries run in the child.
-  const long pid =  // NOLINT: syscall's type
-      ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, pidfd, nullptr, nullptr);
-  if (pid == 0) internal::StartAsChild(start);
-  return static_cast<pid_t>(pid);
 }
 
 }  // namespace
@@ -209,8 +180,8 @@ pid_t CloneAndStart(const ChildStart& start, int* pidfd) {
 // The only maker of Workers.
 class WorkerMaker {
  public:
-  static Worker Make(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals) {
-    return Worker(std::move(name), pid, std::move(pidfd), std::move(refusals));
+  static Worker Make(std::string name, internal::StartedProcess process, UniqueFd refusals) {
+    return Worker(std::move(name), std::move(process), std::move(refusals));
   }
 };
 
@@ -238,6 +209,15 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   std::vector<InheritedDescriptor> descriptors = std::move(options.descriptors);
   descriptors.push_back(
       InheritedDescriptor::Give(std::move(refusals->worker), internal::kRefusalVariable));
+  UniqueFd holder_socket;
+  if (options.namespaces.use != NamespaceOptions::Use::kNone) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+      return ErrnoStatus(errno, what);
+    }
+    holder_socket.Reset(ends[0]);
+    descriptors.push_back(InheritedDescriptor::Give(UniqueFd(ends[1]), internal::kHolderVariable));
+  }
   absl::StatusOr<std::vector<std::string>> environment = Environment(options, descriptors);
   if (!environment.ok()) return environment.status();
 
@@ -249,8 +229,6 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   for (const InheritedDescriptor& descriptor : descriptors) numbers.push_back(descriptor.fd());
 
   const std::string program = Absolute(options.program);
-  const SharedPage page;
-  if (!page.ok()) return ErrnoStatus(errno, what);
   const std::vector<char*> argument_pointers = Pointers(arguments);
   const std::vector<char*> environment_pointers = Pointers(*environment);
   const std::vector<ChildStart::Limit> limits = Limits(options.limits);
@@ -266,19 +244,18 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
       .directory = options.working_directory.empty() ? nullptr : options.working_directory.c_str(),
       .parent = ::getpid(),
       .dies_with_parent = options.dies_with_parent,
-      .failure = page.failure(),
+      .wall = nullptr,
+      .parent_pidfd = -1,
+      .processes_within =
+          !options.limits.processes.has_value() && CountsProcessesWithin() ? kProcessesWithin : 0,
+      .failure = nullptr,
   };
-  int pidfd = -1;
-  const pid_t pid = CloneAndStart(start, &pidfd);
-  if (pid < 0) return ErrnoStatus(errno, what);
-  // From here on its destructor kills and reaps, on the failing path as well.
-  Worker worker =
-      WorkerMaker::Make(options.name, pid, UniqueFd(pidfd), std::move(refusals->parent));
-  const StartFailure failure = *page.failure();
-  if (failure.step != StartStep::kNone) {
-    return ErrnoStatus(failure.error, what + StepText(failure.step));
+  internal::StartedProcess process =
+      internal::StartProcess(start, options.namespaces, std::move(holder_socket));
+  if (process.failure.step != StartStep::kNone) {
+    return ErrnoStatus(process.failure.error, what + StepText(process.failure.step));
   }
-  return worker;
+  return WorkerMaker::Make(options.name, std::move(process), std::move(refusals->parent));
 }
 
 }  // namespace parley

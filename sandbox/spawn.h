@@ -30,6 +30,7 @@
 
 #include "absl/status/statusor.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sandbox/second_wall.h"
 #include "parley/sandbox/worker.h"
 
 namespace parley {
@@ -79,8 +80,9 @@ struct ResourceLimits {
   std::optional<uint64_t> stack_bytes = uint64_t{8} << 20;
   // RLIMIT_MEMLOCK.
   std::optional<uint64_t> locked_memory_bytes = uint64_t{64} << 10;
-  // RLIMIT_NPROC: processes and threads of the whole user id, not of this worker, and not in force
-  // for uid 0.
+  // RLIMIT_NPROC: processes and threads. Of this worker alone where it has a user namespace of its
+  // own (Linux 5.14), and 256 there by default. Elsewhere of the whole user id, not in force for
+  // uid 0, and ours by default.
   std::optional<uint64_t> processes;
 };
 
@@ -101,13 +103,16 @@ struct SpawnOptions {
   OutputTo stdout_to = OutputTo::kNull;
   OutputTo stderr_to = OutputTo::kSameAsOurs;
   bool dies_with_parent = true;
+  // A second wall behind the system call filter: sandbox/second_wall.h.
+  NamespaceOptions namespaces;
 };
 
 // Starts the worker and returns once its program runs. On any failure no process is left. Errors
 // name the step and the program: "cannot start decoder (/usr/libexec/film_decoder): No such file or
 // directory". kInvalidArgument for an empty or twice-given variable name, one with '=' or a NUL.
 //
-// The worker also gets PARLEY_REFUSAL_FD, over which LockDown reports a refused system call.
+// The worker also gets PARLEY_REFUSAL_FD, over which LockDown reports a refused system call, and
+// PARLEY_HOLDER_FD, over which it asks for the empty root (not with Use::kNone).
 absl::StatusOr<Worker> Spawn(SpawnOptions options);
 
 }  // namespace parley

@@ -1,8 +1,10 @@
 #include "parley/sandbox/spawn.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,7 +19,12 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -38,6 +45,7 @@ namespace {
 using testing::HasSanitizer;
 using testing::kLong;
 using testing::NextReply;
+using testing::WithoutNamespaces;
 using testing::WorkerOptions;
 using testing::WorkerPath;
 
@@ -176,6 +184,26 @@ TEST(SpawnTest, PromiseP2TimeATracedWorkerDelaysNeitherWaitNorDestruction) {
   EXPECT_LT(MonotonicNowNs() - start_ns, 10'000'000'000);
 }
 
+// It has left the group and the session, and its parent has ended.
+TEST(SpawnTest, ADaemonOfTheWorkersEndsWithIt) {
+  for (const char* scenario : {"leave_daemon_and_sleep", "leave_daemon_and_end"}) {
+    UniqueFd replies;
+    auto worker = Spawn(WorkerOptions({scenario}, replies));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    ASSERT_EQ(NextReply(replies.get()), "daemon");
+    if (!worker->second_wall().pid) GTEST_SKIP() << worker->second_wall().ToString();
+    if (scenario == std::string("leave_daemon_and_end")) {
+      ASSERT_EQ(::send(replies.get(), "g", 1, MSG_NOSIGNAL), 1);
+      auto report = worker->Wait(Deadline::After(kLong));
+      ASSERT_TRUE(report.ok()) << report.status();
+      EXPECT_TRUE(report->clean()) << report->ToString();
+    } else {
+      const Worker last = *std::move(worker);
+    }
+    EXPECT_TRUE(HungUp(replies.get())) << scenario;
+  }
+}
+
 TEST(SpawnTest, SurvivesIgnoredSigchld) {
   struct sigaction ignore = {};
   ignore.sa_handler = SIG_IGN;
@@ -205,9 +233,10 @@ TEST(SpawnTest, PromiseP8NoSideDoorsNoDescriptorLeaks) {
   auto worker = Spawn(std::move(options));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const std::string list = NextReply(replies.get());
-  // 3 is the reply socket and 6 the refusal socket.
-  const std::string expected =
+  // 3 is the reply socket, 6 the refusal socket and 7 the one to the holder of the namespaces.
+  std::string expected =
       "0 /dev/null\n1 /dev/null\n2 /dev/null\n3 socket:\n4 /dev/full\n5 /dev/zero\n6 socket:\n";
+  if (!WithoutNamespaces()) expected += "7 socket:\n";
   std::string without_inodes;
   bool skipping = false;
   for (const char c : list) {
@@ -244,7 +273,9 @@ TEST(SpawnTest, TheEnvironmentIsWhatWasGiven) {
   auto worker = Spawn(std::move(options));
   ASSERT_TRUE(worker.ok()) << worker.status();
   // The reply socket's variable was taken by then.
-  EXPECT_EQ(NextReply(replies.get()), "PARLEY_ONE=1=1\nPARLEY_WANTED=yes\nPARLEY_REFUSAL_FD=4\n");
+  EXPECT_EQ(NextReply(replies.get()),
+            std::string("PARLEY_ONE=1=1\nPARLEY_WANTED=yes\nPARLEY_REFUSAL_FD=4\n") +
+                (WithoutNamespaces() ? "" : "PARLEY_HOLDER_FD=5\n"));
 }
 
 TEST(SpawnTest, VariablesThatCannotBeAreRefused) {
@@ -294,8 +325,11 @@ TEST(SpawnTest, SignalsSessionAndPrivilegesStartFresh) {
   if (::geteuid() == 0) {
     EXPECT_EQ(Line(state, "CapBnd:"), "0000000000000000");
   }
-  EXPECT_EQ(Line(state, "Group:"), std::to_string(worker->pid()));
-  EXPECT_EQ(Line(state, "Session:"), std::to_string(worker->pid()));
+  // By the worker's own count: it leads both.
+  const std::string own =
+      worker->second_wall().pid ? std::string("2") : std::to_string(worker->pid());
+  EXPECT_EQ(Line(state, "Group:"), own);
+  EXPECT_EQ(Line(state, "Session:"), own);
   errno = 0;
   EXPECT_EQ(Line(state, "Nice:"), std::to_string(::getpriority(PRIO_PROCESS, 0) + 3));
 }
@@ -498,7 +532,7 @@ TEST(SpawnTest, AFullDescriptorTableIsAClearError) {
   }
   // At each number of free places: an orderly error or a worker, never a leak.
   int started = 0;
-  for (size_t free_places = 0; free_places < 10 && !fill.empty(); ++free_places) {
+  for (size_t free_places = 0; free_places < 16 && !fill.empty(); ++free_places) {
     UniqueFd more_replies;
     SpawnOptions attempt;
     attempt.program = WorkerPath();
@@ -512,7 +546,7 @@ TEST(SpawnTest, AFullDescriptorTableIsAClearError) {
     fill.pop_back();
   }
   EXPECT_GT(started, 0);
-  EXPECT_LT(started, 10);
+  EXPECT_LT(started, 16);
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
@@ -532,6 +566,299 @@ TEST(SpawnTest, ManyAtOnceFromManyThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(clean.load(), 20);
+}
+
+// ---- The second wall.
+
+using Use = NamespaceOptions::Use;
+
+// Whether a process like this one can make namespaces here.
+bool CanMakeNamespaces() {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+  options.namespaces.use = Use::kRequired;
+  return Spawn(std::move(options)).ok();
+}
+
+TEST(SecondWallTest, RequiredItIsThereOrAnError) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"wall"}, replies);
+  options.namespaces.use = Use::kRequired;
+  auto worker = Spawn(std::move(options));
+  if (!worker.ok()) {
+    EXPECT_NE(Text(worker.status()).find("making its namespaces: "), std::string::npos);
+    GTEST_SKIP() << worker.status();
+  }
+  const SecondWall& wall = worker->second_wall();
+  EXPECT_TRUE(wall.user && wall.pid && wall.mount && wall.network && wall.ipc && wall.uts &&
+              wall.cgroup)
+      << wall.ToString();
+  const std::string text = NextReply(replies.get());
+  EXPECT_EQ(Line(text, "Pid:"), "2");
+  EXPECT_EQ(Line(text, "Parent:"), "0");
+  if (wall.own_proc) {
+    EXPECT_EQ(Line(text, "Processes:"), "2") << "itself and the holder";
+  }
+  EXPECT_NE(Line(text, "SetHostName:"), "0");
+  EXPECT_NE(Line(text, "Mount:"), "0");
+  EXPECT_EQ(Line(text, "NewUser:"), std::to_string(ENOSPC)) << "no user namespace within";
+  EXPECT_EQ(Line(text, "KillAll:"), std::to_string(ESRCH)) << "it can signal nobody";
+  EXPECT_EQ(text.find("eth"), std::string::npos) << text;
+}
+
+TEST(SecondWallTest, NoneMeansNone) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"wall"}, replies);
+  options.namespaces.use = Use::kNone;
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  EXPECT_EQ(worker->second_wall().ToString(), "no namespaces");
+  EXPECT_EQ(Line(NextReply(replies.get()), "Pid:"), std::to_string(worker->pid()));
+}
+
+TEST(SecondWallTest, TheNetworkCanBeKept) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"sleep"}, replies);
+  options.namespaces = {.use = Use::kWhereAvailable, .network = false};
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  if (!worker->second_wall().user) GTEST_SKIP() << worker->second_wall().ToString();
+  EXPECT_FALSE(worker->second_wall().network);
+  const auto network = [](const std::string& process) {
+    char target[64] = {};
+    EXPECT_GT(::readlink(("/proc/" + process + "/ns/net").c_str(), target, sizeof(target) - 1), 0);
+    return std::string(target);
+  };
+  if (::geteuid() == 0) {
+    EXPECT_EQ(network(std::to_string(worker->pid())), network("self"));
+  }
+}
+
+// A filter as a container's: `refused` flags make clone fail with EPERM. In a process of its own.
+template <typename Body>
+int RunWhereCloneRefuses(uint32_t refused, Body body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, refused, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program = {6, filter};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+      ::_exit(100);
+    }
+    ::_exit(body());
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+TEST(SecondWallTest, WhereNoneCanBeMadeTheWorkerRunsAndSaysSo) {
+  const int code = RunWhereCloneRefuses(CLONE_NEWUSER, [] {
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+    options.namespaces.use = Use::kWhereAvailable;
+    auto worker = Spawn(std::move(options));
+    if (!worker.ok()) return 1;
+    if (worker->second_wall().ToString() !=
+        "no namespaces (making its namespaces: Operation not permitted)") {
+      return 2;
+    }
+    auto report = worker->Wait(Deadline::After(kLong));
+    if (!report.ok() || report->exit_code != 3) return 3;
+    SpawnOptions required = WorkerOptions({"exit_3"}, replies);
+    required.namespaces.use = Use::kRequired;
+    auto refused = Spawn(std::move(required));
+    return refused.status().code() == absl::StatusCode::kPermissionDenied ? 0 : 4;
+  });
+  EXPECT_EQ(code, 0);
+}
+
+TEST(SecondWallTest, WhereOneIsMissingTheOthersAreMade) {
+  if (!CanMakeNamespaces()) GTEST_SKIP() << "no namespaces here";
+  const int code = RunWhereCloneRefuses(CLONE_NEWNET, [] {
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+    options.namespaces.use = Use::kWhereAvailable;
+    auto worker = Spawn(std::move(options));
+    if (!worker.ok()) return 1;
+    const SecondWall& wall = worker->second_wall();
+    return wall.user && wall.pid && wall.mount && wall.ipc && !wall.network &&
+                   wall.missing.find("Operation not permitted") != std::string::npos
+               ? 0
+               : 2;
+  });
+  EXPECT_EQ(code, 0);
+}
+
+// The files that only root may read are foreign to a root parent's worker.
+TEST(SecondWallTest, RootIsNobodyInIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (!CanMakeNamespaces()) GTEST_SKIP() << "no namespaces here";
+  for (const bool nobody : {true, false}) {
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({}, replies);
+    options.program = "/bin/sh";
+    options.arguments = {"-c", "{ id -u; cat /etc/shadow > /dev/null && echo reads; } >&3"};
+    options.environment = {{"PATH", "/usr/bin:/bin"}};
+    options.namespaces = {.use = Use::kRequired, .network = true, .root_becomes_nobody = nobody};
+    auto worker = Spawn(std::move(options));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    EXPECT_EQ(worker->second_wall().nobody, nobody);
+    std::string said;
+    while (true) {
+      const std::string next = NextReply(replies.get());
+      if (next.empty()) break;
+      said += next;
+    }
+    EXPECT_EQ(said, nobody ? "65534\n" : "0\nreads\n");
+  }
+}
+
+TEST(SecondWallTest, AProgramThatNobodyMayExecuteRunsAsRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (!CanMakeNamespaces()) GTEST_SKIP() << "no namespaces here";
+  const char* const folder = std::getenv("TEST_TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+  std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/program.XXXXXX";
+  UniqueFd file(::mkostemp(path.data(), O_CLOEXEC));
+  ASSERT_TRUE(file.ok());
+  const std::string script = "#!/bin/sh\nexit 7\n";
+  ASSERT_EQ(::write(file.get(), script.data(), script.size()), static_cast<ssize_t>(script.size()));
+  ASSERT_EQ(::fchmod(file.get(), 0700), 0);
+  SpawnOptions options;
+  options.program = path;
+  options.namespaces.use = Use::kRequired;
+  file.Reset();  // what is open for writing is not executed
+  auto worker = Spawn(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  EXPECT_FALSE(worker->second_wall().nobody);
+  EXPECT_NE(worker->second_wall().ToString().find("65534 may not execute the program"),
+            std::string::npos);
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->exit_code, 7);
+  ::unlink(path.c_str());
+}
+
+// Signals and their report are as without namespaces: the worker is not process 1 of its own.
+TEST(SecondWallTest, SignalsEndItAsAnywhere) {
+  for (const int number : {SIGTERM, SIGABRT, SIGXCPU, SIGUSR1}) {
+    UniqueFd replies;
+    auto worker = Spawn(WorkerOptions({"raise", std::to_string(number)}, replies));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    auto report = worker->Wait(Deadline::After(kLong));
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->signal, number) << report->ToString();
+  }
+}
+
+// By itself, without a call of ours.
+TEST(SecondWallTest, ADaemonEndsWhenTheWorkerDoes) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"leave_daemon_and_end"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  if (!worker->second_wall().pid) GTEST_SKIP() << worker->second_wall().ToString();
+  ASSERT_EQ(NextReply(replies.get()), "daemon");
+  ASSERT_EQ(::send(replies.get(), "g", 1, MSG_NOSIGNAL), 1);
+  pollfd entry = {replies.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&entry, 1, 10'000), 1);
+  EXPECT_TRUE(HungUp(replies.get()));
+}
+
+TEST(SecondWallTest, AWorkerThatOutlivesUsTakesItsDaemonsWithIt) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"leave_daemon_and_end"}, replies);
+  options.dies_with_parent = false;
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    auto worker = Spawn(std::move(options));
+    const bool within = worker.ok() && worker->second_wall().pid;
+    ::_exit(!worker.ok() ? 1 : within ? 0 : 2);  // without the destructor
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  options.descriptors.clear();  // our copy of its end
+  ASSERT_NE(WEXITSTATUS(status), 1);
+  ASSERT_EQ(NextReply(replies.get()), "daemon");
+  EXPECT_FALSE(HungUp(replies.get()));
+  ASSERT_EQ(::send(replies.get(), "g", 1, MSG_NOSIGNAL), 1);
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "no namespaces here";
+  pollfd entry = {replies.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&entry, 1, 10'000), 1);
+  EXPECT_TRUE(HungUp(replies.get()));
+}
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// Children of this thread by name.
+std::vector<pid_t> ChildrenNamed(const std::string& name) {
+  std::vector<pid_t> found;
+  std::istringstream children(Read("/proc/self/task/" + std::to_string(::gettid()) + "/children"));
+  pid_t pid = 0;
+  while (children >> pid) {
+    if (Read("/proc/" + std::to_string(pid) + "/comm") == name + "\n") found.push_back(pid);
+  }
+  return found;
+}
+
+// Neither our descriptors nor our memory.
+TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may look at it";
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"sleep"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  if (!worker->second_wall().pid) GTEST_SKIP() << worker->second_wall().ToString();
+  ASSERT_EQ(NextReply(replies.get()), "sleeping");
+  const std::vector<pid_t> holders = ChildrenNamed("parley-holder");
+  ASSERT_EQ(holders.size(), 1u);
+  const std::string folder = "/proc/" + std::to_string(holders[0]);
+  int descriptors = 0;
+  for (int fd = 0; fd < 1000; ++fd) {
+    char target[64];
+    const std::string path = folder + "/fd/" + std::to_string(fd);
+    if (::readlink(path.c_str(), target, sizeof(target)) > 0) ++descriptors;
+  }
+  EXPECT_LE(descriptors, 3);
+  if (!HasSanitizer()) {
+    // It unmaps after we are let go.
+    size_t size_bytes = ~size_t{0};
+    for (int i = 0; i < 200 && size_bytes > 65536; ++i) {
+      ::usleep(10'000);
+      size_t pages = 0;
+      std::istringstream(Read(folder + "/statm")) >> pages;
+      size_bytes = pages * 4096;
+    }
+    EXPECT_LE(size_bytes, 65536u) << Read(folder + "/maps");
+  }
+  // Nothing but its number is shared with it: its end is the worker's.
+  ASSERT_EQ(::kill(holders[0], SIGKILL), 0);
+  auto report = worker->Wait(Deadline::After(kLong));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->signal, SIGKILL);
+  EXPECT_TRUE(ChildrenNamed("parley-holder").empty());
+}
+
+TEST(SecondWallTest, AParentThatCannotBeDumpedHasItToo) {
+  if (!CanMakeNamespaces()) GTEST_SKIP() << "no namespaces here";
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    ::_exit(CanMakeNamespaces() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(ExitReportTest, Sentences) {

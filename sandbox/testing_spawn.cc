@@ -26,10 +26,15 @@ SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies
   options.program = WorkerPath();
   options.name = "tester";
   options.arguments = std::move(arguments);
+  if (WithoutNamespaces()) options.namespaces.use = NamespaceOptions::Use::kNone;
   options.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
   options.descriptors.push_back(
       InheritedDescriptor::Give(UniqueFd(ends[1]), "PARLEY_TEST_REPLY_FD"));
   return options;
+}
+
+bool WithoutNamespaces() {
+  return std::getenv("PARLEY_TEST_NO_NAMESPACES") != nullptr;  // NOLINT(concurrency-mt-unsafe)
 }
 
 std::string NextReply(int replies) {

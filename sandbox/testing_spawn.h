@@ -20,6 +20,10 @@ std::string WorkerPath();
 // Options to run the worker's scenario; `replies` gets our end of its socket.
 SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies);
 
+// Whether WorkerOptions asks for no namespaces. Each test runs with them, where they can be made,
+// and without: in the targets whose name ends in _without_namespaces.
+bool WithoutNamespaces();
+
 // The next message of the worker; empty at its end or after kLong.
 std::string NextReply(int replies);
 

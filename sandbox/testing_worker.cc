@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -52,6 +53,7 @@
 #include "parley/sandbox/hostile_input.h"
 #include "parley/sandbox/inherited.h"
 #include "parley/sandbox/profile.h"
+#include "parley/sandbox/profile_for_tests.h"
 #include "parley/sandbox/spawn.h"
 
 namespace parley {
@@ -372,6 +374,24 @@ int DescriptorsAfterLockDown() {
   return right ? 0 : kSetUpFailed;
 }
 
+// As if the filter let all files through: what is behind it?
+int LookAtTheRoot() {
+  const int elsewhere = ::chdir("/usr");
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(ProfileForTests::With(LiveProfile(), {{.call = "open", .filters = {}},
+                                                         {.call = "openat", .filters = {}},
+                                                         {.call = "getdents64", .filters = {}},
+                                                         {.call = "newfstatat", .filters = {}}}));
+  std::string text = "root " + std::to_string(confined.report().empty_root);
+  for (const char* path : {"/etc/passwd", "/proc/self/status", "/usr", "bin", "../etc/passwd",
+                           "/../etc/passwd", "/dev/null"}) {
+    const long fd = ::syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    text += std::string(" ") + path + " " + std::to_string(fd >= 0 ? 0 : errno);
+  }
+  Reply(text + " " + std::to_string(elsewhere));
+  return 0;
+}
+
 int Dumpable() {
   [[maybe_unused]] const Confined confined = MustLockDown(Profile::Ring().WithSanitizer());
   return ::prctl(PR_GET_DUMPABLE) == 0 ? 0 : kNotRefused;
@@ -444,6 +464,27 @@ std::string ShowInherited() {
          "\nTimerSlack: " + std::to_string(::prctl(PR_GET_TIMERSLACK)) +
          "\nPersonality: " + std::to_string(::personality(0xffffffff)) +
          "\nKeyring: " + std::to_string(::syscall(SYS_keyctl, 0, -3, 0)) + "\n";
+}
+
+// What the namespaces make of the system.
+int ShowWall() {
+  int processes = 0;
+  DIR* directory = ::opendir("/proc");
+  while (const dirent* entry = ::readdir(directory)) {
+    if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9') ++processes;
+  }
+  ::closedir(directory);
+  const auto error = [](long answer) { return std::to_string(answer == 0 ? 0 : errno); };
+  std::string text = "\nProcesses: " + std::to_string(processes);
+  text += "\nPid: " + std::to_string(::getpid());
+  text += "\nParent: " + std::to_string(::getppid());
+  text += "\nUser: " + std::to_string(::getuid());
+  text += "\nSetHostName: " + error(::sethostname("x", 1));
+  text += "\nMount: " + error(::mount("none", "/tmp", "tmpfs", 0, nullptr));
+  text += "\nNewUser: " + error(::syscall(SYS_unshare, CLONE_NEWUSER));
+  text += "\nKillAll: " + error(::kill(-1, 0)) + "\n" + ReadAll("/proc/net/dev");
+  Reply(text);
+  return 0;
 }
 
 int ShowState() {
@@ -531,6 +572,7 @@ int SpawnAndVanish(const char* program) {
 
 int Run(const std::string& scenario, const std::string& argument, const char* program) {
   if (scenario == "try") return TryHostileCall(argument);
+  if (scenario == "raise") return ::raise(std::atoi(argument.c_str()));  // NOLINT(cert-err34-c)
   if (scenario == "spawn_and_vanish") return SpawnAndVanish(program);
   const std::map<std::string, int (*)()> scenarios = {
       {"live_on_ring", LiveOnRing},
@@ -544,6 +586,8 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"stay_confined", StayConfined},
       {"descriptors_after", DescriptorsAfterLockDown},
       {"dumpable", Dumpable},
+      {"look_at_root", LookAtTheRoot},
+      {"wall", ShowWall},
       {"not_reported", NotReported},
       {"hostile_input", OpensHostileInput},
       {"abort", Abort},

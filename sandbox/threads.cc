@@ -38,6 +38,14 @@ std::string_view Value(std::string_view status, std::string_view key) {
   return status.substr(start, status.find('\n', start) - start);
 }
 
+// The thread's number in its own pid namespace, which /proc may not be of: the last of the line.
+pid_t OwnId(std::string_view status, pid_t listed) {
+  const std::string_view ids = Value(status, "\nNSpid:");
+  if (ids.empty()) return listed;  // a kernel without such namespaces
+  const std::string last(ids.substr(ids.find_last_of(" \t") + 1));
+  return static_cast<pid_t>(std::strtol(last.c_str(), nullptr, 10));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Thread>> ListThreads() {
@@ -50,7 +58,7 @@ absl::StatusOr<std::vector<Thread>> ListThreads() {
     if (id <= 0) continue;  // "." and ".."
     const std::string status = ReadFile("/proc/self/task/" + std::to_string(id) + "/status");
     if (status.empty()) continue;
-    threads.push_back({.id = id,
+    threads.push_back({.id = OwnId(status, id),
                        .name = std::string(Value(status, "Name:")),
                        .has_capabilities = Value(status, "\nCapPrm:").find_first_not_of('0') !=
                                            std::string_view::npos});

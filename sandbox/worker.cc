@@ -15,6 +15,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
 #include "parley/sandbox/refusal.h"
+#include "parley/sandbox/start_process.h"
 #include "parley/sandbox/system_call_name.h"
 #include "parley/sandbox/unreaped.h"
 
@@ -37,8 +38,13 @@ bool HasEndedBy(int pidfd, Deadline deadline) {
 
 }  // namespace
 
-Worker::Worker(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals)
-    : name_(std::move(name)), pid_(pid), pidfd_(std::move(pidfd)), refusals_(std::move(refusals)) {}
+Worker::Worker(std::string name, internal::StartedProcess process, UniqueFd refusals)
+    : name_(std::move(name)),
+      pid_(process.pid),
+      pidfd_(std::move(process.pidfd)),
+      holder_(std::move(process.holder)),
+      wall_(std::move(process.wall)),
+      refusals_(std::move(refusals)) {}
 
 Worker& Worker::operator=(Worker&& other) noexcept {
   if (this == &other) return *this;
@@ -46,6 +52,8 @@ Worker& Worker::operator=(Worker&& other) noexcept {
   name_ = std::move(other.name_);
   pid_ = other.pid_;
   pidfd_ = std::move(other.pidfd_);
+  holder_ = std::move(other.holder_);
+  wall_ = std::move(other.wall_);
   refusals_ = std::move(other.refusals_);
   ended_ = std::move(other.ended_);
   return *this;
@@ -54,13 +62,29 @@ Worker& Worker::operator=(Worker&& other) noexcept {
 Worker::~Worker() { KillAndReap(); }
 
 void Worker::KillAndReap() {
-  if (!pidfd_.ok() || ended_.has_value()) return;
-  Kill();
-  if (!Wait(Deadline::After(kPatience)).ok()) internal::ReapLater(std::move(pidfd_));
+  const Deadline deadline = Deadline::After(kPatience);
+  if (pidfd_.ok() && !ended_.has_value()) {
+    Kill();
+    if (!Wait(deadline).ok()) internal::ReapLater(std::move(pidfd_));
+  }
+  ReapHolder(deadline);
+  if (holder_.ok()) internal::ReapLater(std::move(holder_));
+}
+
+void Worker::ReapHolder(Deadline deadline) {
+  if (!holder_.ok()) return;
+  siginfo_t info;
+  rusage usage;
+  // Its end is that of all in its namespace, and has been ordered.
+  if (internal::ReapUntil(holder_.get(), deadline, &info, &usage) != internal::Reaped::kNotYet) {
+    holder_.Reset();
+  }
 }
 
 void Worker::Kill() {
   if (!pidfd_.ok() || ended_.has_value()) return;
+  // And with it all that is in its namespace.
+  if (holder_.ok()) SignalProcess(holder_.get(), SIGKILL);
   // ESRCH: reaped behind our back, so that the number may be another process's by now.
   if (SignalProcess(pidfd_.get(), SIGKILL) == ESRCH) return;
   // Until its leader is reaped, the group's number cannot be anybody else's. Spawn made the worker
@@ -99,6 +123,7 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   }
   refusals_.Reset();
   ended_ = report;
+  ReapHolder(deadline);
   return report;
 }
 

@@ -1,8 +1,8 @@
 #ifndef PARLEY_SANDBOX_WORKER_H_
 #define PARLEY_SANDBOX_WORKER_H_
 
-// The sole owner of one child process: whatever happens, it is killed and reaped; no zombie, no
-// orphan. Made by Spawn (sandbox/spawn.h).
+// The sole owner of one child process: whatever happens, it is killed and reaped; no zombie, and no
+// orphan where it has a pid namespace. Made by Spawn (sandbox/spawn.h).
 //
 // Trust: the worker may be hijacked at any moment. It decides when it ends and what its one refusal
 // report says; it cannot delay Kill, the destructor or a Wait beyond its deadline, and cannot make
@@ -23,8 +23,13 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/second_wall.h"
 
 namespace parley {
+
+namespace internal {
+struct StartedProcess;
+}  // namespace internal
 
 class Worker {
  public:
@@ -43,11 +48,15 @@ class Worker {
   // (attack W8). Identifies the worker to the handshake: no other process can get it. Owned here.
   int pidfd() const { return pidfd_.get(); }
 
-  // SIGKILL to the worker and to whatever is left in its process group. Idempotent; nothing once
-  // the worker has been reaped. Does not wait.
+  // What stands behind the filter. Never changes.
+  const SecondWall& second_wall() const { return wall_; }
+
+  // SIGKILL to the worker and to all that it made: whatever it is where the worker has a pid
+  // namespace (second_wall().pid), else what is left in its process group, which a process can
+  // leave (setsid). Idempotent; nothing once the worker has been reaped. Does not wait.
   void Kill();
 
-  // Waits for the end and reaps; whatever is left of its process group is killed. kDeadlineExceeded
+  // Waits for the end and reaps; whatever is left of what it made is killed. kDeadlineExceeded
   // if it still runs at the deadline (it is left running), or has ended and is held by a process
   // that traces it (strace for a moment, a hijacked worker's child for as long as it likes). Once
   // ended, gives the same report again.
@@ -56,12 +65,15 @@ class Worker {
 
  private:
   friend class WorkerMaker;  // sandbox/spawn.cc
-  Worker(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd refusals);
+  Worker(std::string name, internal::StartedProcess process, UniqueFd refusals);
   void KillAndReap();
+  void ReapHolder(Deadline deadline);
 
   std::string name_;
   pid_t pid_ = -1;
   UniqueFd pidfd_;
+  UniqueFd holder_;  // the pidfd of its namespaces' process 1; closed once reaped
+  SecondWall wall_;
   UniqueFd refusals_;  // see sandbox/refusal.h; closed once read
   std::optional<ExitReport> ended_;
 };

@@ -362,8 +362,11 @@ TEST_F(FilmTest, AKilledViewerLeavesNothing) {
   std::this_thread::sleep_for(std::chrono::seconds(2));
   ::kill(viewer, SIGKILL);
   ASSERT_EQ(::waitpid(viewer, nullptr, 0), viewer);
-  // Nobody but the kernel could end the worker now, and nobody but us can reap it.
-  EXPECT_EQ(Orphans(), 1);
+  // Nobody but the kernel could end the worker now, and nobody but us can reap it, and the holder
+  // of its namespaces where they can be made.
+  const int orphans = Orphans();
+  EXPECT_GE(orphans, 1);
+  EXPECT_LE(orphans, 2);
   EXPECT_EQ(FilesIn(folder), 0u);
 }
 

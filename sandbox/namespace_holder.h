@@ -1,0 +1,68 @@
+#ifndef PARLEY_SANDBOX_NAMESPACE_HOLDER_H_
+#define PARLEY_SANDBOX_NAMESPACE_HOLDER_H_
+
+// The process 1 of a worker's namespaces (sandbox/second_wall.h).
+//
+// Its life, side by side with the start of the worker:
+//   1. Made by clone with the namespaces. The worker enters them by its pidfd, as process 2.
+//   2. Ends with the parent's thread, as the worker does. Writes the user id maps, or waits for the
+//      parent to do so where that takes the parent's privilege.
+//   3. Prepares the empty root: a tmpfs of one directory, mounted nowhere.
+//   4. Waits for process 2, opens its pidfd, closes every other descriptor, says that it is ready
+//      (the parent's Spawn returns no earlier), and unmaps the parent's memory.
+//   5. Waits for the worker's end or for one message. At the message (LockDown sends it) it makes
+//      the empty root the root of all in the namespace by pivot_root, and answers. At the end it
+//      ends, which is the end of everything that the worker made.
+//
+// Why not the worker as process 1: signals that it sends itself would be ignored (abort), and it
+// would have to reap. Why not at exec: the dynamic loader and set-up need files. Why not in the
+// worker: it would keep CAP_SYS_ADMIN of its user namespace until lock-down, in each thread.
+//
+// Trust: the worker can make it end (and itself with it), and can send it messages, of which it
+// reads one of one byte. It holds capabilities in the worker's user namespace; the worker has none,
+// and cannot trace it (another memory's owner, not dumpable).
+// Threads: plain code (sandbox/plain_code.h).
+
+#include <cstddef>
+#include <cstdint>
+
+namespace parley::internal {
+
+inline constexpr char kHolderVariable[] = "PARLEY_HOLDER_FD";
+
+// A word in memory that the parent, the holder and the worker share, with a futex. Set once.
+struct Event {
+  volatile uint32_t value;  // 0: not yet, kHappened, kFailed
+};
+inline constexpr uint32_t kHappened = 1;
+inline constexpr uint32_t kFailed = 2;
+
+void Announce(Event& event, uint32_t value);
+// What it became; 0 if it is nothing yet after `milliseconds`.
+uint32_t Await(Event& event, int milliseconds);
+
+struct HolderEvents {
+  Event mapped;  // the user id maps are written
+  Event runs;    // the worker is process 2
+  Event held;    // the holder has closed our descriptors, and needs nothing more of us
+};
+
+struct HolderStart {
+  HolderEvents* events;
+  int socket;
+  int parent_pidfd;  // of this process; -1: does not die with it
+  bool mounts;       // a mount namespace is among them
+  bool small_pages;  // of 4 KiB: what the holder's unmapping is written for
+  // Whether the holder writes the maps; else the parent does.
+  bool writes_maps;
+  const char* user_map;
+  size_t user_map_bytes;
+  const char* group_map;
+  size_t group_map_bytes;
+};
+
+[[noreturn]] void HoldNamespaces(const HolderStart& start);
+
+}  // namespace parley::internal
+
+#endif  // PARLEY_SANDBOX_NAMESPACE_HOLDER_H_

@@ -1,0 +1,305 @@
+#include "parley/sandbox/start_process.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "parley/os/deadline.h"
+#include "parley/os/pidfd.h"
+#include "parley/sandbox/namespace_holder.h"
+#include "parley/sandbox/unreaped.h"
+
+namespace parley::internal {
+namespace {
+
+// For the holder to be ready, and for a process that was killed to be gone.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+// How often is asked whether the holder still lives.
+constexpr int kSliceMs = 20;
+
+// What both sides of a clone see and what exec leaves behind.
+struct Shared {
+  StartFailure failure;
+  HolderEvents events;
+  int proc_error;
+};
+
+// Pages that are unmapped at the end of the scope.
+class Pages {
+ public:
+  Pages(size_t size_bytes, int kind)
+      : size_bytes_(size_bytes),
+        start_(::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0)) {}
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  ~Pages() {
+    if (ok()) ::munmap(start_, size_bytes_);
+  }
+  bool ok() const { return start_ != MAP_FAILED; }
+  // Page-aligned, zeroed by the kernel.
+  void* start() const { return start_; }
+  void* end() const { return static_cast<char*>(start_) + size_bytes_; }
+
+ private:
+  const size_t size_bytes_;
+  void* const start_;
+};
+
+constexpr size_t kSharedBytes = 4096;
+static_assert(sizeof(Shared) <= kSharedBytes);
+constexpr size_t kStackBytes = size_t{64} << 10;
+
+// No signal handler of ours may run in a child, which has our memory or its copy but not our
+// threads.
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
+  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
+  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+void KillAndReap(const UniqueFd& pidfd) {
+  if (!pidfd.ok()) return;
+  ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+  siginfo_t info;
+  rusage usage;
+  static_cast<void>(ReapUntil(pidfd.get(), Deadline::After(kPatience), &info, &usage));
+}
+
+// Returns when the child has become its program or has failed (CLONE_VFORK), so that nothing has to
+// be waited for here that another process could hold open.
+void StartWithout(const ChildStart& start, StartedProcess& process) {
+  int pidfd = -1;
+  // Not libc's fork: no handlers of other libraries run in the child.
+  const long pid =  // NOLINT: syscall's type
+      ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, &pidfd, nullptr, nullptr);
+  if (pid == 0) StartAsChild(start);
+  if (pid < 0) {
+    process.failure = {StartStep::kClone, errno};
+    return;
+  }
+  process.pid = static_cast<pid_t>(pid);
+  process.pidfd.Reset(pidfd);
+}
+
+bool WriteFile(const std::string& path, const std::string& text) {
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return file.ok() &&
+         ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+std::string OneToOne(unsigned id) { return std::to_string(id) + " " + std::to_string(id) + " 1"; }
+
+// Where that takes our privilege: for another user than ours.
+bool WriteNobodysMaps(pid_t holder) {
+  const std::string folder = "/proc/" + std::to_string(holder) + "/";
+  return WriteFile(folder + "uid_map", OneToOne(kNobody)) &&
+         WriteFile(folder + "gid_map", OneToOne(kNobody));
+}
+
+// Whether the holder has what it needs by the deadline.
+bool HolderIsReady(const UniqueFd& holder, Event& held) {
+  const Deadline deadline = Deadline::After(kPatience);
+  while (Await(held, kSliceMs) != kHappened) {
+    if (ProcessHasEnded(holder.get()) || deadline.Expired()) return false;
+  }
+  return true;
+}
+
+struct Attempt {
+  int namespaces;
+  bool nobody;
+};
+
+// A failure with kNamespaces: not with these.
+void StartWithin(ChildStart start, const Attempt& attempt, int holder_socket, Shared& shared,
+                 StartedProcess& process) {
+  const std::string user_map = OneToOne(::geteuid());
+  const std::string group_map = OneToOne(::getegid());
+  const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  const Pages stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
+  if (!self.ok() || !stack.ok()) {
+    process.failure = {StartStep::kNamespaces, errno};
+    return;
+  }
+  const HolderStart holder_start = {
+      .events = &shared.events,
+      .socket = holder_socket,
+      .parent_pidfd = start.dies_with_parent ? self.get() : -1,
+      .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
+      .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
+      .writes_maps = !attempt.nobody,
+      .user_map = user_map.data(),
+      .user_map_bytes = user_map.size(),
+      .group_map = group_map.data(),
+      .group_map_bytes = group_map.size(),
+  };
+  int holder_pidfd = -1;
+  // Without a signal at its end: nobody else in this process need know of it.
+  const long holder =  // NOLINT: syscall's type
+      ::syscall(SYS_clone, attempt.namespaces | CLONE_PIDFD, nullptr, &holder_pidfd, nullptr,
+                nullptr);
+  if (holder == 0) HoldNamespaces(holder_start);
+  if (holder < 0) {
+    process.failure = {StartStep::kNamespaces, errno};
+    return;
+  }
+  process.holder.Reset(holder_pidfd);
+  if (attempt.nobody) {
+    const bool written = WriteNobodysMaps(static_cast<pid_t>(holder));
+    Announce(shared.events.mapped, written ? kHappened : kFailed);
+    if (!written) {
+      process.failure = {StartStep::kNobody, EPERM};
+      return;
+    }
+  }
+  const WallStart wall = {
+      .events = &shared.events,
+      .holder_pidfd = holder_pidfd,
+      .namespaces = attempt.namespaces,
+      .becomes_nobody = attempt.nobody,
+      .proc_error = &shared.proc_error,
+  };
+  start.wall = &wall;
+  start.parent_pidfd = self.get();
+  EntranceStart entrance = {.child = &start, .pid = -1, .pidfd = -1};
+  // libc's clone, for it starts on a stack of its own.
+  const pid_t between = ::clone(
+      [](void* argument) {
+        EnterAndStart(*static_cast<EntranceStart*>(argument));
+        return 0;
+      },
+      stack.end(), CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &entrance);
+  if (between < 0) {
+    process.failure = {StartStep::kNamespaces, errno};
+    return;
+  }
+  // It has ended already. Or something else in this process has reaped it.
+  siginfo_t info;
+  static_cast<void>(::waitid(P_PID, static_cast<id_t>(between), &info, WEXITED | __WALL));
+  process.pid = entrance.pid;
+  process.pidfd.Reset(entrance.pidfd);
+  if (shared.failure.step == StartStep::kNone &&
+      !HolderIsReady(process.holder, shared.events.held)) {
+    shared.failure = {StartStep::kNamespaces, ETIMEDOUT};
+  }
+}
+
+SecondWall WallOf(const Attempt& attempt, int proc_error) {
+  const auto has = [&attempt](int flag) { return (attempt.namespaces & flag) != 0; };
+  SecondWall wall;
+  wall.user = has(CLONE_NEWUSER);
+  wall.pid = has(CLONE_NEWPID);
+  wall.mount = has(CLONE_NEWNS);
+  wall.own_proc = wall.mount && proc_error == 0;
+  wall.network = has(CLONE_NEWNET);
+  wall.ipc = has(CLONE_NEWIPC);
+  wall.uts = has(CLONE_NEWUTS);
+  wall.cgroup = has(CLONE_NEWCGROUP);
+  wall.nobody = attempt.nobody;
+  return wall;
+}
+
+}  // namespace
+
+StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
+                            UniqueFd holder_socket) {
+  using Use = NamespaceOptions::Use;
+  StartedProcess process;
+  const Pages page(kSharedBytes, MAP_SHARED);
+  if (!page.ok()) {
+    process.failure = {StartStep::kClone, errno};
+    return process;
+  }
+  const AllSignalsBlocked blocked;
+  // SAFETY: page-aligned, zeroed by the kernel, large enough, a plain struct.
+  Shared& shared = *static_cast<Shared*>(page.start());
+  start.failure = &shared.failure;
+  std::string missing;
+  const auto miss = [&missing](const std::string& why) {
+    missing += (missing.empty() ? "" : "; ") + why;
+  };
+
+  std::vector<int> sets;
+  if (options.use != Use::kNone) {
+    const int network = options.network ? CLONE_NEWNET : 0;
+    const int core = CLONE_NEWUSER | CLONE_NEWPID;
+    const int small = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    sets = {core | CLONE_NEWNS | small | network};
+    // Any of them may be missing in this kernel, or limited to none by the administrator.
+    if (options.use == Use::kWhereAvailable) {
+      for (const int fewer : {core | CLONE_NEWNS | small, core | CLONE_NEWNS, core}) {
+        if (fewer != sets.back()) sets.push_back(fewer);
+      }
+    }
+  }
+  bool nobody = options.root_becomes_nobody && ::geteuid() == 0;
+  for (size_t i = 0; i < sets.size();) {
+    const Attempt attempt = {sets[i], nobody};
+    std::memset(page.start(), 0, sizeof(Shared));
+    process = StartedProcess();
+    StartWithin(start, attempt, holder_socket.get(), shared, process);
+    if (process.failure.step == StartStep::kNone) process.failure = shared.failure;
+    const StartFailure failure = process.failure;
+    if (failure.step == StartStep::kNone) {
+      process.wall = WallOf(attempt, shared.proc_error);
+      process.wall.missing = missing;
+      return process;
+    }
+    KillAndReap(process.pidfd);
+    KillAndReap(process.holder);
+    process.pidfd.Reset();
+    process.holder.Reset();
+    const bool for_nobody =
+        failure.step == StartStep::kNobody ||
+        (failure.step == StartStep::kExec && failure.error == EACCES && attempt.nobody);
+    if (for_nobody) {
+      nobody = false;
+      miss(failure.step == StartStep::kNobody
+               ? "its user id stays root's: this process may not change user ids"
+               : "its user id stays root's: user 65534 may not execute the program");
+      continue;
+    }
+    // What we lack is no reason to do without.
+    const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
+                        failure.error == ENOMEM || failure.error == EAGAIN;
+    if (failure.step != StartStep::kNamespaces || scarce || options.use == Use::kRequired) {
+      return process;
+    }
+    if (i == 0) miss(std::string("making its namespaces: ") + strerrordesc_np(failure.error));
+    ++i;
+  }
+  std::memset(page.start(), 0, sizeof(Shared));
+  process = StartedProcess();
+  StartWithout(start, process);
+  process.wall.missing = missing;
+  if (process.failure.step == StartStep::kNone) process.failure = shared.failure;
+  if (process.failure.step != StartStep::kNone) {
+    KillAndReap(process.pidfd);
+    process.pidfd.Reset();
+  }
+  return process;
+}
+
+}  // namespace parley::internal
