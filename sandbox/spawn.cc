@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "parley/os/errors.h"
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/namespace_holder.h"
+#include "parley/sandbox/output_relay.h"
 #include "parley/sandbox/refusal.h"
 #include "parley/sandbox/start_process.h"
 #include "parley/sandbox/unreaped.h"
@@ -169,10 +171,50 @@ bool CountsProcessesWithin() {
   return major > 5 || (major == 5 && minor >= 14);
 }
 
-bool IsOpen(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+// What `wanted` becomes where ours is closed or a socket.
+OutputTo OutputPossible(OutputTo wanted, int ours) {
+  struct stat status;
+  if (wanted != OutputTo::kSameAsOurs) return wanted;
+  if (::fstat(ours, &status) != 0) return OutputTo::kNull;
+  return S_ISSOCK(status.st_mode) ? OutputTo::kRelayed : OutputTo::kSameAsOurs;
+}
 
-int OutputDescriptor(OutputTo to, int ours, int null_device) {
-  return to == OutputTo::kSameAsOurs && IsOpen(ours) ? ours : null_device;
+// The descriptors 0, 1, 2 of the worker, and what they need.
+struct StandardStreams {
+  UniqueFd null_device;
+  UniqueFd relayed;  // the worker's end
+  std::optional<internal::OutputRelay> relay;
+  std::vector<int> numbers;
+};
+
+absl::StatusOr<StandardStreams> MakeStandardStreams(SpawnOptions& options) {
+  StandardStreams streams;
+  streams.null_device.Reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!streams.null_device.ok()) return ErrnoStatus(errno, "open /dev/null");
+  streams.numbers = {streams.null_device.get()};
+  for (const auto& [wanted, ours] :
+       {std::pair(options.stdout_to, 1), std::pair(options.stderr_to, 2)}) {
+    switch (OutputPossible(wanted, ours)) {
+      case OutputTo::kNull:
+        streams.numbers.push_back(streams.null_device.get());
+        break;
+      case OutputTo::kSameAsOurs:
+        streams.numbers.push_back(ours);
+        break;
+      case OutputTo::kRelayed:
+        if (!streams.relay.has_value()) {
+          internal::OutputSink sink = options.output != nullptr
+                                          ? std::move(options.output)
+                                          : internal::WriteToStderrWithoutBlocking;
+          auto relay = internal::OutputRelay::Make(options.name, std::move(sink), streams.relayed);
+          if (!relay.ok()) return relay.status();
+          streams.relay = *std::move(relay);
+        }
+        streams.numbers.push_back(streams.relayed.get());
+        break;
+    }
+  }
+  return streams;
 }
 
 }  // namespace
@@ -180,8 +222,9 @@ int OutputDescriptor(OutputTo to, int ours, int null_device) {
 // The only maker of Workers.
 class WorkerMaker {
  public:
-  static Worker Make(std::string name, internal::StartedProcess process, UniqueFd refusals) {
-    return Worker(std::move(name), std::move(process), std::move(refusals));
+  static Worker Make(std::string name, internal::StartedProcess process, UniqueFd refusals,
+                     std::optional<internal::OutputRelay> output) {
+    return Worker(std::move(name), std::move(process), std::move(refusals), std::move(output));
   }
 };
 
@@ -221,11 +264,9 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   absl::StatusOr<std::vector<std::string>> environment = Environment(options, descriptors);
   if (!environment.ok()) return environment.status();
 
-  const UniqueFd null_device(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!null_device.ok()) return ErrnoStatus(errno, what + ": open /dev/null");
-  std::vector<int> numbers = {null_device.get(),
-                              OutputDescriptor(options.stdout_to, 1, null_device.get()),
-                              OutputDescriptor(options.stderr_to, 2, null_device.get())};
+  absl::StatusOr<StandardStreams> streams = MakeStandardStreams(options);
+  if (!streams.ok()) return streams.status();
+  std::vector<int> numbers = std::move(streams->numbers);
   for (const InheritedDescriptor& descriptor : descriptors) numbers.push_back(descriptor.fd());
 
   const std::string program = Absolute(options.program);
@@ -255,7 +296,8 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   if (process.failure.step != StartStep::kNone) {
     return ErrnoStatus(process.failure.error, what + StepText(process.failure.step));
   }
-  return WorkerMaker::Make(options.name, std::move(process), std::move(refusals->parent));
+  return WorkerMaker::Make(options.name, std::move(process), std::move(refusals->parent),
+                           std::move(streams->relay));
 }
 
 }  // namespace parley

@@ -23,8 +23,10 @@
 //   absl::StatusOr<Worker> worker = Spawn(std::move(options));
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,9 +59,17 @@ class InheritedDescriptor {
   std::string environment_name_;
 };
 
-// Where the worker's stdout or stderr goes. A worker whose stderr is our terminal can write any
-// byte to it, escape sequences included, if its profile lets it write there at all.
-enum class OutputTo { kNull, kSameAsOurs };
+// Where the worker's stdout or stderr goes.
+enum class OutputTo {
+  kNull,
+  // To us, as printable and bounded lines: Worker::RelayOutput says who reads it and when. The
+  // worker gets a socket of its own and none of ours. Writing to it never blocks the worker.
+  kRelayed,
+  // The same open file as ours: a worker whose profile lets it write there can send a terminal
+  // escape sequences, read what is typed, and fill a file. A socket is never shared, since it could
+  // also be shut down (stderr is one under systemd, inetd, ssh, Node): then as kRelayed.
+  kSameAsOurs,
+};
 
 // Absent (std::nullopt): the limit that this process has. Soft and hard limit are both set, never
 // above our own hard limit. Always: no core dumps (a dump would hold the hostile input and the
@@ -101,7 +111,12 @@ struct SpawnOptions {
   // The worker's; "" for ours. `program` is looked up from ours in any case.
   std::string working_directory = "/";
   OutputTo stdout_to = OutputTo::kNull;
-  OutputTo stderr_to = OutputTo::kSameAsOurs;
+  OutputTo stderr_to = OutputTo::kRelayed;
+  // Takes what is relayed: whole lines, at most about 20 KiB a call, for a log; called from within
+  // RelayOutput, Wait and the destructor, and must not block. Empty: they go to our stderr as far
+  // as it takes them at once, and are dropped otherwise. It is opened again through /proc for that,
+  // so nothing is written to a pipe or terminal that we may not open.
+  std::function<void(std::string_view lines)> output;
   bool dies_with_parent = true;
   // A second wall behind the system call filter: sandbox/second_wall.h.
   NamespaceOptions namespaces;

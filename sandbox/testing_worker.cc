@@ -512,6 +512,60 @@ int LeaveGrandchild() {
   ::_exit(0);
 }
 
+// ---- What is written to stderr.
+
+void WriteToStderr(const std::string& text) {
+  static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+}
+
+int PrintEscapes() {
+  WriteToStderr(
+      "clear \x1b[2J and \x9b"
+      "31m\tred\r\n\n\nhalf a li");
+  WriteToStderr("ne");
+  return 0;
+}
+
+int FloodStderr() {
+  Reply("flooding");
+  while (true) WriteToStderr("flood\n");
+}
+
+int PrintMuchAndReply() {
+  for (int i = 0; i < 10'000; ++i) WriteToStderr(std::string(100, 'x') + "\n");
+  Reply("printed");
+  while (true) ::pause();
+}
+
+// All that can be done to a socket that is shared with us.
+int AttackStderr() {
+  WriteToStderr("\x1b]0;owned\x07\n");
+  char typed[64] = {};
+  const ssize_t read = ::recv(STDERR_FILENO, typed, sizeof(typed), MSG_DONTWAIT);
+  const int shut = ::shutdown(STDERR_FILENO, SHUT_RDWR);
+  Reply("read " + std::to_string(read) + " shut " + std::to_string(shut));
+  return 0;
+}
+
+int SendDescriptorToStderr() {
+  char byte = 'x';
+  iovec part = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &reply_socket, sizeof(int));
+  static_cast<void>(::sendmsg(STDERR_FILENO, &message, MSG_NOSIGNAL));
+  WriteToStderr("sent\n");
+  return 0;
+}
+
 // A child that no signal to our group reaches.
 template <typename Body>
 pid_t ForkAway(Body body) {
@@ -586,6 +640,11 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"stay_confined", StayConfined},
       {"descriptors_after", DescriptorsAfterLockDown},
       {"dumpable", Dumpable},
+      {"print_escapes", PrintEscapes},
+      {"flood_stderr", FloodStderr},
+      {"print_much", PrintMuchAndReply},
+      {"attack_stderr", AttackStderr},
+      {"send_descriptor", SendDescriptorToStderr},
       {"look_at_root", LookAtTheRoot},
       {"wall", ShowWall},
       {"not_reported", NotReported},

@@ -30,21 +30,17 @@ int SignalProcess(int pidfd, int signal) {
   return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0 ? 0 : errno;
 }
 
-bool HasEndedBy(int pidfd, Deadline deadline) {
-  pollfd entry = {pidfd, POLLIN, 0};
-  absl::StatusOr<int> ready = PollUntil(absl::MakeSpan(&entry, 1), deadline);
-  return ready.ok() && *ready > 0;
-}
-
 }  // namespace
 
-Worker::Worker(std::string name, internal::StartedProcess process, UniqueFd refusals)
+Worker::Worker(std::string name, internal::StartedProcess process, UniqueFd refusals,
+               std::optional<internal::OutputRelay> output)
     : name_(std::move(name)),
       pid_(process.pid),
       pidfd_(std::move(process.pidfd)),
       holder_(std::move(process.holder)),
       wall_(std::move(process.wall)),
-      refusals_(std::move(refusals)) {}
+      refusals_(std::move(refusals)),
+      output_(std::move(output)) {}
 
 Worker& Worker::operator=(Worker&& other) noexcept {
   if (this == &other) return *this;
@@ -55,6 +51,7 @@ Worker& Worker::operator=(Worker&& other) noexcept {
   holder_ = std::move(other.holder_);
   wall_ = std::move(other.wall_);
   refusals_ = std::move(other.refusals_);
+  output_ = std::move(other.output_);
   ended_ = std::move(other.ended_);
   return *this;
 }
@@ -81,6 +78,22 @@ void Worker::ReapHolder(Deadline deadline) {
   }
 }
 
+int Worker::output_fd() { return output_.has_value() ? output_->fd() : -1; }
+
+void Worker::RelayOutput() {
+  if (output_.has_value()) output_->Relay();
+}
+
+bool Worker::HasEndedBy(Deadline deadline) {
+  while (true) {
+    pollfd entries[] = {{pidfd_.get(), POLLIN, 0}, {output_fd(), POLLIN, 0}};
+    const absl::StatusOr<int> ready = PollUntil(absl::MakeSpan(entries), deadline);
+    if (!ready.ok() || *ready == 0) return false;
+    if (entries[0].revents != 0) return true;
+    RelayOutput();
+  }
+}
+
 void Worker::Kill() {
   if (!pidfd_.ok() || ended_.has_value()) return;
   // And with it all that is in its namespace.
@@ -95,7 +108,7 @@ void Worker::Kill() {
 absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   if (ended_.has_value()) return *ended_;
   if (!pidfd_.ok()) return absl::FailedPreconditionError("this worker was moved away");
-  if (!HasEndedBy(pidfd_.get(), deadline)) {
+  if (!HasEndedBy(deadline)) {
     return absl::DeadlineExceededError(name_ + " is still running at the deadline");
   }
   Kill();  // what it left in its group, before the number is free
@@ -123,6 +136,7 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   }
   refusals_.Reset();
   ended_ = report;
+  if (output_.has_value()) output_->Finish();
   ReapHolder(deadline);
   return report;
 }

@@ -23,6 +23,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/output_relay.h"
 #include "parley/sandbox/second_wall.h"
 
 namespace parley {
@@ -51,6 +52,20 @@ class Worker {
   // What stands behind the filter. Never changes.
   const SecondWall& second_wall() const { return wall_; }
 
+  // What the worker prints (OutputTo::kRelayed) waits in a socket until RelayOutput is called, by
+  // any loop in the thread that uses this object. Wait does so too, and passes on the rest once the
+  // worker has ended; so does the destructor. Without a call the worker goes on, and what does not
+  // fit into 128 KiB is lost.
+  //
+  // The descriptor to poll for POLLIN: readable when there is something to pass on. -1 (which poll
+  // ignores) while there is nothing to wait for: no output is relayed, it is closed, or the worker
+  // has printed more than 32 KiB and 1 KiB a second since, or 256 KiB in all. Ask before each poll.
+  int output_fd();
+  // Passes on 4 KiB at most, as printable lines that begin with the worker's name, to
+  // SpawnOptions::output or our stderr. One read that can't block; so a worker that floods costs us
+  // 4096 calls in its life, whatever it does.
+  void RelayOutput();
+
   // SIGKILL to the worker and to all that it made: whatever it is where the worker has a pid
   // namespace (second_wall().pid), else what is left in its process group, which a process can
   // leave (setsid). Idempotent; nothing once the worker has been reaped. Does not wait.
@@ -65,9 +80,11 @@ class Worker {
 
  private:
   friend class WorkerMaker;  // sandbox/spawn.cc
-  Worker(std::string name, internal::StartedProcess process, UniqueFd refusals);
+  Worker(std::string name, internal::StartedProcess process, UniqueFd refusals,
+         std::optional<internal::OutputRelay> output);
   void KillAndReap();
   void ReapHolder(Deadline deadline);
+  bool HasEndedBy(Deadline deadline);
 
   std::string name_;
   pid_t pid_ = -1;
@@ -75,6 +92,7 @@ class Worker {
   UniqueFd holder_;  // the pidfd of its namespaces' process 1; closed once reaped
   SecondWall wall_;
   UniqueFd refusals_;  // see sandbox/refusal.h; closed once read
+  std::optional<internal::OutputRelay> output_;
   std::optional<ExitReport> ended_;
 };
 
