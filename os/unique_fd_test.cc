@@ -2,8 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -44,6 +48,47 @@ TEST(UniqueFdTest, ReleaseKeepsItOpenAndErrnoSurvivesClosing) {
   errno = ENOENT;
   taken.Reset();
   EXPECT_EQ(errno, ENOENT);
+}
+
+// How `body` ends in a process that was started with its standard descriptors closed.
+int WithoutStandardDescriptors(bool (*body)()) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (int fd = 0; fd < UniqueFd::kFirst; ++fd) ::close(fd);
+    ::_exit(body() ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+bool NoStandardDescriptorIsOpen() { return !IsOpen(0) && !IsOpen(1) && !IsOpen(2); }
+
+TEST(UniqueFdTest, NoDescriptorIsBelowThree) {
+  EXPECT_EQ(WithoutStandardDescriptors([] {
+              const int raw = ::eventfd(0, EFD_CLOEXEC);
+              if (raw != 0) return false;
+              UniqueFd first(raw);
+              UniqueFd second;
+              second.Reset(::eventfd(7, EFD_CLOEXEC));
+              uint64_t value = 0;
+              return first.get() >= 3 && second.get() >= 3 && NoStandardDescriptorIsOpen() &&
+                     (::fcntl(first.get(), F_GETFD) & FD_CLOEXEC) != 0 &&
+                     ::read(second.get(), &value, sizeof(value)) == sizeof(value) && value == 7;
+            }),
+            0);
+}
+
+TEST(UniqueFdTest, WhereNoHigherNumberIsToBeHadItIsAnError) {
+  EXPECT_EQ(WithoutStandardDescriptors([] {
+              const rlimit three = {3, 3};
+              if (::setrlimit(RLIMIT_NOFILE, &three) != 0) return false;
+              const UniqueFd fd(::eventfd(0, EFD_CLOEXEC));
+              const int error = errno;
+              return !fd.ok() && error == EMFILE &&
+                     NoStandardDescriptorIsOpen();
+            }),
+            0);
 }
 
 }  // namespace

@@ -40,12 +40,14 @@ PARLEY_PLAIN_CODE int ResetSignals() {
 
 PARLEY_PLAIN_CODE int PlaceDescriptors(const ChildStart& start) {
   // First all to numbers above the targets, so that placing one cannot overwrite the next.
+  // DESCRIPTOR: the worker's own, which begin at 0; nothing of the parent's sees them.
   for (int i = 0; i < start.descriptor_count; ++i) {
     start.descriptors[i] = static_cast<int>(
         ::syscall(SYS_fcntl, start.descriptors[i], F_DUPFD_CLOEXEC, start.descriptor_count));
     if (start.descriptors[i] < 0) return errno;
   }
   for (int i = 0; i < start.descriptor_count; ++i) {
+    // DESCRIPTOR: as above.
     if (::syscall(SYS_dup3, start.descriptors[i], i, 0) < 0) return errno;
   }
   // Everything else, whether or not somebody forgot its close-on-exec (attack F4).
@@ -141,6 +143,7 @@ PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
     Fail(start, StartStep::kNamespaces, errno);
   }
   // Our parent's child, as if it had made it itself.
+  // DESCRIPTOR: in the parent's table, where it gets its UniqueFd (start_process.cc).
   const long pid =  // NOLINT: syscall's type
       ::syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | CLONE_VFORK, nullptr, &entrance.pidfd,
                 nullptr, nullptr);

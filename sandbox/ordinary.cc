@@ -52,6 +52,7 @@ PARLEY_PLAIN_CODE int OrdinaryIoPriority() {
 }
 
 PARLEY_PLAIN_CODE int OrdinaryOomScore() {
+  // DESCRIPTOR: the child's, for three calls; it has no other thread.
   const long fd =  // NOLINT: syscall's type
       ::syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
   if (fd < 0) return errno == ENOENT ? 0 : errno;  // without /proc there is no way to ask or change

@@ -36,6 +36,16 @@ _BYTE_CAST = re.compile(
 )
 _TEST_FOLDERS = {"tests", "testing", "fuzz", "villain"}
 _SAFETY = re.compile(r"SAFETY:\s*\S")
+# Calls that make a descriptor, and how it gets its owner (os/unique_fd.h) at once.
+_DESCRIPTOR = re.compile(
+    r"::(?:memfd_create|socketpair|socket|accept4?|eventfd|epoll_create1?|timerfd_create|signalfd"
+    r"|inotify_init1?|pipe2?|open|openat|creat|mkostemp|dup[23]?)\s*\("
+    r"|\bSYS_(?:pidfd_open|pidfd_getfd|memfd_create|memfd_secret|userfaultfd|openat2?|open|dup[23]?)\b"
+    r"|\bF_DUPFD(?:_CLOEXEC)?\b|\bSO_PEERPIDFD\b|\bCLONE_PIDFD\b|==\s*SCM_RIGHTS|!=\s*SCM_RIGHTS"
+)
+_OWNER = re.compile(r"\bUniqueFd\b|\bReset\(|\bemplace_back\(")
+_OWNER_LINES = 16
+_DESCRIPTOR_TAG = re.compile(r"DESCRIPTOR:\s*\S")
 # Only where memory that the peer can reach is handled.
 _CAST_HOMES = re.compile(r"^(?:boundary/|shm/mapping)")
 _BANNED = {
@@ -62,6 +72,10 @@ _REGISTRY = re.compile(
     r"regist" + r"ry\.[a-z0-9-]+\.|de" + r"b\.debian\.org|bc" + r"r\.bazel\.build|proxy\.gol" + r"ang"
 )
 _TEST_RULES = {"sh_test", "py_test"}
+
+
+def code_is_define(code):
+    return code.lstrip().startswith("#")
 
 
 class Tree:
@@ -213,6 +227,8 @@ class Linter:
                     self.flag(path, line, "cast", "a cast wants `SAFETY:` and the reason above it")
                 if folder in layers.HEIGHT and not is_test and not _CAST_HOMES.match(path):
                     self.flag(path, line, "cast-home", "a layer's casts live in boundary/ and shm/mapping*")
+            if _DESCRIPTOR.search(code) and folder in layers.HEIGHT and not is_test:
+                self._descriptor(path, index, source)
             plain = _DELETED_FUNCTION.sub("", code)
             for rule, pattern in _BANNED.items():
                 if pattern.search(plain):
@@ -220,6 +236,16 @@ class Linter:
             self._include(path, line, folder, lines[index])
         if path.endswith(".h"):
             self._header(path, text, source, is_public and folder in layers.HEIGHT)
+
+    def _descriptor(self, path, index, source):
+        """Only a UniqueFd keeps a new descriptor above the standard ones."""
+        if os.path.basename(path).startswith(("test_", "testing_")) or code_is_define(source.code[index]):
+            return
+        start = source.statement_start(index)
+        if _DESCRIPTOR_TAG.search(source.near_comment(index)):
+            return
+        if not _OWNER.search("\n".join(source.code[start : index + _OWNER_LINES])):
+            self.flag(path, index + 1, "descriptor", "a new descriptor wants its UniqueFd, or `DESCRIPTOR:` and why not")
 
     def _include(self, path, line, folder, text):
         match = _INCLUDE.match(text)

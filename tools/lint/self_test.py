@@ -45,6 +45,18 @@ SAMPLES = [
         },
         set(),
     ),
+    ("a descriptor without an owner", {"wait/a.cc": "int fd = ::eventfd(0, 0);\n"}, {"descriptor"}),
+    (
+        "descriptors with owners, and one that is somebody else's",
+        {
+            "wait/a.cc": "UniqueFd fd(::eventfd(0, 0));\n\nint fds[2];\n"
+            "if (::socketpair(AF_UNIX, 0, 0, fds) != 0) return;\nUniqueFd a(fds[0]);\n"
+            + "int x;\n" * 20
+            + "// DESCRIPTOR: the child's own.\nint c = ::dup2(3, 0);\n#define F_DUPFD_CLOEXEC 1030\n",
+            "wait/a_test.cc": "int fd = ::eventfd(0, 0);\n",
+        },
+        set(),
+    ),
     (
         "a cast without a reason",
         {"boundary/a.cc": "auto* p = reinterpret_cast<int*>(q);\n"},
