@@ -752,3 +752,28 @@ frames("closed_by_us", announce(0), announce(1), F_RECEIVE, lend(), F_REST, 4, F
        F_ACQUIRE)
 frames("gone", announce(0), lend(), F_REST, 1, F_RECEIVE, F_RETURN, 0, F_ACQUIRE, F_REVOKE, F_ACQUIRE)
 frames("discarded", F_ACQUIRE, F_REST, 3, F_ACQUIRE, F_SEND, u16(5), F_RETURNED, 0, F_ACQUIRE)
+
+# --- latest_reader_fuzzer ---------------------------------------------------------------------------
+
+L_WRITE, L_READ, L_POLL, L_STRIKE, L_STRUCK = 0, 1, 2, 3, 128
+L_VERSION, L_SEQUENCE, L_SIZE, L_VALUE, L_WORD = 0, 0x10, 0x20, 0x30, 0x40
+
+
+def latest(name, *parts, size=15, slots=1):
+    seed("latest_reader_fuzzer", name, size, slots, *parts)
+
+
+def value(*content):
+    return bytes([L_WRITE, len(content), *content])
+
+
+latest("honest", *[value(i, i) + bytes([L_READ, L_POLL]) for i in range(1, 12)], L_READ)
+latest("only_the_newest", *[value(i) for i in range(1, 9)], L_READ, L_READ)
+latest("empty_value", value(), L_READ)
+latest("version_backwards", value(1), value(2), L_READ, L_STRIKE, L_VERSION, 1, L_READ, L_READ, L_POLL)
+latest("version_absurd", value(1), L_STRIKE, L_VERSION | L_WORD, 0, u64(2**62), L_READ, L_READ)
+latest("size_too_long", value(1), L_STRIKE, L_SIZE | 1, 17, L_READ, L_READ)
+latest("size_all_ones", value(1), L_STRIKE, L_SIZE | L_WORD | 1, 0, u64(2**64 - 1), L_READ)
+latest("being_written", value(1), L_STRIKE, L_SEQUENCE | 1, 5, L_READ, value(2), L_READ)
+latest("overtaken_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_SEQUENCE | 1, 9, 1, 1, L_READ)
+latest("rewritten_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_VALUE | 1, 9, 1, L_READ)
