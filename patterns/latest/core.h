@@ -53,7 +53,8 @@ class BasicLatestWriter {
   }
   // The same with a copy.
   void Write(absl::Span<const std::byte> value) {
-    PARLEY_CHECK(value.size() <= geometry_.max_value_bytes(), "a value longer than max_value_bytes");
+    PARLEY_CHECK(value.size() <= geometry_.max_value_bytes(),
+                 "a value longer than max_value_bytes");
     section_.CopyIn(geometry_.SlotOffset(Begin()), value);
     Publish(value.size());
   }

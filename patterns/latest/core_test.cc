@@ -168,12 +168,11 @@ TEST(LatestTest, EachLieIsAViolationForGood) {
     Violation violation;
   };
   const LatestGeometry geometry = Geometry(24);
-  for (const Lie& lie : {Lie{LatestGeometry::kVersionOffset, 0, Violation::kProducerPositionBackwards},
-                         Lie{LatestGeometry::kVersionOffset, 1, Violation::kProducerPositionBackwards},
-                         Lie{LatestGeometry::kVersionOffset, ~uint64_t{0},
-                             Violation::kProducerPositionOutOfRange},
-                         Lie{LatestGeometry::kVersionOffset, uint64_t{1} << 62,
-                             Violation::kProducerPositionOutOfRange},
+  constexpr uint64_t kVersion = LatestGeometry::kVersionOffset;
+  for (const Lie& lie : {Lie{kVersion, 0, Violation::kProducerPositionBackwards},
+                         Lie{kVersion, 1, Violation::kProducerPositionBackwards},
+                         Lie{kVersion, ~uint64_t{0}, Violation::kProducerPositionOutOfRange},
+                         Lie{kVersion, uint64_t{1} << 62, Violation::kProducerPositionOutOfRange},
                          Lie{geometry.SizeOffset(3), 25, Violation::kRecordTooLong},
                          Lie{geometry.SizeOffset(3), ~uint64_t{0}, Violation::kRecordTooLong}}) {
     Section section(geometry);

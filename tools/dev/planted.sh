@@ -12,13 +12,19 @@
 #
 # All of them must; whoever else does is noted.
 
+# copy_tree FOLDER: the files of this checkout, as they are now.
+copy_tree() {
+  rm -rf "$1"
+  mkdir -p "$1"
+  (cd "$PARLEY_ROOT" && git ls-files -z | tar --null --ignore-failed-read -T - -c) | tar -x -C "$1"
+  if [[ -f "$PARLEY_ROOT/user.bazelrc" ]]; then cp "$PARLEY_ROOT/user.bazelrc" "$1/"; fi
+}
+
 run_planted() {
   local work
   work="$(cache_dir)/planted"
-  rm -rf "$work/tree"
-  mkdir -p "$work/tree" "$work/found"
-  (cd "$PARLEY_ROOT" && git ls-files -z | tar --null --ignore-failed-read -T - -c) | tar -x -C "$work/tree"
-  if [[ -f "$PARLEY_ROOT/user.bazelrc" ]]; then cp "$PARLEY_ROOT/user.bazelrc" "$work/tree/"; fi
+  mkdir -p "$work/found"
+  copy_tree "$work/tree"
   exec python3 -B "$PARLEY_ROOT/tools/dev/planted.py" --root "$PARLEY_ROOT" --work "$work" \
     --user-root "$(cache_root)/bazel" --commit "$(git_revision)" "$@"
 }
