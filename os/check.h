@@ -9,6 +9,8 @@
 //
 //   PARLEY_CHECK(into.size() >= max_message_bytes, "TryReceive: buffer smaller than max_message");
 
+#include "parley/os/platform.h"
+
 namespace parley::internal {
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition,
                               const char* message);

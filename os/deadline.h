@@ -11,6 +11,8 @@
 //   const Deadline deadline = Deadline::After(absl::Seconds(2));
 //   while (!done && !deadline.Expired()) ...
 
+#include "parley/os/platform.h"
+
 #include <cstdint>
 #include <ctime>
 

@@ -18,6 +18,8 @@
 //   UniqueFd fd(::eventfd(0, EFD_CLOEXEC));
 //   if (!fd.ok()) return ErrnoStatus(errno, "eventfd");
 
+#include "parley/os/platform.h"
+
 namespace parley {
 
 class UniqueFd {
