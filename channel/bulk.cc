@@ -23,7 +23,6 @@ constexpr uint64_t kLineBytes = 64;
 uint64_t MaxChunk(const Sender& sender) {
   const uint64_t part_bytes = sender.capacity_bytes() / kRecordsInRing - kRecordHeaderBytes;
   const uint64_t record_bytes = std::min<uint64_t>(sender.max_message_bytes(), part_bytes);
-  if (record_bytes <= kHeaderBytes) return 0;
   const uint64_t chunk_bytes = record_bytes - kHeaderBytes;
   return chunk_bytes < kLineBytes ? chunk_bytes : chunk_bytes / kLineBytes * kLineBytes;
 }
@@ -32,16 +31,14 @@ uint64_t MaxChunk(const Sender& sender) {
 
 BulkSender::BulkSender(Sender* sender, const BulkOptions& options)
     : sender_(sender), chunk_bytes_(std::min<uint64_t>(options.chunk_bytes, MaxChunk(*sender))) {
-  PARLEY_CHECK(options.chunk_bytes > 0, "BulkOptions: a chunk has at least one byte");
+  PARLEY_CHECK(options.chunk_bytes >= kMinBulkChunkBytes && chunk_bytes_ >= kMinBulkChunkBytes,
+               "BulkOptions: a chunk has at least kMinBulkChunkBytes");
 }
 
 std::size_t BulkSender::max_record_bytes() const { return kHeaderBytes + chunk_bytes_; }
 
 absl::Status BulkSender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
   if (!end_.ok()) return end_;
-  if (chunk_bytes_ == 0) {
-    return absl::FailedPreconditionError("max_message_bytes has no room for a BulkHeaderWire");
-  }
   if (unfinished_) {
     PARLEY_CHECK(tag == tag_ && bytes.data() == bytes_.data() && bytes.size() == bytes_.size(),
                  "BulkSender: another message, while one is unfinished");

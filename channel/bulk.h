@@ -37,28 +37,33 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/channel/bulk_assembly.h"
+#include "parley/channel/bulk_wire.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
 
 namespace parley {
 
+// What is left of the shortest limit of a channel's messages behind a BulkHeaderWire.
+inline constexpr std::size_t kMinBulkChunkBytes = kMinMessageLimitBytes - sizeof(BulkHeaderWire);
+
 struct BulkOptions {
   // How many bytes of a message one record carries. Less where the channel's longest message or a
-  // quarter of its ring is less: both sides then work at the same time.
+  // quarter of its ring is less: both sides then work at the same time. At least
+  // kMinBulkChunkBytes, which any channel's records carry.
   std::size_t chunk_bytes = std::size_t{64} << 10;
 };
 
 class BulkSender {
  public:
-  // `sender` exists, stays where it is and outlives this. options.chunk_bytes > 0.
+  // `sender` exists, stays where it is and outlives this. options.chunk_bytes >= kMinBulkChunkBytes.
   explicit BulkSender(Sender* sender, const BulkOptions& options = {});
 
   // Sends one message. kDeadlineExceeded: unfinished() says whether a part of it was sent; if so,
   // the next call must be the same one, and goes on. An expired deadline still sends one record if
   // there is room. All other errors are as those of Sender::Send, and final: they are returned
-  // again by later calls. kFailedPrecondition, where our options left the longest message to the
-  // peer: there is no room for a header in it.
+  // again by later calls.
   absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
   bool unfinished() const { return unfinished_; }

@@ -5,6 +5,7 @@
 
 #include "parley/channel/core.h"
 #include "parley/handshake/acceptor.h"
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/listener.h"
 
@@ -101,10 +102,13 @@ absl::StatusOr<Channel> ConnectInheritedChannel(const ConnectOptions& options, D
 absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
                                                         AcceptOptions options, ServerLimits limits,
                                                         const WaitOptions& wait) {
+  auto checked = CheckedAcceptOptions::Make(std::move(options));
+  if (!checked.ok()) return checked.status();
+  if (absl::Status status = CheckServerLimits(limits); !status.ok()) return status;
   auto listener = Listener::Bind(name);
   if (!listener.ok()) return listener.status();
-  return ChannelListener(std::make_unique<Server>(*std::move(listener), std::move(options), limits),
-                         wait);
+  return ChannelListener(
+      std::make_unique<Server>(*std::move(listener), *std::move(checked), limits), wait);
 }
 
 absl::StatusOr<Channel> ChannelListener::Accept(Deadline deadline) {

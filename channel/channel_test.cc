@@ -67,12 +67,12 @@ std::unique_ptr<Ends> MakeEnds(Kind kind, const WaitOptions& wait = {},
   auto ends = std::make_unique<Ends>();
   AcceptOptions accept;
   accept.registry = &ends->registry_a;
-  accept.peer_is_confined_or_trusted = eventfd;
+  if (eventfd) accept.trust = PeerTrust::Because("both ends are this test");
   accept.send = ring;
   accept.receive = ring;
   ConnectOptions connect;
   connect.registry = &ends->registry_b;
-  connect.accepting_side_is_supervisor = eventfd;
+  if (eventfd) connect.trust = PeerTrust::Because("both ends are this test");
   if (IsFutex(kind)) {
     accept.doorbell = DoorbellKind::kFutex;
     connect.doorbell = DoorbellKind::kFutex;
@@ -735,6 +735,100 @@ TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
   EXPECT_EQ(ends->b.sender.violation(), Violation::kUnexpectedMessage);
 }
 
+// --- sizes: no number of the peer's meets a check of ours -------------------------------------------
+
+// Both ends with the given options, one of them on a thread.
+std::pair<absl::StatusOr<Channel>, absl::StatusOr<Channel>> Connected(AcceptOptions accept,
+                                                                      ConnectOptions connect) {
+  static FileRegistry accepting_registry;
+  static FileRegistry connecting_registry;
+  accept.registry = &accepting_registry;
+  connect.registry = &connecting_registry;
+  auto pair = PeerSocket::Pair();
+  absl::StatusOr<Channel> b = absl::UnknownError("");
+  std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000)); });
+  absl::StatusOr<Channel> a = AcceptChannel(std::move(pair->first), accept, In(5000));
+  other.join();
+  return {std::move(a), std::move(b)};
+}
+
+TEST(ChannelSizesTest, PromiseP9AbortIsOursAMessageLengthWithAnOpenCapacityMeetsADefaultClient) {
+  AcceptOptions accept;
+  accept.send.max_message_bytes = 100'000;
+  auto [a, b] = Connected(accept, {});
+  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
+  EXPECT_EQ(a->sender.max_message_bytes(), 100'000u);
+  EXPECT_EQ(a->sender.TrySend(1, std::vector<std::byte>(100'000)), Outcome::kOk);
+}
+
+TEST(ChannelSizesTest, PromiseP9AbortIsOursARequestForTinyMessagesIsRefusedOrRoomEnoughForSmallOnes) {
+  for (const uint32_t requested : {0u, 1u, 63u, 64u}) {
+    auto pair = PeerSocket::Pair();
+    Hello hello;
+    hello.roles = kRoleSends | kRoleReceives;
+    hello.doorbells = kDoorbellSocket;
+    hello.send = hello.receive = {4096, requested};
+    ASSERT_TRUE(pair->second.Send(EncodeHello(hello)).ok());
+    AcceptOptions options;
+    FileRegistry registry;
+    options.registry = &registry;
+    const auto channel = AcceptChannel(std::move(pair->first), options, In(50));
+    EXPECT_EQ(channel.status().code(), requested < 64 ? absl::StatusCode::kInvalidArgument
+                                                      : absl::StatusCode::kDeadlineExceeded)
+        << channel.status();
+  }
+  ConnectOptions smallest;
+  smallest.send = smallest.receive = {4096, 64};
+  auto [a, b] = Connected({}, smallest);
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->sender.TrySend(1, std::vector<std::byte>(8)), Outcome::kOk);
+  EXPECT_EQ(a->sender.TrySend(1, std::vector<std::byte>(65)), Outcome::kTooLong);
+  absl::Span<std::byte> room;
+  EXPECT_EQ(a->sender.TryReserve(65, &room), Outcome::kTooLong);
+  EXPECT_EQ(a->sender.TryStage(1, std::vector<std::byte>(65)), Outcome::kTooLong);
+  const absl::Status sent = a->sender.Send(1, std::vector<std::byte>(65), In(5000));
+  EXPECT_EQ(sent.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(sent.message().find("which is 64"), std::string::npos) << sent;
+  EXPECT_EQ(a->sender.Reserve(65, In(5000)).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(a->sender.violation(), Violation::kNone);
+}
+
+// As README's client and the chat connect: with default options, to a listener that accepts rings in
+// which nothing can be said.
+TEST(ChannelSizesTest, PromiseP9AbortIsOursAListenerThatAcceptsNoMessagesGetsNoChannel) {
+  for (const uint32_t accepted : {0u, 1u, 63u}) {
+    auto pair = PeerSocket::Pair();
+    Welcome welcome;
+    welcome.roles = kRoleSends | kRoleReceives;
+    welcome.doorbell = kDoorbellSocket;
+    welcome.send = welcome.receive = {4096, accepted};
+    ASSERT_TRUE(pair->first.Send(EncodeWelcome(welcome)).ok());
+    const auto channel = ConnectChannel(std::move(pair->second), {}, In(5000));
+    EXPECT_EQ(channel.status().code(), absl::StatusCode::kInvalidArgument) << channel.status();
+  }
+}
+
+TEST(ChannelSizesTest, ImpossibleOptionsAreErrorsWhereTheyAreGiven) {
+  const std::string name = "@parley-sizes-" + std::to_string(::getpid());
+  AcceptOptions accept;
+  accept.send = {4096, 1};
+  EXPECT_EQ(ChannelListener::Listen(name, accept).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  ServerLimits limits;
+  limits.max_pending = 0;
+  EXPECT_EQ(ChannelListener::Listen(name, {}, limits).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  limits = {};
+  limits.handshake_time = absl::ZeroDuration();
+  EXPECT_EQ(ChannelListener::Listen(name, {}, limits).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(ChannelListener::Listen(name, {}).ok());
+  ConnectOptions connect;
+  connect.receive = {4097, 0};
+  EXPECT_EQ(ConnectChannel(name, connect, In(1000)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
   FileRegistry registry_a;
   FileRegistry registry_b;
@@ -766,10 +860,10 @@ TEST(ChannelDirectionTest, DescriptorsAreOpenAndOnceEach) {
   FileRegistry registry_b;
   AcceptOptions accept;
   accept.registry = &registry_a;
-  accept.peer_is_confined_or_trusted = true;
+  accept.trust = PeerTrust::Because("both ends are this test");
   ConnectOptions connect;
   connect.registry = &registry_b;
-  connect.accepting_side_is_supervisor = true;
+  connect.trust = PeerTrust::Because("both ends are this test");
   auto pair = PeerSocket::Pair();
   absl::StatusOr<Channel> b = absl::UnknownError("");
   std::thread other([&] { b = ConnectChannel(std::move(pair->second), connect, In(5000)); });

@@ -87,6 +87,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
         return internal::EndOfStream("end of stream");
       case Outcome::kPoisoned:
         return internal::ViolationStatus(s.core->poison());
+      case Outcome::kTooLong:  // a sender's alone
       case Outcome::kWouldBlock:
         break;
     }

@@ -195,6 +195,7 @@ const ChannelStats& Sender::stats() const { return state().stats; }
 
 absl::Status Sender::StatusOf(Outcome outcome) const {
   if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(state_->core->poison());
+  if (outcome == Outcome::kTooLong) return internal::TooLongStatus(max_message_bytes());
   return internal::EndOfStream("the peer takes no more");
 }
 

@@ -40,11 +40,11 @@ class Sender {
   Sender() = default;
   explicit operator bool() const { return state_ != nullptr; }
 
-  // Copies one message. bytes.size() <= max_message_bytes(), tag <= kMaxTag: anything else is
-  // the caller's bug and aborts. The longest message is what the handshake agreed on, and where our
-  // options leave it open it is the peer's wish: ask once, before the first message.
+  // Copies one message. tag <= kMaxTag: anything else is the caller's bug and aborts. kTooLong:
+  // bytes.size() > max_message_bytes(), which the handshake agreed on: what our options ask for, and
+  // where they leave it open the peer's choice, but never less than kMinMessageLimitBytes.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> bytes);
-  // The same, waiting for room. kDeadlineExceeded; kOutOfRange: the peer takes no more (it closed);
+  // The same, waiting for room. kDeadlineExceeded; kInvalidArgument: too long; kOutOfRange: the peer takes no more (it closed);
   // kUnavailable: the peer has ended; kDataLoss: it broke the protocol, see violation().
   absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 

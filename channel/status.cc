@@ -8,6 +8,11 @@ absl::Status ViolationStatus(Violation violation) {
   return absl::DataLossError(std::string("the peer broke the protocol: ") + ToString(violation));
 }
 
+absl::Status TooLongStatus(uint32_t max_message_bytes) {
+  return absl::InvalidArgumentError("the message is longer than max_message_bytes(), which is " +
+                                    std::to_string(max_message_bytes));
+}
+
 absl::Status EndOfStream(const char* what) { return absl::OutOfRangeError(what); }
 
 absl::Status PeerGoneStatus() {

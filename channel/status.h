@@ -6,6 +6,8 @@
 // Trust: texts of ours only; the peer's influence is which of them.
 // Threads: pure functions.
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/waiter.h"
@@ -14,6 +16,8 @@ namespace parley::internal {
 
 // kDataLoss "the peer broke the protocol: ...".
 absl::Status ViolationStatus(Violation violation);
+// kInvalidArgument.
+absl::Status TooLongStatus(uint32_t max_message_bytes);
 // kOutOfRange.
 absl::Status EndOfStream(const char* what);
 // kUnavailable.

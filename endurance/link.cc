@@ -15,7 +15,7 @@ AcceptOptions AcceptOptionsOf(const LinkSetup& setup) {
   options.send = setup.ring;
   options.receive = setup.ring;
   options.format = setup.format;
-  options.peer_is_confined_or_trusted = setup.eventfd;
+  if (setup.eventfd) options.trust = PeerTrust::Because("both ends are this test");
   options.doorbell = setup.eventfd ? DoorbellKind::kEventfd : DoorbellKind::kSocket;
   return options;
 }
@@ -23,7 +23,7 @@ AcceptOptions AcceptOptionsOf(const LinkSetup& setup) {
 ConnectOptions ConnectOptionsOf(const LinkSetup& setup) {
   ConnectOptions options;
   options.format = setup.format;
-  options.accepting_side_is_supervisor = setup.eventfd;
+  if (setup.eventfd) options.trust = PeerTrust::Because("both ends are this test");
   return options;
 }
 

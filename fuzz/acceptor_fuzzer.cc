@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,6 +28,8 @@
 #include "parley/fuzz/footprint.h"
 #include "parley/fuzz/mutated.h"
 #include "parley/handshake/acceptor.h"
+#include "parley/handshake/checked_options.h"
+#include "parley/handshake/negotiate.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/wire.h"
@@ -38,6 +41,7 @@
 #include "parley/sealing/seals.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/testing/scripted_memory.h"
+#include "parley/wait/memory_barrier.h"
 
 namespace parley::fuzz {
 namespace {
@@ -54,61 +58,84 @@ AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
   options.registry = registry;
   options.limits = {kMaxCapacity, kMaxMessage};
   options.direction = static_cast<Direction>(bits % 3);
-  options.peer_is_confined_or_trusted = (bits & 4) != 0;
-  options.doorbell = (bits & 128) != 0 ? DoorbellKind::kFutex
-                     : (bits & 8) != 0 ? DoorbellKind::kSocket
-                     : (bits & 16) != 0 && options.peer_is_confined_or_trusted
-                         ? DoorbellKind::kEventfd
-                         : DoorbellKind::kAutomatic;
+  if ((bits & 4) != 0) options.trust = PeerTrust::Because("both ends are this test");
+  options.doorbell = (bits & 128) != 0                   ? DoorbellKind::kFutex
+                     : (bits & 8) != 0                   ? DoorbellKind::kSocket
+                     : (bits & 16) != 0 && options.trust ? DoorbellKind::kEventfd
+                                                         : DoorbellKind::kAutomatic;
   if ((bits & 32) != 0) options.policy = PeerPolicy::Uid(12345);
   if ((bits & 64) != 0) {
     options.check_format = [](const std::string& format) {
       return format.empty() ? absl::OkStatus() : absl::InvalidArgumentError("not this format");
     };
   }
-  options.send = {4096, 512};
-  options.receive = {8192, 0};
+  const bool sends = options.direction != Direction::kReceiveOnly;
+  const bool receives = options.direction != Direction::kSendOnly;
+  if (sends) options.send = {4096, 512};
+  if (receives) options.receive = {8192, 0};
   const uint8_t rest = script.Take8();
   options.fences = static_cast<FenceMode>(rest / 64 % 3);
   options.format = std::string(rest % 64, 'f');
-  if (rest % 8 == 5) options.receive.frames = {2, 4096};
-  if (rest % 8 == 6) options.send.frames = {1, 8192};
+  if (rest % 8 == 5 && receives) options.receive.frames = {2, 4096};
+  if (rest % 8 == 6 && sends) options.send.frames = {1, 8192};
   return options;
 }
 
-// What the answer to a Hello that parses has to be, by docs/SPEC.md; nullopt: a Welcome.
-std::optional<RefusalReason> ExpectedRefusal(const Hello& hello, const AcceptOptions& options,
-                                             bool identity_refused) {
-  if (identity_refused) return RefusalReason::kIdentity;
-  if (hello.version_min > 1) return RefusalReason::kVersion;
-  if (hello.features > 3) return RefusalReason::kFeatures;
-  const uint32_t wanted_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
-  if (hello.roles != wanted_roles[static_cast<int>(options.direction)])
-    return RefusalReason::kRoles;
-  // A futex where both sides ask for it, and there nothing else.
-  const bool futex = options.doorbell == DoorbellKind::kFutex;
-  const bool by_futex = (hello.doorbells & 4) != 0 && futex;
-  const bool by_eventfd = (hello.doorbells & 1) != 0 && options.peer_is_confined_or_trusted &&
-                          options.doorbell != DoorbellKind::kSocket && !futex;
-  const bool by_socket =
-      (hello.doorbells & 2) != 0 && options.doorbell != DoorbellKind::kEventfd && !futex;
-  if (!by_futex && !by_eventfd && !by_socket) return RefusalReason::kDoorbell;
-  for (const DirectionSpec& wish : {hello.send, hello.receive}) {
-    if (wish.capacity_bytes > kMaxCapacity || wish.max_message_bytes > kMaxMessage) {
-      return RefusalReason::kSize;
+// The same question as Negotiate's, answered a second time by the rules of docs/SPEC.md; of a refusal
+// only the reason counts.
+std::variant<Agreement, Refusal> Expected(const CheckedAcceptOptions& checked, const Hello& hello) {
+  const AcceptOptions& options = checked.get();
+  const auto refuse = [](RefusalReason reason) { return Refusal{reason, "", 0, 0}; };
+  if (hello.version_min > 1) return refuse(RefusalReason::kVersion);
+  if (hello.features > 3) return refuse(RefusalReason::kFeatures);
+  const uint32_t asked_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
+  if (hello.roles != asked_roles[static_cast<int>(options.direction)]) {
+    return refuse(RefusalReason::kRoles);
+  }
+  Agreement agreed;
+  agreed.roles = hello.roles;
+  // A futex where both sides ask for it, and there nothing else. An eventfd, which is dearer to be
+  // wrong about, where we trust the peer.
+  if (options.doorbell == DoorbellKind::kFutex) {
+    agreed.doorbell = hello.doorbells & 4;
+  } else if ((hello.doorbells & 1) != 0 && options.trust &&
+             options.doorbell != DoorbellKind::kSocket) {
+    agreed.doorbell = 1;
+  } else if (options.doorbell != DoorbellKind::kEventfd) {
+    agreed.doorbell = hello.doorbells & 2;
+  }
+  if (agreed.doorbell == 0) return refuse(RefusalReason::kDoorbell);
+  // Our barrier for its missing fences: asked for, or for a peer that we trust. The reverse: asked
+  // for.
+  const bool asymmetric = options.fences == FenceMode::kAsymmetric;
+  const bool trusted = options.fences == FenceMode::kAutomatic && options.trust;
+  if ((hello.features & 2) != 0 && (asymmetric || trusted) && SystemWideBarrierWorks()) {
+    agreed.features |= 1;
+  }
+  if ((hello.features & 1) != 0 && asymmetric && checked.may_skip_fences()) agreed.features |= 2;
+  for (const DirectionSpec& request : {hello.send, hello.receive}) {
+    if (request.capacity_bytes > kMaxCapacity || request.max_message_bytes > kMaxMessage) {
+      return refuse(RefusalReason::kSize);
     }
   }
-  // Frames are what we say, and a wish is for that or for nothing.
-  for (const auto& [wish, ours] : {std::pair(hello.send.frames, options.receive.frames),
-                                   std::pair(hello.receive.frames, options.send.frames)}) {
-    if (wish.count != 0 && !(wish == ours)) return RefusalReason::kSize;
+  // Frames are what we say, and a request is for that or for nothing.
+  for (const auto& [request, ours] : {std::pair(hello.send.frames, options.receive.frames),
+                                      std::pair(hello.receive.frames, options.send.frames)}) {
+    if (request.count != 0 && !(request == ours)) return refuse(RefusalReason::kSize);
   }
   // We send up to 512 bytes, and receive whatever the limits allow.
   if (hello.receive.capacity_bytes != 0 && hello.receive.max_message_bytes < 512) {
-    return RefusalReason::kSize;
+    return refuse(RefusalReason::kSize);
   }
-  if (options.check_format && !hello.format.empty()) return RefusalReason::kFormat;
-  return std::nullopt;
+  if ((hello.roles & 1) != 0) {
+    agreed.send = hello.send.capacity_bytes != 0 ? hello.send : DirectionSpec{8192, 2048};
+    agreed.send.frames = options.receive.frames;
+  }
+  if ((hello.roles & 2) != 0) {
+    agreed.receive = hello.receive.capacity_bytes != 0 ? hello.receive : DirectionSpec{4096, 512};
+    agreed.receive.frames = options.send.frames;
+  }
+  return agreed;
 }
 
 class Run {
@@ -119,9 +146,12 @@ class Run {
       identity_refused_ = (peek.Take8() & 32) != 0;
     }
     options_ = OptionsOf(script_, &registry_);
+    auto checked = CheckedAcceptOptions::Make(options_);
+    PARLEY_CHECK(checked.ok(), "options that are right");
+    checked_.emplace(*std::move(checked));
     auto pair = PeerSocket::Pair();
     PARLEY_CHECK(pair.ok(), "a socket pair");
-    acceptor_.emplace(std::move(pair->first), &options_);
+    acceptor_.emplace(std::move(pair->first), &*checked_);
     peer_.emplace(std::move(pair->second));
   }
   ~Run() {
@@ -237,8 +267,7 @@ class Run {
     }
     if (!welcomed_) {
       const auto hello = ParseHello(message);
-      const auto refusal = hello.ok() ? ExpectedRefusal(*hello, options_, identity_refused_)
-                                      : std::optional(RefusalReason::kMalformed);
+      const auto refusal = hello.ok() ? ExpectedRefusal(*hello) : RefusalReason::kMalformed;
       // A peer that has left is not told, and not served.
       if (peer_) PARLEY_CHECK(done.ok() == !refusal.has_value(), "the Hello's fate");
       PARLEY_CHECK(!done.ok() || !*done, "complete after a Hello");
@@ -251,6 +280,28 @@ class Run {
       PARLEY_CHECK(*done, "a second message, and neither the end nor an error");
       Complete();
     }
+  }
+
+  // What the peer has to be told; nullopt: a Welcome. Negotiate is asked as well.
+  std::optional<RefusalReason> ExpectedRefusal(const Hello& hello) {
+    const auto expected = Expected(*checked_, hello);
+    const auto answer = Negotiate(*checked_, hello);
+    const auto* refusal = std::get_if<Refusal>(&expected);
+    if (refusal != nullptr) {
+      PARLEY_CHECK(std::holds_alternative<Refusal>(answer) &&
+                       std::get<Refusal>(answer).reason == refusal->reason &&
+                       !std::get<Refusal>(answer).ToStatus().ok(),
+                   "negotiated where there is nothing to agree on");
+    } else {
+      PARLEY_CHECK(std::holds_alternative<Agreement>(answer) &&
+                       std::get<Agreement>(answer) == std::get<Agreement>(expected),
+                   "another agreement than the rules ask for");
+      agreed_ = std::get<Agreement>(expected);
+    }
+    if (identity_refused_) return RefusalReason::kIdentity;
+    if (refusal != nullptr) return refusal->reason;
+    if (options_.check_format && !hello.format.empty()) return RefusalReason::kFormat;
+    return std::nullopt;
   }
 
   // The last answer in the peer's queue is this refusal.
@@ -273,29 +324,8 @@ class Run {
     if (!got.ok()) return;
     const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
     PARLEY_CHECK(welcome.ok() && welcomed_ && !region_.ok(), "an answer that is no Welcome");
-    PARLEY_CHECK(
-        welcome->roles == hello_.roles && (welcome->doorbell & hello_.doorbells) != 0 &&
-            (welcome->doorbell != kDoorbellEventfd || options_.peer_is_confined_or_trusted),
-        "what was not offered");
-    PARLEY_CHECK(
-        (welcome->doorbell == kDoorbellFutex) == (options_.doorbell == DoorbellKind::kFutex),
-        "whether there is something to poll is not the peer's to say");
+    PARLEY_CHECK(static_cast<const Agreement&>(*welcome) == agreed_, "another agreement");
     PARLEY_CHECK(welcome->format == options_.format, "another format");
-    for (const auto& [wish, granted] :
-         {std::pair(hello_.send, welcome->send), std::pair(hello_.receive, welcome->receive)}) {
-      PARLEY_CHECK(
-          wish.capacity_bytes == 0 || (wish.capacity_bytes == granted.capacity_bytes &&
-                                       wish.max_message_bytes == granted.max_message_bytes),
-          "another ring than asked for");
-      PARLEY_CHECK(
-          granted.capacity_bytes <= kMaxCapacity && granted.max_message_bytes <= kMaxMessage,
-          "beyond the limits");
-    }
-    const FrameGeometry none = {};
-    PARLEY_CHECK(
-        welcome->send.frames == ((welcome->roles & 1) != 0 ? options_.receive.frames : none) &&
-            welcome->receive.frames == ((welcome->roles & 2) != 0 ? options_.send.frames : none),
-        "other frames than our options have");
     const std::size_t rings = (welcome->roles & 1) + (welcome->roles >> 1 & 1);
     PARLEY_CHECK(got->descriptors.size() == 2 + (welcome->doorbell == kDoorbellEventfd  ? 2 * rings
                                                  : welcome->doorbell == kDoorbellSocket ? rings - 1
@@ -347,12 +377,8 @@ class Run {
     Established& e = *established_;
     PARLEY_CHECK(e.id == id_, "another id");
     PARLEY_CHECK(e.peer_format == hello_.format, "another format");
-    PARLEY_CHECK(!e.skips_fences ||
-                     ((hello_.features & 1) != 0 && options_.fences == FenceMode::kAsymmetric),
-                 "skips fences that are needed");
-    PARLEY_CHECK(!e.barrier_before_sleep ||
-                     ((hello_.features & 2) != 0 && options_.fences != FenceMode::kFull),
-                 "makes barriers for nobody");
+    PARLEY_CHECK(e.skips_fences == ((agreed_.features & 2) != 0), "the wrong fences");
+    PARLEY_CHECK(e.barrier_before_sleep == ((agreed_.features & 1) != 0), "the wrong barriers");
     for (const RingGeometry& ring : {e.send, e.receive}) {
       PARLEY_CHECK(ring.capacity_bytes == 0 || IsValid(ring), "an impossible ring");
       PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
@@ -384,11 +410,13 @@ class Run {
   bool identity_refused_;
   FileRegistry registry_;
   AcceptOptions options_;
+  std::optional<CheckedAcceptOptions> checked_;
   std::optional<Established> established_;
   std::optional<Acceptor> acceptor_;
   std::optional<PeerSocket> peer_;
   std::vector<std::vector<std::byte>> queued_;  // on their way to the acceptor
   Hello hello_;
+  Agreement agreed_;
   ChannelId id_ = {};
   UniqueFd region_;  // the peer's, once it read its Welcome
   void* page_ = MAP_FAILED;

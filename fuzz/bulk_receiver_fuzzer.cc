@@ -246,7 +246,7 @@ class Run {
   void Honest() {
     if (!MaySend()) return;
     if (!honest_ || !honest_->unfinished()) {
-      constexpr std::array<std::size_t, 4> kChunks = {1, 100, 960, 65'536};
+      constexpr std::array<std::size_t, 4> kChunks = {48, 100, 960, 65'536};
       honest_tag_ = script_.Take8();
       honest_bytes_ = Bytes(script_.Take16() % (max_bytes_ + 1));
       honest_chunk_ = std::min(kChunks[script_.Take8() % kChunks.size()], kMaxChunk);

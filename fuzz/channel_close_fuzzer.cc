@@ -197,7 +197,8 @@ class Run {
         way.sender_told_of_end = true;
         return;
       case Outcome::kPoisoned:
-        PARLEY_CHECK(false, "honest, and poisoned");
+      case Outcome::kTooLong:
+        PARLEY_CHECK(false, "honest and short, and poisoned or too long");
     }
   }
 

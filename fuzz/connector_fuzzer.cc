@@ -73,7 +73,7 @@ class Run {
     options_.registry = &registry_;
     options_.limits = {kMaxCapacity, kMaxMessage};
     options_.direction = static_cast<Direction>(bits % 3);
-    options_.accepting_side_is_supervisor = (bits & 4) != 0;
+    if ((bits & 4) != 0) options_.trust = PeerTrust::Because("both ends are this test");
     const bool sends = options_.direction != Direction::kReceiveOnly;
     const bool receives = options_.direction != Direction::kSendOnly;
     if ((bits & 8) != 0 && sends) options_.send = {8192, 100};
@@ -83,10 +83,9 @@ class Run {
     options_.format = std::string(rest % 32, 'c');
     welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
     if ((bits & 64) != 0) options_.doorbell = DoorbellKind::kFutex;
-    welcome_.doorbell = (bits & 64) != 0 ? kDoorbellFutex
-                        : options_.accepting_side_is_supervisor && (bits & 32) == 0
-                            ? kDoorbellEventfd
-                            : kDoorbellSocket;
+    welcome_.doorbell = (bits & 64) != 0                     ? kDoorbellFutex
+                        : options_.trust && (bits & 32) == 0 ? kDoorbellEventfd
+                                                             : kDoorbellSocket;
     welcome_.channel_id = kId;
     if (sends) welcome_.send = {8192, 100};
     if (receives) welcome_.receive = {4096, 1024};
@@ -226,9 +225,8 @@ class Run {
       PARLEY_CHECK(wanted.capacity_bytes == 0 || ring.capacity_bytes == wanted.capacity_bytes,
                    "another ring than asked for");
     }
-    const bool may_skip =
-        options_.fences == FenceMode::kAsymmetric ||
-        (options_.fences == FenceMode::kAutomatic && options_.accepting_side_is_supervisor);
+    const bool may_skip = options_.fences == FenceMode::kAsymmetric ||
+                          (options_.fences == FenceMode::kAutomatic && options_.trust);
     PARLEY_CHECK(!made.skips_fences || may_skip, "skips fences that are needed");
     PARLEY_CHECK(!made.barrier_before_sleep || options_.fences == FenceMode::kAsymmetric,
                  "makes barriers that a filter may deny");

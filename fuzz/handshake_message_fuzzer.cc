@@ -69,7 +69,7 @@ bool DirectionAllowed(const Message& m, std::size_t offset, bool exists, bool ma
   if (capacity == 0 && longest == 0) return !exists || may_be_open;
   if (!exists) return false;
   for (int power = 12; power <= 30; ++power) {
-    if (capacity == uint64_t{1} << power) return longest + 8 <= capacity;
+    if (capacity == uint64_t{1} << power) return longest >= 64 && longest + 8 <= capacity;
   }
   return false;
 }

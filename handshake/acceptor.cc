@@ -6,105 +6,24 @@
 #include <cerrno>
 #include <limits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "parley/handshake/doorbells.h"
+#include "parley/handshake/negotiate.h"
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
-#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
 
-uint32_t RolesOfConnectingSide(Direction accepting) {
-  switch (accepting) {
-    case Direction::kBoth:
-      return kRoleSends | kRoleReceives;
-    case Direction::kSendOnly:
-      return kRoleReceives;
-    case Direction::kReceiveOnly:
-      return kRoleSends;
-  }
-  return 0;
+RegionGeometry RegionOf(const DirectionSpec& direction) {
+  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
 }
 
-// The ring for one direction: the peer's wish, else ours, else the default, all within the limits
-// and with what our own caller relies on: room for its messages where it sends, messages no longer
-// than its buffers where it receives. Otherwise the peer would choose when our caller's checks
-// abort.
-absl::StatusOr<DirectionSpec> AgreeOnDirection(const DirectionSpec& wish, const RingRequest& ours,
-                                               bool we_send, const ChannelLimits& limits) {
-  DirectionSpec granted = wish;
-  if (granted.capacity_bytes == 0) {
-    granted = {ours.capacity_bytes, ours.max_message_bytes};
-    if (granted.capacity_bytes == 0) granted.capacity_bytes = kDefaultCapacityBytes;
-    if (granted.max_message_bytes == 0) {
-      granted.max_message_bytes = static_cast<uint32_t>(granted.capacity_bytes / 4);
-    }
-  }
-  granted.frames = ours.frames;
-  if (granted.capacity_bytes > limits.max_capacity_bytes ||
-      granted.max_message_bytes > limits.max_message_bytes) {
-    return absl::ResourceExhaustedError(
-        "the peer asks for a ring of " + std::to_string(granted.capacity_bytes) +
-        " bytes and messages of " + std::to_string(granted.max_message_bytes) +
-        ", beyond our limits");
-  }
-  if (wish.frames.count != 0 && !(wish.frames == ours.frames)) {
-    return absl::ResourceExhaustedError("the peer asks for " + std::to_string(wish.frames.count) +
-                                        " frames of " + std::to_string(wish.frames.frame_bytes) +
-                                        " bytes, not for those of our options");
-  }
-  const bool too_small = we_send && (granted.capacity_bytes < ours.capacity_bytes ||
-                                     granted.max_message_bytes < ours.max_message_bytes);
-  const bool too_long =
-      !we_send && ours.max_message_bytes != 0 && granted.max_message_bytes > ours.max_message_bytes;
-  if (too_small || too_long) {
-    return absl::ResourceExhaustedError(
-        "the peer asks for a ring of " + std::to_string(granted.capacity_bytes) +
-        " bytes and messages of " + std::to_string(granted.max_message_bytes) +
-        (too_small ? ", less than we send" : ", longer than we receive"));
-  }
-  PARLEY_CHECK(IsValid(RingGeometry{granted.capacity_bytes, granted.max_message_bytes}),
-               "AcceptOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
-               "longest message at most capacity - 8");
-  PARLEY_CHECK(IsValid(granted.frames) &&
-                   granted.frames.count * granted.frames.frame_bytes <= limits.max_frames_bytes,
-               "AcceptOptions: at most 64 frames of a multiple of 4 KiB each, below 256 MiB, and "
-               "all of them within limits.max_frames_bytes");
-  return granted;
-}
-
-// One kDoorbell bit out of those offered; 0: none that we would use.
-uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
-  const uint32_t eventfd = options.peer_is_confined_or_trusted ? offered & kDoorbellEventfd : 0;
-  const uint32_t socket = offered & kDoorbellSocket;
-  switch (options.doorbell) {
-    case DoorbellKind::kAutomatic:
-      return eventfd != 0 ? eventfd : socket;
-    case DoorbellKind::kSocket:
-      return socket;
-    case DoorbellKind::kEventfd:
-      return eventfd;
-    case DoorbellKind::kFutex:
-      return offered & kDoorbellFutex;
-  }
-  return 0;
-}
-
-// Each feature only where the connecting side offers its counterpart.
-uint32_t AgreeOnFeatures(uint32_t offered, FenceMode fences) {
-  uint32_t granted = 0;
-  if ((offered & kFeatureSkipsFences) != 0 && fences != FenceMode::kFull &&
-      SystemWideBarrierWorks()) {
-    granted |= kFeatureBarrierBeforeSleep;
-  }
-  if ((offered & kFeatureBarrierBeforeSleep) != 0 && fences == FenceMode::kAsymmetric &&
-      RegisterForBarriers()) {
-    granted |= kFeatureSkipsFences;
-  }
-  return granted;
+RingGeometry RingOf(const DirectionSpec& direction) {
+  return {direction.capacity_bytes, direction.max_message_bytes};
 }
 
 absl::StatusOr<ChannelId> RandomChannelId() {
@@ -118,12 +37,8 @@ absl::StatusOr<ChannelId> RandomChannelId() {
 
 }  // namespace
 
-Acceptor::Acceptor(PeerSocket socket, const AcceptOptions* options)
+Acceptor::Acceptor(PeerSocket socket, const CheckedAcceptOptions* options)
     : socket_(std::move(socket)), options_(options) {
-  PARLEY_CHECK(options->format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
-  PARLEY_CHECK(options->doorbell != DoorbellKind::kEventfd || options->peer_is_confined_or_trusted,
-               "eventfd doorbells are only for a peer that is confined by us or trusted: it could "
-               "block our writes");
   socket_.RefuseDescriptors();
 }
 
@@ -149,101 +64,63 @@ absl::StatusOr<bool> Acceptor::Advance() {
 absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
   auto hello = ParseHello(message);
   if (!hello.ok()) return Fail(RefusalReason::kMalformed, hello.status());
-  auto peer = IdentifyPeer(socket_.fd(), options_->peer_pidfd);
+  const AcceptOptions& options = options_->get();
+  auto peer = IdentifyPeer(socket_.fd(), options.peer_pidfd);
   if (!peer.ok()) return Fail(RefusalReason::kResources, peer.status());
   peer_ = *std::move(peer);
-  if (!options_->policy.Admits(peer_)) {
+  if (!options.policy.Admits(peer_)) {
     return Fail(RefusalReason::kIdentity,
                 absl::PermissionDeniedError("the policy does not admit process " +
                                             std::to_string(peer_.pid) + " of user " +
                                             std::to_string(peer_.uid)));
   }
-  Welcome welcome;
-  if (absl::Status status = Grant(*hello, &welcome); !status.ok()) return status;
-  if (options_->check_format) {
-    absl::Status status = options_->check_format(hello->format);
+  const std::variant<Agreement, Refusal> answer = Negotiate(*options_, *hello);
+  if (const auto* refusal = std::get_if<Refusal>(&answer)) {
+    return Fail(refusal->reason, refusal->ToStatus());
+  }
+  agreement_ = std::get<Agreement>(answer);
+  if (options.check_format) {
+    absl::Status status = options.check_format(hello->format);
     if (!status.ok()) return Fail(RefusalReason::kFormat, std::move(status));
   }
   peer_format_ = std::move(hello->format);
-  if (absl::Status status = CreateAndSend(welcome); !status.ok()) {
+  auto id = RandomChannelId();
+  if (!id.ok()) return Fail(RefusalReason::kResources, id.status());
+  id_ = *id;
+  if (absl::Status status = CreateAndSend(); !status.ok()) {
     return Fail(RefusalReason::kResources, std::move(status));
   }
   state_ = State::kAwaitingMapped;
   return absl::OkStatus();
 }
 
-absl::Status Acceptor::Grant(const Hello& hello, Welcome* welcome) {
-  if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
-    return Fail(RefusalReason::kVersion,
-                absl::FailedPreconditionError("no protocol version in common with the peer"));
-  }
-  if ((hello.features & ~kKnownFeatures) != 0) {
-    return Fail(RefusalReason::kFeatures,
-                absl::FailedPreconditionError("the peer asks for features unknown here"));
-  }
-  if (hello.roles != RolesOfConnectingSide(options_->direction)) {
-    return Fail(RefusalReason::kRoles, absl::FailedPreconditionError(
-                                           "who sends and who receives does not match the peer's "
-                                           "idea of it"));
-  }
-  welcome->doorbell = ChooseDoorbell(hello.doorbells, *options_);
-  if (welcome->doorbell == 0) {
-    return Fail(RefusalReason::kDoorbell,
-                absl::FailedPreconditionError("no doorbell in common with the peer"));
-  }
-  welcome->features = AgreeOnFeatures(hello.features, options_->fences);
-  features_ = welcome->features;
-  welcome->roles = hello.roles;
-  welcome->format = options_->format;
-  // The connecting side's "send" is our "receive".
-  if ((hello.roles & kRoleSends) != 0) {
-    auto granted =
-        AgreeOnDirection(hello.send, options_->receive, /*we_send=*/false, options_->limits);
-    if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
-    welcome->send = *granted;
-  }
-  if ((hello.roles & kRoleReceives) != 0) {
-    auto granted =
-        AgreeOnDirection(hello.receive, options_->send, /*we_send=*/true, options_->limits);
-    if (!granted.ok()) return Fail(RefusalReason::kSize, granted.status());
-    welcome->receive = *granted;
-  }
-  auto id = RandomChannelId();
-  if (!id.ok()) return Fail(RefusalReason::kResources, id.status());
-  id_ = *id;
-  welcome->channel_id = id_;
-  send_ = {welcome->receive.capacity_bytes, welcome->receive.max_message_bytes};
-  receive_ = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
-  send_frames_ = welcome->receive.frames;
-  receive_frames_ = welcome->send.frames;
-  return absl::OkStatus();
-}
-
-absl::Status Acceptor::CreateAndSend(const Welcome& welcome) {
+absl::Status Acceptor::CreateAndSend() {
+  const AcceptOptions& options = options_->get();
   RegionLimits limits;
-  limits.max_data_bytes = options_->limits.max_capacity_bytes;
+  limits.max_data_bytes = options.limits.max_capacity_bytes;
   limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // our own options, checked
-  limits.registry =
-      options_->registry != nullptr ? options_->registry : &FileRegistry::OfThisProcess();
-  auto outgoing = OutgoingRegion::Create({send_.capacity_bytes, FrameAreaBytes(send_frames_)},
-                                         limits, options_->pages);
+  limits.registry = options.registry != nullptr ? options.registry : &FileRegistry::OfThisProcess();
+  // The connecting side's "receive" is our "send".
+  auto outgoing = OutgoingRegion::Create(RegionOf(agreement_.receive), limits, options.pages);
   if (!outgoing.ok()) return outgoing.status();
-  auto draft = IncomingRegionDraft::Create(
-      {receive_.capacity_bytes, FrameAreaBytes(receive_frames_)}, limits, options_->pages);
+  auto draft = IncomingRegionDraft::Create(RegionOf(agreement_.send), limits, options.pages);
   if (!draft.ok()) return draft.status();
-
-  auto doorbells = MakeDoorbells(welcome.doorbell, send_, receive_);
+  auto doorbells =
+      MakeDoorbells(agreement_.doorbell, RingOf(agreement_.receive), RingOf(agreement_.send));
   if (!doorbells.ok()) return doorbells.status();
 
   // In the order of docs/SPEC.md.
   std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
   for (const UniqueFd& fd : doorbells->for_peer) descriptors.push_back(fd.get());
+  Welcome welcome;
+  static_cast<Agreement&>(welcome) = agreement_;
+  welcome.channel_id = id_;
+  welcome.format = options.format;
   const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
   if (!sent.ok()) return sent;
   outgoing->CloseDescriptor();
   outgoing_.emplace(*std::move(outgoing));
   incoming_draft_.emplace(*std::move(draft));
-  doorbell_kind_ = welcome.doorbell;
   doorbells_ = std::move(doorbells->own);
   return absl::OkStatus();
 }
@@ -281,24 +158,26 @@ Established Acceptor::Take() && {
   Established result{id_,
                      *std::move(outgoing_),
                      *std::move(incoming_),
-                     send_,
-                     receive_,
-                     send_frames_,
-                     receive_frames_,
+                     RingOf(agreement_.receive),
+                     RingOf(agreement_.send),
+                     agreement_.receive.frames,
+                     agreement_.send.frames,
                      Doorbell(),
                      Doorbell(),
                      std::move(socket_).Release(),
                      std::move(peer_),
                      std::move(peer_format_),
-                     (features_ & kFeatureSkipsFences) != 0,
-                     (features_ & kFeatureBarrierBeforeSleep) != 0};
-  InstallMadeDoorbells(doorbell_kind_, std::move(doorbells_), &result);
+                     (agreement_.features & kFeatureSkipsFences) != 0,
+                     (agreement_.features & kFeatureBarrierBeforeSleep) != 0};
+  InstallMadeDoorbells(agreement_.doorbell, std::move(doorbells_), &result);
   return result;
 }
 
 absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptions& options,
                                             Deadline deadline) {
-  Acceptor acceptor(std::move(socket), &options);
+  const auto checked = CheckedAcceptOptions::Make(options);
+  if (!checked.ok()) return checked.status();
+  Acceptor acceptor(std::move(socket), &*checked);
   while (true) {
     // The pidfd as well: an heir of a dead peer may keep the socket open. poll skips a -1.
     std::array<pollfd, 2> polled = {{{acceptor.fd(), POLLIN, 0}, {options.peer_pidfd, POLLIN, 0}}};

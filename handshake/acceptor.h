@@ -10,7 +10,7 @@
 // limits; everything is given back when this object goes.
 // Threads: one at a time.
 //
-//   Acceptor acceptor(std::move(socket), options);
+//   Acceptor acceptor(std::move(socket), &checked_options);
 //   while (true) {
 //     ... poll acceptor.fd() until the deadline ...
 //     absl::StatusOr<bool> done = acceptor.Advance();
@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/doorbells.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -34,7 +35,7 @@ namespace parley {
 class Acceptor {
  public:
   // `options` outlives this.
-  Acceptor(PeerSocket socket, const AcceptOptions* options);
+  Acceptor(PeerSocket socket, const CheckedAcceptOptions* options);
   Acceptor(Acceptor&&) = default;
   Acceptor& operator=(Acceptor&&) = default;
 
@@ -55,30 +56,25 @@ class Acceptor {
 
   absl::Status OnHello(absl::Span<const std::byte> message);
   absl::Status OnMapped(absl::Span<const std::byte> message);
-  absl::Status Grant(const Hello& hello, Welcome* welcome);
-  absl::Status CreateAndSend(const Welcome& welcome);
+  absl::Status CreateAndSend();
   absl::Status Fail(RefusalReason reason, absl::Status why);
 
   PeerSocket socket_;
-  const AcceptOptions* options_;
+  const CheckedAcceptOptions* options_;
   State state_ = State::kAwaitingHello;
 
   ChannelId id_ = {};
   PeerIdentity peer_;
   std::string peer_format_;
-  RingGeometry send_;
-  RingGeometry receive_;
-  FrameGeometry send_frames_;
-  FrameGeometry receive_frames_;
+  Agreement agreement_;
   std::optional<OutgoingRegion> outgoing_;
   std::optional<IncomingRegionDraft> incoming_draft_;
   std::optional<IncomingRegion> incoming_;
-  uint32_t doorbell_kind_ = 0;
   Doorbells doorbells_;
-  uint32_t features_ = 0;
 };
 
-// Drives one handshake to its end. kDeadlineExceeded when the whole exchange took too long.
+// Drives one handshake to its end. kInvalidArgument: what is wrong with the options, or with the
+// peer's messages; kDeadlineExceeded when the whole exchange took too long.
 absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptions& options,
                                             Deadline deadline);
 

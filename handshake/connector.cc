@@ -6,100 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/doorbells.h"
+#include "parley/handshake/negotiate.h"
 #include "parley/os/check.h"
-#include "parley/wait/memory_barrier.h"
 
 namespace parley {
 namespace {
-
-uint32_t RolesOf(Direction connecting) {
-  switch (connecting) {
-    case Direction::kBoth:
-      return kRoleSends | kRoleReceives;
-    case Direction::kSendOnly:
-      return kRoleSends;
-    case Direction::kReceiveOnly:
-      return kRoleReceives;
-  }
-  return 0;
-}
-
-// A wish as it goes into the Hello; a capacity without a message length gets a quarter of it.
-DirectionSpec Wish(bool exists, const RingRequest& wanted) {
-  PARLEY_CHECK(IsValid(wanted.frames) && (exists || wanted.frames.count == 0),
-               "ConnectOptions: at most 64 frames of a multiple of 4 KiB each, below 256 MiB, and "
-               "none for a direction that does not exist");
-  if (!exists || wanted.capacity_bytes == 0) {
-    PARLEY_CHECK(wanted.max_message_bytes == 0,
-                 "ConnectOptions: a message length without a capacity, or for a direction that "
-                 "does not exist");
-    return {0, 0, wanted.frames};
-  }
-  DirectionSpec wish = {wanted.capacity_bytes, wanted.max_message_bytes, wanted.frames};
-  if (wish.max_message_bytes == 0) {
-    wish.max_message_bytes = static_cast<uint32_t>(wish.capacity_bytes / 4);
-  }
-  PARLEY_CHECK(IsValid(RingGeometry{wish.capacity_bytes, wish.max_message_bytes}),
-               "ConnectOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
-               "longest message at most capacity - 8");
-  return wish;
-}
-
-uint32_t OfferedFeatures(const ConnectOptions& options) {
-  const bool skips =
-      options.fences == FenceMode::kAsymmetric ||
-      (options.fences == FenceMode::kAutomatic && options.accepting_side_is_supervisor);
-  uint32_t offered = 0;
-  if (skips && RegisterForBarriers()) offered |= kFeatureSkipsFences;
-  if (options.fences == FenceMode::kAsymmetric && SystemWideBarrierWorks()) {
-    offered |= kFeatureBarrierBeforeSleep;
-  }
-  return offered;
-}
-
-uint32_t OfferedDoorbells(const ConnectOptions& options) {
-  switch (options.doorbell) {
-    case DoorbellKind::kAutomatic:
-      return kDoorbellSocket | (options.accepting_side_is_supervisor ? kDoorbellEventfd : 0);
-    case DoorbellKind::kSocket:
-      return kDoorbellSocket;
-    case DoorbellKind::kEventfd:
-      PARLEY_CHECK(options.accepting_side_is_supervisor,
-                   "eventfd doorbells are only for a worker that trusts its supervisor: another "
-                   "peer could block our writes");
-      return kDoorbellEventfd;
-    case DoorbellKind::kFutex:
-      // Alone, so that whether there is a descriptor to poll is our choice and not the peer's.
-      return kDoorbellFutex;
-  }
-  return kDoorbellSocket;
-}
-
-// The accepting side's barrier is for our missing fences, and our barrier for its.
-bool FeaturesWereOffered(uint32_t offered, uint32_t granted) {
-  return ((granted & kFeatureBarrierBeforeSleep) == 0 || (offered & kFeatureSkipsFences) != 0) &&
-         ((granted & kFeatureSkipsFences) == 0 || (offered & kFeatureBarrierBeforeSleep) != 0);
-}
-
-absl::Status CheckAccepted(const DirectionSpec& wish, const DirectionSpec& granted,
-                           const ChannelLimits& limits) {
-  if (wish.capacity_bytes != 0 && (wish.capacity_bytes != granted.capacity_bytes ||
-                                   wish.max_message_bytes != granted.max_message_bytes)) {
-    return absl::InvalidArgumentError("the peer granted another ring than the one asked for");
-  }
-  if (wish.frames.count != 0 && !(wish.frames == granted.frames)) {
-    return absl::InvalidArgumentError("the peer granted other frames than those asked for");
-  }
-  if (granted.capacity_bytes > limits.max_capacity_bytes ||
-      granted.max_message_bytes > limits.max_message_bytes) {
-    return absl::ResourceExhaustedError("the peer's ring is beyond our limits");
-  }
-  if (granted.frames.count * granted.frames.frame_bytes > limits.max_frames_bytes) {
-    return absl::ResourceExhaustedError("the peer's frames are beyond our limits");
-  }
-  return absl::OkStatus();
-}
 
 RegionGeometry RegionOf(const DirectionSpec& direction) {
   return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
@@ -118,14 +31,9 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
 
 absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
                                              Deadline deadline) {
-  const uint32_t roles = RolesOf(options.direction);
-  Hello hello;
-  hello.features = OfferedFeatures(options);
-  hello.roles = roles;
-  hello.doorbells = OfferedDoorbells(options);
-  hello.send = Wish((roles & kRoleSends) != 0, options.send);
-  hello.receive = Wish((roles & kRoleReceives) != 0, options.receive);
-  hello.format = options.format;
+  const auto checked = CheckedConnectOptions::Make(options);
+  if (!checked.ok()) return checked.status();
+  const Hello hello = MakeHello(*checked);
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return status;
 
@@ -136,13 +44,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   auto message = absl::MakeConstSpan(buffer).first(received->size_bytes);
   auto welcome = ParseWelcome(message);
   if (!welcome.ok()) return Unexpected(message, welcome.status());
-  if (welcome->roles != roles || (welcome->doorbell & hello.doorbells) == 0 ||
-      !FeaturesWereOffered(hello.features, welcome->features)) {
-    return absl::InvalidArgumentError("the peer chose what was not offered");
-  }
-  status = CheckAccepted(hello.send, welcome->send, options.limits);
-  if (!status.ok()) return status;
-  status = CheckAccepted(hello.receive, welcome->receive, options.limits);
+  status = CheckAgreement(*checked, hello, *welcome);
   if (!status.ok()) return status;
   std::vector<UniqueFd>& descriptors = received->descriptors;
   if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");
@@ -163,8 +65,8 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   const RingGeometry send = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
   const RingGeometry receive = {welcome->receive.capacity_bytes,
                                 welcome->receive.max_message_bytes};
-  auto doorbells = AdoptDoorbells(welcome->doorbell, send, receive,
-                                  absl::MakeSpan(descriptors).subspan(2));
+  auto doorbells =
+      AdoptDoorbells(welcome->doorbell, send, receive, absl::MakeSpan(descriptors).subspan(2));
   if (!doorbells.ok()) return doorbells.status();
 
   status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));

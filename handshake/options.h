@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "parley/handshake/identity.h"
+#include "parley/handshake/peer_trust.h"
 #include "parley/handshake/wire.h"
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
@@ -24,11 +25,12 @@
 
 namespace parley {
 
-// A ring as it is wanted. Zeros leave the choice to the other side. Where both sides leave it, the
-// accepting one takes kDefaultCapacityBytes and a quarter of the capacity.
+// A ring as it is asked for. Zeros leave the choice to the other side. Where both sides leave it,
+// the accepting one takes kDefaultCapacityBytes and a quarter of the capacity. A message length
+// without a capacity gets a ring in which two such messages fit.
 struct RingRequest {
-  uint64_t capacity_bytes = 0;     // a power of two from 4 KiB to 1 GiB
-  uint32_t max_message_bytes = 0;  // at most capacity_bytes - 8
+  uint64_t capacity_bytes = 0;     // a power of two from 4 KiB (and a page) to the limit
+  uint32_t max_message_bytes = 0;  // from kMinMessageLimitBytes to capacity_bytes - 8
   // Frames beside the ring (frames/), for a FramePort on both sides. What the accepting side sets
   // is what there is, none by default; a connecting side that sets it gets that or no channel.
   FrameGeometry frames = {};
@@ -36,10 +38,11 @@ struct RingRequest {
 
 inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 
-// The most that is spent on one peer, set before it connects.
+// The maximum that is spent on one peer, set before it connects. What `send` and `receive` ask for
+// lies within it.
 struct ChannelLimits {
-  uint64_t max_capacity_bytes = uint64_t{64} << 20;  // of each ring
-  uint32_t max_message_bytes = uint32_t{32} << 20;   // of each ring
+  uint64_t max_capacity_bytes = uint64_t{16} << 20;  // of each ring; 4 KiB to 1 GiB
+  uint32_t max_message_bytes = uint32_t{4} << 20;    // of each ring
   uint64_t max_frames_bytes = uint64_t{256} << 20;   // of each direction's frames together
 };
 
@@ -47,12 +50,12 @@ struct ChannelLimits {
 // sleeper makes up for it, with membarrier(2); see wait/memory_barrier.h for what it costs to be
 // registered.
 enum class FenceMode {
-  // Skipped by a worker towards its supervisor, which then makes the barrier. Nobody else
-  // registers.
+  // A connecting side skips them towards a peer that it trusts (`trust`), and an accepting side
+  // makes the barrier for a peer that it trusts. Nobody else does either.
   kAutomatic,
   kFull,
   // Registers this process and skips the fences if the peer agrees to make the barrier; makes the
-  // barrier if the peer wants to skip. For peers that are trusted not to abuse it. A filter that is
+  // barrier if the peer skips. For peers that are trusted not to abuse it. A filter that is
   // installed later has to allow GLOBAL_EXPEDITED to this side (ours do not: the call fails, and
   // this side sleeps in slices of a millisecond).
   kAsymmetric,
@@ -63,11 +66,11 @@ enum class Direction { kBoth, kSendOnly, kReceiveOnly };
 
 // How the two ends wake each other; see wait/doorbell.h.
 enum class DoorbellKind {
-  // Accepting: eventfd where the peer is confined by us and offers it, socket otherwise.
-  // Connecting: offers sockets, and eventfds to its supervisor.
+  // Accepting: eventfd where the peer is trusted and offers it, socket otherwise. Connecting: offers
+  // sockets, and eventfds to a peer that it trusts.
   kAutomatic,
   kSocket,
-  // Needs peer_is_confined_or_trusted, or accepting_side_is_supervisor.
+  // Needs a `trust`.
   kEventfd,
   // The cheapest sleep, and safe with any peer, but there is no descriptor to poll: PrepareToWait
   // and FinishWait of such a channel are a bug of the caller's and abort. For a thread that waits
@@ -81,9 +84,9 @@ struct ConnectOptions {
   RingRequest receive;
   std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
   ChannelLimits limits;
-  // Offers eventfd doorbells as well. For a worker that its own supervisor confines: it trusts the
-  // supervisor not to block its writes.
-  bool accepting_side_is_supervisor = false;
+  // In the accepting side, for instance of a worker in its supervisor: eventfd doorbells are offered
+  // as well (the other side could block our writes), and fences skipped.
+  PeerTrust trust;
   FenceMode fences = FenceMode::kAutomatic;
   // Anything but kAutomatic: offers that one alone.
   DoorbellKind doorbell = DoorbellKind::kAutomatic;
@@ -93,10 +96,11 @@ struct ConnectOptions {
 
 struct AcceptOptions {
   Direction direction = Direction::kBoth;
-  // Used where the connecting side has no preference, and relied on where it has one: a wish for
-  // less than `send`, or for longer messages than `receive` allows, is refused. So whoever sets a
-  // message length here may send, and receive into buffers of, that length without asking. What is
-  // left zero is the peer's choice, within the limits: ask max_message_bytes() of the channel.
+  // Used where the connecting side has no preference, and relied on where it has one: a request for
+  // less than `send`, or for longer messages than `receive` allows, is refused. So a caller that
+  // sets a message length here may send, and receive into buffers of, that length without asking.
+  // What is left zero is the peer's choice, from kMinMessageLimitBytes to the limits: ask
+  // max_message_bytes() of the channel.
   RingRequest send;
   RingRequest receive;
   std::string format;
@@ -105,14 +109,14 @@ struct AcceptOptions {
   // The peer's process descriptor, where this process spawned it; -1: ask the kernel. Not owned.
   int peer_pidfd = -1;
   DoorbellKind doorbell = DoorbellKind::kAutomatic;
-  // The peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and io_uring
-  // (every profile of sandbox/ does), or it is trusted not to block us. Only then may eventfds be
-  // shared with it.
-  bool peer_is_confined_or_trusted = false;
+  // That the peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and
+  // io_uring (every profile of sandbox/ does), or is trusted not to block us. Only then are eventfds
+  // shared with it, and barriers made for it.
+  PeerTrust trust;
   FenceMode fences = FenceMode::kAutomatic;
   // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as
   // much as the last cache, and change nothing else (docs/BENCHMARKS.md). They double the time in
-  // which the rings are made; where `send` and `receive` are open, their size is the peer's wish.
+  // which the rings are made; where `send` and `receive` are open, their size is the peer's choice.
   HugePages pages = HugePages::kUsual;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;

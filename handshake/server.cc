@@ -1,6 +1,7 @@
 #include "parley/handshake/server.h"
 
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -8,7 +9,21 @@
 
 namespace parley {
 
-Server::Server(Listener listener, AcceptOptions options, ServerLimits limits)
+absl::Status CheckServerLimits(const ServerLimits& limits) {
+  constexpr int kMaxPending = 4096;
+  if (limits.max_pending < 1 || limits.max_pending > kMaxPending) {
+    return absl::InvalidArgumentError("ServerLimits::max_pending is " +
+                                      std::to_string(limits.max_pending) + "; allowed: 1 to 4096");
+  }
+  if (limits.handshake_time <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("ServerLimits::handshake_time is " +
+                                      absl::FormatDuration(limits.handshake_time) +
+                                      "; allowed: more than 0");
+  }
+  return absl::OkStatus();
+}
+
+Server::Server(Listener listener, CheckedAcceptOptions options, ServerLimits limits)
     : listener_(std::move(listener)), options_(std::move(options)), limits_(limits) {}
 
 absl::StatusOr<Established> Server::Accept(Deadline deadline) {

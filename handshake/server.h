@@ -10,15 +10,18 @@
 // Threads: one at a time.
 //
 //   absl::StatusOr<Listener> listener = Listener::Bind(path);
-//   Server server(*std::move(listener), options);
+//   absl::StatusOr<CheckedAcceptOptions> checked = CheckedAcceptOptions::Make(options);
+//   Server server(*std::move(listener), *std::move(checked));
 //   absl::StatusOr<Established> peer = server.Accept(Deadline::After(absl::Minutes(1)));
 
 #include <cstdint>
 #include <list>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "parley/handshake/acceptor.h"
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/os/deadline.h"
@@ -26,13 +29,17 @@
 namespace parley {
 
 struct ServerLimits {
-  int max_pending = 16;
+  int max_pending = 16;  // 1 to 4096
   absl::Duration handshake_time = absl::Seconds(5);
 };
 
+// kInvalidArgument says which field is impossible, and what is allowed.
+absl::Status CheckServerLimits(const ServerLimits& limits);
+
 class Server {
  public:
-  Server(Listener listener, AcceptOptions options, ServerLimits limits = {});
+  // `limits` passed CheckServerLimits.
+  Server(Listener listener, CheckedAcceptOptions options, ServerLimits limits = {});
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -55,7 +62,7 @@ class Server {
   void CountFailure(absl::Status why);
 
   const Listener listener_;
-  const AcceptOptions options_;
+  const CheckedAcceptOptions options_;
   const ServerLimits limits_;
   std::list<Pending> pending_;
   uint64_t failures_ = 0;

@@ -60,8 +60,10 @@ absl::Status CheckDirection(const DirectionWire& wire, bool exists, bool zero_al
   // TRUST: none, or up to 64 of one length, whose sum is far from overflow.
   if (!IsValid(frames) || (!exists && frames.count != 0)) return Malformed("impossible frames");
   if (!exists && !all_zero) return Malformed("sizes for a direction that does not exist");
-  const bool valid = IsValid(RingGeometry{wire.capacity_bytes, wire.max_message_bytes});
-  // TRUST: a power of two within the format's limits, and a message length that fits it.
+  const bool valid = IsValid(RingGeometry{wire.capacity_bytes, wire.max_message_bytes}) &&
+                     wire.max_message_bytes >= kMinMessageLimitBytes;
+  // TRUST: a power of two within the format's limits, and a message length that fits it and is long
+  // enough for small messages.
   if (exists && !valid && !(zero_allowed && all_zero)) return Malformed("impossible ring size");
   *out = {wire.capacity_bytes, wire.max_message_bytes, frames};
   return absl::OkStatus();

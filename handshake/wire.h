@@ -33,6 +33,8 @@ namespace parley {
 inline constexpr uint32_t kWireMagic = 0x594c'5250;  // the bytes "PRLY"
 inline constexpr uint16_t kWireVersion = 1;          // the newest, and so far the only one
 inline constexpr std::size_t kMaxFormatBytes = 4096;
+// No ring is agreed on whose longest message is shorter: small messages can be sent without asking.
+inline constexpr uint32_t kMinMessageLimitBytes = 64;
 
 enum class MessageType : uint16_t {
   kHello = 1,
@@ -154,14 +156,20 @@ struct Hello {
   std::string format;
 };
 
-struct Welcome {
+// What both sides do from here on; in the words of the wire, where the connecting side sends on
+// `send` and receives on `receive`.
+struct Agreement {
   uint16_t version = kWireVersion;
-  uint32_t features = 0;
-  uint32_t roles = 0;
-  uint32_t doorbell = 0;
-  ChannelId channel_id = {};
-  DirectionSpec send;
+  uint32_t features = 0;  // of the accepting side
+  uint32_t roles = 0;     // of the connecting side
+  uint32_t doorbell = 0;  // one bit
+  DirectionSpec send;     // all zero: does not exist
   DirectionSpec receive;
+  bool operator==(const Agreement&) const = default;
+};
+
+struct Welcome : Agreement {
+  ChannelId channel_id = {};
   std::string format;
 };
 

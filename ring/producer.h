@@ -50,7 +50,7 @@ class BasicProducer {
   }
 
   // Copies `payload` into the ring as one record and publishes it (with all that was staged
-  // before). payload.size() <= max_message_bytes; tag <= kMaxTag.
+  // before). tag <= kMaxTag. kTooLong: payload.size() > max_message_bytes.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> payload) {
     const Outcome outcome = TryStage(tag, payload);
     if (outcome == Outcome::kOk) Publish();
@@ -60,7 +60,9 @@ class BasicProducer {
   // The same without publishing: for batches. Publish() sends all that is staged.
   Outcome TryStage(uint32_t tag, absl::Span<const std::byte> payload) {
     PARLEY_CHECK(reserved_ == kNothingReserved, "TrySend between TryReserve and Commit");
-    CheckArguments(tag, payload.size());
+    PARLEY_CHECK(tag <= kMaxTag, "tag uses the reserved bit");
+    if (payload.size() > max_message_) [[unlikely]]
+      return Outcome::kTooLong;
     const uint64_t record_bytes = RecordBytes(payload.size());
     const Outcome outcome = position_.MakeSpace(record_bytes);
     if (outcome != Outcome::kOk) [[unlikely]]
@@ -79,7 +81,8 @@ class BasicProducer {
   // takes the place of the first. The peer can watch it being filled: nothing secret goes through
   // it.
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
-    CheckArguments(0, size_bytes);
+    if (size_bytes > max_message_) [[unlikely]]
+      return Outcome::kTooLong;
     const Outcome outcome = position_.MakeSpace(RecordBytes(size_bytes));
     if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
@@ -118,6 +121,7 @@ class BasicProducer {
 
   // True unless TryReserve(size_bytes) would say kWouldBlock. Looks at the peer at most once.
   bool HasFreeSpace(std::size_t size_bytes) {
+    if (size_bytes > max_message_) return true;  // kTooLong
     return position_.AskForSpace(RecordBytes(size_bytes)) != Outcome::kWouldBlock;
   }
 
@@ -148,10 +152,6 @@ class BasicProducer {
   Outcome NotDone(Outcome outcome) const {
     PARLEY_CHECK(!position_.closed(), "the producer was closed");
     return outcome;
-  }
-  void CheckArguments(uint32_t tag, std::size_t size) const {
-    PARLEY_CHECK(size <= max_message_, "message longer than max_message_bytes");
-    PARLEY_CHECK(tag <= kMaxTag, "tag uses the reserved bit");
   }
 
   // Writes the header in front of a payload and its padding that are in place already.

@@ -394,8 +394,6 @@ using RingDeathTest = RingTest;
 TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   Record record;
   EXPECT_DEATH(consumer.TryReceive(absl::MakeSpan(buffer).first(10), &record), "buffer shorter");
-  const std::string long_text(kMaxMessage + 1, 'x');
-  EXPECT_DEATH(producer.TrySend(1, Bytes(long_text)), "longer than max_message_bytes");
   EXPECT_DEATH(producer.TrySend(kMaxTag + 1, Bytes("x")), "reserved bit");
   EXPECT_DEATH(producer.Commit(1, 1), "nothing that long was reserved");
   EXPECT_DEATH(TestProducer(sender.own_control(), sender.own_data(), receiver.peer_control(),
@@ -406,6 +404,20 @@ TEST_F(RingDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   producer.Close();
   EXPECT_DEATH(producer.Commit(1, 8), "closed");
   EXPECT_DEATH(producer.TrySend(1, Bytes("x")), "closed|between TryReserve");
+}
+
+// The longest message is what was agreed on with the peer, so a longer one is no bug that aborts.
+TEST_F(RingTest, PromiseP9AMessageThatIsTooLongIsAnOutcomeAndNothingHappens) {
+  const std::string long_text(kMaxMessage + 1, 'x');
+  absl::Span<std::byte> room;
+  EXPECT_EQ(producer.TrySend(1, Bytes(long_text)), Outcome::kTooLong);
+  EXPECT_EQ(producer.TryStage(1, Bytes(long_text)), Outcome::kTooLong);
+  EXPECT_EQ(producer.TryReserve(kMaxMessage + 1, &room), Outcome::kTooLong);
+  EXPECT_EQ(producer.TryReserve(~std::size_t{0}, &room), Outcome::kTooLong);
+  EXPECT_TRUE(producer.HasFreeSpace(~std::size_t{0}));  // nothing to wait for
+  EXPECT_EQ(room.data(), nullptr);
+  EXPECT_EQ(producer.published_bytes(), 0u);
+  EXPECT_EQ(producer.TrySend(1, Bytes(std::string(kMaxMessage, 'x'))), Outcome::kOk);
 }
 
 TEST_F(RingTest, BothEndsKnowTheirGeometry) {

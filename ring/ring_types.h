@@ -3,8 +3,8 @@
 
 // What both ends of a ring share: the outcome of a Try call and the private geometry.
 //
-// Trust: an Outcome says what the peer did, in one of four values; there is no heap and no text on
-// the hot path.
+// Trust: an Outcome says what the peer did, or that the message is longer than what was agreed on
+// with it; there is no heap and no text on the hot path.
 // Threads: values.
 
 #include <cstdint>
@@ -16,6 +16,7 @@ enum class Outcome : uint8_t {
   kWouldBlock,  // no room, or no data: nothing happened; try later
   kClosed,      // the other end closed in order, and everything before that has been delivered
   kPoisoned,    // the peer broke the protocol; see violation(); for good
+  kTooLong,     // the caller's message is longer than max_message_bytes(): nothing happened
 };
 
 // Agreed in the handshake, validated once, and private from then on.

@@ -13,6 +13,7 @@
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/wire.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
@@ -83,10 +84,10 @@ absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, FileRegistry*
 absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
     const ChannelPairOptions& options) {
   const RingGeometry ring = {options.ring.capacity_bytes, options.ring.max_message_bytes};
-  if (!IsValid(ring)) {
+  if (!IsValid(ring) || ring.max_message_bytes < kMinMessageLimitBytes) {
     return absl::InvalidArgumentError(
         "ChannelPairOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
-        "longest message at most capacity - 8");
+        "longest message from 64 bytes to capacity - 8");
   }
   const FrameGeometry frames = options.ring.frames;
   if (!IsValid(frames)) {

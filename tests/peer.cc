@@ -1,5 +1,6 @@
 #include "parley/tests/peer.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -28,16 +29,22 @@ AcceptOptions ToAccept(const PeerSetup& setup, int pidfd) {
   AcceptOptions options;
   options.send = setup.ring;
   options.receive = setup.ring;
-  options.peer_is_confined_or_trusted = setup.doorbell == DoorbellKind::kEventfd;
+  if (setup.doorbell == DoorbellKind::kEventfd)
+    options.trust = PeerTrust::Because("both ends are this test");
   options.doorbell = setup.doorbell;
   options.peer_pidfd = pidfd;
+  options.limits.max_capacity_bytes =
+      std::max(options.limits.max_capacity_bytes, setup.ring.capacity_bytes);
   return options;
 }
 
 ConnectOptions ToConnect(const PeerSetup& setup) {
   ConnectOptions options;
-  options.accepting_side_is_supervisor = setup.doorbell == DoorbellKind::kEventfd;
+  if (setup.doorbell == DoorbellKind::kEventfd)
+    options.trust = PeerTrust::Because("both ends are this test");
   options.doorbell = setup.doorbell;
+  options.limits.max_capacity_bytes =
+      std::max(options.limits.max_capacity_bytes, setup.ring.capacity_bytes);
   return options;
 }
 

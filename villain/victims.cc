@@ -205,7 +205,8 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
   options.send = {8192, 2048};
   options.receive = {8192, 2048};
   options.peer_pidfd = victim.peer_pidfd;
-  options.peer_is_confined_or_trusted = victim.setup.confined;
+  if (victim.setup.confined)
+    options.trust = PeerTrust::Because("the case is about a peer that is confined");
   if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
   options.limits.max_capacity_bytes = 1 << 20;
   options.limits.max_message_bytes = 1 << 19;
@@ -258,7 +259,8 @@ void RunChannel(Victim& victim) {
   absl::StatusOr<Channel> channel;
   if (victim.setup.kind == VictimKind::kConnect) {
     ConnectOptions options;
-    options.accepting_side_is_supervisor = victim.setup.confined;
+    if (victim.setup.confined)
+      options.trust = PeerTrust::Because("the case is about a peer that is confined");
     if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;

@@ -221,7 +221,8 @@ class ChannelTransport {
     options.fences = mode_.fences;
     options.pages = mode_.pages;
     options.doorbell = mode_.doorbell;
-    options.peer_is_confined_or_trusted = mode_.doorbell == DoorbellKind::kEventfd;
+    if (mode_.doorbell == DoorbellKind::kEventfd)
+      options.trust = PeerTrust::Because("both ends are this benchmark");
     PeerSocket socket = std::move(*accepting_);
     accepting_.reset();
     return AcceptChannel(std::move(socket), options, deadline_, mode_.wait);
@@ -236,7 +237,8 @@ class ChannelTransport {
     options.receive = ring_;
     options.limits = mode_.limits;
     options.fences = mode_.fences;
-    options.accepting_side_is_supervisor = mode_.doorbell == DoorbellKind::kEventfd;
+    if (mode_.doorbell == DoorbellKind::kEventfd)
+      options.trust = PeerTrust::Because("both ends are this benchmark");
     options.doorbell = mode_.doorbell;
     PeerSocket socket = std::move(*connecting_);
     connecting_.reset();

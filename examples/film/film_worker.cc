@@ -74,7 +74,7 @@ absl::Status Work(const WorkerArguments& arguments) {
   options.direction = Direction::kSendOnly;
   options.format = kFilmProtocol;
   options.limits = {.max_capacity_bytes = uint64_t{1} << 30, .max_message_bytes = 1u << 30};
-  options.accepting_side_is_supervisor = true;
+  options.trust = PeerTrust::Because("the player that started this worker");
   absl::StatusOr<Channel> channel =
       ConnectInheritedChannel(options, Deadline::After(absl::Seconds(10)));
   if (!channel.ok()) return channel.status();

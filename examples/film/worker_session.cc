@@ -77,7 +77,7 @@ absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket soc
   accept.peer_pidfd = worker.pidfd();
   // Until it has locked itself down the worker runs our code on nothing hostile; afterwards our
   // filter keeps it from blocking a doorbell.
-  accept.peer_is_confined_or_trusted = true;
+  accept.trust = PeerTrust::Because("the worker locks itself down before it opens the film");
   accept.check_format = [](const std::string& format) {
     return format == kFilmProtocol ? absl::OkStatus()
                                    : absl::InvalidArgumentError("it speaks another protocol");

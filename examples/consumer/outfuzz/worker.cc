@@ -51,7 +51,7 @@ absl::Status Serve(const parley::Confined& confined,
 
 absl::Status Work(const WorkerTarget& target) {
   parley::ConnectOptions options;
-  options.accepting_side_is_supervisor = true;
+  options.trust = parley::PeerTrust::Because("the fuzzer that started this worker");
   auto channel =
       parley::ConnectInheritedChannel(options, parley::Deadline::After(absl::Seconds(20)));
   if (!channel.ok()) return channel.status();

@@ -54,7 +54,7 @@ parley::AcceptOptions Accepting(const WorkerOptions& options, const parley::Work
   accept.peer_pidfd = worker.pidfd();
   // Until it has locked itself down it runs our code on nothing hostile; afterwards our filter
   // keeps it from blocking a doorbell.
-  accept.peer_is_confined_or_trusted = true;
+  accept.trust = parley::PeerTrust::Because("the worker locks itself down before its first input");
   return accept;
 }
 
@@ -116,6 +116,9 @@ bool WorkerSession::Offer(uint64_t number, absl::Span<const uint8_t> input) {
     case parley::Outcome::kPoisoned:
       refuses_inputs_ = absl::StrCat("the peer broke the protocol: ",
                                      parley::ToString(channel_.sender.violation()));
+      return false;
+    case parley::Outcome::kTooLong:
+      refuses_inputs_ = "the input is longer than a message of the channel";
       return false;
   }
   const auto number_bytes = parley::WireBytes(number);

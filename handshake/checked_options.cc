@@ -1,0 +1,163 @@
+#include "parley/handshake/checked_options.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <utility>
+
+#include "parley/ring/layout.h"
+#include "parley/sealing/guarded_range.h"
+#include "parley/wait/memory_barrier.h"
+
+namespace parley {
+namespace {
+
+// A field of an options struct, for the sentence about it.
+struct Field {
+  const char* options;
+  const char* direction;
+
+  absl::Status Wrong(const std::string& what) const {
+    return absl::InvalidArgumentError(std::string(options) + "::" + direction + what);
+  }
+};
+
+std::string Is(uint64_t value) { return " is " + std::to_string(value); }
+
+uint64_t MinCapacityBytes() { return std::max<uint64_t>(kMinCapacityBytes, PageBytes()); }
+
+absl::Status CheckLimits(const char* options, const ChannelLimits& limits) {
+  const Field field = {options, "limits"};
+  if (limits.max_capacity_bytes < MinCapacityBytes() ||
+      limits.max_capacity_bytes > kMaxCapacityBytes) {
+    return field.Wrong(".max_capacity_bytes" + Is(limits.max_capacity_bytes) +
+                       "; allowed: " + std::to_string(MinCapacityBytes()) + " to " +
+                       std::to_string(kMaxCapacityBytes));
+  }
+  if (limits.max_message_bytes < kMinMessageLimitBytes) {
+    return field.Wrong(".max_message_bytes" + Is(limits.max_message_bytes) +
+                       "; allowed: " + std::to_string(kMinMessageLimitBytes) + " and more");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFrames(const Field& field, const FrameGeometry& frames,
+                         const ChannelLimits& limits) {
+  if (!IsValid(frames)) {
+    return field.Wrong(".frames: " + std::to_string(frames.count) + " of " +
+                       std::to_string(frames.frame_bytes) +
+                       " bytes; allowed: up to 64, each a multiple of 4096 bytes below 256 MiB");
+  }
+  if (frames.count * frames.frame_bytes > limits.max_frames_bytes) {
+    return field.Wrong(".frames" + Is(frames.count * frames.frame_bytes) +
+                       " bytes in all, beyond limits.max_frames_bytes, " +
+                       std::to_string(limits.max_frames_bytes));
+  }
+  return absl::OkStatus();
+}
+
+// Half of the ring at most, so that one message can be written while another is read; the usual
+// size where that is enough, and never beyond the limit.
+uint64_t CapacityFor(uint32_t message_bytes, uint64_t max_capacity_bytes) {
+  const uint64_t enough = std::bit_ceil(2 * (uint64_t{message_bytes} + kRecordHeaderBytes));
+  const uint64_t usual = std::max({kDefaultCapacityBytes, MinCapacityBytes(), enough});
+  return std::min(usual, std::bit_floor(max_capacity_bytes));
+}
+
+absl::Status CheckDirection(const Field& field, const RingRequest& request,
+                            const ChannelLimits& limits, bool exists, DirectionTerms* terms) {
+  const uint64_t capacity = request.capacity_bytes;
+  const uint32_t message = request.max_message_bytes;
+  if (absl::Status s = CheckFrames(field, request.frames, limits); !s.ok()) return s;
+  if (!exists) {
+    if (capacity != 0 || message != 0 || request.frames.count != 0) {
+      return field.Wrong(" is set, and `direction` says that there is none");
+    }
+    return absl::OkStatus();
+  }
+  if (capacity != 0 && (!std::has_single_bit(capacity) || capacity < MinCapacityBytes() ||
+                        capacity > limits.max_capacity_bytes)) {
+    return field.Wrong(".capacity_bytes" + Is(capacity) + "; allowed: 0, or a power of two from " +
+                       std::to_string(MinCapacityBytes()) + " to limits.max_capacity_bytes, " +
+                       std::to_string(limits.max_capacity_bytes));
+  }
+  const uint64_t ring = capacity != 0 ? capacity : CapacityFor(message, limits.max_capacity_bytes);
+  const uint64_t max_message =
+      std::min<uint64_t>(limits.max_message_bytes, ring - kRecordHeaderBytes);
+  if (message != 0 && (message < kMinMessageLimitBytes || message > max_message)) {
+    return field.Wrong(".max_message_bytes" + Is(message) + "; allowed: 0, or " +
+                       std::to_string(kMinMessageLimitBytes) + " to " +
+                       std::to_string(max_message) +
+                       " (limits.max_message_bytes, and 8 less than the ring)");
+  }
+  terms->exists = true;
+  terms->chosen.capacity_bytes = ring;
+  terms->chosen.max_message_bytes =
+      message != 0 ? message : static_cast<uint32_t>(std::min(ring / 4, max_message));
+  terms->chosen.frames = request.frames;
+  if (capacity != 0 || message != 0) terms->asked = terms->chosen;
+  terms->asked.frames = request.frames;
+  terms->min_capacity_bytes = MinCapacityBytes();
+  terms->floor_capacity_bytes = capacity;
+  terms->floor_message_bytes = std::max(message, kMinMessageLimitBytes);
+  terms->ceiling_message_bytes = message != 0 ? message : limits.max_message_bytes;
+  return absl::OkStatus();
+}
+
+template <typename Options>
+absl::Status CheckCommon(const char* name, const Options& options, DirectionTerms* send,
+                         DirectionTerms* receive) {
+  if (absl::Status s = CheckLimits(name, options.limits); !s.ok()) return s;
+  absl::Status status = CheckDirection({name, "send"}, options.send, options.limits,
+                                       options.direction != Direction::kReceiveOnly, send);
+  if (!status.ok()) return status;
+  status = CheckDirection({name, "receive"}, options.receive, options.limits,
+                          options.direction != Direction::kSendOnly, receive);
+  if (!status.ok()) return status;
+  const Field field = {name, ""};
+  if (options.format.size() > kMaxFormatBytes) {
+    return field.Wrong("format has " + std::to_string(options.format.size()) +
+                       " bytes; allowed: up to " + std::to_string(kMaxFormatBytes));
+  }
+  if (options.trust && options.trust.reason().empty()) {
+    return field.Wrong("trust has no reason; allowed: PeerTrust::Because with a sentence");
+  }
+  if (options.doorbell == DoorbellKind::kEventfd && !options.trust) {
+    return field.Wrong(
+        "doorbell is kEventfd; allowed only with a `trust`, because the peer could block our "
+        "writes");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions options) {
+  CheckedAcceptOptions checked(std::move(options));
+  const AcceptOptions& given = checked.options_;
+  absl::Status status = CheckCommon("AcceptOptions", given, &checked.send_, &checked.receive_);
+  if (!status.ok()) return status;
+  const bool asked_for = given.fences == FenceMode::kAsymmetric;
+  // Makes itself slow for a peer that skips its fences: asked for, or for a trusted one.
+  checked.may_make_barrier_ =
+      (asked_for || (given.fences == FenceMode::kAutomatic && given.trust)) &&
+      SystemWideBarrierWorks();
+  checked.may_skip_fences_ = asked_for && RegisterForBarriers();
+  return checked;
+}
+
+absl::StatusOr<CheckedConnectOptions> CheckedConnectOptions::Make(ConnectOptions options) {
+  CheckedConnectOptions checked(std::move(options));
+  const ConnectOptions& given = checked.options_;
+  absl::Status status = CheckCommon("ConnectOptions", given, &checked.send_, &checked.receive_);
+  if (!status.ok()) return status;
+  const bool asked_for = given.fences == FenceMode::kAsymmetric;
+  checked.may_make_barrier_ = asked_for && SystemWideBarrierWorks();
+  // Others can slow a registered process down.
+  checked.may_skip_fences_ =
+      (asked_for || (given.fences == FenceMode::kAutomatic && given.trust)) &&
+      RegisterForBarriers();
+  return checked;
+}
+
+}  // namespace parley

@@ -1,0 +1,208 @@
+#include "parley/handshake/negotiate.h"
+
+#include <algorithm>
+#include <string>
+
+#include "parley/ring/ring_types.h"
+
+namespace parley {
+namespace {
+
+using Answer = std::variant<DirectionSpec, Refusal>;
+
+Refusal TooMuch(const char* sentence, uint64_t asked, uint64_t allowed) {
+  return {RefusalReason::kSize, sentence, asked, allowed};
+}
+
+uint32_t RolesOf(bool sends, bool receives) {
+  return (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
+}
+
+// One direction: what the peer asks for, else what we choose. Never less than our caller relies on
+// where it sends, nor longer messages than it has buffers for where it receives.
+Answer NegotiateDirection(const DirectionSpec& request, const DirectionTerms& ours, bool we_send,
+                          const ChannelLimits& limits) {
+  if (request.frames.count != 0 && !(request.frames == ours.chosen.frames)) {
+    return TooMuch("the peer asks for other frames than those of our options", request.frames.count,
+                   ours.chosen.frames.count);
+  }
+  if (request.capacity_bytes == 0) return ours.chosen;
+  if (request.capacity_bytes < ours.min_capacity_bytes) {
+    return TooMuch("the peer asks for a ring that is smaller than a page", request.capacity_bytes,
+                   ours.min_capacity_bytes);
+  }
+  if (request.capacity_bytes > limits.max_capacity_bytes) {
+    return TooMuch("the peer asks for a larger ring than our limits allow", request.capacity_bytes,
+                   limits.max_capacity_bytes);
+  }
+  if (request.max_message_bytes > limits.max_message_bytes) {
+    return TooMuch("the peer asks for longer messages than our limits allow",
+                   request.max_message_bytes, limits.max_message_bytes);
+  }
+  if (we_send && request.capacity_bytes < ours.floor_capacity_bytes) {
+    return TooMuch("the peer asks for a smaller ring than we send on", request.capacity_bytes,
+                   ours.floor_capacity_bytes);
+  }
+  if (we_send && request.max_message_bytes < ours.floor_message_bytes) {
+    return TooMuch("the peer asks for shorter messages than we send", request.max_message_bytes,
+                   ours.floor_message_bytes);
+  }
+  if (!we_send && request.max_message_bytes > ours.ceiling_message_bytes) {
+    return TooMuch("the peer asks for longer messages than we receive", request.max_message_bytes,
+                   ours.ceiling_message_bytes);
+  }
+  return DirectionSpec{request.capacity_bytes, request.max_message_bytes, ours.chosen.frames};
+}
+
+// One kDoorbell bit out of those offered; 0: none that we would use.
+uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
+  const uint32_t eventfd = options.trust ? offered & kDoorbellEventfd : 0;
+  const uint32_t socket = offered & kDoorbellSocket;
+  switch (options.doorbell) {
+    case DoorbellKind::kAutomatic:
+      return eventfd != 0 ? eventfd : socket;
+    case DoorbellKind::kSocket:
+      return socket;
+    case DoorbellKind::kEventfd:
+      return eventfd;
+    case DoorbellKind::kFutex:
+      return offered & kDoorbellFutex;
+  }
+  return 0;
+}
+
+uint32_t OfferedDoorbells(const ConnectOptions& options) {
+  switch (options.doorbell) {
+    case DoorbellKind::kAutomatic:
+      return kDoorbellSocket | (options.trust ? kDoorbellEventfd : 0);
+    case DoorbellKind::kSocket:
+      return kDoorbellSocket;
+    case DoorbellKind::kEventfd:
+      return kDoorbellEventfd;
+    case DoorbellKind::kFutex:
+      // Alone, so that whether there is a descriptor to poll is our choice and not the peer's.
+      return kDoorbellFutex;
+  }
+  return kDoorbellSocket;
+}
+
+// Each feature only where the connecting side offers its counterpart.
+uint32_t AgreeOnFeatures(uint32_t offered, const CheckedAcceptOptions& options) {
+  uint32_t accepted = 0;
+  if ((offered & kFeatureSkipsFences) != 0 && options.may_make_barrier()) {
+    accepted |= kFeatureBarrierBeforeSleep;
+  }
+  if ((offered & kFeatureBarrierBeforeSleep) != 0 && options.may_skip_fences()) {
+    accepted |= kFeatureSkipsFences;
+  }
+  return accepted;
+}
+
+// The accepting side's barrier is for our missing fences, and our barrier for its.
+bool FeaturesWereOffered(uint32_t offered, uint32_t accepted) {
+  return ((accepted & kFeatureBarrierBeforeSleep) == 0 || (offered & kFeatureSkipsFences) != 0) &&
+         ((accepted & kFeatureSkipsFences) == 0 || (offered & kFeatureBarrierBeforeSleep) != 0);
+}
+
+absl::Status CheckDirection(const DirectionSpec& request, const DirectionSpec& accepted,
+                            const DirectionTerms& ours, const ChannelLimits& limits) {
+  if (ours.exists != (accepted.capacity_bytes != 0)) {
+    return absl::InvalidArgumentError("the peer chose directions that were not offered");
+  }
+  if (request.capacity_bytes != 0 && (request.capacity_bytes != accepted.capacity_bytes ||
+                                      request.max_message_bytes != accepted.max_message_bytes)) {
+    return absl::InvalidArgumentError("the peer accepted another ring than the one asked for");
+  }
+  if (request.frames.count != 0 && !(request.frames == accepted.frames)) {
+    return absl::InvalidArgumentError("the peer accepted other frames than those asked for");
+  }
+  if (ours.exists && accepted.capacity_bytes < ours.min_capacity_bytes) {
+    return absl::InvalidArgumentError("the peer chose a ring that is smaller than a page");
+  }
+  if (accepted.capacity_bytes > limits.max_capacity_bytes ||
+      accepted.max_message_bytes > limits.max_message_bytes) {
+    return absl::ResourceExhaustedError("the peer's ring is beyond our limits");
+  }
+  if (accepted.frames.count * accepted.frames.frame_bytes > limits.max_frames_bytes) {
+    return absl::ResourceExhaustedError("the peer's frames are beyond our limits");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Refusal::ToStatus() const {
+  std::string text = sentence;
+  if (asked != 0 || allowed != 0) {
+    text += ": " + std::to_string(asked) + ", and here it is " + std::to_string(allowed);
+  }
+  switch (reason) {
+    case RefusalReason::kSize:
+      return absl::ResourceExhaustedError(text);
+    case RefusalReason::kIdentity:
+      return absl::PermissionDeniedError(text);
+    default:
+      return absl::FailedPreconditionError(text);
+  }
+}
+
+std::variant<Agreement, Refusal> Negotiate(const CheckedAcceptOptions& options,
+                                           const Hello& hello) {
+  if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
+    return Refusal{RefusalReason::kVersion, "no protocol version in common with the peer"};
+  }
+  if ((hello.features & ~kKnownFeatures) != 0) {
+    return Refusal{RefusalReason::kFeatures, "the peer offers features unknown here"};
+  }
+  // The connecting side's "send" is our "receive".
+  if (hello.roles != RolesOf(options.receive().exists, options.send().exists)) {
+    return Refusal{RefusalReason::kRoles,
+                   "who sends and who receives does not match the peer's idea of it"};
+  }
+  Agreement agreement;
+  agreement.roles = hello.roles;
+  agreement.doorbell = ChooseDoorbell(hello.doorbells, options.get());
+  if (agreement.doorbell == 0) {
+    return Refusal{RefusalReason::kDoorbell, "no doorbell in common with the peer"};
+  }
+  agreement.features = AgreeOnFeatures(hello.features, options);
+  if (options.receive().exists) {
+    const Answer answer =
+        NegotiateDirection(hello.send, options.receive(), /*we_send=*/false, options->limits);
+    if (const auto* refusal = std::get_if<Refusal>(&answer)) return *refusal;
+    agreement.send = std::get<DirectionSpec>(answer);
+  }
+  if (options.send().exists) {
+    const Answer answer =
+        NegotiateDirection(hello.receive, options.send(), /*we_send=*/true, options->limits);
+    if (const auto* refusal = std::get_if<Refusal>(&answer)) return *refusal;
+    agreement.receive = std::get<DirectionSpec>(answer);
+  }
+  return agreement;
+}
+
+Hello MakeHello(const CheckedConnectOptions& options) {
+  Hello hello;
+  hello.features = (options.may_skip_fences() ? kFeatureSkipsFences : 0) |
+                   (options.may_make_barrier() ? kFeatureBarrierBeforeSleep : 0);
+  hello.roles = RolesOf(options.send().exists, options.receive().exists);
+  hello.doorbells = OfferedDoorbells(options.get());
+  hello.send = options.send().asked;
+  hello.receive = options.receive().asked;
+  hello.format = options->format;
+  return hello;
+}
+
+absl::Status CheckAgreement(const CheckedConnectOptions& options, const Hello& hello,
+                            const Agreement& agreement) {
+  if (agreement.version < hello.version_min || agreement.version > hello.version_max ||
+      agreement.roles != hello.roles || (agreement.doorbell & hello.doorbells) == 0 ||
+      !FeaturesWereOffered(hello.features, agreement.features)) {
+    return absl::InvalidArgumentError("the peer chose what was not offered");
+  }
+  absl::Status status = CheckDirection(hello.send, agreement.send, options.send(), options->limits);
+  if (!status.ok()) return status;
+  return CheckDirection(hello.receive, agreement.receive, options.receive(), options->limits);
+}
+
+}  // namespace parley

@@ -1,0 +1,230 @@
+#include "parley/handshake/negotiate.h"
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "parley/handshake/checked_options.h"
+#include "parley/handshake/peer_trust_maker.h"
+#include "parley/ring/layout.h"
+#include "parley/sealing/guarded_range.h"
+
+namespace parley {
+namespace {
+
+Hello PlainHello(uint32_t roles = kRoleSends | kRoleReceives) {
+  Hello hello;
+  hello.roles = roles;
+  hello.doorbells = kDoorbellSocket;
+  return hello;
+}
+
+// --- options are checked where they are given ------------------------------------------------------
+
+TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
+  struct Case {
+    void (*spoil)(AcceptOptions&);
+    const char* sentence;
+  };
+  const Case cases[] = {
+      {[](AcceptOptions& o) { o.send.capacity_bytes = 4097; }, "send.capacity_bytes is 4097"},
+      {[](AcceptOptions& o) { o.receive.capacity_bytes = 2048; }, "receive.capacity_bytes is 2048"},
+      {[](AcceptOptions& o) { o.send.capacity_bytes = uint64_t{1} << 31; }, "send.capacity_bytes"},
+      {[](AcceptOptions& o) { o.send.capacity_bytes = 32 << 20; }, "limits.max_capacity_bytes"},
+      {[](AcceptOptions& o) { o.send.max_message_bytes = 63; }, "allowed: 0, or 64 to"},
+      {[](AcceptOptions& o) {
+         o.receive = {4096, 4089};
+       },
+       "receive.max_message_bytes is 4089"},
+      {[](AcceptOptions& o) { o.receive.max_message_bytes = 5 << 20; }, "limits.max_message_bytes"},
+      {[](AcceptOptions& o) {
+         o.send.frames = {65, 4096};
+       },
+       "send.frames"},
+      {[](AcceptOptions& o) {
+         o.send.frames = {1, 4095};
+       },
+       "send.frames"},
+      {[](AcceptOptions& o) {
+         o.send.frames = {64, 16 << 20};
+       },
+       "limits.max_frames_bytes"},
+      {[](AcceptOptions& o) {
+         o.direction = Direction::kSendOnly;
+         o.receive = {4096, 64};
+       },
+       "receive is set"},
+      {[](AcceptOptions& o) { o.limits.max_capacity_bytes = 0; }, "limits.max_capacity_bytes is 0"},
+      {[](AcceptOptions& o) { o.limits.max_message_bytes = 8; }, "limits.max_message_bytes is 8"},
+      {[](AcceptOptions& o) { o.format = std::string(4097, 'x'); }, "format has 4097"},
+      {[](AcceptOptions& o) { o.doorbell = DoorbellKind::kEventfd; }, "doorbell is kEventfd"},
+      {[](AcceptOptions& o) { o.trust = PeerTrust::Because(""); }, "trust has no reason"},
+  };
+  for (const Case& c : cases) {
+    AcceptOptions options;
+    c.spoil(options);
+    const auto checked = CheckedAcceptOptions::Make(options);
+    EXPECT_EQ(checked.status().code(), absl::StatusCode::kInvalidArgument) << c.sentence;
+    EXPECT_NE(checked.status().message().find(c.sentence), std::string::npos) << checked.status();
+  }
+  EXPECT_TRUE(CheckedAcceptOptions::Make({}).ok());
+  EXPECT_TRUE(CheckedConnectOptions::Make({}).ok());
+  ConnectOptions connect;
+  connect.send = {8192, 1};
+  EXPECT_NE(CheckedConnectOptions::Make(connect).status().message().find("ConnectOptions::send"),
+            std::string::npos);
+}
+
+TEST(CheckedOptionsTest, AMessageLengthWithoutACapacityGetsARingForTwo) {
+  for (const uint32_t message : {64u, 100'000u, 4u << 20}) {
+    AcceptOptions options;
+    options.send.max_message_bytes = message;
+    const auto checked = CheckedAcceptOptions::Make(options);
+    ASSERT_TRUE(checked.ok()) << checked.status();
+    const DirectionSpec& chosen = checked->send().chosen;
+    EXPECT_EQ(chosen.max_message_bytes, message);
+    EXPECT_GE(chosen.capacity_bytes, 2 * (uint64_t{message} + kRecordHeaderBytes));
+    EXPECT_LE(chosen.capacity_bytes, options.limits.max_capacity_bytes);
+  }
+}
+
+// --- what two sides agree on -----------------------------------------------------------------------
+
+// Every combination of our options and the peer's numbers: an agreement that our caller can live
+// with, and that is possible, or a refusal; never an abort, and never a ring without room for small
+// messages.
+TEST(NegotiateTest, PromiseP9AbortIsOursNoNumberOfThePeersMeetsACheck) {
+  const uint64_t page = PageBytes();
+  const uint32_t ours[] = {0, 64, 1000, 100'000};
+  const uint64_t our_capacities[] = {0, page, 65536, 1 << 20};
+  const uint64_t capacities[] = {0, 4096, page, 65536, 1 << 20, kMaxCapacityBytes};
+  const uint32_t messages[] = {64, 65, 4088, 100'000, 1 << 20, (1u << 30) - 8};
+  int agreed = 0;
+  for (const uint64_t our_capacity : our_capacities) {
+    for (const uint32_t our_message : ours) {
+      AcceptOptions options;
+      options.send = options.receive = {our_capacity, our_message};
+      const auto checked = CheckedAcceptOptions::Make(options);
+      if (our_capacity != 0 && our_message > our_capacity - 8) {
+        EXPECT_FALSE(checked.ok());
+        continue;
+      }
+      ASSERT_TRUE(checked.ok()) << checked.status();
+      for (const uint64_t capacity : capacities) {
+        for (const uint32_t message : messages) {
+          Hello hello = PlainHello();
+          // A Hello that parses: both zero, or a ring that can be.
+          if (capacity != 0 && message > capacity - 8) continue;
+          hello.send = {capacity, capacity == 0 ? 0 : message};
+          hello.receive = hello.send;
+          const auto answer = Negotiate(*checked, hello);
+          const auto* agreement = std::get_if<Agreement>(&answer);
+          if (agreement == nullptr) {
+            EXPECT_EQ(std::get<Refusal>(answer).reason, RefusalReason::kSize);
+            continue;
+          }
+          ++agreed;
+          for (const DirectionSpec& way : {agreement->send, agreement->receive}) {
+            EXPECT_TRUE(IsValid(RingGeometry{way.capacity_bytes, way.max_message_bytes}));
+            EXPECT_GE(way.max_message_bytes, kMinMessageLimitBytes);
+            EXPECT_GE(way.capacity_bytes, page);
+            EXPECT_LE(way.capacity_bytes, options.limits.max_capacity_bytes);
+            EXPECT_LE(way.max_message_bytes, options.limits.max_message_bytes);
+          }
+          // The connecting side's "receive" is what we send on.
+          EXPECT_GE(agreement->receive.max_message_bytes, our_message);
+          EXPECT_GE(agreement->receive.capacity_bytes, our_capacity);
+          if (our_message != 0) {
+            EXPECT_LE(agreement->send.max_message_bytes, our_message);
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(agreed, 50);
+}
+
+TEST(NegotiateTest, ARefusalSaysWhatWasAskedForAndWhatIsAllowed) {
+  const auto checked = CheckedAcceptOptions::Make({});
+  ASSERT_TRUE(checked.ok());
+  Hello hello = PlainHello();
+  hello.send = {uint64_t{1} << 30, 4096};
+  const auto answer = Negotiate(*checked, hello);
+  const absl::Status status = std::get<Refusal>(answer).ToStatus();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(status.message().find("1073741824"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("16777216"), std::string::npos) << status;
+}
+
+TEST(NegotiateTest, AHelloOfOursIsAnsweredWithWhatWeCanLiveWith) {
+  for (const bool trust : {false, true}) {
+    for (const FenceMode fences :
+         {FenceMode::kAutomatic, FenceMode::kFull, FenceMode::kAsymmetric}) {
+      AcceptOptions accept;
+      ConnectOptions connect;
+      accept.fences = connect.fences = fences;
+      if (trust) accept.trust = PeerTrust::Because("a test");
+      if (trust) connect.trust = internal::PeerTrustMaker::ConfinedBy("a test");
+      connect.send = {8192, 0};
+      connect.receive = {0, 5000};
+      const auto accepting = CheckedAcceptOptions::Make(accept);
+      const auto connecting = CheckedConnectOptions::Make(connect);
+      ASSERT_TRUE(accepting.ok() && connecting.ok());
+      const Hello hello = MakeHello(*connecting);
+      const auto answer = Negotiate(*accepting, hello);
+      const auto* agreement = std::get_if<Agreement>(&answer);
+      ASSERT_NE(agreement, nullptr);
+      EXPECT_TRUE(CheckAgreement(*connecting, hello, *agreement).ok());
+      EXPECT_EQ(agreement->doorbell, trust ? kDoorbellEventfd : kDoorbellSocket);
+      EXPECT_EQ(agreement->send.max_message_bytes, 2048u);
+      EXPECT_EQ(agreement->receive.max_message_bytes, 5000u);
+
+      // What was not offered.
+      Agreement other = *agreement;
+      other.roles = kRoleSends;
+      EXPECT_FALSE(CheckAgreement(*connecting, hello, other).ok());
+      other = *agreement;
+      other.doorbell = kDoorbellFutex;
+      EXPECT_FALSE(CheckAgreement(*connecting, hello, other).ok());
+      other = *agreement;
+      other.receive.max_message_bytes = 4000;
+      EXPECT_FALSE(CheckAgreement(*connecting, hello, other).ok());
+      other = *agreement;
+      other.send = {};
+      EXPECT_FALSE(CheckAgreement(*connecting, hello, other).ok());
+      other = *agreement;
+      other.send.frames = {64, 8 << 20};
+      EXPECT_EQ(CheckAgreement(*connecting, hello, other).code(),
+                absl::StatusCode::kResourceExhausted);
+    }
+  }
+}
+
+// kAutomatic makes a barrier for a peer that it trusts, and for no other that merely offers to skip
+// its fences: the barrier is this side's time.
+TEST(NegotiateTest, AStrangerThatSkipsFencesGetsNoBarrier) {
+  Hello hello = PlainHello();
+  hello.features = kFeatureSkipsFences | kFeatureBarrierBeforeSleep;
+  const auto stranger = CheckedAcceptOptions::Make({});
+  ASSERT_TRUE(stranger.ok());
+  EXPECT_EQ(std::get<Agreement>(Negotiate(*stranger, hello)).features, 0u);
+  AcceptOptions options;
+  options.trust = PeerTrust::Because("a test");
+  const auto trusting = CheckedAcceptOptions::Make(options);
+  ASSERT_TRUE(trusting.ok());
+  EXPECT_EQ(std::get<Agreement>(Negotiate(*trusting, hello)).features,
+            trusting->may_make_barrier() ? kFeatureBarrierBeforeSleep : 0u);
+}
+
+TEST(PeerTrustTest, IsNoneByDefaultAndHasAReason) {
+  EXPECT_FALSE(PeerTrust());
+  EXPECT_TRUE(PeerTrust::Because("ours"));
+  EXPECT_EQ(PeerTrust::Because("ours").reason(), "ours");
+  EXPECT_FALSE(PeerTrust::Because("ours").confined());
+  EXPECT_TRUE(internal::PeerTrustMaker::ConfinedBy("a filter").confined());
+}
+
+}  // namespace
+}  // namespace parley
