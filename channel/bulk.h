@@ -57,7 +57,8 @@ struct BulkOptions {
 
 class BulkSender {
  public:
-  // `sender` exists, stays where it is and outlives this. options.chunk_bytes >= kMinBulkChunkBytes.
+  // `sender` exists, stays where it is and outlives this. options.chunk_bytes is
+  // kMinBulkChunkBytes or more.
   explicit BulkSender(Sender* sender, const BulkOptions& options = {});
 
   // Sends one message. kDeadlineExceeded: unfinished() says whether a part of it was sent; if so,

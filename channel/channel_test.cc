@@ -735,7 +735,7 @@ TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
   EXPECT_EQ(ends->b.sender.violation(), Violation::kUnexpectedMessage);
 }
 
-// --- sizes: no number of the peer's meets a check of ours -------------------------------------------
+// --- sizes: no number of the peer's meets a check of ours ---------------------------------------
 
 // Both ends with the given options, one of them on a thread.
 std::pair<absl::StatusOr<Channel>, absl::StatusOr<Channel>> Connected(AcceptOptions accept,
@@ -761,7 +761,7 @@ TEST(ChannelSizesTest, PromiseP9AbortIsOursAMessageLengthWithAnOpenCapacityMeets
   EXPECT_EQ(a->sender.TrySend(1, std::vector<std::byte>(100'000)), Outcome::kOk);
 }
 
-TEST(ChannelSizesTest, PromiseP9AbortIsOursARequestForTinyMessagesIsRefusedOrRoomEnoughForSmallOnes) {
+TEST(ChannelSizesTest, PromiseP9AbortIsOursNoRequestLeavesUsWithoutSpaceForSmallMessages) {
   for (const uint32_t requested : {0u, 1u, 63u, 64u}) {
     auto pair = PeerSocket::Pair();
     Hello hello;
@@ -793,8 +793,8 @@ TEST(ChannelSizesTest, PromiseP9AbortIsOursARequestForTinyMessagesIsRefusedOrRoo
   EXPECT_EQ(a->sender.violation(), Violation::kNone);
 }
 
-// As README's client and the chat connect: with default options, to a listener that accepts rings in
-// which nothing can be said.
+// As README's client and the chat connect: with default options, to a listener that accepts rings
+// without space for a message.
 TEST(ChannelSizesTest, PromiseP9AbortIsOursAListenerThatAcceptsNoMessagesGetsNoChannel) {
   for (const uint32_t accepted : {0u, 1u, 63u}) {
     auto pair = PeerSocket::Pair();

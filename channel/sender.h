@@ -41,10 +41,11 @@ class Sender {
   explicit operator bool() const { return state_ != nullptr; }
 
   // Copies one message. tag <= kMaxTag: anything else is the caller's bug and aborts. kTooLong:
-  // bytes.size() > max_message_bytes(), which the handshake agreed on: what our options ask for, and
+  // bytes.size() > max_message_bytes(). The handshake agreed on that: what our options ask for, or
   // where they leave it open the peer's choice, but never less than kMinMessageLimitBytes.
   Outcome TrySend(uint32_t tag, absl::Span<const std::byte> bytes);
-  // The same, waiting for room. kDeadlineExceeded; kInvalidArgument: too long; kOutOfRange: the peer takes no more (it closed);
+  // The same, waiting for room. kDeadlineExceeded; kInvalidArgument: the message is
+  // too long; kOutOfRange: the peer takes no more (it closed);
   // kUnavailable: the peer has ended; kDataLoss: it broke the protocol, see violation().
   absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 

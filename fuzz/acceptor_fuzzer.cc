@@ -81,8 +81,8 @@ AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
   return options;
 }
 
-// The same question as Negotiate's, answered a second time by the rules of docs/SPEC.md; of a refusal
-// only the reason counts.
+// The same question as Negotiate's, answered a second time by the rules of docs/SPEC.md. Of a
+// refusal only the reason counts.
 std::variant<Agreement, Refusal> Expected(const CheckedAcceptOptions& checked, const Hello& hello) {
   const AcceptOptions& options = checked.get();
   const auto refuse = [](RefusalReason reason) { return Refusal{reason, "", 0, 0}; };

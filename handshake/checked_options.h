@@ -38,7 +38,8 @@ struct DirectionTerms {
 
 class CheckedAcceptOptions {
  public:
-  // Registers this process for barriers where options.fences is kAsymmetric (wait/memory_barrier.h).
+  // Registers this process for barriers (wait/memory_barrier.h) where options.fences is
+  // kAsymmetric.
   static absl::StatusOr<CheckedAcceptOptions> Make(AcceptOptions options);
 
   const AcceptOptions& get() const { return options_; }

@@ -21,7 +21,7 @@ Hello PlainHello(uint32_t roles = kRoleSends | kRoleReceives) {
   return hello;
 }
 
-// --- options are checked where they are given ------------------------------------------------------
+// --- options are checked where they are given ----------------------------------------------------
 
 TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
   struct Case {
@@ -90,7 +90,7 @@ TEST(CheckedOptionsTest, AMessageLengthWithoutACapacityGetsARingForTwo) {
   }
 }
 
-// --- what two sides agree on -----------------------------------------------------------------------
+// --- what two sides agree on ---------------------------------------------------------------------
 
 // Every combination of our options and the peer's numbers: an agreement that our caller can live
 // with, and that is possible, or a refusal; never an abort, and never a ring without room for small

@@ -66,8 +66,8 @@ enum class Direction { kBoth, kSendOnly, kReceiveOnly };
 
 // How the two ends wake each other; see wait/doorbell.h.
 enum class DoorbellKind {
-  // Accepting: eventfd where the peer is trusted and offers it, socket otherwise. Connecting: offers
-  // sockets, and eventfds to a peer that it trusts.
+  // Accepting: eventfd where the peer is trusted and offers it, socket otherwise. Connecting:
+  // offers sockets, and eventfds to a peer that it trusts.
   kAutomatic,
   kSocket,
   // Needs a `trust`.
@@ -84,8 +84,8 @@ struct ConnectOptions {
   RingRequest receive;
   std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
   ChannelLimits limits;
-  // In the accepting side, for instance of a worker in its supervisor: eventfd doorbells are offered
-  // as well (the other side could block our writes), and fences skipped.
+  // In the accepting side, for instance of a worker in its supervisor: eventfd doorbells are
+  // offered as well (the other side could block our writes), and fences skipped.
   PeerTrust trust;
   FenceMode fences = FenceMode::kAutomatic;
   // Anything but kAutomatic: offers that one alone.
@@ -110,8 +110,8 @@ struct AcceptOptions {
   int peer_pidfd = -1;
   DoorbellKind doorbell = DoorbellKind::kAutomatic;
   // That the peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and
-  // io_uring (every profile of sandbox/ does), or is trusted not to block us. Only then are eventfds
-  // shared with it, and barriers made for it.
+  // io_uring (every profile of sandbox/ does), or is trusted not to block us. Only then are
+  // eventfds shared with it, and barriers made for it.
   PeerTrust trust;
   FenceMode fences = FenceMode::kAutomatic;
   // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as

@@ -56,9 +56,10 @@ using Constants = std::map<std::string, uint64_t>;
 
 #define FIELD(type, field)                                 \
   {                                                        \
-    #field, { offsetof(type, field), sizeof(type::field) } \
+#field, { offsetof(type, field), sizeof(type::field) } \
   }
-#define CONSTANT(name) {#name, static_cast<uint64_t>(name)}
+#define CONSTANT(name) \
+  { #name, static_cast < uint64_t>(name) }
 
 Structs CompiledStructs() {
   return {
@@ -130,6 +131,7 @@ Constants CompiledConstants() {
       CONSTANT(kWireMagic),
       CONSTANT(kWireVersion),
       CONSTANT(kMaxFormatBytes),
+      CONSTANT(kMinMessageLimitBytes),
       CONSTANT(kMaxMessageBytes),
       CONSTANT(MessageType::kHello),
       CONSTANT(MessageType::kWelcome),
