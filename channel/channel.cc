@@ -87,9 +87,13 @@ absl::StatusOr<Channel> ConnectChannel(PeerSocket socket, const ConnectOptions& 
 
 absl::StatusOr<Channel> ConnectChannel(const std::string& name, const ConnectOptions& options,
                                        Deadline deadline, const WaitOptions& wait) {
+  const auto checked = CheckedConnectOptions::Make(options);
+  if (!checked.ok()) return checked.status();
   auto socket = ConnectTo(name, deadline);
   if (!socket.ok()) return socket.status();
-  return ConnectChannel(*std::move(socket), options, deadline, wait);
+  auto established = ConnectHandshake(*std::move(socket), *checked, deadline);
+  if (!established.ok()) return established.status();
+  return MakeChannel(*std::move(established), wait);
 }
 
 absl::StatusOr<Channel> ConnectInheritedChannel(const ConnectOptions& options, Deadline deadline,

@@ -33,7 +33,14 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
                                              Deadline deadline) {
   const auto checked = CheckedConnectOptions::Make(options);
   if (!checked.ok()) return checked.status();
-  const Hello hello = MakeHello(*checked);
+  return ConnectHandshake(std::move(socket), *checked, deadline);
+}
+
+absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
+                                             const CheckedConnectOptions& checked,
+                                             Deadline deadline) {
+  const ConnectOptions& options = checked.get();
+  const Hello hello = MakeHello(checked);
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return status;
 
@@ -44,7 +51,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOpt
   auto message = absl::MakeConstSpan(buffer).first(received->size_bytes);
   auto welcome = ParseWelcome(message);
   if (!welcome.ok()) return Unexpected(message, welcome.status());
-  status = CheckAgreement(*checked, hello, *welcome);
+  status = CheckAgreement(checked, hello, *welcome);
   if (!status.ok()) return status;
   std::vector<UniqueFd>& descriptors = received->descriptors;
   if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");

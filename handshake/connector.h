@@ -15,6 +15,7 @@
 //       ConnectHandshake(*std::move(socket), options, Deadline::After(absl::Seconds(5)));
 
 #include "absl/status/statusor.h"
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
@@ -23,6 +24,10 @@ namespace parley {
 
 // kFailedPrecondition: refused, with the other side's reason; kInvalidArgument: it broke the
 // protocol; kDeadlineExceeded; kUnavailable: it went away; kResourceExhausted.
+absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
+                                             const CheckedConnectOptions& checked,
+                                             Deadline deadline);
+// The same; kInvalidArgument as well for options that can't be.
 absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
                                              Deadline deadline);
 
