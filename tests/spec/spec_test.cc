@@ -414,8 +414,8 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
 
   auto pair = testing::ChannelPair::Create();
   ASSERT_TRUE(pair.ok()) << pair.status();
-  const std::string message = "abcdef";
-  BulkSender bulk(&(*pair)->accepting().sender, {.chunk_bytes = 4});
+  const std::string message = std::string(kMinBulkChunkBytes, 'a') + "bc";
+  BulkSender bulk(&(*pair)->accepting().sender, {.chunk_bytes = kMinBulkChunkBytes});
   ASSERT_TRUE(bulk.Send(0x01020304,
                         absl::MakeConstSpan(reinterpret_cast<const std::byte*>(message.data()),
                                             message.size()),
