@@ -47,10 +47,10 @@ int UseChannel(const std::string& name, bool eventfd) {
   FileRegistry connecting_registry;
   AcceptOptions accept;
   accept.registry = &accepting_registry;
-  accept.peer_is_confined_or_trusted = eventfd;
+  if (eventfd) accept.trust = PeerTrust::Because("both ends are this test");
   ConnectOptions connect;
   connect.registry = &connecting_registry;
-  connect.accepting_side_is_supervisor = eventfd;
+  if (eventfd) connect.trust = PeerTrust::Because("both ends are this test");
   auto listener = ChannelListener::Listen(name, accept);
   PARLEY_STEP(listener.ok());
   absl::StatusOr<Channel> theirs = absl::UnknownError("");
