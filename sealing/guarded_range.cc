@@ -13,6 +13,9 @@
 #include "parley/os/errors.h"
 
 // Linux 5.14; the values are the kernel's ABI.
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
@@ -83,13 +86,17 @@ absl::StatusOr<GuardedRange> GuardedRange::Reserve(uint64_t size_bytes) {
 
 GuardedRange::GuardedRange(GuardedRange&& other) noexcept
     : base_(std::exchange(other.base_, nullptr)),
-      size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+      size_bytes_(std::exchange(other.size_bytes_, 0)),
+      lost_at_bytes_(std::exchange(other.lost_at_bytes_, 0)),
+      lost_bytes_(std::exchange(other.lost_bytes_, 0)) {}
 
 GuardedRange& GuardedRange::operator=(GuardedRange&& other) noexcept {
   if (this != &other) {
     Unmap();
     base_ = std::exchange(other.base_, nullptr);
     size_bytes_ = std::exchange(other.size_bytes_, 0);
+    lost_at_bytes_ = std::exchange(other.lost_at_bytes_, 0);
+    lost_bytes_ = std::exchange(other.lost_bytes_, 0);
   }
   return *this;
 }
@@ -120,11 +127,27 @@ absl::Status GuardedRange::MapWithoutPages(uint64_t at_bytes, int fd, uint64_t f
   const int flags = access == Access::kReadPrivately ? MAP_PRIVATE : MAP_SHARED;
   std::byte* const at = base_ + at_bytes;
   const size_t length = static_cast<size_t>(size_bytes);
-  // Replaces a part of our own reservation, nothing else.
-  if (::mmap(at, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags | MAP_FIXED, fd,
-             static_cast<off_t>(file_offset_bytes)) == MAP_FAILED) {
+  PARLEY_CHECK(lost_bytes_ == 0, "Map: after an error");
+  if (length == 0) return absl::OkStatus();
+  // MAP_FIXED on top of the reservation would be one call. But where it fails, kernels before about
+  // 6.13 have unmapped what was there, newer ones have not, and nothing says which; by then another
+  // thread may have been given the addresses, and our destructor would unmap what it put there. So
+  // the part is given back first, and then is ours again or not.
+  if (::munmap(at, length) != 0) return ErrnoStatus(errno, "make room for shared memory");
+  lost_at_bytes_ = static_cast<size_t>(at_bytes);
+  lost_bytes_ = (length + page - 1) / page * page;
+  void* const mapped =
+      ::mmap(at, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags | MAP_FIXED_NOREPLACE,
+             fd, static_cast<off_t>(file_offset_bytes));
+  if (mapped == MAP_FAILED) {
+    if (errno == EEXIST) return absl::AbortedError("another thread took the addresses");
     return ErrnoStatus(errno, "map " + std::to_string(size_bytes) + " bytes of shared memory");
   }
+  if (mapped != at) {  // before Linux 4.17 the flag means nothing
+    ::munmap(mapped, length);
+    return absl::AbortedError("another thread took the addresses");
+  }
+  lost_bytes_ = 0;
   // Before any page is in: a fork or a crash at any later moment finds them excluded.
   if (::madvise(at, length, MADV_DONTFORK) != 0 || ::madvise(at, length, MADV_DONTDUMP) != 0) {
     return ErrnoStatus(errno, "keep shared memory out of forks and core dumps");
@@ -134,10 +157,19 @@ absl::Status GuardedRange::MapWithoutPages(uint64_t at_bytes, int fd, uint64_t f
 
 void GuardedRange::Unmap() {
   if (base_ == nullptr) return;
-  // The whole reservation with everything in it, in one call.
-  ::munmap(base_ - PageBytes(), size_bytes_ + 2 * PageBytes());
+  // The whole reservation with everything in it, in one call; or what lies around a lost part.
+  std::byte* const first = base_ - PageBytes();
+  const size_t whole = size_bytes_ + 2 * PageBytes();
+  if (lost_bytes_ == 0) {
+    ::munmap(first, whole);
+  } else {
+    const size_t before = PageBytes() + lost_at_bytes_;
+    ::munmap(first, before);
+    ::munmap(first + before + lost_bytes_, whole - before - lost_bytes_);
+  }
   base_ = nullptr;
   size_bytes_ = 0;
+  lost_bytes_ = 0;
 }
 
 }  // namespace parley

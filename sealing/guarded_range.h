@@ -45,7 +45,9 @@ class GuardedRange {
 
   // Maps `size_bytes` of `fd` from `file_offset_bytes` on at `at_bytes` of this range, with all
   // page table entries made now, so that no later access waits for one. Both offsets are multiples
-  // of the page. After an error the range is as it was or partly mapped; destroy it.
+  // of the page. After an error destroy the range: it is as it was, or partly mapped, or has a gap
+  // that is not ours any more. kAborted: another thread was given the gap's addresses meanwhile;
+  // try again with a new range.
   absl::Status Map(uint64_t at_bytes, int fd, uint64_t file_offset_bytes, uint64_t size_bytes,
                    Access access);
 
@@ -66,7 +68,26 @@ class GuardedRange {
 
   std::byte* base_ = nullptr;
   size_t size_bytes_ = 0;
+  // A part that was given back to be mapped and was not: it may be anybody's now.
+  size_t lost_at_bytes_ = 0;
+  size_t lost_bytes_ = 0;
 };
+
+// Reserves a range for the first `size_bytes` of `fd` and calls `map(range)`, again where another
+// thread was in between.
+template <typename MapInto>
+absl::StatusOr<GuardedRange> ReserveAndMap(uint64_t size_bytes, MapInto map) {
+  constexpr int kTries = 16;
+  absl::Status status;
+  for (int i = 0; i < kTries; ++i) {
+    absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(size_bytes);
+    if (!range.ok()) return range.status();
+    status = map(*range);
+    if (status.ok()) return range;
+    if (status.code() != absl::StatusCode::kAborted) break;
+  }
+  return status;
+}
 
 }  // namespace parley
 

@@ -6,12 +6,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
@@ -197,6 +200,66 @@ TEST(GuardedRangeTest, PromiseP7NoRoomIsAnErrorAndLeaksNothing) {
               }
             }),
             "nothing");
+}
+
+// A kernel before 6.13 whose mmap fails has unmapped what was there, and another thread may get the
+// addresses before the range is destroyed. Here the failure is one of the call itself, and the
+// other thread's part is played by this one.
+TEST(GuardedRangeTest, WhatAnotherThreadPutIntoAGapStays) {
+  EXPECT_EQ(
+      RunInChild([] {
+        for (const size_t at : {size_t{0}, size_t{4096}, size_t{8192}}) {
+          std::byte* gap = nullptr;
+          {
+            auto range = GuardedRange::Reserve(12288);
+            ASSERT_TRUE(range.ok());
+            const absl::Status failed = range->Map(at, -1, 0, 4096, GuardedRange::Access::kRead);
+            ASSERT_FALSE(failed.ok());
+            gap = range->base() + at;
+            void* const others = ::mmap(gap, 4096, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+            ASSERT_EQ(others, gap) << "there was no gap";
+            *gap = std::byte{42};
+            const GuardedRange moved = *std::move(range);  // a lost part moves with it
+          }
+          EXPECT_EQ(*gap, std::byte{42});
+          ::munmap(gap, 4096);
+        }
+      }),
+      "ok");
+}
+
+// Threads that map and unmap all the time, while regions are made: none of their memory is lost,
+// and none of ours.
+TEST(GuardedRangeTest, ThreadsThatMapMeanwhileLoseNothing) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> lost = 0;
+  std::vector<std::thread> others;
+  for (int i = 0; i < 2; ++i) {
+    others.emplace_back([&] {
+      while (!stop) {
+        void* const page =
+            ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED) continue;
+        auto* const byte = static_cast<volatile unsigned char*>(page);
+        *byte = 42;
+        if (*byte != 42) ++lost;
+        ::munmap(page, 4096);
+      }
+    });
+  }
+  const auto fd = CreateMemfd(4096);
+  ASSERT_TRUE(fd.ok());
+  for (int i = 0; i < 2000; ++i) {
+    const auto range = ReserveAndMap(4096, [&](GuardedRange& in) {
+      return in.Map(0, fd->get(), 0, 4096, GuardedRange::Access::kReadWrite);
+    });
+    ASSERT_TRUE(range.ok()) << range.status();
+    Store(range->base());
+  }
+  stop = true;
+  for (std::thread& other : others) other.join();
+  EXPECT_EQ(lost, 0);
 }
 
 TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {

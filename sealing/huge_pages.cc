@@ -30,14 +30,11 @@ bool Gather(std::byte* at) {
 }  // namespace
 
 bool GatherOneHugePage(int fd, uint64_t at_bytes) {
-  absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(kHugePageBytes);
-  if (!range.ok()) return false;
   // The kernel works on the file: page table entries would only cost time (twice as much).
-  if (!range->MapWithoutPages(0, fd, at_bytes, kHugePageBytes, GuardedRange::Access::kReadWrite)
-           .ok()) {
-    return false;
-  }
-  return Gather(range->base());
+  const absl::StatusOr<GuardedRange> range = ReserveAndMap(kHugePageBytes, [&](GuardedRange& in) {
+    return in.MapWithoutPages(0, fd, at_bytes, kHugePageBytes, GuardedRange::Access::kReadWrite);
+  });
+  return range.ok() && Gather(range->base());
 }
 
 uint64_t GatherIntoHugePages(int fd, uint64_t size_bytes) {

@@ -1,128 +1,146 @@
 #include "parley/sealing/seal_shared.h"
 
-#include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "parley/os/errors.h"
-#include "parley/os/poll.h"
+#include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/seal_helper.h"
 
-// Linux 5.2; in the kernel's headers, not in all C libraries.
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
+#ifndef P_PIDFD
+#define P_PIDFD static_cast<idtype_t>(3)
 #endif
 
 namespace parley {
 namespace {
 
-// Helpers that were killed while the peer held them. The number of an unreaped child can't be
-// reused, so it is enough to remember it.
+using internal::SealHelper;
+
+// Helpers that were killed while a peer held them.
 class Leftovers {
  public:
+  // Of this process: a forked child starts with none, and with a lock that nobody holds.
   static Leftovers& Get() {
-    static auto* const leftovers = new Leftovers;
+    static std::atomic<Leftovers*> current = nullptr;
+    // PAIRS WITH: the exchange below.
+    Leftovers* leftovers = current.load(std::memory_order_acquire);
+    while (leftovers == nullptr || leftovers->maker_ != ::getpid()) {
+      auto* const fresh = new Leftovers;
+      // PAIRS WITH: the load above. Of two threads at once, one keeps its own.
+      if (current.compare_exchange_strong(leftovers, fresh, std::memory_order_acq_rel)) {
+        return *fresh;
+      }
+      delete fresh;
+    }
     return *leftovers;
   }
-  void Add(pid_t pid) {
+
+  void Add(UniqueFd pidfd, uid_t maker) {
     const std::lock_guard lock(mutex_);
-    pids_.push_back(pid);
+    entries_.push_back({std::move(pidfd), maker});
   }
-  void Reap() {
+  // OK if one more may hang.
+  absl::Status Admit(uid_t maker) {
     const std::lock_guard lock(mutex_);
-    std::erase_if(pids_, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG | __WALL) != 0; });
+    std::erase_if(entries_, [](const Entry& entry) { return HasEnded(entry.pidfd); });
+    const auto of_maker = std::count_if(entries_.begin(), entries_.end(),
+                                        [=](const Entry& entry) { return entry.maker == maker; });
+    if (of_maker < kMaxLeftoversOfOneMaker && entries_.size() < size_t{kMaxLeftovers}) {
+      return absl::OkStatus();
+    }
+    return absl::ResourceExhaustedError(
+        "too many helper processes hang in sealing shared memory, " + std::to_string(of_maker) +
+        " of them on files of user " + std::to_string(maker) + ": a peer has its files locked");
   }
 
  private:
+  struct Entry {
+    UniqueFd pidfd;
+    uid_t maker;
+  };
+  static bool HasEnded(const UniqueFd& pidfd) {
+    if (pidfd.ok() && !ProcessHasEnded(pidfd.get())) return false;
+    // It is our child where we are init or a subreaper, or it is a copy of us.
+    siginfo_t ended = {};
+    if (pidfd.ok()) {
+      ::waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &ended, WEXITED | WNOHANG | __WALL);
+    }
+    return true;
+  }
+
+  const pid_t maker_ = ::getpid();
   std::mutex mutex_;
-  std::vector<pid_t> pids_;  // guarded by mutex_
+  std::vector<Entry> entries_;  // guarded by mutex_
 };
 
-// The helper must not run our signal handlers; what arrives meanwhile is ours and waits.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+struct Job {
+  int fd;
+  off_t size_bytes;
+  uid_t maker;
+  SealSet seals;
+};
+
+absl::Status SealBy(SealHelper::Kind kind, const Job& job, Deadline deadline,
+                    bool* was_not_executed) {
+  absl::StatusOr<SealHelper> helper = SealHelper::Start(job.fd, job.size_bytes, job.seals, kind);
+  if (!helper.ok()) return helper.status();
+  const absl::StatusOr<bool> ended = helper->Wait(deadline);
+  if (!ended.ok() || !*ended) Leftovers::Get().Add(helper->TakeLeftover(), job.maker);
+  if (!ended.ok()) return ended.status();
+  if (!*ended) {
+    return absl::DeadlineExceededError(
+        "sealing the shared memory was held off until the deadline: the peer has its file locked");
   }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
-struct Helper {
-  pid_t pid;
-  UniqueFd pidfd;
-};
-
-// A copy of this process that adds the seals and exits with the errno of that. The raw system call
-// runs no fork handlers, and the copy touches nothing but its stack: other threads' locks do not
-// matter to it.
-absl::StatusOr<Helper> StartHelper(int fd, off_t size_bytes, SealSet seals) {
-  const SignalsBlocked blocked;
-  int pidfd = -1;
-  // The low byte, the signal to the parent at exit, is zero: none.
-  const unsigned long flags = CLONE_FILES | CLONE_PIDFD;  // NOLINT: the system call's own type
-#if defined(__s390__)
-  const long pid = ::syscall(SYS_clone, nullptr, flags, &pidfd, nullptr, nullptr);  // NOLINT
-#else
-  // The two orders of the last arguments do not matter: both are null.
-  const long pid = ::syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);  // NOLINT
-#endif
-  if (pid == 0) {
-    ::syscall(SYS_ftruncate, fd, size_bytes);  // frees what lies beyond the end
-    const bool sealed = ::syscall(SYS_fcntl, fd, F_ADD_SEALS, seals) == 0;
-    ::syscall(SYS_exit_group, sealed ? 0 : errno);
-    __builtin_unreachable();
+  *was_not_executed = helper->was_not_executed();
+  if (!*was_not_executed && helper->error() != 0) {
+    return ErrnoStatus(helper->error(),
+                       "add the seals " + SealNames(job.seals) + " to a shared memfd");
   }
-  if (pid < 0) return ErrnoStatus(errno, "start a helper process to seal shared memory");
-  return Helper{static_cast<pid_t>(pid), UniqueFd(pidfd)};
+  return absl::OkStatus();
+}
+
+absl::Status AddMissingSeals(int fd, SealSet seals, bool free_beyond_end, Deadline deadline) {
+  absl::StatusOr<SealSet> present = GetSeals(fd);
+  if (!present.ok()) return present.status();
+  const SealSet missing = seals & ~*present;
+  if (missing == 0) return absl::OkStatus();
+  struct stat file;
+  if (::fstat(fd, &file) != 0) return ErrnoStatus(errno, "look at a memfd");
+  absl::Status status = Leftovers::Get().Admit(file.st_uid);
+  if (!status.ok()) return status;
+
+  const Job job = {fd, free_beyond_end ? file.st_size : SealHelper::kSizeAsItIs, file.st_uid,
+                   missing};
+  bool was_not_executed = false;
+  status = SealBy(SealHelper::Kind::kOwnProgram, job, deadline, &was_not_executed);
+  if (status.code() == absl::StatusCode::kUnimplemented || was_not_executed) {
+    status = SealBy(SealHelper::Kind::kCopyOfThisProcess, job, deadline, &was_not_executed);
+  }
+  if (!status.ok()) return status;
+  // However the helper ended, this is what counts.
+  return VerifySeals(fd, seals);
 }
 
 }  // namespace
 
 absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline) {
-  Leftovers::Get().Reap();
-  absl::StatusOr<SealSet> present = GetSeals(fd);
-  if (!present.ok()) return present.status();
-  const SealSet missing = seals & ~*present;
-  if (missing == 0) return absl::OkStatus();
+  return AddMissingSeals(fd, seals, true, deadline);
+}
 
-  struct stat file;
-  if (::fstat(fd, &file) != 0) return ErrnoStatus(errno, "look at a memfd");
-  absl::StatusOr<Helper> helper = StartHelper(fd, file.st_size, missing);
-  if (!helper.ok()) return helper.status();
-  pollfd entry = {helper->pidfd.get(), POLLIN, 0};
-  const absl::StatusOr<int> ended = PollUntil(absl::MakeSpan(&entry, 1), deadline);
-  if (!ended.ok() || *ended == 0) {
-    ::kill(helper->pid, SIGKILL);  // still our unreaped child: the number can't be another's
-    Leftovers::Get().Add(helper->pid);
-    if (!ended.ok()) return ended.status();
-    return absl::DeadlineExceededError(
-        "sealing the shared memory was held off until the deadline: the peer has its file locked");
-  }
-  int wait_status = 0;
-  if (::waitpid(helper->pid, &wait_status, __WALL) == helper->pid && WIFEXITED(wait_status) &&
-      WEXITSTATUS(wait_status) != 0) {
-    return ErrnoStatus(WEXITSTATUS(wait_status),
-                       "add the seals " + SealNames(missing) + " to a shared memfd");
-  }
-  return VerifySeals(fd, seals);  // however the helper ended, this is what counts
+absl::Status internal::AddSealsAlone(int fd, SealSet seals, Deadline deadline) {
+  return AddMissingSeals(fd, seals, false, deadline);
 }
 
 }  // namespace parley

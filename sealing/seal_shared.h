@@ -5,11 +5,13 @@
 //
 // Trust: F_ADD_SEALS waits for the inode's lock, and the peer can hold that lock for ever (how:
 // verify.h). A thread that waits for it can't be killed and keeps its whole process from ending.
-// So the call is made by a helper process: a plain copy of this one that makes that one system call
-// and exits. At the deadline it is killed and left behind. It shares our descriptor table instead
-// of copying it, so it keeps nothing open; a stuck one does keep a copy of our private memory, one
-// per such peer, until the peer lets go. Threads: any. The helper raises no SIGCHLD and is
-// invisible to wait and waitpid(-1).
+// So the call is made by a helper process (seal_helper.h; why: docs/decisions/seal-helper.md),
+// which is left behind at the deadline. One that hangs has the memfd, a page of code, and nothing
+// of ours: not our memory, not one descriptor. At most kMaxLeftovers hang at once, of which
+// kMaxLeftoversOfOneMaker on files that one user made, so that a hostile service does not keep us
+// from connecting to another user's; then the call is refused at once.
+// Threads: any. The helper raises no SIGCHLD and is invisible to wait and waitpid(-1).
+// Cost: 0.2 ms and two processes for that time, whatever this process's size.
 
 #include "absl/status/status.h"
 #include "parley/os/deadline.h"
@@ -17,9 +19,21 @@
 
 namespace parley {
 
+// Helpers that were killed and have not ended, since their peers hold them.
+inline constexpr int kMaxLeftovers = 16;
+inline constexpr int kMaxLeftoversOfOneMaker = 4;
+
 // OK once `seals` are on. Pages that the file has beyond its end are freed before that.
-// kDeadlineExceeded if the peer held them off; otherwise as AddSeals.
+// kDeadlineExceeded if the peer held them off; kResourceExhausted if too many helpers hang, or this
+// user is at its limit of processes; otherwise as AddSeals.
 absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline);
+
+namespace internal {
+// The same for a file whose pages beyond its end don't matter. In AddSealsToShared the call that
+// frees those comes first and takes the same lock; on Linux 6.18 it can be killed while it waits,
+// so that there a peer has to be lucky to make a helper hang. This one always can.
+absl::Status AddSealsAlone(int fd, SealSet seals, Deadline deadline);
+}  // namespace internal
 
 }  // namespace parley
 

@@ -1,17 +1,33 @@
 #include "parley/sealing/seal_shared.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/test_support.h"
 
 namespace parley {
@@ -53,6 +69,204 @@ TEST(SealSharedTest, WithoutAHelperProcessThereAreNoSeals) {
               EXPECT_FALSE(VerifySeals(fd.get(), kShapeSeals).ok());
             }),
             "ok");
+}
+
+// What may go wrong with the helper's own program: then it is a copy of this process.
+TEST(SealSharedTest, WhereNoFileMayBeExecutedACopySeals) {
+  for (const long call : {long{SYS_execveat}, long{SYS_memfd_create}}) {
+    EXPECT_EQ(RunInChild([call] {
+                UniqueFd fd = RawMemfd(4096);
+                FailSystemCall(call, EACCES);
+                EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Soon()), absl::OkStatus());
+                EXPECT_TRUE(VerifySeals(fd.get(), kRegionSeals).ok());
+              }),
+              "ok")
+        << call;
+  }
+}
+
+// Of many calls, the fastest: the machine does other things, too. Enough once one took less than
+// `enough_ns`.
+int64_t FastestNs(int calls, int64_t enough_ns) {
+  int64_t fastest_ns = std::numeric_limits<int64_t>::max();
+  const Deadline end = Deadline::After(absl::Seconds(2));
+  for (int i = 0; i < calls && fastest_ns > enough_ns && !end.Expired(); ++i) {
+    const UniqueFd fd = RawMemfd(4096);
+    const int64_t start_ns = MonotonicNowNs();
+    EXPECT_TRUE(AddSealsToShared(fd.get(), kRegionSeals, Soon()).ok());
+    fastest_ns = std::min(fastest_ns, MonotonicNowNs() - start_ns);
+  }
+  return fastest_ns;
+}
+
+// As a ratio within one run. With a copy of this process it was 1 ms for each 10 MB.
+TEST(SealSharedTest, TheCostDoesNotDependOnOurMemoryOrDescriptors) {
+  EXPECT_EQ(RunInChild([] {
+              const int64_t before_ns = FastestNs(60, 0);
+              const int64_t limit_ns = 3 * before_ns + 300'000;
+              constexpr size_t kBytes = size_t{512} << 20;
+              void* const memory = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+              ASSERT_NE(memory, MAP_FAILED);
+              // Pages of the usual size, as a heap of small objects has them.
+              ::madvise(memory, kBytes, MADV_NOHUGEPAGE);
+              std::memset(memory, 1, kBytes);
+              const int64_t large_ns = FastestNs(2000, limit_ns);
+              ::munmap(memory, kBytes);
+              std::vector<UniqueFd> many;
+              rlimit limit = {};
+              ::getrlimit(RLIMIT_NOFILE, &limit);
+              limit.rlim_cur = limit.rlim_max;
+              ::setrlimit(RLIMIT_NOFILE, &limit);
+              const int wanted = static_cast<int>(std::min<rlim_t>(limit.rlim_max / 2, 3000));
+              for (int i = 0; i < wanted; ++i) many.push_back(RawMemfd(0));
+              const int64_t many_ns = FastestNs(2000, limit_ns);
+              std::printf("sealing: %.3f ms; with 512 MiB %.3f ms; with %d descriptors %.3f ms\n",
+                          static_cast<double>(before_ns) / 1e6, static_cast<double>(large_ns) / 1e6,
+                          wanted, static_cast<double>(many_ns) / 1e6);
+              EXPECT_LE(large_ns, limit_ns);
+              EXPECT_LE(many_ns, limit_ns);
+            }),
+            "ok");
+}
+
+// All processes whose program is the helper's, in this process's own namespace.
+std::vector<pid_t> Helpers() {
+  std::vector<pid_t> found;
+  DIR* const all = ::opendir("/proc");
+  if (all == nullptr) return found;
+  while (const dirent* entry = ::readdir(all)) {
+    const pid_t pid = static_cast<pid_t>(std::atoi(entry->d_name));
+    std::string name;
+    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
+    if (pid > 0 && name == "parley-seal") found.push_back(pid);
+  }
+  ::closedir(all);
+  return found;
+}
+
+// What a process has open, by its links in /proc.
+std::vector<std::string> OpenFilesOf(pid_t pid) {
+  std::vector<std::string> links;
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  DIR* const all = ::opendir(folder.c_str());
+  if (all == nullptr) return links;
+  while (const dirent* entry = ::readdir(all)) {
+    std::array<char, 256> target = {};
+    const std::string link = folder + "/" + entry->d_name;
+    if (::readlink(link.c_str(), target.data(), target.size() - 1) > 0) {
+      links.emplace_back(target.data());
+    }
+  }
+  ::closedir(all);
+  return links;
+}
+
+// The attack: a client with a lock, a port (here: a socket's other end) and other channels connects
+// to a peer that holds the inode's lock, and dies. Nothing of it may stay.
+TEST(SealSharedTest, PromiseP8AHelperThatHangsHasTheMemfdAndNothingElse) {
+  UniqueFd fd = RawMemfd(4096);
+  ASSERT_TRUE(AddSeals(fd.get(), kShapeSeals).ok());
+  InodeLockHolder peer(fd.get());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  std::array<int, 2> ends = {};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  std::string name = ::testing::TempDir() + "/lockXXXXXX";
+  const UniqueFd mine(::mkostemp(name.data(), O_CLOEXEC));
+  const std::vector<pid_t> before = Helpers();
+  const pid_t client = ::fork();
+  if (client == 0) {
+    ::close(ends[0]);
+    // As a careless program has them: not close-on-exec.
+    const int lock = ::open(name.c_str(), O_RDWR);
+    if (lock < 0 || ::flock(lock, LOCK_EX) != 0) ::_exit(1);
+    constexpr size_t kBytes = size_t{64} << 20;
+    void* const memory =
+        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    std::memset(memory, 1, kBytes);
+    const absl::Status status =
+        internal::AddSealsAlone(fd.get(), kRegionSeals, Deadline::After(absl::Milliseconds(200)));
+    ::_exit(status.code() == absl::StatusCode::kDeadlineExceeded ? 0 : 2);
+  }
+  ::close(ends[1]);
+  int status = -1;
+  ASSERT_EQ(::waitpid(client, &status, 0), client);
+  EXPECT_EQ(status, 0);
+  // At once.
+  char byte = 0;
+  EXPECT_EQ(::recv(ends[0], &byte, 1, MSG_DONTWAIT), 0) << "the connection is still open";
+  EXPECT_EQ(::flock(mine.get(), LOCK_EX | LOCK_NB), 0) << "the lock is still held";
+  ::close(ends[0]);
+  ::unlink(name.c_str());
+
+  std::vector<pid_t> hanging = Helpers();
+  std::erase_if(hanging, [&](pid_t pid) {
+    return std::find(before.begin(), before.end(), pid) != before.end();
+  });
+  ASSERT_EQ(hanging.size(), 1u);
+  EXPECT_EQ(OpenFilesOf(hanging[0]), std::vector<std::string>{"/memfd:raw (deleted)"});
+  std::ifstream statm("/proc/" + std::to_string(hanging[0]) + "/statm");
+  uint64_t pages = 0;
+  uint64_t resident = 0;
+  statm >> pages >> resident;
+  EXPECT_LT(pages * PageBytes(), uint64_t{1} << 20);
+  EXPECT_LE(resident, 16u);
+  EXPECT_NE(::getpgid(hanging[0]), ::getpgid(0));
+  peer.Stop();
+}
+
+TEST(SealSharedTest, PromiseP7AtMostSoManyHelpersHang) {
+  const UniqueFd fd = RawMemfd(4096);
+  ASSERT_TRUE(AddSeals(fd.get(), kShapeSeals).ok());
+  InodeLockHolder peer(fd.get());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  EXPECT_EQ(RunInChild([&] {
+              const size_t before = Helpers().size();
+              const auto try_once = [&] {
+                return internal::AddSealsAlone(fd.get(), kRegionSeals,
+                                               Deadline::After(absl::Milliseconds(50)))
+                    .code();
+              };
+              for (int i = 0; i < kMaxLeftoversOfOneMaker; ++i) {
+                EXPECT_EQ(try_once(), absl::StatusCode::kDeadlineExceeded);
+              }
+              EXPECT_EQ(Helpers().size() - before, size_t{kMaxLeftoversOfOneMaker});
+              const int64_t start_ns = MonotonicNowNs();
+              for (int i = 0; i < 20; ++i) {
+                EXPECT_EQ(try_once(), absl::StatusCode::kResourceExhausted);
+              }
+              EXPECT_LT(MonotonicNowNs() - start_ns, 500'000'000) << "refused at once";
+              EXPECT_EQ(Helpers().size() - before, size_t{kMaxLeftoversOfOneMaker});
+              // Another user's files are not concerned: root can make one.
+              const UniqueFd other = RawMemfd(4096);
+              if (::fchown(other.get(), 12345, 12345) == 0) {
+                EXPECT_TRUE(AddSealsToShared(other.get(), kRegionSeals, Soon()).ok());
+              }
+            }),
+            "ok");
+}
+
+// Once a peer lets go, what it had made hang ends, and there is room again.
+TEST(SealSharedTest, HelpersThatWereLetGoCountNoMore) {
+  const UniqueFd fd = RawMemfd(4096);
+  InodeLockHolder peer(fd.get());
+  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
+  for (int i = 0; i < kMaxLeftoversOfOneMaker; ++i) {
+    EXPECT_EQ(
+        internal::AddSealsAlone(fd.get(), kRegionSeals, Deadline::After(absl::Milliseconds(50)))
+            .code(),
+        absl::StatusCode::kDeadlineExceeded);
+  }
+  const UniqueFd next = RawMemfd(4096);
+  EXPECT_EQ(AddSealsToShared(next.get(), kRegionSeals, Soon()).code(),
+            absl::StatusCode::kResourceExhausted);
+  peer.Stop();
+  bool ended = false;
+  for (int i = 0; i < 300 && !ended; ++i) {
+    ended = AddSealsToShared(next.get(), kRegionSeals, Soon()).ok();
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(ended);
 }
 
 TEST(SealSharedTest, LeavesNothingBehind) {
@@ -103,7 +317,7 @@ TEST(SealSharedTest, PromiseP2APeerThatHoldsTheInodeLockCostsADeadline) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
   EXPECT_GE(took_ns, 100'000'000);
   EXPECT_LT(took_ns, 3'000'000'000);
-  EXPECT_EQ(FootprintNow().descriptors, descriptors);
+  EXPECT_LE(FootprintNow().descriptors, descriptors + 1);  // by which we know when it has ended
 
   // Once the peer lets go, the killed helper ends, and the next call buries it.
   peer.Stop();

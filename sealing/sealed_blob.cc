@@ -23,11 +23,9 @@ constexpr uint64_t kFirstPipeBytes = uint64_t{64} << 10;
 
 absl::StatusOr<GuardedRange> MapForWriting(int fd, uint64_t size_bytes) {
   if (size_bytes == 0) return GuardedRange();
-  absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(size_bytes);
-  if (!range.ok()) return range.status();
-  absl::Status status = range->Map(0, fd, 0, size_bytes, GuardedRange::Access::kReadWrite);
-  if (!status.ok()) return status;
-  return range;
+  return ReserveAndMap(size_bytes, [&](GuardedRange& range) {
+    return range.Map(0, fd, 0, size_bytes, GuardedRange::Access::kReadWrite);
+  });
 }
 
 // What a file is, where it is nothing to make a blob of.
@@ -123,12 +121,11 @@ absl::StatusOr<SealedBlob> SealedBlob::Adopt(UniqueFd fd, uint64_t max_bytes) {
   if (!facts.ok()) return facts.status();
   GuardedRange mapping;
   if (facts->size_bytes > 0) {
-    absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(facts->size_bytes);
+    absl::StatusOr<GuardedRange> range = ReserveAndMap(facts->size_bytes, [&](GuardedRange& in) {
+      return in.Map(0, fd.get(), 0, facts->size_bytes, GuardedRange::Access::kReadPrivately);
+    });
     if (!range.ok()) return range.status();
-    absl::Status status =
-        range->Map(0, fd.get(), 0, facts->size_bytes, GuardedRange::Access::kReadPrivately);
-    if (!status.ok()) return status;
-    status = VerifyNothingAllocatedSince(fd.get(), *facts);
+    absl::Status status = VerifyNothingAllocatedSince(fd.get(), *facts);
     if (!status.ok()) return status;
     mapping = std::move(*range);
   }

@@ -34,14 +34,14 @@ namespace internal {
 absl::StatusOr<MirroredRange> MirroredRange::MapWithoutPages(int fd, RegionGeometry geometry,
                                                              GuardedRange::Access access) {
   const uint64_t file_bytes = FileBytes(geometry);
-  absl::StatusOr<GuardedRange> range = GuardedRange::Reserve(file_bytes + geometry.data_bytes);
+  absl::StatusOr<GuardedRange> range =
+      ReserveAndMap(file_bytes + geometry.data_bytes, [&](GuardedRange& in) -> absl::Status {
+        absl::Status status = in.MapWithoutPages(0, fd, 0, file_bytes, access);
+        if (!status.ok()) return status;
+        return in.MapWithoutPages(file_bytes, fd, DataOffset(geometry), geometry.data_bytes,
+                                  access);
+      });
   if (!range.ok()) return range.status();
-  absl::Status status = range->MapWithoutPages(0, fd, 0, file_bytes, access);
-  if (status.ok() && geometry.data_bytes > 0) {
-    status =
-        range->MapWithoutPages(file_bytes, fd, DataOffset(geometry), geometry.data_bytes, access);
-  }
-  if (!status.ok()) return status;
   return MirroredRange(std::move(*range), geometry, access);
 }
 

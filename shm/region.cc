@@ -150,8 +150,8 @@ OutgoingRegion OutgoingRegionBuilder::Take() && {
 }
 
 absl::StatusOr<OutgoingRegion> OutgoingRegion::Adopt(UniqueFd fd, RegionGeometry geometry,
-                                                     const RegionLimits& limits,
-                                                     Deadline deadline) {
+                                                     const RegionLimits& limits, Deadline deadline,
+                                                     MakerTrust maker) {
   absl::StatusOr<VerifiedFile> verified =
       VerifyAndClaim(std::move(fd), geometry, limits, kShapeSeals);
   if (!verified.ok()) return verified.status();
@@ -159,7 +159,9 @@ absl::StatusOr<OutgoingRegion> OutgoingRegion::Adopt(UniqueFd fd, RegionGeometry
   absl::StatusOr<OutgoingMapping> mapping =
       OutgoingMapping::MapWithoutPages(file.fd.get(), geometry);
   if (!mapping.ok()) return mapping.status();
-  absl::Status status = AddSealsToShared(file.fd.get(), kRegionSeals, deadline);
+  absl::Status status = maker == MakerTrust::kSupervisor
+                            ? AddSeals(file.fd.get(), kRegionSeals)
+                            : AddSealsToShared(file.fd.get(), kRegionSeals, deadline);
   if (!status.ok()) return status;
   // Pages could come and go until now; from now on they can't. So only now they are counted,
   // brought in, and counted again.

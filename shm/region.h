@@ -93,6 +93,14 @@ class ShapeBuilder {
 
 }  // namespace internal
 
+// Whether the connecting side trusts the accepting side not to hold its file's lock.
+enum class MakerTrust : uint8_t {
+  kNone,
+  // Our own supervisor, which can end us anyway: the seal is placed in the calling thread, without
+  // a helper process. So it works at a limit of processes, and under a filter that allows none.
+  kSupervisor,
+};
+
 class OutgoingRegion {
  public:
   // A new region, mapped here and sealed with kRegionSeals: from now on not even this process can
@@ -107,7 +115,8 @@ class OutgoingRegion {
   // say "mapped". kDeadlineExceeded if the peer kept the seal from being placed, or the size was
   // more than could be mapped until then.
   static absl::StatusOr<OutgoingRegion> Adopt(UniqueFd fd, RegionGeometry geometry,
-                                              const RegionLimits& limits, Deadline deadline);
+                                              const RegionLimits& limits, Deadline deadline,
+                                              MakerTrust maker = MakerTrust::kNone);
 
   OwnMemory control() const { return mapping_.control(); }
   OwnMemory frames() const { return mapping_.frames(); }

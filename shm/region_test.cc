@@ -429,6 +429,25 @@ TEST(RegionTest, M10PagesThatLeaveBeforeTheSealAreMissed) { AdoptWhilePagesLeave
 
 TEST(RegionTest, M10PagesBeyondTheEndThatLeaveLaterHideNothing) { AdoptWhilePagesLeave(true); }
 
+// At a limit of processes a worker connects to its supervisor all the same; any other client is
+// told which limit it is.
+TEST(RegionTest, AWriterNeedsNoHelperForItsSupervisor) {
+  EXPECT_EQ(RunInChild([] {
+              auto draft = IncomingRegionDraft::Create(kGeometry);
+              ASSERT_TRUE(draft.ok());
+              testing_support::FailSystemCall(SYS_clone, EAGAIN);
+              const absl::Status refused =
+                  OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon()).status();
+              EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+              EXPECT_NE(refused.ToString().find("ulimit -u"), std::string::npos) << refused;
+              EXPECT_TRUE(OutgoingRegion::Adopt(Sent(draft->fd()), kGeometry, {}, Soon(),
+                                                MakerTrust::kSupervisor)
+                              .ok());
+              EXPECT_TRUE(std::move(*draft).Finish().ok());
+            }),
+            "ok");
+}
+
 // A draft that carries a seal of its maker's choice is refused before anything is mapped or sealed.
 TEST(RegionTest, M6SealsOnADraftThatNobodyAskedForAreRefused) {
   for (const SealSet surplus :
