@@ -66,7 +66,6 @@ PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {
 
 // With all capabilities of the user namespace, which are dropped next.
 PARLEY_PLAIN_CODE int UseNamespaces(const WallStart& wall) {
-  if (Await(wall.events->mapped, kPatienceMs) != kHappened) return EPERM;
   if ((wall.namespaces & CLONE_NEWNS) != 0) {
     const bool mounted = ::syscall(SYS_mount, "proc", "/proc", "proc",
                                    MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0;
@@ -121,6 +120,7 @@ PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
   } else {
     FailUnlessZero(start, StartStep::kNamespaces, UseNamespaces(*start.wall));
   }
+  FailUnlessZero(start, StartStep::kOrdinary, OrdinaryOomScore());
   FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
   // After the last change of ids or capabilities, which could undo it.
   FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
@@ -139,6 +139,10 @@ PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
   const ChildStart& start = *entrance.child;
   // Here and not in the child: outside of the user namespace its privileges still count.
   FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
+  // Entering takes the right to look into the holder, which it grants until the worker runs.
+  if (Await(start.wall->events->mapped, kPatienceMs) != kHappened) {
+    Fail(start, StartStep::kNamespaces, EPERM);
+  }
   if (::syscall(SYS_setns, start.wall->holder_pidfd, start.wall->namespaces) != 0) {
     Fail(start, StartStep::kNamespaces, errno);
   }

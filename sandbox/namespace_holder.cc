@@ -73,8 +73,6 @@ PARLEY_PLAIN_CODE void DieWithParent(int parent_pidfd) {
 }
 
 PARLEY_PLAIN_CODE int WriteMaps(const HolderStart& start) {
-  // Or these files of ours would be root's, where the parent cannot be dumped.
-  ::syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
   // Without a privilege one must give up changing groups first.
   WriteFile("/proc/self/setgroups", "deny", 4);
   if (int error = WriteFile("/proc/self/uid_map", start.user_map, start.user_map_bytes);
@@ -230,13 +228,13 @@ PARLEY_PLAIN_CODE void HoldNamespaces(const HolderStart& start) {
   } else if (Await(start.events->mapped, kPatienceMs) != kHappened) {
     End();
   }
-  // Nothing of ours is for others of the same user to read.
-  ::syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   static_cast<void>(MakeOrdinary(0));
   const int root = start.mounts ? MakeEmptyRoot() : -ENOSYS;
   // For this user namespace: what a kernel gives whoever makes another one is a way round.
   WriteFile("/proc/sys/user/max_user_namespaces", "0", 1);
   if (Await(start.events->runs, kPatienceMs) != kHappened) End();
+  // From here on nothing of ours is for others of the same user to read.
+  ::syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   const long worker = ::syscall(SYS_pidfd_open, kWorker, 0);  // NOLINT: syscall's type
   if (worker < 0) End();
   KeepOnly(start.socket, root, static_cast<int>(worker));

@@ -51,18 +51,25 @@ PARLEY_PLAIN_CODE int OrdinaryIoPriority() {
   return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) == 0 ? 0 : errno;
 }
 
-PARLEY_PLAIN_CODE int OrdinaryOomScore() {
+constexpr char kOomScore[] = "/proc/self/oom_score_adj";
+
+PARLEY_PLAIN_CODE bool IsSparedWhenMemoryIsOut() {
   // DESCRIPTOR: the child's, for three calls; it has no other thread.
   const long fd =  // NOLINT: syscall's type
-      ::syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT ? 0 : errno;  // without /proc there is no way to ask or change
+      ::syscall(SYS_openat, AT_FDCWD, kOomScore, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;  // without /proc there is no way to ask or change
   char sign = 0;
-  int error = 0;
-  if (::syscall(SYS_read, fd, &sign, 1) != 1) {
-    error = EIO;
-  } else if (sign == '-' && ::syscall(SYS_pwrite64, fd, "0", 1, 0) != 1) {
-    error = errno;
-  }
+  ::syscall(SYS_read, fd, &sign, 1);
+  ::syscall(SYS_close, fd);
+  return sign == '-';
+}
+
+PARLEY_PLAIN_CODE int RaiseOomScoreToZero() {
+  // DESCRIPTOR: the child's, for three calls; it has no other thread.
+  const long fd =  // NOLINT: syscall's type
+      ::syscall(SYS_openat, AT_FDCWD, kOomScore, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  const int error = ::syscall(SYS_write, fd, "0", 1) == 1 ? 0 : errno;
   ::syscall(SYS_close, fd);
   return error;
 }
@@ -73,13 +80,26 @@ PARLEY_PLAIN_CODE int MakeOrdinary(int nice) {
   if (const int error = OrdinaryScheduling(); error != 0) return error;
   if (const int error = OrdinaryNice(nice); error != 0) return error;
   if (const int error = OrdinaryIoPriority(); error != 0) return error;
-  if (const int error = OrdinaryOomScore(); error != 0) return error;
+  // With our privileges, if there are any, it could not be lowered again. Otherwise the child does
+  // it (OrdinaryOomScore).
+  if (IsSparedWhenMemoryIsOut()) static_cast<void>(RaiseOomScoreToZero());
   if (::syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs, 0, 0, 0) != 0) return errno;
   // Both are refused in some containers, and nothing there hangs on them.
   ::syscall(SYS_personality, 0UL);
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   ::syscall(SYS_umask, 077);
   return 0;
+}
+
+PARLEY_PLAIN_CODE int OrdinaryOomScore() {
+  if (!IsSparedWhenMemoryIsOut()) return 0;
+  if (RaiseOomScoreToZero() == 0) return 0;
+  // The file is root's while this copy of our memory cannot be dumped.
+  const long dumpable = ::syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);  // NOLINT
+  ::syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+  const int error = RaiseOomScoreToZero();
+  ::syscall(SYS_prctl, PR_SET_DUMPABLE, dumpable, 0, 0, 0);
+  return error;
 }
 
 }  // namespace parley::internal

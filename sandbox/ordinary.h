@@ -23,6 +23,9 @@ namespace parley::internal {
 // is lower. Nothing here needs a privilege, except for a result below our own nice value.
 int MakeOrdinary(int nice);
 
+// The rest, in a process that has its memory for itself: oom_score_adj, if MakeOrdinary could not.
+int OrdinaryOomScore();
+
 }  // namespace parley::internal
 
 #endif  // PARLEY_SANDBOX_ORDINARY_H_

@@ -10,8 +10,8 @@
 // a loopback that is up), System V IPC and POSIX queues, host name, cgroup paths. In them no
 // further user namespace can be made.
 //
-// They cannot be made in most containers, Flatpak, snap, a chroot, and where the administrator has
-// switched them off. Then the worker runs with the filter and Landlock alone, and SecondWall says
+// They cannot be made in most containers, Flatpak, snap, a chroot, where the administrator has
+// switched them off, and by a process that is not root and cannot be dumped. Then the worker runs with the filter and Landlock alone, and SecondWall says
 // so.
 //
 // A small process holds the namespaces as their process 1, so that the worker is an ordinary one:

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -242,7 +243,15 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
   };
 
   std::vector<int> sets;
-  if (options.use != Use::kNone) {
+  // A holder has a copy of our memory for a moment; one that others of our user could look into
+  // meanwhile is not what a process that cannot be dumped wants, and any other can't be entered.
+  if (options.use != Use::kNone && ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1) {
+    if (options.use == Use::kRequired) {
+      process.failure = {StartStep::kNamespaces, EPERM};
+      return process;
+    }
+    miss("making its namespaces: this process cannot be dumped (PR_SET_DUMPABLE)");
+  } else if (options.use != Use::kNone) {
     const int network = options.network ? CLONE_NEWNET : 0;
     const int core = CLONE_NEWUSER | CLONE_NEWPID;
     const int small = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -14,7 +15,8 @@ namespace parley::testing {
 std::string WorkerPath() {
   const char* runfiles = std::getenv("TEST_SRCDIR");      // NOLINT(concurrency-mt-unsafe)
   const char* workspace = std::getenv("TEST_WORKSPACE");  // NOLINT(concurrency-mt-unsafe)
-  if (runfiles == nullptr || workspace == nullptr) return "sandbox/testing_worker";
+  if (runfiles == nullptr || workspace == nullptr)
+    return std::filesystem::absolute("sandbox/testing_worker");
   return std::string(runfiles) + "/" + workspace + "/sandbox/testing_worker";
 }
 
