@@ -129,7 +129,8 @@ PARLEY_PLAIN_CODE bool ForgetRestartableSequences() {
 }
 
 // NOLINTBEGIN(google-runtime-int): addresses and answers as the kernel takes them
-inline __attribute__((always_inline)) long AsNumber(const volatile void* address) {
+inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long AsNumber(
+    const volatile void* address) {
   return __builtin_bit_cast(long, address);
 }
 
@@ -137,9 +138,10 @@ inline __attribute__((always_inline)) long AsNumber(const volatile void* address
   PARLEY_PLAIN_CODE __attribute__((noinline, aligned(4096), section("parley_lone"), \
                                    no_stack_protector, no_profile_instrument_function))
 
-// Runs on its two pages of code and one or two of stack: no call, no constant in memory, no libc.
-// `root_error` is 0 where kRoot is an empty root.
-[[noreturn]] PARLEY_LONE_CODE void HoldAlone(bool unmap, int root_error) {
+// Runs on its two pages of code and a few of stack: no call, no constant in memory, no libc. Every
+// local that the kernel reads is volatile, or an optimizing compiler copies it from a constant. The
+// section has no relocation (objdump -r -j parley_lone), or the holder dies and its worker with it.
+[[noreturn]] PARLEY_LONE_CODE PARLEY_GENERAL_REGISTERS void HoldAlone(bool unmap, int root_error) {
   if (unmap) {
     // What lies at these addresses is never touched again.
     const long code = __builtin_bit_cast(long, &HoldAlone);
@@ -161,7 +163,8 @@ inline __attribute__((always_inline)) long AsNumber(const volatile void* address
   }
   bool listens = true;
   while (true) {
-    pollfd entries[2];
+    // Field by field, each time: no image of them in memory that is gone.
+    volatile pollfd entries[2];
     entries[0].fd = kWorkerPidfd;
     entries[0].events = POLLIN;
     entries[0].revents = 0;

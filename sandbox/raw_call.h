@@ -8,12 +8,18 @@
 //
 //   const long answer = RawCall(SYS_close, 3);  // -errno on failure
 
+// Without vector registers a compiler has no reason to keep constants in memory, which may be gone
+// where such code runs. On each function that makes these calls, or they could not be inlined.
+#define PARLEY_GENERAL_REGISTERS __attribute__((target("general-regs-only")))
+
 namespace parley::internal {
 
 // NOLINTBEGIN(google-runtime-int): the kernel's type is long
 #if defined(__x86_64__)
-inline __attribute__((always_inline)) long RawCall(long number, long a = 0, long b = 0, long c = 0,
-                                                   long d = 0, long e = 0) {
+inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
+                                                                            long b = 0, long c = 0,
+                                                                            long d = 0,
+                                                                            long e = 0) {
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
   long result = number;
@@ -24,8 +30,10 @@ inline __attribute__((always_inline)) long RawCall(long number, long a = 0, long
   return result;
 }
 #elif defined(__aarch64__)
-inline __attribute__((always_inline)) long RawCall(long number, long a = 0, long b = 0, long c = 0,
-                                                   long d = 0, long e = 0) {
+inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
+                                                                            long b = 0, long c = 0,
+                                                                            long d = 0,
+                                                                            long e = 0) {
   register long x8 asm("x8") = number;
   register long x0 asm("x0") = a;
   register long x1 asm("x1") = b;

@@ -11,8 +11,8 @@
 // further user namespace can be made.
 //
 // They cannot be made in most containers, Flatpak, snap, a chroot, where the administrator has
-// switched them off, and by a process that is not root and cannot be dumped. Then the worker runs with the filter and Landlock alone, and SecondWall says
-// so.
+// switched them off, and by a process that is not root and cannot be dumped. Then the worker runs
+// with the filter and Landlock alone, and SecondWall says so.
 //
 // A small process holds the namespaces as their process 1, so that the worker is an ordinary one:
 // abort() and other signals end it as anywhere, and orphans are reaped. It is a child of ours that

@@ -363,6 +363,12 @@ int StayConfined() {
   while (true) ::poll(nullptr, 0, 1000);
 }
 
+int LockDownAndSleep() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  Reply("confined");
+  while (true) ::poll(nullptr, 0, 1000);
+}
+
 int DescriptorsAfterLockDown() {
   const int kept = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -640,6 +646,7 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"stay_confined", StayConfined},
       {"descriptors_after", DescriptorsAfterLockDown},
       {"dumpable", Dumpable},
+      {"lock_down", LockDownAndSleep},
       {"print_escapes", PrintEscapes},
       {"flood_stderr", FloodStderr},
       {"print_much", PrintMuchAndReply},

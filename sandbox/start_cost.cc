@@ -1,0 +1,94 @@
+// What namespaces add to the start of a worker: from Spawn to the end of its LockDown, and its end.
+//
+//   start_cost [ROUNDS] [MIB]   with and without by turns, ROUNDS times each (default 300); MIB of
+//                               memory that this process has touched before (default 0)
+//
+// Both columns are of one run, since the machine's own mood changes from run to run.
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_spawn.h"
+
+namespace parley {
+namespace {
+
+struct Times {
+  std::vector<double> spawn_us;      // Spawn alone
+  std::vector<double> lock_down_us;  // from Spawn to confined
+  std::vector<double> end_us;        // the destructor
+};
+
+double MicrosecondsSince(int64_t start_ns) {
+  return static_cast<double>(MonotonicNowNs() - start_ns) / 1e3;
+}
+
+bool Measure(NamespaceOptions::Use use, Times& times, std::string& wall) {
+  UniqueFd replies;
+  SpawnOptions options = testing::WorkerOptions({"lock_down"}, replies);
+  options.namespaces.use = use;
+  const int64_t start_ns = MonotonicNowNs();
+  absl::StatusOr<Worker> worker = Spawn(std::move(options));
+  const double spawn_us = MicrosecondsSince(start_ns);
+  if (!worker.ok() || testing::NextReply(replies.get()) != "confined") {
+    std::fprintf(stderr, "the worker did not start: %s\n",
+                 std::string(worker.status().message()).c_str());
+    return false;
+  }
+  times.spawn_us.push_back(spawn_us);
+  times.lock_down_us.push_back(MicrosecondsSince(start_ns));
+  wall = worker->second_wall().ToString();
+  const int64_t end_ns = MonotonicNowNs();
+  {
+    const Worker last = *std::move(worker);
+  }
+  times.end_us.push_back(MicrosecondsSince(end_ns));
+  return true;
+}
+
+double Quantile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
+}
+
+int Run(int rounds, size_t touched_mib) {
+  const std::vector<char> touched(touched_mib << 20, 1);
+  Times with;
+  Times without;
+  std::string wall;
+  std::string no_wall;
+  for (int i = 0; i < rounds; ++i) {
+    if (!Measure(NamespaceOptions::Use::kNone, without, no_wall)) return 1;
+    if (!Measure(NamespaceOptions::Use::kWhereAvailable, with, wall)) return 1;
+  }
+  std::printf("%d workers each, %zu MiB touched; %s\n", rounds, touched.size() >> 20, wall.c_str());
+  std::printf("%-24s %12s %12s %12s\n", "us: median (9 of 10)", "without", "with", "more");
+  const auto row = [](const char* name, const std::vector<double>& before,
+                      const std::vector<double>& after) {
+    std::printf("%-24s %5.0f (%4.0f) %5.0f (%4.0f) %5.0f\n", name, Quantile(before, 0.5),
+                Quantile(before, 0.9), Quantile(after, 0.5), Quantile(after, 0.9),
+                Quantile(after, 0.5) - Quantile(before, 0.5));
+  };
+  row("Spawn", without.spawn_us, with.spawn_us);
+  row("Spawn to lock-down", without.lock_down_us, with.lock_down_us);
+  row("kill and reap", without.end_us, with.end_us);
+  return 0;
+}
+
+}  // namespace
+}  // namespace parley
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 300;  // NOLINT(cert-err34-c)
+  const size_t mib = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
+  return rounds > 0 ? parley::Run(rounds, mib) : 2;
+}
