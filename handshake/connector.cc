@@ -65,9 +65,9 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
   if (!incoming.ok()) return incoming.status();
   incoming->CloseDescriptor();
   // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".
-  auto outgoing = OutgoingRegion::Adopt(
-      std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline,
-      options.accepting_side_is_supervisor ? MakerTrust::kSupervisor : MakerTrust::kNone);
+  auto outgoing =
+      OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline,
+                            options.trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
   const RingGeometry send = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
