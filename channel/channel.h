@@ -7,6 +7,8 @@
 // the start. Everything the peer costs (memory, descriptors) is spent here, within the limits.
 // Threads: making a channel: one. Afterwards one thread may use the sender and another the
 // receiver.
+// Fork: a channel belongs to the process that made it. Used in a forked child it aborts with a
+// sentence (sealing/guarded_range.h); destroying it there is fine.
 //
 //   // The accepting side, for instance a viewer:
 //   ChannelListener listener = *ChannelListener::Listen("/run/user/1000/viewer.sock", {});

@@ -54,12 +54,18 @@ absl::StatusCode Code(int error_number) {
   }
 }
 
+// strerror_r returns the text, which may or may not be in the buffer (glibc), or whether the text
+// is there (musl and POSIX). One of the two is not used.
+[[maybe_unused]] const char* TextOf(const char* text, const char*) { return text; }
+[[maybe_unused]] const char* TextOf(int error, const char* buffer) {
+  return error == 0 ? buffer : "unknown error";
+}
+
 }  // namespace
 
 absl::Status ErrnoStatus(int error_number, std::string_view what) {
   char buffer[128];
-  // The GNU form: returns the text, which may or may not be in the buffer.
-  const char* text = ::strerror_r(error_number, buffer, sizeof(buffer));
+  const char* text = TextOf(::strerror_r(error_number, buffer, sizeof(buffer)), buffer);
   std::string message = "cannot ";
   message.append(what);
   message.append(": ");

@@ -1,13 +1,18 @@
 #include "parley/sealing/guarded_range.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
@@ -53,10 +58,95 @@ absl::Status PopulateAt(std::byte* base, size_t size_bytes, bool writable) {
 
 }  // namespace
 
-size_t PageBytes() {
-  static const size_t page_bytes = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+namespace {
+
+size_t& PageBytesOrSimulated() {
+  static size_t page_bytes = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   return page_bytes;
 }
+
+}  // namespace
+
+size_t PageBytes() { return PageBytesOrSimulated(); }
+
+void internal::SimulatePageBytes(size_t page_bytes) {
+  const auto real = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  PARLEY_CHECK(page_bytes >= real && (page_bytes & (page_bytes - 1)) == 0,
+               "SimulatePageBytes: not a power of two, or smaller than the real page");
+  PageBytesOrSimulated() = page_bytes;
+}
+
+namespace {
+
+// All ranges of this process, for its forked children.
+class Ranges {
+ public:
+  static Ranges& Get() {
+    static Ranges& ranges = Make();
+    return ranges;
+  }
+  void Add(std::byte* first, size_t whole_bytes) {
+    const std::lock_guard lock(mutex_);
+    entries_.push_back({first, whole_bytes, false});
+  }
+  void Remove(const std::byte* first) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(entries_, [=](const Entry& entry) { return entry.first == first; });
+  }
+
+ private:
+  struct Entry {
+    std::byte* first;
+    size_t whole_bytes;
+    bool inherited;  // made by a process that this one was forked from
+  };
+
+  static Ranges& Make() {
+    auto* const ranges = new Ranges;
+    ::pthread_atfork([] { Get().mutex_.lock(); }, [] { Get().mutex_.unlock(); },
+                     [] { Get().InChild(); });
+    return *ranges;
+  }
+
+  // Only calls that are safe in the child of a process with several threads.
+  void InChild() {
+    bool any = false;
+    for (Entry& entry : entries_) {
+      if (entry.inherited) continue;
+      entry.inherited = true;
+      any = true;
+      // The guards and gaps are there already; what was kept out of the fork is not.
+      ::mmap(entry.first, entry.whole_bytes, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    }
+    mutex_.unlock();
+    struct sigaction present;
+    if (!any || ::sigaction(SIGSEGV, nullptr, &present) != 0) return;
+    if ((present.sa_flags & SA_SIGINFO) != 0 || present.sa_handler != SIG_DFL) return;
+    struct sigaction action = {};
+    action.sa_sigaction = OnFault;
+    action.sa_flags = SA_SIGINFO;
+    ::sigaction(SIGSEGV, &action, nullptr);
+  }
+
+  static void OnFault(int, siginfo_t* info, void*) {
+    ::signal(SIGSEGV, SIG_DFL);  // for every other fault: it happens again when this returns
+    const auto* const at = static_cast<const std::byte*>(info->si_addr);
+    for (const Entry& entry : Get().entries_) {
+      if (!entry.inherited || at < entry.first || at >= entry.first + entry.whole_bytes) continue;
+      constexpr char kWhy[] =
+          "parley: caller's bug: a channel was used in a forked child of the process that made it. "
+          "Its memory is not there: make channels after the fork.\n";
+      static_cast<void>(!::write(STDERR_FILENO, kWhy, sizeof(kWhy) - 1));
+      std::abort();
+    }
+  }
+
+  std::mutex mutex_;
+  std::vector<Entry> entries_;  // guarded by mutex_
+};
+
+}  // namespace
 
 absl::StatusOr<GuardedRange> GuardedRange::Reserve(uint64_t size_bytes) {
   const size_t page = PageBytes();
@@ -81,6 +171,7 @@ absl::StatusOr<GuardedRange> GuardedRange::Reserve(uint64_t size_bytes) {
     first += skipped;
     if (skipped != spare) ::munmap(first + whole, spare - skipped);
   }
+  Ranges::Get().Add(first, whole);
   return GuardedRange(first + page, inner);
 }
 
@@ -160,6 +251,7 @@ void GuardedRange::Unmap() {
   // The whole reservation with everything in it, in one call; or what lies around a lost part.
   std::byte* const first = base_ - PageBytes();
   const size_t whole = size_bytes_ + 2 * PageBytes();
+  Ranges::Get().Remove(first);
   if (lost_bytes_ == 0) {
     ::munmap(first, whole);
   } else {

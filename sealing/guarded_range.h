@@ -10,6 +10,11 @@
 // child or written to a core dump.
 //
 // Trust: maps what the caller verified (sealing/verify.h); it doesn't look itself.
+// Fork: a child has none of the memory. Each range's addresses stay reserved there, so that nothing
+// else of the child's can get them, and an access ends the child with a sentence (SIGABRT) instead
+// of a bare SIGSEGV, where the program has no handler of its own for that. It costs nothing until
+// then. Destroying a range in a child is fine. A child that was made by a bare clone system call
+// has plain SIGSEGV: no code of ours runs there.
 // Threads: one at a time.
 
 #include <cstddef>
@@ -22,6 +27,12 @@ namespace parley {
 
 // The size of a page, the unit of mappings and of memfd geometry.
 size_t PageBytes();
+
+namespace internal {
+// For tests: from now on PageBytes() is `page_bytes`, a power of two and a multiple of the real
+// one, so that a machine of 4 KiB does what one of 16 or 64 KiB does. Before any region is made.
+void SimulatePageBytes(size_t page_bytes);
+}  // namespace internal
 
 class GuardedRange {
  public:

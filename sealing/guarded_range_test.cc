@@ -1,15 +1,19 @@
 #include "parley/sealing/guarded_range.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -109,6 +113,95 @@ TEST(GuardedRangeTest, M13AChildHasNoneOfIt) {
   const Mapped mapped = MapNew(4096, GuardedRange::Access::kReadWrite);
   Load(mapped.range.base());
   EXPECT_EQ(RunInChild([&] { Load(mapped.range.base()); }), kSegv);
+}
+
+// How a child ends that does `use` with memory of its parent's, and what it says on stderr.
+struct ChildEnd {
+  std::string how;
+  std::string said;
+};
+ChildEnd UseInAChild(const std::function<void()>& use) {
+  std::array<int, 2> ends = {};
+  EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  ChildEnd end;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(ends[1], STDERR_FILENO);
+    ::signal(SIGABRT, SIG_DFL);
+    use();
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::array<char, 512> text = {};
+  for (ssize_t got; (got = ::read(ends[0], text.data(), text.size())) > 0;) {
+    end.said.append(text.data(), static_cast<size_t>(got));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  end.how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
+                                : "exit " + std::to_string(WEXITSTATUS(status));
+  return end;
+}
+
+// Each access of a forked child ends it with one sentence, wherever in the range it is; and nothing
+// that the child maps gets the addresses.
+TEST(GuardedRangeTest, M13AChildThatUsesItAbortsWithASentence) {
+  struct sigaction present = {};
+  ::sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
+  Mapped mapped = MapNew(8192, GuardedRange::Access::kReadWrite);
+  const std::string aborted = "signal " + std::to_string(SIGABRT);
+  for (const size_t at : {size_t{0}, size_t{4096}, size_t{8191}}) {
+    const ChildEnd load = UseInAChild([&] { Load(mapped.range.base() + at); });
+    EXPECT_EQ(load.how, aborted);
+    EXPECT_NE(load.said.find("used in a forked child"), std::string::npos) << load.said;
+    EXPECT_EQ(UseInAChild([&] { Store(mapped.range.base() + at); }).how, aborted);
+  }
+  // A child of the child, too.
+  EXPECT_EQ(UseInAChild([&] {
+              const pid_t grandchild = ::fork();
+              if (grandchild == 0) Load(mapped.range.base());
+              int status = 0;
+              ::waitpid(grandchild, &status, 0);
+              ::_exit(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? 0 : 1);
+            }).how,
+            "exit 0");
+  // Any other fault stays one.
+  EXPECT_EQ(UseInAChild([] { Load(nullptr); }).how, kSegv);
+  // Destroying it is fine, and a child can make its own.
+  EXPECT_EQ(UseInAChild([&] {
+              mapped.range = GuardedRange();
+              const Mapped own = MapNew(8192, GuardedRange::Access::kReadWrite);
+              Store(own.range.base());
+            }).how,
+            "exit 0");
+  EXPECT_EQ(UseInAChild([&] {
+              for (int i = 0; i < 2000; ++i) {
+                const auto* const page = static_cast<std::byte*>(::mmap(
+                    nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+                if (page >= mapped.range.base() && page < mapped.range.base() + 8192) ::_exit(1);
+              }
+            }).how,
+            "exit 0");
+  Store(mapped.range.base());  // the parent's own goes on
+}
+
+// A machine of 64 KiB pages, simulated: regions and blobs of its sizes, guards where they belong.
+TEST(GuardedRangeTest, LargerPagesAreSimulated) {
+  EXPECT_EQ(RunInChild([] {
+              internal::SimulatePageBytes(65536);
+              EXPECT_EQ(PageBytes(), 65536u);
+              const Mapped mapped = MapNew(65536, GuardedRange::Access::kReadWrite);
+              EXPECT_EQ(mapped.range.size_bytes(), 65536u);
+              Store(mapped.range.base() + 65535);
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              internal::SimulatePageBytes(65536);
+              Load(MapNew(65536, GuardedRange::Access::kRead).range.base() + 65536 + 4096);
+            }),
+            kSegv);
 }
 
 // The flags that the kernel shows for the mapping at `address`.

@@ -24,6 +24,7 @@
 // have kept a writable mapping of the connecting side's region, and before Linux 6.13 a process
 // that may open /dev/udmabuf can write through it.
 // Threads: one at a time; the memory views may be used from any thread while the region lives.
+// Fork: a child has no region of its parent's; using one there aborts (sealing/guarded_range.h).
 // Errors: kInvalidArgument is the peer's lie, kAlreadyExists a memory object it sent twice,
 // kResourceExhausted a limit (its or ours), anything else the system's refusal. A failure leaves no
 // descriptor, mapping or claim behind, and closes a descriptor that was handed in.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
@@ -83,12 +85,14 @@ absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, FileRegistry*
 
 absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
     const ChannelPairOptions& options) {
-  const RingGeometry ring = {options.ring.capacity_bytes, options.ring.max_message_bytes};
+  RingGeometry ring = {options.ring.capacity_bytes, options.ring.max_message_bytes};
   if (!IsValid(ring) || ring.max_message_bytes < kMinMessageLimitBytes) {
     return absl::InvalidArgumentError(
         "ChannelPairOptions: a ring's capacity is a power of two from 4 KiB to 1 GiB, and its "
         "longest message from 64 bytes to capacity - 8");
   }
+  // No ring is shorter than a page, which has 16 or 64 KiB on some machines.
+  ring.capacity_bytes = std::max<uint64_t>(ring.capacity_bytes, PageBytes());
   const FrameGeometry frames = options.ring.frames;
   if (!IsValid(frames)) {
     return absl::InvalidArgumentError(

@@ -23,7 +23,7 @@
 namespace parley::testing {
 
 struct ChannelPairOptions {
-  RingRequest ring = {4096, 1024};  // of both directions
+  RingRequest ring = {4096, 1024};  // of both directions; a page, where that is more
   bool eventfd = false;             // else socket doorbells, or
   bool futex = false;               // futexes: nothing to poll, see DoorbellKind::kFutex
   WaitOptions wait;

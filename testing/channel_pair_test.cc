@@ -1,9 +1,11 @@
 #include "parley/testing/channel_pair.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
+#include "parley/sealing/guarded_range.h"
 
 namespace parley::testing {
 namespace {
@@ -64,6 +67,46 @@ TEST(ChannelPairTest, ASleeperIsWoken) {
     peer.join();
     EXPECT_GT((*pair)->accepting().receiver.stats().wakeups, 0u);
   }
+}
+
+// The death test's child is a forked one: what it does with its parent's channel ends it with a
+// sentence, at each end and in each direction.
+TEST(ChannelPairDeathTest, AChannelUsedInAForkedChildSaysSo) {
+  struct sigaction present = {};
+  ::sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
+  auto pair = ChannelPair::Create();
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  Channel& ours = (*pair)->accepting();
+  std::vector<std::byte> into(1024);
+  const Deadline soon = Deadline::After(absl::Seconds(5));
+  Record record;
+  EXPECT_DEATH(ours.sender.TrySend(1, {}), "used in a forked child");
+  EXPECT_DEATH(ours.sender.Send(1, {}, soon).IgnoreError(), "used in a forked child");
+  EXPECT_DEATH(ours.receiver.TryReceive(absl::MakeSpan(into), &record), "used in a forked child");
+  EXPECT_DEATH(ours.receiver.Receive(absl::MakeSpan(into), soon).status().IgnoreError(),
+               "used in a forked child");
+  EXPECT_DEATH(ours.sender.Close(), "used in a forked child");
+  // Destroying it, as an exit does, is fine.
+  EXPECT_EXIT(
+      {
+        *pair = nullptr;
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+  EXPECT_EQ(ours.sender.TrySend(1, {}), Outcome::kOk);
+}
+
+// On a machine of 64 KiB pages, simulated, the default pair is one of larger rings.
+TEST(ChannelPairDeathTest, LargerPagesMakeLargerRings) {
+  EXPECT_EXIT(
+      {
+        internal::SimulatePageBytes(65536);
+        auto pair = ChannelPair::Create();
+        const bool ok = pair.ok() && (*pair)->accepting().sender.TrySend(1, {}) == Outcome::kOk;
+        std::_Exit(ok ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST(ChannelPairTest, AnImpossibleRingIsAnError) {
