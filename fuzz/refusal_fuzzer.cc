@@ -1,5 +1,5 @@
-// Attacks the socket over which a confined worker names the call that its filter refused: any
-// messages, any number of them, descriptors, an early end. The parent looks once.
+// Attacks the socket over which a worker says that it has locked itself down: any messages, any
+// number of them, descriptors, an early end. The parent looks once.
 //
 // Input: steps: one byte each (modulo 4), followed by what it needs.
 
@@ -45,20 +45,26 @@ bool Send(int fd, const std::vector<std::byte>& message, int descriptor) {
   return ::sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-// A right number, of 8 bytes and nothing else: below 1024, with four bytes of zeros behind it.
-std::optional<int> ModelOf(const std::vector<std::byte>& message) {
-  if (message.size() != 8) return std::nullopt;
-  for (std::size_t i = 2; i < 8; ++i) {
-    if (message[i] != std::byte{0}) return std::nullopt;
+// The version of Landlock, then two flags, of 8 bytes and nothing else.
+std::optional<internal::LockDownWord> ModelOf(const std::vector<std::byte>& message) {
+  if (message.size() != 8 || message[5] != std::byte{0} || message[6] != std::byte{0} ||
+      message[7] != std::byte{0} || message[4] > std::byte{3}) {
+    return std::nullopt;
   }
-  const int number = std::to_integer<int>(message[0]) + 256 * std::to_integer<int>(message[1]);
-  return number < 1024 ? std::optional<int>(number) : std::nullopt;
+  internal::LockDownWord word;
+  for (int i = 3; i >= 0; --i) {
+    word.landlock_abi = word.landlock_abi << 8 | std::to_integer<uint32_t>(message[i]);
+  }
+  word.landlock_covers_all_threads = (message[4] & std::byte{1}) != std::byte{0};
+  word.mdwe = (message[4] & std::byte{2}) != std::byte{0};
+  return word;
 }
 
 void Run(testing::Script script) {
   auto sockets = internal::MakeRefusalSockets();
   PARLEY_CHECK(sockets.ok(), "the refusal sockets");
   std::optional<std::vector<std::byte>> first;
+  bool with_descriptor = false;
   for (int i = 0; i < kMaxSteps && !script.empty() && sockets->worker.ok(); ++i) {
     std::vector<std::byte> message;
     UniqueFd descriptor;
@@ -84,10 +90,12 @@ void Run(testing::Script script) {
     }
     if (Send(sockets->worker.get(), message, descriptor.ok() ? descriptor.get() : -1) && !first) {
       first = message;
+      with_descriptor = descriptor.ok();
     }
   }
-  const std::optional<int> expected = first ? ModelOf(*first) : std::nullopt;
-  PARLEY_CHECK(internal::TakeRefusal(sockets->parent.get()) == expected, "another call, or none");
+  const internal::LockDownMessage got = internal::TakeLockDownMessage(sockets->parent.get());
+  PARLEY_CHECK(got.word == (first ? ModelOf(*first) : std::nullopt), "another word, or none");
+  PARLEY_CHECK(got.notifications.ok() == with_descriptor && !got.lost, "another descriptor");
 }
 
 }  // namespace

@@ -1,15 +1,25 @@
 #include "parley/sandbox/confine.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <link.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -52,6 +62,9 @@ extern "C" int __lsan_is_turned_off() { return leak_check_impossible.load() ? 1 
 namespace parley {
 namespace {
 
+// Newer than the headers of Debian 12; the same number on every architecture.
+constexpr long kSysMseal = 462;  // NOLINT: syscall's type
+
 // Capabilities are per thread, and only the calling one's can be dropped from here.
 absl::Status DropAllCapabilities(const std::vector<internal::Thread>& threads) {
   for (const internal::Thread& thread : threads) {
@@ -66,6 +79,26 @@ absl::Status DropAllCapabilities(const std::vector<internal::Thread>& threads) {
   return absl::OkStatus();
 }
 
+// Where close_range is missing (before Linux 5.9), or refused by a filter that is older than it.
+absl::Status CloseOneByOneExcept(const std::vector<int>& keep) {
+  struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir("/proc/self/fd"));
+  if (directory == nullptr) return ErrnoStatus(errno, "list this process's descriptors");
+  std::vector<int> open;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this function's own
+  while (const dirent* entry = ::readdir(directory.get())) {
+    if (entry->d_name[0] != '.') open.push_back(std::atoi(entry->d_name));
+  }
+  for (const int fd : open) {
+    if (fd == ::dirfd(directory.get()) || std::binary_search(keep.begin(), keep.end(), fd))
+      continue;
+    ::close(fd);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CloseAllExcept(std::vector<int> keep) {
   for (const int standard : {0, 1, 2}) keep.push_back(standard);
   std::sort(keep.begin(), keep.end());
@@ -73,28 +106,176 @@ absl::Status CloseAllExcept(std::vector<int> keep) {
   const auto close_before = [&next](unsigned end) {
     return next >= end || ::syscall(SYS_close_range, next, end - 1, 0) == 0;
   };
+  const auto failed = [&keep] {
+    if (errno == ENOSYS || errno == EPERM) return CloseOneByOneExcept(keep);
+    return ErrnoStatus(errno, "close descriptors");
+  };
   for (const int fd : keep) {
     if (fd < 0) continue;
-    if (!close_before(static_cast<unsigned>(fd))) return ErrnoStatus(errno, "close descriptors");
+    if (!close_before(static_cast<unsigned>(fd))) return failed();
     next = static_cast<unsigned>(fd) + 1;
   }
-  if (!close_before(~0u)) return ErrnoStatus(errno, "close descriptors");
+  if (!close_before(~0u)) return failed();
   return absl::OkStatus();
 }
 
-// Loads the filter into every thread, or into none.
-absl::Status LoadOnAllThreads(const Policy& policy, const std::vector<internal::Thread>& threads) {
-  std::vector<sock_filter> instructions = policy.program();  // the kernel's struct knows no const
+// How a thread is named that could not be synchronised, or why there is no filter at all.
+absl::Status FilterError(int error) {
+  switch (error) {
+    case EPERM:
+    case EACCES:
+      return absl::PermissionDeniedError(
+          "cannot load the system call filter: seccomp(2) is refused here, by a filter around this "
+          "process (an old container engine?)");
+    case ENOSYS:
+    case EINVAL:
+      return absl::UnimplementedError(
+          "cannot load the system call filter: this kernel has no seccomp filters "
+          "(CONFIG_SECCOMP_FILTER), or something around this process says so");
+    case ENOMEM:
+      return absl::ResourceExhaustedError(
+          "cannot load the system call filter: the filters of this process, with those around it, "
+          "are too long for the kernel, or it is out of memory");
+    default:
+      return ErrnoStatus(error, "load the system call filter");
+  }
+}
+
+long LoadFilter(const Policy& policy, unsigned long flags) {  // NOLINT: syscall's types
+  std::vector<sock_filter> instructions = policy.program();   // the kernel's struct knows no const
   sock_fprog program = {};
   program.len = static_cast<unsigned short>(instructions.size());  // NOLINT: the struct's type
   program.filter = instructions.data();
-  const long answer = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,  // NOLINT: syscall's type
-                                SECCOMP_FILTER_FLAG_TSYNC, &program);
-  if (answer == 0) return absl::OkStatus();
-  if (answer < 0) return ErrnoStatus(errno, "load the system call filter");
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+// Loads the filter into every thread, or into none. The descriptor of its notifications; not ok()
+// for a filter that kills at once.
+absl::StatusOr<UniqueFd> LoadOnAllThreads(const Profile& profile, bool notify,
+                                          const std::vector<internal::Thread>& threads) {
+  if (notify) {
+    absl::StatusOr<Policy> policy = Policy::Compile(profile, {.unlisted = Policy::Answer::kReport});
+    if (!policy.ok()) return policy.status();
+    UniqueFd notifications(static_cast<int>(
+        LoadFilter(*policy, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
+                                SECCOMP_FILTER_FLAG_NEW_LISTENER)));
+    if (notifications.ok()) return notifications;
+    // Older than Linux 5.7, not allowed by what is around us, or somebody around us has
+    // notifications of his own (EBUSY): there can be only one. Or a thread cannot be synchronised
+    // (ESRCH), whose number the second try gives.
+  }
+  absl::StatusOr<Policy> policy = Policy::Compile(profile, {.unlisted = Policy::Answer::kKill});
+  if (!policy.ok()) return policy.status();
+  const long answer = LoadFilter(*policy, SECCOMP_FILTER_FLAG_TSYNC);  // NOLINT: syscall's type
+  if (answer == 0) return UniqueFd();
+  if (answer < 0) return FilterError(errno);
   return absl::FailedPreconditionError(
       "cannot lock down: " + internal::DescribeThread(threads, static_cast<pid_t>(answer)) +
       " has a filter of its own");
+}
+
+// A signal that the worker can cause itself at any moment must have no handler: one that interrupts
+// a refused call before the parent has read the notification would withdraw it.
+absl::Status NoHandlersForOwnSignals() {
+  struct sigaction standard = {};
+  standard.sa_handler = SIG_DFL;
+  for (const int number : {SIGABRT, SIGXCPU}) {
+    if (::sigaction(number, &standard, nullptr) != 0) {
+      return ErrnoStatus(errno, "reset this process's signals");
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool IsNullDevice(int fd) {
+  struct stat status;
+  return ::fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+}
+
+// Puts /dev/null on each standard stream that nobody asked to keep, or closes it where there is no
+// such device. Until Settle is called the destructor puts back what was there, so that a failure of
+// lock-down can be printed.
+class QuietStreams {
+ public:
+  // /dev/null is opened before the files are gone.
+  QuietStreams() : null_device_(::open("/dev/null", O_RDWR | O_CLOEXEC)) {
+    // In a root of its own a worker has perhaps no such file, and its stdin since Spawn.
+    if (!null_device_.ok() && IsNullDevice(0)) {
+      null_device_.Reset(::fcntl(0, F_DUPFD_CLOEXEC, kFirstNumber));
+    }
+    if (null_device_.ok() && !IsNullDevice(null_device_.get())) null_device_.Reset();
+  }
+  QuietStreams(const QuietStreams&) = delete;
+  QuietStreams& operator=(const QuietStreams&) = delete;
+  ~QuietStreams() {
+    for (const int stream : {0, 1, 2}) {
+      if (before_[stream].ok()) ::dup2(before_[stream].get(), stream);
+    }
+  }
+
+  // The profile with its part of it.
+  absl::StatusOr<Profile> Put(Profile profile, const std::vector<int>& keep) {
+    for (const int stream : {0, 1, 2}) {
+      if (profile.Names(stream)) {
+        profile = profile.WithStream(stream, Profile::Stream::kNamed);
+      } else if (std::find(keep.begin(), keep.end(), stream) != keep.end()) {
+        profile = profile.WithStream(stream, Profile::Stream::kNone);
+      } else {
+        before_[stream].Reset(::fcntl(stream, F_DUPFD_CLOEXEC, kFirstNumber));
+        if (!null_device_.ok()) {
+          ::close(stream);
+          profile = profile.WithStream(stream, Profile::Stream::kNone);
+          continue;
+        }
+        // Without close-on-exec: nothing can be executed any more.
+        if (::dup2(null_device_.get(), stream) < 0) {
+          return ErrnoStatus(errno, "put /dev/null on the standard streams");
+        }
+        profile = profile.WithStream(stream, Profile::Stream::kNull);
+      }
+    }
+    return profile;
+  }
+
+  // What must stay open until Settle.
+  std::vector<int> descriptors() const {
+    return {null_device_.get(), before_[0].get(), before_[1].get(), before_[2].get()};
+  }
+
+  void Settle() {
+    for (UniqueFd& before : before_) before.Reset();
+    null_device_.Reset();
+  }
+
+ private:
+  static constexpr int kFirstNumber = 3;
+  UniqueFd null_device_;
+  std::array<UniqueFd, 3> before_;
+};
+
+// Code and what the loader has made read-only stay where and as they are. False before Linux 6.10,
+// and where something around us answers for the kernel.
+bool SealCode() {
+  bool sealed = true;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* all) {
+        const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& part = info->dlpi_phdr[i];
+          const bool read_only = part.p_type == PT_LOAD && (part.p_flags & PF_W) == 0;
+          if (!read_only && part.p_type != PT_GNU_RELRO) continue;
+          const uintptr_t start = info->dlpi_addr + part.p_vaddr;
+          const uintptr_t from = start & ~(page - 1);
+          // The loader leaves the last page of RELRO writable if other data share it.
+          const uintptr_t until = read_only ? (start + part.p_memsz + page - 1) & ~(page - 1)
+                                            : (start + part.p_memsz) & ~(page - 1);
+          if (until <= from) continue;
+          if (::syscall(kSysMseal, from, until - from, 0) != 0) *static_cast<bool*>(all) = false;
+        }
+        return 0;
+      },
+      &sealed);
+  return sealed;
 }
 
 }  // namespace
@@ -103,8 +284,6 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
                                   const LockDownOptions& options) {
   internal::WarmUpLibc();
   ConfinementReport report;
-  absl::StatusOr<Policy> policy = Policy::Compile(profile.WithAbortOf(::getpid()), {});
-  if (!policy.ok()) return policy.status();
   absl::StatusOr<std::vector<internal::Thread>> threads = internal::ListThreads();
   if (!threads.ok()) return threads.status();
   report.threads = static_cast<int>(threads->size());
@@ -113,16 +292,22 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
     return ErrnoStatus(errno, "give up new privileges");
   }
 
-  // Absent where somebody else than Spawn started us. Then nobody listens, and that is all.
-  absl::StatusOr<UniqueFd> refusals = TakeInheritedFd(internal::kRefusalVariable);
-  if (!refusals.ok() && !absl::IsNotFound(refusals.status())) return refusals.status();
+  // Absent where somebody else than Spawn started us. Then nobody is notified, and that is all.
+  absl::StatusOr<UniqueFd> parent = TakeInheritedFd(internal::kRefusalVariable);
+  if (!parent.ok() && !absl::IsNotFound(parent.status())) return parent.status();
   absl::StatusOr<UniqueFd> holder = TakeInheritedFd(internal::kHolderVariable);
   if (!holder.ok() && !absl::IsNotFound(holder.status())) return holder.status();
+  const int parent_socket = parent.ok() ? parent->get() : -1;
+  QuietStreams streams;
+  absl::StatusOr<Profile> complete = streams.Put(profile, options.keep);
+  if (!complete.ok()) return complete.status();
+  *complete = complete->WithAbortOf(::getpid());
+  // Closed again below, and nothing can put another socket under its number.
+  if (parent_socket >= 0) *complete = complete->WithSendmsgOf(parent_socket);
   std::vector<int> keep = options.keep;
+  keep.push_back(parent_socket);
+  for (const int fd : streams.descriptors()) keep.push_back(fd);
   if (holder.ok()) keep.push_back(holder->get());
-  // Open until the end: the handler's.
-  const int refusal_socket = refusals.ok() ? refusals->Release() : -1;
-  keep.push_back(refusal_socket);
   if (absl::Status status = CloseAllExcept(std::move(keep)); !status.ok()) return status;
 
   const int root_error = holder.ok() ? internal::EnterEmptyRoot(holder->get()) : ENOENT;
@@ -150,13 +335,25 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
     return ErrnoStatus(errno, "close this process to others of its user");
   }
+  report.code_is_sealed = SealCode();
+  if (absl::Status status = NoHandlersForOwnSignals(); !status.ok()) return status;
 
-  report.reports_refusals = refusal_socket >= 0;
-  if (absl::Status status = internal::InstallRefusalHandler(refusal_socket); !status.ok()) {
-    return status;
-  }
   leak_check_impossible.store(true);
-  if (absl::Status status = LoadOnAllThreads(*policy, *threads); !status.ok()) return status;
+  absl::StatusOr<UniqueFd> notifications =
+      LoadOnAllThreads(*complete, parent_socket >= 0, *threads);
+  if (!notifications.ok()) return notifications.status();
+  streams.Settle();
+  report.reports_refusals = notifications->ok();
+  if (parent_socket >= 0) {
+    const internal::LockDownWord word = {
+        .landlock_abi = static_cast<uint32_t>(report.landlock_abi),
+        .landlock_covers_all_threads = report.landlock_covers_all_threads,
+        .mdwe = report.mdwe,
+    };
+    const absl::Status sent = internal::SendLockDownWord(parent_socket, word, notifications->get());
+    if (!sent.ok()) return sent;
+    parent->Reset();
+  }
   return Confined(report);
 }
 
@@ -166,9 +363,11 @@ std::string ConfinementReport::ToString() const {
     landlock = absl::StrFormat("Landlock %d%s", landlock_abi,
                                landlock_covers_all_threads ? "" : " (not on earlier threads)");
   }
-  return absl::StrFormat("confined: filter on %d thread(s), %s, %s, %s", threads, landlock,
-                         mdwe ? "MDWE" : "no MDWE",
-                         empty_root ? "empty root" : "the system's root");
+  return absl::StrFormat(
+      "confined: filter on %d thread(s), %s, %s, %s, %s, %s", threads, landlock,
+      mdwe ? "MDWE" : "no MDWE", empty_root ? "empty root" : "the system's root",
+      code_is_sealed ? "code sealed" : "code not sealed",
+      reports_refusals ? "refused calls are named" : "refused calls are not named");
 }
 
 }  // namespace parley

@@ -6,12 +6,12 @@
 //
 //   SealedBlob blob = ...;                                    // received, not looked at
 //   HostileInput<SealedBlob> film(std::move(blob));           // sandbox/hostile_input.h
-//   Sender sender = ...;                                      // handshake done, mapped, warm
+//   Channel channel = ...;                                    // handshake done, mapped, warm
 //   absl::StatusOr<Confined> confined =
-//       LockDown(Prepared::After(sender), Profile::Ring().WithHeap(),
-//                {.keep = {sender.descriptor()}});
+//       LockDown(Prepared::After(channel), Profile::Ring(DescriptorsOf(channel).all).WithHeap(),
+//                {.keep = DescriptorsOf(channel).all});
 //   if (!confined.ok()) return Fail(confined.status());       // end the process
-//   Decode(*confined, film.Open(*confined), sender);          // no Confined, no input
+//   Decode(*confined, film.Open(*confined), channel.sender);  // no Confined, no input
 //
 // A function that parses hostile bytes takes a `const Confined&`: it cannot be called before
 // LockDown has succeeded, since nothing else makes one. LockDown takes a Prepared, which only
@@ -51,7 +51,10 @@ class [[nodiscard]] Prepared {
 };
 
 struct LockDownOptions {
-  // Descriptors that stay open besides 0, 1 and 2; all others are closed.
+  // Descriptors that stay open; all others are closed. /dev/null lies on 0, 1 and 2 afterwards, so
+  // that a library which prints is no reason to end the process and reaches nobody: except where a
+  // number is listed here, or named by the profile (WithWriteTo(2)). Where it is listed and not
+  // named, it stays what it was, and writing to it fails with EBADF.
   std::vector<int> keep;
   // Files and sockets are refused by the system call filter in any case. Landlock and MDWE are a
   // second wall where the kernel has them; true makes their absence an error.
@@ -69,10 +72,13 @@ struct ConfinementReport {
   // Landlock binds the calling thread (and its future children). Threads made earlier have only the
   // filter between them and the files.
   bool landlock_covers_all_threads = false;
-  bool mdwe = false;  // no page can become executable, by the kernel's own rule
-  // There is no file or directory, whatever the filter lets through.
-  bool empty_root = false;
-  bool reports_refusals = false;  // started by Spawn: the parent learns the refused call's name
+  bool mdwe = false;            // no page can become executable, by the kernel's own rule
+  bool empty_root = false;      // there is no file or directory, whatever the filter lets through
+  bool code_is_sealed = false;  // code and read-only data stay where and as they are (Linux 6.10)
+  // The kernel tells the parent the name of a refused call, and the parent ends the process.
+  // Otherwise the kernel ends it at once and tells nobody the name: not started by Spawn, or with
+  // dies_with_parent = false; before Linux 5.7; inside of something that is notified itself.
+  bool reports_refusals = false;
   int threads = 1;
   std::string ToString() const;
 };
@@ -94,10 +100,13 @@ class [[nodiscard]] Confined {
 };
 
 // In this order: warms up libc (sandbox/warm_up.h), drops all capabilities, no_new_privs, closes
-// descriptors, an empty root where the worker has namespaces, Landlock, MDWE, not dumpable (no
-// ptrace or core by others of the same uid), the SIGSYS handler, the filter on all threads at once.
+// descriptors, puts /dev/null on the standard streams, an empty root where the worker
+// has namespaces, Landlock, MDWE, not dumpable (no ptrace or
+// core by others of the same uid), seals the code, no handlers for SIGABRT and SIGXCPU (a signal
+// that the worker can cause would withdraw a refused call), the filter on all threads at once.
 // After an error the process is somewhere in between: it must end.
 //
+// kPermissionDenied or kUnimplemented, with the reason, where seccomp(2) is refused or missing.
 // kFailedPrecondition with the thread's id if a thread cannot be confined: it has a filter of its
 // own, or capabilities (which the kernel keeps per thread: start the worker with Spawn, which drops
 // them before there are threads).

@@ -14,7 +14,7 @@ std::string How(const ExitReport& report) {
     if (report.refused_call.has_value()) {
       return "was killed by the system call filter: it called " + *report.refused_call;
     }
-    return "was killed by the system call filter before it could name the call";
+    return "was killed by the system call filter, for a call that it kills for at once";
   }
   if (report.signal == SIGXCPU) return "was killed for using up its CPU time";
   if (report.signal == SIGXFSZ) return "was killed for writing more than its file size limit";
@@ -32,7 +32,7 @@ std::string How(const ExitReport& report) {
 
 }  // namespace
 
-bool ExitReport::killed_by_filter() const { return signal == SIGSYS; }
+bool ExitReport::killed_by_filter() const { return refused_call.has_value() || signal == SIGSYS; }
 
 std::string ExitReport::ToString() const {
   return absl::StrFormat("%s (pid %d) %s", name, pid, How(*this));

@@ -3,9 +3,7 @@
 
 // How a worker ended, as numbers for programs and as one sentence for people.
 //
-// Trust: exit code, signal and times come from the kernel. `refused_call` was said by the worker
-// itself just before the filter ended it: bounded and validated, good for a diagnosis, proof of
-// nothing, since a hijacked worker can name another call than the one it tried.
+// Trust: exit code, signal, times and the refused call come from the kernel.
 // Threads: a value; any.
 //
 //   auto report = worker.Wait(Deadline::After(absl::Seconds(2)));
@@ -31,7 +29,8 @@ struct ExitReport {
   std::optional<int> signal;
 
   // The name of the system call that the filter refused ("openat"), or "system call 999" where the
-  // number has no name here. Absent when the filter killed at once (see sandbox/policy.h).
+  // number has no name here; we ended the worker for it (by SIGKILL). Absent when the filter killed
+  // at once (by SIGSYS): see sandbox/policy.h and ConfinementReport::reports_refusals.
   std::optional<std::string> refused_call;
 
   absl::Duration user_time;

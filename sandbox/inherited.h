@@ -6,7 +6,9 @@
 // Trust: the environment is our parent's word, and the parent is the side that starts us.
 // Threads: call at start, before there are threads (it changes the environment).
 //
-//   absl::StatusOr<UniqueFd> socket = TakeInheritedFd("PARLEY_CHANNEL_FD");
+//   absl::StatusOr<UniqueFd> film = TakeInheritedFd("FILM_FD");  // as Spawn was told to call it
+//
+// The socket of a channel is taken by ConnectInheritedChannel, under the name kSocketVariable.
 
 #include <string>
 

@@ -33,7 +33,8 @@ absl::StatusOr<int> DenyAllByLandlock() {
   const int abi = static_cast<int>(
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
   if (abi < 0) {
-    if (errno == ENOSYS || errno == EOPNOTSUPP) return 0;
+    // EPERM: the filter of a container engine that is older than Landlock.
+    if (errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM) return 0;
     return ErrnoStatus(errno, "ask for Landlock's version");
   }
   const RulesetAttributes attributes = {

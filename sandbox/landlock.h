@@ -12,7 +12,8 @@
 
 namespace parley::internal {
 
-// The version of Landlock that is now in force; 0 where the kernel has none. An error only if it is
+// The version of Landlock that is now in force; 0 where the kernel has none, or a filter around
+// us refuses the question. An error only if it is
 // there and does not work. Needs no_new_privs.
 absl::StatusOr<int> DenyAllByLandlock();
 

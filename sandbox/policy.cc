@@ -1,9 +1,10 @@
 #include "parley/sandbox/policy.h"
 
+#include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,13 +21,29 @@
 namespace parley {
 namespace {
 
+// x86-64's, of Linux 6.11 and 6.18.
+constexpr uint32_t kUretprobe = 335;
+constexpr uint32_t kUprobe = 336;
+
 struct ReleaseFilter {
   void operator()(void* filter) const { ::seccomp_release(filter); }
 };
 using Filter = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, ReleaseFilter>;
 
-uint32_t Action(Policy::Answer answer) {
-  return answer == Policy::Answer::kReport ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS;
+// libseccomp asks the kernel whether it has an action, and has no filter where seccomp is missing
+// or refused. A policy is compiled anywhere, so it is given actions that it knows without asking,
+// and PutActions puts ours in their place.
+constexpr uint32_t kUnlistedStandIn = SCMP_ACT_TRAP;
+constexpr uint32_t kKillStandIn = SCMP_ACT_KILL_THREAD;
+
+void PutActions(std::vector<sock_filter>& program, Policy::Answer unlisted) {
+  const uint32_t ours =
+      unlisted == Policy::Answer::kReport ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
+  for (sock_filter& instruction : program) {
+    if (instruction.code != (BPF_RET | BPF_K)) continue;
+    if (instruction.k == kUnlistedStandIn) instruction.k = ours;
+    if (instruction.k == kKillStandIn) instruction.k = SECCOMP_RET_KILL_PROCESS;
+  }
 }
 
 uint32_t Action(const Rule& rule) {
@@ -38,7 +55,7 @@ uint32_t Action(const Rule& rule) {
     case Rule::Answer::kKill:
       break;
   }
-  return SCMP_ACT_KILL_PROCESS;
+  return kKillStandIn;
 }
 
 scmp_arg_cmp Comparison(const ArgumentFilter& filter) {
@@ -125,13 +142,12 @@ absl::StatusOr<std::vector<Rule>> Settled(const std::vector<Rule>& rules) {
   return settled;
 }
 
-absl::Status AddRule(const Filter& filter, const Rule& rule, uint32_t default_action) {
+absl::Status AddRule(const Filter& filter, const Rule& rule) {
   const int number = ::seccomp_syscall_resolve_name(rule.call);
   // Unknown to this libseccomp (__NR_SCMP_ERROR) or missing on this architecture (other negative
   // numbers): then the default action meets it, which never allows.
   if (number < 0) return absl::OkStatus();
   const uint32_t action = Action(rule);
-  if (action == default_action) return absl::OkStatus();  // libseccomp refuses such a rule
   std::vector<scmp_arg_cmp> comparisons;
   for (const ArgumentFilter& argument : rule.filters) comparisons.push_back(Comparison(argument));
   const int error = ::seccomp_rule_add_exact_array(
@@ -141,17 +157,37 @@ absl::Status AddRule(const Filter& filter, const Rule& rule, uint32_t default_ac
 }
 
 absl::StatusOr<std::vector<sock_filter>> Export(const Filter& filter) {
-  UniqueFd file(::memfd_create("parley-filter", MFD_CLOEXEC));
-  if (!file.ok()) return ErrnoStatus(errno, "create a memfd for the filter");
-  const int error = ::seccomp_export_bpf(filter.get(), file.get());
+  // Sockets and no file, for which a worker may have no allowance (RLIMIT_FSIZE), nor a pipe, which
+  // is small where this user has many.
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return ErrnoStatus(errno, "make sockets for the filter");
+  }
+  const UniqueFd from(ends[0]);
+  UniqueFd to(ends[1]);
+  // One instruction more than the kernel takes, so that a longer one is noticed.
+  std::vector<sock_filter> program(BPF_MAXINSNS + 1);
+  const size_t room_bytes = program.size() * sizeof(sock_filter);
+  // The kernel counts its own structures too; it doubles what is asked for.
+  const int wanted_bytes = static_cast<int>(2 * room_bytes);
+  int given_bytes = 0;
+  socklen_t size = sizeof(given_bytes);
+  if (::setsockopt(to.get(), SOL_SOCKET, SO_SNDBUF, &wanted_bytes, sizeof(wanted_bytes)) != 0 ||
+      ::getsockopt(to.get(), SOL_SOCKET, SO_SNDBUF, &given_bytes, &size) != 0) {
+    return ErrnoStatus(errno, "make sockets for the filter");
+  }
+  if (given_bytes < wanted_bytes) {
+    return absl::ResourceExhaustedError(
+        "cannot compile the filter: sockets hold too little here (net.core.wmem_max)");
+  }
+  const int error = ::seccomp_export_bpf(filter.get(), to.get());
   if (error != 0) return ErrnoStatus(-error, "compile the filter");
-  struct stat status;
-  if (::fstat(file.get(), &status) != 0) return ErrnoStatus(errno, "measure the filter");
-  const size_t size_bytes = static_cast<size_t>(status.st_size);
-  std::vector<sock_filter> program(size_bytes / sizeof(sock_filter));
-  const ssize_t got_bytes = ::pread(file.get(), program.data(), size_bytes, 0);
+  to.Reset();
+  const ssize_t got_bytes = ::read(from.get(), program.data(), room_bytes);
   if (got_bytes < 0) return ErrnoStatus(errno, "read the filter");
-  if (static_cast<size_t>(got_bytes) != program.size() * sizeof(sock_filter) || program.empty() ||
+  const size_t size_bytes = static_cast<size_t>(got_bytes);
+  program.resize(size_bytes / sizeof(sock_filter));
+  if (size_bytes != program.size() * sizeof(sock_filter) || program.empty() ||
       program.size() > BPF_MAXINSNS) {
     return absl::InternalError("cannot compile the filter: its size is wrong");
   }
@@ -166,23 +202,27 @@ absl::StatusOr<Policy> Policy::Compile(const Profile& profile, Options options) 
   }
   const absl::StatusOr<std::vector<Rule>> rules = Settled(profile.rules());
   if (!rules.ok()) return rules.status();
-  const uint32_t default_action = Action(options.unlisted);
-  const Filter filter(::seccomp_init(default_action));
-  if (filter == nullptr) return ErrnoStatus(ENOMEM, "start a filter");
-  // Foreign architectures and x32: no report, the handler could not tell the call apart.
-  const int error =
-      ::seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  const Filter filter(::seccomp_init(kUnlistedStandIn));
+  if (filter == nullptr) return absl::ResourceExhaustedError("no memory to compile a filter");
+  // Foreign architectures and x32: no report, whose number would mean another call.
+  const int error = ::seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, kKillStandIn);
   if (error != 0) return ErrnoStatus(-error, "set the answer to foreign architectures");
   for (const Rule& rule : *rules) {
-    if (absl::Status status = AddRule(filter, rule, default_action); !status.ok()) return status;
+    if (absl::Status status = AddRule(filter, rule); !status.ok()) return status;
   }
   absl::StatusOr<std::vector<sock_filter>> program = Export(filter);
   if (!program.ok()) return program.status();
+  PutActions(*program, options.unlisted);
   return Policy(*std::move(program));
+}
+
+bool Policy::PassesEveryFilter(uint32_t audit_arch, uint32_t number) {
+  return audit_arch == AUDIT_ARCH_X86_64 && (number == kUretprobe || number == kUprobe);
 }
 
 Policy::Verdict Policy::AskRaw(uint32_t audit_arch, uint32_t number,
                                const Arguments& arguments) const {
+  if (PassesEveryFilter(audit_arch, number)) return {Answer::kNotAsked};
   seccomp_data call = {};
   call.nr = static_cast<int>(number);
   call.arch = audit_arch;
@@ -193,7 +233,7 @@ Policy::Verdict Policy::AskRaw(uint32_t audit_arch, uint32_t number,
       return {Answer::kAllow};
     case SECCOMP_RET_ERRNO:
       return {Answer::kErrno, static_cast<int>(answer & SECCOMP_RET_DATA)};
-    case SECCOMP_RET_TRAP:
+    case SECCOMP_RET_USER_NOTIF:
       return {Answer::kReport};
     default:
       return {Answer::kKill};
@@ -201,7 +241,10 @@ Policy::Verdict Policy::AskRaw(uint32_t audit_arch, uint32_t number,
 }
 
 Policy::Verdict Policy::Ask(const std::string& call, const Arguments& arguments) const {
-  const int number = ::seccomp_syscall_resolve_name(call.c_str());
+  // Newer than this libseccomp.
+  const bool probe = call == "uretprobe" || call == "uprobe";
+  const int number = probe ? static_cast<int>(call == "uprobe" ? kUprobe : kUretprobe)
+                           : ::seccomp_syscall_resolve_name(call.c_str());
   if (number < 0) return {Answer::kKill};
   return AskRaw(::seccomp_arch_native(), static_cast<uint32_t>(number), arguments);
 }

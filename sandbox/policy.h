@@ -5,21 +5,20 @@
 // this process, what it would answer, and can be written out for others (`bwrap --seccomp`).
 //
 // A call that no rule allows gets one of two answers:
-//   kReport  SIGSYS to the calling thread; LockDown's handler sends the call's number to the parent
-//            and then ends the process. The call is not made. For everything that an honest worker
-//            may run into by mistake.
-//   kKill    the kernel ends the process, and nothing in it runs again: CallsThatKillAtOnce(),
-//            foreign architectures (int 0x80) and x32 numbers always; everything else too if
-//            `unlisted` says so.
-// kReport is no weaker: the call does not happen, the handler cannot be replaced after lock-down,
-// and it only adds a diagnosis, which the parent treats as a worker's word. A thread that has
-// SIGSYS blocked ends the process without a report; glibc does that while it starts a thread, so
-// "killed before it could name the call" is what a forgotten std::thread looks like.
+//   kKill    the kernel ends the process, and nothing in it runs again. CallsThatKillAtOnce(),
+//            foreign architectures (int 0x80) and x32 numbers always; everything else too unless
+//            `unlisted` says otherwise.
+//   kReport  the calling thread stays in the kernel, and the parent is notified of the call's
+//            number; it ends the process (sandbox/refusal.h). The call is not made. For everything
+//            that an honest worker may run into by mistake. Other threads go on until the parent
+//            has acted, with the calls that the profile lists, as if the refused one had not been
+//            tried. Where nobody is notified any more the call fails with ENOSYS.
+// docs/decisions/refused-calls.md says why it is this and no signal handler, ptrace or audit.
 //
 // Trust: depends on nothing that a peer wrote.
 // Threads: immutable once built; any.
 //
-//   auto policy = Policy::Compile(Profile::Ring(), {.unlisted = Policy::Answer::kKill});
+//   auto policy = Policy::Compile(Profile::Ring({4}), {});
 //   policy->Ask("openat").answer == Policy::Answer::kKill
 
 #include <linux/filter.h>
@@ -38,15 +37,23 @@ namespace parley {
 
 class Policy {
  public:
-  enum class Answer { kAllow, kErrno, kReport, kKill };
+  enum class Answer {
+    kAllow,
+    kErrno,
+    kReport,
+    kKill,
+    // No filter is asked by a kernel that makes this call without one: uretprobe since Linux 6.14
+    // and uprobe since 6.18, on x86-64. From elsewhere than the kernel's own probe it is SIGILL.
+    kNotAsked,
+  };
   struct Verdict {
     Answer answer = Answer::kKill;
     int error = 0;  // for kErrno
     friend bool operator==(const Verdict&, const Verdict&) = default;
   };
   struct Options {
-    // kReport needs LockDown's handler; a filter that somebody else loads should kill.
-    Answer unlisted = Answer::kReport;
+    // kReport needs somebody who is notified, as LockDown arranges under Spawn.
+    Answer unlisted = Answer::kKill;
   };
   using Arguments = std::array<uint64_t, 6>;
 
@@ -58,6 +65,9 @@ class Policy {
   Verdict Ask(const std::string& call, const Arguments& arguments = {}) const;
   // With the number and the AUDIT_ARCH_* value as the kernel would give them.
   Verdict AskRaw(uint32_t audit_arch, uint32_t number, const Arguments& arguments = {}) const;
+
+  // Whether there are kernels that ask no filter about this call (kNotAsked).
+  static bool PassesEveryFilter(uint32_t audit_arch, uint32_t number);
 
   // The program: what SECCOMP_SET_MODE_FILTER takes.
   const std::vector<sock_filter>& program() const { return program_; }

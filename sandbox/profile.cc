@@ -9,14 +9,17 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <string_view>
 #include <utility>
 
 namespace parley {
 namespace {
 
 // F_GET_SEALS is in <fcntl.h> only with _GNU_SOURCE, which g++ and clang++ define.
+constexpr int kMadvCollapse = 25;         // MADV_COLLAPSE, Linux 6.1
 constexpr uint64_t kLastFixedClock = 11;  // CLOCK_TAI; beyond are other processes' clocks
 
 constexpr uint64_t U(int value) { return static_cast<uint64_t>(static_cast<unsigned>(value)); }
@@ -38,8 +41,9 @@ Rule Allow(const char* call, std::vector<ArgumentFilter> filters = {}) {
   return {.call = call, .filters = std::move(filters)};
 }
 
-Rule Fail(const char* call, int error) {
-  return {.call = call, .filters = {}, .answer = Rule::Answer::kErrno, .error = error};
+Rule Fail(const char* call, int error, std::vector<ArgumentFilter> filters = {}) {
+  return {
+      .call = call, .filters = std::move(filters), .answer = Rule::Answer::kErrno, .error = error};
 }
 
 // No other bit than these two: in particular no PROT_EXEC.
@@ -55,7 +59,15 @@ void Profile::Add(std::vector<Rule> rules) {
   for (Rule& rule : rules) rules_.push_back(std::move(rule));
 }
 
-Profile Profile::Ring() {
+// What a program may ask about a descriptor that it has.
+void Profile::AddQuestions(int fd) {
+  Add({Allow("fstat", {Is(0, U(fd))})});
+  for (const int command : {F_GETFD, F_GETFL, F_GET_SEALS}) {
+    Add({Allow("fcntl", {Is(0, U(fd)), Is(1, U(command))})});
+  }
+}
+
+Profile Profile::Ring(std::vector<int> descriptors) {
   Profile profile;
   for (const char* call : CallsThatKillAtOnce()) {
     profile.Add({{.call = call, .filters = {}, .answer = Rule::Answer::kKill}});
@@ -63,14 +75,20 @@ Profile Profile::Ring() {
   // glibc tries clone3 first and falls back to clone, whose flags a filter can see (it refuses it).
   profile.Add({Fail("clone3", ENOSYS)});
   // Wait.
-  for (const char* call : {"ppoll", "poll", "epoll_wait", "epoll_pwait", "epoll_pwait2",
-                           "restart_syscall", "nanosleep", "sched_yield"}) {
+  for (const char* call : {"restart_syscall", "nanosleep", "sched_yield"}) {
     profile.Add({Allow(call)});
+  }
+  for (const char* call : {"ppoll", "poll"}) {
+    profile.Add({Allow(call, {AtMost(1, kMaxPolled)})});
   }
   profile.Add({Allow("clock_nanosleep", {AtMost(0, kLastFixedClock)})});
   // Wake. An address would let a datagram socket reach any other one, by its abstract name too.
-  profile.Add({Allow("sendto", {Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
-               Allow("recvfrom", {Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))})});
+  for (const int fd : descriptors) {
+    profile.Add({Allow("sendto", {Is(0, U(fd)), Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
+                 Allow("recvfrom", {Is(0, U(fd)), Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))}),
+                 Allow("shutdown", {Is(0, U(fd))})});
+    profile.AddQuestions(fd);
+  }
   for (const int operation : {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET}) {
     profile.Add(
         {Allow("futex", {Masked(1, ~U(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), U(operation))})});
@@ -89,35 +107,45 @@ Profile Profile::Ring() {
   for (const char* call : {"clock_gettime", "clock_getres"}) {
     profile.Add({Allow(call, {AtMost(0, kLastFixedClock)})});
   }
-  for (const char* call : {"gettimeofday", "time", "fstat", "getpid", "gettid", "getrandom"}) {
+  for (const char* call : {"gettimeofday", "time", "getpid", "gettid", "getrandom"}) {
     profile.Add({Allow(call)});
-  }
-  for (const int command : {F_GETFD, F_GETFL, F_GET_SEALS}) {
-    profile.Add({Allow("fcntl", {Is(1, U(command))})});
   }
   // Finish. Closing cannot free a number for another file: nothing here makes descriptors.
   for (const char* call :
-       {"close", "shutdown", "munmap", "exit", "exit_group", "rt_sigreturn", "rt_sigprocmask"}) {
+       {"close", "munmap", "exit", "exit_group", "rt_sigreturn", "rt_sigprocmask"}) {
     profile.Add({Allow(call)});
   }
+  profile.named_ = std::move(descriptors);
   return profile;
 }
 
 Profile Profile::WithEventfd(int fd) const {
   Profile profile = *this;
+  profile.named_.push_back(fd);
   profile.Add({Allow("write", {Is(0, U(fd)), Is(2, 8)}),
                Allow("preadv2", {Is(0, U(fd)), Is(2, 1), Is(5, U(RWF_NOWAIT))})});
   return profile;
 }
 
+Profile Profile::WithEpoll(int fd) const {
+  Profile profile = *this;
+  profile.named_.push_back(fd);
+  for (const char* call : {"epoll_wait", "epoll_pwait", "epoll_pwait2"}) {
+    profile.Add({Allow(call, {Is(0, U(fd))})});
+  }
+  return profile;
+}
+
 Profile Profile::WithWriteTo(int fd) const {
   Profile profile = *this;
+  profile.named_.push_back(fd);
   profile.Add({Allow("write", {Is(0, U(fd))}), Allow("writev", {Is(0, U(fd))})});
   return profile;
 }
 
 Profile Profile::WithReadFrom(int fd) const {
   Profile profile = *this;
+  profile.named_.push_back(fd);
   profile.Add({Allow("read", {Is(0, U(fd))})});
   return profile;
 }
@@ -126,9 +154,17 @@ Profile Profile::WithHeap() const {
   Profile profile = *this;
   profile.Add({Allow("brk"),
                Allow("mmap", {Masked(2, kNotReadWrite, 0), Masked(3, kMapKindMask, kMapKind)}),
-               Allow("mprotect", {Masked(2, kNotReadWrite, 0)}), Allow("mremap"),
-               Allow("madvise", {Is(2, U(MADV_DONTNEED))}),
-               Allow("madvise", {Is(2, U(MADV_FREE))})});
+               Fail("mmap", ENOMEM,
+                    {Masked(2, kNotReadWrite, 0), Masked(3, kMapKindMask, kMapKind | MAP_HUGETLB)}),
+               Allow("mprotect", {Masked(2, kNotReadWrite, 0)}), Fail("mremap", ENOMEM)});
+  for (const int advice : {MADV_DONTNEED, MADV_FREE, MADV_NOHUGEPAGE}) {
+    profile.Add({Allow("madvise", {Is(2, U(advice))})});
+  }
+  for (const int advice :
+       {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_HUGEPAGE, MADV_COLD,
+        MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, kMadvCollapse}) {
+    profile.Add({Fail("madvise", EINVAL, {Is(2, U(advice))})});
+  }
   return profile;
 }
 
@@ -157,7 +193,7 @@ Profile Profile::WithSanitizer() const {
   Profile profile = WithHeap().WithThreads().WithWriteTo(2);
   profile.Add({Allow("sigaltstack"), Allow("rt_sigaction"), Allow("getrusage"),
                Allow("prctl", {Is(0, PR_GET_DUMPABLE)})});
-  for (const int advice : {MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP}) {
+  for (const int advice : {MADV_DONTDUMP, MADV_DODUMP}) {
     profile.Add({Allow("madvise", {Is(2, U(advice))})});
   }
   // A report wants /proc files and a symbolizer. It is printed without them.
@@ -186,7 +222,38 @@ Profile Profile::WithSanitizerIfBuiltIn() const {
 Profile Profile::WithAbortOf(int pid) const {
   Profile profile = *this;
   profile.Add({Allow("tgkill", {Is(0, U(pid)), Is(2, SIGABRT)})});
+  const bool has_heap = std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
+    return std::string_view(rule.call) == "mmap";
+  });
+  // glibc keeps its last words ("double free or corruption") in a mapping, if it can.
+  if (!has_heap) {
+    profile.Add({Fail("mmap", ENOMEM,
+                      {Is(2, U(PROT_READ | PROT_WRITE)), Is(3, U(MAP_PRIVATE | MAP_ANONYMOUS))})});
+  }
   return profile;
+}
+
+Profile Profile::WithStream(int fd, Stream is) const {
+  Profile profile = *this;
+  profile.Add({Fail("newfstatat", EBADF, {Is(0, U(fd))}),
+               Fail("ioctl", ENOTTY, {Is(0, U(fd)), Is(1, TCGETS)})});
+  if (is == Stream::kNamed) return profile;
+  for (const char* call : {"read", "write", "writev"}) {
+    profile.Add(
+        {is == Stream::kNull ? Allow(call, {Is(0, U(fd))}) : Fail(call, EBADF, {Is(0, U(fd))})});
+  }
+  if (is == Stream::kNull) profile.AddQuestions(fd);
+  return profile;
+}
+
+Profile Profile::WithSendmsgOf(int fd) const {
+  Profile profile = *this;
+  profile.Add({Allow("sendmsg", {Is(0, U(fd)), Is(2, U(MSG_DONTWAIT | MSG_NOSIGNAL))})});
+  return profile;
+}
+
+bool Profile::Names(int fd) const {
+  return std::find(named_.begin(), named_.end(), fd) != named_.end();
 }
 
 std::span<const char* const> CallsThatKillAtOnce() {

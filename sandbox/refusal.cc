@@ -1,63 +1,145 @@
 #include "parley/sandbox/refusal.h"
 
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
-#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "parley/os/errors.h"
-#include "parley/sandbox/plain_code.h"
 
 namespace parley::internal {
 namespace {
 
-struct RefusalWire {
-  uint32_t number;
-  uint32_t reserved;
+struct WordWire {
+  uint32_t landlock_abi;
+  uint32_t flags;
 };
-static_assert(sizeof(RefusalWire) == 8);
+static_assert(sizeof(WordWire) == 8);
+constexpr uint32_t kAllThreads = 1;
+constexpr uint32_t kMdwe = 2;
 
-// No kernel has more calls than this; beyond are x32's and somebody's jokes.
-constexpr uint32_t kNumbers = 1024;
-constexpr int kSysSeccomp = 1;  // SYS_SECCOMP of <asm/siginfo.h>
-
-// Written once before the handler is installed.
-int refusal_socket = -1;
-
-// Runs in a worker that may be hijacked, on any thread: no lock, no heap, no errno kept, since
-// nothing runs after it.
-[[noreturn]] PARLEY_PLAIN_CODE void OnRefusal(int, siginfo_t* info, void*) {
-  if (info->si_code == kSysSeccomp && refusal_socket >= 0) {
-    const RefusalWire refusal = {static_cast<uint32_t>(info->si_syscall), 0};
-    ::syscall(SYS_sendto, refusal_socket, &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_NOSIGNAL,
-              nullptr, 0);
-  }
-  // ptrace is on the list that kills, so this is the end, with SIGSYS as the cause. Without a
-  // filter (a SIGSYS that somebody sent) it does nothing.
-  ::syscall(SYS_ptrace, -1, 0, 0, 0);
-  while (true) ::syscall(SYS_exit_group, 128 + SIGSYS);
+uint32_t Flags(const LockDownWord& word) {
+  return (word.landlock_covers_all_threads ? kAllThreads : 0) | (word.mdwe ? kMdwe : 0);
 }
 
-// What rt_sigaction takes on x86-64 and on arm64.
-struct KernelSigaction {
-  void (*handler)(int, siginfo_t*, void*);
-  unsigned long flags;  // NOLINT: the kernel's type
-  void (*restorer)();
-  uint64_t mask;
-};
-#if defined(__x86_64__) || defined(__aarch64__)
-static_assert(sizeof(KernelSigaction) == 32);
-#else
-#error "what does rt_sigaction take on this architecture?"
-#endif
-constexpr unsigned long kSaRestorer = 0x04000000;  // NOLINT: the kernel's type
+LockDownWord Word(uint32_t landlock_abi, uint32_t flags) {
+  return {.landlock_abi = landlock_abi,
+          .landlock_covers_all_threads = (flags & kAllThreads) != 0,
+          .mdwe = (flags & kMdwe) != 0};
+}
 
-// Where a handler would go back to. Ours does not, but x86-64 wants an address.
-PARLEY_PLAIN_CODE void NeverReturned() {}
+uint64_t Packed(const LockDownWord& word) {
+  return uint64_t{word.landlock_abi} << 32 | Flags(word);
+}
+
+constexpr int kNoRefusal = std::numeric_limits<int>::min();
+constexpr uint64_t kNoWord = ~uint64_t{0};
+
+}  // namespace
+
+struct RefusalWatch::Shared {
+  // Written before the worker is killed, read after it has ended.
+  std::atomic<int> refused{kNoRefusal};
+  std::atomic<uint64_t> word{kNoWord};
+};
+
+namespace {
+
+// What the thread owns.
+struct Watch {
+  std::shared_ptr<RefusalWatch::Shared> shared;
+  UniqueFd socket;
+  UniqueFd pidfd;
+
+  void Kill() const { ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0); }
+};
+
+// True if `fd` became readable, hung up or failed before the worker's end.
+bool ReadableBeforeTheEnd(int fd, int pidfd) {
+  pollfd entries[] = {{fd, POLLIN, 0}, {pidfd, POLLIN, 0}};
+  while (::poll(entries, 2, -1) < 0) {
+    if (errno != EINTR && errno != ENOMEM) return false;
+  }
+  return entries[0].revents != 0;
+}
+
+bool IsNotifications(int fd) {
+  std::array<char, 64> target = {};
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  // The file itself is not asked anything: it may be one that does not answer.
+  const ssize_t size_bytes = ::readlink(path.c_str(), target.data(), target.size());
+  constexpr std::string_view kExpected = "anon_inode:seccomp notify";
+  // Without /proc the first question will show it.
+  return size_bytes < 0 ||
+         std::string_view(target.data(), static_cast<size_t>(size_bytes)) == kExpected;
+}
+
+void Run(Watch watch) {
+  if (!ReadableBeforeTheEnd(watch.socket.get(), watch.pidfd.get())) return;
+  const LockDownMessage message = TakeLockDownMessage(watch.socket.get());
+  watch.socket.Reset();
+  if (message.word.has_value()) watch.shared->word.store(Packed(*message.word));
+  const UniqueFd& notifications = message.notifications;
+  if (!notifications.ok() && !message.lost) return;
+  // Lost for want of a free descriptor: refused calls would be answered and nobody notified.
+  if (message.lost || !IsNotifications(notifications.get())) {
+    watch.Kill();
+    return;
+  }
+  while (ReadableBeforeTheEnd(notifications.get(), watch.pidfd.get())) {
+    // Larger than the structure: a newer kernel may write more.
+    alignas(seccomp_notif) std::array<char, 512> room = {};
+    // Does not wait: poll has said that there is one, and nobody else takes any. One that was
+    // withdrawn meanwhile is ENOENT.
+    if (::ioctl(notifications.get(), SECCOMP_IOCTL_NOTIF_RECV, room.data()) != 0) {
+      if (errno == ENOENT || errno == EINTR) continue;
+      watch.Kill();  // it cannot be watched any more
+      return;
+    }
+    seccomp_notif notification;
+    std::memcpy(&notification, room.data(), sizeof(notification));
+    watch.shared->refused.store(notification.data.nr);
+    // Before the descriptor is closed, which would answer the call with ENOSYS.
+    watch.Kill();
+    return;
+  }
+}
+
+void* RunThread(void* argument) {
+  // SAFETY: given by Start, which gave it up.
+  const std::unique_ptr<Watch> watch(static_cast<Watch*>(argument));
+  ::prctl(PR_SET_NAME, "parley refusals", 0, 0, 0);
+  Run(std::move(*watch));
+  return nullptr;
+}
+
+// No signal of ours is delivered to the thread.
+int StartThread(Watch* watch) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  const int error = ::pthread_create(&thread, nullptr, RunThread, watch);
+  if (error == 0) ::pthread_detach(thread);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return error;
+}
 
 }  // namespace
 
@@ -77,36 +159,78 @@ absl::StatusOr<RefusalSockets> MakeRefusalSockets() {
   return sockets;
 }
 
-std::optional<int> TakeRefusal(int parent_socket) {
-  RefusalWire refusal;
-  const ssize_t size_bytes =
-      ::recv(parent_socket, &refusal, sizeof(refusal), MSG_DONTWAIT | MSG_TRUNC);
-  if (size_bytes != sizeof(refusal)) return std::nullopt;
-  // TRUST: a number for a table look-up; in range.
-  if (refusal.reserved != 0 || refusal.number >= kNumbers) return std::nullopt;
-  return static_cast<int>(refusal.number);
+absl::Status SendLockDownWord(int socket, const LockDownWord& word, int notifications) {
+  WordWire wire = {word.landlock_abi, Flags(word)};
+  iovec part = {&wire, sizeof(wire)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (notifications >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &notifications, sizeof(notifications));
+  }
+  if (::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(wire)) {
+    return ErrnoStatus(errno, "report the lock-down to the parent");
+  }
+  return absl::OkStatus();
 }
 
-absl::Status InstallRefusalHandler(int socket) {
-  refusal_socket = socket;
-  // By the kernel's own interface: the thread sanitizer wraps sigaction and would run code of its
-  // own before ours, under the filter.
-  const KernelSigaction action = {
-      .handler = OnRefusal,
-      .flags = SA_SIGINFO | kSaRestorer,
-      .restorer = NeverReturned,
-      .mask = ~uint64_t{0},
-  };
-  if (::syscall(SYS_rt_sigaction, SIGSYS, &action, nullptr, sizeof(action.mask)) != 0) {
-    return ErrnoStatus(errno, "handle SIGSYS");
+LockDownMessage TakeLockDownMessage(int parent_socket) {
+  WordWire wire;
+  iovec part = {&wire, sizeof(wire)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_LEN(sizeof(int));  // no second one fits
+  const ssize_t size_bytes =
+      ::recvmsg(parent_socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+  LockDownMessage taken;
+  if (size_bytes < 0) return taken;
+  taken.lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof(int))) {
+    int number = -1;
+    std::memcpy(&number, CMSG_DATA(header), sizeof(number));
+    taken.notifications.Reset(number);
   }
-  // Blocked, it would end the process all the same, without its report.
-  sigset_t only;
-  sigemptyset(&only);
-  sigaddset(&only, SIGSYS);
-  const int error = ::pthread_sigmask(SIG_UNBLOCK, &only, nullptr);
-  if (error != 0) return ErrnoStatus(error, "unblock SIGSYS");
-  return absl::OkStatus();
+  // TRUST: an answer to a question of the parent's, by a worker without hostile input as yet.
+  if (size_bytes == sizeof(wire) && (wire.flags & ~(kAllThreads | kMdwe)) == 0) {
+    taken.word = Word(wire.landlock_abi, wire.flags);
+  }
+  return taken;
+}
+
+absl::StatusOr<RefusalWatch> RefusalWatch::Start(UniqueFd parent_socket, int pidfd) {
+  UniqueFd own_pidfd(::fcntl(pidfd, F_DUPFD_CLOEXEC, 3));
+  if (!own_pidfd.ok()) return ErrnoStatus(errno, "watch a worker's refused calls");
+  auto shared = std::make_shared<Shared>();
+  auto watch =
+      std::make_unique<Watch>(Watch{shared, std::move(parent_socket), std::move(own_pidfd)});
+  if (const int error = StartThread(watch.get()); error != 0) {
+    return ErrnoStatus(error, "start the thread that watches a worker's refused calls");
+  }
+  static_cast<void>(watch.release());  // the thread's
+  return RefusalWatch(std::move(shared));
+}
+
+std::optional<int> RefusalWatch::refused() const {
+  const int number = shared_->refused.load();
+  return number == kNoRefusal ? std::nullopt : std::optional<int>(number);
+}
+
+std::optional<LockDownWord> RefusalWatch::word() const {
+  const uint64_t word = shared_->word.load();
+  if (word == kNoWord) return std::nullopt;
+  return Word(static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word));
 }
 
 }  // namespace parley::internal

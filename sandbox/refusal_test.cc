@@ -1,58 +1,124 @@
 #include "parley/sandbox/refusal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <string>
+#include <functional>
+#include <optional>
+#include <utility>
 
 #include "gtest/gtest.h"
+#include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley::internal {
 namespace {
 
-void Send(int socket, const void* bytes, size_t size_bytes) {
-  ASSERT_EQ(::send(socket, bytes, size_bytes, MSG_DONTWAIT | MSG_NOSIGNAL),
-            static_cast<ssize_t>(size_bytes));
-}
+// A child that runs `body` with its end, watched by us.
+struct Watched {
+  pid_t pid = -1;
+  UniqueFd pidfd;
+  std::optional<RefusalWatch> watch;
+};
 
-TEST(RefusalTest, OneNumberArrives) {
+Watched Start(const std::function<void(int socket)>& body) {
+  Watched watched;
   auto sockets = MakeRefusalSockets();
-  ASSERT_TRUE(sockets.ok()) << sockets.status();
-  const uint32_t refusal[2] = {257, 0};
-  Send(sockets->worker.get(), refusal, sizeof(refusal));
-  EXPECT_EQ(TakeRefusal(sockets->parent.get()), 257);
-}
-
-TEST(RefusalTest, PromiseP2TimeASilentOrEndedWorkerIsNotWaitedFor) {
-  auto sockets = MakeRefusalSockets();
-  ASSERT_TRUE(sockets.ok()) << sockets.status();
-  EXPECT_EQ(TakeRefusal(sockets->parent.get()), std::nullopt);
-  sockets->worker.Reset();
-  EXPECT_EQ(TakeRefusal(sockets->parent.get()), std::nullopt);
-}
-
-TEST(RefusalTest, WhatIsNotANumberInRangeIsDropped) {
-  const uint32_t too_large[2] = {1024, 0};
-  const uint32_t negative[2] = {0xffffffffu, 0};
-  const uint32_t reserved[2] = {257, 1};
-  const uint32_t too_long[3] = {257, 0, 0};
-  const struct {
-    const void* bytes;
-    size_t size_bytes;
-  } lies[] = {{too_large, 8}, {negative, 8}, {reserved, 8},
-              {too_long, 12}, {too_long, 4}, {too_long, 0}};
-  for (const auto& lie : lies) {
-    auto sockets = MakeRefusalSockets();
-    ASSERT_TRUE(sockets.ok()) << sockets.status();
-    Send(sockets->worker.get(), lie.bytes, lie.size_bytes);
-    EXPECT_EQ(TakeRefusal(sockets->parent.get()), std::nullopt) << lie.size_bytes;
+  if (!sockets.ok()) return watched;
+  watched.pid = ::fork();
+  if (watched.pid == 0) {
+    body(sockets->worker.get());
+    ::_exit(0);
   }
+  sockets->worker.Reset();
+  auto pidfd = OpenPidfd(watched.pid);
+  if (!pidfd.ok()) return watched;
+  watched.pidfd = *std::move(pidfd);
+  auto watch = RefusalWatch::Start(std::move(sockets->parent), watched.pidfd.get());
+  if (watch.ok()) watched.watch = *std::move(watch);
+  return watched;
+}
+
+int StatusOf(const Watched& watched) {
+  int status = 0;
+  EXPECT_EQ(::waitpid(watched.pid, &status, 0), watched.pid);
+  return status;
+}
+
+// Notifies for one call and allows the rest.
+int NotificationsOf(uint32_t number) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {4, filter};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return static_cast<int>(
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+}
+
+TEST(RefusalTest, TheKernelsNumberArrivesAndTheWorkerIsKilled) {
+  const Watched watched = Start([](int socket) {
+    const int notifications = NotificationsOf(SYS_getppid);
+    if (!SendLockDownWord(socket, {}, notifications).ok()) ::_exit(1);
+    ::close(notifications);
+    ::close(socket);
+    ::syscall(SYS_getppid);
+    ::_exit(2);
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  const int status = StatusOf(watched);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  EXPECT_EQ(watched.watch->refused(), SYS_getppid);
+}
+
+TEST(RefusalTest, TheWordArrives) {
+  const Watched watched = Start([](int socket) {
+    const LockDownWord word = {
+        .landlock_abi = 6, .landlock_covers_all_threads = true, .mdwe = true};
+    if (!SendLockDownWord(socket, word, -1).ok()) ::_exit(1);
+    ::usleep(300'000);
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  EXPECT_EQ(StatusOf(watched), 0);
+  ASSERT_TRUE(watched.watch->word().has_value());
+  EXPECT_EQ(watched.watch->word()->landlock_abi, 6u);
+  EXPECT_TRUE(watched.watch->word()->landlock_covers_all_threads);
+  EXPECT_TRUE(watched.watch->word()->mdwe);
+  EXPECT_EQ(watched.watch->refused(), std::nullopt);
+}
+
+TEST(RefusalTest, AWorkerThatSendsNothingHasNoWordAndNoRefusal) {
+  const Watched watched = Start([](int) {});
+  ASSERT_TRUE(watched.watch.has_value());
+  EXPECT_EQ(StatusOf(watched), 0);
+  EXPECT_EQ(watched.watch->word(), std::nullopt);
+  EXPECT_EQ(watched.watch->refused(), std::nullopt);
+}
+
+// Attack F1: whatever is sent in place of the notifications is no descriptor that we go on with.
+TEST(RefusalTest, AnotherDescriptorThanNotificationsIsTheEndOfItsSender) {
+  const Watched watched = Start([](int socket) {
+    if (!SendLockDownWord(socket, {}, ::eventfd(1, EFD_CLOEXEC)).ok()) ::_exit(1);
+    while (true) ::pause();
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  const int status = StatusOf(watched);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  EXPECT_EQ(watched.watch->refused(), std::nullopt);
 }
 
 TEST(RefusalTest, PromiseP7ResourcesAFloodIsBounded) {
@@ -67,33 +133,6 @@ TEST(RefusalTest, PromiseP7ResourcesAFloodIsBounded) {
   EXPECT_GT(sent, 0);
   EXPECT_LT(sent, 100);
   EXPECT_EQ(errno, EAGAIN);
-}
-
-// Attack F1.
-TEST(RefusalTest, ADescriptorIsNeverInstalled) {
-  auto sockets = MakeRefusalSockets();
-  ASSERT_TRUE(sockets.ok()) << sockets.status();
-  uint32_t refusal[2] = {257, 0};
-  iovec part = {refusal, sizeof(refusal)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  const int passed = 2;
-  std::memcpy(CMSG_DATA(header), &passed, sizeof(passed));
-  ASSERT_EQ(::sendmsg(sockets->worker.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL), 8);
-  const UniqueFd before(::dup(2));
-  const int next_free = ::dup(2);
-  ::close(next_free);
-  EXPECT_EQ(TakeRefusal(sockets->parent.get()), 257);
-  const UniqueFd after(::dup(2));
-  EXPECT_EQ(after.get(), next_free);
 }
 
 TEST(RefusalTest, NothingGoesBackAndBothEndsCloseOnExec) {

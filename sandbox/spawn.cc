@@ -222,9 +222,13 @@ absl::StatusOr<StandardStreams> MakeStandardStreams(SpawnOptions& options) {
 // The only maker of Workers.
 class WorkerMaker {
  public:
-  static Worker Make(std::string name, internal::StartedProcess process, UniqueFd refusals,
+  static Worker Make(std::string name, internal::StartedProcess process,
+                     std::optional<internal::RefusalWatch> refusals,
                      std::optional<internal::OutputRelay> output) {
     return Worker(std::move(name), std::move(process), std::move(refusals), std::move(output));
+  }
+  static void Watch(Worker& worker, internal::RefusalWatch refusals) {
+    worker.refusals_ = std::move(refusals);
   }
 };
 
@@ -250,8 +254,11 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   absl::StatusOr<internal::RefusalSockets> refusals = internal::MakeRefusalSockets();
   if (!refusals.ok()) return refusals.status();
   std::vector<InheritedDescriptor> descriptors = std::move(options.descriptors);
-  descriptors.push_back(
-      InheritedDescriptor::Give(std::move(refusals->worker), internal::kRefusalVariable));
+  // A worker that outlives us would have its refused calls answered by ENOSYS, and not be ended.
+  if (options.dies_with_parent) {
+    descriptors.push_back(
+        InheritedDescriptor::Give(std::move(refusals->worker), internal::kRefusalVariable));
+  }
   UniqueFd holder_socket;
   if (options.namespaces.use != NamespaceOptions::Use::kNone) {
     int ends[2];
@@ -296,8 +303,13 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   if (process.failure.step != StartStep::kNone) {
     return ErrnoStatus(process.failure.error, what + StepText(process.failure.step));
   }
-  return WorkerMaker::Make(options.name, std::move(process), std::move(refusals->parent),
-                           std::move(streams->relay));
+  Worker worker =
+      WorkerMaker::Make(options.name, std::move(process), std::nullopt, std::move(streams->relay));
+  if (!options.dies_with_parent) return worker;
+  auto watch = internal::RefusalWatch::Start(std::move(refusals->parent), worker.pidfd());
+  if (!watch.ok()) return watch.status();
+  WorkerMaker::Watch(worker, *std::move(watch));
+  return worker;
 }
 
 }  // namespace parley

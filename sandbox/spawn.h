@@ -18,8 +18,9 @@
 //   SpawnOptions options;
 //   options.program = "/usr/libexec/film_decoder";
 //   options.name = "decoder";
-//   options.descriptors.push_back(InheritedDescriptor::Give(std::move(socket),
-//   "PARLEY_CHANNEL_FD")); options.limits.address_space_bytes = uint64_t{1} << 30;
+//   options.descriptors.push_back(  // kSocketVariable of handshake/peer_socket.h
+//       InheritedDescriptor::Give(std::move(socket).Release(), kSocketVariable));
+//   options.limits.address_space_bytes = uint64_t{1} << 30;
 //   absl::StatusOr<Worker> worker = Spawn(std::move(options));
 
 #include <cstdint>
@@ -126,8 +127,10 @@ struct SpawnOptions {
 // name the step and the program: "cannot start decoder (/usr/libexec/film_decoder): No such file or
 // directory". kInvalidArgument for an empty or twice-given variable name, one with '=' or a NUL.
 //
-// The worker also gets PARLEY_REFUSAL_FD, over which LockDown reports a refused system call, and
-// PARLEY_HOLDER_FD, over which it asks for the empty root (not with Use::kNone).
+// With dies_with_parent the worker also gets PARLEY_REFUSAL_FD, and this process a thread until the
+// worker has ended: the kernel tells it which system call the filter refused, and it kills the
+// worker (sandbox/refusal.h). Without, the kernel kills at once, and the report has no name.
+// With namespaces it gets PARLEY_HOLDER_FD, over which it asks for the empty root.
 absl::StatusOr<Worker> Spawn(SpawnOptions options);
 
 }  // namespace parley

@@ -878,11 +878,18 @@ TEST(ExitReportTest, Sentences) {
   report.pid = 71;
   report.signal = SIGSYS;
   EXPECT_EQ(report.ToString(),
-            "decoder (pid 71) was killed by the system call filter before it could name the call");
+            "decoder (pid 71) was killed by the system call filter, for a call that it kills for "
+            "at once");
   report.refused_call = "openat";
   EXPECT_EQ(report.ToString(),
             "decoder (pid 71) was killed by the system call filter: it called openat");
+  EXPECT_TRUE(report.killed_by_filter());
+  report.signal = std::nullopt;  // SIGCHLD ignored: nobody knows the exit status
+  EXPECT_EQ(report.ToString(),
+            "decoder (pid 71) was killed by the system call filter: it called openat");
+  report.refused_call = std::nullopt;
   report.signal = SIGSEGV;
+  EXPECT_FALSE(report.killed_by_filter());
   EXPECT_EQ(report.ToString(), "decoder (pid 71) was killed by signal 11 (Segmentation fault)");
   report.signal = SIGXFSZ;
   EXPECT_EQ(report.ToString(),

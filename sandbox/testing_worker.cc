@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/ioprio.h>
@@ -28,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +41,7 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,13 +51,21 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/os/check.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/hostile_input.h"
 #include "parley/sandbox/inherited.h"
+#include "parley/sandbox/policy.h"
 #include "parley/sandbox/profile.h"
 #include "parley/sandbox/profile_for_tests.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_attacks.h"
+
+// What the compiler calls, and what the assert of <assert.h> does.
+extern "C" [[noreturn]] void __stack_chk_fail();
+extern "C" [[noreturn]] void __assert_fail(const char*, const char*, unsigned,
+                                           const char*) noexcept;
 
 namespace parley {
 namespace {
@@ -63,16 +74,24 @@ constexpr int kNotRefused = 70;
 constexpr int kSetUpFailed = 71;
 constexpr int kUnknown = 72;
 
+#if defined(__x86_64__)
+constexpr uint32_t kNativeArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr uint32_t kNativeArchitecture = AUDIT_ARCH_AARCH64;
+#endif
+
 int reply_socket = -1;
 
 void Reply(const std::string& text) {
   static_cast<void>(::send(reply_socket, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-Profile LiveProfile() { return Profile::Ring().WithHeap().WithThreads().WithSanitizerIfBuiltIn(); }
+Profile LiveProfile() {
+  return Profile::Ring({reply_socket}).WithHeap().WithThreads().WithSanitizerIfBuiltIn();
+}
 
 // Only for scenarios whose next step ends the process.
-Profile StrictProfile() { return Profile::Ring().WithHeap().WithThreads(); }
+Profile StrictProfile() { return Profile::Ring({reply_socket}).WithHeap().WithThreads(); }
 
 Confined MustLockDown(const Profile& profile, std::vector<int> keep = {}) {
   keep.push_back(reply_socket);
@@ -230,8 +249,8 @@ int LiveOnRing() {
       ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
   void* page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const int doorbell = doorbells.eventfd.get();
-  [[maybe_unused]] const Confined confined =
-      MustLockDown(Profile::Ring().WithEventfd(doorbell).WithSanitizerIfBuiltIn(), {doorbell});
+  [[maybe_unused]] const Confined confined = MustLockDown(
+      Profile::Ring({reply_socket}).WithEventfd(doorbell).WithSanitizerIfBuiltIn(), {doorbell});
   if (!UseChannelCalls(doorbells)) return kSetUpFailed;
   if (::munmap(page, 4096) != 0) return kSetUpFailed;
   if (::shutdown(reply_socket, SHUT_RDWR) != 0 || ::close(reply_socket) != 0) return kSetUpFailed;
@@ -261,7 +280,7 @@ int CompareInts(const void* a, const void* b) {
 
 int LiveOnHeap() {
   [[maybe_unused]] const Confined confined =
-      MustLockDown(Profile::Ring().WithHeap().WithSanitizerIfBuiltIn());
+      MustLockDown(Profile::Ring({reply_socket}).WithHeap().WithSanitizerIfBuiltIn());
   std::vector<int> numbers(10'000, 5);
   std::qsort(numbers.data(), numbers.size(), sizeof(int), CompareInts);
   const time_t moment = 1'000'000'000;
@@ -369,11 +388,46 @@ int LockDownAndSleep() {
   while (true) ::poll(nullptr, 0, 1000);
 }
 
+int StayConfinedAlone() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  Reply(confined.report().ToString());
+  while (true) ::poll(nullptr, 0, 1000);
+}
+
+// ---- Workers that say that they are confined and are not.
+
+constexpr char kClaim[] = "confined: filter on 1 thread(s), Landlock 7, MDWE";
+
+int ClaimConfinement() {
+  Reply(kClaim);
+  while (true) ::poll(nullptr, 0, 1000);
+}
+
+// A filter on the first thread alone, and a thread that goes without.
+int ClaimWithOneThread() {
+  std::thread idle([] {
+    while (true) ::poll(nullptr, 0, 1000);
+  });
+  sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {1, allow};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) return kSetUpFailed;
+  return ClaimConfinement();
+}
+
+int ClaimWithChild() {
+  if (::fork() == 0) {
+    while (true) ::pause();
+  }
+  return StayConfinedAlone();
+}
+
 int DescriptorsAfterLockDown() {
   const int kept = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int far = ::fcntl(forgotten, F_DUPFD_CLOEXEC, 200);
-  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile(), {kept});
+  [[maybe_unused]] const Confined confined = MustLockDown(
+      Profile::Ring({0, 1, 2, reply_socket, kept, forgotten, far}).WithSanitizerIfBuiltIn(),
+      {kept});
   const auto is_open = [](int fd) { return ::fcntl(fd, F_GETFD) >= 0; };
   const bool right = is_open(0) && is_open(1) && is_open(2) && is_open(reply_socket) &&
                      is_open(kept) && !is_open(forgotten) && !is_open(far);
@@ -399,7 +453,8 @@ int LookAtTheRoot() {
 }
 
 int Dumpable() {
-  [[maybe_unused]] const Confined confined = MustLockDown(Profile::Ring().WithSanitizer());
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(Profile::Ring({reply_socket}).WithSanitizer());
   return ::prctl(PR_GET_DUMPABLE) == 0 ? 0 : kNotRefused;
 }
 
@@ -427,6 +482,241 @@ int OpensHostileInput() {
 int Abort() {
   [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
   std::abort();
+}
+
+// ---- Attacks on what meets a refused call; sandbox/testing_attacks.h.
+
+int RunAttack(const std::string& name) {
+  const std::map<std::string, testing::Attack (*)()> attacks = {
+      {"move_code", testing::MoveCodeOverTheHandler},
+      {"got_slot", testing::OverwriteTheGotSlot},
+      {"second_thread", testing::RewriteTheStackFromASecondThread},
+      {"interrupt", testing::InterruptFromASecondThread},
+  };
+  const auto found = attacks.find(name);
+  if (found == attacks.end()) return kUnknown;
+  const testing::Attack attack = found->second();
+  [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
+  Reply("survived " + std::to_string(attack()));
+  ::_exit(0);
+}
+
+int RunReadOnlyBytes() {
+  const std::function<bool()> attack = testing::RunReadOnlyBytes();
+  [[maybe_unused]] const Confined confined = MustLockDown(StrictProfile());
+  Reply(attack() ? "ran" : "did not run");
+  ::_exit(0);
+}
+
+// Escape sequences to whatever Spawn left on stderr.
+int WriteToStderrsSocket() {
+  [[maybe_unused]] const Confined confined = MustLockDown(Profile::Ring({reply_socket}));
+  const bool sent = ::send(2, "\x1b[2J", 4, MSG_DONTWAIT | MSG_NOSIGNAL) == 4;
+  Reply(sent ? "sent" : "did not send");
+  ::_exit(0);
+}
+
+// ---- Ends that are no refused call, and libraries that print.
+
+int Die(const std::string& kind) {
+  // Under a sanitizer, which reports such things itself, by its own profile.
+  const bool no_heap = kind == "double_free_without_heap";
+  [[maybe_unused]] const Confined confined = MustLockDown(
+      no_heap ? Profile::Ring({reply_socket}).WithSanitizerIfBuiltIn() : LiveProfile());
+  if (kind == "double_free" || no_heap) {
+    void* volatile block = std::malloc(100);
+    void* volatile other = block;
+    std::free(block);
+    std::free(other);
+  }
+  if (kind == "smashed_stack") __stack_chk_fail();
+  if (kind == "assert") __assert_fail("1 == 2", "file", 3, "function");
+  if (kind == "exception") static_cast<void>(std::vector<int>().at(1));  // nobody catches it
+  if (kind == "check") PARLEY_CHECK(kind.empty(), "a check of ours");
+  if (kind == "abort") std::abort();
+  return kUnknown;
+}
+
+int BeChatty() {
+  [[maybe_unused]] const Confined confined = MustLockDown(LiveProfile());
+  // The first use of stdout, which stdio wants to know more about.
+  bool ok = std::printf("a warning on stdout\n") > 0 && std::fflush(stdout) == 0;
+  ok = ok && std::fprintf(stderr, "a warning on stderr\n") > 0;
+  std::cerr << "and by a stream" << std::endl;
+  std::perror("and an error");
+  char byte = 0;
+  ok = ok && ::isatty(2) == 0 && ::read(0, &byte, 1) == 0;
+  return ok ? 0 : kSetUpFailed;
+}
+
+// stderr stays what it was, and is not the worker's to write to.
+int KeepStderrUnnamed() {
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(Profile::Ring({reply_socket}).WithHeap().WithThreads(), {2});
+  const bool refused = ::write(2, "x", 1) == -1 && errno == EBADF;
+  return refused ? 0 : kNotRefused;
+}
+
+// ---- Inside of something that has a filter of its own.
+
+// As a container engine that is older than the call: EPERM, or another error.
+void RefuseAround(uint32_t number, uint32_t error, int argument = -1, uint32_t bits = 0) {
+  const uint32_t at =
+      static_cast<uint32_t>(offsetof(seccomp_data, args)) + 8 * static_cast<uint32_t>(argument);
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument < 0 ? 0 : at),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, argument < 0 ? ~0u : bits, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {6, filter};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
+}
+
+int LockDownInside(const std::string& around) {
+  LockDownOptions options = {.keep = {reply_socket}};
+  options.require_landlock = around.find("require_landlock") != std::string::npos;
+  options.require_mdwe = around.find("require_mdwe") != std::string::npos;
+  const auto has = [&around](const char* word) { return around.find(word) != std::string::npos; };
+  if (has("landlock_eperm")) RefuseAround(SYS_landlock_create_ruleset, EPERM);
+  if (has("landlock_enosys")) RefuseAround(SYS_landlock_create_ruleset, ENOSYS);
+  if (has("mdwe_einval")) RefuseAround(SYS_prctl, EINVAL, 0, 64);  // PR_SET_MDWE is 65
+  if (has("close_range_eperm")) RefuseAround(SYS_close_range, EPERM);
+  if (has("listener_einval")) RefuseAround(SYS_seccomp, EINVAL, 1, 8 /* NEW_LISTENER */);
+  if (has("seccomp_eperm")) RefuseAround(SYS_seccomp, EPERM);
+  if (has("seccomp_enosys")) RefuseAround(SYS_seccomp, ENOSYS);
+  std::thread idle;
+  if (has("thread")) {
+    idle = std::thread([] {
+      while (true) ::poll(nullptr, 0, 1000);
+    });
+  }
+  const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  absl::StatusOr<Confined> confined =
+      LockDown(Prepared::After(reply_socket),
+               Profile::Ring({reply_socket, forgotten}).WithHeap().WithThreads(), options);
+  Reply(confined.ok() ? confined->report().ToString() : std::string(confined.status().message()));
+  if (!confined.ok()) ::_exit(0);
+  if (::fcntl(forgotten, F_GETFD) >= 0) ::_exit(kNotRefused);
+  ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+  ::_exit(kNotRefused);
+}
+
+// ---- What stands behind the filter: a filter that allows too much, and the rest of LockDown.
+
+int LookBehindTheFilter() {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<Rule> rules = Profile::Ring({reply_socket}).rules();
+  for (const char* call : {"openat", "mmap", "mprotect", "prctl", "brk", "kill", "getppid"}) {
+    rules.push_back({.call = call, .filters = {}});
+  }
+  const Confined confined = MustLockDown(ProfileForTests::Of(std::move(rules)));
+  std::string seen = confined.report().ToString();
+  const auto note = [&seen](const char* what, bool done) {
+    seen += std::string("\n") + what + ": " + (done ? "yes" : std::strerror(errno));
+  };
+  note("open", ::open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0);
+  note("kill", ::kill(::getppid(), 0) == 0);
+  void* const memory =
+      ::mmap(nullptr, page, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  note("map executable", memory != MAP_FAILED);
+  void* const plain =
+      ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  note("make executable", ::mprotect(plain, page, PROT_READ | PROT_EXEC) == 0);
+  // SAFETY: the page of this function; an address that is given to the kernel.
+  const auto code = reinterpret_cast<uintptr_t>(&LookBehindTheFilter) & ~(page - 1);
+  note("write code", ::mprotect(reinterpret_cast<void*>(code), page, PROT_READ | PROT_WRITE) == 0);
+  note("dumpable", ::prctl(PR_GET_DUMPABLE) != 0);
+  Reply(seen);
+  ::_exit(0);
+}
+
+// ---- Each number that there is, under one profile, in a process of its own.
+
+Profile SweptProfile(const std::string& name) {
+  const Profile ring = Profile::Ring({reply_socket});
+  const std::map<std::string, Profile> profiles = {
+      {"ring", ring},
+      {"eventfd", ring.WithEventfd(reply_socket)},
+      {"epoll", ring.WithEpoll(reply_socket)},
+      {"write", ring.WithWriteTo(reply_socket)},
+      {"read", ring.WithReadFrom(reply_socket)},
+      {"heap", ring.WithHeap()},
+      {"threads", ring.WithThreads()},
+      {"files_absent", ring.WithFilesAbsent()},
+      {"sanitizer", ring.WithSanitizer()},
+      {"all", ring.WithEventfd(reply_socket)
+                  .WithWriteTo(reply_socket)
+                  .WithReadFrom(reply_socket)
+                  .WithHeap()
+                  .WithThreads()
+                  .WithFilesAbsent()},
+  };
+  const auto found = profiles.find(name);
+  return found == profiles.end() ? ring : found->second;
+}
+
+std::string SweepOne(const Profile& profile, uint32_t number, uint64_t argument) {
+  const pid_t pid = ::fork();
+  if (pid < 0) return "cannot fork";
+  if (pid == 0) {
+    // Those are for the one lock-down of the whole process.
+    ::unsetenv("PARLEY_REFUSAL_FD");  // NOLINT(concurrency-mt-unsafe)
+    ::unsetenv("PARLEY_HOLDER_FD");   // NOLINT(concurrency-mt-unsafe)
+    ::alarm(3);                       // for what waits, ppoll without a timeout for one
+    [[maybe_unused]] const Confined confined = MustLockDown(profile);
+    const long result =  // NOLINT: syscall's type
+        ::syscall(number, argument, argument, argument, argument, argument, argument);
+    ::_exit(result == -1 ? errno & 0x7f : 200);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  Profile complete = profile.WithAbortOf(pid);
+  for (const int stream : {0, 1, 2}) {
+    complete = complete.WithStream(
+        stream, profile.Names(stream) ? Profile::Stream::kNamed : Profile::Stream::kNull);
+  }
+  const absl::StatusOr<Policy> policy = Policy::Compile(complete, {});
+  if (!policy.ok()) return std::string(policy.status().message());
+  const Policy::Verdict verdict = policy->AskRaw(
+      kNativeArchitecture, number, {argument, argument, argument, argument, argument, argument});
+  const std::string what = "call " + std::to_string(number) + " with " + std::to_string(argument) +
+                           ": wait status " + std::to_string(status) + "\n";
+  switch (verdict.answer) {
+    case Policy::Answer::kAllow:
+      return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS ? what : "";
+    case Policy::Answer::kErrno:
+      return WIFEXITED(status) && WEXITSTATUS(status) == verdict.error ? "" : what;
+    case Policy::Answer::kNotAsked:  // killed for by older kernels
+      return WIFEXITED(status) && WEXITSTATUS(status) == 200 ? what : "";
+    default:
+      return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS ? "" : what;
+  }
+}
+
+int Sweep(const std::string& name) {
+  const Profile profile = SweptProfile(name);
+  std::string wrong;
+  int swept = 0;
+  for (uint32_t number = 0; number < 512; ++number) {
+    wrong += SweepOne(profile, number, 0);
+    ++swept;
+  }
+  for (const uint32_t number : {0x40000000u, 0x40000000u + 59, 0x40000208u, 1000u, 100'000u}) {
+    wrong += SweepOne(profile, number, 0);
+    ++swept;
+  }
+  for (const uint32_t number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_poll,
+                                SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
+    wrong += SweepOne(profile, number, ~uint64_t{0});
+    ++swept;
+  }
+  const std::string said = wrong.empty() ? "swept " + std::to_string(swept) : wrong;
+  Reply(said.substr(0, 2000));
+  std::printf("%s: %s\n", name.c_str(), said.c_str());
+  return wrong.empty() ? 0 : kNotRefused;
 }
 
 // ---- Before any lock-down: what Spawn made of us.
@@ -633,6 +923,10 @@ int SpawnAndVanish(const char* program) {
 int Run(const std::string& scenario, const std::string& argument, const char* program) {
   if (scenario == "try") return TryHostileCall(argument);
   if (scenario == "raise") return ::raise(std::atoi(argument.c_str()));  // NOLINT(cert-err34-c)
+  if (scenario == "attack") return RunAttack(argument);
+  if (scenario == "die") return Die(argument);
+  if (scenario == "inside") return LockDownInside(argument);
+  if (scenario == "sweep") return Sweep(argument);
   if (scenario == "spawn_and_vanish") return SpawnAndVanish(program);
   const std::map<std::string, int (*)()> scenarios = {
       {"live_on_ring", LiveOnRing},
@@ -657,6 +951,15 @@ int Run(const std::string& scenario, const std::string& argument, const char* pr
       {"not_reported", NotReported},
       {"hostile_input", OpensHostileInput},
       {"abort", Abort},
+      {"run_read_only_bytes", RunReadOnlyBytes},
+      {"write_to_stderrs_socket", WriteToStderrsSocket},
+      {"stay_confined_alone", StayConfinedAlone},
+      {"claim_confinement", ClaimConfinement},
+      {"claim_with_one_thread", ClaimWithOneThread},
+      {"claim_with_child", ClaimWithChild},
+      {"chatty", BeChatty},
+      {"keep_stderr_unnamed", KeepStderrUnnamed},
+      {"behind_the_filter", LookBehindTheFilter},
       {"exit_3", ExitWith3},
       {"list_descriptors", ListDescriptors},
       {"environment", ShowEnvironment},

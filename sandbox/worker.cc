@@ -14,7 +14,6 @@
 #include "absl/types/span.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
-#include "parley/sandbox/refusal.h"
 #include "parley/sandbox/start_process.h"
 #include "parley/sandbox/system_call_name.h"
 #include "parley/sandbox/unreaped.h"
@@ -32,7 +31,8 @@ int SignalProcess(int pidfd, int signal) {
 
 }  // namespace
 
-Worker::Worker(std::string name, internal::StartedProcess process, UniqueFd refusals,
+Worker::Worker(std::string name, internal::StartedProcess process,
+               std::optional<internal::RefusalWatch> refusals,
                std::optional<internal::OutputRelay> output)
     : name_(std::move(name)),
       pid_(process.pid),
@@ -130,11 +130,9 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   report.user_time = absl::DurationFromTimeval(usage.ru_utime);
   report.system_time = absl::DurationFromTimeval(usage.ru_stime);
   report.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024;
-  if (report.killed_by_filter()) {
-    const std::optional<int> number = internal::TakeRefusal(refusals_.get());
-    if (number.has_value()) report.refused_call = SystemCallName(*number);
-  }
-  refusals_.Reset();
+  // Whatever the exit status is, or if something else has taken it.
+  const std::optional<int> number = refusals_.has_value() ? refusals_->refused() : std::nullopt;
+  if (number.has_value()) report.refused_call = SystemCallName(*number);
   ended_ = report;
   if (output_.has_value()) output_->Finish();
   ReapHolder(deadline);

@@ -4,10 +4,9 @@
 // The sole owner of one child process: whatever happens, it is killed and reaped; no zombie, and no
 // orphan where it has a pid namespace. Made by Spawn (sandbox/spawn.h).
 //
-// Trust: the worker may be hijacked at any moment. It decides when it ends and what its one refusal
-// report says; it cannot delay Kill, the destructor or a Wait beyond its deadline, and cannot make
-// us signal another process (everything goes through the pidfd, or through the process group before
-// its leader is reaped).
+// Trust: the worker may be hijacked at any moment. It decides when it ends; it cannot delay Kill,
+// the destructor or a Wait beyond its deadline, and cannot make us signal another process
+// (everything goes through the pidfd, or through the process group before its leader is reaped).
 // Threads: one at a time, except pidfd(), which may be polled from anywhere while the Worker lives.
 //
 //   absl::StatusOr<Worker> worker = Spawn({.program = path, .name = "decoder"});
@@ -24,6 +23,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/output_relay.h"
+#include "parley/sandbox/refusal.h"
 #include "parley/sandbox/second_wall.h"
 
 namespace parley {
@@ -48,6 +48,11 @@ class Worker {
   // Readable (POLLIN) once the process has ended, even while a grandchild keeps its sockets open
   // (attack W8). Identifies the worker to the handshake: no other process can get it. Owned here.
   int pidfd() const { return pidfd_.get(); }
+  // What LockDown says that no file of the kernel's shows; for VerifyConfined
+  // (sandbox/confinement_proof.h). Absent until the worker has locked itself down.
+  std::optional<internal::LockDownWord> lock_down_word() const {
+    return refusals_.has_value() ? refusals_->word() : std::nullopt;
+  }
 
   // What stands behind the filter. Never changes.
   const SecondWall& second_wall() const { return wall_; }
@@ -80,7 +85,8 @@ class Worker {
 
  private:
   friend class WorkerMaker;  // sandbox/spawn.cc
-  Worker(std::string name, internal::StartedProcess process, UniqueFd refusals,
+  Worker(std::string name, internal::StartedProcess process,
+         std::optional<internal::RefusalWatch> refusals,
          std::optional<internal::OutputRelay> output);
   void KillAndReap();
   void ReapHolder(Deadline deadline);
@@ -91,7 +97,7 @@ class Worker {
   UniqueFd pidfd_;
   UniqueFd holder_;  // the pidfd of its namespaces' process 1; closed once reaped
   SecondWall wall_;
-  UniqueFd refusals_;  // see sandbox/refusal.h; closed once read
+  std::optional<internal::RefusalWatch> refusals_;
   std::optional<internal::OutputRelay> output_;
   std::optional<ExitReport> ended_;
 };

@@ -73,11 +73,15 @@ ReadyWorker BecomeReady(const Attacker& a, Notes& notes) {
           UniqueFd(ends[1])};
 }
 
-void TryUnder(const Attacker& a, Notes& notes, WorkerSheet& sheet, const Profile& profile,
+// `which` of AllProfiles, with what the worker has for its channel.
+void TryUnder(const Attacker& a, Notes& notes, WorkerSheet& sheet, std::size_t which,
               const Attempt& attempt) {
   const ReadyWorker worker = BecomeReady(a, notes);
   const Hands hands = worker.hands(a);
-  const auto confined = LockDown(Prepared::After(worker), profile, {.keep = worker.descriptors()});
+  const std::vector<int> descriptors = worker.descriptors();
+  const auto confined =
+      LockDown(Prepared::After(worker), AllProfiles(STDERR_FILENO, descriptors)[which].profile,
+               {.keep = descriptors});
   if (!confined.ok()) {
     sheet.Say(confined.status().ToString());
     return;
@@ -136,8 +140,8 @@ std::string Judge(const WorkerSheet& sheet, int status, const NamedProfile& unde
 
 }  // namespace
 
-std::vector<NamedProfile> AllProfiles(int fd) {
-  const Profile ring = Profile::Ring();
+std::vector<NamedProfile> AllProfiles(int fd, const std::vector<int>& channel) {
+  const Profile ring = Profile::Ring(channel);
   return {
       {"ring", ring},
       {"ring+eventfd", ring.WithEventfd(fd)},
@@ -177,14 +181,15 @@ AttackFunction FromInside(std::vector<Attempt> attempts) {
     int ended = 0;
     int answered = 0;
     const std::vector<NamedProfile> profiles = AllProfiles(STDERR_FILENO);
-    for (const NamedProfile& under : profiles) {
+    for (std::size_t which = 0; which < profiles.size(); ++which) {
+      const NamedProfile& under = profiles[which];
       for (const Attempt& attempt : attempts) {
         int status = 0;
         do {
           if (a.until.Expired()) a.CannotMount("no worker: " + sheet.Said() + notes.Said());
           sheet.locked.store(0);
           sheet.returned.store(0);
-          status = RunWorker([&] { TryUnder(a, notes, sheet, under.profile, attempt); });
+          status = RunWorker([&] { TryUnder(a, notes, sheet, which, attempt); });
         } while (sheet.locked.load() == 0);
         const std::string through = Judge(sheet, status, under, attempt);
         if (!through.empty()) {

@@ -45,8 +45,9 @@ struct NamedProfile {
   std::string name;
   Profile profile;
 };
-// Each that sandbox/ has, alone and together; `fd` is what they name where they name one.
-std::vector<NamedProfile> AllProfiles(int fd);
+// Each that sandbox/ has, alone and together; `fd` is what they name where they name one, and
+// `channel` what a channel has.
+std::vector<NamedProfile> AllProfiles(int fd, const std::vector<int>& channel = {});
 
 // Whether a process of this build can lock itself down as an honest worker does.
 std::string CanBeConfined();

@@ -352,7 +352,7 @@ void ExpectRefusalOf(Attacker& a, void (*become)(), const std::string& why) {
     });
     while (id.load() == 0) ::sched_yield();
     sheet.number.store(id.load());
-    const auto confined = LockDown(Prepared::After(thread), Profile::Ring().WithSanitizer(), {});
+    const auto confined = LockDown(Prepared::After(thread), Profile::Ring({}).WithSanitizer(), {});
     sheet.returned.store(1);
     sheet.Say(confined.ok() ? "locked down" : std::string(confined.status().message()));
     ::_exit(0);
@@ -425,7 +425,7 @@ void ThreadsInTheMaking(Attacker& a) {
       });
       const auto confined =
           LockDown(Prepared::After(maker),
-                   Profile::Ring().WithHeap().WithThreads().WithSanitizerIfBuiltIn(), {});
+                   Profile::Ring({}).WithHeap().WithThreads().WithSanitizerIfBuiltIn(), {});
       if (!confined.ok()) {
         sheet.Say(confined.status().ToString());
         sheet.returned.store(1);

@@ -217,7 +217,7 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
 absl::Status Confine(const Victim& victim, const Channel& channel) {
   std::vector<int> keep = DescriptorsOf(channel).all;
   keep.push_back(victim.gate);
-  Profile profile = Profile::Ring().WithHeap().WithReadFrom(victim.gate);
+  Profile profile = Profile::Ring(DescriptorsOf(channel).all).WithHeap().WithReadFrom(victim.gate);
   for (const int fd : DescriptorsOf(channel).eventfds) profile = profile.WithEventfd(fd);
   if (victim.setup.confinement == Confinement::kThreads) profile = profile.WithThreads();
   const bool has_eventfds = !DescriptorsOf(channel).eventfds.empty();

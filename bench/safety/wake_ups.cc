@@ -71,12 +71,14 @@ uint64_t SignalledStream(BothEnds& ends, uint64_t pairs) {
 // Closes every other descriptor of the process, for good.
 absl::Status Confine(const BothEnds& ends) {
   LockDownOptions options;
-  Profile profile = Profile::Ring().WithHeap().WithSanitizerIfBuiltIn();
+  std::vector<int> eventfds;
   for (const Channel* channel : {&ends.accepting, &ends.connecting}) {
     const ChannelDescriptors descriptors = DescriptorsOf(*channel);
     options.keep.insert(options.keep.end(), descriptors.all.begin(), descriptors.all.end());
-    for (const int fd : descriptors.eventfds) profile = profile.WithEventfd(fd);
+    eventfds.insert(eventfds.end(), descriptors.eventfds.begin(), descriptors.eventfds.end());
   }
+  Profile profile = Profile::Ring(options.keep).WithHeap().WithSanitizerIfBuiltIn();
+  for (const int fd : eventfds) profile = profile.WithEventfd(fd);
   return LockDown(Prepared::After(ends), profile, options).status();
 }
 

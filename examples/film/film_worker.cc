@@ -81,7 +81,7 @@ absl::Status Work(const WorkerArguments& arguments) {
   WarmUpDecoder();
 
   const ChannelDescriptors descriptors = DescriptorsOf(*channel);
-  Profile profile = Profile::Ring().WithHeap().WithSanitizerIfBuiltIn();
+  Profile profile = Profile::Ring(descriptors.all).WithHeap().WithSanitizerIfBuiltIn();
   for (const int fd : descriptors.eventfds) profile = profile.WithEventfd(fd);
   absl::StatusOr<Confined> confined =
       LockDown(Prepared::After(film, *channel), profile, {.keep = descriptors.all});

@@ -20,6 +20,7 @@
 #include "parley/handshake/peer_socket.h"
 #include "parley/media/incoming_stream.h"
 #include "parley/os/deadline.h"
+#include "parley/sandbox/confinement_proof.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/worker.h"
@@ -59,8 +60,7 @@ absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivere
   spawn.limits.address_space_bytes =
       AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + options.film->size_bytes() +
                                 uint64_t{8} * options.max_message_bytes);
-  // Nothing is to be written; LockDown itself compiles its filter into a small memfd.
-  spawn.limits.file_size_bytes = AtMostOurs(RLIMIT_FSIZE, 1 << 20);
+  spawn.limits.file_size_bytes = 0;  // nothing is to be written
   spawn.limits.open_files = AtMostOurs(RLIMIT_NOFILE, 64);
   return Spawn(std::move(spawn));
 }
@@ -200,6 +200,14 @@ SessionResult RunSession(const SessionOptions& options, const Delivered& deliver
       else
         absl::StrAppend(&result.what, "; ", report->ToString());
     }
+    return result;
+  }
+  // By the kernel's word, before anything that it says is taken. One that has ended meanwhile is
+  // judged by its report.
+  const absl::StatusOr<ConfinementProof> proof =
+      AwaitConfined(*worker, Deadline::After(kHandshakeTime));
+  if (!proof.ok() && !absl::IsFailedPrecondition(proof.status())) {
+    result.what = Sentence(proof.status());
     return result;
   }
   Listening listening(options, delivered, sink, channel->receiver);

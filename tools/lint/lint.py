@@ -214,7 +214,8 @@ class Linter:
         source = Source(text)
         lines = text.split("\n")
         folder = path.split("/")[0]
-        is_test = path.endswith("_test.cc") or folder in _TEST_FOLDERS
+        helps_tests = path.rpartition("/")[2].startswith("testing_")
+        is_test = path.endswith("_test.cc") or helps_tests or folder in _TEST_FOLDERS
         for index, code in enumerate(source.code):
             line = index + 1
             if len(lines[index]) > COLUMNS and not _LONG_WORD.search(lines[index]):

@@ -48,7 +48,7 @@ absl::StatusOr<uint64_t> InWorkers(SupervisorOptions options, const std::vector<
   ::alarm(kHangSeconds);
   if (confined) {
     const auto proof = parley::LockDown(parley::Prepared::After(input),
-                                        parley::Profile::Ring().WithHeap(), {.keep = {}});
+                                        parley::Profile::Ring({}).WithHeap(), {.keep = {}});
     if (!proof.ok()) ::_exit(2);
   }
   target(input);

@@ -59,7 +59,8 @@ absl::Status Work(const WorkerTarget& target) {
   parley::HostileInput<parley::Receiver*> inputs(&channel->receiver);
 
   const parley::ChannelDescriptors descriptors = parley::DescriptorsOf(*channel);
-  parley::Profile profile = parley::Profile::Ring().WithHeap().WithSanitizerIfBuiltIn();
+  parley::Profile profile =
+      parley::Profile::Ring(descriptors.all).WithHeap().WithSanitizerIfBuiltIn();
   for (const int fd : descriptors.eventfds) profile = profile.WithEventfd(fd);
   const auto confined = parley::LockDown(parley::Prepared::After(*channel, buffer), profile,
                                          {.keep = descriptors.all});

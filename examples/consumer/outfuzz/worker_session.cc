@@ -14,6 +14,7 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/sandbox/confinement_proof.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 
@@ -39,8 +40,7 @@ absl::StatusOr<parley::Worker> StartProcess(const WorkerOptions& options,
   spawn.descriptors.push_back(
       parley::InheritedDescriptor::Give(std::move(socket).Release(), parley::kSocketVariable));
   spawn.limits.address_space_bytes = std::min<uint64_t>(options.memory_bytes, ours.rlim_max);
-  // Nothing is to be written; LockDown itself compiles its filter into a small memfd.
-  spawn.limits.file_size_bytes = 1 << 20;
+  spawn.limits.file_size_bytes = 0;  // nothing is to be written
   spawn.limits.open_files = 64;
   return parley::Spawn(std::move(spawn));
 }
@@ -99,6 +99,9 @@ absl::StatusOr<std::unique_ptr<WorkerSession>> WorkerSession::Start(const Worker
   if (!ready.ok() || ready->tag != kReadyTag) {
     return absl::FailedPreconditionError("the worker did not get ready");
   }
+  // By the kernel's word, before it gets an input.
+  const auto proof = parley::VerifyConfined(session->worker_);
+  if (!proof.ok()) return proof.status();
   return session;
 }
 

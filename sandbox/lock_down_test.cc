@@ -1,0 +1,258 @@
+// What LockDown makes of a process, seen from outside and from behind its filter; how other ends
+// than a refused call are reported; what surrounds it and refuses a part of it.
+
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_spawn.h"
+
+namespace parley {
+namespace {
+
+using testing::HasSanitizer;
+using testing::kLong;
+using testing::NextReply;
+using testing::WorkerOptions;
+
+struct Outcome {
+  std::string reply;
+  ExitReport report;
+};
+
+Outcome RunWith(SpawnOptions options, const UniqueFd& replies) {
+  absl::StatusOr<Worker> worker = Spawn(std::move(options));
+  if (!worker.ok()) return {std::string(worker.status().message()), {}};
+  auto report = worker->Wait(Deadline::After(kLong));
+  return {NextReply(replies.get()), report.ok() ? *report : ExitReport()};
+}
+
+Outcome RunAndListen(std::vector<std::string> arguments) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions(std::move(arguments), replies);
+  return RunWith(std::move(options), replies);
+}
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// ---- Reports are of what happened.
+
+class EndTest : public ::testing::TestWithParam<const char*> {};
+
+// Each prints before it aborts, and prints with calls of its own.
+TEST_P(EndTest, AnEndByLibcIsSeenAsAnAbort) {
+  if (HasSanitizer()) GTEST_SKIP() << "a sanitizer ends the process in its own way";
+  const Outcome outcome = RunAndListen({"die", GetParam()});
+  EXPECT_EQ(outcome.report.signal, SIGABRT) << outcome.report.ToString();
+  EXPECT_EQ(outcome.report.refused_call, std::nullopt) << outcome.report.ToString();
+  EXPECT_FALSE(outcome.report.killed_by_filter());
+}
+
+INSTANTIATE_TEST_SUITE_P(Ends, EndTest,
+                         ::testing::Values("double_free", "double_free_without_heap",
+                                           "smashed_stack", "assert", "exception", "check",
+                                           "abort"),
+                         [](const auto& end) { return std::string(end.param); });
+
+TEST(LockDownTest, ALibraryThatPrintsIsNoHijack) {
+  const Outcome outcome = RunAndListen({"chatty"});
+  if (HasSanitizer()) GTEST_SKIP() << "the sanitizer's profile names stderr";
+  EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
+}
+
+TEST(LockDownTest, AStreamThatIsKeptAndNotNamedCannotBeWritten) {
+  if (HasSanitizer()) GTEST_SKIP() << "the sanitizer's profile names stderr";
+  const Outcome outcome = RunAndListen({"keep_stderr_unnamed"});
+  EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
+}
+
+TEST(LockDownTest, AFileSizeLimitOfZeroIsNoObstacle) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"live_on_heap"}, replies);
+  options.limits.file_size_bytes = 0;
+  const Outcome outcome = RunWith(std::move(options), replies);
+  EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
+}
+
+// GLIBC_TUNABLES, as an administrator or a distribution sets it: malloc gives hints, or wants pages
+// of hugetlbfs.
+TEST(LockDownTest, AHeapThatWantsHugePagesLives) {
+  for (const char* tunable : {"glibc.malloc.hugetlb=1", "glibc.malloc.hugetlb=2"}) {
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({"live_on_heap"}, replies);
+    options.environment = {{"GLIBC_TUNABLES", tunable}};
+    const Outcome outcome = RunWith(std::move(options), replies);
+    EXPECT_TRUE(outcome.report.clean()) << tunable << ": " << outcome.report.ToString();
+  }
+}
+
+TEST(LockDownTest, WithSigchldIgnoredTheRefusalIsReadAllTheSame) {
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  struct sigaction before = {};
+  ASSERT_EQ(::sigaction(SIGCHLD, &ignore, &before), 0);
+  const Outcome outcome = RunAndListen({"try", "openat"});
+  ::sigaction(SIGCHLD, &before, nullptr);
+  EXPECT_EQ(outcome.report.refused_call, "openat") << outcome.report.ToString();
+  EXPECT_TRUE(outcome.report.killed_by_filter());
+  EXPECT_TRUE(Has(outcome.report.ToString(), "it called openat")) << outcome.report.ToString();
+}
+
+// A worker that would outlive the notifications has none.
+TEST(LockDownTest, AWorkerThatMayOutliveUsIsKilledByTheKernel) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"try", "openat"}, replies);
+  options.dies_with_parent = false;
+  const Outcome outcome = RunWith(std::move(options), replies);
+  EXPECT_EQ(outcome.report.signal, SIGSYS) << outcome.report.ToString();
+  EXPECT_EQ(outcome.report.refused_call, std::nullopt);
+}
+
+// ---- Something around us refuses a part. Each inner worker then tries openat.
+
+void ExpectConfinedInside(const char* around, const std::string& said) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  const Outcome outcome = RunAndListen({"inside", around});
+  EXPECT_TRUE(Has(outcome.reply, said)) << around << ": " << outcome.reply;
+  EXPECT_EQ(outcome.report.refused_call, "openat") << outcome.report.ToString();
+}
+
+void ExpectErrorInside(const char* around, const std::string& said) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  const Outcome outcome = RunAndListen({"inside", around});
+  EXPECT_TRUE(Has(outcome.reply, said)) << around << ": " << outcome.reply;
+  EXPECT_EQ(outcome.report.exit_code, 0) << outcome.report.ToString();
+}
+
+TEST(LockDownTest, LandlockIsOptionalForAnOlderEngineToo) {
+  ExpectConfinedInside("landlock_eperm", "no Landlock");
+  ExpectConfinedInside("landlock_enosys", "no Landlock");
+}
+
+TEST(LockDownTest, WhatIsRequiredAndMissingIsAnError) {
+  ExpectErrorInside("landlock_eperm require_landlock", "no Landlock, which was required");
+  ExpectErrorInside("thread require_landlock", "which was required");
+  ExpectErrorInside("mdwe_einval require_mdwe", "(MDWE), which was required");
+  ExpectConfinedInside("mdwe_einval", "no MDWE");
+}
+
+TEST(LockDownTest, DescriptorsAreClosedWithoutCloseRangeToo) {
+  ExpectConfinedInside("close_range_eperm", "confined:");
+}
+
+TEST(LockDownTest, ARefusedSeccompSaysSo) {
+  ExpectErrorInside("seccomp_eperm", "seccomp(2) is refused here");
+  ExpectErrorInside("seccomp_enosys", "no seccomp filters");
+}
+
+TEST(LockDownTest, WithoutNotificationsTheKernelKills) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  const Outcome outcome = RunAndListen({"inside", "listener_einval"});
+  EXPECT_TRUE(Has(outcome.reply, "refused calls are not named")) << outcome.reply;
+  EXPECT_EQ(outcome.report.signal, SIGSYS) << outcome.report.ToString();
+  EXPECT_EQ(outcome.report.refused_call, std::nullopt);
+}
+
+// ---- What stands behind the filter, each asked of the kernel by this test as well.
+
+template <typename Try>
+bool InAChild(Try attempt) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(attempt() ? 0 : 1);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+long LandlockAbi() {  // NOLINT: syscall's type
+  return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+bool HasMdwe() {
+  return InAChild([] { return ::prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) == 0; });
+}
+bool HasMseal() { return ::syscall(462 /* mseal */, 0, 0, 0) == 0; }
+
+TEST(LockDownTest, BehindTheFilterStandTheOtherWalls) {
+  if (HasSanitizer()) GTEST_SKIP() << "a sanitizer's runtime does not live under that profile";
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"behind_the_filter"}, replies);
+  options.namespaces.use = NamespaceOptions::Use::kNone;  // or there is no file to be refused
+  const Outcome outcome = RunWith(std::move(options), replies);
+  const std::string& seen = outcome.reply;
+  ASSERT_TRUE(Has(seen, "confined:")) << seen << outcome.report.ToString();
+  if (LandlockAbi() > 0) {
+    EXPECT_TRUE(Has(seen, ", Landlock ")) << seen;
+    EXPECT_TRUE(Has(seen, "\nopen: Permission denied")) << seen;
+    if (LandlockAbi() >= 6) {
+      EXPECT_TRUE(Has(seen, "\nkill: Operation not permitted")) << seen;
+    }
+  } else {
+    EXPECT_TRUE(Has(seen, ", no Landlock")) << seen;
+  }
+  EXPECT_EQ(Has(seen, ", MDWE"), HasMdwe()) << seen;
+  if (HasMdwe()) {
+    EXPECT_TRUE(Has(seen, "\nmap executable: Permission denied")) << seen;
+    EXPECT_TRUE(Has(seen, "\nmake executable: Permission denied")) << seen;
+  }
+  EXPECT_EQ(Has(seen, ", code sealed"), HasMseal()) << seen;
+  if (HasMseal()) {
+    EXPECT_TRUE(Has(seen, "\nwrite code: Operation not permitted")) << seen;
+  }
+  EXPECT_FALSE(Has(seen, "\ndumpable: yes")) << seen;
+}
+
+std::string ReadStatus(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// Not by Spawn, which drops them before.
+TEST(LockDownTest, CapabilitiesAreGoneSeenFromOutside) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs a user with capabilities to drop";
+  if (HasSanitizer()) GTEST_SKIP() << "a sanitizer's own thread may keep some";
+  UniqueFd replies;
+  const SpawnOptions options = WorkerOptions({"stay_confined_alone"}, replies);
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const int reply_socket = ::fcntl(options.descriptors[0].fd(), F_DUPFD, 50);
+    const std::string number = std::to_string(reply_socket);
+    ::setenv("PARLEY_TEST_REPLY_FD", number.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+    ::execl(options.program.c_str(), "tester", "stay_confined_alone", nullptr);
+    ::_exit(127);
+  }
+  EXPECT_TRUE(Has(NextReply(replies.get()), "confined:"));
+  const std::string status = ReadStatus(pid);
+  for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+    EXPECT_TRUE(Has(status, std::string("\n") + set + ":\t0000000000000000\n")) << status;
+  }
+  EXPECT_TRUE(Has(status, "\nNoNewPrivs:\t1\n")) << status;
+  EXPECT_TRUE(Has(status, "\nSeccomp:\t2\n")) << status;
+  ::kill(pid, SIGKILL);
+  EXPECT_EQ(::waitpid(pid, nullptr, 0), pid);
+}
+
+}  // namespace
+}  // namespace parley
