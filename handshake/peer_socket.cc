@@ -12,17 +12,16 @@
 #include <cstring>
 
 #include "parley/os/check.h"
+#include "parley/os/connected_socket.h"
+#include "parley/os/disposal.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
-
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83  // Linux 6.16
-#endif
 
 namespace parley {
 namespace {
 
 constexpr std::size_t kMaxDescriptors = 8;
+constexpr std::size_t kMaxInOneMessage = 253;  // SCM_MAX_FD
 
 absl::Status CheckSocketOption(int fd, int option, int expected, const char* what) {
   int value = 0;
@@ -59,9 +58,11 @@ absl::Status PeerGone() { return absl::UnavailableError("the peer closed the con
 // recvmsg until it is done, or there is nothing: nullopt.
 absl::StatusOr<std::optional<std::size_t>> ReceiveOnce(int fd, msghdr* message, int flags) {
   ssize_t got = 0;
+  int resets = 0;
   do {
     got = ::recvmsg(fd, message, MSG_DONTWAIT | flags);
-  } while (got < 0 && errno == EINTR);
+    // A reset is told once, ahead of what was queued before it: a refusal and its reason.
+  } while (got < 0 && (errno == EINTR || (errno == ECONNRESET && ++resets == 1)));
   if (got < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
     if (errno == ECONNRESET) return PeerGone();
@@ -72,7 +73,36 @@ absl::StatusOr<std::optional<std::size_t>> ReceiveOnce(int fd, msghdr* message, 
 
 }  // namespace
 
-absl::StatusOr<PeerSocket> PeerSocket::Adopt(UniqueFd fd) {
+DescriptorGuard& DescriptorGuard::operator=(DescriptorGuard&& other) noexcept {
+  if (this != &other) {
+    DisposeOf(std::move(descriptors_));
+    descriptors_ = std::move(other.descriptors_);
+    other.descriptors_.clear();
+  }
+  return *this;
+}
+
+DescriptorGuard::~DescriptorGuard() { DisposeOf(std::move(descriptors_)); }
+
+PeerSocket& PeerSocket::operator=(PeerSocket&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = std::move(other.fd_);
+    origin_ = other.origin_;
+    unused_ = other.unused_;
+  }
+  return *this;
+}
+
+void PeerSocket::Close() {
+  if (unused_) {
+    fd_.Reset();
+  } else {
+    CloseConnected(std::move(fd_));
+  }
+}
+
+absl::StatusOr<PeerSocket> PeerSocket::Adopt(UniqueFd fd, Origin origin) {
   absl::Status status = CheckSocketOption(fd.get(), SO_DOMAIN, AF_UNIX, "not an AF_UNIX socket");
   if (!status.ok()) return status;
   status = CheckSocketOption(fd.get(), SO_TYPE, SOCK_SEQPACKET, "not a SOCK_SEQPACKET socket");
@@ -88,7 +118,7 @@ absl::StatusOr<PeerSocket> PeerSocket::Adopt(UniqueFd fd) {
   if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) {
     return ErrnoStatus(errno, "make a socket close-on-exec");
   }
-  return PeerSocket(std::move(fd));
+  return PeerSocket(std::move(fd), origin);
 }
 
 absl::StatusOr<std::pair<PeerSocket, PeerSocket>> PeerSocket::Pair() {
@@ -96,7 +126,12 @@ absl::StatusOr<std::pair<PeerSocket, PeerSocket>> PeerSocket::Pair() {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
     return ErrnoStatus(errno, "create a pair of sockets");
   }
-  return std::make_pair(PeerSocket(UniqueFd(fds[0])), PeerSocket(UniqueFd(fds[1])));
+  PeerSocket first(UniqueFd(fds[0]), Origin::kGiven);
+  PeerSocket second(UniqueFd(fds[1]), Origin::kGiven);
+  // Nobody has the other end yet.
+  RefuseRights(first.fd());
+  second.unused_ = true;
+  return std::make_pair(std::move(first), std::move(second));
 }
 
 absl::StatusOr<PeerSocket> PeerSocket::Inherited(const char* variable) {
@@ -148,17 +183,27 @@ absl::Status PeerSocket::Send(absl::Span<const std::byte> message,
   return ErrnoStatus(errno, "send to the peer");
 }
 
+namespace {
+
+absl::Status DescriptorsWhereNoneBelong() {
+  return absl::InvalidArgumentError("the peer attached descriptors where none belong");
+}
+
+}  // namespace
+
 absl::StatusOr<std::optional<std::size_t>> PeerSocket::TryReceive(
     absl::Span<std::byte> into) const {
+  // Taking it out of the queue would release its files here.
+  if (!RefusesRights(fd_.get()) && PeekNext(fd_.get()) == NextMessage::kWithDescriptors) {
+    return DescriptorsWhereNoneBelong();
+  }
   iovec data = {into.data(), into.size()};
   msghdr header = {};  // no control buffer: nothing can be installed
   header.msg_iov = &data;
   header.msg_iovlen = 1;
   auto got = ReceiveOnce(fd_.get(), &header, 0);
   if (!got.ok() || !*got) return got;
-  if ((header.msg_flags & MSG_CTRUNC) != 0) {
-    return absl::InvalidArgumentError("the peer attached descriptors where none belong");
-  }
+  if ((header.msg_flags & MSG_CTRUNC) != 0) return DescriptorsWhereNoneBelong();
   if ((header.msg_flags & MSG_TRUNC) != 0) {
     return absl::InvalidArgumentError("the peer's message is longer than any of the protocol");
   }
@@ -180,21 +225,21 @@ absl::StatusOr<std::size_t> PeerSocket::Receive(absl::Span<std::byte> into,
   }
 }
 
+// 1. Peeks, with room for as many descriptors as the kernel lets one send: the message stays in the
+//    queue, so nothing is released, whatever is wrong with it.
+// 2. Takes the message, if it is as agreed: what the peeked copies guard is not released either.
 absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
     absl::Span<std::byte> into, std::size_t max_descriptors, Deadline deadline) const {
   PARLEY_CHECK(max_descriptors <= kMaxDescriptors, "too many descriptors in one message");
   iovec data = {into.data(), into.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptors)> control;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxInOneMessage)> control;
   while (true) {
     msghdr header = {};
     header.msg_iov = &data;
     header.msg_iovlen = 1;
-    if (max_descriptors > 0) {
-      header.msg_control = control.data();
-      // CMSG_LEN and not CMSG_SPACE: the padding has room for one more on 64 bits.
-      header.msg_controllen = CMSG_LEN(sizeof(int) * max_descriptors);
-    }
-    auto got = ReceiveOnce(fd_.get(), &header, MSG_CMSG_CLOEXEC);
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    auto got = ReceiveOnce(fd_.get(), &header, MSG_CMSG_CLOEXEC | MSG_PEEK);
     if (!got.ok()) return got.status();
     if (!*got) {
       pollfd entry = {fd_.get(), POLLIN, 0};
@@ -203,10 +248,11 @@ absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
       if (*ready == 0) return absl::DeadlineExceededError("the peer did not answer in time");
       continue;
     }
+    std::vector<UniqueFd> peeked;
+    const bool clean = TakeDescriptors(&header, &peeked);
     WithDescriptors result;
-    result.size_bytes = **got;
-    const bool clean = TakeDescriptors(&header, &result.descriptors);
-    if (!clean || (header.msg_flags & MSG_CTRUNC) != 0) {
+    result.guard = DescriptorGuard(std::move(peeked));
+    if (!clean || (header.msg_flags & MSG_CTRUNC) != 0 || result.guard.size() > max_descriptors) {
       return absl::InvalidArgumentError(
           "the peer attached other descriptors than agreed (or this process is at its limit, "
           "ulimit -n)");
@@ -214,15 +260,40 @@ absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
     if ((header.msg_flags & MSG_TRUNC) != 0) {
       return absl::InvalidArgumentError("the peer's message is longer than any of the protocol");
     }
-    if (result.size_bytes == 0) return PeerGone();
+    if (**got == 0) return PeerGone();
+
+    header = {};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    if (result.guard.size() > 0) {
+      header.msg_control = control.data();
+      // CMSG_LEN and not CMSG_SPACE: the padding has room for one more on 64 bits.
+      header.msg_controllen = CMSG_LEN(sizeof(int) * result.guard.size());
+    }
+    got = ReceiveOnce(fd_.get(), &header, MSG_CMSG_CLOEXEC);
+    if (!got.ok()) return got.status();
+    if (!*got || !TakeDescriptors(&header, &result.descriptors) ||
+        (header.msg_flags & MSG_CTRUNC) != 0 ||
+        result.descriptors.size() != result.guard.size()) {
+      return absl::ResourceExhaustedError(
+          "no room for the peer's descriptors: raise the limit on open files (ulimit -n)");
+    }
+    result.size_bytes = **got;
     return result;
   }
 }
 
-void PeerSocket::RefuseDescriptors() const {
-  const int off = 0;
-  // ENOPROTOOPT before Linux 6.16, and then there is still no control buffer.
-  static_cast<void>(::setsockopt(fd_.get(), SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)));
+bool PeerSocket::RefuseDescriptors() const {
+  if (RefusesRights(fd_.get())) return true;
+  if (!RefuseRights(fd_.get())) return false;
+  // From here on nothing with descriptors comes in. Off proves that there is none, so it stays on
+  // as long as something is queued.
+  const NextMessage next = PeekNext(fd_.get());
+  if (next == NextMessage::kNone) return true;
+  AllowRights(fd_.get());
+  return false;
 }
+
+void PeerSocket::StopReceiving() const { parley::StopReceiving(fd_.get()); }
 
 }  // namespace parley

@@ -6,9 +6,10 @@
 //
 // Trust: the peer sends anything at any time. Messages are cut at nobody's convenience: a longer
 // one than expected, an empty one, one with descriptors where none belong, ends the session.
-// Receive has no control buffer, so a descriptor that the peer sends is never installed here (a
-// descriptor on a FUSE file could hang our fstat, close and exit). ReceiveWithDescriptors is for
-// the connecting side, which has to trust its supervisor that far.
+// A message with descriptors is never taken out of the queue where none are expected, and a socket
+// whose queue can hold one is never closed here: either would release the peer's files in this
+// thread, for as long as the peer likes (os/connected_socket.h). ReceiveWithDescriptors is for the
+// connecting side: what comes is kept by a guard that releases it elsewhere.
 // Threads: one at a time.
 // System calls: as each method says; none can block but the ones with a deadline.
 //
@@ -33,47 +34,97 @@ namespace parley {
 // The environment variable that holds the number of an inherited socket.
 inline constexpr char kSocketVariable[] = "PARLEY_SOCKET";
 
+// Second references to descriptors that a peer sent, so that no close of the first ones releases
+// the peer's files: that is left to DisposeOf, at the end of this object.
+class DescriptorGuard {
+ public:
+  DescriptorGuard() = default;
+  explicit DescriptorGuard(std::vector<UniqueFd> descriptors)
+      : descriptors_(std::move(descriptors)) {}
+  DescriptorGuard(DescriptorGuard&&) = default;
+  DescriptorGuard& operator=(DescriptorGuard&& other) noexcept;
+  ~DescriptorGuard();
+  DescriptorGuard(const DescriptorGuard&) = delete;
+  DescriptorGuard& operator=(const DescriptorGuard&) = delete;
+
+  // All of them were found to be memfds or doorbells, whose release is short: closes in place.
+  void Verified() { descriptors_.clear(); }
+  std::size_t size() const { return descriptors_.size(); }
+
+ private:
+  std::vector<UniqueFd> descriptors_;
+};
+
 class PeerSocket {
  public:
+  // How this end came to be, which says what SO_PEERCRED and SO_PEERPIDFD mean (identity.h).
+  enum class Origin {
+    kGiven,      // a pair, or inherited: they name who made it
+    kAccepted,   // by a Listener: they name who connected
+    kConnected,  // by ConnectTo: they name who called listen
+  };
+
   // Checks that `fd` is a connected AF_UNIX SOCK_SEQPACKET socket and makes it close-on-exec.
-  static absl::StatusOr<PeerSocket> Adopt(UniqueFd fd);
-  // Both ends, close-on-exec: one is kept, the other handed to a child or a thread.
+  static absl::StatusOr<PeerSocket> Adopt(UniqueFd fd, Origin origin = Origin::kGiven);
+  // Both ends, close-on-exec: `first` is for the accepting side, and the kernel refuses descriptors
+  // that are sent to it (Linux 6.16); `second` is handed to a child or a thread that connects.
   static absl::StatusOr<std::pair<PeerSocket, PeerSocket>> Pair();
   // The socket whose number is in `variable`; removes the variable, so that it is taken once.
   static absl::StatusOr<PeerSocket> Inherited(const char* variable = kSocketVariable);
 
+  PeerSocket(PeerSocket&&) = default;
+  PeerSocket& operator=(PeerSocket&& other) noexcept;
+  // Never releases anything of the peer's in this thread.
+  ~PeerSocket() { Close(); }
+  PeerSocket(const PeerSocket&) = delete;
+  PeerSocket& operator=(const PeerSocket&) = delete;
+
   // Sends one message, with duplicates of `descriptors` (at most 8). One system call, which never
-  // waits: kResourceExhausted if the peer does not drain its socket, kUnavailable if it is gone.
+  // waits: kResourceExhausted if the peer does not drain its socket, kUnavailable if it is gone;
+  // what it said before that can still be received.
   absl::Status Send(absl::Span<const std::byte> message,
                     absl::Span<const int> descriptors = {}) const;
 
   // One message if there is one, nothing if there is none yet. kUnavailable at the end of the
-  // session; kInvalidArgument for a message longer than `into`, an empty one, or one with
-  // descriptors. One system call.
+  // session, after what was sent before it; kInvalidArgument for a message longer than `into`, an
+  // empty one, or one with descriptors, which stays in the queue. One system call, or, where the
+  // kernel does not refuse descriptors, a look before it; one more after a reset.
   absl::StatusOr<std::optional<std::size_t>> TryReceive(absl::Span<std::byte> into) const;
   // The same, waiting until `deadline`: kDeadlineExceeded then.
   absl::StatusOr<std::size_t> Receive(absl::Span<std::byte> into, Deadline deadline) const;
 
   struct WithDescriptors {
     std::size_t size_bytes = 0;
+    DescriptorGuard guard;                // goes after `descriptors`
     std::vector<UniqueFd> descriptors;  // close-on-exec
   };
   // One message with at most `max_descriptors` (<= 8) descriptors; more than that, or a control
-  // message of any other kind, is kInvalidArgument, and all that came is closed.
+  // message of any other kind, is kInvalidArgument, and all that came is disposed of.
   absl::StatusOr<WithDescriptors> ReceiveWithDescriptors(absl::Span<std::byte> into,
                                                          std::size_t max_descriptors,
                                                          Deadline deadline) const;
 
-  // Asks the kernel not to let the peer attach descriptors at all (Linux 6.16; without it, the
-  // missing control buffer does the same later).
-  void RefuseDescriptors() const;
+  // From now on the kernel refuses messages with descriptors that are sent to this end (Linux 6.16).
+  // True if it does and none can be queued. Where something is queued already this end goes on
+  // looking before it receives; it may be called again.
+  bool RefuseDescriptors() const;
+  // Drops what the peer sent and lets it send no more, so that our last message reaches it. For an
+  // end that no other process of ours uses.
+  void StopReceiving() const;
 
+  Origin origin() const { return origin_; }
   int fd() const { return fd_.get(); }
+  // The caller closes it through CloseConnected, or owns it as a ConnectedSocket.
   UniqueFd Release() && { return std::move(fd_); }
 
  private:
-  explicit PeerSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+  PeerSocket(UniqueFd fd, Origin origin) : fd_(std::move(fd)), origin_(origin) {}
+  void Close();
+
   UniqueFd fd_;
+  Origin origin_;
+  // Whether only we can have sent anything to this end: it was made here and is not in use yet.
+  bool unused_ = false;
 };
 
 }  // namespace parley

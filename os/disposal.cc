@@ -31,8 +31,9 @@ namespace {
 constexpr std::size_t kMaxBatch = kMaxParkedDescriptors;
 constexpr std::size_t kStackBytes = 32 * 1024;
 
-// What one helper reads, and the stack it runs on. Shared, so that it also works for a copy of us.
+// What one helper reads, and the stack it runs on.
 struct alignas(64) Slot {
+  uint32_t is_alone;      // 1: the helper has closed its copies of everything else
   uint32_t may_end;       // 1: our own descriptors are closed
   const uint32_t* first;  // of `count` descriptors
   uint32_t count;
@@ -73,8 +74,10 @@ void Call(long number, A a, B b, long c, D d) {
 
 #if defined(PARLEY_OS_DISPOSAL_SHARES)
 constexpr int kCloneFlags = CLONE_VM;
+constexpr int kSlotMapping = MAP_PRIVATE;
 #else
 constexpr int kCloneFlags = 0;
+constexpr int kSlotMapping = MAP_SHARED;
 #endif
 
 // Runs in the helper: system calls alone, no library, no thread-local storage, no signals.
@@ -89,6 +92,9 @@ int HelperMain(void* argument) {
     next = fd + 1;
   }
   Call(SYS_close_range, next, ~0UL >> 32, 0, 0L);
+  // PAIRS WITH: the load in StartHelper.
+  __atomic_store_n(&slot->is_alone, 1U, __ATOMIC_RELEASE);
+  Call(SYS_futex, &slot->is_alone, long{FUTEX_WAKE}, 1, 0L);
   // Until our maker has closed its own. Should it have died meanwhile: two seconds.
   const timespec second = {1, 0};
   // PAIRS WITH: the store in StartHelper.
@@ -101,6 +107,8 @@ int HelperMain(void* argument) {
 
 struct Helpers {
   std::atomic_flag busy;
+  pid_t maker = 0;  // whose children they are
+  bool stuck = false;  // all of them hung when we last waited for one
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
   std::array<Slot*, kMaxDisposalHelpers> slots = {};
   std::vector<UniqueFd> parked;
@@ -137,8 +145,13 @@ class Lock {
   bool held_ = false;
 };
 
-// Collects those that have ended. In a forked child they are no children: they count no more.
+// Collects those that have ended. A forked child has none, and stacks of its own.
 int CollectEnded(Helpers& helpers) {
+  if (const pid_t self = ::getpid(); helpers.maker != self) {
+    helpers.maker = self;
+    helpers.pids = {};
+    helpers.slots = {};
+  }
   int alive = 0;
   for (pid_t& pid : helpers.pids) {
     if (pid == 0) continue;
@@ -146,14 +159,28 @@ int CollectEnded(Helpers& helpers) {
       ++alive;
     } else {
       pid = 0;
+      helpers.stuck = false;
     }
   }
   return alive;
 }
 
+// A helper that does not hang ends within a millisecond. Once all were waited for in vain, no call
+// waits again until one of them has ended.
+int WaitForFreeHelper(Helpers& helpers) {
+  int alive = CollectEnded(helpers);
+  for (int i = 0; i < 20 && alive == kMaxDisposalHelpers && !helpers.stuck; ++i) {
+    const timespec millisecond = {0, 1'000'000};
+    ::nanosleep(&millisecond, nullptr);
+    alive = CollectEnded(helpers);
+  }
+  helpers.stuck = alive == kMaxDisposalHelpers;
+  return alive;
+}
+
 Slot* NewSlot() {
   void* memory =
-      ::mmap(nullptr, sizeof(Slot), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+      ::mmap(nullptr, sizeof(Slot), PROT_READ | PROT_WRITE, kSlotMapping | MAP_ANONYMOUS, -1, 0);
   return memory == MAP_FAILED ? nullptr : new (memory) Slot;
 }
 
@@ -173,6 +200,7 @@ bool StartHelper(Helpers& helpers) {
             slot->descriptors.begin() + static_cast<std::ptrdiff_t>(count));
   slot->count = static_cast<uint32_t>(count);
   slot->first = slot->descriptors.data();
+  slot->is_alone = 0;
   slot->may_end = 0;
 
   // A handler of ours must not run on the helper's stack.
@@ -185,6 +213,12 @@ bool StartHelper(Helpers& helpers) {
   if (pid < 0) return false;
   *free = pid;
 
+  // What we close after this is closed: the helper has no copy of it any more.
+  const timespec limit = {0, 100'000'000};
+  // PAIRS WITH: the store in HelperMain.
+  if (__atomic_load_n(&slot->is_alone, __ATOMIC_ACQUIRE) == 0) {
+    ::syscall(SYS_futex, &slot->is_alone, FUTEX_WAIT, 0, &limit, nullptr, 0);
+  }
   // The helper's table has a copy of each, so none of these is the last.
   helpers.parked.erase(helpers.parked.begin(),
                        helpers.parked.begin() + static_cast<std::ptrdiff_t>(count));
@@ -196,23 +230,36 @@ bool StartHelper(Helpers& helpers) {
 
 int StartHelpers(Helpers& helpers) {
   int alive = CollectEnded(helpers);
-  while (!helpers.parked.empty() && StartHelper(helpers)) ++alive;
+  while (!helpers.parked.empty()) {
+    if (alive == kMaxDisposalHelpers) alive = WaitForFreeHelper(helpers);
+    if (!StartHelper(helpers)) break;
+    ++alive;
+  }
   return alive;
 }
 
 }  // namespace
 
 void DisposeOf(UniqueFd fd) {
-  if (!fd.ok()) return;
+  std::vector<UniqueFd> one;
+  if (fd.ok()) one.push_back(std::move(fd));
+  DisposeOf(std::move(one));
+}
+
+void DisposeOf(std::vector<UniqueFd> fds) {
+  if (fds.empty()) return;
   const int error = errno;
   const Lock lock;
-  if (lock.held()) {
-    Helpers& helpers = TheHelpers();
-    helpers.parked.push_back(std::move(fd));
-    StartHelpers(helpers);
-  } else {
-    static_cast<void>(fd.Release());  // a forked child of a process that was in here: stays open
+  Helpers& helpers = TheHelpers();
+  for (UniqueFd& fd : fds) {
+    if (!fd.ok()) continue;
+    if (lock.held()) {
+      helpers.parked.push_back(std::move(fd));
+    } else {
+      static_cast<void>(fd.Release());  // a forked child of a process that was in here: stays open
+    }
   }
+  if (lock.held()) StartHelpers(helpers);
   errno = error;
 }
 

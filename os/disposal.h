@@ -9,7 +9,7 @@
 //
 // DisposeOf hands such descriptors to a helper process, which closes them by ending:
 //   1. it is cloned with our memory shared (no page table is copied: the cost is constant) and a
-//      descriptor table of its own, of which it closes all but those descriptors;
+//      descriptor table of its own, of which it closes all but those descriptors; we wait for that;
 //   2. we close ours, which is not the last reference, and let the helper go on;
 //   3. it ends: it leaves our memory, and releases the files after that. A process that ends does
 //      not linger on a TCP socket (inet_release in net/ipv4/af_inet.c).
@@ -26,6 +26,7 @@
 //   DisposeOf(std::move(fd));
 
 #include <cstddef>
+#include <vector>
 
 #include "parley/os/unique_fd.h"
 
@@ -34,8 +35,10 @@ namespace parley {
 inline constexpr int kMaxDisposalHelpers = 8;
 inline constexpr std::size_t kMaxParkedDescriptors = 64;
 
-// Never blocks. Keeps errno.
+// About 0.1 ms, and 20 ms once where all helpers hang; never waits for the peer. Keeps errno. Empty
+// ones are left out.
 void DisposeOf(UniqueFd fd);
+void DisposeOf(std::vector<UniqueFd> fds);
 
 struct DisposalState {
   int helpers = 0;         // that have not ended yet
