@@ -65,7 +65,7 @@ absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
   auto hello = ParseHello(message);
   if (!hello.ok()) return Fail(RefusalReason::kMalformed, hello.status());
   const AcceptOptions& options = options_->get();
-  auto peer = IdentifyPeer(socket_.fd(), options.peer_pidfd);
+  auto peer = IdentifyPeer(socket_.fd(), options.peer_pidfd, socket_.origin());
   if (!peer.ok()) return Fail(RefusalReason::kResources, peer.status());
   peer_ = *std::move(peer);
   if (!options.policy.Admits(peer_)) {
@@ -151,6 +151,7 @@ absl::Status Acceptor::Fail(RefusalReason reason, absl::Status why) {
 void Acceptor::Refuse(RefusalReason reason) const {
   // Best effort: a peer that does not read its answer does not get one.
   static_cast<void>(socket_.Send(EncodeRefused(reason)));
+  socket_.StopReceiving();
 }
 
 Established Acceptor::Take() && {

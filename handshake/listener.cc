@@ -9,10 +9,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
+#include "parley/os/connected_socket.h"
+#include "parley/os/disposal.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
 
@@ -45,8 +48,8 @@ absl::StatusOr<Address> ParseName(const std::string& name) {
   return address;
 }
 
-absl::StatusOr<UniqueFd> NewSocket() {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+absl::StatusOr<UniqueFd> NewSocket(int flags = SOCK_NONBLOCK) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0));
   if (!fd.ok()) return ErrnoStatus(errno, "create a socket");
   return fd;
 }
@@ -78,6 +81,20 @@ UniqueFd LockFolder(const std::string& path) {
   return folder;
 }
 
+// The mode of the file at `path`, if it is the one that `made` describes and no other.
+bool SetMode(const std::string& path, const struct stat& made, mode_t mode) {
+  const UniqueFd file(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info = {};
+  if (!file.ok() || ::fstat(file.get(), &info) != 0) return false;
+  if (info.st_dev != made.st_dev || info.st_ino != made.st_ino) {
+    errno = ESTALE;
+    return false;
+  }
+  return ::chmod(("/proc/self/fd/" + std::to_string(file.get())).c_str(), mode) == 0;
+}
+
+UniqueFd NewSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
 // Removes a socket file on which nobody listens any more.
 absl::Status RemoveStaleFile(const std::string& path, const Address& address) {
   struct stat info = {};
@@ -103,23 +120,29 @@ absl::Status RemoveStaleFile(const std::string& path, const Address& address) {
 
 Listener::Listener(UniqueFd socket, std::string name, bool is_file, dev_t device, ino_t inode)
     : socket_(std::move(socket)),
+      spare_(NewSpare()),
       name_(std::move(name)),
+      maker_(::getpid()),
       owns_file_(is_file),
       device_(device),
       inode_(inode) {}
 
 Listener::Listener(Listener&& other) noexcept
     : socket_(std::move(other.socket_)),
+      spare_(std::move(other.spare_)),
       name_(std::move(other.name_)),
+      maker_(other.maker_),
       owns_file_(std::exchange(other.owns_file_, false)),
       device_(other.device_),
       inode_(other.inode_) {}
 
 Listener& Listener::operator=(Listener&& other) noexcept {
   if (this != &other) {
-    RemoveFile();
+    Close();
     socket_ = std::move(other.socket_);
+    spare_ = std::move(other.spare_);
     name_ = std::move(other.name_);
+    maker_ = other.maker_;
     owns_file_ = std::exchange(other.owns_file_, false);
     device_ = other.device_;
     inode_ = other.inode_;
@@ -127,9 +150,22 @@ Listener& Listener::operator=(Listener&& other) noexcept {
   return *this;
 }
 
+Listener::~Listener() { Close(); }
+
+// Connections that were not accepted yet go with the last descriptor, and their messages with them.
+void Listener::Close() {
+  RemoveFile();
+  const bool queued_rights = socket_.ok() && !RefusesRights(socket_.get());
+  CloseConnected(std::move(socket_));
+  // The name is free when the helper has ended.
+  for (int i = 0; queued_rights && i < 20 && TendDisposal().helpers > 0; ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+}
+
 void Listener::RemoveFile() {
-  if (!owns_file_) return;
-  owns_file_ = false;
+  // A forked child has a copy of this object, and the file is not its to remove.
+  if (!std::exchange(owns_file_, false) || maker_ != ::getpid()) return;
   struct stat info = {};
   // Only if it is still ours: another listener may have taken the path over.
   if (::lstat(name_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
@@ -137,7 +173,7 @@ void Listener::RemoveFile() {
   }
 }
 
-absl::StatusOr<Listener> Listener::Bind(const std::string& name) {
+absl::StatusOr<Listener> Listener::Bind(const std::string& name, mode_t mode) {
   auto address = ParseName(name);
   if (!address.ok()) return address.status();
   auto socket = NewSocket();
@@ -146,9 +182,11 @@ absl::StatusOr<Listener> Listener::Bind(const std::string& name) {
   if (address->is_file) {
     lock = LockFolder(name);
     if (absl::Status s = RemoveStaleFile(name, *address); !s.ok()) return s;
-    // Before bind, so that the file never exists with another mode.
-    if (::fchmod(socket->get(), 0600) != 0) return ErrnoStatus(errno, "restrict a socket to us");
+    // Before bind, so that the file never exists with more than this mode.
+    if (::fchmod(socket->get(), mode) != 0) return ErrnoStatus(errno, "set a socket's mode");
   }
+  // Before listen, so that nothing with descriptors is ever queued. Accepted ones inherit it.
+  RefuseRights(socket->get());
   if (::bind(socket->get(), address->get(), address->length) != 0) {
     if (errno == EADDRINUSE) {
       return absl::AlreadyExistsError("another process is listening on " + name +
@@ -161,19 +199,41 @@ absl::StatusOr<Listener> Listener::Bind(const std::string& name) {
     return ErrnoStatus(errno, "look at the new socket " + name);
   }
   Listener listener(*std::move(socket), name, address->is_file, info.st_dev, info.st_ino);
+  if (address->is_file) {
+    // Bind takes away what the umask says. By number and not by name: the file is ours by now, and
+    // nobody but us or the folder's owner can have put another in its place.
+    if ((info.st_mode & 0777) != mode && !SetMode(name, info, mode)) {
+      return ErrnoStatus(errno, "set the mode of the socket " + name);
+    }
+  }
   if (::listen(listener.fd(), kBacklog) != 0) return ErrnoStatus(errno, "listen on " + name);
   return listener;
 }
 
-absl::StatusOr<std::optional<PeerSocket>> Listener::TryAccept() const {
+absl::StatusOr<std::optional<PeerSocket>> Listener::TryAccept() {
+  // No helper, no place for what could be slow to close: nobody is let in.
+  if (DisposalIsFull() && TendDisposal().parked >= kMaxParkedDescriptors) {
+    return absl::ResourceExhaustedError("too much that peers made can't be closed yet");
+  }
+  if (!spare_.ok()) spare_ = NewSpare();
   UniqueFd fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!fd.ok()) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      return ErrnoStatus(errno, "accept a connection");
+    if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) {
+      return std::nullopt;  // nobody there, or there no more
     }
-    return std::nullopt;  // nobody there, or there no more
+    const absl::Status status = ErrnoStatus(errno, "accept a connection");
+    if (spare_.ok()) {
+      spare_.Reset();
+      UniqueFd taken(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      const bool nobody = !taken.ok() && (errno == EAGAIN || errno == EWOULDBLOCK);
+      CloseConnected(std::move(taken));
+      spare_ = NewSpare();
+      // With a full table the kernel says so before it looks at the queue.
+      if (nobody) return std::nullopt;
+    }
+    return status;
   }
-  auto socket = PeerSocket::Adopt(std::move(fd));
+  auto socket = PeerSocket::Adopt(std::move(fd), PeerSocket::Origin::kAccepted);
   if (!socket.ok()) return std::nullopt;  // gone already
   return std::optional<PeerSocket>(*std::move(socket));
 }
@@ -181,21 +241,30 @@ absl::StatusOr<std::optional<PeerSocket>> Listener::TryAccept() const {
 absl::StatusOr<PeerSocket> ConnectTo(const std::string& name, Deadline deadline) {
   auto address = ParseName(name);
   if (!address.ok()) return address.status();
-  auto socket = NewSocket();
+  // A blocking connect: the kernel lets those in who wait in the order in which they came, and one
+  // that asks again and again would never come before those that wait.
+  auto socket = NewSocket(0);
   if (!socket.ok()) return socket.status();
-  while (::connect(socket->get(), address->get(), address->length) != 0) {
-    if (errno == EAGAIN) {
-      // The queue is full. There is nothing to poll for: AF_UNIX does not connect in the
-      // background.
+  while (true) {
+    const timespec left = deadline.RemainingTimespec();
+    // Zero would be for ever.
+    const timeval limit = {left.tv_sec, std::max<suseconds_t>(left.tv_nsec / 1000, 1)};
+    if (::setsockopt(socket->get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0) {
+      return ErrnoStatus(errno, "limit the time to connect");
+    }
+    if (::connect(socket->get(), address->get(), address->length) == 0) break;
+    if (errno == EAGAIN || errno == EINTR) {
       if (deadline.Expired()) {
         return absl::DeadlineExceededError(name + " does not accept connections in time");
       }
-      absl::SleepFor(absl::Milliseconds(1));
-    } else if (errno != EINTR) {
-      return ErrnoStatus(errno, "connect to " + name + " (is the other program running?)");
+      continue;
     }
+    return ErrnoStatus(errno, "connect to " + name + " (is the other program running?)");
   }
-  return PeerSocket::Adopt(*std::move(socket));
+  if (::fcntl(socket->get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) {
+    return ErrnoStatus(errno, "make a socket non-blocking");
+  }
+  return PeerSocket::Adopt(*std::move(socket), PeerSocket::Origin::kConnected);
 }
 
 }  // namespace parley

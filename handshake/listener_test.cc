@@ -3,12 +3,18 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,12 +26,15 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/test_support.h"
+#include "parley/testing/slow_files.h"
 
 namespace parley {
 namespace {
 
 using testing_support::FailSystemCall;
+using testing_support::LingeringSocket;
 using testing_support::RunInChild;
+using testing_support::SendWithDescriptor;
 
 Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
 
@@ -122,6 +131,113 @@ TEST_F(ListenerTest, AFullDescriptorTableIsAnErrorAndTheListenerGoesOn) {
               EXPECT_TRUE(server.ok() && *server);
             }),
             "ok");
+}
+
+mode_t ModeOf(const std::string& path) {
+  struct stat info = {};
+  EXPECT_EQ(::lstat(path.c_str(), &info), 0);
+  return info.st_mode & 0777;
+}
+
+TEST_F(ListenerTest, TheFilesModeIsTheOneAskedForWhateverTheUmask) {
+  for (const mode_t umask : {0000, 0022, 0077, 0277, 0777}) {
+    for (const mode_t mode : {0600, 0660, 0666}) {
+      const mode_t before = ::umask(umask);
+      auto listener = Listener::Bind(Path("a"), mode);
+      ::umask(before);
+      ASSERT_TRUE(listener.ok()) << listener.status();
+      EXPECT_EQ(ModeOf(Path("a")), mode) << umask;
+    }
+  }
+  EXPECT_EQ(ModeOf(Path("")), 0700u);
+}
+
+// With and without exit: neither a child's copy nor a moved one removes the file.
+TEST_F(ListenerTest, AForkedChildDoesNotRemoveTheFileOfItsParent) {
+  auto listener = Listener::Bind(Path("a"));
+  ASSERT_TRUE(listener.ok());
+  EXPECT_EQ(RunInChild([&] {
+              Listener moved = *std::move(listener);
+              moved = *Listener::Bind(Path("b"));
+            }),
+            "ok");
+  EXPECT_TRUE(Exists(Path("a")));
+  EXPECT_FALSE(Exists(Path("b")));
+  EXPECT_TRUE(ConnectTo(Path("a"), Soon()).ok());
+}
+
+// A caller that tries again and again waits for the next connection, not for a descriptor.
+TEST_F(ListenerTest, PromiseP3WorkWithAFullTableAConnectionIsTakenAndClosed) {
+  EXPECT_EQ(
+      RunInChild([&] {
+        auto listener = Listener::Bind(Path("a"));
+        ASSERT_TRUE(listener.ok());
+        auto client = ConnectTo(Path("a"), Soon());
+        ASSERT_TRUE(client.ok());
+        std::vector<UniqueFd> table;
+        do {
+          table.emplace_back(::dup(listener->fd()));
+          const rlimit few = {200, 200};
+          ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+        } while (table.back().ok());
+        EXPECT_EQ(listener->TryAccept().status().code(), absl::StatusCode::kResourceExhausted);
+        // Nobody is in the queue any more, and the client was not left waiting.
+        const auto next = listener->TryAccept();
+        EXPECT_TRUE(next.ok() && !*next) << next.status();
+        std::array<std::byte, 8> bytes;
+        EXPECT_EQ(client->TryReceive(absl::MakeSpan(bytes)).status().code(),
+                  absl::StatusCode::kUnavailable);
+        // The spare descriptor is there again for the next one.
+        table.pop_back();
+        table.pop_back();
+        client = ConnectTo(Path("a"), Soon());
+        ASSERT_TRUE(client.ok()) << client.status();
+        EXPECT_EQ(listener->TryAccept().status().code(), absl::StatusCode::kResourceExhausted);
+      }),
+      "ok");
+}
+
+// A message that is queued before accept: refused by the kernel, or never released here.
+TEST_F(ListenerTest, AttackF12NothingIsReleasedByAcceptCloseOrTheListenersEnd) {
+  for (const bool old_kernel : {false, true}) {
+    EXPECT_EQ(RunInChild([&] {
+                std::array<UniqueFd, 3> slow;
+                for (UniqueFd& fd : slow) fd = LingeringSocket(absl::Seconds(3));
+                if (old_kernel) FailSystemCall(SYS_setsockopt, ENOPROTOOPT);
+                std::optional<Listener> listener(*Listener::Bind(Path("a")));
+                std::vector<UniqueFd> attackers;
+                for (UniqueFd& fd : slow) {
+                  attackers.emplace_back(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+                  sockaddr_un name = {};
+                  name.sun_family = AF_UNIX;
+                  // SAFETY: the sockets API takes every address family through this type.
+                  const auto* any = reinterpret_cast<const sockaddr*>(&name);
+                  std::strncpy(name.sun_path, Path("a").c_str(), sizeof(name.sun_path) - 1);
+                  ASSERT_EQ(::connect(attackers.back().get(), any, sizeof(name)), 0);
+                  const bool sent = SendWithDescriptor(attackers.back().get(), fd.get());
+                  EXPECT_TRUE(sent || !old_kernel);
+                  if (sent) fd.Reset();  // the one in the queue is the last
+                }
+                const absl::Time before = absl::Now();
+                {
+                  auto socket = listener->TryAccept();
+                  ASSERT_TRUE(socket.ok() && *socket) << socket.status();
+                  std::array<std::byte, 8> bytes;
+                  const auto got = (*socket)->TryReceive(absl::MakeSpan(bytes));
+                  if (old_kernel) {
+                    EXPECT_EQ(got.status().code(), absl::StatusCode::kInvalidArgument);
+                  }
+                }
+                {
+                  const auto socket = listener->TryAccept();  // closed unread
+                  ASSERT_TRUE(socket.ok() && *socket);
+                }
+                listener.reset();  // with one in its queue
+                EXPECT_LE(absl::Now() - before, absl::Seconds(1));
+              }),
+              "ok")
+        << old_kernel;
+  }
 }
 
 TEST_F(ListenerTest, AFileThatIsGoneAgainAtOnceIsAnError) {

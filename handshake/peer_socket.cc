@@ -273,8 +273,7 @@ absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
     got = ReceiveOnce(fd_.get(), &header, MSG_CMSG_CLOEXEC);
     if (!got.ok()) return got.status();
     if (!*got || !TakeDescriptors(&header, &result.descriptors) ||
-        (header.msg_flags & MSG_CTRUNC) != 0 ||
-        result.descriptors.size() != result.guard.size()) {
+        (header.msg_flags & MSG_CTRUNC) != 0 || result.descriptors.size() != result.guard.size()) {
       return absl::ResourceExhaustedError(
           "no room for the peer's descriptors: raise the limit on open files (ulimit -n)");
     }

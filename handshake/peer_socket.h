@@ -95,7 +95,7 @@ class PeerSocket {
 
   struct WithDescriptors {
     std::size_t size_bytes = 0;
-    DescriptorGuard guard;                // goes after `descriptors`
+    DescriptorGuard guard;              // goes after `descriptors`
     std::vector<UniqueFd> descriptors;  // close-on-exec
   };
   // One message with at most `max_descriptors` (<= 8) descriptors; more than that, or a control
@@ -104,9 +104,9 @@ class PeerSocket {
                                                          std::size_t max_descriptors,
                                                          Deadline deadline) const;
 
-  // From now on the kernel refuses messages with descriptors that are sent to this end (Linux 6.16).
-  // True if it does and none can be queued. Where something is queued already this end goes on
-  // looking before it receives; it may be called again.
+  // From now on the kernel refuses messages with descriptors that are sent to this end (Linux
+  // 6.16). True if it does and none can be queued. Where something is queued already this end goes
+  // on looking before it receives; it may be called again.
   bool RefuseDescriptors() const;
   // Drops what the peer sent and lets it send no more, so that our last message reaches it. For an
   // end that no other process of ours uses.

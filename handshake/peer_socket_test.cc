@@ -12,19 +12,24 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/test_support.h"
+#include "parley/testing/slow_files.h"
 
 namespace parley {
 namespace {
 
 using testing_support::FailSystemCall;
+using testing_support::LingeringSocket;
 using testing_support::RunInChild;
 
 int OpenDescriptors() {
@@ -185,6 +190,88 @@ TEST(PeerSocketTest, AttackF3AFullDescriptorTableIsAnError) {
   EXPECT_EQ(got.status().code(), absl::StatusCode::kInvalidArgument);
   // Whatever was installed was closed.
   EXPECT_EQ(OpenDescriptors(), open_before);
+}
+
+// Each way to come across what the peer queued or sent, on a kernel that lets it be queued.
+TEST(PeerSocketTest, AttackF12NoCallReleasesThePeersFilesInThisThread) {
+  enum { kReceive, kReceiveLater, kClose, kMoveOver, kTooMany, kFewerThanAdopted, kLast };
+  for (int way = kReceive; way < kLast; ++way) {
+    EXPECT_EQ(
+        RunInChild([&] {
+          UniqueFd slow = LingeringSocket(absl::Seconds(3));
+          auto pair = PeerSocket::Pair();
+          ASSERT_TRUE(pair.ok());
+          // The victim's end as an old kernel has it: it may hold descriptors.
+          PeerSocket attacker = std::move(pair->first);
+          std::optional<PeerSocket> victim(*PeerSocket::Adopt(std::move(pair->second).Release()));
+          const int one = slow.get();
+          std::vector<int> sent(way == kTooMany ? 4 : 1, one);
+          ASSERT_TRUE(way != kReceiveLater || attacker.Send(SomeBytes(3)).ok());
+          ASSERT_TRUE(attacker.Send(SomeBytes(3), sent).ok());
+          slow.Reset();
+          std::array<std::byte, 100> into;
+          const absl::Time before = absl::Now();
+          switch (way) {
+            case kReceiveLater:
+              EXPECT_TRUE(victim->Receive(absl::MakeSpan(into), Soon()).ok());
+              [[fallthrough]];
+            case kReceive:
+              for (int i = 0; i < 3; ++i) {
+                EXPECT_EQ(victim->Receive(absl::MakeSpan(into), Soon()).status().code(),
+                          absl::StatusCode::kInvalidArgument);
+              }
+              break;
+            case kMoveOver:
+              *victim = std::move(PeerSocket::Pair()->first);
+              break;
+            case kTooMany:
+              EXPECT_FALSE(victim->ReceiveWithDescriptors(absl::MakeSpan(into), 3, Soon()).ok());
+              break;
+            case kFewerThanAdopted: {
+              auto got = victim->ReceiveWithDescriptors(absl::MakeSpan(into), 3, Soon());
+              ASSERT_TRUE(got.ok()) << got.status();
+              got->descriptors.clear();  // what an Adopt does that refuses it
+              break;
+            }
+            default:
+              break;
+          }
+          victim.reset();
+          EXPECT_LE(absl::Now() - before, absl::Seconds(1));
+        }),
+        "ok")
+        << way;
+  }
+}
+
+TEST(PeerSocketTest, WhatWasSaidBeforeAResetIsReceived) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair->second.Send(SomeBytes(3)).ok());
+  ASSERT_TRUE(pair->first.Send(SomeBytes(7)).ok());
+  {
+    const PeerSocket gone = std::move(pair->first);  // with a message that it never read
+  }
+  std::array<std::byte, 100> into;
+  const auto got = pair->second.TryReceive(absl::MakeSpan(into));
+  ASSERT_TRUE(got.ok() && *got) << got.status();
+  EXPECT_EQ(**got, 7u);
+  EXPECT_EQ(pair->second.TryReceive(absl::MakeSpan(into)).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(PeerSocketTest, DescriptorsAreRefusedOnceNoneCanBeQueued) {
+  auto pair = PeerSocket::Pair();
+  const int fd = STDOUT_FILENO;
+  const auto one = absl::MakeConstSpan(&fd, 1);
+  if (!RefusesRights(pair->first.fd())) GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS";
+  EXPECT_FALSE(pair->second.Send(SomeBytes(3), one).ok());  // the accepting end, from the start
+  ASSERT_TRUE(pair->first.Send(SomeBytes(3), one).ok());
+  EXPECT_FALSE(pair->second.RefuseDescriptors());  // one is there: still looked at
+  EXPECT_FALSE(RefusesRights(pair->second.fd()));
+  std::array<std::byte, 100> into;
+  EXPECT_TRUE(pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), 1, Soon()).ok());
+  EXPECT_TRUE(pair->second.RefuseDescriptors());
+  EXPECT_FALSE(pair->first.Send(SomeBytes(3), one).ok());
 }
 
 TEST(PeerSocketTest, AttackW6ASendToAGonePeerRaisesNoSignal) {

@@ -14,6 +14,8 @@
 //   Server server(*std::move(listener), *std::move(checked));
 //   absl::StatusOr<Established> peer = server.Accept(Deadline::After(absl::Minutes(1)));
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <list>
 
@@ -31,6 +33,8 @@ namespace parley {
 struct ServerLimits {
   int max_pending = 16;  // 1 to 4096
   absl::Duration handshake_time = absl::Seconds(5);
+  // Of a socket file; 0: as the policy needs it (PeerPolicy::socket_file_mode).
+  mode_t socket_file_mode = 0;
 };
 
 // kInvalidArgument says which field is impossible, and what is allowed.
@@ -61,7 +65,7 @@ class Server {
   void DropTimedOut();
   void CountFailure(absl::Status why);
 
-  const Listener listener_;
+  Listener listener_;
   const CheckedAcceptOptions options_;
   const ServerLimits limits_;
   std::list<Pending> pending_;

@@ -107,8 +107,8 @@ int HelperMain(void* argument) {
 
 struct Helpers {
   std::atomic_flag busy;
-  pid_t maker = 0;  // whose children they are
-  bool stuck = false;  // all of them hung when we last waited for one
+  pid_t maker = 0;                                   // whose children they are
+  bool stuck = false;                                // all of them hung when we last waited for one
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
   std::array<Slot*, kMaxDisposalHelpers> slots = {};
   std::vector<UniqueFd> parked;
