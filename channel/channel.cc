@@ -109,7 +109,8 @@ absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
   auto checked = CheckedAcceptOptions::Make(std::move(options));
   if (!checked.ok()) return checked.status();
   if (absl::Status status = CheckServerLimits(limits); !status.ok()) return status;
-  auto listener = Listener::Bind(name);
+  const mode_t mode = limits.socket_file_mode;
+  auto listener = Listener::Bind(name, mode != 0 ? mode : (*checked)->policy.socket_file_mode());
   if (!listener.ok()) return listener.status();
   return ChannelListener(
       std::make_unique<Server>(*std::move(listener), *std::move(checked), limits), wait);

@@ -72,6 +72,11 @@ class ChannelListener {
                                                 const WaitOptions& wait = {});
   // The next peer that completes its handshake. kDeadlineExceeded.
   absl::StatusOr<Channel> Accept(Deadline deadline);
+  // For loops that do other things as well (handshake/server.h): Tend whenever descriptor() is
+  // readable, and Accept while HasReady.
+  void Tend() { server_->Tend(); }
+  bool HasReady() const { return server_->HasReady(); }
+  absl::StatusOr<int> descriptor() { return server_->descriptor(); }
   // How many handshakes failed so far.
   uint64_t failures() const { return server_->failures(); }
   const absl::Status& last_failure() const { return server_->last_failure(); }

@@ -118,6 +118,7 @@ absl::Status Acceptor::CreateAndSend() {
   welcome.format = options.format;
   const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
   if (!sent.ok()) return sent;
+  peer_has_memory_ = true;
   outgoing->CloseDescriptor();
   outgoing_.emplace(*std::move(outgoing));
   incoming_draft_.emplace(*std::move(draft));
@@ -152,6 +153,12 @@ void Acceptor::Refuse(RefusalReason reason) const {
   // Best effort: a peer that does not read its answer does not get one.
   static_cast<void>(socket_.Send(EncodeRefused(reason)));
   socket_.StopReceiving();
+}
+
+uint64_t Acceptor::OutstandingBytes() const {
+  if (!peer_has_memory_) return 0;
+  return agreement_.send.capacity_bytes + agreement_.receive.capacity_bytes +
+         FrameAreaBytes(agreement_.send.frames) + FrameAreaBytes(agreement_.receive.frames);
 }
 
 Established Acceptor::Take() && {

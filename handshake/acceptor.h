@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,6 +52,15 @@ class Acceptor {
 
   int fd() const { return socket_.fd(); }
 
+  // For drivers of many. Nothing came from the peer yet:
+  bool AwaitsHello() const { return state_ == State::kAwaitingHello; }
+  // Advance has nothing to do until the peer sends.
+  bool AwaitsPeer() const { return true; }
+  // Of memory that the peer was given, or is about to be: 0 before the Welcome.
+  uint64_t OutstandingBytes() const;
+  // The connection of a handshake that failed or is given up; all else is given back.
+  PeerSocket TakeSocket() && { return std::move(socket_); }
+
  private:
   enum class State { kAwaitingHello, kAwaitingMapped, kDone, kFailed };
 
@@ -71,6 +81,7 @@ class Acceptor {
   std::optional<IncomingRegionDraft> incoming_draft_;
   std::optional<IncomingRegion> incoming_;
   Doorbells doorbells_;
+  bool peer_has_memory_ = false;
 };
 
 // Drives one handshake to its end. kInvalidArgument: what is wrong with the options, or with the

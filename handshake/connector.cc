@@ -27,6 +27,14 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
   return absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
 }
 
+// The status of a send that failed: a peer that refused us and hung up has said why before that.
+absl::Status RefusalOr(const PeerSocket& socket, absl::Status otherwise) {
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  const auto size = socket.TryReceive(absl::MakeSpan(buffer));
+  if (!size.ok() || !*size) return otherwise;
+  return Unexpected(absl::MakeConstSpan(buffer).first(**size), std::move(otherwise));
+}
+
 }  // namespace
 
 absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
@@ -42,7 +50,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
   const ConnectOptions& options = checked.get();
   const Hello hello = MakeHello(checked);
   absl::Status status = socket.Send(EncodeHello(hello));
-  if (!status.ok()) return status;
+  if (!status.ok()) return RefusalOr(socket, std::move(status));
 
   // Two regions and at most four doorbells.
   std::array<std::byte, kMaxMessageBytes> buffer;
@@ -77,8 +85,12 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
       AdoptDoorbells(welcome->doorbell, send, receive, absl::MakeSpan(descriptors).subspan(2));
   if (!doorbells.ok()) return doorbells.status();
 
+  // All of what came is as it should be, and the peer has nothing more to send.
+  received->guard.Verified();
+  socket.RefuseDescriptors();
+
   status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));
-  if (!status.ok()) return status;
+  if (!status.ok()) return RefusalOr(socket, std::move(status));
   // Exactly the one message, and not a byte more: what follows on this socket are wake-ups.
   auto size = socket.Receive(absl::MakeSpan(buffer), deadline);
   if (!size.ok()) return size.status();

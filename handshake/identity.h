@@ -65,8 +65,9 @@ class PeerPolicy {
   bool Admits(const PeerIdentity& identity) const;
 
   // The mode that a listener's socket file needs for those whom this admits: 0666 where another
-  // user id or a group is named, which the policy then checks; else 0600. Anyone and Predicate leave
-  // it at 0600: how far to open the file is the caller's to say (ServerLimits::socket_file_mode).
+  // user id or a group is named, which the policy then checks; else 0600. Anyone and Predicate
+  // leave it at 0600: how far to open the file is the caller's to say
+  // (ServerLimits::socket_file_mode).
   mode_t socket_file_mode() const { return mode_; }
 
  private:

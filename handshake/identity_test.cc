@@ -117,7 +117,7 @@ TEST(PeerPolicyTest, TheSameUserIsJudgedWhenThePeerComes) {
 }
 
 // In a user namespace all users that it does not know look like one, as do we until we are mapped.
-TEST(PeerPolicyTest, AttackH13TheIdOfAllThoseWithoutOneIsNobodys) {
+TEST(PeerPolicyTest, AttackH9TheIdOfAllThoseWithoutOneIsNobodys) {
   PeerIdentity nobody;
   nobody.uid = 65534;
   nobody.gid = 65534;

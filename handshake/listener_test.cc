@@ -190,8 +190,8 @@ TEST_F(ListenerTest, PromiseP3WorkWithAFullTableAConnectionIsTakenAndClosed) {
         // The spare descriptor is there again for the next one.
         table.pop_back();
         table.pop_back();
-        client = ConnectTo(Path("a"), Soon());
-        ASSERT_TRUE(client.ok()) << client.status();
+        const auto second = ConnectTo(Path("a"), Soon());
+        ASSERT_TRUE(second.ok()) << second.status();
         EXPECT_EQ(listener->TryAccept().status().code(), absl::StatusCode::kResourceExhausted);
       }),
       "ok");

@@ -295,4 +295,6 @@ bool PeerSocket::RefuseDescriptors() const {
 
 void PeerSocket::StopReceiving() const { parley::StopReceiving(fd_.get()); }
 
+void PeerSocket::HangUp() const { static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR)); }
+
 }  // namespace parley

@@ -111,6 +111,8 @@ class PeerSocket {
   // Drops what the peer sent and lets it send no more, so that our last message reaches it. For an
   // end that no other process of ours uses.
   void StopReceiving() const;
+  // The peer reads what was sent, and then the end. For an end that no other process of ours uses.
+  void HangUp() const;
 
   Origin origin() const { return origin_; }
   int fd() const { return fd_.get(); }

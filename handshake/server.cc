@@ -1,19 +1,56 @@
 #include "parley/handshake/server.h"
 
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "parley/os/connected_socket.h"
+#include "parley/os/errors.h"
 #include "parley/os/poll.h"
 
 namespace parley {
+namespace {
+
+constexpr int kAcceptsAtOnce = 16;
+constexpr int64_t kPauseNs = 20'000'000;
+// Failures without a pause, and how many come back in a second.
+constexpr double kMaxBudget = 128;
+constexpr double kBudgetPerSecond = 256;
+
+// The kernel's count of what the peer has not taken out of its queue; descriptors in flight stay
+// charged to our user until it has.
+bool PeerTookAll(const PeerSocket& socket) {
+  int bytes = 0;
+  return ::ioctl(socket.fd(), SIOCOUTQ, &bytes) != 0 || bytes == 0;
+}
+
+}  // namespace
 
 absl::Status CheckServerLimits(const ServerLimits& limits) {
   constexpr int kMaxPending = 4096;
   if (limits.max_pending < 1 || limits.max_pending > kMaxPending) {
     return absl::InvalidArgumentError("ServerLimits::max_pending is " +
                                       std::to_string(limits.max_pending) + "; allowed: 1 to 4096");
+  }
+  if (limits.max_pending_of_user < 1 || limits.max_unfinished < 1 ||
+      limits.max_unfinished_of_user < 1 || limits.max_unfinished_bytes < 1 ||
+      limits.max_unfinished_bytes_of_user < 1) {
+    return absl::InvalidArgumentError(
+        "ServerLimits: the limits of a user and of what is unfinished are at least 1");
+  }
+  if (limits.given_up_time < absl::ZeroDuration() || (limits.socket_file_mode & ~0666U) != 0) {
+    return absl::InvalidArgumentError(
+        "ServerLimits: given_up_time is at least 0, and socket_file_mode at most 0666");
   }
   if (limits.handshake_time <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError("ServerLimits::handshake_time is " +
@@ -24,77 +61,265 @@ absl::Status CheckServerLimits(const ServerLimits& limits) {
 }
 
 Server::Server(Listener listener, CheckedAcceptOptions options, ServerLimits limits)
-    : listener_(std::move(listener)), options_(std::move(options)), limits_(limits) {}
+    : listener_(std::move(listener)),
+      options_(std::move(options)),
+      limits_(limits),
+      budget_(kMaxBudget) {}
 
 absl::StatusOr<Established> Server::Accept(Deadline deadline) {
-  while (true) {
-    std::vector<pollfd> polled = {{listener_.fd(), POLLIN, 0}};
-    Deadline wake = deadline;
-    for (const Pending& p : pending_) {
-      polled.push_back({p.acceptor.fd(), POLLIN, 0});
-      wake = wake.Or(p.deadline);
-    }
-    auto ready = PollUntil(absl::MakeSpan(polled), wake);
-    if (!ready.ok()) return ready.status();
+  trouble_ = absl::OkStatus();
+  while (ready_.empty()) {
+    Round(deadline, deadline);
+    if (!ready_.empty() || !deadline.Expired()) continue;
+    SetTimer();
+    if (!trouble_.ok()) return trouble_;
+    return absl::DeadlineExceededError("no peer completed a handshake in time");
+  }
+  Established first = std::move(ready_.front());
+  ready_.pop_front();
+  SetTimer();
+  return first;
+}
 
-    auto p = pending_.begin();
-    std::optional<Established> complete;
-    bool advanced = false;
-    for (std::size_t i = 1; i < polled.size() && !complete; ++i) {
-      const auto current = p++;
-      if (polled[i].revents == 0) continue;
-      // A step may have to allocate the regions: many of them would add up.
-      if (advanced && deadline.Expired()) break;
+void Server::Tend() {
+  Round(Deadline::AtMonotonicNs(0), Deadline::After(absl::Milliseconds(1)));
+  SetTimer();
+}
+
+// Waits until there is something to do, and does each of it once, or until `work_until`.
+void Server::Round(Deadline wait_until, Deadline work_until) {
+  ForgetGivenUp();
+  const bool accepts = MonotonicNowNs() >= next_accept_ns_ &&
+                       ready_.size() < static_cast<std::size_t>(limits_.max_pending);
+  if (!accepts) wait_until = wait_until.Or(Deadline::AtMonotonicNs(next_accept_ns_));
+  Watch(listener_.fd(), accepts);
+  std::vector<pollfd> polled = {{accepts ? listener_.fd() : -1, POLLIN, 0}};
+  const Sums sums = SumUp();
+  for (Pending& p : pending_) {
+    const bool was_deferred = p.deferred;
+    p.deferred = p.acceptor.AwaitsHello() && MayHaveMemory(p.uid, sums) == Entry::kLater;
+    if (p.deferred != was_deferred) Watch(p.acceptor.fd(), !p.deferred);
+    polled.push_back({p.deferred ? -1 : p.acceptor.fd(), POLLIN, 0});
+    wait_until = wait_until.Or(p.acceptor.AwaitsPeer() ? p.deadline : Deadline::AtMonotonicNs(0));
+  }
+  const auto ready = PollUntil(absl::MakeSpan(polled), wait_until);
+  if (!ready.ok()) {
+    trouble_ = ready.status();
+    next_accept_ns_ = MonotonicNowNs() + kPauseNs;
+    return;
+  }
+
+  // Each once, so that a peer with much to do does not keep the others waiting.
+  bool advanced = false;
+  auto next = pending_.begin();
+  for (std::size_t i = 1; i < polled.size(); ++i) {
+    const auto p = next++;
+    const bool has_work = polled[i].revents != 0 || !p->acceptor.AwaitsPeer();
+    if (has_work) {
+      // A step may have to make memory: many of them would add up.
+      if (advanced && work_until.Expired()) break;
       advanced = true;
-      auto done = current->acceptor.Advance();
-      if (done.ok() && !*done) continue;
-      if (done.ok()) complete.emplace(std::move(current->acceptor).Take());
-      if (!done.ok()) CountFailure(done.status());
-      pending_.erase(current);
-    }
-    DropTimedOut();
-    if (complete) return *std::move(complete);
-    if (polled[0].revents != 0) {
-      if (absl::Status s = TakeConnections(); !s.ok()) return s;
-    }
-    if (deadline.Expired()) {
-      return absl::DeadlineExceededError("no peer completed a handshake in time");
+      if (AdvanceOne(p)) break;
+    } else if (p->deadline.Expired()) {
+      Drop(p, p->deferred ? RefusalReason::kUnfinished : RefusalReason::kDeadline,
+           absl::DeadlineExceededError("the peer did not finish the handshake in time"));
     }
   }
+  if (polled[0].revents != 0) TakeConnections();
+}
+
+// True if that completed a handshake.
+bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
+  const bool awaited_hello = pending->acceptor.AwaitsHello();
+  if (awaited_hello) {
+    switch (MayHaveMemory(pending->uid, SumUp())) {
+      case Entry::kYes:
+        break;
+      case Entry::kLater:
+        return false;
+      case Entry::kNo:
+        Drop(pending, RefusalReason::kUnfinished,
+             absl::ResourceExhaustedError("too much is out with unfinished handshakes of user " +
+                                          std::to_string(pending->uid)));
+        return false;
+    }
+  }
+  const Deadline late = pending->deadline;
+  auto done = pending->acceptor.Advance();
+  if (!done.ok()) {
+    Drop(pending, std::nullopt, done.status());  // the acceptor has refused it
+    return false;
+  }
+  if (!*done) {
+    // It came in time, and we were away: the next step has its time, too.
+    if (late.Expired()) pending->deadline = Deadline::After(limits_.handshake_time);
+    return false;
+  }
+  ready_.push_back(std::move(pending->acceptor).Take());
+  pending_.erase(pending);
+  return true;
+}
+
+void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,
+                  absl::Status why) {
+  if (reason) pending->acceptor.Refuse(*reason);
+  CountFailure(std::move(why));
+  if (const uint64_t bytes = pending->acceptor.OutstandingBytes(); bytes != 0) {
+    Watch(pending->acceptor.fd(), /*active=*/false);
+    given_up_.push_back({std::move(pending->acceptor).TakeSocket(), pending->uid, bytes,
+                         Deadline::After(limits_.given_up_time)});
+    // Its peer learns that this is the end.
+    given_up_.back().socket.HangUp();
+  }
+  pending_.erase(pending);
+}
+
+void Server::ForgetGivenUp() {
+  given_up_.remove_if(
+      [](const GivenUp& g) { return g.remembered_until.Expired() && PeerTookAll(g.socket); });
+}
+
+Server::Sums Server::SumUp() const {
+  Sums sums;
+  for (const Pending& p : pending_) {
+    if (p.acceptor.AwaitsHello()) continue;
+    for (Outstanding* sum : {&sums.of_user[p.uid], &sums.of_all}) {
+      ++sum->live;
+      sum->bytes += p.acceptor.OutstandingBytes();
+    }
+  }
+  for (const GivenUp& g : given_up_) {
+    for (Outstanding* sum : {&sums.of_user[g.uid], &sums.of_all}) {
+      ++sum->given_up;
+      sum->bytes += g.bytes;
+    }
+  }
+  return sums;
+}
+
+// Where live ones are in the way, they will be through; where it is what was given up, they won't.
+Server::Entry Server::MayHaveMemory(uid_t uid, const Sums& sums) const {
+  const auto found = sums.of_user.find(uid);
+  const Outstanding of_user = found == sums.of_user.end() ? Outstanding() : found->second;
+  const Outstanding& of_all = sums.of_all;
+  const auto full = [](const Outstanding& out, int max, uint64_t max_bytes) {
+    return out.live + out.given_up >= max || out.bytes >= max_bytes;
+  };
+  const bool user_full =
+      full(of_user, limits_.max_unfinished_of_user, limits_.max_unfinished_bytes_of_user);
+  const bool all_full = full(of_all, limits_.max_unfinished, limits_.max_unfinished_bytes);
+  if (!user_full && !all_full) return Entry::kYes;
+  return (user_full ? of_user : of_all).live > 0 ? Entry::kLater : Entry::kNo;
 }
 
 // A bounded number at once, so that a flood of connections does not keep us from the handshakes.
-absl::Status Server::TakeConnections() {
-  for (int i = 0; i < limits_.max_pending; ++i) {
+void Server::TakeConnections() {
+  const int64_t now_ns = MonotonicNowNs();
+  const double seconds = static_cast<double>(now_ns - budget_at_ns_) / 1e9;
+  budget_ = std::min(kMaxBudget, budget_ + seconds * kBudgetPerSecond);
+  budget_at_ns_ = now_ns;
+  for (int i = 0; i < kAcceptsAtOnce; ++i) {
     auto socket = listener_.TryAccept();
-    if (!socket.ok()) return socket.status();
-    if (!*socket) return absl::OkStatus();
-    Acceptor acceptor(**std::move(socket), &options_);
-    if (pending_.size() >= static_cast<std::size_t>(limits_.max_pending)) {
-      acceptor.Refuse(RefusalReason::kBusy);
-      CountFailure(absl::ResourceExhaustedError("too many handshakes under way"));
-      continue;
+    if (!socket.ok()) {
+      trouble_ = socket.status();
+      CountFailure(socket.status());
+      next_accept_ns_ = MonotonicNowNs() + kPauseNs;
+      return;
     }
-    pending_.push_back({std::move(acceptor), Deadline::After(limits_.handshake_time)});
+    if (!*socket) return;
+    TakeOne(**std::move(socket));
   }
-  return absl::OkStatus();
+  if (budget_ < 0) next_accept_ns_ = MonotonicNowNs() + kPauseNs;
 }
 
-void Server::DropTimedOut() {
-  for (auto p = pending_.begin(); p != pending_.end();) {
-    if (!p->deadline.Expired()) {
-      ++p;
-      continue;
-    }
-    p->acceptor.Refuse(RefusalReason::kDeadline);
-    CountFailure(absl::DeadlineExceededError("the peer did not finish the handshake in time"));
-    p = pending_.erase(p);
+void Server::TakeOne(PeerSocket socket) {
+  auto peer = IdentifyPeer(socket.fd(), options_->peer_pidfd, socket.origin());
+  if (!peer.ok()) {
+    trouble_ = peer.status();
+    return RefuseAtOnce(socket, RefusalReason::kResources, peer.status());
   }
+  if (!options_->policy.Admits(*peer)) {
+    return RefuseAtOnce(socket, RefusalReason::kIdentity,
+                        absl::PermissionDeniedError("the policy does not admit process " +
+                                                    std::to_string(peer->pid) + " of user " +
+                                                    std::to_string(peer->uid)));
+  }
+  if (!MakeRoom(peer->uid)) {
+    return RefuseAtOnce(socket, RefusalReason::kBusy,
+                        absl::ResourceExhaustedError("too many handshakes under way"));
+  }
+  peer->pidfd.Reset();
+  pending_.push_back(
+      {Acceptor(std::move(socket), &options_), peer->uid, Deadline::After(limits_.handshake_time)});
+  Watch(pending_.back().acceptor.fd(), /*active=*/true);
+}
+
+// A free slot for one more of this user: the oldest that has said nothing goes, of the user itself
+// where it has all of its slots, else of the one that has the most.
+bool Server::MakeRoom(uid_t uid) {
+  std::map<uid_t, int> counts;
+  for (const Pending& p : pending_) ++counts[p.uid];
+  const bool user_full = counts[uid] >= limits_.max_pending_of_user;
+  if (!user_full && pending_.size() < static_cast<std::size_t>(limits_.max_pending)) return true;
+  auto victim = pending_.end();
+  for (auto p = pending_.begin(); p != pending_.end(); ++p) {
+    if (!p->acceptor.AwaitsHello() || (user_full && p->uid != uid)) continue;
+    if (victim != pending_.end() && counts[p->uid] <= counts[victim->uid]) continue;
+    if (PeekNext(p->acceptor.fd()) == NextMessage::kNone) victim = p;
+  }
+  if (victim == pending_.end()) return false;
+  Drop(victim, RefusalReason::kBusy,
+       absl::ResourceExhaustedError("a silent peer made room for another one"));
+  return true;
+}
+
+void Server::RefuseAtOnce(const PeerSocket& socket, RefusalReason reason, absl::Status why) {
+  static_cast<void>(socket.Send(EncodeRefused(reason)));
+  socket.StopReceiving();
+  CountFailure(std::move(why));
 }
 
 void Server::CountFailure(absl::Status why) {
   ++failures_;
+  budget_ -= 1;
   last_failure_ = std::move(why);
+}
+
+absl::StatusOr<int> Server::descriptor() {
+  if (epoll_.ok()) return epoll_.get();
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!timer.ok() || !epoll.ok()) return ErrnoStatus(errno, "make a listener's descriptor to poll");
+  timer_ = std::move(timer);
+  epoll_ = std::move(epoll);
+  Watch(timer_.get(), /*active=*/true);
+  Watch(listener_.fd(), /*active=*/true);
+  for (const Pending& p : pending_) Watch(p.acceptor.fd(), !p.deferred);
+  SetTimer();
+  return epoll_.get();
+}
+
+// Of what descriptor() stands for. A closed descriptor leaves by itself; one that is not to be
+// looked at now is taken out, because its hang-up would be reported all the same. Failure (no
+// memory) costs the caller's loop a wake-up.
+void Server::Watch(int fd, bool active) {
+  if (!epoll_.ok()) return;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  static_cast<void>(::epoll_ctl(epoll_.get(), active ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event));
+}
+
+void Server::SetTimer() {
+  if (!timer_.ok()) return;
+  int64_t at_ns = std::numeric_limits<int64_t>::max();
+  if (next_accept_ns_ > MonotonicNowNs()) at_ns = next_accept_ns_;
+  for (const Pending& p : pending_) {
+    at_ns = std::min(at_ns, p.acceptor.AwaitsPeer() ? p.deadline.monotonic_ns() : 1);
+  }
+  if (!ready_.empty()) at_ns = 1;
+  itimerspec when = {};
+  when.it_value = {at_ns / 1'000'000'000, at_ns % 1'000'000'000};
+  static_cast<void>(::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr));
 }
 
 }  // namespace parley

@@ -4,20 +4,36 @@
 // Accepts peers at a listener, many handshakes at once: a bad peer costs a slot for a bounded time
 // and delays nobody.
 //
-// Trust: peers connect as often as they like, stop anywhere, send rubbish, leave. Each is refused
-// on its own; at most `max_pending` handshakes are under way, each for at most `handshake_time`; a
-// peer beyond that is told "busy".
+// Trust: peers connect as often as they like, stop anywhere, send rubbish, leave. What that costs
+// is bounded for each user id and in total (ServerLimits):
+// * Whom the policy refuses, it refuses at accept, before a slot is taken.
+// * A user has so many slots. When they or all are taken, the oldest peer that has said nothing
+//   goes, not the newcomer.
+// * Memory and descriptors that were given to a peer which did not finish stay charged to us until
+//   it gives them up: so many of one user, and in total. They are remembered for `given_up_time` at
+//   least, and for as long as the descriptors lie in the peer's queue.
+// * Connections that come to nothing use up a budget, which refills by time. Without it connections
+//   are taken 16 at a time, 20 ms apart, so that a peer that connects without end costs a few
+//   percent of a processor.
+// A peer is timed out only where nothing of it waits to be read: when our caller was away, what
+// came in time counts.
 // Threads: one at a time.
 //
 //   absl::StatusOr<Listener> listener = Listener::Bind(path);
 //   absl::StatusOr<CheckedAcceptOptions> checked = CheckedAcceptOptions::Make(options);
 //   Server server(*std::move(listener), *std::move(checked));
 //   absl::StatusOr<Established> peer = server.Accept(Deadline::After(absl::Minutes(1)));
+//
+//   // In a loop of one's own: whenever server.descriptor() is readable
+//   server.Tend();
+//   while (server.HasReady()) Use(*server.Accept(Deadline::After(absl::ZeroDuration())));
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <list>
+#include <map>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,13 +42,23 @@
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
+#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
 
 namespace parley {
 
 struct ServerLimits {
-  int max_pending = 16;  // 1 to 4096
+  int max_pending = 16;          // handshakes under way; 1 to 4096
+  int max_pending_of_user = 12;  // of these
   absl::Duration handshake_time = absl::Seconds(5);
+  // Handshakes with memory that the peer was given and has not finished with, or has given up. One
+  // more than these bytes allow is let in, whatever its size.
+  int max_unfinished = 32;
+  int max_unfinished_of_user = 8;
+  uint64_t max_unfinished_bytes = uint64_t{512} << 20;
+  uint64_t max_unfinished_bytes_of_user = uint64_t{128} << 20;
+  absl::Duration given_up_time = absl::Minutes(1);
   // Of a socket file; 0: as the policy needs it (PeerPolicy::socket_file_mode).
   mode_t socket_file_mode = 0;
 };
@@ -48,9 +74,19 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // The next peer that completes its handshake, in the order in which they do. Bad peers do not end
-  // this call. kDeadlineExceeded; anything else is trouble of our own (descriptors, memory) and may
-  // be retried.
+  // this call, nor does trouble of our own (descriptors, memory), which costs the peer. At the
+  // deadline kDeadlineExceeded, or the trouble that there was.
   absl::StatusOr<Established> Accept(Deadline deadline);
+
+  // What Accept does without waiting, for about a millisecond: takes connections, takes handshakes
+  // further, ends those that are timed out or whose peer is dead. What is complete is kept for
+  // Accept, up to max_pending. For loops that do other things: without it, or Accept, half-made
+  // channels stay.
+  void Tend();
+  bool HasReady() const { return !ready_.empty(); }
+  // Readable (POLLIN) when Tend has something to do, or Accept something to return. Two
+  // descriptors, made with the first call. kResourceExhausted.
+  absl::StatusOr<int> descriptor();
 
   // How many handshakes failed so far, and why the last one did; for logs, at the caller's rate.
   uint64_t failures() const { return failures_; }
@@ -59,16 +95,56 @@ class Server {
  private:
   struct Pending {
     Acceptor acceptor;
+    uid_t uid;
     Deadline deadline;
+    bool deferred = false;  // its Hello waits until others of its user are through
   };
-  absl::Status TakeConnections();
-  void DropTimedOut();
+  // A handshake that was given up after the peer was given memory.
+  struct GivenUp {
+    PeerSocket socket;
+    uid_t uid;
+    uint64_t bytes;
+    Deadline remembered_until;
+  };
+  struct Outstanding {
+    int live = 0;
+    int given_up = 0;
+    uint64_t bytes = 0;
+  };
+  enum class Entry { kYes, kLater, kNo };
+
+  void Round(Deadline wait_until, Deadline work_until);
+  bool AdvanceOne(std::list<Pending>::iterator pending);
+  void Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,
+            absl::Status why);
+  void TakeConnections();
+  void TakeOne(PeerSocket socket);
+  bool MakeRoom(uid_t uid);
+  void RefuseAtOnce(const PeerSocket& socket, RefusalReason reason, absl::Status why);
+  void ForgetGivenUp();
+  // Of each user, and of all.
+  struct Sums {
+    std::map<uid_t, Outstanding> of_user;
+    Outstanding of_all;
+  };
+  Sums SumUp() const;
+  Entry MayHaveMemory(uid_t uid, const Sums& sums) const;
   void CountFailure(absl::Status why);
+  void Watch(int fd, bool active);
+  void SetTimer();
 
   Listener listener_;
   const CheckedAcceptOptions options_;
   const ServerLimits limits_;
   std::list<Pending> pending_;
+  std::list<GivenUp> given_up_;
+  std::list<Established> ready_;
+  absl::Status trouble_;  // of our own, since Accept was called
+  double budget_;         // of failures
+  int64_t budget_at_ns_ = 0;
+  int64_t next_accept_ns_ = 0;
+  UniqueFd epoll_;
+  UniqueFd timer_;
   uint64_t failures_ = 0;
   absl::Status last_failure_;
 };

@@ -119,6 +119,8 @@ const char* ToString(RefusalReason reason) {
       return "the shared memory was not as agreed";
     case RefusalReason::kDeadline:
       return "the handshake took too long";
+    case RefusalReason::kUnfinished:
+      return "too much is out with unfinished handshakes of this user; try again later";
   }
   return "for a reason that this version does not know";
 }

@@ -116,18 +116,19 @@ inline constexpr uint32_t kFeatureSkipsFences = 2;         // the sender of this
 inline constexpr uint32_t kKnownFeatures = kFeatureBarrierBeforeSleep | kFeatureSkipsFences;
 
 enum class RefusalReason : uint32_t {
-  kMalformed = 1,  // the message is not one of ours
-  kVersion = 2,    // no version in common
-  kFeatures = 3,   // a feature that is not known here
-  kRoles = 4,      // the directions do not match
-  kSize = 5,       // a ring or message beyond the limits, or not as needed
-  kIdentity = 6,   // not a peer that the policy admits
-  kDoorbell = 7,   // no doorbell in common
-  kFormat = 8,     // the format is not accepted
-  kResources = 9,  // out of memory or descriptors
-  kBusy = 10,      // too many handshakes under way
-  kMemory = 11,    // the shared memory is not as agreed
-  kDeadline = 12,  // too slow
+  kMalformed = 1,    // the message is not one of ours
+  kVersion = 2,      // no version in common
+  kFeatures = 3,     // a feature that is not known here
+  kRoles = 4,        // the directions do not match
+  kSize = 5,         // a ring or message beyond the limits, or not as needed
+  kIdentity = 6,     // not a peer that the policy admits
+  kDoorbell = 7,     // no doorbell in common
+  kFormat = 8,       // the format is not accepted
+  kResources = 9,    // out of memory or descriptors
+  kBusy = 10,        // too many handshakes under way
+  kMemory = 11,      // the shared memory is not as agreed
+  kDeadline = 12,    // too slow
+  kUnfinished = 13,  // too much is out with unfinished handshakes of this user
 };
 
 // "no protocol version in common", never null.

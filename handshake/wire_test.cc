@@ -182,7 +182,7 @@ TEST(WireTest, HostileFieldsAreRefused) {
 
 TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {
   std::set<std::string> texts;
-  constexpr auto kLast = static_cast<uint32_t>(RefusalReason::kDeadline);
+  constexpr auto kLast = static_cast<uint32_t>(RefusalReason::kUnfinished);
   for (uint32_t reason = 1; reason <= kLast; ++reason) {
     texts.insert(ToString(static_cast<RefusalReason>(reason)));
   }

@@ -11,12 +11,11 @@
 //   const Deadline deadline = Deadline::After(absl::Seconds(2));
 //   while (!done && !deadline.Expired()) ...
 
-#include "parley/os/platform.h"
-
 #include <cstdint>
 #include <ctime>
 
 #include "absl/time/time.h"
+#include "parley/os/platform.h"
 
 namespace parley {
 

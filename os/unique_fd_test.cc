@@ -85,8 +85,7 @@ TEST(UniqueFdTest, WhereNoHigherNumberIsToBeHadItIsAnError) {
               if (::setrlimit(RLIMIT_NOFILE, &three) != 0) return false;
               const UniqueFd fd(::eventfd(0, EFD_CLOEXEC));
               const int error = errno;
-              return !fd.ok() && error == EMFILE &&
-                     NoStandardDescriptorIsOpen();
+              return !fd.ok() && error == EMFILE && NoStandardDescriptorIsOpen();
             }),
             0);
 }

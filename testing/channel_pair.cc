@@ -14,7 +14,6 @@
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/wire.h"
-#include "parley/handshake/wire.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"

@@ -1,0 +1,385 @@
+#include "parley/handshake/server.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/handshake/checked_options.h"
+#include "parley/handshake/connector.h"
+#include "parley/handshake/listener.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/file_registry.h"
+#include "parley/testing/slow_files.h"
+
+namespace parley {
+namespace {
+
+using testing_support::FailSystemCall;
+using testing_support::LingeringSocket;
+using testing_support::RunInChild;
+using testing_support::SendWithDescriptor;
+
+Deadline Soon() { return Deadline::After(absl::Seconds(10)); }
+Deadline Past() { return Deadline::AtMonotonicNs(0); }
+
+std::string Name() {
+  static int count = 0;
+  return "@parley_server_" + std::to_string(::getpid()) + "_" + std::to_string(++count);
+}
+
+std::vector<std::byte> HelloBytes() {
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  return EncodeHello(hello);
+}
+
+absl::Duration CpuOfThisThread() {
+  timespec t = {};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return absl::DurationFromTimespec(t);
+}
+
+struct ServerTest : ::testing::Test {
+  const std::string name = Name();
+  FileRegistry registry;
+  FileRegistry client_registry;
+  AcceptOptions options;
+  ServerLimits limits;
+  std::optional<Server> server;
+
+  ServerTest() { options.registry = &registry; }
+  void Start() {
+    server.emplace(*Listener::Bind(name), *CheckedAcceptOptions::Make(options), limits);
+  }
+
+  // An honest connecting side.
+  absl::StatusOr<Established> Connect(absl::Duration within = absl::Seconds(10)) {
+    const Deadline deadline = Deadline::After(within);
+    auto socket = ConnectTo(name, deadline);
+    if (!socket.ok()) return socket.status();
+    ConnectOptions connect;
+    connect.registry = &client_registry;
+    return ConnectHandshake(*std::move(socket), connect, deadline);
+  }
+  // One that says Hello, and whatever then.
+  PeerSocket Raw() {
+    auto socket = ConnectTo(name, Soon());
+    EXPECT_TRUE(socket.ok() && socket->Send(HelloBytes()).ok());
+    return *std::move(socket);
+  }
+  // What it was refused for; 0 if it was not, or nothing came.
+  static uint32_t ReasonOf(const PeerSocket& socket) {
+    std::array<std::byte, kMaxMessageBytes> into;
+    pollfd entry = {socket.fd(), POLLIN, 0};
+    if (::poll(&entry, 1, 1000) != 1) return 0;
+    const ssize_t got = ::recv(socket.fd(), into.data(), into.size(), MSG_PEEK);
+    const auto reason =
+        ParseRefused(absl::MakeConstSpan(into).first(got > 0 ? static_cast<std::size_t>(got) : 0));
+    return reason.ok() ? static_cast<uint32_t>(*reason) : 0;
+  }
+  static bool HasAnswer(const PeerSocket& socket) {
+    pollfd entry = {socket.fd(), POLLIN, 0};
+    return ::poll(&entry, 1, 0) == 1;
+  }
+};
+
+// Keeps `count` connections open that say nothing, and opens each again that is closed.
+[[noreturn]] void KeepSilent(const std::string& name, std::size_t count, uid_t uid) {
+  if (uid != 0 && ::setresuid(uid, uid, uid) != 0) ::_exit(1);
+  std::vector<PeerSocket> silent;
+  while (silent.size() < count) {
+    auto socket = ConnectTo(name, Soon());
+    if (socket.ok()) silent.push_back(*std::move(socket));
+  }
+  while (true) {
+    std::vector<pollfd> polled;
+    for (const PeerSocket& s : silent) polled.push_back({s.fd(), 0, 0});
+    if (::poll(polled.data(), polled.size(), 100) <= 0) continue;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (polled[i].revents == 0) continue;
+      auto socket = ConnectTo(name, Soon());
+      if (socket.ok()) silent[i] = *std::move(socket);
+    }
+  }
+}
+
+struct CrowdResult {
+  int good = 0;
+  double cpu_share = 0;
+};
+
+// 40 silent ones beside 40 tries of an honest one, each with 2 s.
+CrowdResult TriesBesideACrowd(ServerTest* test, uid_t uid) {
+  std::atomic<bool> end = false;
+  CrowdResult result;
+  std::thread serving([&] {
+    const absl::Time start = absl::Now();
+    const absl::Duration before = CpuOfThisThread();
+    // RELAXED: a flag.
+    while (!end.load(std::memory_order_relaxed)) {
+      static_cast<void>(test->server->Accept(Deadline::After(absl::Milliseconds(50))));
+    }
+    result.cpu_share = absl::FDivDuration(CpuOfThisThread() - before, absl::Now() - start);
+  });
+  const pid_t crowd = ::fork();
+  if (crowd == 0) KeepSilent(test->name, 40, uid);
+  absl::SleepFor(absl::Milliseconds(300));
+  for (int i = 0; i < 40; ++i) {
+    const auto made = test->Connect(absl::Seconds(2));
+    if (made.ok()) ++result.good;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  end.store(true, std::memory_order_relaxed);  // RELAXED: a flag
+  serving.join();
+  ::kill(crowd, SIGKILL);
+  ::waitpid(crowd, nullptr, 0);
+  return result;
+}
+
+TEST_F(ServerTest, AttackH10ASilentCrowdWhomThePolicyRefusesKeepsNobodyOut) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root, so no other user";
+  Start();
+  const CrowdResult result = TriesBesideACrowd(this, 4711);
+  EXPECT_EQ(result.good, 40) << server->last_failure();
+  EXPECT_LT(result.cpu_share, 0.2);
+}
+
+TEST_F(ServerTest, AttackH10ASilentCrowdOfOurOwnUserKeepsNobodyOutEither) {
+  Start();
+  const CrowdResult result = TriesBesideACrowd(this, 0);
+  EXPECT_EQ(result.good, 40) << server->last_failure();
+  EXPECT_LT(result.cpu_share, 0.2);
+}
+
+TEST_F(ServerTest, TheOldestSilentOneGoesAndNotTheNewcomer) {
+  limits.max_pending = 3;
+  Start();
+  std::vector<PeerSocket> silent;
+  for (int i = 0; i < 3; ++i) silent.push_back(*ConnectTo(name, Soon()));
+  EXPECT_FALSE(server->Accept(Past()).ok());
+  const PeerSocket newcomer = Raw();
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_TRUE(HasAnswer(newcomer));
+  EXPECT_EQ(ReasonOf(newcomer), 0u);
+  EXPECT_EQ(ReasonOf(silent[0]), static_cast<uint32_t>(RefusalReason::kBusy));
+  EXPECT_FALSE(HasAnswer(silent[1]));
+  // Those that have said something stay.
+  const PeerSocket second = Raw();
+  const PeerSocket third = Raw();
+  for (int i = 0; i < 6; ++i) EXPECT_FALSE(server->Accept(Past()).ok());
+  const PeerSocket one_too_many = Raw();
+  for (int i = 0; i < 6; ++i) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_EQ(ReasonOf(one_too_many), static_cast<uint32_t>(RefusalReason::kBusy));
+  EXPECT_EQ(ReasonOf(second), 0u);
+}
+
+// Memory that a peer took and did not use stays with it as long as it likes: so much of each user.
+TEST_F(ServerTest, PromiseP7ResourcesGivenUpHandshakesAreBoundedForEachUser) {
+  limits.max_unfinished_of_user = 3;
+  limits.given_up_time = absl::Milliseconds(300);
+  Start();
+  std::vector<PeerSocket> hoard;
+  for (int i = 0; i < 5; ++i) {
+    hoard.push_back(Raw());
+    for (int j = 0; j < 3; ++j) EXPECT_FALSE(server->Accept(Past()).ok());
+    EXPECT_TRUE(HasAnswer(hoard.back()));
+    EXPECT_EQ(ReasonOf(hoard.back()),
+              i < 3 ? 0 : static_cast<uint32_t>(RefusalReason::kUnfinished));
+    // Rubbish in place of the answer: its slot is free again, and what it was given is not.
+    static_cast<void>(hoard.back().Send(std::vector<std::byte>(2)));
+    EXPECT_FALSE(server->Accept(Past()).ok());
+  }
+  EXPECT_EQ(registry.size(), 0u);
+  EXPECT_FALSE(server->Accept(Deadline::After(absl::Milliseconds(400))).ok());
+  // Descriptors in the peer's queue are charged to our user: they are not forgotten.
+  hoard.push_back(Raw());
+  for (int j = 0; j < 3; ++j) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_EQ(ReasonOf(hoard.back()), static_cast<uint32_t>(RefusalReason::kUnfinished));
+  hoard.clear();
+  const PeerSocket next = Raw();
+  for (int j = 0; j < 3; ++j) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_TRUE(HasAnswer(next));
+  EXPECT_EQ(ReasonOf(next), 0u);
+}
+
+TEST_F(ServerTest, PromiseP7ResourcesTheBytesOfUnfinishedOnesAreBounded) {
+  limits.max_unfinished_bytes_of_user = 200'000;  // less than two of 128 KiB
+  Start();
+  const PeerSocket first = Raw();
+  const PeerSocket second = Raw();
+  const PeerSocket third = Raw();
+  for (int j = 0; j < 6; ++j) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_TRUE(HasAnswer(first));
+  EXPECT_TRUE(HasAnswer(second));
+  // The third waits for those before it, and has what it needs when one is through.
+  EXPECT_FALSE(HasAnswer(third));
+  static_cast<void>(first.Send(std::vector<std::byte>(2)));
+  for (int j = 0; j < 3; ++j) EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_FALSE(HasAnswer(third));
+}
+
+// By a call that any loop can make, and the descriptor says when.
+TEST_F(ServerTest, HalfMadeChannelsOfDeadPeersEndInTend) {
+  Start();
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  const auto tend_while_readable = [&] {
+    pollfd entry = {*descriptor, POLLIN, 0};
+    int rounds = 0;
+    while (::poll(&entry, 1, 50) == 1 && ++rounds < 100) server->Tend();
+    EXPECT_LT(rounds, 100) << "the loop would spin";
+  };
+  tend_while_readable();
+  {
+    const PeerSocket peer = Raw();
+    tend_while_readable();
+    EXPECT_TRUE(HasAnswer(peer));
+    EXPECT_EQ(registry.size(), 2u);
+  }
+  tend_while_readable();
+  EXPECT_EQ(registry.size(), 0u);
+  EXPECT_EQ(server->failures(), 1u);
+
+  // The same loop makes channels, and an Accept that does not wait returns them.
+  absl::StatusOr<Established> connected = absl::UnknownError("");
+  std::thread client([&] { connected = Connect(); });
+  for (const Deadline soon = Soon(); !server->HasReady() && !soon.Expired();) {
+    pollfd entry = {*descriptor, POLLIN, 0};
+    if (::poll(&entry, 1, 50) == 1) server->Tend();
+  }
+  client.join();
+  EXPECT_TRUE(connected.ok()) << connected.status();
+  pollfd entry = {*descriptor, POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 1000), 1);
+  EXPECT_TRUE(server->Accept(Past()).ok());
+  EXPECT_EQ(::poll(&entry, 1, 0), 0);
+}
+
+TEST_F(ServerTest, ASilentPeerEndsInTendWhenItsTimeIsUp) {
+  limits.handshake_time = absl::Milliseconds(50);
+  Start();
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  const auto silent = ConnectTo(name, Soon());
+  server->Tend();
+  pollfd entry = {*descriptor, POLLIN, 0};
+  ASSERT_EQ(::poll(&entry, 1, 2000), 1);
+  server->Tend();
+  EXPECT_EQ(ReasonOf(*silent), static_cast<uint32_t>(RefusalReason::kDeadline));
+  EXPECT_EQ(::poll(&entry, 1, 100), 0);
+}
+
+// Each client has said Hello when it is refused: the reason arrives all the same, every time.
+TEST_F(ServerTest, ARefusalArrivesWithItsReasonAndNotAsAReset) {
+  options.policy = PeerPolicy::Uid(12345);
+  Start();
+  std::atomic<bool> end = false;
+  std::thread serving([&] {
+    // RELAXED: a flag.
+    while (!end.load(std::memory_order_relaxed)) {
+      static_cast<void>(server->Accept(Deadline::After(absl::Milliseconds(20))));
+    }
+  });
+  for (int i = 0; i < 300; ++i) {
+    const auto refused = Connect();
+    ASSERT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition) << refused.status();
+    ASSERT_NE(refused.status().message().find("policy"), std::string::npos) << refused.status();
+  }
+  end.store(true, std::memory_order_relaxed);  // RELAXED: a flag
+  serving.join();
+}
+
+// What came in time counts, however long our caller was away.
+TEST_F(ServerTest, APunctualPeerIsNotTimedOutBecauseOurCallerWasAway) {
+  limits.handshake_time = absl::Milliseconds(100);
+  Start();
+  absl::StatusOr<Established> connected = absl::UnknownError("");
+  std::thread client([&] { connected = Connect(); });
+  for (int i = 0; i < 3; ++i) {  // takes the connection, the Hello, and what follows it
+    static_cast<void>(server->Accept(Past()));
+    absl::SleepFor(absl::Milliseconds(300));
+  }
+  const auto accepted = server->Accept(Deadline::After(absl::Seconds(5)));
+  client.join();
+  EXPECT_TRUE(connected.ok()) << connected.status();
+  EXPECT_TRUE(accepted.ok() || server->failures() == 0) << accepted.status();
+}
+
+// On a kernel that lets it be queued as well.
+TEST_F(ServerTest, AttackF12AcceptKeepsItsDeadlineWhateverWasQueued) {
+  for (const bool old_kernel : {false, true}) {
+    EXPECT_EQ(RunInChild([&] {
+                UniqueFd slow = LingeringSocket(absl::Seconds(3));
+                if (old_kernel) FailSystemCall(SYS_setsockopt, ENOPROTOOPT);
+                Start();
+                const UniqueFd attacker(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+                sockaddr_un address = {};
+                address.sun_family = AF_UNIX;
+                name.copy(address.sun_path, sizeof(address.sun_path));
+                address.sun_path[0] = '\0';
+                const auto length =
+                    static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+                // SAFETY: the sockets API takes every address family through this type.
+                const auto* any = reinterpret_cast<const sockaddr*>(&address);
+                ASSERT_EQ(::connect(attacker.get(), any, length), 0);
+                const bool sent = SendWithDescriptor(attacker.get(), slow.get());
+                EXPECT_TRUE(sent || !old_kernel);
+                if (sent) slow.Reset();
+                const absl::Time before = absl::Now();
+                EXPECT_FALSE(server->Accept(Deadline::After(absl::Milliseconds(100))).ok());
+                server.reset();
+                EXPECT_LE(absl::Now() - before, absl::Milliseconds(1000));
+              }),
+              "ok")
+        << old_kernel;
+  }
+}
+
+// With no descriptor left Accept waits like any other time, and each peer in the queue is let go.
+TEST_F(ServerTest, PromiseP3WorkAFullTableMakesNobodySpin) {
+  EXPECT_EQ(RunInChild([&] {
+              Start();
+              std::vector<PeerSocket> waiting;
+              for (int i = 0; i < 3; ++i) waiting.push_back(Raw());
+              std::vector<UniqueFd> table;
+              const rlimit few = {200, 200};
+              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+              do {
+                table.emplace_back(::dup(waiting[0].fd()));
+              } while (table.back().ok());
+              const absl::Duration before = CpuOfThisThread();
+              const auto got = server->Accept(Deadline::After(absl::Milliseconds(300)));
+              EXPECT_EQ(got.status().code(), absl::StatusCode::kResourceExhausted) << got.status();
+              EXPECT_LT(CpuOfThisThread() - before, absl::Milliseconds(100));
+              EXPECT_EQ(server->failures(), 3u);
+              for (const PeerSocket& peer : waiting) EXPECT_TRUE(HasAnswer(peer));
+            }),
+            "ok");
+}
+
+}  // namespace
+}  // namespace parley
