@@ -48,6 +48,16 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
                                              const CheckedConnectOptions& checked,
                                              Deadline deadline) {
   const ConnectOptions& options = checked.get();
+  auto peer = IdentifyPeer(socket.fd(), -1, socket.origin());
+  if (!peer.ok()) return peer.status();
+  const bool by_name = socket.origin() == PeerSocket::Origin::kConnected;
+  const PeerPolicy policy =
+      options.policy.value_or(by_name ? PeerPolicy::SameUserOrRoot() : PeerPolicy::Anyone());
+  if (!policy.Admits(*peer)) {
+    return absl::PermissionDeniedError(
+        "ConnectOptions::policy does not admit the listener, process " + std::to_string(peer->pid) +
+        " of user " + std::to_string(peer->uid));
+  }
   const Hello hello = MakeHello(checked);
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
@@ -98,8 +108,6 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
   status = ParseChannelId(message, MessageType::kReady, welcome->channel_id);
   if (!status.ok()) return Unexpected(message, std::move(status));
 
-  auto peer = IdentifyPeer(socket.fd());
-  if (!peer.ok()) return peer.status();
   Established result{welcome->channel_id,
                      *std::move(outgoing),
                      *std::move(incoming),

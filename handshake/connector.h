@@ -22,6 +22,7 @@
 
 namespace parley {
 
+// kPermissionDenied: our policy does not admit who listens there;
 // kFailedPrecondition: refused, with the other side's reason; kInvalidArgument: it broke the
 // protocol; kDeadlineExceeded; kUnavailable: it went away; kResourceExhausted.
 absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,

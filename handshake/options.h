@@ -90,6 +90,10 @@ struct ConnectOptions {
   FenceMode fences = FenceMode::kAutomatic;
   // Anything but kAutomatic: offers that one alone.
   DoorbellKind doorbell = DoorbellKind::kAutomatic;
+  // Whom we connect to: judged before anything is said to it. Not set: for a name, where anybody
+  // may listen first, SameUserOrRoot; for a socket that the caller brings, anyone. What the kernel
+  // says is who called listen.
+  std::optional<PeerPolicy> policy;
   // The set in which regions are claimed; nullptr: the process's.
   FileRegistry* registry = nullptr;
 };

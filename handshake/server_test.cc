@@ -1,5 +1,6 @@
 #include "parley/handshake/server.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -327,6 +328,40 @@ TEST_F(ServerTest, APunctualPeerIsNotTimedOutBecauseOurCallerWasAway) {
   client.join();
   EXPECT_TRUE(connected.ok()) << connected.status();
   EXPECT_TRUE(accepted.ok() || server->failures() == 0) << accepted.status();
+}
+
+// The connecting side says nothing to who listens under a name that another user took first.
+TEST_F(ServerTest, AttackH14AListenerOfAnotherUserIsNotSpokenTo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root, so no other user";
+  int told[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
+  const pid_t squatter = ::fork();
+  if (squatter == 0) {
+    if (::setresuid(4711, 4711, 4711) != 0) ::_exit(1);
+    auto listener = Listener::Bind(name);
+    if (!listener.ok() || ::write(told[1], "x", 1) != 1) ::_exit(2);
+    for (int i = 0; i < 2; ++i) {
+      std::optional<PeerSocket> socket;
+      while (!socket) socket = *listener->TryAccept();
+      std::array<std::byte, kMaxMessageBytes> bytes;
+      const auto got = socket->Receive(absl::MakeSpan(bytes), Soon());
+      if (::write(told[1], got.ok() ? "y" : "n", 1) != 1) ::_exit(3);
+    }
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  const auto refused = Connect();
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kPermissionDenied) << refused.status();
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'n');  // not a word
+  ConnectOptions connect;
+  connect.registry = &client_registry;
+  connect.policy = PeerPolicy::Uid(4711);
+  static_cast<void>(ConnectHandshake(*ConnectTo(name, Soon()), connect, Soon()));
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'y');
+  ASSERT_EQ(::waitpid(squatter, nullptr, 0), squatter);
 }
 
 // On a kernel that lets it be queued as well.
