@@ -59,6 +59,7 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
         " of user " + std::to_string(peer->uid));
   }
   const Hello hello = MakeHello(checked);
+  socket.AllowDescriptors();
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
 

@@ -1,6 +1,7 @@
 #include "parley/handshake/listener.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -93,7 +94,7 @@ bool SetMode(const std::string& path, const struct stat& made, mode_t mode) {
   return ::chmod(("/proc/self/fd/" + std::to_string(file.get())).c_str(), mode) == 0;
 }
 
-UniqueFd NewSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+UniqueFd NewSpare() { return UniqueFd(::eventfd(0, EFD_CLOEXEC)); }
 
 // Removes a socket file on which nobody listens any more.
 absl::Status RemoveStaleFile(const std::string& path, const Address& address) {

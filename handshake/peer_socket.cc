@@ -282,6 +282,8 @@ absl::StatusOr<PeerSocket::WithDescriptors> PeerSocket::ReceiveWithDescriptors(
   }
 }
 
+void PeerSocket::AllowDescriptors() const { AllowRights(fd_.get()); }
+
 bool PeerSocket::RefuseDescriptors() const {
   if (RefusesRights(fd_.get())) return true;
   if (!RefuseRights(fd_.get())) return false;

@@ -54,8 +54,8 @@ struct ServerLimits {
   absl::Duration handshake_time = absl::Seconds(5);
   // Handshakes with memory that the peer was given and has not finished with, or has given up. One
   // more than these bytes allow is let in, whatever its size.
-  int max_unfinished = 32;
-  int max_unfinished_of_user = 8;
+  int max_unfinished = 64;
+  int max_unfinished_of_user = 24;
   uint64_t max_unfinished_bytes = uint64_t{512} << 20;
   uint64_t max_unfinished_bytes_of_user = uint64_t{128} << 20;
   absl::Duration given_up_time = absl::Minutes(1);

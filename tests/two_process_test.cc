@@ -364,6 +364,7 @@ TEST(ListenerTest, AttackD4SlowAndHalfOpenHandshakesDelayNobody) {
   ServerLimits limits;
   limits.max_pending = 20;
   limits.handshake_time = absl::Milliseconds(300);
+  limits.given_up_time = absl::ZeroDuration();
   auto listener = ChannelListener::Listen(name, {}, limits);
   ASSERT_TRUE(listener.ok()) << listener.status();
   const Resources before = Resources::Now();
@@ -402,6 +403,10 @@ TEST(ListenerTest, AttackD4SlowAndHalfOpenHandshakesDelayNobody) {
     EXPECT_TRUE(absl::IsDeadlineExceeded(listener->Accept(In(50)).status()));
   }
   EXPECT_EQ(listener->failures(), 16u);
+  // What was given to those that are still there is remembered for as long.
+  slow.Signal(SIGKILL);
+  static_cast<void>(slow.Wait(Generous()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(listener->Accept(In(5)).status()));
   ExpectNothingLeaked(
       {before.descriptors + 1, before.shared_mappings, before.mappings, before.resident_bytes});
 }
