@@ -131,7 +131,6 @@ Word CloneOnStack(Word flags, void* stack_end, int* pidfd, void (*run)(void*), v
       "syscall\n\t"
       "test %%rax, %%rax\n\t"
       "jnz 1f\n\t"
-      "xor %%ebp, %%ebp\n\t"
       "mov %[argument], %%rdi\n\t"
       "call *%[run]\n\t"
       "hlt\n"
@@ -165,7 +164,6 @@ Word CloneOnStack(Word flags, void* stack_end, int* pidfd, void (*run)(void*), v
   asm volatile(
       "svc #0\n\t"
       "cbnz x0, 1f\n\t"
-      "mov x29, #0\n\t"
       "mov x0, %[argument]\n\t"
       "blr %[run]\n\t"
       "brk #1\n"
@@ -408,7 +406,9 @@ absl::StatusOr<bool> SealHelper::Wait(Deadline deadline) {
     return false;
   }
   if (memory_->clone_error != 0) return NoProcess(memory_->clone_error);
-  was_not_executed_ = memory_->execution_error != 0 || !WIFEXITED(status);
+  // Nor was it if something else ended it, or the attendant.
+  was_not_executed_ =
+      memory_->execution_error != 0 || !WIFEXITED(status) || !WIFEXITED(child_status);
   error_ = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   return true;
 }
