@@ -155,6 +155,7 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
     if (late.Expired()) pending->deadline = Deadline::After(limits_.handshake_time);
     return false;
   }
+  Watch(pending->acceptor.fd(), /*active=*/false);  // its wake-ups are the channel's from now on
   ready_.push_back(std::move(pending->acceptor).Take());
   pending_.erase(pending);
   return true;
@@ -164,8 +165,9 @@ void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalRea
                   absl::Status why) {
   if (reason) pending->acceptor.Refuse(*reason);
   CountFailure(std::move(why));
+  // A helper may keep it open for a while: it would be reported as hung up.
+  Watch(pending->acceptor.fd(), /*active=*/false);
   if (const uint64_t bytes = pending->acceptor.OutstandingBytes(); bytes != 0) {
-    Watch(pending->acceptor.fd(), /*active=*/false);
     given_up_.push_back({std::move(pending->acceptor).TakeSocket(), pending->uid, bytes,
                          Deadline::After(limits_.given_up_time)});
     // Its peer learns that this is the end.
