@@ -31,7 +31,9 @@ const char* ToString(Violation violation) {
     case Violation::kRecordTagReserved:
       return "record tag uses reserved bits";
     case Violation::kDoorbellFlood:
-      return "doorbell rung again and again without progress";
+      return "doorbell signalled again and again without progress";
+    case Violation::kSignalsTooExpensive:
+      return "signalling it costs too much processor time";
     case Violation::kUnexpectedMessage:
       return "unexpected message on the socket";
     case Violation::kMetadataInvalid:

@@ -25,6 +25,7 @@ enum class Violation : uint8_t {
   kRecordPaddingNotZero,        // bytes after the payload's end are not zero
   kRecordTagReserved,           // a tag bit that is reserved is set
   kDoorbellFlood,               // woken again and again without progress
+  kSignalsTooExpensive,         // to wake it takes too much of our processor
   kUnexpectedMessage,           // something on the socket that does not belong there
   kMetadataInvalid,             // a higher layer's header fails its checks
 };

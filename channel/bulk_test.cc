@@ -20,7 +20,7 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/bulk_assembly.h"
 #include "parley/channel/bulk_wire.h"
-#include "parley/channel/wait_options.h"
+#include "parley/wait/wait_options.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"

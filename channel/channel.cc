@@ -45,14 +45,14 @@ class ChannelMaker {
   template <typename State>
   static void Add(const State& state, std::vector<int>& all, std::vector<int>& eventfds) {
     const Established& established = state.core->established();
-    all.push_back(state.waiter->descriptor());
     all.push_back(established.socket.get());
     all.push_back(established.peer.pidfd.get());
-    for (const Doorbell* doorbell : {&established.send_doorbell, &established.receive_doorbell}) {
-      for (const int fd : {doorbell->wait_fd(), doorbell->signal_fd()}) {
-        all.push_back(fd);
-        if (doorbell->is_eventfd()) eventfds.push_back(fd);
-      }
+    for (const auto* doorbell : {&established.send_doorbell, &established.receive_doorbell}) {
+      if (*doorbell != nullptr) (*doorbell)->AddDescriptors(all, eventfds);
+    }
+    if (state.waiter->signaller() != nullptr) {
+      all.push_back(state.waiter->signaller()->eventfd());
+      eventfds.push_back(state.waiter->signaller()->eventfd());
     }
   }
   static std::vector<int> Unique(std::vector<int> fds) {

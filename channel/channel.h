@@ -27,11 +27,11 @@
 #include "absl/status/statusor.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
-#include "parley/channel/wait_options.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/server.h"
 #include "parley/os/deadline.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley {
 
@@ -44,9 +44,12 @@ struct Channel {
 
 // What must stay open for a channel to work: for a worker that closes everything else, and whose
 // system call filter names eventfds (sandbox/profile.h). Owned by the channel.
+// Without those that an event loop's first descriptor() makes later.
 struct ChannelDescriptors {
   std::vector<int> all;
-  std::vector<int> eventfds;  // of these; empty with the socket and the futex doorbell
+  // Of these: those of an eventfd doorbell, those by which the threads of this process wake each
+  // other (socket doorbell), and that of a Signaller.
+  std::vector<int> eventfds;
 };
 ChannelDescriptors DescriptorsOf(const Channel& channel);
 

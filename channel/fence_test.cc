@@ -34,6 +34,7 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/wait/layout.h"
 #include "parley/wait/memory_barrier.h"
 
 #if defined(__has_feature)

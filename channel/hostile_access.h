@@ -28,10 +28,12 @@ class HostileAccess {
   }
   // The peer's control page, of which we can read and sleep on every word.
   static PeerMemory PeerControl(const Sender& sender) { return Of(sender).incoming.control(); }
+  // The connection, as a hostile process may use it.
+  static int ConnectionOf(const Sender& sender) { return Of(sender).socket.get(); }
   // What wakes the peer's receiver, or its sender.
-  static Doorbell& DoorbellOf(const Sender& sender) { return Of(sender).send_doorbell; }
+  static Doorbell& DoorbellOf(const Sender& sender) { return *Of(sender).send_doorbell; }
   static Doorbell& DoorbellOf(const Receiver& receiver) {
-    return receiver.state().core->established().receive_doorbell;
+    return *receiver.state().core->established().receive_doorbell;
   }
   // Where the next record will start in Data(), modulo the capacity.
   static uint64_t Published(const Sender& sender) {

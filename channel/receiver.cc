@@ -4,7 +4,7 @@
 
 #include "parley/channel/status.h"
 #include "parley/os/check.h"
-#include "parley/ring/layout.h"
+#include "parley/wait/layout.h"
 
 namespace parley {
 
@@ -18,9 +18,9 @@ absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<internal::Core> core,
   Receiver receiver;
   receiver.state_ = std::make_unique<State>(std::move(core));
   State& state = *receiver.state_;
-  auto waiter =
-      internal::Waiter::Create(state.core.get(), &state.core->established().receive_doorbell,
-                               kReceiveEpochOffset, kSendEpochOffset, options, &state.stats);
+  auto waiter = internal::Waiter::Create(state.core->Places(kReceiveEpochOffset, kSendEpochOffset),
+                                         state.core->established().receive_doorbell.get(),
+                                         &state.core->termination(), options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return receiver;
@@ -31,39 +31,46 @@ Receiver::State& Receiver::state() const {
   return *state_;
 }
 
-// Counts, and spreads a violation that was found here to the whole channel.
-Outcome Receiver::Checked(Outcome outcome, uint32_t size_bytes) const {
+// Spreads a violation that was found here to the whole channel.
+[[gnu::noinline]] Outcome Receiver::NotDone(Outcome outcome) {
   State& s = *state_;
-  if (outcome == Outcome::kOk) [[likely]] {
-    ++s.stats.messages;
-    s.stats.bytes += size_bytes;
-  } else if (outcome == Outcome::kPoisoned) {
-    s.core->Poison(s.consumer.violation());
+  if (outcome == Outcome::kPoisoned) {
+    s.core->termination().Poison(s.consumer.violation());
     s.stats.violations = 1;
   }
-  return outcome;
+  if (outcome != Outcome::kWouldBlock) return outcome;
+  // All that a dead peer had sent was taken.
+  return s.waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
 }
 
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = state();
   s.HearOfPoison();
-  const uint64_t published_bytes = s.consumer.released_bytes();
+  const uint64_t released_bytes = s.consumer.released_bytes();
   const Outcome outcome = s.consumer.TryReceive(into, record);
-  if (s.consumer.released_bytes() != published_bytes) s.waiter->SignalIfAwaited();
-  return Checked(outcome, record->size_bytes);
+  if (outcome != Outcome::kOk) [[unlikely]]
+    return NotDone(outcome);
+  ++s.stats.messages;
+  s.stats.bytes += record->size_bytes;
+  if (s.consumer.released_bytes() != released_bytes) s.waiter->SignalIfAwaited();
+  return Outcome::kOk;
 }
 
 Outcome Receiver::TryPeek(PeekedMessage* message) {
   State& s = state();
   s.HearOfPoison();
   const Outcome outcome = s.consumer.TryPeek(&message->record, &message->view);
-  return Checked(outcome, message->record.size_bytes);
+  if (outcome != Outcome::kOk) [[unlikely]]
+    return NotDone(outcome);
+  ++s.stats.messages;
+  s.stats.bytes += message->record.size_bytes;
+  return Outcome::kOk;
 }
 
 // After a violation no word of the peer's is read again, so nobody is rung either.
 void Receiver::SignalUnlessPoisoned() {
   State& s = *state_;
-  if (s.core->poison() == Violation::kNone) [[likely]]
+  if (s.core->termination().poison() == Violation::kNone) [[likely]]
     s.waiter->SignalIfAwaited();
 }
 
@@ -84,9 +91,11 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
       case Outcome::kOk:
         return absl::OkStatus();
       case Outcome::kClosed:
-        return internal::EndOfStream("end of stream");
+        return s.consumer.ended() || !s.core->termination().peer_gone()
+                   ? internal::EndOfStream("end of stream")
+                   : internal::PeerGoneStatus();
       case Outcome::kPoisoned:
-        return internal::ViolationStatus(s.core->poison());
+        return internal::ViolationStatus(s.core->termination().poison());
       case Outcome::kTooLong:  // a sender's alone
       case Outcome::kWouldBlock:
         break;
@@ -98,7 +107,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.core->poison());
+      return internal::WaitStatus(result, s.core->termination().poison());
     }
   }
 }
@@ -119,6 +128,7 @@ absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
 
 void Receiver::Close() {
   State& s = state();
+  if (s.consumer.closed()) return;
   s.consumer.Close();
   SignalUnlessPoisoned();
 }
@@ -138,7 +148,7 @@ absl::Status Receiver::FinishWait() {
   if (result == internal::Waiter::Result::kPeerGone && s.HasData()) {
     return absl::OkStatus();
   }
-  return internal::WaitStatus(result, s.core->poison());
+  return internal::WaitStatus(result, s.core->termination().poison());
 }
 
 int Receiver::descriptor() const { return state().waiter->descriptor(); }
@@ -150,11 +160,13 @@ FrameGeometry Receiver::frame_geometry() const {
 PeerMemory Receiver::frame_memory() const { return state().core->established().incoming.frames(); }
 
 void Receiver::Poison(Violation violation) {
-  state().core->Poison(violation);
+  state().core->termination().Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Receiver::violation() const { return state().core->poison(); }
+Violation Receiver::violation() const { return state().core->termination().poison(); }
+bool Receiver::peer_gone() const { return state().core->termination().peer_gone(); }
+void Receiver::Interrupt() const { state().waiter->Interrupt(); }
 const ChannelStats& Receiver::stats() const { return state().stats; }
 
 }  // namespace parley

@@ -5,9 +5,12 @@
 //
 // Trust: the peer may send nothing (kWouldBlock, kDeadlineExceeded), lie about its positions and
 // lengths (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place,
-// or die (kUnavailable, after everything that it had sent). A Try call makes at most one system
-// call, the doorbell, which does not wait. Every other call keeps its deadline.
-// Threads: one at a time. Another thread may use the channel's Sender meanwhile.
+// or die (kUnavailable, after everything that it had sent; kClosed from a Try call, and
+// peer_gone()). A Try call makes at most one system call on what the peer shares: the doorbell, or
+// a look whether the peer is still there, neither of which waits. Every other call keeps its
+// deadline.
+// Threads: one at a time. Another thread may use the channel's Sender meanwhile. Interrupt is for
+// any thread, and for signal handlers.
 // Ordering: what the peer wrote before it sent a message is visible once a call returned it.
 //
 //   std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
@@ -29,12 +32,12 @@
 #include "parley/boundary/violation.h"
 #include "parley/channel/core.h"
 #include "parley/channel/stats.h"
-#include "parley/channel/wait_options.h"
-#include "parley/channel/waiter.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/wait/wait_options.h"
+#include "parley/wait/waiter.h"
 
 namespace parley {
 
@@ -71,10 +74,14 @@ class Receiver {
   // For event loops: if PrepareToWait() is true there is nothing now; poll descriptor() for POLLIN,
   // then call FinishWait (an error means that nothing will come any more) and try once more. Not
   // for a channel whose doorbell is a futex, which both ends asked for (DoorbellKind::kFutex):
-  // descriptor() is -1, and the other two abort.
+  // descriptor() is -1, and the other two abort. As Sender::descriptor says, the first call makes
+  // two descriptors.
   bool PrepareToWait();
   absl::Status FinishWait();
   int descriptor() const;
+
+  // As Sender::Interrupt.
+  void Interrupt() const;
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
@@ -84,6 +91,8 @@ class Receiver {
   // Poisons the channel for a reason that a higher layer found, such as kMetadataInvalid.
   void Poison(Violation violation);
   Violation violation() const;
+  // Whether the peer was seen to have ended; as Sender::peer_gone.
+  bool peer_gone() const;
   const ChannelStats& stats() const;
 
  private:
@@ -95,7 +104,7 @@ class Receiver {
     explicit State(std::shared_ptr<internal::Core> c);
     // A violation that the other end of the channel found ends this one, too.
     void HearOfPoison() {
-      const Violation found = core->poison();
+      const Violation found = core->termination().poison();
       if (found != Violation::kNone) [[unlikely]]
         consumer.Poison(found);
     }
@@ -111,7 +120,7 @@ class Receiver {
   static absl::StatusOr<Receiver> Create(std::shared_ptr<internal::Core> core,
                                          const WaitOptions& options);
   State& state() const;
-  Outcome Checked(Outcome outcome, uint32_t size_bytes) const;
+  Outcome NotDone(Outcome outcome);
   void SignalUnlessPoisoned();
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);

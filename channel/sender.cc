@@ -4,7 +4,7 @@
 
 #include "parley/channel/status.h"
 #include "parley/os/check.h"
-#include "parley/ring/layout.h"
+#include "parley/wait/layout.h"
 
 namespace parley {
 namespace {
@@ -24,9 +24,9 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<internal::Core> core,
   Sender sender;
   sender.state_ = std::make_unique<State>(std::move(core));
   State& state = *sender.state_;
-  auto waiter =
-      internal::Waiter::Create(state.core.get(), &state.core->established().send_doorbell,
-                               kSendEpochOffset, kReceiveEpochOffset, options, &state.stats);
+  auto waiter = internal::Waiter::Create(state.core->Places(kSendEpochOffset, kReceiveEpochOffset),
+                                         state.core->established().send_doorbell.get(),
+                                         &state.core->termination(), options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;
@@ -37,33 +37,34 @@ Sender::State& Sender::state() const {
   return *state_;
 }
 
-// Spreads a violation that was found here to the whole channel.
-Outcome Sender::Checked(Outcome outcome) const {
+// Spreads a violation that was found here to the whole channel. A dead peer takes no more.
+[[gnu::noinline]] Outcome Sender::NotDone(Outcome outcome) {
   State& s = *state_;
-  if (outcome == Outcome::kPoisoned) [[unlikely]] {
-    s.core->Poison(s.producer.violation());
+  if (outcome == Outcome::kPoisoned) {
+    s.core->termination().Poison(s.producer.violation());
     s.stats.violations = 1;
   }
-  return outcome;
+  if (outcome != Outcome::kWouldBlock) return outcome;
+  return s.waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
 }
 
 // After a violation no word of the peer's is read again, so nobody is rung either.
 void Sender::SignalUnlessPoisoned() {
   State& s = *state_;
-  if (s.core->poison() == Violation::kNone) [[likely]]
+  if (s.core->termination().poison() == Violation::kNone) [[likely]]
     s.waiter->SignalIfAwaited();
 }
 
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
   s.HearOfPoison();
-  const Outcome outcome = Checked(s.producer.TrySend(tag, bytes));
-  if (outcome == Outcome::kOk) {
-    ++s.stats.messages;
-    s.stats.bytes += bytes.size();
-    s.waiter->SignalIfAwaited();
-  }
-  return outcome;
+  const Outcome outcome = s.producer.TrySend(tag, bytes);
+  if (outcome != Outcome::kOk) [[unlikely]]
+    return NotDone(outcome);
+  ++s.stats.messages;
+  s.stats.bytes += bytes.size();
+  s.waiter->SignalIfAwaited();
+  return Outcome::kOk;
 }
 
 absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
@@ -79,7 +80,8 @@ absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadl
 Outcome Sender::TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
   State& s = state();
   s.HearOfPoison();
-  return Checked(s.producer.TryReserve(size_bytes, room));
+  const Outcome outcome = s.producer.TryReserve(size_bytes, room);
+  return outcome == Outcome::kOk ? outcome : NotDone(outcome);
 }
 
 absl::StatusOr<absl::Span<std::byte>> Sender::Reserve(std::size_t size_bytes, Deadline deadline) {
@@ -104,12 +106,12 @@ void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = state();
   s.HearOfPoison();
-  const Outcome outcome = Checked(s.producer.TryStage(tag, bytes));
-  if (outcome == Outcome::kOk) {
-    ++s.stats.messages;
-    s.stats.bytes += bytes.size();
-  }
-  return outcome;
+  const Outcome outcome = s.producer.TryStage(tag, bytes);
+  if (outcome != Outcome::kOk) [[unlikely]]
+    return NotDone(outcome);
+  ++s.stats.messages;
+  s.stats.bytes += bytes.size();
+  return Outcome::kOk;
 }
 
 void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
@@ -119,13 +121,18 @@ void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
   s.stats.bytes += used_bytes;
 }
 
+// Signals only where something moved: a signal without it is one more spurious wake-up of the peer.
 void Sender::Publish() {
-  state().producer.Publish();
-  SignalUnlessPoisoned();
+  State& s = state();
+  const uint64_t before = s.producer.published_bytes();
+  s.producer.Publish();
+  if (s.producer.published_bytes() != before) SignalUnlessPoisoned();
 }
 
 void Sender::Close() {
-  state().producer.Close();
+  State& s = state();
+  if (s.producer.closed()) return;
+  s.producer.Close();
   SignalUnlessPoisoned();
 }
 
@@ -136,7 +143,7 @@ absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline)
   const auto result = s.waiter->Wait([&] { return s.HasFreeSpace(size_bytes); },
                                      [&] { return s.producer.taken_bytes(); },
                                      size_bytes / kStepsPerMessage + 1, deadline);
-  return internal::WaitStatus(result, s.core->poison());
+  return internal::WaitStatus(result, s.core->termination().poison());
 }
 
 absl::Status Sender::AwaitDrained(Deadline deadline) {
@@ -152,10 +159,10 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
         settled, [&] { return s.producer.taken_bytes(); },
         s.producer.capacity_bytes() / kStepsPerMessage, deadline);
     if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.core->poison());
+      return internal::WaitStatus(result, s.core->termination().poison());
     }
   }
-  if (s.producer.violation() != Violation::kNone) return StatusOf(Checked(Outcome::kPoisoned));
+  if (s.producer.violation() != Violation::kNone) return StatusOf(NotDone(Outcome::kPoisoned));
   return s.producer.Drained() ? absl::OkStatus() : StatusOf(Outcome::kClosed);
 }
 
@@ -168,15 +175,16 @@ bool Sender::PrepareToWait(std::size_t size_bytes) {
 
 absl::Status Sender::FinishWait(std::size_t size_bytes) {
   State& s = state();
-  const uint64_t before = s.producer.taken_bytes();
   const bool ready = s.HasFreeSpace(size_bytes);
-  const uint64_t step = s.producer.taken_bytes() - before;
+  // Since the last time, also where PrepareToWait saw it before the signal for it came.
+  const uint64_t step = s.producer.taken_bytes() - s.taken_at_last_wake_up;
+  s.taken_at_last_wake_up = s.producer.taken_bytes();
   using Progress = internal::Waiter::Progress;
   const auto result = s.waiter->TakeWakeUps(ready       ? Progress::kEnough
                                             : step != 0 ? Progress::kLittle
                                                         : Progress::kNone);
   if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
-  return internal::WaitStatus(result, s.core->poison());
+  return internal::WaitStatus(result, s.core->termination().poison());
 }
 
 int Sender::descriptor() const { return state().waiter->descriptor(); }
@@ -186,16 +194,20 @@ FrameGeometry Sender::frame_geometry() const { return state().core->established(
 OwnMemory Sender::frame_memory() const { return state().core->established().outgoing.frames(); }
 
 void Sender::Poison(Violation violation) {
-  state().core->Poison(violation);
+  state().core->termination().Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Sender::violation() const { return state().core->poison(); }
+Violation Sender::violation() const { return state().core->termination().poison(); }
+bool Sender::peer_gone() const { return state().core->termination().peer_gone(); }
+void Sender::Interrupt() const { state().waiter->Interrupt(); }
 const ChannelStats& Sender::stats() const { return state().stats; }
 
 absl::Status Sender::StatusOf(Outcome outcome) const {
-  if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(state_->core->poison());
+  const internal::Termination& end = state_->core->termination();
+  if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(end.poison());
   if (outcome == Outcome::kTooLong) return internal::TooLongStatus(max_message_bytes());
+  if (end.peer_gone()) return internal::PeerGoneStatus();
   return internal::EndOfStream("the peer takes no more");
 }
 

@@ -4,9 +4,11 @@
 // The sending end of a channel: a ring's producer that can also wait.
 //
 // Trust: the peer may not drain (kWouldBlock, kDeadlineExceeded), lie (kPoisoned, kDataLoss with
-// the reason) or die (kUnavailable). A Try call makes at most one system call, the doorbell, which
-// does not wait. Every other call keeps its deadline.
-// Threads: one at a time. Another thread may use the channel's Receiver meanwhile.
+// the reason) or die (kUnavailable; kClosed from a Try call, and peer_gone()). A Try call makes at
+// most one system call on what the peer shares: the doorbell, or a look whether the peer is still
+// there, neither of which waits. Every other call keeps its deadline.
+// Threads: one at a time. Another thread may use the channel's Receiver meanwhile. Interrupt is for
+// any thread, and for signal handlers.
 // Ordering: what was written before a message was sent is visible to whoever received it.
 //
 //   absl::Status sent = channel->sender.Send(kTag, bytes, Deadline::After(absl::Seconds(1)));
@@ -25,12 +27,12 @@
 #include "parley/boundary/violation.h"
 #include "parley/channel/core.h"
 #include "parley/channel/stats.h"
-#include "parley/channel/wait_options.h"
-#include "parley/channel/waiter.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/wait/wait_options.h"
+#include "parley/wait/waiter.h"
 
 namespace parley {
 
@@ -70,9 +72,17 @@ class Sender {
   // descriptor() for POLLIN, then call FinishWait (an error means that there is no use in trying
   // again) and try once more. Not for a channel whose doorbell is a futex, which both ends asked
   // for (DoorbellKind::kFutex): descriptor() is -1, and the other two abort.
+  // descriptor() makes an epoll and a timer descriptor when it is called first, so call it before a
+  // lock-down; -1 if there was none left. A peer that signals without end finds it blind for
+  // WaitOptions::throttle_time at a time.
   bool PrepareToWait(std::size_t size_bytes);
   absl::Status FinishWait(std::size_t size_bytes);
   int descriptor() const;
+
+  // Ends the wait that is under way, or else the next one, with kCancelled; makes descriptor()
+  // readable, and FinishWait say so. From any thread and from a signal handler, while this end
+  // exists. With a futex doorbell the wait ends after kMaxFutexSleep at most.
+  void Interrupt() const;
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
@@ -82,6 +92,9 @@ class Sender {
   // Poisons the channel for a reason that a higher layer found.
   void Poison(Violation violation);
   Violation violation() const;
+  // Whether the peer was seen to have ended. A caller that makes only Try calls gets kClosed then,
+  // after 64 empty ones at the latest, and it asks the kernel once in 10 ms at most.
+  bool peer_gone() const;
   const ChannelStats& stats() const;
 
  private:
@@ -93,7 +106,7 @@ class Sender {
     explicit State(std::shared_ptr<internal::Core> c);
     // A violation that the other end of the channel found ends this one, too.
     void HearOfPoison() {
-      const Violation found = core->poison();
+      const Violation found = core->termination().poison();
       if (found != Violation::kNone) [[unlikely]]
         producer.Poison(found);
     }
@@ -104,15 +117,16 @@ class Sender {
     std::shared_ptr<internal::Core> core;
     Producer producer;
     ChannelStats stats;
+    uint64_t taken_at_last_wake_up = 0;  // of FinishWait
     std::unique_ptr<internal::Waiter> waiter;
   };
   static absl::StatusOr<Sender> Create(std::shared_ptr<internal::Core> core,
                                        const WaitOptions& options);
   State& state() const;
-  Outcome Checked(Outcome outcome) const;
   absl::Status WaitForFreeSpace(std::size_t size_bytes, Deadline deadline);
   absl::Status StatusOf(Outcome outcome) const;
   void SignalUnlessPoisoned();
+  Outcome NotDone(Outcome outcome);
 
   std::unique_ptr<State> state_;
 };

@@ -29,6 +29,8 @@ absl::Status WaitStatus(Waiter::Result result, Violation violation) {
       return PeerGoneStatus();
     case Waiter::Result::kViolation:
       return ViolationStatus(violation);
+    case Waiter::Result::kInterrupted:
+      return absl::CancelledError("the wait was interrupted");
   }
   return absl::InternalError("impossible wait result");
 }

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "parley/boundary/violation.h"
-#include "parley/channel/waiter.h"
+#include "parley/wait/waiter.h"
 
 namespace parley::internal {
 
@@ -22,7 +22,7 @@ absl::Status TooLongStatus(uint32_t max_message_bytes);
 absl::Status EndOfStream(const char* what);
 // kUnavailable.
 absl::Status PeerGoneStatus();
-// OK for kReady.
+// OK for kReady; kCancelled for an interrupt.
 absl::Status WaitStatus(Waiter::Result result, Violation violation);
 
 }  // namespace parley::internal

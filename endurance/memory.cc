@@ -449,8 +449,8 @@ int BeKeeper(const LinkSetup& setup, std::atomic<uint32_t>& kept) {
     auto channel = ConnectHandshake(*std::move(socket), ConnectOptionsOf(setup), Patience());
     if (!channel.ok()) return 62;
     channel->socket.Reset();
-    channel->send_doorbell = Doorbell();
-    channel->receive_doorbell = Doorbell();
+    channel->send_doorbell.reset();
+    channel->receive_doorbell.reset();
     channel->peer.pidfd.Reset();
     channels.push_back(*std::move(channel));
     kept.fetch_add(1);

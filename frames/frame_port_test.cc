@@ -28,6 +28,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/testing/channel_pair.h"
+#include "parley/wait/layout.h"
 
 namespace parley {
 namespace {
@@ -410,10 +411,10 @@ TEST(FramePortTest, PromiseP2TimeAnyNumberOfReturnsIsOneDoorbell) {
          Outcome::kOk) {
   }
   HostileAccess::Control(victim.attacker()).StoreRelease64(kReceiveEpochOffset, 12345);
-  const uint64_t before = sender.stats().rings;
+  const uint64_t before = sender.stats().signals;
   ReceivedFrame none;
   EXPECT_EQ(victim.port.TryReceive(&none), Outcome::kWouldBlock);
-  EXPECT_EQ(sender.stats().rings - before, 1u);
+  EXPECT_EQ(sender.stats().signals - before, 1u);
   int returned = 0;
   while (victim.pair->connecting().receiver.TryReceive(absl::MakeSpan(buffer), &record) ==
          Outcome::kOk) {

@@ -107,7 +107,6 @@ class Run {
 
     const absl::StatusOr<Established> made =
         ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(60)));
-    kept_.clear();
     const bool ready = queued_.size() > 1 && queued_[1] == ReadyFor(queued_[0]);
     if (honest_welcome_ && ready) PARLEY_CHECK(made.ok(), "an honest handshake was refused");
     if (made.ok()) {
@@ -173,10 +172,6 @@ class Run {
       for (int i = 0; i < 2 * rings; ++i) {
         fds.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       }
-    } else if (welcome.doorbell == kDoorbellSocket && rings == 2) {
-      auto pair = PeerSocket::Pair();
-      fds.push_back(std::move(pair->second).Release());
-      kept_.push_back(std::move(pair->first).Release());
     }
     const uint8_t change = script_.Take8();
     for (int i = change % 4; i > 0; --i) {
@@ -253,11 +248,15 @@ class Run {
       made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);
     }
     const bool futex = options_.doorbell == DoorbellKind::kFutex;
-    PARLEY_CHECK((sends && made.send_doorbell.is_futex()) == (sends && futex) &&
-                     (receives && made.receive_doorbell.is_futex()) == (receives && futex),
-                 "whether there is something to poll is not the peer's to say");
-    static_cast<void>(made.receive_doorbell.Drain());
-    static_cast<void>(made.send_doorbell.Drain());
+    PARLEY_CHECK((made.send_doorbell != nullptr) == sends &&
+                     (made.receive_doorbell != nullptr) == receives,
+                 "the doorbells");
+    for (const auto* doorbell : {&made.send_doorbell, &made.receive_doorbell}) {
+      if (*doorbell == nullptr) continue;
+      PARLEY_CHECK((*doorbell)->can_be_polled() != futex,
+                   "whether there is something to poll is not the peer's to say");
+      static_cast<void>((*doorbell)->Drain());
+    }
   }
 
   // What we said is a Hello with our wishes, whatever happened afterwards.
@@ -278,7 +277,6 @@ class Run {
   Welcome welcome_;
   std::vector<std::vector<std::byte>> queued_;
   bool honest_welcome_ = false;  // the first message is one, with the right descriptors
-  std::vector<UniqueFd> kept_;   // the peer's ends of doorbells
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -26,9 +27,14 @@
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
-#include "parley/ring/layout.h"
 #include "parley/testing/scripted_memory.h"
 #include "parley/wait/doorbell.h"
+#include "parley/wait/eventfd.h"
+#include "parley/wait/eventfd_doorbell.h"
+#include "parley/wait/futex_doorbell.h"
+#include "parley/wait/layout.h"
+#include "parley/wait/local_wake.h"
+#include "parley/wait/socket_doorbell.h"
 
 namespace parley::fuzz {
 namespace {
@@ -37,16 +43,18 @@ using testing::Script;
 using Drained = Doorbell::Drained;
 
 constexpr int kMaxSteps = 60;
+constexpr std::size_t kPageBytes = 4096;
 
 class SocketRun {
  public:
   explicit SocketRun(Script script) : script_(script) {
     std::array<int, 2> ends;
     PARLEY_CHECK(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "pair");
-    doorbell_ = Doorbell::OfSocket(UniqueFd(ends[0]));
+    own_.Reset(ends[0]);
     peer_.Reset(ends[1]);
-    PARLEY_CHECK(doorbell_.is_socket() && doorbell_.wait_fd() == ends[0],
-                 "the doorbell's own descriptor");
+    auto made = MakeSocketDoorbells(own_.get(), true, true);
+    PARLEY_CHECK(made.ok(), "eventfds");
+    ends_ = *std::move(made);
   }
 
   void Everything() {
@@ -86,7 +94,7 @@ class SocketRun {
         peer_.Reset();
         return;
       case 8:
-        for (int i = script_.Take8() * 4; i >= 0; --i) doorbell_.Signal();
+        for (int i = script_.Take8() * 4; i >= 0; --i) ends_.send->Signal();
         unread_ = peer_.ok();
         return;
       default:
@@ -119,37 +127,65 @@ class SocketRun {
     if (::sendmsg(peer_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) arriving_.push_back({1});
   }
 
-  // What Drain says of what has arrived; it looks at eight messages at most.
+  // What the receiver's Drain says of what has arrived; it takes eight messages at most. Signals of
+  // free space go to the sender, which has one pending from then on.
   Drained Expected() {
-    Drained answer = Drained::kQuiet;
-    for (int i = 0; i < 8; ++i) {
-      if (arriving_.empty()) return !peer_.ok() || write_end_shut_ ? Drained::kPeerGone : answer;
+    bool data = data_pending_;
+    data_pending_ = false;
+    bool space = false;
+    int taken = 0;
+    Drained end = Drained::kQuiet;
+    while (taken < 8) {
+      if (arriving_.empty()) {
+        if (!peer_.ok() || write_end_shut_) end = Drained::kPeerGone;
+        break;
+      }
       const std::vector<uint8_t> message = arriving_.front();
       arriving_.pop_front();
-      if (message.empty()) return Drained::kPeerGone;
-      if (message.size() != 1 || message[0] != 1) return Drained::kUnexpected;
-      answer = Drained::kSignalled;
+      if (message.empty()) {
+        end = Drained::kPeerGone;
+        break;
+      }
+      ++taken;
+      if (message == std::vector<uint8_t>{1}) {
+        data = true;
+      } else if (message == std::vector<uint8_t>{2}) {
+        space = true;
+      } else {
+        end = Drained::kUnexpected;
+        break;
+      }
     }
-    return answer;
+    const bool redundant = space_pending_;
+    if (space || taken >= 2) space_pending_ = true;
+    if (end != Drained::kQuiet) return end;
+    if (data) return Drained::kSignalled;
+    return space && redundant ? Drained::kRedundant : Drained::kQuiet;
   }
   void Drain() {
-    const Drained answer = doorbell_.Drain();
-    // A peer that closed with our wake-ups unread resets the connection: its end is told at once,
+    const Drained answer = ends_.receive->Drain();
+    // A peer that closed with our signals unread resets the connection: its end is told at once,
     // before what it had sent.
     if (unread_ && !peer_.ok()) {
       PARLEY_CHECK(answer == Drained::kPeerGone, "a reset that is not the peer's end");
       unread_ = false;
+      data_pending_ = false;
       return;
     }
     PARLEY_CHECK(answer == Expected(), "another answer than what was sent calls for");
+    PARLEY_CHECK(ends_.send->wake().Has(internal::LocalWake::kSignal) == space_pending_,
+                 "a signal for the other end was lost, or made up");
   }
 
   Script script_;
-  Doorbell doorbell_;
+  UniqueFd own_;
+  SocketDoorbells ends_;
   UniqueFd peer_;
   std::deque<std::vector<uint8_t>> arriving_;
   bool write_end_shut_ = false;
-  bool unread_ = false;  // we rang, and the peer has not read it
+  bool unread_ = false;  // we signalled, and the peer has not read it
+  bool data_pending_ = false;
+  bool space_pending_ = false;
 };
 
 class EventfdRun {
@@ -162,8 +198,7 @@ class EventfdRun {
     // The peer has the same open file descriptions.
     peer_signals_.Reset(::fcntl(wait->get(), F_DUPFD_CLOEXEC, 3));
     peer_waits_.Reset(::fcntl(ring->get(), F_DUPFD_CLOEXEC, 3));
-    doorbell_ = Doorbell::OfEventfds(*std::move(wait), *std::move(ring));
-    PARLEY_CHECK(!doorbell_.is_socket(), "an eventfd doorbell");
+    doorbell_ = MakeEventfdDoorbell(*std::move(wait), *std::move(ring));
   }
 
   void Everything() {
@@ -191,7 +226,7 @@ class EventfdRun {
         ::fcntl(peer_signals_.get(), F_SETFL, script_.Take8() % 2 == 0 ? 0 : O_NONBLOCK);
         return;
       case 5:
-        for (int i = script_.Take8(); i > 0; --i) doorbell_.Signal();
+        for (int i = script_.Take8(); i > 0; --i) doorbell_->Signal();
         return;
       case 6:
         return Drain();
@@ -203,12 +238,12 @@ class EventfdRun {
   }
   void Drain() {
     const Drained expected = count_ != 0 ? Drained::kSignalled : Drained::kQuiet;
-    PARLEY_CHECK(doorbell_.Drain() == expected, "another answer than the counter calls for");
+    PARLEY_CHECK(doorbell_->Drain() == expected, "another answer than the counter calls for");
     count_ = 0;
   }
 
   Script script_;
-  Doorbell doorbell_;
+  std::unique_ptr<Doorbell> doorbell_;
   UniqueFd peer_signals_;
   UniqueFd peer_waits_;
   uint64_t count_ = 0;
@@ -220,13 +255,12 @@ class FutexRun {
  public:
   explicit FutexRun(Script script)
       : script_(script),
-        ours_(kControlBytes / 8),
-        theirs_(kControlBytes / 8),
+        ours_(kPageBytes / 8),
+        theirs_(kPageBytes / 8),
         sends_(script_.Take8() % 2 == 0),
-        doorbell_(sends_ ? Doorbell::OfSendersFutex(Own(ours_), Peer(theirs_))
-                         : Doorbell::OfReceiversFutex(Own(ours_), Peer(theirs_))) {
-    PARLEY_CHECK(doorbell_.is_futex() && doorbell_.wait_fd() == -1 && doorbell_.signal_fd() == -1,
-                 "a futex doorbell");
+        doorbell_(sends_ ? MakeSendersFutexDoorbell(Own(ours_), Peer(theirs_))
+                         : MakeReceiversFutexDoorbell(Own(ours_), Peer(theirs_))) {
+    PARLEY_CHECK(!doorbell_->can_be_polled() && doorbell_->descriptor() == -1, "a futex doorbell");
   }
 
   void Everything() {
@@ -267,36 +301,38 @@ class FutexRun {
         return;
       case 4:
         for (int i = script_.Take8(); i > 0; --i) {
-          doorbell_.Signal();
+          doorbell_->Signal();
           shown_ = ++rings_;
         }
         return;
       case 5:
-        heard_ = doorbell_.SignalsSeen();
-        PARLEY_CHECK(heard_ == static_cast<uint32_t>(SleptOn()), "another count than the word's");
+        doorbell_->Prepare();
+        heard_ = static_cast<uint32_t>(SleptOn());
         return;
       case 6:
         return Sleep();
       case 7:
-        PARLEY_CHECK(doorbell_.Drain() == Drained::kQuiet, "something to drain");
+        PARLEY_CHECK(doorbell_->Drain() == (slept_ ? Drained::kSignalled : Drained::kQuiet),
+                     "something else to drain than the last sleep says");
         return;
     }
   }
   // With a deadline that has passed: nobody wakes us, so it is the word alone that tells.
   void Sleep() {
-    PARLEY_CHECK(doorbell_.Sleep(heard_, Deadline::AtMonotonicNs(0)) ==
-                     (static_cast<uint32_t>(SleptOn()) != heard_),
-                 "slept in spite of a ring, or woke without one");
+    slept_ = static_cast<uint32_t>(SleptOn()) != heard_;
+    PARLEY_CHECK(doorbell_->Sleep(Deadline::AtMonotonicNs(0)) == slept_,
+                 "slept in spite of a signal, or woke without one");
   }
 
   Script script_;
   std::vector<uint64_t> ours_;
   std::vector<uint64_t> theirs_;
   const bool sends_;
-  Doorbell doorbell_;
+  std::unique_ptr<Doorbell> doorbell_;
   uint64_t rings_ = 0;
   uint64_t shown_ = 0;  // by our word: the last one who wrote it
   uint32_t heard_ = 0;
+  bool slept_ = false;  // the last sleep ended otherwise than by its deadline
 };
 
 // VerifyEventfd admits plain eventfds and nothing else.

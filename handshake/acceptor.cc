@@ -161,7 +161,7 @@ uint64_t Acceptor::OutstandingBytes() const {
          FrameAreaBytes(agreement_.send.frames) + FrameAreaBytes(agreement_.receive.frames);
 }
 
-Established Acceptor::Take() && {
+absl::StatusOr<Established> Acceptor::Take() && {
   PARLEY_CHECK(state_ == State::kDone, "Take before the handshake is complete");
   Established result{id_,
                      *std::move(outgoing_),
@@ -170,14 +170,15 @@ Established Acceptor::Take() && {
                      RingOf(agreement_.send),
                      agreement_.receive.frames,
                      agreement_.send.frames,
-                     Doorbell(),
-                     Doorbell(),
+                     nullptr,
+                     nullptr,
                      std::move(socket_).Release(),
                      std::move(peer_),
                      std::move(peer_format_),
                      (agreement_.features & kFeatureSkipsFences) != 0,
                      (agreement_.features & kFeatureBarrierBeforeSleep) != 0};
-  InstallMadeDoorbells(agreement_.doorbell, std::move(doorbells_), &result);
+  absl::Status status = InstallDoorbells(agreement_.doorbell, std::move(doorbells_), &result);
+  if (!status.ok()) return status;
   return result;
 }
 

@@ -47,8 +47,8 @@ class Acceptor {
   // Tells the peer why there will be no channel. For drivers that give up (busy, deadline).
   void Refuse(RefusalReason reason) const;
 
-  // Once Advance returned true.
-  Established Take() &&;
+  // Once Advance returned true. kResourceExhausted: no descriptor left for the doorbells.
+  absl::StatusOr<Established> Take() &&;
 
   int fd() const { return socket_.fd(); }
 

@@ -116,14 +116,15 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
                      receive,
                      welcome->send.frames,
                      welcome->receive.frames,
-                     Doorbell(),
-                     Doorbell(),
+                     nullptr,
+                     nullptr,
                      std::move(socket).Release(),
                      *std::move(peer),
                      std::move(welcome->format),
                      (welcome->features & kFeatureBarrierBeforeSleep) != 0,
                      (welcome->features & kFeatureSkipsFences) != 0};
-  InstallAdoptedDoorbells(welcome->doorbell, *std::move(doorbells), &result);
+  status = InstallDoorbells(welcome->doorbell, *std::move(doorbells), &result);
+  if (!status.ok()) return status;
   return result;
 }
 

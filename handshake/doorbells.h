@@ -2,22 +2,21 @@
 #define PARLEY_HANDSHAKE_DOORBELLS_H_
 
 // The doorbells of a channel: made by the accepting side, adopted by the connecting side, and put
-// into place by each when the handshake is complete.
-//
-// The order is that of docs/SPEC.md: first the ring on which the connecting side sends, then the
-// other. With sockets the doorbell of the first ring that exists is the connection itself; with
-// futexes no ring needs a descriptor.
+// into place by each when the handshake is complete. Only eventfds need descriptors, in the order
+// of docs/SPEC.md: those of the ring on which the connecting side sends, then those of the other.
 //
 // Trust: AdoptDoorbells takes descriptors from the accepting side, and checks what kind each is.
 // Threads: before anything else uses the channel.
 //
 //   auto made = MakeDoorbells(welcome.doorbell, send, receive);          // accepting
 //   ... send made->for_peer with the Welcome; after Mapped:
-//   InstallMadeDoorbells(welcome.doorbell, std::move(made->own), &established);
+//   status = InstallDoorbells(welcome.doorbell, std::move(made->own), &established);
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/handshake/options.h"
@@ -27,10 +26,10 @@
 
 namespace parley {
 
-// Those that have descriptors of their own; the others come with Install.
+// Those that have descriptors of their own; the others come with InstallDoorbells.
 struct Doorbells {
-  Doorbell send;
-  Doorbell receive;
+  std::unique_ptr<Doorbell> send;
+  std::unique_ptr<Doorbell> receive;
 };
 
 struct MadeDoorbells {
@@ -42,15 +41,16 @@ struct MadeDoorbells {
 // 0: there is no such ring. kResourceExhausted.
 absl::StatusOr<MadeDoorbells> MakeDoorbells(uint32_t kind, const RingGeometry& send,
                                             const RingGeometry& receive);
-// Puts them into a channel whose other members are there.
-void InstallMadeDoorbells(uint32_t kind, Doorbells doorbells, Established* channel);
 
 // Connecting side. `descriptors`: all that came with the Welcome after the regions.
 // kInvalidArgument: more or fewer than needed, or of another kind.
 absl::StatusOr<Doorbells> AdoptDoorbells(uint32_t kind, const RingGeometry& send,
                                          const RingGeometry& receive,
                                          absl::Span<UniqueFd> descriptors);
-void InstallAdoptedDoorbells(uint32_t kind, Doorbells doorbells, Established* channel);
+
+// Both: makes those that need no descriptor from the peer, and puts all of them into a channel
+// whose other members are there. kResourceExhausted: no descriptor left.
+absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Established* channel);
 
 }  // namespace parley
 

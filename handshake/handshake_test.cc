@@ -92,20 +92,17 @@ void ExpectBytesFlow(Established& from, Established& to) {
   EXPECT_EQ(record.size_bytes, 5u);
   for (auto& [ringer, rung] : {std::pair(&from.send_doorbell, &to.receive_doorbell),
                                std::pair(&to.receive_doorbell, &from.send_doorbell)}) {
-    const uint32_t heard = rung->SignalsSeen();
-    ringer->Signal();
-    if (rung->is_futex()) {
-      EXPECT_TRUE(rung->Sleep(heard, Deadline::AtMonotonicNs(0)));
-    } else {
-      EXPECT_EQ(rung->Drain(), Doorbell::Drained::kSignalled);
-    }
+    (*rung)->Prepare();
+    (*ringer)->Signal();
+    EXPECT_TRUE((*rung)->Sleep(Deadline::AtMonotonicNs(0)));
+    EXPECT_EQ((*rung)->Drain(), Doorbell::Drained::kSignalled);
   }
 }
 
 TEST(HandshakeTest, EachDoorbellAndEachDirection) {
-  enum { kSocket, kEventfd, kFutex };
-  for (const int doorbell : {kSocket, kEventfd, kFutex}) {
-    const bool eventfd = doorbell == kEventfd;
+  using Kind = Doorbell::Kind;
+  for (const Kind doorbell : {Kind::kSocket, Kind::kEventfd, Kind::kFutex}) {
+    const bool eventfd = doorbell == Kind::kEventfd;
     for (const auto& [accepting, connecting] :
          {std::pair(Direction::kBoth, Direction::kBoth),
           std::pair(Direction::kSendOnly, Direction::kReceiveOnly),
@@ -115,7 +112,7 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       ends.connect.direction = connecting;
       if (eventfd) ends.accept.trust = PeerTrust::Because("both ends are this test");
       ends.connect.trust = PeerTrust::Because("both ends are this test");
-      if (doorbell == kFutex) {
+      if (doorbell == Kind::kFutex) {
         ends.accept.doorbell = DoorbellKind::kFutex;
         ends.connect.doorbell = DoorbellKind::kFutex;
       }
@@ -128,17 +125,12 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       EXPECT_EQ(ends.accepted->peer_format, "theirs");
       EXPECT_EQ(ends.connected->peer_format, "ours");
       if (accepting != Direction::kReceiveOnly) {
-        for (const Doorbell* made :
-             {&ends.accepted->send_doorbell, &ends.connected->receive_doorbell}) {
-          EXPECT_EQ(made->is_socket(), doorbell == kSocket);
-          EXPECT_EQ(made->is_eventfd(), doorbell == kEventfd);
-          EXPECT_EQ(made->is_futex(), doorbell == kFutex);
-        }
+        EXPECT_EQ(ends.accepted->send_doorbell->kind(), doorbell);
+        EXPECT_EQ(ends.connected->receive_doorbell->kind(), doorbell);
         ExpectBytesFlow(*ends.accepted, *ends.connected);
       }
       if (accepting != Direction::kSendOnly) {
-        EXPECT_EQ(ends.accepted->receive_doorbell.is_socket(), doorbell == kSocket);
-        EXPECT_EQ(ends.accepted->receive_doorbell.is_futex(), doorbell == kFutex);
+        EXPECT_EQ(ends.accepted->receive_doorbell->kind(), doorbell);
         ExpectBytesFlow(*ends.connected, *ends.accepted);
       }
     }
@@ -187,10 +179,10 @@ TEST(HandshakeTest, AFutexDoorbellOnlyWhereBothSidesAskForIt) {
             << ends.connected.status();
         continue;
       }
-      EXPECT_EQ(ends.accepted->send_doorbell.is_futex(), futex);
-      EXPECT_EQ(ends.connected->send_doorbell.is_futex(), futex);
-      EXPECT_EQ(ends.accepted->receive_doorbell.is_futex(), futex);
-      EXPECT_EQ(ends.connected->receive_doorbell.is_futex(), futex);
+      for (const auto* end : {&*ends.accepted, &*ends.connected}) {
+        EXPECT_EQ(end->send_doorbell->can_be_polled(), !futex);
+        EXPECT_EQ(end->receive_doorbell->can_be_polled(), !futex);
+      }
     }
   }
 }

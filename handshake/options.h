@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -136,9 +137,10 @@ struct Established {
   RingGeometry receive;  // capacity 0: this direction does not exist
   FrameGeometry send_frames = {};
   FrameGeometry receive_frames = {};
-  Doorbell send_doorbell;  // rung when there is data for the peer; waited on for room
-  Doorbell receive_doorbell;
-  UniqueFd socket;  // kept to learn of the peer's end; empty where a doorbell owns it
+  // Null where the direction does not exist. Both may refer to the socket and the regions.
+  std::unique_ptr<Doorbell> send_doorbell;  // signals data, waits for free space
+  std::unique_ptr<Doorbell> receive_doorbell;
+  UniqueFd socket;  // the connection: tells of the peer's end, and may be the doorbell
   PeerIdentity peer;
   std::string peer_format;
   bool skips_fences = false;          // this side; the peer makes the barrier before it sleeps

@@ -156,9 +156,11 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
     return false;
   }
   Watch(pending->acceptor.fd(), /*active=*/false);  // its wake-ups are the channel's from now on
-  ready_.push_back(std::move(pending->acceptor).Take());
+  auto taken = std::move(pending->acceptor).Take();
+  if (!taken.ok()) CountFailure(taken.status());
+  if (taken.ok()) ready_.push_back(*std::move(taken));
   pending_.erase(pending);
-  return true;
+  return taken.ok();
 }
 
 void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,

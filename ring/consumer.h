@@ -90,6 +90,9 @@ class BasicConsumer {
   void Poison(Violation violation) { position_.Poison(violation); }
 
   Violation violation() const { return position_.violation(); }
+  bool closed() const { return position_.closed(); }
+  // Whether the producer closed, and everything before that was taken.
+  bool ended() const { return position_.ended(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return max_message_; }
   // Bytes ever given back, headers and padding included, as far as the producer was told.

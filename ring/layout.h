@@ -1,14 +1,15 @@
 #ifndef PARLEY_RING_LAYOUT_H_
 #define PARLEY_RING_LAYOUT_H_
 
-// Where everything lies in a region's shared memory: the one place that knows byte offsets.
+// Where a ring's words and records lie in a region's shared memory: with wait/layout.h the one
+// place that knows byte offsets.
 // docs/SPEC.md shows the same table, and a test compares the two.
 //
 //   control page                                   data (capacity bytes, mapped twice in a row)
 //   +0    producer line: tail, state               +-----------+-----------+-- - - -
 //   +128  consumer line: head, state               | record    | record    |
-//   +256  wait line: receive epoch, send epoch     +-----------+-----------+-- - - -
-//   +384  doorbell line: data rings, room rings          u32 size_bytes | u32 tag | payload | zeros
+//   +256  waiting and signalling: wait/layout.h    +-----------+-----------+-- - - -
+//                                                        u32 size_bytes | u32 tag | payload | zeros
 //   +512  zero
 //
 // A region is written by one process alone. Its producer line and its data belong to the ring that
@@ -38,24 +39,10 @@ struct ConsumerLineWire {
   uint64_t state;  // kStreamOpen or kStreamClosed
   std::array<uint64_t, 14> reserved;
 };
-struct WaitLineWire {
-  uint64_t receive_epoch;  // a new value: its owner is about to sleep until there is data
-  uint64_t send_epoch;     // a new value: its owner is about to sleep until there is room
-  std::array<uint64_t, 14> reserved;
-};
-// Of the futex doorbell alone, zero with the others: how often the owner has rung. Who waits for
-// the owner sleeps on the low half of the word. Not in the wait line, which the other side reads
-// each time that it publishes.
-struct SignalLineWire {
-  uint64_t data_signals;   // for data on the ring that the owner sends on
-  uint64_t space_signals;  // for room on the ring that the owner receives on
-  std::array<uint64_t, 14> reserved;
-};
 struct ControlWire {
   ProducerLineWire producer;
   ConsumerLineWire consumer;
-  WaitLineWire wait;
-  SignalLineWire doorbell;
+  std::array<uint64_t, 32> waiting;  // wait/layout.h
 };
 
 struct RecordHeaderWire {
@@ -70,10 +57,6 @@ inline constexpr std::size_t kTailOffset = 0;
 inline constexpr std::size_t kProducerStateOffset = 8;
 inline constexpr std::size_t kHeadOffset = 128;
 inline constexpr std::size_t kConsumerStateOffset = 136;
-inline constexpr std::size_t kReceiveEpochOffset = 256;
-inline constexpr std::size_t kSendEpochOffset = 264;
-inline constexpr std::size_t kDataSignalsOffset = 384;
-inline constexpr std::size_t kSpaceSignalsOffset = 392;
 
 inline constexpr uint32_t kRecordHeaderBytes = 8;
 inline constexpr uint32_t kRecordAlignBytes = 8;
@@ -90,13 +73,7 @@ static_assert(offsetof(ControlWire, producer) + offsetof(ProducerLineWire, state
 static_assert(offsetof(ControlWire, consumer) + offsetof(ConsumerLineWire, head) == kHeadOffset);
 static_assert(offsetof(ControlWire, consumer) + offsetof(ConsumerLineWire, state) ==
               kConsumerStateOffset);
-static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, receive_epoch) ==
-              kReceiveEpochOffset);
-static_assert(offsetof(ControlWire, wait) + offsetof(WaitLineWire, send_epoch) == kSendEpochOffset);
-static_assert(offsetof(ControlWire, doorbell) + offsetof(SignalLineWire, data_signals) ==
-              kDataSignalsOffset);
-static_assert(offsetof(ControlWire, doorbell) + offsetof(SignalLineWire, space_signals) ==
-              kSpaceSignalsOffset);
+static_assert(offsetof(ControlWire, waiting) == 256);
 static_assert(WireType<RecordHeaderWire> && sizeof(RecordHeaderWire) == kRecordHeaderBytes);
 static_assert(sizeof(ControlWire) <= kControlBytes);
 

@@ -27,7 +27,7 @@
 #include "parley/boundary/violation.h"
 #include "parley/ring/cursor.h"
 #include "parley/ring/layout.h"
-#include "parley/ring/relax.h"
+#include "parley/os/relax.h"
 #include "parley/ring/ring_types.h"
 
 namespace parley {
@@ -93,6 +93,8 @@ class ReceivePosition {
   }
 
   Violation violation() const { return violation_; }
+  bool closed() const { return closed_; }
+  bool ended() const { return ended_; }
   uint64_t capacity_bytes() const { return capacity_; }
   // What the producer was told.
   uint64_t released_bytes() const { return released_; }

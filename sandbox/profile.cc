@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <linux/membarrier.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -82,6 +84,10 @@ Profile Profile::Ring(std::vector<int> descriptors) {
     profile.Add({Allow(call, {AtMost(1, kMaxPolled)})});
   }
   profile.Add({Allow("clock_nanosleep", {AtMost(0, kLastFixedClock)})});
+  // An event loop whose peer floods it takes the doorbell out of its own epoll for a while. Neither
+  // call makes or adds a descriptor.
+  profile.Add({Allow("epoll_ctl", {Is(1, U(EPOLL_CTL_MOD))}),
+               Allow("timerfd_settime", {Is(1, U(TFD_TIMER_ABSTIME))})});
   // Wake. An address would let a datagram socket reach any other one, by its abstract name too.
   for (const int fd : descriptors) {
     profile.Add({Allow("sendto", {Is(0, U(fd)), Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),

@@ -22,16 +22,19 @@
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
+#include "parley/wait/eventfd.h"
+#include "parley/wait/eventfd_doorbell.h"
 
 namespace parley::testing {
 namespace {
 
-// One direction: the region as its writer and as its reader have it, and both ends of the doorbell.
+// One direction: the region as its writer and as its reader have it, and with eventfds both ends of
+// the doorbell.
 struct Way {
   OutgoingRegion written;
   IncomingRegion read;
-  Doorbell senders_doorbell;
-  Doorbell receivers_doorbell;
+  std::unique_ptr<Doorbell> senders_doorbell;
+  std::unique_ptr<Doorbell> receivers_doorbell;
 };
 
 absl::StatusOr<UniqueFd> Duplicate(int fd) {
@@ -40,14 +43,8 @@ absl::StatusOr<UniqueFd> Duplicate(int fd) {
   return duplicate;
 }
 
-absl::StatusOr<std::pair<Doorbell, Doorbell>> SocketDoorbells() {
-  auto ends = PeerSocket::Pair();
-  if (!ends.ok()) return ends.status();
-  return std::make_pair(Doorbell::OfSocket(std::move(ends->first).Release()),
-                        Doorbell::OfSocket(std::move(ends->second).Release()));
-}
-
-absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdDoorbells() {
+// Of one direction: the sender's and the receiver's.
+absl::StatusOr<std::pair<std::unique_ptr<Doorbell>, std::unique_ptr<Doorbell>>> EventfdDoorbells() {
   std::array<UniqueFd, 4> fds;
   for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
     auto made = CreateEventfd();
@@ -57,8 +54,8 @@ absl::StatusOr<std::pair<Doorbell, Doorbell>> EventfdDoorbells() {
     if (!same.ok()) return same.status();
     fds[i + 1] = *std::move(same);
   }
-  return std::make_pair(Doorbell::OfEventfds(std::move(fds[0]), std::move(fds[2])),
-                        Doorbell::OfEventfds(std::move(fds[3]), std::move(fds[1])));
+  return std::make_pair(MakeEventfdDoorbell(std::move(fds[0]), std::move(fds[2])),
+                        MakeEventfdDoorbell(std::move(fds[3]), std::move(fds[1])));
 }
 
 absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, FileRegistry* writer_registry,
@@ -74,10 +71,13 @@ absl::StatusOr<Way> MakeWay(RegionGeometry geometry, bool eventfd, FileRegistry*
   if (!read.ok()) return read.status();
   written->CloseDescriptor();
   read->CloseDescriptor();
-  auto doorbells = eventfd ? EventfdDoorbells() : SocketDoorbells();
+  Way way = {*std::move(written), *std::move(read), nullptr, nullptr};
+  if (!eventfd) return way;
+  auto doorbells = EventfdDoorbells();
   if (!doorbells.ok()) return doorbells.status();
-  return Way{*std::move(written), *std::move(read), std::move(doorbells->first),
-             std::move(doorbells->second)};
+  way.senders_doorbell = std::move(doorbells->first);
+  way.receivers_doorbell = std::move(doorbells->second);
+  return way;
 }
 
 }  // namespace
@@ -118,7 +118,11 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   };
   const ChannelId id = {1, 2};
   // One end: writes the one way, reads the other.
-  const auto make_end = [&](Way& sending, Way& receiving, PeerSocket socket) {
+  const uint32_t doorbell = options.futex     ? kDoorbellFutex
+                            : options.eventfd ? kDoorbellEventfd
+                                              : kDoorbellSocket;
+  const auto make_end = [&](Way& sending, Way& receiving,
+                            PeerSocket socket) -> absl::StatusOr<Channel> {
     Established end = {id,
                        std::move(sending.written),
                        std::move(receiving.read),
@@ -126,12 +130,15 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
                        ring,
                        frames,
                        frames,
-                       std::move(sending.senders_doorbell),
-                       std::move(receiving.receivers_doorbell),
+                       nullptr,
+                       nullptr,
                        std::move(socket).Release(),
                        self(),
                        ""};
-    if (options.futex) InstallMadeDoorbells(kDoorbellFutex, {}, &end);
+    const absl::Status installed = InstallDoorbells(
+        doorbell, {std::move(sending.senders_doorbell), std::move(receiving.receivers_doorbell)},
+        &end);
+    if (!installed.ok()) return installed;
     return MakeChannel(std::move(end), options.wait);
   };
   auto accepting = make_end(*out, *back, std::move(sockets->first));

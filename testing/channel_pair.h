@@ -16,7 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "parley/channel/channel.h"
-#include "parley/channel/wait_options.h"
+#include "parley/wait/wait_options.h"
 #include "parley/handshake/options.h"
 #include "parley/sealing/file_registry.h"
 

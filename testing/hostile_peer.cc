@@ -12,6 +12,7 @@
 #include "parley/os/check.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
+#include "parley/wait/layout.h"
 
 namespace parley::testing {
 

@@ -40,6 +40,7 @@
 #include "parley/tests/resources.h"
 #include "parley/tests/shared_counter.h"
 #include "parley/wait/doorbell.h"
+#include "parley/wait/layout.h"
 
 namespace parley {
 namespace {
@@ -90,8 +91,8 @@ void Scribble(Established& mine, std::mt19937_64& random, Deadline until) {
     }
     tail += 8 * (random() % 64);
     control.StoreRelease64(kTailOffset, tail);
-    if (random() % 4 == 0) mine.send_doorbell.Signal();
-    if (random() % 4 == 0) mine.receive_doorbell.Signal();
+    if (random() % 4 == 0) mine.send_doorbell->Signal();
+    if (random() % 4 == 0) mine.receive_doorbell->Signal();
     if (random() % 64 == 0) {
       control.StoreRelease64(kWords[random() % kWords.size()], NastyWord(random, tail));
     }
@@ -274,8 +275,8 @@ TEST(Promise, P2TimeDeadlinesAreKeptUnderAFloodAndAStop) {
   setup.wait.throttles = 1'000'000;  // parked for ever rather than a violation
   Peer peer = Peer::Hostile(setup, [](Established& mine) {
     for (uint64_t epoch = 1;; ++epoch) {
-      mine.send_doorbell.Signal();
-      mine.receive_doorbell.Signal();
+      mine.send_doorbell->Signal();
+      mine.receive_doorbell->Signal();
       mine.outgoing.control().StoreRelease64(kReceiveEpochOffset, epoch);
       mine.outgoing.control().StoreRelease64(kSendEpochOffset, epoch);
     }
@@ -314,7 +315,7 @@ TEST(Promise, P2TimeTryCallsReturnWhateverThePeerDoes) {
               Outcome::kWouldBlock);
   }
   EXPECT_LT(CpuTimeNs() - cpu_ns, 20 * kSecondNs);
-  EXPECT_LE(peer.channel.sender.stats().rings, 1u);
+  EXPECT_LE(peer.channel.sender.stats().signals, 1u);
 }
 
 // --- P3
@@ -327,7 +328,7 @@ TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
   Peer peer = Peer::Hostile(setup, [](Established& mine) {
     // The data are all zero: as many records without a payload as there are words.
     mine.outgoing.control().StoreRelease64(kTailOffset, 64 << 20);
-    mine.send_doorbell.Signal();
+    mine.send_doorbell->Signal();
     PauseForEver();
     return 0;
   });
@@ -351,7 +352,7 @@ TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
   Peer peer = Peer::Hostile({}, [](Established& mine) {
     mine.outgoing.data().StoreRelaxed64(0, uint64_t{1} << 32 | 0xffff'fff0);
     mine.outgoing.control().StoreRelease64(kTailOffset, 65536);
-    mine.send_doorbell.Signal();
+    mine.send_doorbell->Signal();
     PauseForEver();
     return 0;
   });
@@ -379,7 +380,7 @@ TEST(Promise, P4OneLookTheHeaderThatWasCheckedIsTheOneThatIsUsed) {
       const uint64_t head =
           mine.incoming.control().LoadAcquire64(kHeadOffset).AnyValueIsAcceptable();
       mine.outgoing.control().StoreRelease64(kTailOffset, head + 65536);
-      mine.send_doorbell.Signal();
+      mine.send_doorbell->Signal();
     }
     return 0;
   });
@@ -814,15 +815,15 @@ TEST(Promise, P9AbortIsOursNoWordInSharedMemoryMakesUsAbort) {
         auto mine = ConnectHandshake(*std::move(socket), {}, Generous());
         if (!mine.ok()) return 2;
         mine->outgoing.control().StoreRelease64(word, value);
-        mine->send_doorbell.Signal();
-        mine->receive_doorbell.Signal();
+        mine->send_doorbell->Signal();
+        mine->receive_doorbell->Signal();
         // Until the victim has let go of the channel.
         pollfd entry = {mine->peer.pidfd.get(), POLLIN, 0};
-        entry.fd = mine->send_doorbell.wait_fd();
+        entry.fd = mine->socket.get();
         const Deadline deadline = Generous();
         while (!deadline.Expired()) {
           ::poll(&entry, 1, 100);
-          if (mine->send_doorbell.Drain() == Doorbell::Drained::kPeerGone) break;
+          if (mine->send_doorbell->Drain() == Doorbell::Drained::kPeerGone) break;
         }
       }
     }

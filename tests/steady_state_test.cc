@@ -94,7 +94,10 @@ TEST_F(SteadyStateTest, TwoBusyEndsMakeNoSystemCallAtAll) {
   for (const auto& [process, counts] : streamed.calls) {
     for (const auto& [name, count] : counts) {
       // The one that comes late may ring for the wait in which the other one was found.
-      EXPECT_TRUE(name == "sendto" && count <= 2) << name << ": " << count;
+      // And empty polls ask for the peer's end, once in 10 ms at most (Waiter::kCheckEachNs).
+      EXPECT_TRUE((name == "sendto" && count <= 2) || (name == "ppoll" && count <= 1000) ||
+                  (name == "clock_gettime" && count <= 4))
+          << name << ": " << count;
     }
   }
 }
@@ -110,15 +113,19 @@ TEST_F(SteadyStateTest, WaitingEndsMakeTheSystemCallsOfTheirDoorbellsAndNoOthers
     for (const auto& [name, count] : counts) all[name] += count;
   }
   EXPECT_EQ(all["sendto"], streamed.rings);
-  EXPECT_EQ(all["ppoll"], streamed.sleeps);
+  // Besides, empty polls ask for the peer's end, once in 10 ms at most.
+  EXPECT_GE(all["ppoll"], streamed.sleeps);
+  EXPECT_LE(all["ppoll"], streamed.sleeps + 1000);
+  // Around a signal that is measured.
+  EXPECT_LE(all["clock_gettime"], 2 * streamed.rings);
   EXPECT_LE(streamed.rings, streamed.sleeps + 2);
   // Each ring is taken once, and after each sleep one call finds that there is no other.
   EXPECT_LE(all["recvfrom"], streamed.rings + streamed.sleeps);
   uint64_t total = 0;
   for (const auto& [name, count] : all) {
     total += count;
-    const bool known =
-        name == "sendto" || name == "ppoll" || name == "recvfrom" || name == "restart_syscall";
+    const bool known = name == "sendto" || name == "ppoll" || name == "recvfrom" ||
+                       name == "restart_syscall" || name == "clock_gettime";
     EXPECT_TRUE(known) << name << ": " << count;
   }
   EXPECT_LT(total, kMessages / 4);

@@ -74,7 +74,7 @@ int Stream(Channel channel, bool busy, bool parent, uint64_t count) {
   std::vector<std::byte> buffer(channel.receiver.max_message_bytes());
   if (!channel.sender.Send(1, {}, Generous()).ok()) return 1;
   if (!channel.receiver.Receive(absl::MakeSpan(buffer), Generous()).ok()) return 1;
-  const uint64_t rings = channel.sender.stats().rings + channel.receiver.stats().rings;
+  const uint64_t rings = channel.sender.stats().signals + channel.receiver.stats().signals;
   const uint64_t sleeps = channel.sender.stats().sleeps + channel.receiver.stats().sleeps;
   Mark("begin");
   const bool done = busy     ? Busy(channel, count)
@@ -85,7 +85,7 @@ int Stream(Channel channel, bool busy, bool parent, uint64_t count) {
   const auto& sent = channel.sender.stats();
   const auto& received = channel.receiver.stats();
   std::printf("%s rings=%llu sleeps=%llu\n", parent ? "parent" : "child",
-              static_cast<unsigned long long>(sent.rings + received.rings - rings),
+              static_cast<unsigned long long>(sent.signals + received.signals - rings),
               static_cast<unsigned long long>(sent.sleeps + received.sleeps - sleeps));
   std::fflush(stdout);
   channel.sender.Close();

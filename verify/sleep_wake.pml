@@ -195,7 +195,7 @@ end:
 #define REACHED(peer) empty(buffer[peer])
 #endif
 
-// wait/doorbell.cc: Doorbell::Ring and Doorbell::Drain. The system calls are no fences here.
+// wait/doorbell.h: Doorbell::Signal and Doorbell::Drain. The system calls are no fences here.
 #ifdef SOCKET
 #ifndef QUEUE
 #define QUEUE 3  // full: EAGAIN
@@ -241,7 +241,7 @@ inline Drain(me) { doorbell[me] = 0 }
 // --------------------------------------------- ring/send_position.h, ring/receive_position.h
 
 #ifdef FUTEX
-#define OWN_COUNTS byte rings, heard  // Doorbell::rings_, Waiter::signals_seen_
+#define OWN_COUNTS byte rings, heard  // signals_, seen_ of wait/futex_doorbell.cc
 #define SLEEPS_ON(me) (memory[RINGS(me)] == heard)
 #define NOTE_RINGS(me) heard = memory[RINGS(me)]
 #else

@@ -43,10 +43,8 @@ void HonestAccepting(Attacker& a) {
   RawHost host = RawHost::Prepare(a);
   host.theirs = MapShared(a, host.descriptors[1].get(), kControlBytes + kRingBytes, false);
   if (!host.SendWelcome() || !host.Finish()) a.CannotMount("the victim refused an honest welcome");
-  // In the direction to the connecting side, the doorbell is the second socket.
   Play(a, host.own, host.theirs, [&] {
-    const std::byte wake{1};
-    static_cast<void>(!::write(host.space_doorbell.get(), &wake, 1));
+    static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1));
   });
 }
 

@@ -120,13 +120,11 @@ void HoardChannels(Attacker& a) {
 
 void FillQueues(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
-  const char wake = 1;
   int sent = 0;
-  for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
-    for (int i = 0; i < 100'000; ++i) {
-      if (::send(doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
-      ++sent;
-    }
+  for (int i = 0; i < 100'000; ++i) {
+    const char wake = i % 2 == 0 ? kDataSignal : kSpaceSignal;
+    if (::send(peer.data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) break;
+    ++sent;
   }
   a.Mounted("queued " + std::to_string(sent) + " wake-ups at once");
   Attacker::Stay();

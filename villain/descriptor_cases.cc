@@ -113,18 +113,7 @@ void FuseWithHello(Attacker& a) {
   SendHelloWith(a, {DirectoryOfOwnFuse(a)}, "sent a directory whose fstat hangs");
 }
 
-// A welcome with one descriptor exchanged, or more than belong there.
-AttackFunction Bell(const std::function<UniqueFd()>& make, const char* what) {
-  return [=](Attacker& a) {
-    RawHost host = RawHost::Prepare(a);
-    host.descriptors[2] = make();
-    if (!host.descriptors[2].ok()) a.CannotMount(std::string("cannot make ") + what);
-    if (!host.SendWelcome()) a.CannotMount("welcome not sent");
-    a.Mounted(std::string("offered ") + what + " as a doorbell");
-    Attacker::Stay();
-  };
-}
-
+// A welcome with one descriptor exchanged.
 AttackFunction EventfdDoorbells(const std::function<UniqueFd()>& make, const char* what) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
@@ -143,7 +132,7 @@ AttackFunction WelcomeWith(std::size_t extra) {
     RawHost host = RawHost::Prepare(a);
     for (std::size_t i = 0; i < extra; ++i) host.descriptors.push_back(Eventfd());
     if (!host.SendWelcome()) a.CannotMount("welcome not sent");
-    a.Mounted("sent " + std::to_string(host.descriptors.size()) + " descriptors for 3");
+    a.Mounted("sent " + std::to_string(host.descriptors.size()) + " descriptors for 2");
     Attacker::Stay();
   };
 }
@@ -274,17 +263,18 @@ std::vector<Case> DescriptorCases() {
          Attacker::Stay();
        },
        kRefused},
-      {"doorbell-missing", "F6", "a welcome without its doorbell", connect,
+      {"doorbell-missing", "F6", "a welcome without its last doorbell", trusting,
        [](Attacker& a) {
          RawHost host = RawHost::Prepare(a);
-         host.descriptors.pop_back();
+         host.welcome.doorbell = kDoorbellEventfd;
+         for (int i = 0; i < 3; ++i) host.descriptors.push_back(Eventfd());
          if (!host.SendWelcome()) a.CannotMount("welcome not sent");
          a.Mounted("a welcome without its doorbell");
          Attacker::Stay();
        },
        kRefused},
-      {"doorbell-is-pipe", "F7", "a pipe as a doorbell", connect,
-       Bell(
+      {"doorbell-is-pipe", "F7", "a pipe among the eventfds", trusting,
+       EventfdDoorbells(
            [] {
              std::array<int, 2> ends = {-1, -1};
              static_cast<void>(::pipe2(ends.data(), O_CLOEXEC));
@@ -292,8 +282,8 @@ std::vector<Case> DescriptorCases() {
            },
            "a pipe"),
        kRefused},
-      {"doorbell-is-stream", "F7", "a stream socket as a doorbell", connect,
-       Bell(
+      {"doorbell-is-stream", "F7", "a stream socket among the eventfds", trusting,
+       EventfdDoorbells(
            [] {
              std::array<int, 2> ends = {-1, -1};
              static_cast<void>(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()));

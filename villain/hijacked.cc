@@ -22,6 +22,7 @@
 #include "parley/ring/layout.h"
 #include "parley/sandbox/confine.h"
 #include "parley/villain/process.h"
+#include "parley/wait/layout.h"
 
 #if defined(__has_feature)
 #define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)

@@ -29,6 +29,7 @@
 #include "parley/media/frame.h"
 #include "parley/ring/layout.h"
 #include "parley/villain/victims.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {
@@ -121,7 +122,6 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   channel.own[3] = reinterpret_cast<uintptr_t>(&victim);
   std::vector<int> descriptors = {own, theirs};
   channel.eventfds = (hello.doorbells & kDoorbellEventfd) != 0;
-  int extra[2] = {-1, -1};
   if (channel.eventfds) {  // NAIVE: for anybody, and blocking
     for (int i = 0; i < 4; ++i) descriptors.push_back(::eventfd(0, EFD_CLOEXEC));
     channel.data_wait = descriptors[3];
@@ -129,10 +129,8 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
     channel.room_wait = descriptors[2];
     channel.room_ring = descriptors[5];
   } else {
-    static_cast<void>(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, extra));
-    descriptors.push_back(extra[1]);
     channel.data_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
-    channel.data_ring = extra[0];
+    channel.data_ring = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   }
   Welcome welcome;
   welcome.roles = hello.roles;
@@ -194,7 +192,7 @@ NaiveChannel ConnectTrusting(Victim& victim) {
       EncodeChannelId(MessageType::kMapped, {welcome.channel_id[0], welcome.channel_id[1]});
   ::send(channel.socket, mapped.data(), mapped.size(), 0);
   ReceiveTrusting(channel.socket, message.data(), message.size());
-  channel.data_wait = descriptor(2);
+  channel.data_wait = ::fcntl(channel.socket, F_DUPFD_CLOEXEC, 0);
   channel.data_ring = ::fcntl(channel.socket, F_DUPFD_CLOEXEC, 0);
   if (descriptors.size() > 1) {
     ::close(descriptors[0]);

@@ -136,7 +136,7 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
     peer.space_doorbell = peer.descriptors[5].get();
   } else if (welcome->doorbell == kDoorbellSocket) {
     peer.data_doorbell = peer.socket.fd();
-    peer.space_doorbell = peer.descriptors.size() > 2 ? peer.descriptors[2].get() : -1;
+    peer.space_doorbell = peer.socket.fd();
   }
   peer.theirs = MapShared(attacker, peer.descriptors[0].get(),
                           kControlBytes + welcome->receive.capacity_bytes, false);
@@ -172,19 +172,18 @@ Words RawPeer::TheirData() const {
 void RawPeer::Drain() const { own.Store(kHeadOffset, theirs.Load(kTailOffset)); }
 
 void RawPeer::RingData() const {
-  const char wake = 1;
-  ::send(data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  ::send(data_doorbell, &kDataSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void RawPeer::RingBoth() const {
-  const uint64_t one = 1;
-  const char wake = 1;
-  for (const int doorbell : {data_doorbell, space_doorbell}) {
-    if (welcome.doorbell == kDoorbellEventfd) {
-      static_cast<void>(!::write(doorbell, &one, sizeof(one)));
-    } else {
-      ::send(doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+  if (welcome.doorbell == kDoorbellEventfd) {
+    const uint64_t one = 1;
+    static_cast<void>(!::write(data_doorbell, &one, sizeof(one)));
+    static_cast<void>(!::write(space_doorbell, &one, sizeof(one)));
+    return;
+  }
+  for (const char wake : {kDataSignal, kSpaceSignal}) {
+    ::send(data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 }
 
@@ -195,7 +194,7 @@ void RawPeer::Publish(uint64_t header, uint64_t tail) const {
 }
 
 RawHost RawHost::Prepare(Attacker& attacker) {
-  RawHost host{Adopted(attacker), {}, {}, {}, {}, {}, {}};
+  RawHost host{Adopted(attacker), {}, {}, {}, {}, {}};
   std::array<std::byte, kMaxMessageBytes> buffer;
   auto size = host.socket.Receive(absl::MakeSpan(buffer), Soon());
   if (!size.ok()) attacker.CannotMount("no hello: " + size.status().ToString());
@@ -220,12 +219,6 @@ RawHost RawHost::Prepare(Attacker& attacker) {
   ::fcntl(host.descriptors[0].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
   host.descriptors.push_back(
       MakeMemfd(kControlBytes + welcome.send.capacity_bytes, F_SEAL_SHRINK | F_SEAL_GROW));
-  if ((hello->roles & kRoleSends) != 0 && (hello->roles & kRoleReceives) != 0) {
-    auto pair = PeerSocket::Pair();
-    if (!pair.ok()) attacker.CannotMount("no socket pair");
-    host.space_doorbell = std::move(pair->first).Release();
-    host.descriptors.push_back(std::move(pair->second).Release());
-  }
   return host;
 }
 

@@ -89,11 +89,10 @@ struct RawHost {
   PeerSocket socket;
   Hello hello;
   Welcome welcome;
-  // Region for the victim to read, region for it to write, the second doorbell.
+  // Region for the victim to read, region for it to write.
   std::vector<UniqueFd> descriptors;
-  UniqueFd space_doorbell;  // our end
-  Words own;                // the region that the victim reads
-  Words theirs;             // the region that the victim writes
+  Words own;     // the region that the victim reads
+  Words theirs;  // the region that the victim writes
 
   // Receives the Hello and makes everything as an honest accepting side does.
   static RawHost Prepare(Attacker& attacker);
@@ -104,6 +103,10 @@ struct RawHost {
 };
 
 inline constexpr uint64_t kRingBytes = 8192;
+
+// The bytes of a socket doorbell.
+inline constexpr char kDataSignal = 1;
+inline constexpr char kSpaceSignal = 2;
 
 // A memfd of `size_bytes` with all its pages unless `sparse`, and `seals`.
 UniqueFd MakeMemfd(uint64_t size_bytes, unsigned seals, bool sparse = false, unsigned flags = 0);

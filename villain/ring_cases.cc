@@ -10,6 +10,7 @@
 #include "parley/ring/layout.h"
 #include "parley/villain/case.h"
 #include "parley/villain/raw_peer.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {

@@ -34,6 +34,7 @@
 #include "parley/villain/process.h"
 #include "parley/villain/raw_peer.h"
 #include "parley/villain/victims.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {
@@ -256,8 +257,7 @@ void PlayAccepting(Attacker& a) {
   const Words data(static_cast<uint64_t*>(host.own.address()) + kControlBytes / 8,
                    host.own.size_bytes() - kControlBytes);
   HonestRecords(host.own, data, host.theirs, [&] {
-    const char wake = 1;
-    static_cast<void>(!::write(host.space_doorbell.get(), &wake, 1));
+    static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1));
   });
 }
 

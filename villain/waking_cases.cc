@@ -16,6 +16,7 @@
 #include "parley/ring/layout.h"
 #include "parley/villain/case.h"
 #include "parley/villain/raw_peer.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {
@@ -96,10 +97,9 @@ AttackFunction Flood(bool data, bool room) {
   return [=](Attacker& a) {
     const RawPeer peer = RawPeer::Connect(a);
     a.Mounted("rings in a loop without any progress");
-    const char wake = 1;
     while (true) {
-      if (data) ::send(peer.data_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (room) ::send(peer.space_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (data) ::send(peer.data_doorbell, &kDataSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (room) ::send(peer.space_doorbell, &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
   };
 }
@@ -222,7 +222,7 @@ void FutexCrowd(Attacker& a) {
 
 void CloseAtOnce(Attacker& a) {
   RawPeer peer = RawPeer::Connect(a);
-  a.Mounted("closed both sockets under the victim's sends");
+  a.Mounted("closed its socket under the victim's sends");
   ::shutdown(peer.space_doorbell, SHUT_RDWR);
   peer.descriptors.clear();
   ::shutdown(peer.data_doorbell, SHUT_RDWR);
@@ -268,11 +268,10 @@ void WakeForEachByte(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
   uint64_t head = 0;
   a.Mounted("gives back a record at a time, with a wake-up for each");
-  const char wake = 1;
   while (true) {
     if (head < peer.theirs.Load(kTailOffset)) head += 72;
     peer.own.Store(kHeadOffset, head);
-    ::send(peer.space_doorbell, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::send(peer.space_doorbell, &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 }
 

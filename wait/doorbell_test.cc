@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -22,14 +24,21 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
-#include "parley/ring/layout.h"
+#include "parley/wait/eventfd.h"
+#include "parley/wait/eventfd_doorbell.h"
+#include "parley/wait/futex_doorbell.h"
+#include "parley/wait/layout.h"
+#include "parley/wait/socket_doorbell.h"
 
 namespace parley {
 namespace {
 
+using internal::LocalWake;
+constexpr std::size_t kPageBytes = 4096;
+
 struct Pair {
-  Doorbell a;
-  Doorbell b;
+  std::unique_ptr<Doorbell> a;
+  std::unique_ptr<Doorbell> b;
 };
 
 std::array<UniqueFd, 2> Sockets() {
@@ -38,29 +47,117 @@ std::array<UniqueFd, 2> Sockets() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Pair SocketPair() {
-  auto sockets = Sockets();
-  return {Doorbell::OfSocket(std::move(sockets[0])), Doorbell::OfSocket(std::move(sockets[1]))};
-}
+// Of one connection: `a` sends, `b` receives.
+struct SocketPair : Pair {
+  std::array<UniqueFd, 2> sockets = Sockets();
+  SocketPair() {
+    a = std::move(MakeSocketDoorbells(sockets[0].get(), true, false)->send);
+    b = std::move(MakeSocketDoorbells(sockets[1].get(), false, true)->receive);
+  }
+};
+
+// The four ends of a channel with both rings: the first side's and the second side's.
+struct Duplex {
+  std::array<UniqueFd, 2> sockets = Sockets();
+  SocketDoorbells one = *MakeSocketDoorbells(sockets[0].get(), true, true);
+  SocketDoorbells two = *MakeSocketDoorbells(sockets[1].get(), true, true);
+};
 
 Pair EventfdPair() {
   UniqueFd x = *CreateEventfd();
   UniqueFd y = *CreateEventfd();
   UniqueFd x2(::dup(x.get()));
   UniqueFd y2(::dup(y.get()));
-  return {Doorbell::OfEventfds(std::move(x), std::move(y)),
-          Doorbell::OfEventfds(std::move(y2), std::move(x2))};
+  return {MakeEventfdDoorbell(std::move(x), std::move(y)),
+          MakeEventfdDoorbell(std::move(y2), std::move(x2))};
+}
+
+void ExpectBothWays(const Pair& pair) {
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kQuiet);
+  pair.a->Signal();
+  EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kQuiet);
+  pair.b->Signal();
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kSignalled);
 }
 
 TEST(DoorbellTest, BothKindsSignalAndDrainInBothDirections) {
-  for (const bool socket : {true, false}) {
-    Pair pair = socket ? SocketPair() : EventfdPair();
-    EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kQuiet);
-    pair.a.Signal();
-    EXPECT_EQ(pair.b.Drain(), Doorbell::Drained::kSignalled);
-    EXPECT_EQ(pair.b.Drain(), Doorbell::Drained::kQuiet);
-    pair.b.Signal();
-    EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kSignalled);
+  ExpectBothWays(SocketPair());
+  ExpectBothWays(EventfdPair());
+}
+
+// Each drain hands over what is for the other end; a sleeper of that end wakes up.
+TEST(DoorbellTest, TheTwoEndsOfOneConnectionHandSignalsOver) {
+  Duplex channel;
+  channel.one.receive->Signal();  // free space, for the other side's sender
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kQuiet);
+  EXPECT_TRUE(channel.two.send->Sleep(Deadline::AtMonotonicNs(0)));
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kQuiet);
+  EXPECT_FALSE(channel.two.send->Sleep(Deadline::AtMonotonicNs(0)));
+
+  // Both sleep; whoever drains it, the one that it is for comes back with it.
+  for (int i = 0; i < 200; ++i) {
+    std::thread sleeper([&] {
+      while (channel.two.send->Drain() != Doorbell::Drained::kSignalled) {
+        ASSERT_TRUE(channel.two.send->Sleep(Deadline::After(absl::Seconds(20))));
+      }
+    });
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      while (!done.load()) {
+        static_cast<void>(channel.two.receive->Sleep(Deadline::After(absl::Milliseconds(50))));
+        static_cast<void>(channel.two.receive->Drain());
+      }
+    });
+    channel.one.receive->Signal();
+    sleeper.join();
+    done.store(true);
+    channel.two.receive->Wake(LocalWake::kCheck);
+    other.join();
+    static_cast<void>(channel.two.receive->wake().Take(LocalWake::kCheck));
+  }
+}
+
+// A queue full of signals for the one end drops one for the other, which learns of it all the same.
+TEST(DoorbellTest, AttackW10ASignalThatFoundAFullQueueIsNotLost) {
+  Duplex channel;
+  for (int i = 0; i < 1000; ++i) channel.one.send->Signal();  // data: the queue is full
+  channel.one.receive->Signal();                              // free space: dropped
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
+}
+
+// Signals for an end that does not take them wake the other one: that is noticed, and counted.
+TEST(DoorbellTest, AttackW10SignalsForTheOtherEndAgainAndAgainAreRedundant) {
+  Duplex channel;
+  channel.one.receive->Signal();
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kQuiet);
+  for (int i = 0; i < 3; ++i) {
+    channel.one.receive->Signal();
+    EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kRedundant);
+  }
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
+}
+
+TEST(DoorbellTest, AnInterruptEndsASleepOrTheNextOne) {
+  Duplex channel;
+  SocketPair simplex;
+  Pair eventfds = EventfdPair();
+  for (Doorbell* const doorbell : {channel.one.send.get(), channel.one.receive.get(),
+                                   simplex.a.get(), simplex.b.get(), eventfds.a.get()}) {
+    doorbell->Wake(LocalWake::kInterrupt);
+    EXPECT_TRUE(doorbell->Sleep(Deadline::After(absl::Seconds(20))));
+    EXPECT_TRUE(doorbell->wake().Take(LocalWake::kInterrupt));
+    std::thread other([&] {
+      ::usleep(20'000);
+      doorbell->Wake(LocalWake::kInterrupt);
+    });
+    EXPECT_TRUE(doorbell->Sleep(Deadline::After(absl::Seconds(20))));
+    other.join();
+    EXPECT_TRUE(doorbell->wake().Take(LocalWake::kInterrupt));
+    static_cast<void>(doorbell->Drain());
+    EXPECT_FALSE(doorbell->Sleep(Deadline::AtMonotonicNs(0)));
   }
 }
 
@@ -71,7 +168,7 @@ struct Pages {
   Pages() {
     for (std::byte** page : {&page_a, &page_b}) {
       void* made =
-          ::mmap(nullptr, kControlBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+          ::mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
       EXPECT_NE(made, MAP_FAILED);
       *page = static_cast<std::byte*>(made);
     }
@@ -79,40 +176,41 @@ struct Pages {
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
   ~Pages() {
-    ::munmap(page_a, kControlBytes);
-    ::munmap(page_b, kControlBytes);
+    ::munmap(page_a, kPageBytes);
+    ::munmap(page_b, kPageBytes);
   }
   // Of the ring on which a sends.
   Pair Doorbells() const {
-    return {Doorbell::OfSendersFutex(OwnMemory(page_a, kControlBytes),
-                                     PeerMemory(page_b, kControlBytes)),
-            Doorbell::OfReceiversFutex(OwnMemory(page_b, kControlBytes),
-                                       PeerMemory(page_a, kControlBytes))};
+    return {
+        MakeSendersFutexDoorbell(OwnMemory(page_a, kPageBytes), PeerMemory(page_b, kPageBytes)),
+        MakeReceiversFutexDoorbell(OwnMemory(page_b, kPageBytes), PeerMemory(page_a, kPageBytes))};
   }
 };
 
 TEST(DoorbellTest, AFutexWakesTheSleeperAndLosesNoSignal) {
   const Pages pages;
   Pair pair = pages.Doorbells();
-  EXPECT_TRUE(pair.a.is_futex() && !pair.a.is_socket() && !pair.a.is_eventfd());
-  EXPECT_EQ(pair.a.wait_fd(), -1);
-  EXPECT_EQ(pair.a.signal_fd(), -1);
-  EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kQuiet);
+  EXPECT_EQ(pair.a->kind(), Doorbell::Kind::kFutex);
+  EXPECT_EQ(pair.a->descriptor(), -1);
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kQuiet);
   for (auto& [ringer, sleeper] : {std::pair(&pair.a, &pair.b), std::pair(&pair.b, &pair.a)}) {
-    const uint32_t heard = sleeper->SignalsSeen();
-    EXPECT_FALSE(sleeper->Sleep(heard, Deadline::After(absl::Milliseconds(20))));
-    ringer->Signal();
-    EXPECT_NE(sleeper->SignalsSeen(), heard);
-    // Not after its deadline either: a ring is never overlooked.
-    EXPECT_TRUE(sleeper->Sleep(heard, Deadline::AtMonotonicNs(0)));
-    EXPECT_FALSE(sleeper->Sleep(sleeper->SignalsSeen(), Deadline::AtMonotonicNs(0)));
+    Doorbell& sleeps = **sleeper;
+    sleeps.Prepare();
+    EXPECT_FALSE(sleeps.Sleep(Deadline::After(absl::Milliseconds(10))));
+    EXPECT_EQ(sleeps.Drain(), Doorbell::Drained::kQuiet);
+    (*ringer)->Signal();
+    // Not after its deadline either: a signal is never overlooked.
+    EXPECT_TRUE(sleeps.Sleep(Deadline::AtMonotonicNs(0)));
+    EXPECT_EQ(sleeps.Drain(), Doorbell::Drained::kSignalled);
+    sleeps.Prepare();
+    EXPECT_FALSE(sleeps.Sleep(Deadline::AtMonotonicNs(0)));
 
-    const uint32_t now = sleeper->SignalsSeen();
-    std::thread ring([&, doorbell = ringer] {
+    std::thread ring([doorbell = ringer->get()] {
       ::usleep(50'000);
       doorbell->Signal();
     });
-    EXPECT_TRUE(sleeper->Sleep(now, Deadline::After(absl::Seconds(20))));
+    const Deadline give_up = Deadline::After(absl::Seconds(20));
+    while (!sleeps.Sleep(give_up)) ASSERT_FALSE(give_up.Expired());  // in slices
     ring.join();
   }
 }
@@ -121,18 +219,18 @@ TEST(DoorbellTest, AFutexWakesTheSleeperAndLosesNoSignal) {
 TEST(DoorbellTest, FutexesOfTwoRingsAreFourWords) {
   const Pages pages;
   Pair there = pages.Doorbells();
-  Pair back = {Doorbell::OfReceiversFutex(OwnMemory(pages.page_a, kControlBytes),
-                                          PeerMemory(pages.page_b, kControlBytes)),
-               Doorbell::OfSendersFutex(OwnMemory(pages.page_b, kControlBytes),
-                                        PeerMemory(pages.page_a, kControlBytes))};
-  Doorbell* const doorbells[] = {&there.a, &there.b, &back.a, &back.b};
-  Doorbell* const partners[] = {&there.b, &there.a, &back.b, &back.a};
+  Pair back = {MakeReceiversFutexDoorbell(OwnMemory(pages.page_a, kPageBytes),
+                                          PeerMemory(pages.page_b, kPageBytes)),
+               MakeSendersFutexDoorbell(OwnMemory(pages.page_b, kPageBytes),
+                                        PeerMemory(pages.page_a, kPageBytes))};
+  Doorbell* const doorbells[] = {there.a.get(), there.b.get(), back.a.get(), back.b.get()};
+  Doorbell* const partners[] = {there.b.get(), there.a.get(), back.b.get(), back.a.get()};
   for (std::size_t i = 0; i < 4; ++i) {
-    std::array<uint32_t, 4> before = {};
-    for (std::size_t j = 0; j < 4; ++j) before[j] = doorbells[j]->SignalsSeen();
+    for (Doorbell* const doorbell : doorbells) doorbell->Prepare();
     doorbells[i]->Signal();
     for (std::size_t j = 0; j < 4; ++j) {
-      EXPECT_EQ(doorbells[j]->SignalsSeen() != before[j], doorbells[j] == partners[i]) << i << j;
+      EXPECT_EQ(doorbells[j]->Sleep(Deadline::AtMonotonicNs(0)), doorbells[j] == partners[i])
+          << i << j;
     }
   }
 }
@@ -142,53 +240,58 @@ TEST(DoorbellTest, FutexesOfTwoRingsAreFourWords) {
 TEST(DoorbellTest, AttackW5TheCountIsPrivateAndNotReadBack) {
   const Pages pages;
   Pair pair = pages.Doorbells();
-  pair.a.Signal();
-  OwnMemory(pages.page_a, kControlBytes).StoreRelease64(kDataSignalsOffset, 4711);
-  pair.a.Signal();
-  EXPECT_EQ(pair.b.SignalsSeen(), 2u);
+  pair.a->Signal();
+  OwnMemory(pages.page_a, kPageBytes).StoreRelease64(kDataSignalsOffset, 4711);
+  pair.a->Signal();
+  EXPECT_EQ(
+      PeerMemory(pages.page_a, kPageBytes).LoadAcquire64(kDataSignalsOffset).AnyValueIsAcceptable(),
+      2u);
 }
 
 // Each value of the word, and a deadline that has passed: no call waits, none fails.
 TEST(DoorbellTest, AttackW5AFlippedWordIsOnlyAWakeUp) {
   const Pages pages;
   Pair pair = pages.Doorbells();
-  OwnMemory word(pages.page_a, kControlBytes);
+  OwnMemory word(pages.page_a, kPageBytes);
   for (const uint64_t value : {~uint64_t{0}, uint64_t{1} << 32, uint64_t{0x8000'0000}, uint64_t{0},
                                (uint64_t{7} << 32) | 0xffff'ffff}) {
-    const uint32_t heard = pair.b.SignalsSeen();
+    const auto before = static_cast<uint32_t>(PeerMemory(pages.page_a, kPageBytes)
+                                                  .LoadAcquire64(kDataSignalsOffset)
+                                                  .AnyValueIsAcceptable());
+    pair.b->Prepare();
     word.StoreRelease64(kDataSignalsOffset, value);
-    EXPECT_EQ(pair.b.Sleep(heard, Deadline::AtMonotonicNs(0)),
-              static_cast<uint32_t>(value) != heard);
-    EXPECT_EQ(pair.b.Drain(), Doorbell::Drained::kQuiet);
+    EXPECT_EQ(pair.b->Sleep(Deadline::AtMonotonicNs(0)), static_cast<uint32_t>(value) != before);
   }
 }
 
 TEST(DoorbellTest, ASocketTellsThatThePeerIsGone) {
-  Pair pair = SocketPair();
-  pair.b = Doorbell();
-  EXPECT_EQ(pair.a.Drain(), Doorbell::Drained::kPeerGone);
-  pair.a.Signal();  // and raises no signal
+  SocketPair pair;
+  pair.sockets[1].Reset();
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kPeerGone);
+  pair.a->Signal();  // and raises no signal
 }
 
 TEST(DoorbellTest, RubbishOnTheSocketIsUnexpected) {
-  auto sockets = Sockets();
-  Doorbell doorbell = Doorbell::OfSocket(std::move(sockets[0]));
-  ASSERT_EQ(::send(sockets[1].get(), "xyz", 3, 0), 3);
-  EXPECT_EQ(doorbell.Drain(), Doorbell::Drained::kUnexpected);
-  ASSERT_EQ(::send(sockets[1].get(), "x", 1, 0), 1);
-  EXPECT_EQ(doorbell.Drain(), Doorbell::Drained::kUnexpected);
+  SocketPair pair;
+  ASSERT_EQ(::send(pair.sockets[1].get(), "xyz", 3, 0), 3);
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kUnexpected);
+  // Two is free space, one would be data: there is nobody who receives on this side.
+  for (const char byte : {'\0', '\1', '\3', 'x'}) {
+    ASSERT_EQ(::send(pair.sockets[1].get(), &byte, 1, 0), 1);
+    EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kUnexpected) << int{byte};
+  }
 }
 
 TEST(DoorbellTest, PromiseP3WorkAFullQueueIsDrainedInBoundedSteps) {
   auto sockets = Sockets();
-  Doorbell doorbell = Doorbell::OfSocket(std::move(sockets[0]));
+  auto made = MakeSocketDoorbells(sockets[0].get(), false, true);
   int sent = 0;
   while (::send(sockets[1].get(), "\1", 1, MSG_DONTWAIT) == 1) ++sent;
   ASSERT_GT(sent, 100);
-  EXPECT_EQ(doorbell.Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_EQ(made->receive->Drain(), Doorbell::Drained::kSignalled);
   int left = 0;
   char byte;
-  while (::recv(doorbell.wait_fd(), &byte, 1, MSG_DONTWAIT) == 1) ++left;
+  while (::recv(sockets[0].get(), &byte, 1, MSG_DONTWAIT) == 1) ++left;
   EXPECT_EQ(sent - left, 8);
 }
 
@@ -222,18 +325,21 @@ TEST(DoorbellTest, AttackW1ANaiveEventfdIsWedgedTheSocketIsNot) {
     static_cast<void>(!::write(shared.get(), &one, sizeof(one)));
   })) << "this kernel's eventfd no longer blocks: revisit the doorbell table";
 
-  Pair pair = SocketPair();
-  // The peer: clears O_NONBLOCK on its end, never reads, and has us ring more than the queue holds.
-  ASSERT_EQ(::fcntl(pair.b.wait_fd(), F_SETFL, 0), 0);
+  SocketPair pair;
+  // The peer: clears O_NONBLOCK on its end, never reads, and has us signal more than the queue
+  // holds.
+  ASSERT_EQ(::fcntl(pair.sockets[1].get(), F_SETFL, 0), 0);
   EXPECT_TRUE(EndsInTime([&] {
-    for (int i = 0; i < 10'000; ++i) pair.a.Signal();
+    for (int i = 0; i < 10'000; ++i) pair.a->Signal();
   }));
 }
 
 TEST(DoorbellTest, AttackW2ADrainedEventfdWithoutNonblockDoesNotBlockOurRead) {
-  Pair pair = EventfdPair();
-  ASSERT_EQ(::fcntl(pair.a.wait_fd(), F_SETFL, 0), 0);
-  EXPECT_TRUE(EndsInTime([&] { static_cast<void>(pair.a.Drain()); }));
+  UniqueFd wait = *CreateEventfd();
+  const int shared = wait.get();
+  auto doorbell = MakeEventfdDoorbell(std::move(wait), *CreateEventfd());
+  ASSERT_EQ(::fcntl(shared, F_SETFL, 0), 0);
+  EXPECT_TRUE(EndsInTime([&] { static_cast<void>(doorbell->Drain()); }));
 }
 
 TEST(DoorbellTest, AttackF7F8OnlyPlainEventfdsAreAccepted) {

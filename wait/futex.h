@@ -2,16 +2,18 @@
 #define PARLEY_WAIT_FUTEX_H_
 
 // Sleeping on a word that the peer writes, and waking a peer that sleeps on one of ours: the two
-// futex(2) calls that two processes need. In boundary/, because the kernel wants addresses.
+// futex(2) calls that two processes need.
 //
 // The word is the low half of one of the 64-bit words of a region. A mapping that can only be read
 // is enough to sleep on it.
 //
 // Trust: the peer may put any number of threads to sleep on our word, among them one that makes our
 // wake-up fail (FUTEX_WAIT_REQUEUE_PI), and may wake, requeue or never wake who sleeps on its own.
-// So: we wake one and never all, which takes a bounded time; whether it worked is not told, because
+// So: we wake one and never all; whether it worked is not told, because
 // an honest peer can't make it fail; each sleep has an end; and being awake proves nothing. Neither
-// call takes a lock that the peer can hold: the kernel's own, for a moment each.
+// call takes a lock that the peer can hold: the kernel's own, for a moment each. But a wake-up
+// walks the kernel's bucket of the word, in which a peer can queue sleepers without end
+// (futex_waitv, io_uring): Waiter has a budget for that.
 // Threads: any.
 // Ordering: none that is relied upon; the caller's stores and loads have theirs.
 //

@@ -10,7 +10,7 @@
 
 #include "parley/bench/cell.h"
 #include "parley/bench/usage.h"
-#include "parley/channel/wait_options.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley::bench {
 

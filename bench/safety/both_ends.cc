@@ -8,28 +8,31 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "parley/channel/wait_options.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
+#include "parley/wait/eventfd.h"
+#include "parley/wait/eventfd_doorbell.h"
 #include "parley/wait/memory_barrier.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley::bench {
 namespace {
 
 constexpr RingGeometry kRing = {uint64_t{64} << 10, uint32_t{16} << 10};
 
-using Doorbells = std::pair<Doorbell, Doorbell>;
-
 // A region as its writer and as its reader have it.
 struct Way {
   OutgoingRegion written;
   IncomingRegion read;
-  Doorbells doorbells;  // the sender's, the receiver's
+  std::unique_ptr<Doorbell> senders;    // with eventfds
+  std::unique_ptr<Doorbell> receivers;  // with eventfds
 };
 
 absl::StatusOr<UniqueFd> Duplicate(int fd) {
@@ -38,23 +41,18 @@ absl::StatusOr<UniqueFd> Duplicate(int fd) {
   return duplicate;
 }
 
-absl::StatusOr<Doorbells> MakeDoorbells(DoorbellKind doorbell) {
-  if (doorbell != DoorbellKind::kEventfd) {
-    auto ends = PeerSocket::Pair();
-    if (!ends.ok()) return ends.status();
-    return Doorbells(Doorbell::OfSocket(std::move(ends->first).Release()),
-                     Doorbell::OfSocket(std::move(ends->second).Release()));
-  }
+absl::Status AddEventfds(Way& way) {
   auto data = CreateEventfd();
   if (!data.ok()) return data.status();
-  auto room = CreateEventfd();
-  if (!room.ok()) return room.status();
+  auto space = CreateEventfd();
+  if (!space.ok()) return space.status();
   auto same_data = Duplicate(data->get());
   if (!same_data.ok()) return same_data.status();
-  auto same_room = Duplicate(room->get());
-  if (!same_room.ok()) return same_room.status();
-  return Doorbells(Doorbell::OfEventfds(*std::move(room), *std::move(data)),
-                   Doorbell::OfEventfds(*std::move(same_data), *std::move(same_room)));
+  auto same_space = Duplicate(space->get());
+  if (!same_space.ok()) return same_space.status();
+  way.senders = MakeEventfdDoorbell(*std::move(space), *std::move(data));
+  way.receivers = MakeEventfdDoorbell(*std::move(same_data), *std::move(same_space));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Way> MakeWay(DoorbellKind doorbell, FileRegistry* writers, FileRegistry* readers) {
@@ -69,28 +67,34 @@ absl::StatusOr<Way> MakeWay(DoorbellKind doorbell, FileRegistry* writers, FileRe
   if (!read.ok()) return read.status();
   written->CloseDescriptor();
   read->CloseDescriptor();
-  auto doorbells = MakeDoorbells(doorbell);
-  if (!doorbells.ok()) return doorbells.status();
-  return Way{*std::move(written), *std::move(read), *std::move(doorbells)};
+  Way way = {*std::move(written), *std::move(read), nullptr, nullptr};
+  if (doorbell == DoorbellKind::kEventfd) {
+    if (absl::Status status = AddEventfds(way); !status.ok()) return status;
+  }
+  return way;
 }
 
-absl::StatusOr<Channel> MakeEnd(OutgoingRegion outgoing, IncomingRegion incoming, Doorbell send,
-                                Doorbell receive, PeerSocket socket, bool asymmetric) {
+absl::StatusOr<Channel> MakeEnd(Way& sends, Way& receives, DoorbellKind doorbell, PeerSocket socket,
+                                bool asymmetric) {
   PeerIdentity self;
   self.pid = ::getpid();
   self.own_pair = true;
   Established end = {.id = {1, 2},
-                     .outgoing = std::move(outgoing),
-                     .incoming = std::move(incoming),
+                     .outgoing = std::move(sends.written),
+                     .incoming = std::move(receives.read),
                      .send = kRing,
                      .receive = kRing,
-                     .send_doorbell = std::move(send),
-                     .receive_doorbell = std::move(receive),
+                     .send_doorbell = nullptr,
+                     .receive_doorbell = nullptr,
                      .socket = std::move(socket).Release(),
                      .peer = std::move(self),
                      .peer_format = "",
                      .skips_fences = asymmetric,
                      .barrier_before_sleep = asymmetric};
+  const uint32_t kind = doorbell == DoorbellKind::kEventfd ? kDoorbellEventfd : kDoorbellSocket;
+  const absl::Status installed =
+      InstallDoorbells(kind, {std::move(sends.senders), std::move(receives.receivers)}, &end);
+  if (!installed.ok()) return installed;
   return MakeChannel(std::move(end), WaitOptions::LowestPower());
 }
 
@@ -109,13 +113,9 @@ absl::StatusOr<std::unique_ptr<BothEnds>> BothEnds::Create(DoorbellKind doorbell
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
-  auto connecting =
-      MakeEnd(std::move(there->written), std::move(back->read), std::move(there->doorbells.first),
-              std::move(back->doorbells.second), std::move(sockets->first), asymmetric);
+  auto connecting = MakeEnd(*there, *back, doorbell, std::move(sockets->first), asymmetric);
   if (!connecting.ok()) return connecting.status();
-  auto accepting =
-      MakeEnd(std::move(back->written), std::move(there->read), std::move(back->doorbells.first),
-              std::move(there->doorbells.second), std::move(sockets->second), asymmetric);
+  auto accepting = MakeEnd(*back, *there, doorbell, std::move(sockets->second), asymmetric);
   if (!accepting.ok()) return accepting.status();
   ends->connecting = *std::move(connecting);
   ends->accepting = *std::move(accepting);

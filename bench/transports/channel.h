@@ -22,7 +22,7 @@
 #include "parley/bench/clock.h"
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
-#include "parley/channel/wait_options.h"
+#include "parley/wait/wait_options.h"
 #include "parley/frames/frame_port.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"

@@ -34,6 +34,7 @@
 #include "parley/shm/frame_layout.h"
 #include "parley/testing/channel_pair.h"
 #include "parley/testing/heap_memory.h"
+#include "parley/wait/layout.h"
 
 namespace parley {
 namespace {
@@ -88,8 +89,9 @@ Structs CompiledStructs() {
         {FIELD(RefusedWire, header), FIELD(RefusedWire, reason), FIELD(RefusedWire, reserved)}}},
       {"ControlWire",
        {sizeof(ControlWire),
-        {FIELD(ControlWire, producer), FIELD(ControlWire, consumer), FIELD(ControlWire, wait),
-         FIELD(ControlWire, doorbell)}}},
+        {FIELD(ControlWire, producer), FIELD(ControlWire, consumer), FIELD(ControlWire, waiting)}}},
+      {"WaitLinesWire",
+       {sizeof(WaitLinesWire), {FIELD(WaitLinesWire, wait), FIELD(WaitLinesWire, doorbell)}}},
       {"ProducerLineWire",
        {sizeof(ProducerLineWire),
         {FIELD(ProducerLineWire, tail), FIELD(ProducerLineWire, state),
@@ -208,7 +210,7 @@ Names NamesInHeaders() {
   static const std::regex kEnumerator(R"(\s+(k\w+)\b.*)");
   static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
   Names names;
-  for (const char* path : {"handshake/wire.h", "ring/layout.h", "sealing/seals.h",
+  for (const char* path : {"handshake/wire.h", "ring/layout.h", "wait/layout.h", "sealing/seals.h",
                            "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h"}) {
     std::string in_struct;
     std::string in_enum;

@@ -1,4 +1,4 @@
-#include "parley/channel/spin_plan.h"
+#include "parley/wait/adaptive_spin.h"
 
 #include <cstdint>
 
@@ -33,7 +33,7 @@ struct Stream {
     }
   }
 
-  SpinPlan plan;
+  AdaptiveSpin plan;
   int64_t now_ns = 12345 * kMilli;
   int64_t max_ns = 0;
   int64_t wasted_ns = 0;
@@ -41,7 +41,7 @@ struct Stream {
   int spins_that_paid = 0;
 };
 
-TEST(SpinPlanTest, ShortGapsAreSpunThrough) {
+TEST(AdaptiveSpinTest, ShortGapsAreSpunThrough) {
   for (const int64_t gap_ns : {int64_t{100}, kMicro, 10 * kMicro, 40 * kMicro}) {
     Stream stream(WaitOptions::Balanced());
     stream.Run(1000, gap_ns);
@@ -49,7 +49,7 @@ TEST(SpinPlanTest, ShortGapsAreSpunThrough) {
   }
 }
 
-TEST(SpinPlanTest, LongGapsAreSleptThroughForNextToNothing) {
+TEST(AdaptiveSpinTest, LongGapsAreSleptThroughForNextToNothing) {
   for (const int64_t gap_ns : {kMilli, 17 * kMilli, 1000 * kMilli}) {
     Stream stream(WaitOptions::Balanced());
     const int64_t start_ns = stream.now_ns;
@@ -59,7 +59,7 @@ TEST(SpinPlanTest, LongGapsAreSleptThroughForNextToNothing) {
   }
 }
 
-TEST(SpinPlanTest, TheChangeFromSlowToFastIsNoticed) {
+TEST(AdaptiveSpinTest, TheChangeFromSlowToFastIsNoticed) {
   Stream stream(WaitOptions::Balanced());
   stream.Run(100, 100 * kMilli);
   stream.sleeps = 0;
@@ -68,7 +68,7 @@ TEST(SpinPlanTest, TheChangeFromSlowToFastIsNoticed) {
 }
 
 // Whatever the pattern, what is wasted stays within the budget (and one filling of it).
-TEST(SpinPlanTest, PromiseP3WorkTheWasteIsBoundedForEveryPattern) {
+TEST(AdaptiveSpinTest, PromiseP3WorkTheWasteIsBoundedForEveryPattern) {
   for (int64_t gap_ns = kMicro; gap_ns < 5 * kMilli; gap_ns += gap_ns / 3) {
     for (const int short_ones : {0, 1, 3, 10}) {
       Stream stream(WaitOptions::Balanced());
@@ -83,7 +83,26 @@ TEST(SpinPlanTest, PromiseP3WorkTheWasteIsBoundedForEveryPattern) {
   }
 }
 
-TEST(SpinPlanTest, ThePresetsAreWhatTheyAreCalled) {
+// Data that come in the short sleep of a long spin, again and again, came because it made way.
+TEST(AdaptiveSpinTest, ASharedProcessorIsNoticed) {
+  AdaptiveSpin spin(WaitOptions::LowestLatency());
+  int64_t now_ns = 5 * 1000 * kMilli;
+  ASSERT_EQ(spin.Allowance(now_ns), 1000 * kMilli);
+  for (int i = 0; i < AdaptiveSpin::kProbesToSleep; ++i) spin.Probed(now_ns, true);
+  EXPECT_EQ(spin.Allowance(now_ns), 0);
+  now_ns += AdaptiveSpin::kSharedNs;
+  EXPECT_EQ(spin.Allowance(now_ns), 1000 * kMilli);
+  spin.Probed(now_ns, true);  // still so: one is enough
+  EXPECT_EQ(spin.Allowance(now_ns), 0);
+  now_ns += AdaptiveSpin::kSharedNs;
+  for (int i = 0; i < 10; ++i) {  // by chance, now and then
+    spin.Probed(now_ns, false);
+    spin.Probed(now_ns, true);
+    EXPECT_EQ(spin.Allowance(now_ns), 1000 * kMilli);
+  }
+}
+
+TEST(AdaptiveSpinTest, ThePresetsAreWhatTheyAreCalled) {
   Stream low_power(WaitOptions::LowestPower());
   low_power.Run(100, 100);
   EXPECT_EQ(low_power.sleeps, 100);

@@ -1,5 +1,5 @@
-#ifndef PARLEY_RING_RELAX_H_
-#define PARLEY_RING_RELAX_H_
+#ifndef PARLEY_OS_RELAX_H_
+#define PARLEY_OS_RELAX_H_
 
 // A short pause between two looks at a word that another processor writes: 15 to 60 ns on current
 // processors, during which a second thread of the same core has the core for itself.
@@ -46,4 +46,4 @@ inline void RelaxFor(uint32_t times) {
 
 }  // namespace parley::internal
 
-#endif  // PARLEY_RING_RELAX_H_
+#endif  // PARLEY_OS_RELAX_H_

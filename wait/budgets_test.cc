@@ -1,0 +1,171 @@
+#include "parley/wait/budgets.h"
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/wait/wait_options.h"
+
+namespace parley::internal {
+namespace {
+
+using Verdict = WakeBudget::Verdict;
+
+constexpr int64_t kMillisecondNs = 1'000'000;
+constexpr int64_t kSecondNs = 1'000 * kMillisecondNs;
+constexpr int64_t kDayNs = 86'400 * kSecondNs;
+constexpr int64_t kStartNs = 5 * kDayNs;
+
+// The old budget was a number: 129 spurious wake-ups, at whatever pace, were a flood.
+TEST(WakeBudgetTest, ASlowPaceIsNeverAFloodInSimulatedDays) {
+  for (const int64_t pace_ns :
+       {10 * kMillisecondNs, 100 * kMillisecondNs, kSecondNs, 60 * kSecondNs}) {
+    WakeBudget budget({});
+    int64_t now_ns = kStartNs;
+    for (int i = 0; i < 1'000'000 && now_ns < kStartNs + 10 * kDayNs; ++i) {
+      now_ns += pace_ns;
+      ASSERT_EQ(budget.Spurious(now_ns), Verdict::kGoOn) << pace_ns << " ns, wake-up " << i;
+    }
+  }
+}
+
+TEST(WakeBudgetTest, AFloodIsThrottledThenAViolation) {
+  const WaitOptions options;
+  WakeBudget budget(options);
+  int64_t now_ns = kStartNs;
+  int wakeups = 0;
+  int throttles = 0;
+  for (; wakeups < 10'000; ++wakeups) {
+    const Verdict verdict = budget.Spurious(now_ns);
+    if (verdict == Verdict::kFlood) break;
+    now_ns += 1000;
+    if (verdict != Verdict::kThrottle) continue;
+    ++throttles;
+    now_ns += absl::ToInt64Nanoseconds(options.throttle_time);
+  }
+  EXPECT_EQ(throttles, options.throttles);
+  EXPECT_LE(wakeups, options.spurious_wakeups + options.throttles + 10);
+}
+
+// Ten times the pace that is tolerated ends as well, though each throttle takes a while.
+TEST(WakeBudgetTest, TenTimesTheToleratedPaceIsAViolationInTheEnd) {
+  WakeBudget budget({});
+  int64_t now_ns = kStartNs;
+  int wakeups = 0;
+  while (budget.Spurious(now_ns) != Verdict::kFlood && wakeups < 10'000) {
+    ++wakeups;
+    now_ns += kMillisecondNs;
+  }
+  EXPECT_LT(wakeups, 200);
+}
+
+TEST(WakeBudgetTest, LittleProgressIsThrottledForEverAndNoViolation) {
+  WakeBudget budget({});
+  int64_t now_ns = kStartNs;
+  int throttles = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const Verdict verdict = budget.Little(now_ns);
+    ASSERT_NE(verdict, Verdict::kFlood);
+    if (verdict == Verdict::kThrottle) {
+      ++throttles;
+      now_ns += kMillisecondNs;
+    }
+    now_ns += 1000;
+  }
+  EXPECT_GT(throttles, 80'000);
+}
+
+TEST(WakeBudgetTest, ProgressGivesEverythingBack) {
+  WakeBudget budget({});
+  for (int i = 0; i < 100'000; ++i) {
+    ASSERT_EQ(budget.Spurious(kStartNs), Verdict::kGoOn);
+    if (i % 64 == 63) budget.Refund();
+  }
+}
+
+TEST(RateBudgetTest, TimeGivesBackNoMoreThanTheBurst) {
+  RateBudget budget(3, kSecondNs);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.Take(kStartNs));
+  EXPECT_FALSE(budget.Take(kStartNs + kSecondNs - 1));
+  EXPECT_TRUE(budget.Take(kStartNs + kSecondNs));
+  EXPECT_FALSE(budget.Take(kStartNs + kSecondNs));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.Take(kStartNs + kDayNs));
+  EXPECT_FALSE(budget.Take(kStartNs + kDayNs));
+  // A clock that stands still or goes back gives nothing.
+  EXPECT_FALSE(budget.Take(kStartNs));
+}
+
+// What a peer takes in all, with signals that cost `each_ns`, by a victim that signals each
+// `pace_ns`; -1: no violation in ten seconds.
+int64_t TakenBy(int64_t each_ns, int64_t pace_ns) {
+  SignalBudget budget(0);
+  int64_t now_ns = kStartNs;
+  int64_t taken_ns = 0;
+  while (now_ns < kStartNs + 10 * kSecondNs) {
+    now_ns += pace_ns;
+    if (!budget.MaySignal(now_ns)) continue;
+    now_ns += each_ns;
+    taken_ns += each_ns;
+    const bool fine = budget.measures(now_ns) ? budget.SentMeasured(now_ns, each_ns)
+                                        : budget.SentUnmeasured(now_ns, each_ns);
+    if (!fine) return taken_ns;
+  }
+  return -1;
+}
+
+TEST(SignalBudgetTest, AttackW11ExpensiveSignalsTakeFiftyMillisecondsAndOneCall) {
+  for (const int64_t each_ns : {100'000, 300'000, 1'000'000, 5'000'000, 25'000'000, 313'000'000}) {
+    const int64_t taken_ns = TakenBy(each_ns, 2 * kMillisecondNs);
+    EXPECT_NE(taken_ns, -1) << each_ns;
+    EXPECT_LE(taken_ns, 50 * kMillisecondNs + each_ns) << each_ns;
+    EXPECT_GE(taken_ns, 12 * kMillisecondNs) << each_ns;
+  }
+}
+
+TEST(SignalBudgetTest, UsualSignalsAreNeverTooExpensive) {
+  for (const int64_t each_ns : {1'000, 5'000, 19'000}) EXPECT_EQ(TakenBy(each_ns, 1'000), -1);
+}
+
+// A thread that wakes its peer on its own processor is slow on the wall each time.
+TEST(SignalBudgetTest, SlowOnTheWallAloneIsNotCharged) {
+  SignalBudget budget(0);
+  int64_t now_ns = kStartNs;
+  for (int i = 0; i < 1'000'000; ++i) {
+    now_ns += 3 * kMillisecondNs;
+    ASSERT_TRUE(budget.MaySignal(now_ns));
+    ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, 4'000)
+                                  : budget.SentUnmeasured(now_ns, 3 * kMillisecondNs));
+  }
+}
+
+// Interrupts are charged to whoever runs: a few slow ones among many are no sign of anything.
+TEST(SignalBudgetTest, AFewSlowOnesArePaidForByTheCheapOnes) {
+  SignalBudget budget(0);
+  int64_t now_ns = kStartNs;
+  for (int i = 0; i < 1'000'000; ++i) {
+    const int64_t cost_ns = i % 100 == 0 ? 400'000 : 5'000;
+    now_ns += 10'000 + cost_ns;
+    ASSERT_TRUE(budget.MaySignal(now_ns)) << i;
+    ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, cost_ns)
+                                  : budget.SentUnmeasured(now_ns, cost_ns))
+        << i;
+  }
+}
+
+TEST(SignalBudgetTest, SignalsAreSpacedOutBeforeItIsAViolation) {
+  SignalBudget budget(0);
+  int64_t now_ns = kStartNs;
+  int sent = 0;
+  while (budget.MaySignal(now_ns)) {
+    now_ns += kMillisecondNs;
+    ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, kMillisecondNs)
+                                  : budget.SentUnmeasured(now_ns, kMillisecondNs));
+    ++sent;
+  }
+  EXPECT_LT(sent, 15);
+  EXPECT_FALSE(budget.MaySignal(now_ns + 60 * kMillisecondNs));
+  EXPECT_TRUE(budget.MaySignal(now_ns + 64 * kMillisecondNs));
+}
+
+}  // namespace
+}  // namespace parley::internal

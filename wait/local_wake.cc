@@ -1,0 +1,61 @@
+#include "parley/wait/local_wake.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace parley::internal {
+
+bool LocalWake::Wakes(uint32_t flags) {
+  const uint32_t reasons = kCheck | kInterrupt | ((flags & kThrottled) != 0 ? 0 : kSignal);
+  return (flags & reasons) != 0;
+}
+
+void LocalWake::Write() {
+  if (fd_ < 0) return;
+  const int saved = errno;
+  const uint64_t one = 1;
+  static_cast<void>(!::write(fd_, &one, sizeof(one)));
+  errno = saved;
+}
+
+bool LocalWake::Post(uint32_t reason) {
+  // PAIRS WITH: BeginSleep, BeginPolledSleep, Take.
+  const uint32_t before = flags_.fetch_or(reason, std::memory_order_seq_cst);
+  if ((before & kAsleep) != 0 && !Wakes(before) && Wakes(before | reason)) Write();
+  return (before & reason) == 0;
+}
+
+bool LocalWake::BeginSleep() {
+  // PAIRS WITH: Post.
+  if (!Wakes(flags_.fetch_or(kAsleep, std::memory_order_seq_cst))) return true;
+  EndSleep();
+  return false;
+}
+
+void LocalWake::BeginPolledSleep() {
+  // PAIRS WITH: Post.
+  if (Wakes(flags_.fetch_or(kAsleep, std::memory_order_seq_cst))) Write();
+}
+
+void LocalWake::EndSleep() {
+  flags_.fetch_and(~kAsleep, std::memory_order_seq_cst);  // PAIRS WITH: Post
+}
+
+void LocalWake::SetThrottled(bool throttled) {
+  if (throttled) {
+    flags_.fetch_or(kThrottled, std::memory_order_seq_cst);  // PAIRS WITH: Post
+  } else {
+    flags_.fetch_and(~kThrottled, std::memory_order_seq_cst);  // PAIRS WITH: Post
+  }
+}
+
+void LocalWake::Empty() {
+  if (fd_ < 0) return;
+  uint64_t count = 0;
+  iovec into = {&count, sizeof(count)};
+  static_cast<void>(!::preadv2(fd_, &into, 1, -1, RWF_NOWAIT));
+}
+
+}  // namespace parley::internal
