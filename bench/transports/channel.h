@@ -26,6 +26,7 @@
 #include "parley/frames/frame_port.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
@@ -59,7 +60,8 @@ struct ChannelMode {
   DoorbellKind doorbell = DoorbellKind::kSocket;
   WaitOptions wait;
   std::size_t ring_bytes = 0;  // 0: QueueBytes
-  ChannelLimits limits;
+  ChannelLimits limits = {.max_capacity_bytes = uint64_t{64} << 20,
+                          .max_message_bytes = uint32_t{32} << 20};
   FenceMode fences = FenceMode::kAsymmetric;
   HugePages pages = HugePages::kUsual;
 };
@@ -120,7 +122,9 @@ class ChannelTransport {
       return;
     }
     ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
-             static_cast<uint32_t>(kMoving == Moving::kBulk ? kMaxBulkRecordBytes : record_bytes_)};
+             std::max(kMinMessageLimitBytes,
+                      static_cast<uint32_t>(kMoving == Moving::kBulk ? kMaxBulkRecordBytes
+                                                                     : record_bytes_))};
   }
 
   absl::Status Open(Side side) {
