@@ -208,8 +208,10 @@ class QuietStreams {
   QuietStreams(const QuietStreams&) = delete;
   QuietStreams& operator=(const QuietStreams&) = delete;
   ~QuietStreams() {
-    for (const int stream : {0, 1, 2}) {
-      if (before_[stream].ok()) ::dup2(before_[stream].get(), stream);
+    int stream = 0;
+    for (const UniqueFd& before : before_) {
+      if (before.ok()) ::dup2(before.get(), stream);
+      ++stream;
     }
   }
 
@@ -221,7 +223,8 @@ class QuietStreams {
       } else if (std::find(keep.begin(), keep.end(), stream) != keep.end()) {
         profile = profile.WithStream(stream, Profile::Stream::kNone);
       } else {
-        before_[stream].Reset(::fcntl(stream, F_DUPFD_CLOEXEC, kFirstNumber));
+        before_[static_cast<std::size_t>(stream)].Reset(
+            ::fcntl(stream, F_DUPFD_CLOEXEC, kFirstNumber));
         if (!null_device_.ok()) {
           ::close(stream);
           profile = profile.WithStream(stream, Profile::Stream::kNone);

@@ -14,4 +14,22 @@
 #define PARLEY_PLAIN_CODE __attribute__((no_sanitize("address", "thread", "undefined")))
 #endif
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PARLEY_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PARLEY_SANITIZED 1
+#endif
+#endif
+
+namespace parley::internal {
+// A build with the address or thread sanitizer, whose runtime needs more of the kernel and memory
+// at fixed addresses.
+#ifdef PARLEY_SANITIZED
+inline constexpr bool kSanitizer = true;
+#else
+inline constexpr bool kSanitizer = false;
+#endif
+}  // namespace parley::internal
+
 #endif  // PARLEY_SANDBOX_PLAIN_CODE_H_

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <utility>
 
+#include "parley/sandbox/plain_code.h"
+
 namespace parley {
 namespace {
 
@@ -212,17 +214,7 @@ Profile Profile::WithSanitizer() const {
 }
 
 Profile Profile::WithSanitizerIfBuiltIn() const {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return WithSanitizer();
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return WithSanitizer();
-#else
-  return *this;
-#endif
-#else
-  return *this;
-#endif
+  return internal::kSanitizer ? WithSanitizer() : *this;
 }
 
 Profile Profile::WithAbortOf(int pid) const {

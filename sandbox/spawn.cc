@@ -18,6 +18,7 @@
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/output_relay.h"
+#include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/refusal.h"
 #include "parley/sandbox/start_process.h"
 #include "parley/sandbox/unreaped.h"
@@ -26,19 +27,8 @@ namespace parley {
 namespace {
 
 using internal::ChildStart;
+using internal::kSanitizer;
 using internal::StartStep;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitizer = true;
-#else
-constexpr bool kSanitizer = false;
-#endif
-#else
-constexpr bool kSanitizer = false;
-#endif
 
 const char* StepText(StartStep step) {
   switch (step) {

@@ -21,6 +21,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/pidfd.h"
 #include "parley/sandbox/namespace_holder.h"
+#include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/unreaped.h"
 
 namespace parley::internal {
@@ -245,12 +246,15 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
   std::vector<int> sets;
   // A holder has a copy of our memory for a moment; one that others of our user could look into
   // meanwhile is not what a process that cannot be dumped wants, and any other can't be entered.
-  if (options.use != Use::kNone && ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1) {
+  const bool hidden = ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1;
+  // The holder lives without a sanitizer's shadow memory and would end at its first touch.
+  if (options.use != Use::kNone && (hidden || kSanitizer)) {
     if (options.use == Use::kRequired) {
-      process.failure = {StartStep::kNamespaces, EPERM};
+      process.failure = {StartStep::kNamespaces, kSanitizer ? ENOTSUP : EPERM};
       return process;
     }
-    miss("making its namespaces: this process cannot be dumped (PR_SET_DUMPABLE)");
+    miss(kSanitizer ? "making its namespaces: this is a sanitizer's build"
+                    : "making its namespaces: this process cannot be dumped (PR_SET_DUMPABLE)");
   } else if (options.use != Use::kNone) {
     const int network = options.network ? CLONE_NEWNET : 0;
     const int core = CLONE_NEWUSER | CLONE_NEWPID;

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "parley/os/deadline.h"
 #include "parley/os/poll.h"
+#include "parley/sandbox/plain_code.h"
 
 namespace parley::testing {
 
@@ -49,18 +50,6 @@ std::string NextReply(int replies) {
   return text;
 }
 
-bool HasSanitizer() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return true;
-#else
-  return false;
-#endif
-#else
-  return false;
-#endif
-}
+bool HasSanitizer() { return internal::kSanitizer; }
 
 }  // namespace parley::testing

@@ -64,8 +64,7 @@
 
 // What the compiler calls, and what the assert of <assert.h> does.
 extern "C" [[noreturn]] void __stack_chk_fail();
-extern "C" [[noreturn]] void __assert_fail(const char*, const char*, unsigned,
-                                           const char*) noexcept;
+extern "C" void __assert_fail(const char*, const char*, unsigned, const char*) noexcept;
 
 namespace parley {
 namespace {
@@ -708,9 +707,9 @@ int Sweep(const std::string& name) {
     wrong += SweepOne(profile, number, 0);
     ++swept;
   }
-  for (const uint32_t number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_poll,
-                                SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
-    wrong += SweepOne(profile, number, ~uint64_t{0});
+  for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_poll,
+                           SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
+    wrong += SweepOne(profile, static_cast<uint32_t>(number), ~uint64_t{0});
     ++swept;
   }
   const std::string said = wrong.empty() ? "swept " + std::to_string(swept) : wrong;

@@ -178,8 +178,8 @@ TEST(GuardedRangeTest, M13AChildThatUsesItAbortsWithASentence) {
             "exit 0");
   EXPECT_EQ(UseInAChild([&] {
               for (int i = 0; i < 2000; ++i) {
-                const auto* const page = static_cast<std::byte*>(::mmap(
-                    nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+                const auto* const page = static_cast<std::byte*>(
+                    ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
                 if (page >= mapped.range.base() && page < mapped.range.base() + 8192) ::_exit(1);
               }
             }).how,
