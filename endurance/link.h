@@ -24,7 +24,7 @@ struct LinkSetup {
   bool eventfd = false;
   std::string format;
   RingRequest ring = {65536, 16384};  // each way
-  ServerLimits limits = {16, absl::Seconds(5)};
+  ServerLimits limits = {};
 };
 
 AcceptOptions AcceptOptionsOf(const LinkSetup& setup);

@@ -358,7 +358,13 @@ void RunOwnLimit(Lane& lane) {
   LinkSetup setup;
   setup.name = lane.AbstractName();
   setup.ring = kCrowdRing;
-  setup.limits = {kCrowd, absl::Seconds(20)};
+  // The group's limit is what is tried here, not the listener's.
+  setup.limits = {.max_pending = kCrowd,
+                  .max_pending_of_user = kCrowd,
+                  .handshake_time = absl::Seconds(20),
+                  .max_unfinished = kCrowd,
+                  .max_unfinished_of_user = kCrowd,
+                  .max_unfinished_bytes_of_user = uint64_t{512} << 20};
   Survivors survivors;
   survivors.push_back(
       std::make_unique<Survivor>(lane, [&](Diary& diary) { BeHost(*group, setup, diary); }));

@@ -159,6 +159,7 @@ Constants CompiledConstants() {
       CONSTANT(RefusalReason::kBusy),
       CONSTANT(RefusalReason::kMemory),
       CONSTANT(RefusalReason::kDeadline),
+      CONSTANT(RefusalReason::kUnfinished),
       CONSTANT(kShapeSeals),
       CONSTANT(kRegionSeals),
       CONSTANT(kBlobSeals),
