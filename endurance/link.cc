@@ -1,5 +1,6 @@
 #include "parley/endurance/link.h"
 
+#include <algorithm>
 #include <unistd.h>
 
 #include <optional>
@@ -15,6 +16,8 @@ AcceptOptions AcceptOptionsOf(const LinkSetup& setup) {
   options.send = setup.ring;
   options.receive = setup.ring;
   options.format = setup.format;
+  options.limits.max_capacity_bytes =
+      std::max(options.limits.max_capacity_bytes, setup.ring.capacity_bytes);
   if (setup.eventfd) options.trust = PeerTrust::Because("both ends are this test");
   options.doorbell = setup.eventfd ? DoorbellKind::kEventfd : DoorbellKind::kSocket;
   return options;

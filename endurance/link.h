@@ -24,7 +24,8 @@ struct LinkSetup {
   bool eventfd = false;
   std::string format;
   RingRequest ring = {65536, 16384};  // each way
-  ServerLimits limits = {};
+  // What is given up is forgotten soon: thousands of kills come from one user.
+  ServerLimits limits = {.given_up_time = absl::Milliseconds(20)};
 };
 
 AcceptOptions AcceptOptionsOf(const LinkSetup& setup);

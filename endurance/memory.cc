@@ -364,7 +364,8 @@ void RunOwnLimit(Lane& lane) {
                   .handshake_time = absl::Seconds(20),
                   .max_unfinished = kCrowd,
                   .max_unfinished_of_user = kCrowd,
-                  .max_unfinished_bytes_of_user = uint64_t{512} << 20};
+                  .max_unfinished_bytes_of_user = uint64_t{512} << 20,
+                  .given_up_time = absl::Milliseconds(20)};
   Survivors survivors;
   survivors.push_back(
       std::make_unique<Survivor>(lane, [&](Diary& diary) { BeHost(*group, setup, diary); }));

@@ -14,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -257,8 +258,9 @@ bool IsForbidden(const Call& call) {
     case SYS_recvfrom:
       return (low(3) & MSG_DONTWAIT) == 0;
     case SYS_mremap:
-    case SYS_epoll_ctl:
       return true;
+    case SYS_epoll_ctl:
+      return low(1) != EPOLL_CTL_MOD;
     case SYS_poll:
     case SYS_ppoll:
       return low(1) > 64;

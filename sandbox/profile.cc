@@ -86,15 +86,15 @@ Profile Profile::Ring(std::vector<int> descriptors) {
     profile.Add({Allow(call, {AtMost(1, kMaxPolled)})});
   }
   profile.Add({Allow("clock_nanosleep", {AtMost(0, kLastFixedClock)})});
-  // An event loop whose peer floods it takes the doorbell out of its own epoll for a while. Neither
-  // call makes or adds a descriptor.
-  profile.Add({Allow("epoll_ctl", {Is(1, U(EPOLL_CTL_MOD))}),
-               Allow("timerfd_settime", {Is(1, U(TFD_TIMER_ABSTIME))})});
   // Wake. An address would let a datagram socket reach any other one, by its abstract name too.
   for (const int fd : descriptors) {
     profile.Add({Allow("sendto", {Is(0, U(fd)), Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
                  Allow("recvfrom", {Is(0, U(fd)), Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))}),
                  Allow("shutdown", {Is(0, U(fd))})});
+    // An event loop whose peer floods it takes the doorbell out of its own epoll for a while.
+    // Neither call makes or adds a descriptor.
+    profile.Add({Allow("epoll_ctl", {Is(0, U(fd)), Is(1, U(EPOLL_CTL_MOD))}),
+                 Allow("timerfd_settime", {Is(0, U(fd)), Is(1, U(TFD_TIMER_ABSTIME))})});
     profile.AddQuestions(fd);
   }
   for (const int operation : {FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET}) {

@@ -128,7 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
         HijackCase{"index-jump", "producer position out of range"},
         HijackCase{"length-lie", "record longer than the agreed maximum"},
         HijackCase{"rewind", "producer position"}, HijackCase{"silence", "said nothing for 3s"},
-        HijackCase{"flood", "doorbell rung again and again without progress"},
+        HijackCase{"flood", "doorbell signalled again and again without progress"},
         HijackCase{"truncate", "it called ftruncate"}, HijackCase{"death", "killed by signal"},
         HijackCase{"bad-frame", "outside the payload"}, HijackCase{"format-flood", "format record"},
         HijackCase{"early-end", "ended the stream without"},

@@ -114,7 +114,7 @@ TEST(SupervisorTest, AWorkerThatTurnsOnTheChannelIsThrownAway) {
       {"z", "it answered what was not asked"},
       {"j", "the peer broke the protocol: producer position out of range"},
       {"l", "the peer broke the protocol: record longer than the agreed maximum"},
-      {"f", "the peer broke the protocol: doorbell rung again and again without progress"},
+      {"f", "the peer broke the protocol: doorbell signalled again and again without progress"},
       {"c", "it closed the stream"},
       {"x", "it hung up and stayed"},
   };
