@@ -276,6 +276,7 @@ bool Applies(const Case& the_case, const Target& target) {
       return target.connect.empty() && !the_case.victim.confined;
     case VictimKind::kBlob:   // its message is no part of the handshake
     case VictimKind::kMedia:  // its records are this program's own
+    case VictimKind::kDial:   // it is this program that it would connect to
       return false;
   }
   return false;

@@ -30,11 +30,40 @@ enum class VictimKind {
   kBlob,      // takes one descriptor and reads it as a sealed blob
   kListener,  // accepts by name and serves; an honest client must be served meanwhile
   kMedia,     // as kAccept, and parses what comes as a stream of pictures and sound
+  kDial,      // connects to the attacker by name, again where that failed; receives and sends
+};
+
+// How it uses its channel.
+enum class Style {
+  kBlocking,    // calls with deadlines, both directions by turns
+  kTry,         // Try calls alone, once in a millisecond, as a real-time caller
+  kEventLoop,   // Try calls and poll
+  kTwoThreads,  // a thread for each direction, with deadlines that are far away
 };
 
 // What an honest victim locks itself down to before it serves (sandbox/profile.h). A careless one
 // takes a filter of its own making.
 enum class Confinement { kNone, kHeap, kEventfd, kThreads };
+
+// A mistake of a naive victim beside those that all naive victims make (naive.cc): the one that a
+// case is about, where it takes one more.
+enum class Flaw {
+  kNone,
+  kLocksFile,         // takes a lock on a shared file
+  kAsksForHoles,      // asks a shared file a question that takes the inode's lock
+  kReadsBack,         // takes its own position from shared memory
+  kWaitsForSignal,    // sleeps until it is woken, without a deadline
+  kBelievesTwice,     // checks one fetch of a position, and uses another
+  kUsesReleased,      // looks at a record again that it has released
+  kSpinsOnPeer,       // waits for a word of the peer's to change, as for a lock
+  kTakesAll,          // takes records until there are no more
+  kSignalIsRecord,    // takes a record for each wake-up
+  kGeometryIsShared,  // takes the ring's size from shared memory
+  kAwaitsRoom,        // waits for free space, and looks again whenever it is woken
+  kReadsLate,         // takes a wake-up a moment after it saw it
+  kWakesAll,          // wakes every sleeper of a futex
+  kAssertsNumber,     // asserts that the peer's numbers are usable
+};
 
 struct VictimSetup {
   VictimKind kind = VictimKind::kAccept;
@@ -48,13 +77,24 @@ struct VictimSetup {
   // The processor time that it may use while it is under attack, of each 100 ms.
   int cpu_percent = 100;
   int64_t peak_growth_kb = 48 << 10;
+  Style style = Style::kBlocking;
+  Flaw flaw = Flaw::kNone;  // of a naive victim
+  // How many calls it may make, at most; 0: any number.
+  uint64_t max_calls = 0;
+  // Whether its options leave the rings to the peer, and the limits are the default ones.
+  bool open_options = false;
+  // How long the attack goes on where the victim may be served meanwhile.
+  absl::Duration attack_time = absl::Milliseconds(250);
+  // For kListener: whether an honest client tries its luck, and how soon it has to be served.
+  bool client = true;
+  absl::Duration client_within = absl::Seconds(20);
 };
 
 // What an attacker has.
 struct Attacker {
   Notes& notes;
-  UniqueFd socket;   // connected to the victim; not for kListener
-  std::string name;  // the listener's name, for kListener
+  UniqueFd socket;   // connected to the victim; not for kListener and kDial
+  std::string name;  // the victim's name, for kListener; the attacker's, for kDial
   pid_t victim_pid;  // 0: not known
   Deadline until;    // when it will have been long enough
   // Whether a worker that it hijacks had locked itself down: not where everybody is careless.
@@ -98,6 +138,8 @@ std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();
 std::vector<Case> HandshakeCases();
 std::vector<Case> PayloadCases();
+std::vector<Case> KernelCases();
+std::vector<Case> BoundCases();
 
 }  // namespace parley::villain
 

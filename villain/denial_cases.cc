@@ -149,6 +149,11 @@ void WelcomeTheExhausted(Attacker& a) {
 
 std::vector<Case> DenialCases() {
   const VictimSetup accept;
+  const auto flawed = [](Flaw flaw) {
+    VictimSetup setup;
+    setup.flaw = flaw;
+    return setup;
+  };
   VictimSetup connect;
   connect.kind = VictimKind::kConnect;
   VictimSetup listener;
@@ -161,9 +166,10 @@ std::vector<Case> DenialCases() {
   VictimSetup poor_connect = connect;
   poor_connect.spare_descriptors = 1;
   return {
-      {"empty-records", "D1", "a ring full of empty records, for ever", accept, Produce(0),
+      {"empty-records", "D1", "a ring full of empty records, for ever", flawed(Flaw::kTakesAll),
+       Produce(0), kServed},
+      {"never-drain", "D2", "a peer that takes nothing", flawed(Flaw::kWaitsForSignal), NeverDrain,
        kServed},
-      {"never-drain", "D2", "a peer that takes nothing", accept, NeverDrain, kServed},
       {"huge-ring", "D3", "a wish for rings of a gibibyte", accept,
        HelloAsking(kMaxCapacityBytes, 1 << 20), kRefused},
       {"absurd-ring", "D3", "a wish for rings of 2^63 bytes", accept,
@@ -178,13 +184,14 @@ std::vector<Case> DenialCases() {
        },
        static_cast<uint32_t>(End::kTimedOut)},
       {"provoke-logs", "D5", "refusals in a loop, for the log lines", listener, Provoke, kServed},
-      {"keep-up", "D6", "a producer that is always one record ahead", accept, Produce(56), kServed},
+      {"keep-up", "D6", "a producer that is always one record ahead", flawed(Flaw::kTakesAll),
+       Produce(56), kServed},
       {"no-descriptor-left", "D7", "a handshake when our table is full", poor, PlayHonest,
        kRefused},
       {"descriptors-to-the-full", "D7", "descriptors for a full table", poor_connect,
        WelcomeTheExhausted, kRefused},
-      {"fill-queues", "D8", "every wake-up that the queues hold, at once", accept, FillQueues,
-       End::kServed | End::kPoisoned},
+      {"fill-queues", "D8", "every wake-up that the queues hold, at once",
+       flawed(Flaw::kSignalIsRecord), FillQueues, End::kServed | End::kPoisoned},
       {"connect-and-leave", "D9", "connections that end at once, in a loop", listener,
        ConnectAndLeave, kServed},
       {"hoard-channels", "D9", "completed handshakes, hoarded", listener, HoardChannels, kServed},

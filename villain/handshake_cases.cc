@@ -159,6 +159,8 @@ std::vector<Case> HandshakeCases() {
   const VictimSetup accept;
   VictimSetup connect;
   connect.kind = VictimKind::kConnect;
+  VictimSetup shared_geometry;
+  shared_geometry.flaw = Flaw::kGeometryIsShared;
   VictimSetup quick;
   quick.handshake = absl::Milliseconds(300);
   VictimSetup quick_connect = connect;
@@ -194,7 +196,7 @@ std::vector<Case> HandshakeCases() {
        WelcomeBut([](RawHost& h) { h.welcome.roles = kRoleSends; }, "changed the roles"), kRefused},
       {"hello-again", "H5", "a second hello once all is agreed", accept, HelloAgain,
        static_cast<uint32_t>(End::kPoisoned)},
-      {"rewrite-geometry", "H5", "numbers where a geometry might be shared", accept,
+      {"rewrite-geometry", "H5", "numbers where a geometry might be shared", shared_geometry,
        RewriteGeometry, kServed},
       {"mapped-first", "H6", "\"mapped\" before any hello", accept,
        First(EncodeChannelId(MessageType::kMapped, some_id), "began with \"mapped\""), kRefused},

@@ -169,6 +169,7 @@ void MakeExecutable(Attacker& a) {
 
 void TakeLease(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
+  ::signal(SIGIO, SIG_IGN);  // what a lease's holder gets when it is to be given up
   int leases = 0;
   for (const UniqueFd& fd : peer.descriptors) {
     const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
@@ -215,13 +216,17 @@ void ReadVmFlags(Attacker& a) {
 
 // A child that is inside of pwrite on `fd` until it is killed: it holds the inode's lock.
 void HoldInodeLock(Attacker& a, int fd) {
-  if (::fork() == 0) {
+  const pid_t holder = ::fork();
+  if (holder == 0) {
     void* page = PageThatNeverComes();
-    while (page != nullptr) static_cast<void>(!::pwrite(fd, page, 100, 0));
+    static_cast<void>(!::pwrite(fd, page, 100, 0));
     ::_exit(1);
   }
   ::usleep(150'000);
-  a.Mounted("holds the inode's lock in a pwrite that never ends");
+  // A sealed file refuses the write before it looks at the page, from about Linux 6.16 on.
+  const bool refused = ::waitpid(holder, nullptr, WNOHANG) == holder;
+  a.Mounted(refused ? "a write to a sealed file is refused before it could hold anything"
+                    : "holds the inode's lock in a pwrite that never ends");
 }
 
 void LockBeforeMapped(Attacker& a) {
@@ -299,7 +304,7 @@ void WriteAsUdmabufWould(Attacker& a) {
                  place.address + static_cast<off_t>(where)) != 8) {
       a.CannotMount("the victim's own region cannot be written to");
     }
-    if (round == 1000) a.Mounted("writes to the region that only the victim should write to");
+    if (round == 1) a.Mounted("writes to the region that only the victim should write to");
     if (round % 64 != 0) continue;
     // Honest in its own region, for one ring full: how much was taken can't be read any more.
     if (tail <= kRingBytes - 16) {
@@ -360,6 +365,10 @@ std::vector<Case> MemoryCases() {
   const VictimSetup blob = Against(VictimKind::kBlob);
   VictimSetup hurried = connect;
   hurried.handshake = absl::Milliseconds(800);
+  const auto flawed = [](VictimSetup setup, Flaw flaw) {
+    setup.flaw = flaw;
+    return setup;
+  };
   const auto plain = [](uint64_t size, unsigned seals) {
     return [=](Attacker&) { return MakeMemfd(size, seals); };
   };
@@ -465,18 +474,21 @@ std::vector<Case> MemoryCases() {
            },
            "a blob with a hidden hole"),
        kRefused},
-      {"lease", "M11", "leases and locks on the regions", accept, TakeLease, kServed},
+      {"lease", "M11", "leases and locks on the regions", flawed(accept, Flaw::kLocksFile),
+       TakeLease, kServed},
       {"same-memfd-twice", "M12", "one memfd as both regions", connect, SameMemfdTwice, kRefused},
       {"fork-and-dump", "M13", "the region in a child or a core dump of the victim", accept,
        ReadVmFlags, kServed},
       {"lock-before-mapped", "M14", "the inode's lock held when \"mapped\" is said", accept,
        LockBeforeMapped, kRefused, HasUserfaultfd, "userfaultfd"},
-      {"lock-after-sealing", "M14", "the inode's locks held for ever, after the handshake", accept,
-       LockAfterSealing, kServed, HasUserfaultfd, "userfaultfd"},
+      {"lock-after-sealing", "M14", "the inode's locks held for ever, after the handshake",
+       flawed(accept, Flaw::kAsksForHoles), LockAfterSealing, kServed, HasUserfaultfd,
+       "userfaultfd"},
       {"lock-against-connector", "M14", "the inode's lock held while the victim has to seal",
        hurried, LockAgainstConnector, static_cast<uint32_t>(End::kTimedOut), HasUserfaultfd,
        "userfaultfd"},
-      {"lock-on-blob", "M14", "the inode's lock held while the blob is adopted", blob,
+      {"lock-on-blob", "M14", "the inode's lock held while the blob is adopted",
+       flawed(blob, Flaw::kAsksForHoles),
        [](Attacker& a) {
          const UniqueFd fd = MakeMemfd(65536, kBlobSeals);
          HoldInodeLock(a, fd.get());
@@ -487,7 +499,8 @@ std::vector<Case> MemoryCases() {
       {"udmabuf-from-inside", "M15", "/dev/udmabuf opened and used by a hijacked worker", listener,
        FromInside(OpenUdmabuf()), kServed, CanBeConfined},
       {"udmabuf-writes", "M15", "what /dev/udmabuf is good for: another writer of our own region",
-       accept, WriteAsUdmabufWould, kServed, MayWriteToOthers, "access to other processes' memory"},
+       flawed(accept, Flaw::kReadsBack), WriteAsUdmabufWould, kServed, MayWriteToOthers,
+       "access to other processes' memory"},
   };
 }
 

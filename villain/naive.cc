@@ -4,10 +4,12 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,7 +20,9 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -80,6 +84,9 @@ struct NaiveChannel {
   uint64_t head = 0;
   uint64_t tail = 0;
   uint64_t epoch_seen = 0;
+  int file = -1;  // of our own region
+  bool futexes = false;
+  uint32_t signals = 0;
 };
 
 // NAIVE: no seals, no kind, no size; not even whether the mapping worked.
@@ -122,19 +129,29 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   channel.own[3] = reinterpret_cast<uintptr_t>(&victim);
   std::vector<int> descriptors = {own, theirs};
   channel.eventfds = (hello.doorbells & kDoorbellEventfd) != 0;
+  channel.futexes = victim.setup.futex && (hello.doorbells & kDoorbellFutex) != 0;
+  if (victim.setup.flaw == Flaw::kAssertsNumber && hello.send.max_message_bytes < 61) {
+    std::abort();  // NAIVE: "cannot happen"
+  }
   if (channel.eventfds) {  // NAIVE: for anybody, and blocking
     for (int i = 0; i < 4; ++i) descriptors.push_back(::eventfd(0, EFD_CLOEXEC));
     channel.data_wait = descriptors[3];
     channel.data_ring = descriptors[4];
     channel.room_wait = descriptors[2];
     channel.room_ring = descriptors[5];
+  } else if (channel.futexes) {
+    channel.data_wait = channel.data_ring = -1;
   } else {
     channel.data_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
     channel.data_ring = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    channel.room_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   }
+  channel.file = ::fcntl(own, F_DUPFD_CLOEXEC, 0);
   Welcome welcome;
   welcome.roles = hello.roles;
-  welcome.doorbell = channel.eventfds ? kDoorbellEventfd : kDoorbellSocket;
+  welcome.doorbell = channel.eventfds  ? kDoorbellEventfd
+                     : channel.futexes ? kDoorbellFutex
+                                       : kDoorbellSocket;
   welcome.channel_id = {1, 2};
   welcome.send = {channel.their_bytes, static_cast<uint32_t>(channel.their_bytes / 4)};
   welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
@@ -181,6 +198,9 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   std::memcpy(&welcome, message.data(), sizeof(welcome));
   channel.own_bytes = welcome.send.capacity_bytes;
   channel.their_bytes = welcome.receive.capacity_bytes;
+  if (victim.setup.flaw == Flaw::kAssertsNumber && welcome.send.max_message_bytes < 61) {
+    std::abort();  // NAIVE: "cannot happen"
+  }
   const auto descriptor = [&](std::size_t i) {
     return i < descriptors.size() ? descriptors[i] : -1;
   };
@@ -240,7 +260,8 @@ class TrustingSession {
     std::string wrong;
     while (victim_.notes.enough.load() == 0 && wrong.empty()) {
       wrong = Receive();
-      if (wrong.empty()) Send();
+      if (wrong.empty()) wrong = Send();
+      if (wrong.empty() && Has(Flaw::kAwaitsRoom)) AwaitRoom();
     }
     Close();
     victim_.socket.Reset();
@@ -261,13 +282,14 @@ class TrustingSession {
   }
 
  private:
+  bool Has(Flaw flaw) const { return victim_.setup.flaw == flaw; }
+
   void Close() const {
+    ::close(channel_.file);
     ::close(channel_.data_wait);
     ::close(channel_.data_ring);
-    if (channel_.eventfds) {
-      ::close(channel_.room_wait);
-      ::close(channel_.room_ring);
-    }
+    ::close(channel_.room_wait);
+    if (channel_.eventfds) ::close(channel_.room_ring);
     // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
     ::munmap(const_cast<uint64_t*>(channel_.own), kControlBytes + Mapped(channel_.own_bytes));
     // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
@@ -275,17 +297,90 @@ class TrustingSession {
   }
   volatile uint64_t* Data() const { return channel_.theirs + kControlBytes / 8; }
 
+  // NAIVE: as soon as it is woken it looks, as often as that is.
+  void Sleep(int descriptor, std::size_t signals_offset, int ms) {
+    if (Has(Flaw::kWaitsForSignal)) ms = -1;
+    if (channel_.futexes) {
+      // SAFETY: the low half of a word, as the kernel wants it; this is the careless peer.
+      auto* const word = const_cast<uint32_t*>(
+          reinterpret_cast<volatile uint32_t*>(channel_.theirs + signals_offset / 8));
+      const timespec limit = {0, int64_t{ms} * 1'000'000};
+      ::syscall(SYS_futex, word, FUTEX_WAIT, channel_.signals, ms < 0 ? nullptr : &limit, nullptr,
+                0);
+      channel_.signals = *word;
+      return;
+    }
+    pollfd entry = {descriptor, POLLIN, 0};
+    if (::poll(&entry, 1, ms) <= 0) return;
+    const int64_t until_ns = MonotonicNowNs() + 100'000;  // "a moment later"
+    while (Has(Flaw::kReadsLate) && MonotonicNowNs() < until_ns) {
+    }
+    Drain(descriptor);
+    woken_ = true;
+  }
+
+  void AwaitRoom() {
+    Call call(victim_.notes, "AwaitRoom", InMs(20));
+    if (channel_.theirs[kHeadOffset / 8] == channel_.tail) return;
+    Sleep(channel_.room_wait, kSpaceSignalsOffset, 20);
+    if (channel_.theirs[kHeadOffset / 8] != channel_.tail) call.BroughtNothing();
+  }
+
+  // The mistakes that one case each is about.
+  std::string MakeMistakes() {
+    if (Has(Flaw::kLocksFile)) {
+      const std::string path = "/proc/self/fd/" + std::to_string(channel_.file);
+      const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      ::flock(file.get(), LOCK_EX);
+    }
+    if (Has(Flaw::kAsksForHoles)) ::lseek(channel_.file, 0, SEEK_HOLE);
+    if (Has(Flaw::kReadsBack) && channel_.own[kTailOffset / 8] != channel_.tail) {
+      return "its own position was another one";
+    }
+    while (Has(Flaw::kSpinsOnPeer) && channel_.theirs[kReceiveEpochOffset / 8] == 1) {
+      ::sched_yield();
+    }
+    if (const uint64_t bytes = channel_.theirs[3]; Has(Flaw::kGeometryIsShared) && bytes != 0) {
+      channel_.their_bytes = bytes;
+      static_cast<void>(Data()[(bytes - 8) / 8]);
+    }
+    if (Has(Flaw::kBelievesTwice)) {
+      const uint64_t checked = channel_.theirs[kTailOffset / 8] - channel_.head;
+      ::sched_yield();
+      if (checked <= channel_.their_bytes) {
+        const uint64_t used = channel_.theirs[kTailOffset / 8] - channel_.head;
+        if (used > 8) static_cast<void>(Data()[(used - 8) / 8]);
+      }
+    }
+    return "";
+  }
+
   std::string Receive() {
     Call call(victim_.notes, "Receive", InMs(30));
+    std::string wrong = MakeMistakes();
+    if (!wrong.empty()) return wrong;
+    do {
+      wrong = TakeOne(call);
+    } while (Has(Flaw::kTakesAll) && wrong.empty() &&
+             channel_.theirs[kTailOffset / 8] != channel_.head);
+    return wrong;
+  }
+
+  std::string TakeOne(Call& call) {
+    woken_ = false;
     if (channel_.theirs[kTailOffset / 8] == channel_.head) {
-      pollfd entry = {channel_.data_wait, POLLIN, 0};
-      if (::poll(&entry, 1, 30) > 0) Drain();
-      return "";
+      Sleep(channel_.data_wait, kDataSignalsOffset, Has(Flaw::kAwaitsRoom) ? 0 : 30);
+      if (!Has(Flaw::kAwaitsRoom)) call.BroughtNothing();
+      if (!Has(Flaw::kSignalIsRecord) || !woken_) return "";
+      if (channel_.theirs[kTailOffset / 8] == channel_.head) return "took what nobody had sent";
     }
     // NAIVE: the tail is believed; the header is fetched three times.
     const volatile uint64_t* at = Data() + channel_.head % channel_.their_bytes / 8;
     const uint32_t max = static_cast<uint32_t>(channel_.their_bytes / 4);
-    if ((*at & 0xffff'ffff) > max) return "";  // "cannot happen": looks again for ever
+    if ((*at & 0xffff'ffff) > max) {
+      call.BroughtNothing();
+      return "";  // "cannot happen": looks again for ever
+    }
     ::sched_yield();
     const auto size = static_cast<uint32_t>(*at & 0xffff'ffff);
     const std::size_t copied = std::min<std::size_t>(size, 2 << 20);
@@ -311,15 +406,21 @@ class TrustingSession {
       wrong = viewer_.Take(tag, absl::MakeSpan(buffer_).first(copied));
     }
     channel_.head += 8 + (uint64_t{size} + 7) / 8 * 8;
+    const uint64_t header = *at;
     channel_.own[kHeadOffset / 8] = channel_.head;
     victim_.notes.messages.fetch_add(1);
+    if (Has(Flaw::kUsesReleased)) {
+      ::usleep(100);
+      if (*at != header) wrong = "a record changed when it had been released";
+    }
     return wrong;
   }
 
-  void Send() {
+  std::string Send() {
     Call call(victim_.notes, "Send", InMs(30));
     const uint64_t head = channel_.theirs[kHeadOffset / 8];
-    if (channel_.tail - head + 72 > channel_.own_bytes) return;  // NAIVE: the head is believed
+    // NAIVE: the head is believed.
+    if (channel_.tail - head + 72 > channel_.own_bytes) return "";
     volatile uint64_t* own = channel_.own + kControlBytes / 8;
     const auto at = [&](uint64_t position) { return position % channel_.own_bytes / 8; };
     own[at(channel_.tail)] = uint64_t{7} << 32 | 61;
@@ -333,25 +434,33 @@ class TrustingSession {
       channel_.epoch_seen = epoch;
       Signal();
     }
+    return "";
   }
 
   void Signal() const {
     const uint64_t one = 1;
     const char wake = 1;
-    if (channel_.eventfds) {
+    if (channel_.futexes) {
+      channel_.own[kDataSignalsOffset / 8] = channel_.own[kDataSignalsOffset / 8] + 1;
+      // SAFETY: as in Sleep; this is the careless peer.
+      auto* const word = const_cast<uint32_t*>(
+          reinterpret_cast<volatile uint32_t*>(channel_.own + kDataSignalsOffset / 8));
+      ::syscall(SYS_futex, word, FUTEX_WAKE, Has(Flaw::kWakesAll) ? INT_MAX : 1, nullptr, nullptr,
+                0);
+    } else if (channel_.eventfds) {
       static_cast<void>(!::write(channel_.data_ring, &one, sizeof(one)));  // NAIVE: may block
     } else {
       static_cast<void>(!::write(channel_.data_ring, &wake, 1));  // NAIVE: may block, SIGPIPE
     }
   }
 
-  void Drain() const {
+  void Drain(int descriptor) const {
     uint64_t count = 0;
     if (channel_.eventfds) {
-      static_cast<void>(!::read(channel_.data_wait, &count, sizeof(count)));  // NAIVE: may block
+      static_cast<void>(!::read(descriptor, &count, sizeof(count)));  // NAIVE: may block
     } else {
       std::array<std::byte, 64> bytes;
-      ReceiveTrusting(channel_.data_wait, bytes.data(), bytes.size());  // NAIVE: anything will do
+      ReceiveTrusting(descriptor, bytes.data(), bytes.size());  // NAIVE: anything will do
     }
   }
 
@@ -359,6 +468,7 @@ class TrustingSession {
   NaiveChannel channel_;
   TrustingViewer viewer_;
   std::vector<std::byte> buffer_;
+  bool woken_ = false;
 };
 
 void ReadBlobTrusting(Victim& victim) {
@@ -371,6 +481,7 @@ void ReadBlobTrusting(Victim& victim) {
   const auto size = std::min(static_cast<uint64_t>(facts.st_size), kMaxMapped);
   void* base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptors[0], 0);
   Call call(victim.notes, "ReadBlob", InMs(1000), CallKind::kSetUp);
+  if (victim.setup.flaw == Flaw::kAsksForHoles) ::lseek(descriptors[0], 0, SEEK_HOLE);
   std::string wrong;
   do {
     wrong = ChangingBytes(absl::MakeConstSpan(static_cast<const std::byte*>(base), size));
@@ -378,6 +489,18 @@ void ReadBlobTrusting(Victim& victim) {
   ::munmap(base, size);
   ::close(descriptors[0]);
   victim.notes.Finish(wrong.empty() ? End::kServed : End::kWrong, wrong);
+}
+
+UniqueFd DialTrusting(const std::string& name) {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data() + 1, name.size() - 1);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
+  const auto* const raw_address = reinterpret_cast<const sockaddr*>(&address);
+  while (::connect(socket.get(), raw_address, length) != 0) ::usleep(1000);
+  return socket;
 }
 
 // One peer after the other, each for as long as it likes.
@@ -428,6 +551,11 @@ void RunNaiveVictim(Victim& victim) {
       return ReadBlobTrusting(victim);
     case VictimKind::kListener:
       return ListenTrusting(victim);
+    case VictimKind::kDial: {
+      victim.socket = DialTrusting(victim.name);
+      const NaiveChannel channel = ConnectTrusting(victim);
+      return TrustingSession(victim, channel).Run();
+    }
   }
 }
 

@@ -9,6 +9,11 @@
 #include "parley/villain/lateness.h"
 
 namespace parley::villain {
+namespace {
+
+thread_local int64_t delay_at_last_end_ns = 0;
+
+}  // namespace
 
 const char* EndText(End end) {
   switch (end) {
@@ -45,6 +50,15 @@ void Notes::Finish(End how, const std::string& sentence) {
   end.store(how);
 }
 
+void Notes::NoteTheEnd() {
+  if (last_call_ended_ns.load() == 0) return;
+  const int64_t took_ns = MonotonicNowNs() - last_call_ended_ns.load();
+  const int64_t unexplained_ns = took_ns - (ThreadDelayNs() - delay_at_last_end_ns);
+  if (unexplained_ns <= max_unexplained_ns.load()) return;
+  max_unexplained_ns.store(unexplained_ns);
+  latest_name.store("the end of the session");
+}
+
 Notes* NewNotes() {
   void* page =
       ::mmap(nullptr, sizeof(Notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -58,6 +72,7 @@ Call::Call(Notes& notes, const char* name, Deadline deadline, CallKind kind)
       name_(name),
       deadline_(deadline),
       kind_(kind),
+      messages_before_(notes.messages.load()),
       began_delay_ns_(ThreadDelayNs()),
       began_cpu_ns_(ThreadCpuNs()),
       began_ns_(MonotonicNowNs()) {
@@ -74,6 +89,8 @@ Call::~Call() {
   const int64_t now_ns = MonotonicNowNs();
   const int64_t cpu_ns = ThreadCpuNs() - began_cpu_ns_;
   notes_.call_began_ns.store(0);
+  notes_.last_call_ended_ns.store(now_ns);
+  delay_at_last_end_ns = ThreadDelayNs();
   notes_.max_call_ns.store(std::max(notes_.max_call_ns.load(), now_ns - began_ns_));
   const int64_t due_ns = std::max(deadline_.monotonic_ns(), notes_.held_until_ns.load());
   const int64_t late_ns = now_ns - due_ns;
@@ -83,6 +100,8 @@ Call::~Call() {
     notes_.max_unexplained_ns.store(unexplained_ns);
     notes_.latest_name.store(name_);
   }
+  const uint64_t messages = notes_.messages.load() - messages_before_;
+  notes_.max_messages_in_call.store(std::max(notes_.max_messages_in_call.load(), messages));
   if (kind_ != CallKind::kSession) return;
   notes_.session_ended_ns.store(now_ns);
   notes_.session_cpu_ns.fetch_add(cpu_ns);

@@ -63,6 +63,10 @@ struct Notes {
   std::atomic<int64_t> session_cpu_ns;
   std::atomic<int64_t> max_session_cpu_ns;
   std::atomic<const char*> costliest_name;  // a literal
+  std::atomic<uint64_t> max_messages_in_call;
+  // Calls that came back before their deadline with nothing, which makes a busy loop of their caller.
+  std::atomic<uint64_t> empty_returns;
+  std::atomic<int64_t> last_call_ended_ns;
   std::atomic<int64_t> session_began_ns;
   std::atomic<int64_t> session_ended_ns;
   std::atomic<const char*> call_name;  // a literal: the same in a forked supervisor
@@ -71,6 +75,8 @@ struct Notes {
   void Say(const std::string& sentence);
   std::string Said() const;
   void Finish(End how, const std::string& sentence);
+  // What the session's own destructors took behind its last call counts as a call that is late.
+  void NoteTheEnd();
 };
 
 // A zeroed page; it lives as long as the process.
@@ -87,12 +93,17 @@ class Call {
   Call(const Call&) = delete;
   ~Call();
   Deadline deadline() const { return deadline_; }
+  // To be told before it ends: the call brought nothing, and no end either.
+  void BroughtNothing() {
+    if (!deadline_.Expired()) notes_.empty_returns.fetch_add(1);
+  }
 
  private:
   Notes& notes_;
   const char* const name_;
   const Deadline deadline_;
   const CallKind kind_;
+  const uint64_t messages_before_;
   const int64_t began_delay_ns_;
   const int64_t began_cpu_ns_;
   const int64_t began_ns_;

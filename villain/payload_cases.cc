@@ -152,10 +152,13 @@ void RewritePicture(Attacker& a) {
   for (uint64_t sequence = 0;; ++sequence) {
     SendFrame(sender, HonestFrame(sequence));
     const Words data = sender.peer().Data();
-    // All but the record's header and the frame's, which stay honest.
-    for (uint64_t at = 8 + kFrameHeaderBytes; at < 8 + kFrameHeaderBytes + 512; at += 8) {
-      data.Store((sender.last() + at) % kRingBytes, sequence * at * 0x9e37'79b9);
-    }
+    // All but the record's header and the frame's, which stay honest; until it was taken.
+    uint64_t round = sequence;
+    do {
+      for (uint64_t at = 8 + kFrameHeaderBytes; at < 8 + kFrameHeaderBytes + 512; at += 8) {
+        data.Store((sender.last() + at) % kRingBytes, ++round * at * 0x9e37'79b9);
+      }
+    } while (sender.peer().theirs.Load(kHeadOffset) <= sender.last() && !a.until.Expired());
   }
 }
 
@@ -164,6 +167,9 @@ void RewritePicture(Attacker& a) {
 std::vector<Case> PayloadCases() {
   VictimSetup media;
   media.kind = VictimKind::kMedia;
+  // Its viewer's limits are no limits, so that the product itself has to be right.
+  VictimSetup boundless = media;
+  boundless.open_options = true;
   return {
       {"hostile-samples", "P1", "NaN, infinities and 1e9 as samples", media, HostileSamples,
        kServed},
@@ -175,13 +181,13 @@ std::vector<Case> PayloadCases() {
        Frame([](FrameHeaderWire& h) { h.planes[0].offset_bytes = 0xffff'fff0; },
              "a plane at 4 GiB"),
        kCaught},
-      {"picture-overflows", "P2", "a width and height whose product overflows", media,
+      {"picture-overflows", "P2", "a width and height whose product overflows", boundless,
        FormatRecord(
            [](VideoFormatWire& f) {
              f.width = 0x1'0000;
              f.height = 0x1'0001;
            },
-           "a picture of 65536 x 65537"),
+           "a picture of 65536 x 65537, within the limits of its viewer"),
        kCaught},
       {"zero-denominator", "P2", "a frame rate with a zero denominator", media,
        FormatRecord([](VideoFormatWire& f) { f.frame_rate_denominator = 0; }, "25/0 per second"),
@@ -194,8 +200,7 @@ std::vector<Case> PayloadCases() {
        Frame([](FrameHeaderWire& h) { h.sequence = 0; }, "the first frame again"), kCaught},
       {"sequence-skips", "P3", "a frame from the future", media,
        Frame([](FrameHeaderWire& h) { h.sequence = uint64_t{1} << 63; }, "frame 2^63"), kCaught},
-      {"format-storm", "P4", "a change of format at each frame", media, FormatStorm,
-       End::kPoisoned | End::kServed},
+      {"format-storm", "P4", "a change of format at each frame", media, FormatStorm, kCaught},
       {"picture-rewritten", "P5", "a picture rewritten while it is read", media, RewritePicture,
        kServed},
   };

@@ -81,6 +81,24 @@ Footprint FootprintOf(pid_t pid) {
   return result;
 }
 
+std::vector<pid_t> ProcessesOfGroup(pid_t group) {
+  std::vector<pid_t> found;
+  for (const pid_t pid : ChildrenOfThis()) {
+    std::ifstream stat(ProcPath(pid, "stat"));
+    std::string line;
+    std::getline(stat, line);
+    const std::size_t name_end = line.rfind(')');
+    if (name_end == std::string::npos) continue;
+    std::istringstream fields(line.substr(name_end + 1));
+    char state = 0;
+    pid_t parent = 0;
+    pid_t its_group = 0;
+    fields >> state >> parent >> its_group;
+    if (its_group == group && state != 'Z' && state != 'X') found.push_back(pid);
+  }
+  return found;
+}
+
 Process::Process(const std::function<int(Gate& gate)>& body) {
   std::fflush(nullptr);
   std::array<int, 2> pipe;

@@ -35,6 +35,8 @@ struct Footprint {
   int64_t wake_ups = 0;  // voluntary context switches of all its threads
 };
 Footprint FootprintOf(pid_t pid);
+// The children of this process, a subreaper's too, that are of a process group and have not ended.
+std::vector<pid_t> ProcessesOfGroup(pid_t group);
 
 class Gate;
 

@@ -124,8 +124,10 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
   }
   std::array<std::byte, kMaxMessageBytes> buffer;
   auto got = peer.socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 8, Soon());
+  if (!got.ok() && plan.refused) plan.refused(got.status().ToString());
   if (!got.ok()) attacker.CannotMount("no welcome: " + got.status().ToString());
   auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(got->size_bytes));
+  if (!welcome.ok() && plan.refused) plan.refused(welcome.status().ToString());
   if (!welcome.ok() || got->descriptors.size() < 2) {
     attacker.CannotMount("no welcome: " + welcome.status().ToString());
   }
@@ -194,6 +196,10 @@ void RawPeer::Publish(uint64_t header, uint64_t tail) const {
 }
 
 RawHost RawHost::Prepare(Attacker& attacker) {
+  return Prepare(attacker, {kRingBytes, kRingBytes / 4});
+}
+
+RawHost RawHost::Prepare(Attacker& attacker, const DirectionSpec& usual) {
   RawHost host{Adopted(attacker), {}, {}, {}, {}, {}};
   std::array<std::byte, kMaxMessageBytes> buffer;
   auto size = host.socket.Receive(absl::MakeSpan(buffer), Soon());
@@ -205,7 +211,6 @@ RawHost RawHost::Prepare(Attacker& attacker) {
   welcome.roles = hello->roles;
   welcome.doorbell = kDoorbellSocket;
   welcome.channel_id = {0x1234'5678'9abc'def0, 0x0fed'cba9'8765'4321};
-  const DirectionSpec usual = {kRingBytes, kRingBytes / 4};
   const auto granted = [&](uint32_t role, const DirectionSpec& wish) {
     if ((hello->roles & role) == 0) return DirectionSpec{};
     return wish.capacity_bytes != 0 ? wish : usual;

@@ -56,6 +56,8 @@ struct RawPeer {
   struct Plan {
     Hello hello = HonestHello();
     std::function<void(int socket)> send_hello;
+    // Where there is no Welcome; does not return.
+    std::function<void(const std::string& why)> refused;
     bool seal = true;
     bool say_mapped = true;
     std::function<void(RawPeer&)> before_seal;
@@ -94,7 +96,9 @@ struct RawHost {
   Words own;     // the region that the victim reads
   Words theirs;  // the region that the victim writes
 
-  // Receives the Hello and makes everything as an honest accepting side does.
+  // Receives the Hello and makes everything as an honest accepting side does. `usual`: where the
+  // victim leaves the choice.
+  static RawHost Prepare(Attacker& attacker, const DirectionSpec& usual);
   static RawHost Prepare(Attacker& attacker);
   // Sends the Welcome with the descriptors; false if the victim is gone.
   bool SendWelcome() const;

@@ -199,6 +199,11 @@ void GiveBackTwice(Attacker& a) {
 }  // namespace
 
 std::vector<Case> RingCases() {
+  const auto flawed = [](Flaw flaw) {
+    VictimSetup setup;
+    setup.flaw = flaw;
+    return setup;
+  };
   const auto edge = [](const char* name, const char* row, uint64_t tail) {
     return Case{
         name,   row, "a tail at an edge of the arithmetic", {}, StoreWord(kTailOffset, tail),
@@ -242,12 +247,8 @@ std::vector<Case> RingCases() {
        {},
        StoreWord(kConsumerStateOffset, 7),
        kCaught},
-      {"tail-flips",
-       "R2",
-       "a tail that is valid in one look and not in the next",
-       {},
-       FlipTail,
-       End::kPoisoned | End::kServed},
+      {"tail-flips", "R2", "a tail that is valid in one look and not in the next",
+       flawed(Flaw::kBelievesTwice), FlipTail, End::kPoisoned | End::kServed},
       {"header-flips",
        "R3",
        "a header that is one of two valid ones, another at each look",
@@ -261,12 +262,8 @@ std::vector<Case> RingCases() {
        {},
        TwoTails(2048, 2048 + 16 * kRingBytes),
        kCaught},
-      {"consumed-rewritten",
-       "R5",
-       "records rewritten between our look and our release",
-       {},
-       RewriteConsumed,
-       End::kServed | End::kPoisoned},
+      {"consumed-rewritten", "R5", "records rewritten between our look and our release",
+       flawed(Flaw::kUsesReleased), RewriteConsumed, End::kServed | End::kPoisoned},
       {"length-grows",
        "R6",
        "a length that grows to 2 GiB after it was checked",
@@ -321,12 +318,8 @@ std::vector<Case> RingCases() {
        {},
        TrainThenStrike,
        kCaught},
-      {"stopped-half-way",
-       "R10",
-       "a peer stopped in the middle of a record",
-       {},
-       StopHalfWay,
-       kServed},
+      {"stopped-half-way", "R10", "a peer stopped in the middle of a record",
+       flawed(Flaw::kSpinsOnPeer), StopHalfWay, kServed},
       {"all-ones", "R11", "every bit of the region set", {}, AllOnes, kCaught},
       {"given-back-twice",
        "R12",

@@ -455,7 +455,9 @@ std::vector<Case> SandboxCases() {
   VictimSetup listener;
   listener.kind = VictimKind::kListener;
   listener.ours = true;
-  const VictimSetup accept;
+  VictimSetup awaited;
+  awaited.flaw = Flaw::kWaitsForSignal;
+  awaited.attack_time = absl::Milliseconds(500);
   VictimSetup worker;
   worker.kind = VictimKind::kConnect;
   worker.confinement = Confinement::kHeap;
@@ -550,9 +552,9 @@ std::vector<Case> SandboxCases() {
        StormOnWorker(PlayAccepting), kServed, CanBeConfined},
       {"stop-worker-eventfd", "S3", "the same with eventfds as doorbells", with_eventfd,
        StormOnWorker(PlayConnectingByEventfd), kServed, CanBeConfined},
-      {"stop-peer", "S3", "a peer that is stopped and continued during our waits", accept,
+      {"stop-peer", "S3", "a peer that is stopped and continued during our waits", awaited,
        StormOnPeer, kServed},
-      {"stop-peer-for-good", "S3", "a peer that is stopped while it owes everything", accept,
+      {"stop-peer-for-good", "S3", "a peer that is stopped while it owes everything", awaited,
        StopForGood, kServed},
 
       {"thread-made-before", "S4", "a thread from before the lock-down kills the victim", listener,

@@ -35,6 +35,9 @@ constexpr int64_t kWatchNs = 5000 * kMsNs;
 // For the victim to end once it was told to, beyond what the machine is late by: a process without
 // work of its own that closes its descriptors. A sanitizer looks for leaks then.
 constexpr int64_t kExitNs = 500 * kMsNs;
+// Helpers that a victim may leave behind, and the descriptors that each may hold (docs/DESIGN.md).
+constexpr std::size_t kMaxLeftBehind = 4;
+constexpr int kMaxHeldByHelper = 2;
 
 // A Result without pointers, for the page that a case's supervisor leaves to its parent.
 struct Sheet {
@@ -98,7 +101,12 @@ class Trial {
   }
 
  private:
-  bool has_socket() const { return case_.victim.kind != VictimKind::kListener; }
+  bool has_socket() const {
+    return case_.victim.kind != VictimKind::kListener && case_.victim.kind != VictimKind::kDial;
+  }
+  bool has_client() const {
+    return case_.victim.kind == VictimKind::kListener && case_.victim.client;
+  }
   bool HasSession() const { return has_socket() && case_.victim.kind != VictimKind::kBlob; }
 
   void Prepare() {
@@ -121,10 +129,10 @@ class Trial {
     victim_ = std::make_unique<Process>([&](Gate& gate) { return BeVictim(gate); });
     victims_socket_.Reset();
     victim_pid_->store(victim_->pid());
-    if (!has_socket()) {
+    if (has_client()) {
       client_ = std::make_unique<Process>([&](Gate& gate) {
         gate.Wait();
-        return RunHonestClient(name_);
+        return RunHonestClient(name_, case_.victim.client_within);
       });
     }
     const Deadline soon = Deadline::After(absl::Seconds(10));
@@ -179,6 +187,7 @@ class Trial {
       RunNaiveVictim(victim);
     }
     victim.socket.Reset();
+    victim_notes_->NoteTheEnd();
     victim_notes_->stage.store(Stage::kDone);
     gate.Wait();
     return 0;
@@ -187,7 +196,8 @@ class Trial {
   // Until the victim is done, has ended, or is late.
   void Watch() {
     const bool may_be_served = (case_.allowed & static_cast<uint32_t>(End::kServed)) != 0;
-    const int64_t enough_ns = (may_be_served ? 250 : 4000) * kMsNs;
+    const int64_t enough_ns =
+        may_be_served ? absl::ToInt64Nanoseconds(case_.victim.attack_time) : 4000 * kMsNs;
     const int64_t at_most_ns = absl::ToInt64Nanoseconds(kMounting) + 5000 * kMsNs + kWatchNs;
     int64_t mounted_ns = 0;
     uint64_t calls_before = 0;
@@ -253,12 +263,37 @@ class Trial {
     Put(sheet_->victim, victim_notes_->Said());
   }
 
+  // Empty, or what is wrong with the processes that the victim has left behind: helpers that hang in
+  // the kernel because of the attacker, which are few, and hold nothing but what they hang on.
+  std::string LeftBehind() const {
+    std::vector<pid_t> left;
+    const Deadline moment = Deadline::After(absl::Milliseconds(300));
+    do {
+      left = ProcessesOfGroup(victim_->pid());
+      if (left.empty()) return "";
+      ::usleep(2000);
+    } while (!moment.Expired());
+    if (left.size() > kMaxLeftBehind) {
+      return "the victim left " + std::to_string(left.size()) + " processes behind";
+    }
+    for (const pid_t pid : left) {
+      const int held = FootprintOf(pid).descriptors;
+      if (held > kMaxHeldByHelper) {
+        return "a process that the victim left behind holds " + std::to_string(held) +
+               " descriptors";
+      }
+    }
+    return "";
+  }
+
   // What the peer took of the victim's processor time beside the costliest call.
   int64_t TakenNs() const {
     const Notes& notes = *victim_notes_;
     const int64_t session_ns = notes.session_ended_ns.load() - notes.session_began_ns.load();
     const auto messages = static_cast<int64_t>(notes.messages.load());
-    const int64_t ordinary_ns = messages * kMessageNs + session_ns / kSpinPart;
+    // Only calls that wait for something spin.
+    const bool spins = setup_.style == Style::kBlocking || setup_.style == Style::kTwoThreads;
+    const int64_t ordinary_ns = messages * kMessageNs + (spins ? session_ns / kSpinPart : 0);
     return notes.session_cpu_ns.load() - notes.max_session_cpu_ns.load() -
            ordinary_ns * (IsSanitizedBuild() ? 20 : 1);
   }
@@ -280,6 +315,12 @@ class Trial {
              std::to_string(notes.max_unexplained_ns.load() / kMsNs) +
              " ms after its deadline; the machine itself was late by " +
              std::to_string(control_ns / kMsNs) + " ms";
+    }
+    if (const uint64_t work = notes.max_messages_in_call.load(); work > 1) {
+      return "one call took " + std::to_string(work) + " messages";
+    }
+    if (const uint64_t empty = notes.empty_returns.load(); empty > kMaxEmptyReturns) {
+      return "waits came back " + std::to_string(empty) + " times with nothing, before they had to";
     }
     if (TakenNs() > kMaxTakenNs) {
       return "signalling and being woken took " + std::to_string(TakenNs() / kMsNs) +
@@ -311,6 +352,7 @@ class Trial {
 
   void Judge() {
     const std::string exit = ExitOfVictim();
+    const std::string left = LeftBehind();
     Put(sheet_->exit, exit);
     sheet_->verdict = Verdict::kFail;
     const Footprint& before = sheet_->before;
@@ -335,9 +377,14 @@ class Trial {
       why = std::string("the victim's end was \"") + EndText(sheet_->end) + "\" in place of \"" +
             EndsText(case_.allowed) + "\"";
     } else if (client_ && (!client_status_ || *client_status_ != 0)) {
-      why = "an honest client was not served";
+      why = "an honest client was not served within " +
+            absl::FormatDuration(case_.victim.client_within);
     } else if (!late.empty()) {
       why = late;
+    } else if (case_.victim.max_calls != 0 && sheet_->calls > case_.victim.max_calls) {
+      why = std::to_string(sheet_->calls) + " calls, because each came back at once";
+    } else if (!left.empty()) {
+      why = left;
     } else if (after.descriptors > max_descriptors) {
       why = std::to_string(after.descriptors - max_descriptors) + " descriptors leaked";
     } else if (after.memfd_mappings > before.memfd_mappings) {

@@ -41,8 +41,11 @@ inline constexpr int64_t kMaxTakenNs = 50 * kMsNs;
 // The processor time that is not the peer's doing: of a message, copied, checked and signalled; and
 // the part of the session that may go into spins before sleeps (WaitOptions::spin_budget, for both
 // directions, and the sleeps themselves).
-inline constexpr int64_t kMessageNs = 20'000;
-inline constexpr int64_t kSpinPart = 20;  // a twentieth
+inline constexpr int64_t kMessageNs = 10'000;
+inline constexpr int64_t kSpinPart = 40;  // a fortieth
+
+// How often a wait may come back before its deadline with nothing.
+inline constexpr uint64_t kMaxEmptyReturns = 100;
 
 struct RunOptions {
   Implementation implementation = Implementation::kHonest;

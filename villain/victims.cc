@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,10 +23,12 @@
 #include "parley/channel/channel.h"
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
+#include "parley/os/poll.h"
 #include "parley/ring/layout.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/profile.h"
 #include "parley/sealing/sealed_blob.h"
+#include "parley/villain/lateness.h"
 
 namespace parley::villain {
 namespace {
@@ -68,9 +71,9 @@ Ending EndingOfHandshake(const absl::Status& status) {
 // A receiver of pictures and sound as a viewer has it.
 class Viewer {
  public:
-  Viewer()
-      : video_(StreamKind::kVideo, IncomingLimits{}, 0),
-        audio_(StreamKind::kAudio, IncomingLimits{}, 0) {}
+  explicit Viewer(bool boundless)
+      : video_(StreamKind::kVideo, LimitsOf(boundless), 0),
+        audio_(StreamKind::kAudio, LimitsOf(boundless), 0) {}
 
   // kDataLoss: the peer is to be dropped. `*wrong` says what got past the checks.
   absl::Status Take(uint32_t tag, absl::Span<std::byte> message, std::string* wrong) {
@@ -92,6 +95,15 @@ class Viewer {
   }
 
  private:
+  // 65536 x 65537 pictures of one byte each are 2^32 + 65536 bytes: 65536 for 32 bits.
+  static IncomingLimits LimitsOf(bool boundless) {
+    IncomingLimits limits;
+    limits.max_format_changes = 100;  // so that an attack reaches it soon
+    if (!boundless) return limits;
+    limits.format.max_width = limits.format.max_height = ~uint32_t{0};
+    limits.format.max_frame_bytes = uint64_t{1} << 32;
+    return limits;
+  }
   static std::string Play(absl::Span<std::byte> samples) {
     SanitizeF32(samples, 1.0f);
     for (std::size_t at = 0; at + sizeof(float) <= samples.size(); at += sizeof(float)) {
@@ -113,9 +125,25 @@ class Session {
   Session(Victim& victim, Channel& channel)
       : victim_(victim),
         channel_(channel),
+        viewer_(victim.setup.open_options),
         buffer_(channel.receiver.max_message_bytes() + 64, kCanary) {}
 
   Ending Run() {
+    switch (victim_.setup.style) {
+      case Style::kBlocking:
+        return RunBlocking();
+      case Style::kTry:
+        return RunTries();
+      case Style::kEventLoop:
+        return RunLoop();
+      case Style::kTwoThreads:
+        return RunThreads();
+    }
+    return {End::kWrong, "no such style"};
+  }
+
+ private:
+  Ending RunBlocking() {
     for (uint64_t round = 0; victim_.notes.enough.load() == 0; ++round) {
       for (auto step : {&Session::Receive, &Session::Send, &Session::Sundry}) {
         std::optional<Ending> ending = (this->*step)(round);
@@ -125,13 +153,103 @@ class Session {
     return {End::kServed, "until the end of the attack"};
   }
 
- private:
+  // What ends a session of Try calls; nothing while it goes on.
+  std::optional<Ending> EndingOf(Outcome outcome) const {
+    if (outcome == Outcome::kClosed) return Ending{End::kStreamEnded, "closed"};
+    if (outcome != Outcome::kPoisoned) return std::nullopt;
+    const Violation mine = channel_.receiver.violation();
+    return Ending{End::kPoisoned,
+                  ToString(mine != Violation::kNone ? mine : channel_.sender.violation())};
+  }
+  std::optional<Ending> EndingOf(const absl::Status& status) const {
+    return parley::villain::EndingOf(status);
+  }
+
+  // A Try call is to be back at once.
+  std::optional<Ending> TryBoth(absl::Span<const std::byte> payload, bool* sent) {
+    Outcome outcome;
+    {
+      Call call(victim_.notes, "TrySend", InMs(0));
+      outcome = channel_.sender.TrySend(7, payload);
+    }
+    *sent = outcome == Outcome::kOk;
+    if (*sent) victim_.notes.messages.fetch_add(1);
+    if (auto ending = EndingOf(outcome)) return ending;
+    Record record;
+    {
+      Call call(victim_.notes, "TryReceive", InMs(0));
+      const auto into = absl::MakeSpan(buffer_).first(channel_.receiver.max_message_bytes());
+      outcome = channel_.receiver.TryReceive(into, &record);
+    }
+    if (outcome == Outcome::kOk) victim_.notes.messages.fetch_add(1);
+    return EndingOf(outcome);
+  }
+
+  Ending RunTries() {
+    static constexpr std::array<std::byte, 61> kPayload = {};
+    while (victim_.notes.enough.load() == 0) {
+      bool sent = false;
+      if (auto ending = TryBoth(kPayload, &sent)) return *std::move(ending);
+      ::usleep(1000);
+    }
+    return {End::kServed, "until the end of the attack"};
+  }
+
+  // Messages as long as they may be, so that it has to wait for free space.
+  Ending RunLoop() {
+    const std::vector<std::byte> payload(channel_.sender.max_message_bytes());
+    while (victim_.notes.enough.load() == 0) {
+      bool sent = false;
+      if (auto ending = TryBoth(payload, &sent)) return *std::move(ending);
+      if (sent) continue;
+      Call call(victim_.notes, "a round of an event loop", InMs(100));
+      if (!channel_.sender.PrepareToWait(payload.size())) continue;
+      if (!channel_.receiver.PrepareToWait()) continue;
+      std::array<pollfd, 2> polled = {
+          {{channel_.sender.descriptor(), POLLIN, 0}, {channel_.receiver.descriptor(), POLLIN, 0}}};
+      const uint64_t before = victim_.notes.messages.load();
+      static_cast<void>(PollUntil(absl::MakeSpan(polled), call.deadline()));
+      if (before == messages_at_wait_) call.BroughtNothing();
+      messages_at_wait_ = before;
+      if (auto ending = EndingOf(channel_.receiver.FinishWait())) return *std::move(ending);
+      if (auto ending = EndingOf(channel_.sender.FinishWait(payload.size()))) {
+        return *std::move(ending);
+      }
+    }
+    return {End::kServed, "until the end of the attack"};
+  }
+
+  // Each half waits far longer than the attack lasts. What one learns, the other learns at once.
+  Ending RunThreads() {
+    constexpr int64_t kFarMs = 30'000;
+    Notes& others = *NewNotes();
+    std::optional<Ending> other;
+    std::thread sending([&] {
+      WatchThreadDelay();
+      static constexpr std::array<std::byte, 61> kPayload = {};
+      while (!other) {
+        Call call(others, "Send", InMs(kFarMs));
+        other = EndingOf(channel_.sender.Send(7, kPayload, call.deadline()));
+      }
+    });
+    std::optional<Ending> mine;
+    while (!mine) {
+      Call call(victim_.notes, "Receive", InMs(kFarMs));
+      const auto into = absl::MakeSpan(buffer_).first(channel_.receiver.max_message_bytes());
+      mine = EndingOf(channel_.receiver.Receive(into, call.deadline()).status());
+    }
+    Call call(victim_.notes, "the other half's wait", InMs(0), CallKind::kSetUp);
+    sending.join();
+    return *std::move(mine);
+  }
+
   std::optional<Ending> Receive(uint64_t) {
     const auto into = absl::MakeSpan(buffer_).first(channel_.receiver.max_message_bytes());
     absl::StatusOr<Record> record;
     {
       Call call(victim_.notes, "Receive", InMs(30));
       record = channel_.receiver.Receive(into, call.deadline());
+      if (absl::IsDeadlineExceeded(record.status())) call.BroughtNothing();
     }
     if (!record.ok()) return EndingOf(record.status());
     victim_.notes.messages.fetch_add(1);
@@ -158,6 +276,7 @@ class Session {
     {
       Call call(victim_.notes, "Send", InMs(30));
       status = channel_.sender.Send(7, kPayload, call.deadline());
+      if (absl::IsDeadlineExceeded(status)) call.BroughtNothing();
     }
     if (status.ok()) victim_.notes.messages.fetch_add(1);
     return EndingOf(status);
@@ -198,18 +317,21 @@ class Session {
   Channel& channel_;
   Viewer viewer_;
   std::vector<std::byte> buffer_;
+  uint64_t messages_at_wait_ = ~uint64_t{0};
 };
 
 AcceptOptions OptionsToAccept(const Victim& victim) {
   AcceptOptions options;
-  options.send = {8192, 2048};
-  options.receive = {8192, 2048};
+  if (!victim.setup.open_options) {
+    options.send = {8192, 2048};
+    options.receive = {8192, 2048};
+    options.limits.max_capacity_bytes = 1 << 20;
+    options.limits.max_message_bytes = 1 << 19;
+  }
   options.peer_pidfd = victim.peer_pidfd;
   if (victim.setup.confined)
     options.trust = PeerTrust::Because("the case is about a peer that is confined");
   if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
-  options.limits.max_capacity_bytes = 1 << 20;
-  options.limits.max_message_bytes = 1 << 19;
   return options;
 }
 
@@ -270,6 +392,22 @@ void RunChannel(Victim& victim) {
   } else {
     Call call(victim.notes, "AcceptChannel", deadline, CallKind::kSetUp);
     channel = AcceptChannel(*std::move(socket), OptionsToAccept(victim), deadline);
+  }
+  RunSession(victim, std::move(channel));
+}
+
+// As clients do: again where it came to nothing.
+void RunDial(Victim& victim) {
+  constexpr int kTries = 6;
+  absl::StatusOr<Channel> channel = absl::UnavailableError("no try");
+  for (int tries = 0; tries < kTries && victim.notes.enough.load() == 0;) {
+    const Deadline deadline = Deadline::After(victim.setup.handshake);
+    Call call(victim.notes, "ConnectChannel by name", deadline, CallKind::kSetUp);
+    channel = ConnectChannel(victim.name, {}, deadline);
+    if (channel.ok()) break;
+    const bool nobody = absl::IsNotFound(channel.status()) || absl::IsUnavailable(channel.status());
+    if (!nobody) ++tries;
+    ::usleep(1000);
   }
   RunSession(victim, std::move(channel));
 }
@@ -381,11 +519,13 @@ void RunHonestVictim(Victim& victim) {
       return RunBlob(victim);
     case VictimKind::kListener:
       return RunListener(victim);
+    case VictimKind::kDial:
+      return RunDial(victim);
   }
 }
 
-int RunHonestClient(const std::string& name) {
-  const Deadline deadline = Deadline::After(absl::Seconds(20));
+int RunHonestClient(const std::string& name, absl::Duration within) {
+  const Deadline deadline = Deadline::After(within);
   while (!deadline.Expired()) {
     auto channel = ConnectChannel(name, {}, deadline);
     if (channel.ok() && channel->sender.Send(9, {}, deadline).ok()) {

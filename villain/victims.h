@@ -11,6 +11,7 @@
 
 #include <string>
 
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/os/unique_fd.h"
 #include "parley/villain/case.h"
@@ -44,8 +45,8 @@ inline constexpr uint32_t kAudioTag = 4;
 // whatever the others are, and only on this thread. -1: none at all.
 void LoadNaiveFilter(int refused_call);
 
-// An honest client of a kListener victim: 0 if it was served.
-int RunHonestClient(const std::string& name);
+// An honest client of a kListener victim: 0 if it was served in time.
+int RunHonestClient(const std::string& name, absl::Duration within);
 
 // What both judge received records by; empty or what is wrong. `payload` is the victim's own copy,
 // `behind` what it had filled with kCanary behind it.

@@ -32,12 +32,64 @@ void Note(const Result& r) {
               r.verdict == Verdict::kPass ? r.attacker.c_str() : r.why.c_str());
 }
 
+// Cases whose defence is not there yet, and what brings it. One of them that passes makes the test
+// fail, so that it is taken off this list; where it depends on how busy the machine is, it may.
+struct Expected {
+  std::string until;
+  bool always = true;
+};
+const std::map<std::string, Expected>& ExpectedToFail() {
+  static const std::map<std::string, Expected> until = {
+      {"slow-release-tcp", {"SO_PASSRIGHTS off on the listening socket"}},
+      {"slow-release-packet", {"SO_PASSRIGHTS off on the listening socket"}},
+      {"slow-release-memory", {"SO_PASSRIGHTS off on the listening socket", false}},
+      {"slow-release-adopted", {"a bounded disposal of sockets"}},
+      {"slow-release-wake-up", {"SO_PASSRIGHTS off on the connecting side"}},
+      {"slow-release-wake-up-packet", {"SO_PASSRIGHTS off on the connecting side"}},
+      {"slow-release-ready", {"SO_PASSRIGHTS off on the connecting side", false}},
+      {"crowd-epoll", {"a budget for signalling", false}},
+      {"crowd-poll", {"a budget for signalling", false}},
+      {"crowd-event-loop", {"a budget for signalling", false}},
+      {"held-doorbell", {"one socket for two rings"}},
+      {"held-doorbell-early", {"one socket for two rings"}},
+      {"held-doorbell-peek", {"one socket for two rings"}},
+      {"wish-for-one-byte", {"a floor for what a side sends"}},
+      {"wish-for-nothing", {"a floor for what a side sends"}},
+      {"grant-of-nothing", {"a floor for what a side sends"}},
+      {"grant-of-one-byte", {"a floor for what a side sends"}},
+      {"strangers-hold-slots", {"the policy asked before a slot"}},
+      {"silent-hold-slots", {"slots by identity"}},
+      {"hoard-welcomes", {"Welcomes by identity"}},
+      {"ask-for-much", {"regions made in slices", false}},
+      {"full-table", {"a spare descriptor"}},
+      {"hold-each-try", {"helpers that hold the memfd alone", false}},
+      {"lock-against-connector", {"helpers that hold the memfd alone", false}},
+      {"heir-of-listener", {"pidfds that are proven"}},
+      {"drip-in-event-loop", {"a throttle that leaves what is polled", false}},
+      {"signal-now-and-then", {"a budget that refills by time", false}},
+      {"violation-wakes-both", {"halves that wake each other"}},
+      {"end-wakes-both", {"halves that wake each other"}},
+      {"death-seen-by-tries", {"Try calls that learn of a death"}},
+  };
+  return until;
+}
+
 TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
   std::vector<const Case*> cases;
   for (const Case& c : AllCases()) cases.push_back(&c);
   RunOptions options;
   options.jobs = 4;
+  int skipped = 0;
   for (const Result& r : RunCases(cases, options, Note)) {
+    if (const auto until = ExpectedToFail().find(r.the_case->name);
+        until != ExpectedToFail().end() && r.verdict != Verdict::kSkip) {
+      EXPECT_TRUE(r.verdict != Verdict::kPass || !until->second.always)
+          << r.the_case->name << " passes: take it off the list; it waited for "
+          << until->second.until;
+      RecordProperty(std::string("villain: ") + r.the_case->name,
+                     "SKIP: expected to fail until " + until->second.until);
+      continue;
+    }
     // For tools/dev/test_report.py, which wants each case that a document names.
     RecordProperty(std::string("villain: ") + r.the_case->name,
                    ToString(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
@@ -47,8 +99,10 @@ TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
         << "\n  " << r.elapsed_ms << " ms, longest call " << r.max_call_ms << " ms";
     if (r.verdict == Verdict::kSkip) {
       EXPECT_FALSE(r.why.empty());
+      ++skipped;
     }
   }
+  EXPECT_LE(skipped, 20);
 }
 
 TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
@@ -59,8 +113,8 @@ TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
     rows.insert(c.row);
   }
   EXPECT_GE(names.size(), 60u);
-  const std::map<char, int> last = {{'M', 15}, {'F', 11}, {'W', 9}, {'S', 4}, {'R', 13},
-                                    {'D', 9},  {'L', 6},  {'H', 8}, {'P', 5}};
+  const std::map<char, int> last = {{'M', 15}, {'F', 11}, {'W', 9}, {'S', 4}, {'R', 13}, {'D', 9},
+                                    {'L', 6},  {'H', 8},  {'P', 5}, {'K', 6}, {'B', 7}};
   for (const auto& [letter, count] : last) {
     for (int i = 1; i <= count; ++i) {
       EXPECT_EQ(rows.count(letter + std::to_string(i)), 1u) << letter << i;
@@ -70,7 +124,7 @@ TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
 
 // As docs/ATTACKS.md has them; what is no attack comes first.
 TEST(VillainTest, CasesAreInTheOrderOfTheTable) {
-  const std::string letters = "-MFWSRDLHP";
+  const std::string letters = "-MFWSRDLHPKB";
   std::pair<std::size_t, int> before = {0, 0};
   for (const Case& c : AllCases()) {
     const std::string row = c.row;
@@ -81,92 +135,100 @@ TEST(VillainTest, CasesAreInTheOrderOfTheTable) {
   }
 }
 
-// What each of these does to a careless peer is sure, not a matter of timing.
-TEST(VillainTest, ACarelessPeerFailsWhereItShould) {
-  const std::map<std::string, Verdict> expected = {
-      {"region-can-shrink", Verdict::kFail},         // SIGBUS
-      {"unsealed-then-cut", Verdict::kFail},         // SIGBUS
-      {"blob-can-shrink", Verdict::kFail},           // SIGBUS
-      {"pull-at-regions", Verdict::kFail},           // SIGBUS
-      {"blob-rewritten", Verdict::kFail},            // content changes
-      {"huge-page-blob", Verdict::kFail},            // SIGBUS, or no mapping at all
-      {"late-seals", Verdict::kFail},                // its region was not sealed
-      {"region-is-pipe", Verdict::kFail},            // a mapping that failed, used
-      {"region-sparse", Verdict::kFail},             // accepted
-      {"fork-and-dump", Verdict::kFail},             // a child would inherit the region
-      {"lock-against-connector", Verdict::kWedged},  // F_ADD_SEALS hangs
-      {"fuse-with-hello", Verdict::kWedged},         // plain fstat on a hostile descriptor
-      {"inheritable", Verdict::kFail},               // no MSG_CMSG_CLOEXEC
-      {"claims-none", Verdict::kWedged},
-      {"hello-empty", Verdict::kWedged},
-      {"wake-up-empty", Verdict::kFail},
-      {"saturate-and-block", Verdict::kWedged},  // blocking eventfd
-      {"die-with-heir", Verdict::kFail},         // nobody watches the process
-      // Workers that nobody confined, or not well.
-      {"signal-by-owner", Verdict::kFail},  // a signal
-      {"signal-by-owner-ex", Verdict::kFail},
-      {"signal-by-fioasync", Verdict::kFail},
-      {"signal-by-fiosetown", Verdict::kFail},
-      {"signal-by-siocspgrp", Verdict::kFail},
-      {"signal-directly", Verdict::kFail},
-      {"clear-nonblock", Verdict::kFail},  // the call is made
-      {"fionbio", Verdict::kFail},
-      {"userfault-from-inside", Verdict::kFail},
-      {"grow-pipe", Verdict::kFail},
-      {"futex-requeue", Verdict::kFail},
-      {"futex-pi", Verdict::kFail},
-      {"victims-memory", Verdict::kFail},
-      {"trace-victim", Verdict::kFail},
-      {"steal-descriptor", Verdict::kFail},
-      {"new-process", Verdict::kFail},
-      {"stop-worker", Verdict::kFail},  // no restart_syscall
-      {"stop-worker-threads", Verdict::kFail},
-      {"stop-worker-eventfd", Verdict::kFail},
-      {"thread-made-before", Verdict::kFail},  // no TSYNC
-      {"tail-beyond-ring", Verdict::kFail},    // trusted index
-      {"tail-misaligned", Verdict::kFail},
-      {"head-beyond-tail", Verdict::kFail},
-      {"tail-rewinds", Verdict::kFail},
-      {"header-flips", Verdict::kFail},       // double fetch
-      {"payload-rewritten", Verdict::kFail},  // parsed in place
-      {"record-too-long", Verdict::kFail},
-      {"tag-reserved", Verdict::kFail},
-      {"all-ones", Verdict::kFail},
-      {"half-open", Verdict::kWedged},        // one peer at a time
-      {"silent", Verdict::kWedged},           // no deadline
-      {"read-control-page", Verdict::kFail},  // a pointer in shared memory
-      {"look-for-addresses", Verdict::kFail},
-      {"read-behind-records", Verdict::kFail},  // stack bytes behind a record
-      {"read-names", Verdict::kFail},           // its pid in the memfd's name
-      {"foreign-id", Verdict::kFail},
-      {"hello-again", Verdict::kFail},
-      {"forged-credentials", Verdict::kFail},
-      {"no-ready", Verdict::kWedged},
-      {"hostile-samples", Verdict::kFail},
-      {"plane-outside", Verdict::kFail},  // reads far outside
-      {"sequence-old", Verdict::kFail},
+// Where a case leaves a careless peer unharmed, and why; each other one harms it.
+const std::map<std::string, std::string>& Harmless() {
+  static const std::map<std::string, std::string> because = {
+      {"honest-connecting", "no attack"},
+      {"honest-accepting", "no attack"},
+      {"honest-blob", "no attack"},
+      {"heir-of-listener", "no attack: harms a peer that takes who listened for who serves"},
+      {"signal-now-and-then", "no attack: harms a peer whose budget does not refill"},
+      {"lock-on-blob", "harms where a write to a sealed file faults first: Linux before 6.16"},
+      {"garbage-collector", "harms where sends wait for the collector: Linux before 6.9"},
+      {"udmabuf-from-inside", "harms where there is /dev/udmabuf"},
   };
-  std::set<std::string> names;
-  for (const auto& [name, verdict] : expected) names.insert(name);
+  return because;
+}
+
+// Harm that is a race between the two, or takes processor time that a busy machine does not give the
+// attacker. Once in three tries; nothing is known where the machine was too busy for all of them.
+const std::set<std::string>& Races() {
+  static const std::set<std::string> names = {"drain-between",       "flood-data-doorbell",
+                                              "flood-room-doorbell", "futex-storm",
+                                              "futex-flip",          "futex-crowd",
+                                              "epoch-lies",          "tail-flips",
+                                              "length-grows",        "receive-into-userfault",
+                                              "header-flips",        "scribble",
+                                              "crowd-poll",          "wake-for-each-record",
+                                              "crowd-epoll",         "crowd-event-loop",
+                                              "drip-in-event-loop",  "payload-rewritten",
+                                              "picture-rewritten",   "consumed-rewritten",
+                                              "udmabuf-writes",      "slow-release-memory",
+                                              "ask-for-much",        "keep-up",
+                                              "empty-records",       "train-then-strike",
+                                              "rewrite-geometry",    "hoard-channels"};
+  return names;
+}
+constexpr int64_t kBusyMs = 20;
+constexpr std::size_t kMaxUndecided = 12;
+
+bool Harmed(const Result& r) {
+  // The attack's doing, and not that it was not there.
+  return (r.verdict == Verdict::kFail || r.verdict == Verdict::kWedged) &&
+         r.why.find("could not be mounted") == std::string::npos;
+}
+
+TEST(CarelessTest, IsHarmedByEachAttack) {
   RunOptions options;
   options.implementation = Implementation::kNaive;
   options.jobs = 6;
-  int bitten = 0;
-  for (const Result& r : RunCases(CasesNamed(names), options, Note)) {
-    if (r.verdict == Verdict::kSkip) continue;
-    EXPECT_STREQ(ToString(r.verdict), ToString(expected.at(r.the_case->name)))
-        << r.the_case->name << ": " << r.why << "\n  attacker: " << r.attacker
-        << "\n  victim: " << r.victim;
-    // The attack's doing, and not that it was not there.
-    EXPECT_EQ(r.why.find("could not be mounted"), std::string::npos) << r.the_case->name;
-    if (r.verdict == Verdict::kFail || r.verdict == Verdict::kWedged) ++bitten;
+  std::vector<const Case*> cases;
+  for (const Case& c : AllCases()) {
+    if (Harmless().count(c.name) == 0) cases.push_back(&c);
   }
-  // Wherever this runs: what a machine lacks skips a few.
-  EXPECT_GE(bitten, 25);
+  int skipped = 0;
+  std::vector<const Case*> again;
+  std::set<std::string> busy;
+  for (const Result& r : RunCases(cases, options, Note)) {
+    if (r.verdict == Verdict::kSkip) {
+      ++skipped;
+    } else if (!Harmed(r) && Races().count(r.the_case->name) != 0) {
+      if (r.control_late_ms > kBusyMs) busy.insert(r.the_case->name);
+      again.push_back(r.the_case);
+    } else {
+      EXPECT_TRUE(Harmed(r)) << r.the_case->name << ": " << ToString(r.verdict) << ", " << r.why
+                             << "\n  attacker: " << r.attacker << "\n  victim: " << r.victim;
+    }
+  }
+  options.jobs = 1;
+  for (int tries = 0; tries < 2 && !again.empty(); ++tries) {
+    std::vector<const Case*> left;
+    for (const Result& r : RunCases(again, options, Note)) {
+      if (Harmed(r)) continue;
+      if (r.control_late_ms > kBusyMs) busy.insert(r.the_case->name);
+      left.push_back(r.the_case);
+    }
+    again = std::move(left);
+  }
+  for (const Case* c : again) {
+    EXPECT_EQ(busy.count(c->name), 1u) << c->name << " harmed nobody in three tries";
+    std::printf("%s: the machine was too busy to tell\n", c->name);
+  }
+  EXPECT_LE(again.size(), kMaxUndecided);
+  // What a machine lacks (root, FUSE, userfaultfd, huge pages) skips some: no more than these.
+  EXPECT_LE(skipped, 20);
+}
+
+TEST(CarelessTest, ListsNameCases) {
+  std::set<std::string> names;
+  for (const Case& c : AllCases()) names.insert(c.name);
+  for (const auto& [name, why] : Harmless()) EXPECT_EQ(names.count(name), 1u) << name;
+  for (const auto& [name, until] : ExpectedToFail()) EXPECT_EQ(names.count(name), 1u) << name;
+  for (const std::string& name : Races()) EXPECT_EQ(names.count(name), 1u) << name;
 }
 
 // ... and nowhere else: with peers that do no harm it is as good as any.
-TEST(VillainTest, ACarelessPeerPassesWhereNobodyAttacks) {
+TEST(CarelessTest, PassesWhereNobodyAttacks) {
   RunOptions options;
   options.implementation = Implementation::kNaive;
   const auto cases = CasesNamed({"honest-connecting", "honest-accepting", "honest-blob"});

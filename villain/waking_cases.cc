@@ -43,6 +43,15 @@ void DemandRings(const RawPeer& peer, uint64_t round) {
   peer.own.Store(kSendEpochOffset, round);
 }
 
+// Takes what there is, and gives the victim something to take, so that it has much to signal.
+void KeepBusy(const RawPeer& peer, uint64_t* tail) {
+  peer.Drain();
+  if (*tail - peer.theirs.Load(kHeadOffset) > kRingBytes - 8) return;
+  peer.Data().Store(*tail % kRingBytes, RecordWord(0, TagForSize(0)));
+  *tail += 8;
+  peer.own.Store(kTailOffset, *tail);
+}
+
 // Fills what the victim rings (sockets: what it reads, which is all that we can fill).
 void Saturate(const RawPeer& peer) {
   const uint64_t most = ~uint64_t{0} - 1;
@@ -87,9 +96,14 @@ void DrainBetween(Attacker& a) {
     for (const int doorbell : {peer.data_doorbell, peer.space_doorbell}) {
       uint64_t count = 0;
       static_cast<void>(!::write(doorbell, &one, sizeof(one)));
+      // Long enough for the victim to see it, and not to take it.
+      const int64_t until_ns = MonotonicNowNs() + 60'000;
+      while (MonotonicNowNs() < until_ns) {
+      }
       static_cast<void>(!::read(doorbell, &count, sizeof(count)));
     }
     peer.Drain();
+    ::usleep(150'000);  // a victim that waits in its read by now is late
   }
 }
 
@@ -239,10 +253,11 @@ void ReceiveIntoUserfault(Attacker& a) {
     ::_exit(1);
   }
   a.Mounted("receives wake-ups into memory that never comes, while it asks for more");
+  uint64_t tail = 0;
   for (uint64_t round = 1;; ++round) {
     DemandRings(peer, round);
-    peer.Drain();
-    ::usleep(500);
+    KeepBusy(peer, &tail);
+    ::usleep(20);
   }
 }
 
@@ -256,10 +271,11 @@ void DieWithHeir(Attacker& a) {
 
 void EpochLies(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
-  a.Mounted("claims to fall asleep at every moment, and takes everything");
+  a.Mounted("claims to fall asleep at every moment, gives and takes everything");
+  uint64_t tail = 0;
   for (uint64_t round = 1;; ++round) {
     DemandRings(peer, round);
-    peer.Drain();
+    KeepBusy(peer, &tail);
   }
 }
 
@@ -281,37 +297,46 @@ std::vector<Case> WakingCases() {
   const VictimSetup accept;
   VictimSetup confined;
   confined.confined = true;
+  confined.attack_time = absl::Seconds(2);
   VictimSetup frugal;
   frugal.cpu_percent = 60;
+  frugal.attack_time = absl::Seconds(2);
   VictimSetup futex = frugal;
   futex.futex = true;
+  const auto with = [](VictimSetup setup, Flaw flaw) {
+    setup.flaw = flaw;
+    return setup;
+  };
+  VictimSetup longer;
+  longer.attack_time = absl::Seconds(1);
   constexpr uint32_t kThrottledOrCaught = End::kPoisoned | End::kServed;
   return {
       {"saturate-and-block", "W1", "its doorbells saturated, with O_NONBLOCK cleared", accept,
        SaturateAndBlock, kServed | End::kPoisoned},
-      {"drain-between", "W2", "wake-ups taken back between our poll and our read", confined,
-       DrainBetween, kThrottledOrCaught},
+      {"drain-between", "W2", "wake-ups taken back between our poll and our read",
+       with(confined, Flaw::kReadsLate), DrainBetween, kThrottledOrCaught},
       {"flood-data-doorbell", "W3", "a data doorbell rung in a loop", frugal, Flood(true, false),
        kThrottledOrCaught},
-      {"flood-room-doorbell", "W3", "a room doorbell rung in a loop", frugal, Flood(false, true),
-       kThrottledOrCaught},
-      {"never-ring", "W4", "data without a wake-up", accept, NeverRing, kServed},
+      {"flood-room-doorbell", "W3", "a room doorbell rung in a loop",
+       with(frugal, Flaw::kAwaitsRoom), Flood(false, true), kThrottledOrCaught},
+      {"never-ring", "W4", "data without a wake-up", with(accept, Flaw::kWaitsForSignal), NeverRing,
+       kServed},
       {"futex-storm", "W5", "futex wake-ups and requeues on each shared word", futex, FutexStorm,
        kThrottledOrCaught},
-      {"futex-kidnap", "W5", "our sleeper moved to a word that nobody wakes", futex, FutexKidnap,
-       kServed},
+      {"futex-kidnap", "W5", "our sleeper moved to a word that nobody wakes",
+       with(futex, Flaw::kWaitsForSignal), FutexKidnap, kServed},
       {"futex-flip", "W5", "the word that we sleep on, changed in a loop", futex, FutexFlip,
        kThrottledOrCaught},
-      {"futex-crowd", "W5", "two thousand sleepers on our words, and wake-ups that fail", futex,
-       FutexCrowd, kServed},
+      {"futex-crowd", "W5", "two thousand sleepers on our words, and wake-ups that fail",
+       with(futex, Flaw::kWakesAll), FutexCrowd, kServed},
       {"close-under-send", "W6", "sockets closed under our sends: SIGPIPE", accept, CloseAtOnce,
        kGone},
-      {"receive-into-userfault", "W7", "our wake-ups received into memory that never comes", accept,
+      {"receive-into-userfault", "W7", "our wake-ups received into memory that never comes", longer,
        ReceiveIntoUserfault, kServed, HasUserfaultfd, "userfaultfd"},
       {"die-with-heir", "W8", "a death that an open socket hides", accept, DieWithHeir, kGone},
-      {"epoch-lies", "W9", "a claim to be asleep, at every moment", accept, EpochLies, kServed},
-      {"wake-for-each-record", "W9", "a wake-up for each record that it takes", frugal,
-       WakeForEachByte, kThrottledOrCaught},
+      {"epoch-lies", "W9", "a claim to be asleep, at every moment", longer, EpochLies, kServed},
+      {"wake-for-each-record", "W9", "a wake-up for each record that it takes",
+       with(frugal, Flaw::kAwaitsRoom), WakeForEachByte, kThrottledOrCaught},
   };
 }
 
