@@ -1,5 +1,5 @@
-// Rows B1 to B8: numbers, identities and rates: what a peer chooses, how much one identity may hold,
-// and how often. And what one half of a channel learns of what the other half found.
+// Rows B1 to B8: numbers, identities and rates: what a peer chooses, how much one identity may
+// hold, and how often. And what one half of a channel learns of what the other half found.
 
 #include <fcntl.h>
 #include <grp.h>
@@ -31,7 +31,7 @@ constexpr uint32_t kGone = static_cast<uint32_t>(End::kPeerGone);
 constexpr char kWake[] = "\x01";
 constexpr uint32_t kPoisoned = static_cast<uint32_t>(End::kPoisoned);
 
-// --- B1: numbers of the peer's ---------------------------------------------------------------------
+// --- B1: numbers of the peer's -------------------------------------------------------------------
 
 AttackFunction Asking(uint64_t capacity, uint32_t message) {
   return [=](Attacker& a) {
@@ -67,7 +67,7 @@ AttackFunction Granting(uint64_t capacity, uint32_t message) {
   };
 }
 
-// --- B2: slots and Welcomes, by identity -----------------------------------------------------------
+// --- B2: slots and Welcomes, by identity ---------------------------------------------------------
 
 constexpr uid_t kStranger = 65534;
 
@@ -184,7 +184,7 @@ void FillTable(Attacker& a) {
   Attacker::Stay();
 }
 
-// --- B3: what a hostile accepting side leaves behind -----------------------------------------------
+// --- B3: what a hostile accepting side leaves behind ---------------------------------------------
 
 // Accepts again and again, each time with the lock of the region held that the victim has to seal.
 void HoldEachTry(Attacker& a) {
@@ -214,7 +214,7 @@ void HoldEachTry(Attacker& a) {
   Attacker::Stay();
 }
 
-// --- B4: who the peer is now -----------------------------------------------------------------------
+// --- B4: who the peer is now ---------------------------------------------------------------------
 
 // An honest daemon: its parent listens, its child serves, and the parent ends. Nobody is dead.
 void ServeAsHeir(Attacker& a) {
@@ -246,7 +246,7 @@ void ServeAsHeir(Attacker& a) {
   }
 }
 
-// --- B5: rates -------------------------------------------------------------------------------------
+// --- B5: rates -----------------------------------------------------------------------------------
 
 // Eight bytes of free space and a wake-up at a time, in the middle of records.
 void Drip(Attacker& a) {
@@ -282,7 +282,7 @@ AttackFunction SignalNowAndThen(int every_us) {
   };
 }
 
-// --- B6, B7: what one half learns of the other -----------------------------------------------------
+// --- B6, B7: what one half learns of the other ---------------------------------------------------
 
 void ViolateOneHalf(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);

@@ -42,7 +42,7 @@ constexpr uint32_t kRefused = static_cast<uint32_t>(End::kRefused);
 constexpr char kWake[] = "\x01";
 constexpr unsigned kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
-// --- K1: files whose last reference is slow to go -------------------------------------------------
+// --- K1: files whose last reference is slow to go ------------------------------------------------
 
 // A TCP socket with bytes that nobody takes and SO_LINGER: its release lasts `seconds`.
 UniqueFd LingeringSocket(int seconds) {
@@ -97,8 +97,8 @@ std::string HasMuchMemory() {
 }
 
 // Each packet socket waits, when it goes, until no processor can still see it. Any user has the
-// privilege in a user namespace of its own; they are made in a child that shares our descriptors, so
-// that we keep our own network, in which the victim listens.
+// privilege in a user namespace of its own; they are made in a child that shares our descriptors,
+// so that we keep our own network, in which the victim listens.
 bool OwnNetwork() { return ::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0; }
 UniqueFd PacketSocket() {
   return UniqueFd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
@@ -205,7 +205,7 @@ AttackFunction ReleaseWithReady(MakeFiles make) {
   };
 }
 
-// --- K2: queues that each wake-up walks ------------------------------------------------------------
+// --- K2: queues that each wake-up walks ----------------------------------------------------------
 
 constexpr int kCrowd = 200'000;
 
@@ -305,7 +305,7 @@ AttackFunction Crowd(int (*gather)(int socket, int count)) {
   };
 }
 
-// --- K3: locks of sockets of which the peer has a copy ---------------------------------------------
+// --- K3: locks of sockets of which the peer has a copy -------------------------------------------
 
 // A child that is inside of recv on `socket` for ever, and has its lock.
 void HoldSocketLock(int socket, int flags) {
@@ -340,9 +340,10 @@ AttackFunction HoldDoorbellSocket(int flags, bool before_welcome) {
   };
 }
 
-// --- K4: the garbage collector of sockets ----------------------------------------------------------
+// --- K4: the garbage collector of sockets --------------------------------------------------------
 
-// Cycles of sockets in flight, closed all the time: before Linux 6.9 each send waits for the collector.
+// Cycles of sockets in flight, closed all the time: before Linux 6.9 each send waits for the
+// collector.
 void FeedCollector(Attacker& a) {
   const RawPeer peer = RawPeer::Connect(a);
   RaiseDescriptorLimit();
@@ -364,7 +365,7 @@ void FeedCollector(Attacker& a) {
   HaveItSignal(peer);
 }
 
-// --- K5: pages that are missing when all was verified ----------------------------------------------
+// --- K5: pages that are missing when all was verified --------------------------------------------
 
 // The region that the victim writes to, with its pages taken away, and as many beyond its end that
 // hide it from a count.
@@ -400,7 +401,7 @@ AttackFunction MissingPages(bool hidden, bool while_it_looks) {
   };
 }
 
-// --- K6: seals that nobody asked for ---------------------------------------------------------------
+// --- K6: seals that nobody asked for -------------------------------------------------------------
 
 AttackFunction DraftSealed(unsigned seals) {
   return [=](Attacker& a) {
@@ -411,6 +412,41 @@ AttackFunction DraftSealed(unsigned seals) {
     if (host.Finish()) a.Leaked("the victim took a draft with a seal that it did not ask for");
     a.Mounted("sent a draft with a seal that nobody asked for");
     Attacker::Stay();
+  };
+}
+
+// --- K7: walks over all mappings of a page, and pages that are not there -------------------------
+
+// As many mappings of both regions as processes may have, and page-outs, each of which walks them.
+AttackFunction PageOut(int processes, int mappings_each) {
+  return [=](Attacker& a) {
+    const RawPeer peer = RawPeer::Connect(a);
+    for (int i = 0; i < processes; ++i) {
+      if (::fork() != 0) continue;
+      for (int k = 0; k < mappings_each; ++k) {
+        const int fd = peer.descriptors[static_cast<std::size_t>(k % 2)].get();
+        char* page = static_cast<char*>(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
+        if (page == MAP_FAILED) break;
+        static_cast<void>(*static_cast<volatile char*>(page));
+      }
+      Attacker::Stay();
+    }
+    ::usleep(100'000);
+    int refused = 0;
+    for (const Words& words : {peer.theirs, peer.own}) {
+      if (::madvise(words.address(), words.size_bytes(), MADV_PAGEOUT) != 0) ++refused;
+    }
+    a.Mounted("pages both regions out, again and again, under " +
+              std::to_string(processes * mappings_each) + " mappings" +
+              (refused == 2 ? "; the kernel refuses" : ""));
+    if (::fork() == 0) {
+      while (true) {
+        for (const Words& words : {peer.theirs, peer.own}) {
+          ::madvise(words.address(), words.size_bytes(), MADV_PAGEOUT);
+        }
+      }
+    }
+    HaveItSignal(peer);
   };
 }
 
@@ -472,6 +508,9 @@ std::vector<Case> KernelCases() {
        DraftSealed(F_SEAL_EXEC), kRefused},
       {"draft-sealed-for-good", "K6", "a draft with F_SEAL_SEAL", connect, DraftSealed(F_SEAL_SEAL),
        kRefused},
+      {"pages-out", "K7", "both regions paged out, again and again", tries, PageOut(1, 2), kAny},
+      {"mapping-crowd", "K7", "the same under 60,000 mappings of the regions", tries,
+       PageOut(2, 30'000), kAny},
   };
 }
 

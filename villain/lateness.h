@@ -45,6 +45,7 @@ class LatenessControl {
   int64_t max_ns() const;
   // How many deadlines it has reached.
   int64_t samples() const;
+  pid_t pid() const { return process_->pid(); }
 
  private:
   struct Page;

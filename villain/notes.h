@@ -64,7 +64,8 @@ struct Notes {
   std::atomic<int64_t> max_session_cpu_ns;
   std::atomic<const char*> costliest_name;  // a literal
   std::atomic<uint64_t> max_messages_in_call;
-  // Calls that came back before their deadline with nothing, which makes a busy loop of their caller.
+  // Calls that came back before their deadline with nothing, which makes a busy loop of their
+  // caller.
   std::atomic<uint64_t> empty_returns;
   std::atomic<int64_t> last_call_ended_ns;
   std::atomic<int64_t> session_began_ns;

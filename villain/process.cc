@@ -81,7 +81,7 @@ Footprint FootprintOf(pid_t pid) {
   return result;
 }
 
-std::vector<pid_t> ProcessesOfGroup(pid_t group) {
+std::vector<pid_t> ProcessesBeside(const std::vector<pid_t>& groups) {
   std::vector<pid_t> found;
   for (const pid_t pid : ChildrenOfThis()) {
     std::ifstream stat(ProcPath(pid, "stat"));
@@ -94,7 +94,8 @@ std::vector<pid_t> ProcessesOfGroup(pid_t group) {
     pid_t parent = 0;
     pid_t its_group = 0;
     fields >> state >> parent >> its_group;
-    if (its_group == group && state != 'Z' && state != 'X') found.push_back(pid);
+    const bool known = std::find(groups.begin(), groups.end(), its_group) != groups.end();
+    if (!known && state != 'Z' && state != 'X') found.push_back(pid);
   }
   return found;
 }

@@ -35,8 +35,9 @@ struct Footprint {
   int64_t wake_ups = 0;  // voluntary context switches of all its threads
 };
 Footprint FootprintOf(pid_t pid);
-// The children of this process, a subreaper's too, that are of a process group and have not ended.
-std::vector<pid_t> ProcessesOfGroup(pid_t group);
+// The children of this process, a subreaper's too, that have not ended and are of none of these
+// process groups.
+std::vector<pid_t> ProcessesBeside(const std::vector<pid_t>& groups);
 
 class Gate;
 

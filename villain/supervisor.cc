@@ -35,8 +35,9 @@ constexpr int64_t kWatchNs = 5000 * kMsNs;
 // For the victim to end once it was told to, beyond what the machine is late by: a process without
 // work of its own that closes its descriptors. A sanitizer looks for leaks then.
 constexpr int64_t kExitNs = 500 * kMsNs;
-// Helpers that a victim may leave behind, and the descriptors that each may hold (docs/DESIGN.md).
-constexpr std::size_t kMaxLeftBehind = 4;
+// Helpers that a victim may leave behind: those of sealing/seal_shared.h for one maker, and those
+// of os/disposal.h. And how many descriptors each may hold: what it seals, or closes.
+constexpr std::size_t kMaxLeftBehind = 4 + 8;
 constexpr int kMaxHeldByHelper = 2;
 
 // A Result without pointers, for the page that a case's supervisor leaves to its parent.
@@ -263,13 +264,15 @@ class Trial {
     Put(sheet_->victim, victim_notes_->Said());
   }
 
-  // Empty, or what is wrong with the processes that the victim has left behind: helpers that hang in
-  // the kernel because of the attacker, which are few, and hold nothing but what they hang on.
+  // Empty, or what is wrong with the processes that the victim has left behind: helpers that hang
+  // in the kernel because of the attacker, which are few, and hold nothing but what they hang on.
   std::string LeftBehind() const {
+    std::vector<pid_t> known = {attacker_->pid(), control_->pid()};
+    if (client_) known.push_back(client_->pid());
     std::vector<pid_t> left;
     const Deadline moment = Deadline::After(absl::Milliseconds(300));
     do {
-      left = ProcessesOfGroup(victim_->pid());
+      left = ProcessesBeside(known);
       if (left.empty()) return "";
       ::usleep(2000);
     } while (!moment.Expired());
