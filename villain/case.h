@@ -79,6 +79,8 @@ struct VictimSetup {
   int64_t peak_growth_kb = 48 << 10;
   Style style = Style::kBlocking;
   Flaw flaw = Flaw::kNone;  // of a naive victim
+  // How many helpers it may leave hanging, each with a descriptor of ours by which it is watched.
+  int max_helpers = 0;
   // How many calls it may make, at most; 0: any number.
   uint64_t max_calls = 0;
   // Whether its options leave the rings to the peer, and the limits are the default ones.

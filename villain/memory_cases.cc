@@ -365,6 +365,7 @@ std::vector<Case> MemoryCases() {
   const VictimSetup blob = Against(VictimKind::kBlob);
   VictimSetup hurried = connect;
   hurried.handshake = absl::Milliseconds(800);
+  hurried.max_helpers = 1;
   const auto flawed = [](VictimSetup setup, Flaw flaw) {
     setup.flaw = flaw;
     return setup;

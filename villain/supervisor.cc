@@ -360,7 +360,8 @@ class Trial {
     sheet_->verdict = Verdict::kFail;
     const Footprint& before = sheet_->before;
     const Footprint& after = sheet_->after;
-    const int max_descriptors = before.descriptors - (has_socket() ? 1 : 0);
+    const int max_descriptors =
+        before.descriptors - (has_socket() ? 1 : 0) + case_.victim.max_helpers;
     const int64_t peak_kb = after.peak_resident_kb - before.peak_resident_kb;
     const int64_t cpu_ms = after.cpu_ms - before.cpu_ms;
     const int64_t cpu_limit_ms = 200 + sheet_->elapsed_ms * case_.victim.cpu_percent / 100;
