@@ -21,6 +21,7 @@
 #include "parley/ring/layout.h"
 #include "parley/villain/case.h"
 #include "parley/villain/raw_peer.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {
@@ -28,7 +29,6 @@ namespace {
 constexpr uint32_t kServed = static_cast<uint32_t>(End::kServed);
 constexpr uint32_t kRefused = static_cast<uint32_t>(End::kRefused);
 constexpr uint32_t kGone = static_cast<uint32_t>(End::kPeerGone);
-constexpr char kWake[] = "\x01";
 constexpr uint32_t kPoisoned = static_cast<uint32_t>(End::kPoisoned);
 
 // --- B1: numbers of the peer's -------------------------------------------------------------------
@@ -241,7 +241,7 @@ void ServeAsHeir(Attacker& a) {
   while (::getppid() == parent) ::usleep(1000);
   while (true) {
     host.own.Store(kHeadOffset, host.theirs.Load(kTailOffset));
-    ::send(host.socket.fd(), kWake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::send(host.socket.fd(), &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     ::usleep(5000);
   }
 }
@@ -261,7 +261,7 @@ void Drip(Attacker& a) {
       head += 8;
       peer.own.Store(kHeadOffset, head);
     }
-    ::send(peer.space_doorbell, kWake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::send(peer.space_doorbell, &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     const int64_t until_ns = MonotonicNowNs() + 20'000;
     while (MonotonicNowNs() < until_ns) {
     }

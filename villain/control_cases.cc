@@ -43,9 +43,8 @@ void HonestAccepting(Attacker& a) {
   RawHost host = RawHost::Prepare(a);
   host.theirs = MapShared(a, host.descriptors[1].get(), kControlBytes + kRingBytes, false);
   if (!host.SendWelcome() || !host.Finish()) a.CannotMount("the victim refused an honest welcome");
-  Play(a, host.own, host.theirs, [&] {
-    static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1));
-  });
+  Play(a, host.own, host.theirs,
+       [&] { static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1)); });
 }
 
 void HonestBlob(Attacker& a) {

@@ -33,13 +33,13 @@
 #include "parley/sealing/seals.h"
 #include "parley/villain/case.h"
 #include "parley/villain/raw_peer.h"
+#include "parley/wait/layout.h"
 
 namespace parley::villain {
 namespace {
 
 constexpr uint32_t kServed = static_cast<uint32_t>(End::kServed);
 constexpr uint32_t kRefused = static_cast<uint32_t>(End::kRefused);
-constexpr char kWake[] = "\x01";
 constexpr unsigned kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 // --- K1: files whose last reference is slow to go ------------------------------------------------
@@ -186,9 +186,8 @@ AttackFunction ReleaseOnDoorbells(MakeFiles make) {
     RawHost host = RawHost::Prepare(a);
     if (!host.SendWelcome() || !host.Finish()) a.CannotMount("no channel");
     const bool first = SendAway(a, host.socket.fd(), make());
-    const bool second = host.space_doorbell.ok() && SendAway(a, host.space_doorbell.get(), make());
-    a.Mounted(first || second ? "sent files whose release lasts, as wake-ups"
-                              : "the kernel refuses to send them");
+    a.Mounted(first ? "sent files whose release lasts, as wake-ups"
+                    : "the kernel refuses to send them");
     Attacker::Stay();
   };
 }
@@ -315,29 +314,34 @@ void HoldSocketLock(int socket, int flags) {
   ::_exit(1);
 }
 
-AttackFunction HoldDoorbellSocket(int flags, bool before_welcome) {
+// A socket that the peer made, offered as a doorbell, with a child inside of it.
+AttackFunction OfferHeldSocket(int flags) {
   return [=](Attacker& a) {
     RawHost host = RawHost::Prepare(a);
-    if (host.descriptors.size() < 3) a.CannotMount("no second doorbell");
-    const int theirs = host.descriptors[2].get();
-    const auto hold = [&] {
-      HoldSocketLock(theirs, flags);
-      // One for the child, the others for the victim, which will want to take them.
-      for (int i = 0; i < 4; ++i) ::send(host.space_doorbell.get(), kWake, 1, MSG_NOSIGNAL);
-      ::usleep(50'000);
-    };
-    if (before_welcome) hold();
-    if (!host.SendWelcome() || !host.Finish()) {
-      a.Mounted("the victim refused a socket that somebody is inside of");
-      Attacker::Stay();
-    }
-    if (!before_welcome) hold();
-    a.Mounted("holds the lock of the victim's doorbell, and rings it");
-    while (true) {
-      ::send(host.space_doorbell.get(), kWake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-      ::usleep(2000);
-    }
+    auto pair = PeerSocket::Pair();
+    if (!pair.ok()) a.CannotMount("no socket pair");
+    HoldSocketLock(pair->second.fd(), flags);
+    for (int i = 0; i < 4; ++i) ::send(pair->first.fd(), &kDataSignal, 1, MSG_NOSIGNAL);
+    ::usleep(50'000);
+    host.descriptors.push_back(std::move(pair->second).Release());
+    if (!host.SendWelcome()) a.CannotMount("welcome not sent");
+    if (host.Finish()) a.Leaked("the victim took a socket that the peer had made and kept");
+    a.Mounted("offers a socket whose lock it holds; refused");
+    Attacker::Stay();
   };
+}
+
+// Its own end of the connection, with a child inside of it, while it signals.
+void HoldOwnEnd(Attacker& a) {
+  RawHost host = RawHost::Prepare(a);
+  if (!host.SendWelcome() || !host.Finish()) a.CannotMount("no channel");
+  HoldSocketLock(host.socket.fd(), 0);
+  ::usleep(50'000);
+  a.Mounted("holds the lock of its own end, and signals");
+  while (true) {
+    ::send(host.socket.fd(), &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::usleep(20'000);
+  }
 }
 
 // --- K4: the garbage collector of sockets --------------------------------------------------------
@@ -491,11 +495,11 @@ std::vector<Case> KernelCases() {
       {"crowd-event-loop", "K2", "the same against an event loop", loop, Crowd(&CrowdByEpoll),
        kAny},
       {"held-doorbell", "K3", "the lock of a socket that the peer made for us", connect,
-       HoldDoorbellSocket(0, false), kEnds | End::kRefused, HasUserfaultfd, "userfaultfd"},
-      {"held-doorbell-early", "K3", "the same, held before the welcome", connect,
-       HoldDoorbellSocket(0, true), kEnds | End::kRefused, HasUserfaultfd, "userfaultfd"},
+       OfferHeldSocket(0), kRefused, HasUserfaultfd, "userfaultfd"},
       {"held-doorbell-peek", "K3", "the same by a look that takes nothing", connect,
-       HoldDoorbellSocket(MSG_PEEK, false), kEnds | End::kRefused, HasUserfaultfd, "userfaultfd"},
+       OfferHeldSocket(MSG_PEEK), kRefused, HasUserfaultfd, "userfaultfd"},
+      {"held-own-end", "K3", "the lock of the peer's own end of the connection", connect,
+       HoldOwnEnd, kEnds, HasUserfaultfd, "userfaultfd"},
       {"garbage-collector", "K4", "cycles of sockets in flight, without end", tries, FeedCollector,
        kAny},
       {"pages-missing", "K5", "our outgoing region without its pages", connect,

@@ -256,9 +256,8 @@ void PlayAccepting(Attacker& a) {
   if (!host.SendWelcome() || !host.Finish()) a.CannotMount("the victim refused");
   const Words data(static_cast<uint64_t*>(host.own.address()) + kControlBytes / 8,
                    host.own.size_bytes() - kControlBytes);
-  HonestRecords(host.own, data, host.theirs, [&] {
-    static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1));
-  });
+  HonestRecords(host.own, data, host.theirs,
+                [&] { static_cast<void>(!::write(host.socket.fd(), &kDataSignal, 1)); });
 }
 
 void StormOnPeer(Attacker& a) {

@@ -49,9 +49,6 @@ const std::map<std::string, Expected>& ExpectedToFail() {
       {"crowd-epoll", {"a budget for signalling", false}},
       {"crowd-poll", {"a budget for signalling", false}},
       {"crowd-event-loop", {"a budget for signalling", false}},
-      {"held-doorbell", {"one socket for two rings"}},
-      {"held-doorbell-early", {"one socket for two rings"}},
-      {"held-doorbell-peek", {"one socket for two rings"}},
       {"strangers-hold-slots", {"the policy asked before a slot"}},
       {"silent-hold-slots", {"slots by identity"}},
       {"hoard-welcomes", {"Welcomes by identity"}},
@@ -139,6 +136,8 @@ const std::map<std::string, std::string>& Harmless() {
       {"garbage-collector", "harms where sends wait for the collector: Linux before 6.9"},
       {"pages-out", "harms where memory has to come back from a slow swap"},
       {"mapping-crowd", "harms where memory has to come back from a slow swap"},
+      {"held-own-end",
+       "harms where a send waits for the receiver's lock, which no Unix socket's does"},
       {"udmabuf-from-inside", "harms where there is /dev/udmabuf"},
   };
   return because;
