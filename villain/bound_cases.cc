@@ -325,6 +325,8 @@ std::vector<Case> BoundCases() {
   listener.attack_time = absl::Seconds(1);
   VictimSetup strangers = listener;
   strangers.cpu_percent = 25;
+  VictimSetup hoarded = listener;
+  hoarded.client = false;  // of the same user, whose share is out
   VictimSetup large = listener;
   large.open_options = true;
   large.peak_growth_kb = 512 << 10;
@@ -366,7 +368,7 @@ std::vector<Case> BoundCases() {
       {"silent-hold-slots", "B2", "silent connections of our own user", listener, OwnUserHoldsSlots,
        kServed},
       {"hoard-welcomes", "B2", "Welcomes that nobody takes, more than one identity may hold",
-       listener, HoardWelcomes, kServed},
+       hoarded, HoardWelcomes, kServed},
       {"ask-for-much", "B2", "wishes whose regions take long to make", large, AskForMuch, kServed},
       {"full-table", "B2", "connections to a listener without a descriptor left", full, FillTable,
        kServed},
@@ -376,14 +378,14 @@ std::vector<Case> BoundCases() {
        dial_once, ServeAsHeir, kServed},
       {"drip-in-event-loop", "B5", "eight bytes and a wake-up at a time, in an event loop", loop,
        Drip, kServed | kPoisoned},
-      {"signal-now-and-then", "B5", "no attack: a signal without progress each 5 ms", patient,
-       SignalNowAndThen(5000), kServed},
+      {"signal-now-and-then", "B5", "no attack: a signal without progress each 100 ms", patient,
+       SignalNowAndThen(100'000), kServed},
       {"violation-wakes-both", "B6", "a violation that one half finds while the other waits",
        halves, ViolateOneHalf, kPoisoned},
       {"end-wakes-both", "B6", "an end that one half finds while the other waits", halves,
        EndOneHalf, kGone},
       {"death-seen-by-tries", "B7", "a death, for a caller that only makes Try calls", tries,
-       DieSilently, kGone},
+       DieSilently, kGone | End::kStreamEnded},
   };
 }
 

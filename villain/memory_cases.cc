@@ -500,8 +500,8 @@ std::vector<Case> MemoryCases() {
       {"udmabuf-from-inside", "M15", "/dev/udmabuf opened and used by a hijacked worker", listener,
        FromInside(OpenUdmabuf()), kServed, CanBeConfined},
       {"udmabuf-writes", "M15", "what /dev/udmabuf is good for: another writer of our own region",
-       flawed(accept, Flaw::kReadsBack), WriteAsUdmabufWould, kServed, MayWriteToOthers,
-       "access to other processes' memory"},
+       flawed(accept, Flaw::kReadsBack), WriteAsUdmabufWould, End::kServed | End::kPoisoned,
+       MayWriteToOthers, "access to other processes' memory"},
   };
 }
 

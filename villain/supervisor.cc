@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,10 +118,20 @@ class Trial {
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     name_ = "@parley-villain-" + std::to_string(::getpid());
     if (has_socket()) {
-      auto sockets = PeerSocket::Pair();
-      PARLEY_CHECK(sockets.ok(), "socketpair");
-      victims_socket_ = std::move(sockets->first).Release();
-      attackers_socket_ = std::move(sockets->second).Release();
+      const bool careful = options_.implementation == Implementation::kHonest;
+      if (careful && case_.victim.kind != VictimKind::kBlob) {
+        auto sockets = PeerSocket::Pair();
+        PARLEY_CHECK(sockets.ok(), "socketpair");
+        victims_socket_ = std::move(sockets->first).Release();
+        attackers_socket_ = std::move(sockets->second).Release();
+      } else {
+        // As anybody makes one: descriptors can be sent at once.
+        int ends[2];
+        const int made = ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+        PARLEY_CHECK(made == 0, "socketpair");
+        victims_socket_.Reset(ends[0]);
+        attackers_socket_.Reset(ends[1]);
+      }
     }
   }
 
