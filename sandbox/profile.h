@@ -11,8 +11,8 @@
 // are the channel's: DescriptorsOf(channel).all; none for a futex doorbell without a socket.
 //   wait    poll and ppoll of up to kMaxPolled entries, restart_syscall (a wait with a timeout that
 //           was stopped and continued dies without it: attack S3), clock_nanosleep, nanosleep,
-//           sched_yield; epoll_ctl MOD and timerfd_settime with an absolute time, which change what
-//           is there and add nothing
+//           sched_yield; of `descriptors` alone, epoll_ctl MOD and timerfd_settime with an absolute
+//           time, which change what is there and add nothing
 //   wake    on `descriptors` alone: sendto with exactly MSG_DONTWAIT|MSG_NOSIGNAL and no address,
 //           recvfrom with MSG_DONTWAIT; futex WAIT, WAKE and their BITSET forms, private or shared
 //           (which is all that the futex doorbell needs; no REQUEUE, no PI); membarrier QUERY,
