@@ -320,10 +320,14 @@ class Trial {
     };
     const int64_t control_ns = control_->max_ns();
     if (control_->samples() == 0) return "the control measured nothing";
+    // A Try call has no deadline but "at once": the one that crosses the line for processor time is
+    // as late as that.
+    const bool spins = setup_.style == Style::kBlocking || setup_.style == Style::kTwoThreads;
     // A victim that was stopped by a signal went on when it was continued. One that is confined
     // can't look at its own delay: then all of it counts.
     const int64_t held_ns = 2 * attacker_notes_->max_stop_ns.load() +
-                            (setup_.confinement != Confinement::kNone ? delay_ns_ : 0);
+                            (setup_.confinement != Confinement::kNone ? delay_ns_ : 0) +
+                            (spins ? 0 : notes.max_session_cpu_ns.load());
     if (notes.max_unexplained_ns.load() > control_ns + held_ns + kSmallLatenessNs) {
       return name(notes.latest_name) + " ended " +
              std::to_string(notes.max_unexplained_ns.load() / kMsNs) +
