@@ -41,9 +41,6 @@ struct Expected {
 const std::map<std::string, Expected>& ExpectedToFail() {
   static const std::map<std::string, Expected> until = {
       {"heir-of-listener", {"pidfds that are proven to be the other end's"}},
-      // Its processor time is bounded; once in a few runs the call that crosses the line lasts twice
-      // as long as it costs.
-      {"crowd-epoll", {"a bound on how long that call lasts", false}},
       {"drip-in-event-loop", {"a throttle that leaves what is polled", false}},
   };
   return until;
