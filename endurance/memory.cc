@@ -448,16 +448,13 @@ void BeDropper(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
 
 // Keeps the mappings of all its channels, and nothing else.
 int BeKeeper(const LinkSetup& setup, std::atomic<uint32_t>& kept) {
-  std::vector<Established> channels;
+  std::vector<std::shared_ptr<Session>> channels;
   for (int i = 0; i < kKept; ++i) {
     auto socket = ConnectTo(setup.name, Patience());
     if (!socket.ok()) return 61;
     auto channel = ConnectHandshake(*std::move(socket), ConnectOptionsOf(setup), Patience());
     if (!channel.ok()) return 62;
-    channel->socket.Reset();
-    channel->send_doorbell.reset();
-    channel->receive_doorbell.reset();
-    channel->peer.pidfd.Reset();
+    (*channel)->DropDescriptors();
     channels.push_back(*std::move(channel));
     kept.fetch_add(1);
   }

@@ -56,6 +56,7 @@ struct RawPeer {
   struct Plan {
     Hello hello = HonestHello();
     std::function<void(int socket)> send_hello;
+    bool say_accepted = true;
     bool seal = true;
     bool say_mapped = true;
     std::function<void(RawPeer&)> before_seal;
@@ -96,9 +97,10 @@ struct RawHost {
 
   // Receives the Hello and makes everything as an honest accepting side does.
   static RawHost Prepare(Attacker& attacker);
-  // Sends the Welcome with the descriptors; false if the victim is gone.
+  // Sends the Welcome, and the descriptors without waiting for an answer; false if the victim is
+  // gone.
   bool SendWelcome() const;
-  // Awaits "mapped" and says "ready"; false if the victim refused.
+  // Awaits "accepted" and "mapped" and says "ready"; false if the victim refused.
   bool Finish();
 };
 
