@@ -55,6 +55,7 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
         " of user " + std::to_string(peer->uid));
   }
   const Hello hello = MakeHello(checked);
+  socket.AllowDescriptors();
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
 
@@ -66,7 +67,6 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
   if (!welcome.ok()) return Unexpected(message, welcome.status());
   status = CheckAgreement(checked, hello, *welcome);
   if (!status.ok()) return status;
-  socket.AllowDescriptors();
   status = socket.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
 
