@@ -43,7 +43,6 @@ const std::map<std::string, Expected>& ExpectedToFail() {
       {"heir-of-listener", {"pidfds that are proven to be the other end's"}},
       {"futex-storm", {"a rate for wake-ups with a little progress, by futex", false}},
       {"drip-in-event-loop", {"a throttle that leaves what is polled", false}},
-      {"futex-storm", {"one budget for signalling and for being woken by futexes", false}},
   };
   return until;
 }
