@@ -46,10 +46,11 @@ absl::StatusOr<parley::Worker> StartProcess(const WorkerOptions& options,
 }
 
 parley::AcceptOptions Accepting(const WorkerOptions& options, const parley::Worker& worker) {
-  const uint32_t largest = kNumberBytes + options.max_input_bytes;
+  constexpr uint32_t kMin = 64;  // the shortest limit for a message that a channel has
+  const uint32_t largest = std::max(kMin, kNumberBytes + options.max_input_bytes);
   parley::AcceptOptions accept;
   accept.send = {std::max(kInputRingBytes, std::bit_ceil(uint64_t{4} * largest)), largest};
-  accept.receive = {kAnswerRingBytes, kNumberBytes};
+  accept.receive = {kAnswerRingBytes, std::max<uint32_t>(kMin, kNumberBytes)};
   accept.limits = {accept.send.capacity_bytes, largest};
   accept.peer_pidfd = worker.pidfd();
   // Until it has locked itself down it runs our code on nothing hostile; afterwards our filter
