@@ -82,6 +82,31 @@ TEST(LockDownTest, ALibraryThatPrintsIsNoHijack) {
   EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
 }
 
+// How many threads of ours watch a worker's refused calls.
+int Watchers() {
+  int count = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "comm");
+    std::string name;
+    std::getline(file, name);
+    count += name == "parley refusals";
+  }
+  return count;
+}
+
+// The notification descriptor of a worker that ended hangs up for good: the thread that watches it
+// has to end, not to poll it without end.
+TEST(LockDownTest, PromiseP3WorkNobodyWatchesAWorkerThatHasEnded) {
+  const int before = Watchers();
+  for (int i = 0; i < 3; ++i) {
+    const Outcome outcome = RunAndListen({"live_on_heap"});
+    EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
+  }
+  const Deadline deadline = Deadline::After(kLong);
+  while (Watchers() > before && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(Watchers(), before);
+}
+
 TEST(LockDownTest, AStreamThatIsKeptAndNotNamedCannotBeWritten) {
   if (HasSanitizer()) GTEST_SKIP() << "the sanitizer's profile names stderr";
   const Outcome outcome = RunAndListen({"keep_stderr_unnamed"});

@@ -69,13 +69,14 @@ struct Watch {
   void Kill() const { ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0); }
 };
 
-// True if `fd` became readable, hung up or failed before the worker's end.
-bool ReadableBeforeTheEnd(int fd, int pidfd) {
+// What poll says of `fd` when it has become readable, hung up or failed; 0 if the worker's end came
+// first.
+int EventsBeforeTheEnd(int fd, int pidfd) {
   pollfd entries[] = {{fd, POLLIN, 0}, {pidfd, POLLIN, 0}};
   while (::poll(entries, 2, -1) < 0) {
-    if (errno != EINTR && errno != ENOMEM) return false;
+    if (errno != EINTR && errno != ENOMEM) return 0;
   }
-  return entries[0].revents != 0;
+  return entries[0].revents;
 }
 
 bool IsNotifications(int fd) {
@@ -90,7 +91,7 @@ bool IsNotifications(int fd) {
 }
 
 void Run(Watch watch) {
-  if (!ReadableBeforeTheEnd(watch.socket.get(), watch.pidfd.get())) return;
+  if (EventsBeforeTheEnd(watch.socket.get(), watch.pidfd.get()) == 0) return;
   const LockDownMessage message = TakeLockDownMessage(watch.socket.get());
   watch.socket.Reset();
   if (message.word.has_value()) watch.shared->word.store(Packed(*message.word));
@@ -101,7 +102,9 @@ void Run(Watch watch) {
     watch.Kill();
     return;
   }
-  while (ReadableBeforeTheEnd(notifications.get(), watch.pidfd.get())) {
+  while (const int events = EventsBeforeTheEnd(notifications.get(), watch.pidfd.get())) {
+    // Hung up: the filter has no process any more, and stays so. The worker has ended.
+    if ((events & (POLLIN | POLLHUP)) == POLLHUP) return;
     // Larger than the structure: a newer kernel may write more.
     alignas(seccomp_notif) std::array<char, 512> room = {};
     // Does not wait: poll has said that there is one, and nobody else takes any. One that was
