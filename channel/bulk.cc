@@ -29,8 +29,8 @@ uint64_t MaxChunk(const Sender& sender) {
 
 }  // namespace
 
-BulkSender::BulkSender(Sender* sender, const BulkOptions& options)
-    : sender_(sender), chunk_bytes_(std::min<uint64_t>(options.chunk_bytes, MaxChunk(*sender))) {
+BulkSender::BulkSender(const Sender* sender, const BulkOptions& options)
+    : sender_(*sender), chunk_bytes_(std::min<uint64_t>(options.chunk_bytes, MaxChunk(*sender))) {
   PARLEY_CHECK(options.chunk_bytes >= kMinBulkChunkBytes && chunk_bytes_ >= kMinBulkChunkBytes,
                "BulkOptions: a chunk has at least kMinBulkChunkBytes");
 }
@@ -62,22 +62,22 @@ absl::Status BulkSender::Send(uint32_t tag, absl::Span<const std::byte> bytes, D
 absl::Status BulkSender::SendRecord(Deadline deadline) {
   const auto chunk = bytes_.subspan(sent_bytes_, chunk_bytes_);
   if (unfinished_) {
-    absl::Status sent = sender_->Send(tag_, chunk, deadline);
+    absl::Status sent = sender_.Send(tag_, chunk, deadline);
     if (!sent.ok()) return sent;
   } else {
-    auto room = sender_->Reserve(kHeaderBytes + chunk.size(), deadline);
+    auto room = sender_.Reserve(kHeaderBytes + chunk.size(), deadline);
     if (!room.ok()) return room.status();
     OwnMemory record(room->data(), room->size());
     record.CopyIn(0, WireBytes(BulkHeaderWire{bytes_.size(), 0}));
     record.CopyIn(kHeaderBytes, chunk);
-    sender_->Commit(tag_, record.size_bytes());
+    sender_.Commit(tag_, record.size_bytes());
   }
   sent_bytes_ += chunk.size();
   return absl::OkStatus();
 }
 
-BulkReceiver::BulkReceiver(Receiver* receiver, uint64_t max_bytes)
-    : receiver_(receiver), message_(max_bytes) {}
+BulkReceiver::BulkReceiver(const Receiver* receiver, uint64_t max_bytes)
+    : receiver_(*receiver), message_(max_bytes) {}
 
 absl::StatusOr<BulkMessage> BulkReceiver::Receive(absl::Span<std::byte> into, Deadline deadline) {
   PARLEY_CHECK(into.size() >= max_bytes(), "BulkReceiver: buffer shorter than max_bytes");
@@ -86,7 +86,7 @@ absl::StatusOr<BulkMessage> BulkReceiver::Receive(absl::Span<std::byte> into, De
                "BulkReceiver: another buffer, while a message is unfinished");
   into_ = into.data();
   do {
-    const auto peeked = receiver_->Peek(deadline);
+    const auto peeked = receiver_.Peek(deadline);
     if (!peeked.ok()) {
       if (absl::IsDeadlineExceeded(peeked.status())) return peeked.status();
       end_ = peeked.status();
@@ -97,10 +97,10 @@ absl::StatusOr<BulkMessage> BulkReceiver::Receive(absl::Span<std::byte> into, De
     }
     const Violation found = message_.Take(peeked->record.tag, peeked->view, into);
     if (found != Violation::kNone) {
-      receiver_->Poison(found);
-      return end_ = internal::ViolationStatus(receiver_->violation());
+      receiver_.Poison(found);
+      return end_ = internal::ViolationStatus(receiver_.violation());
     }
-    receiver_->Release();
+    receiver_.Release();
     if (!unfinished()) return BulkMessage{message_.tag(), message_.total_bytes()};
   } while (!deadline.Expired());
   return absl::DeadlineExceededError("a part of the message was received");

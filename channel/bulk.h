@@ -57,9 +57,12 @@ struct BulkOptions {
 
 class BulkSender {
  public:
-  // `sender` exists, stays where it is and outlives this. options.chunk_bytes is
+  // `sender` exists; it may be moved or end before this does. options.chunk_bytes is
   // kMinBulkChunkBytes or more.
-  explicit BulkSender(Sender* sender, const BulkOptions& options = {});
+  explicit BulkSender(const Sender* sender, const BulkOptions& options = {});
+
+  BulkSender(BulkSender&&) = default;
+  BulkSender(const BulkSender&) = delete;
 
   // Sends one message. kDeadlineExceeded: unfinished() says whether a part of it was sent; if so,
   // the next call must be the same one, and goes on. An expired deadline still sends one record if
@@ -75,7 +78,7 @@ class BulkSender {
  private:
   absl::Status SendRecord(Deadline deadline);
 
-  Sender* const sender_;
+  Sender sender_;  // a second handle
   std::size_t chunk_bytes_;
   absl::Status end_;
   bool unfinished_ = false;
@@ -93,9 +96,12 @@ struct BulkMessage {
 
 class BulkReceiver {
  public:
-  // `receiver` exists, stays where it is and outlives this. A message of more than `max_bytes` is a
-  // violation: both sides agree on the number beforehand.
-  BulkReceiver(Receiver* receiver, uint64_t max_bytes);
+  // `receiver` exists; it may be moved or end before this does. A message of more than `max_bytes`
+  // is a violation: both sides agree on the number beforehand.
+  BulkReceiver(const Receiver* receiver, uint64_t max_bytes);
+
+  BulkReceiver(BulkReceiver&&) = default;
+  BulkReceiver(const BulkReceiver&) = delete;
 
   // Copies the next message to the front of `into`, which has at least max_bytes.
   // kDeadlineExceeded: unfinished() says whether a part of it was received; if so, the next call
@@ -109,7 +115,7 @@ class BulkReceiver {
   uint64_t max_bytes() const { return message_.max_bytes(); }
 
  private:
-  Receiver* const receiver_;
+  Receiver receiver_;  // a second handle
   absl::Status end_;
   internal::BulkAssembly message_;
   const std::byte* into_ = nullptr;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,12 +21,12 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/bulk_assembly.h"
 #include "parley/channel/bulk_wire.h"
-#include "parley/wait/wait_options.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
 #include "parley/testing/channel_pair.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley {
 namespace {
@@ -488,9 +489,8 @@ TEST(BulkTest, AnEndInTheMiddleIsToldFromAnOrderlyOne) {
 
 TEST(BulkTest, WhatWasSentBeforeTheDeathArrives) {
   auto pair = MakePair(4096, 1024);
-  BulkSender sender(&pair->accepting().sender);
   const auto bytes = Pattern(3000, 1);
-  ASSERT_TRUE(sender.Send(1, bytes, Generous()).ok());
+  ASSERT_TRUE(BulkSender(&pair->accepting().sender).Send(1, bytes, Generous()).ok());
   pair->accepting() = Channel();
   BulkReceiver receiver(&pair->connecting().receiver, 3000);
   std::vector<std::byte> into(3000);
@@ -559,6 +559,37 @@ TEST(BulkDeathTest, OnlyTheCallersBugsAbort) {
                "another message");
   EXPECT_DEATH(BulkSender(&pair->connecting().sender, {.chunk_bytes = kMinBulkChunkBytes - 1}),
                "at least kMinBulkChunkBytes");
+}
+
+struct BulkEnds {
+  Channel channel;
+  BulkSender sender;
+  BulkReceiver receiver;
+};
+
+BulkEnds MakeBulkEnds(Channel* made) {
+  Channel channel = std::move(*made);
+  BulkSender sender(&channel.sender);
+  BulkReceiver receiver(&channel.receiver, 10'000);
+  return {std::move(channel), std::move(sender), std::move(receiver)};
+}
+
+// A port keeps what it stands on alive, wherever its channel is moved to.
+TEST(BulkTest, AStructOfAChannelAndItsPortsIsReturnedFromAFunction) {
+  auto pair = MakePair(65536, 16384);
+  BulkEnds ours = MakeBulkEnds(&pair->accepting());
+  std::optional<BulkEnds> theirs = MakeBulkEnds(&pair->connecting());
+  const auto bytes = Pattern(10'000, 1);
+  std::vector<std::byte> into(10'000);
+  ASSERT_TRUE(ours.sender.Send(1, bytes, Generous()).ok());
+  ASSERT_TRUE(theirs->receiver.Receive(absl::MakeSpan(into), Generous()).ok());
+  EXPECT_EQ(into, bytes);
+  theirs->channel = Channel();  // the ports go on
+  ASSERT_TRUE(theirs->sender.Send(1, bytes, Generous()).ok());
+  ASSERT_TRUE(ours.receiver.Receive(absl::MakeSpan(into), Generous()).ok());
+  theirs.reset();
+  EXPECT_EQ(ours.receiver.Receive(absl::MakeSpan(into), Generous()).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

@@ -3,30 +3,28 @@
 #include <algorithm>
 #include <utility>
 
-#include "parley/channel/core.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/listener.h"
+#include "parley/handshake/session.h"
 
 namespace parley {
 
 class ChannelMaker {
  public:
-  static absl::StatusOr<Channel> Make(Established established, const WaitOptions& wait) {
+  static absl::StatusOr<Channel> Make(const std::shared_ptr<Session>& session,
+                                      const WaitOptions& wait) {
     Channel channel;
-    channel.id = established.id;
-    channel.peer_format = std::move(established.peer_format);
-    const bool sends = established.send.capacity_bytes != 0;
-    const bool receives = established.receive.capacity_bytes != 0;
-    auto core = std::make_shared<internal::Core>(std::move(established));
-    if (sends) {
-      auto sender = Sender::Create(core, wait);
+    channel.id = session->id();
+    channel.peer_format = session->protocol();
+    if (session->send() != nullptr) {
+      auto sender = Sender::Create(session, wait);
       if (!sender.ok()) return sender.status();
       channel.sender = *std::move(sender);
     }
-    if (receives) {
-      auto receiver = Receiver::Create(core, wait);
+    if (session->receive() != nullptr) {
+      auto receiver = Receiver::Create(session, wait);
       if (!receiver.ok()) return receiver.status();
       channel.receiver = *std::move(receiver);
     }
@@ -44,12 +42,11 @@ class ChannelMaker {
  private:
   template <typename State>
   static void Add(const State& state, std::vector<int>& all, std::vector<int>& eventfds) {
-    const Established& established = state.core->established();
-    all.push_back(established.socket.get());
-    all.push_back(established.peer.pidfd.get());
-    for (const auto* doorbell : {&established.send_doorbell, &established.receive_doorbell}) {
-      if (*doorbell != nullptr) (*doorbell)->AddDescriptors(all, eventfds);
-    }
+    Session& session = *state.session;
+    all.push_back(session.connection());
+    all.push_back(session.peer().pidfd.get());
+    if (session.send() != nullptr) session.send()->doorbell->AddDescriptors(all, eventfds);
+    if (session.receive() != nullptr) session.receive()->doorbell->AddDescriptors(all, eventfds);
     if (state.waiter->signaller() != nullptr) {
       all.push_back(state.waiter->signaller()->eventfd());
       eventfds.push_back(state.waiter->signaller()->eventfd());
@@ -67,22 +64,23 @@ ChannelDescriptors DescriptorsOf(const Channel& channel) {
   return ChannelMaker::DescriptorsOf(channel);
 }
 
-absl::StatusOr<Channel> MakeChannel(Established established, const WaitOptions& wait) {
-  return ChannelMaker::Make(std::move(established), wait);
+absl::StatusOr<Channel> MakeChannel(const std::shared_ptr<Session>& session,
+                                    const WaitOptions& wait) {
+  return ChannelMaker::Make(session, wait);
 }
 
 absl::StatusOr<Channel> AcceptChannel(PeerSocket socket, const AcceptOptions& options,
                                       Deadline deadline, const WaitOptions& wait) {
-  auto established = AcceptHandshake(std::move(socket), options, deadline);
-  if (!established.ok()) return established.status();
-  return MakeChannel(*std::move(established), wait);
+  auto session = AcceptHandshake(std::move(socket), options, deadline);
+  if (!session.ok()) return session.status();
+  return MakeChannel(*session, wait);
 }
 
 absl::StatusOr<Channel> ConnectChannel(PeerSocket socket, const ConnectOptions& options,
                                        Deadline deadline, const WaitOptions& wait) {
-  auto established = ConnectHandshake(std::move(socket), options, deadline);
-  if (!established.ok()) return established.status();
-  return MakeChannel(*std::move(established), wait);
+  auto session = ConnectHandshake(std::move(socket), options, deadline);
+  if (!session.ok()) return session.status();
+  return MakeChannel(*session, wait);
 }
 
 absl::StatusOr<Channel> ConnectChannel(const std::string& name, const ConnectOptions& options,
@@ -91,9 +89,9 @@ absl::StatusOr<Channel> ConnectChannel(const std::string& name, const ConnectOpt
   if (!checked.ok()) return checked.status();
   auto socket = ConnectTo(name, deadline);
   if (!socket.ok()) return socket.status();
-  auto established = ConnectHandshake(*std::move(socket), *checked, deadline);
-  if (!established.ok()) return established.status();
-  return MakeChannel(*std::move(established), wait);
+  auto session = ConnectHandshake(*std::move(socket), *checked, deadline);
+  if (!session.ok()) return session.status();
+  return MakeChannel(*session, wait);
 }
 
 absl::StatusOr<Channel> ConnectInheritedChannel(const ConnectOptions& options, Deadline deadline,
@@ -117,9 +115,9 @@ absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
 }
 
 absl::StatusOr<Channel> ChannelListener::Accept(Deadline deadline) {
-  auto established = server_->Accept(deadline);
-  if (!established.ok()) return established.status();
-  return MakeChannel(*std::move(established), wait_);
+  auto session = server_->Accept(deadline);
+  if (!session.ok()) return session.status();
+  return MakeChannel(*session, wait_);
 }
 
 }  // namespace parley

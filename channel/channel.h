@@ -30,6 +30,7 @@
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/server.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/wait/wait_options.h"
 
@@ -92,7 +93,8 @@ class ChannelListener {
 };
 
 // A channel from a completed handshake, for those who drive handshakes themselves.
-absl::StatusOr<Channel> MakeChannel(Established established, const WaitOptions& wait = {});
+absl::StatusOr<Channel> MakeChannel(const std::shared_ptr<Session>& session,
+                                    const WaitOptions& wait = {});
 
 }  // namespace parley
 

@@ -21,19 +21,17 @@ namespace parley {
 class HostileAccess {
  public:
   // Our region's control page and data (mapped twice in a row).
-  static OwnMemory Control(const Sender& sender) { return Of(sender).outgoing.control(); }
-  static OwnMemory Data(const Sender& sender) { return Of(sender).outgoing.data(); }
-  static OwnMemory Control(const Receiver& receiver) {
-    return receiver.state().core->established().outgoing.control();
-  }
+  static OwnMemory Control(const Sender& sender) { return Of(sender).control(); }
+  static OwnMemory Data(const Sender& sender) { return Of(sender).send()->data; }
+  static OwnMemory Control(const Receiver& receiver) { return receiver.state().session->control(); }
   // The peer's control page, of which we can read and sleep on every word.
-  static PeerMemory PeerControl(const Sender& sender) { return Of(sender).incoming.control(); }
+  static PeerMemory PeerControl(const Sender& sender) { return Of(sender).peer_control(); }
   // The connection, as a hostile process may use it.
-  static int ConnectionOf(const Sender& sender) { return Of(sender).socket.get(); }
+  static int ConnectionOf(const Sender& sender) { return Of(sender).connection(); }
   // What wakes the peer's receiver, or its sender.
-  static Doorbell& DoorbellOf(const Sender& sender) { return *Of(sender).send_doorbell; }
+  static Doorbell& DoorbellOf(const Sender& sender) { return *Of(sender).send()->doorbell; }
   static Doorbell& DoorbellOf(const Receiver& receiver) {
-    return *receiver.state().core->established().receive_doorbell;
+    return *receiver.state().session->receive()->doorbell;
   }
   // Where the next record will start in Data(), modulo the capacity.
   static uint64_t Published(const Sender& sender) {
@@ -41,7 +39,7 @@ class HostileAccess {
   }
 
  private:
-  static Established& Of(const Sender& sender) { return sender.state().core->established(); }
+  static Session& Of(const Sender& sender) { return *sender.state().session; }
 };
 
 }  // namespace parley

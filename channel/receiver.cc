@@ -8,19 +8,20 @@
 
 namespace parley {
 
-Receiver::State::State(std::shared_ptr<internal::Core> c)
-    : core(std::move(c)),
-      consumer(core->established().outgoing.control(), core->established().incoming.control(),
-               core->established().incoming.data(), core->established().receive) {}
+Receiver::State::State(std::shared_ptr<Session> s)
+    : session(std::move(s)),
+      consumer(session->control(), session->peer_control(), session->receive()->data,
+               session->receive()->ring) {}
 
-absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<internal::Core> core,
+absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<Session> session,
                                           const WaitOptions& options) {
   Receiver receiver;
-  receiver.state_ = std::make_unique<State>(std::move(core));
+  receiver.state_ = std::make_shared<State>(std::move(session));
   State& state = *receiver.state_;
-  auto waiter = internal::Waiter::Create(state.core->Places(kReceiveEpochOffset, kSendEpochOffset),
-                                         state.core->established().receive_doorbell.get(),
-                                         &state.core->termination(), options, &state.stats);
+  auto waiter =
+      internal::Waiter::Create(state.session->Places(kReceiveEpochOffset, kSendEpochOffset),
+                               state.session->receive()->doorbell.get(),
+                               &state.session->termination(), options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return receiver;
@@ -35,7 +36,7 @@ Receiver::State& Receiver::state() const {
 [[gnu::noinline]] Outcome Receiver::NotDone(Outcome outcome) {
   State& s = *state_;
   if (outcome == Outcome::kPoisoned) {
-    s.core->termination().Poison(s.consumer.violation());
+    s.session->termination().Poison(s.consumer.violation());
     s.stats.violations = 1;
   }
   if (outcome != Outcome::kWouldBlock) return outcome;
@@ -70,7 +71,7 @@ Outcome Receiver::TryPeek(PeekedMessage* message) {
 // After a violation no word of the peer's is read again, so nobody is rung either.
 void Receiver::SignalUnlessPoisoned() {
   State& s = *state_;
-  if (s.core->termination().poison() == Violation::kNone) [[likely]]
+  if (s.session->termination().poison() == Violation::kNone) [[likely]]
     s.waiter->SignalIfAwaited();
 }
 
@@ -91,11 +92,11 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
       case Outcome::kOk:
         return absl::OkStatus();
       case Outcome::kClosed:
-        return s.consumer.ended() || !s.core->termination().peer_gone()
+        return s.consumer.ended() || !s.session->termination().peer_gone()
                    ? internal::EndOfStream("end of stream")
                    : internal::PeerGoneStatus();
       case Outcome::kPoisoned:
-        return internal::ViolationStatus(s.core->termination().poison());
+        return internal::ViolationStatus(s.session->termination().poison());
       case Outcome::kTooLong:  // a sender's alone
       case Outcome::kWouldBlock:
         break;
@@ -107,7 +108,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.core->termination().poison());
+      return internal::WaitStatus(result, s.session->termination().poison());
     }
   }
 }
@@ -148,24 +149,22 @@ absl::Status Receiver::FinishWait() {
   if (result == internal::Waiter::Result::kPeerGone && s.HasData()) {
     return absl::OkStatus();
   }
-  return internal::WaitStatus(result, s.core->termination().poison());
+  return internal::WaitStatus(result, s.session->termination().poison());
 }
 
 int Receiver::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Receiver::max_message_bytes() const { return state().consumer.max_message_bytes(); }
 uint64_t Receiver::capacity_bytes() const { return state().consumer.capacity_bytes(); }
-FrameGeometry Receiver::frame_geometry() const {
-  return state().core->established().receive_frames;
-}
-PeerMemory Receiver::frame_memory() const { return state().core->established().incoming.frames(); }
+FrameGeometry Receiver::frame_geometry() const { return state().session->receive()->frames; }
+PeerMemory Receiver::frame_memory() const { return state().session->receive()->frame_memory; }
 
 void Receiver::Poison(Violation violation) {
-  state().core->termination().Poison(violation);
+  state().session->termination().Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Receiver::violation() const { return state().core->termination().poison(); }
-bool Receiver::peer_gone() const { return state().core->termination().peer_gone(); }
+Violation Receiver::violation() const { return state().session->termination().poison(); }
+bool Receiver::peer_gone() const { return state().session->termination().peer_gone(); }
 void Receiver::Interrupt() const { state().waiter->Interrupt(); }
 const ChannelStats& Receiver::stats() const { return state().stats; }
 

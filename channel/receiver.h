@@ -30,8 +30,8 @@
 #include "absl/types/span.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
-#include "parley/channel/core.h"
 #include "parley/channel/stats.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/ring_types.h"
@@ -51,6 +51,8 @@ class Receiver {
  public:
   // One that does not exist: the channel has no such direction.
   Receiver() = default;
+  Receiver(Receiver&&) noexcept = default;
+  Receiver& operator=(Receiver&&) noexcept = default;
   explicit operator bool() const { return state_ != nullptr; }
 
   // Copies the next message to the front of `into`, which has at least max_message_bytes().
@@ -98,13 +100,18 @@ class Receiver {
  private:
   friend class ChannelMaker;
   friend class HostileAccess;
+  // Ports that stand on this end hold a second handle to it, and so keep it alive wherever the
+  // channel is moved to. Used by the same thread.
+  friend class BulkReceiver;
+  friend class FramePort;
+  Receiver(const Receiver&) = default;
 
-  // Behind one pointer, so that a Receiver can be moved while its waiter refers to the rest.
+  // Behind a pointer, so that a Receiver can be moved while its waiter refers to the rest.
   struct State {
-    explicit State(std::shared_ptr<internal::Core> c);
+    explicit State(std::shared_ptr<Session> s);
     // A violation that the other end of the channel found ends this one, too.
     void HearOfPoison() {
-      const Violation found = core->termination().poison();
+      const Violation found = session->termination().poison();
       if (found != Violation::kNone) [[unlikely]]
         consumer.Poison(found);
     }
@@ -112,12 +119,12 @@ class Receiver {
       HearOfPoison();
       return consumer.HasData();
     }
-    std::shared_ptr<internal::Core> core;
+    std::shared_ptr<Session> session;
     Consumer consumer;
     ChannelStats stats;
     std::unique_ptr<internal::Waiter> waiter;
   };
-  static absl::StatusOr<Receiver> Create(std::shared_ptr<internal::Core> core,
+  static absl::StatusOr<Receiver> Create(std::shared_ptr<Session> session,
                                          const WaitOptions& options);
   State& state() const;
   Outcome NotDone(Outcome outcome);
@@ -125,7 +132,7 @@ class Receiver {
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
 
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace parley

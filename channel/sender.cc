@@ -14,19 +14,19 @@ constexpr uint64_t kStepsPerMessage = 16;
 
 }  // namespace
 
-Sender::State::State(std::shared_ptr<internal::Core> c)
-    : core(std::move(c)),
-      producer(core->established().outgoing.control(), core->established().outgoing.data(),
-               core->established().incoming.control(), core->established().send) {}
+Sender::State::State(std::shared_ptr<Session> s)
+    : session(std::move(s)),
+      producer(session->control(), session->send()->data, session->peer_control(),
+               session->send()->ring) {}
 
-absl::StatusOr<Sender> Sender::Create(std::shared_ptr<internal::Core> core,
+absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
                                       const WaitOptions& options) {
   Sender sender;
-  sender.state_ = std::make_unique<State>(std::move(core));
+  sender.state_ = std::make_shared<State>(std::move(session));
   State& state = *sender.state_;
-  auto waiter = internal::Waiter::Create(state.core->Places(kSendEpochOffset, kReceiveEpochOffset),
-                                         state.core->established().send_doorbell.get(),
-                                         &state.core->termination(), options, &state.stats);
+  auto waiter = internal::Waiter::Create(
+      state.session->Places(kSendEpochOffset, kReceiveEpochOffset),
+      state.session->send()->doorbell.get(), &state.session->termination(), options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;
@@ -41,7 +41,7 @@ Sender::State& Sender::state() const {
 [[gnu::noinline]] Outcome Sender::NotDone(Outcome outcome) {
   State& s = *state_;
   if (outcome == Outcome::kPoisoned) {
-    s.core->termination().Poison(s.producer.violation());
+    s.session->termination().Poison(s.producer.violation());
     s.stats.violations = 1;
   }
   if (outcome != Outcome::kWouldBlock) return outcome;
@@ -51,7 +51,7 @@ Sender::State& Sender::state() const {
 // After a violation no word of the peer's is read again, so nobody is rung either.
 void Sender::SignalUnlessPoisoned() {
   State& s = *state_;
-  if (s.core->termination().poison() == Violation::kNone) [[likely]]
+  if (s.session->termination().poison() == Violation::kNone) [[likely]]
     s.waiter->SignalIfAwaited();
 }
 
@@ -143,7 +143,7 @@ absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline)
   const auto result = s.waiter->Wait([&] { return s.HasFreeSpace(size_bytes); },
                                      [&] { return s.producer.taken_bytes(); },
                                      size_bytes / kStepsPerMessage + 1, deadline);
-  return internal::WaitStatus(result, s.core->termination().poison());
+  return internal::WaitStatus(result, s.session->termination().poison());
 }
 
 absl::Status Sender::AwaitDrained(Deadline deadline) {
@@ -159,7 +159,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
         settled, [&] { return s.producer.taken_bytes(); },
         s.producer.capacity_bytes() / kStepsPerMessage, deadline);
     if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.core->termination().poison());
+      return internal::WaitStatus(result, s.session->termination().poison());
     }
   }
   if (s.producer.violation() != Violation::kNone) return StatusOf(NotDone(Outcome::kPoisoned));
@@ -184,27 +184,27 @@ absl::Status Sender::FinishWait(std::size_t size_bytes) {
                                             : step != 0 ? Progress::kLittle
                                                         : Progress::kNone);
   if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
-  return internal::WaitStatus(result, s.core->termination().poison());
+  return internal::WaitStatus(result, s.session->termination().poison());
 }
 
 int Sender::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Sender::max_message_bytes() const { return state().producer.max_message_bytes(); }
 uint64_t Sender::capacity_bytes() const { return state().producer.capacity_bytes(); }
-FrameGeometry Sender::frame_geometry() const { return state().core->established().send_frames; }
-OwnMemory Sender::frame_memory() const { return state().core->established().outgoing.frames(); }
+FrameGeometry Sender::frame_geometry() const { return state().session->send()->frames; }
+OwnMemory Sender::frame_memory() const { return state().session->send()->frame_memory; }
 
 void Sender::Poison(Violation violation) {
-  state().core->termination().Poison(violation);
+  state().session->termination().Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Sender::violation() const { return state().core->termination().poison(); }
-bool Sender::peer_gone() const { return state().core->termination().peer_gone(); }
+Violation Sender::violation() const { return state().session->termination().poison(); }
+bool Sender::peer_gone() const { return state().session->termination().peer_gone(); }
 void Sender::Interrupt() const { state().waiter->Interrupt(); }
 const ChannelStats& Sender::stats() const { return state().stats; }
 
 absl::Status Sender::StatusOf(Outcome outcome) const {
-  const internal::Termination& end = state_->core->termination();
+  const internal::Termination& end = state_->session->termination();
   if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(end.poison());
   if (outcome == Outcome::kTooLong) return internal::TooLongStatus(max_message_bytes());
   if (end.peer_gone()) return internal::PeerGoneStatus();

@@ -25,8 +25,8 @@
 #include "absl/types/span.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/violation.h"
-#include "parley/channel/core.h"
 #include "parley/channel/stats.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
@@ -40,6 +40,8 @@ class Sender {
  public:
   // One that does not exist: the channel has no such direction.
   Sender() = default;
+  Sender(Sender&&) noexcept = default;
+  Sender& operator=(Sender&&) noexcept = default;
   explicit operator bool() const { return state_ != nullptr; }
 
   // Copies one message. tag <= kMaxTag: anything else is the caller's bug and aborts. kTooLong:
@@ -100,13 +102,18 @@ class Sender {
  private:
   friend class ChannelMaker;
   friend class HostileAccess;
+  // Ports that stand on this end hold a second handle to it, and so keep it alive wherever the
+  // channel is moved to. Used by the same thread.
+  friend class BulkSender;
+  friend class FramePort;
+  Sender(const Sender&) = default;
 
-  // Behind one pointer, so that a Sender can be moved while its waiter refers to the rest.
+  // Behind a pointer, so that a Sender can be moved while its waiter refers to the rest.
   struct State {
-    explicit State(std::shared_ptr<internal::Core> c);
+    explicit State(std::shared_ptr<Session> s);
     // A violation that the other end of the channel found ends this one, too.
     void HearOfPoison() {
-      const Violation found = core->termination().poison();
+      const Violation found = session->termination().poison();
       if (found != Violation::kNone) [[unlikely]]
         producer.Poison(found);
     }
@@ -114,13 +121,13 @@ class Sender {
       HearOfPoison();
       return producer.HasFreeSpace(size_bytes);
     }
-    std::shared_ptr<internal::Core> core;
+    std::shared_ptr<Session> session;
     Producer producer;
     ChannelStats stats;
     uint64_t taken_at_last_wake_up = 0;  // of FinishWait
     std::unique_ptr<internal::Waiter> waiter;
   };
-  static absl::StatusOr<Sender> Create(std::shared_ptr<internal::Core> core,
+  static absl::StatusOr<Sender> Create(std::shared_ptr<Session> session,
                                        const WaitOptions& options);
   State& state() const;
   absl::Status WaitForFreeSpace(std::size_t size_bytes, Deadline deadline);
@@ -128,7 +135,7 @@ class Sender {
   void SignalUnlessPoisoned();
   Outcome NotDone(Outcome outcome);
 
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace parley

@@ -26,6 +26,8 @@ AcceptOptions AcceptOptionsOf(const LinkSetup& setup) {
 ConnectOptions ConnectOptionsOf(const LinkSetup& setup) {
   ConnectOptions options;
   options.format = setup.format;
+  options.limits.max_capacity_bytes =
+      std::max(options.limits.max_capacity_bytes, setup.max_capacity_bytes);
   if (setup.eventfd) options.trust = PeerTrust::Because("both ends are this test");
   return options;
 }

@@ -24,6 +24,8 @@ struct LinkSetup {
   bool eventfd = false;
   std::string format;
   RingRequest ring = {65536, 16384};  // each way
+  // What the connecting side accepts at most; 0: the default.
+  uint64_t max_capacity_bytes = 0;
   // What is given up is forgotten soon: thousands of kills come from one user.
   ServerLimits limits = {.given_up_time = absl::Milliseconds(20)};
 };

@@ -162,6 +162,7 @@ class PeersLimit {
         stage_(*NewShared<Stage>()) {
     setup_.name = lane.AbstractName();
     setup_.ring = kLargeRing;
+    setup_.max_capacity_bytes = kRingBeyondThePeersLimit.capacity_bytes;
     survivors_.push_back(std::make_unique<Survivor>(lane, [&](Diary& diary) {
       BeSurvivor(ours_, setup_, accepts_, lane_.options(), stage_, diary);
     }));
@@ -300,8 +301,10 @@ void BeHost(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
   std::vector<std::byte> buffer(kCrowdRing.capacity_bytes);
   while (!diary.Over()) {
     const bool rest = diary.RestWanted() && guests.empty();
-    const villain::Call call(diary.notes, "Accept", In(absl::Milliseconds(rest ? 20 : 2)));
-    auto guest = listener->Accept(call.deadline());
+    auto guest = [&] {
+      const villain::Call call(diary.notes, "Accept", In(absl::Milliseconds(rest ? 20 : 2)));
+      return listener->Accept(call.deadline());
+    }();
     if (rest && absl::IsDeadlineExceeded(guest.status())) diary.Rest();
     diary.failures.store(static_cast<int64_t>(listener->failures()));
     if (guest.ok()) {
@@ -449,16 +452,13 @@ void BeDropper(const MemoryGroup& group, const LinkSetup& setup, Diary& diary) {
 
 // Keeps the mappings of all its channels, and nothing else.
 int BeKeeper(const LinkSetup& setup, std::atomic<uint32_t>& kept) {
-  std::vector<Established> channels;
+  std::vector<std::shared_ptr<Session>> channels;
   for (int i = 0; i < kKept; ++i) {
     auto socket = ConnectTo(setup.name, Patience());
     if (!socket.ok()) return 61;
     auto channel = ConnectHandshake(*std::move(socket), ConnectOptionsOf(setup), Patience());
     if (!channel.ok()) return 62;
-    channel->socket.Reset();
-    channel->send_doorbell.reset();
-    channel->receive_doorbell.reset();
-    channel->peer.pidfd.Reset();
+    (*channel)->DropDescriptors();
     channels.push_back(*std::move(channel));
     kept.fetch_add(1);
   }

@@ -29,8 +29,9 @@ uint64_t MaxRingBytes(const Channel& channel, const FramePortOptions& options) {
 
 }  // namespace
 
-FramePort::FramePort(Channel* channel, const FramePortOptions& options)
-    : channel_(channel),
+FramePort::FramePort(const Channel* channel, const FramePortOptions& options)
+    : sender_(channel->sender),
+      receiver_(channel->receiver),
       options_(options),
       send_geometry_(channel->sender.frame_geometry()),
       own_(channel->sender.frame_memory()),
@@ -38,7 +39,8 @@ FramePort::FramePort(Channel* channel, const FramePortOptions& options)
       sender_pool_(send_geometry_),
       receiver_pool_(channel->receiver.frame_geometry()) {}
 
-absl::StatusOr<FramePort> FramePort::Create(Channel* channel, const FramePortOptions& options) {
+absl::StatusOr<FramePort> FramePort::Create(const Channel* channel,
+                                            const FramePortOptions& options) {
   PARLEY_CHECK(options.metadata_bytes <= kMaxFrameMetadataBytes,
                "FramePortOptions: more than 256 bytes of metadata");
   if (!channel->sender || !channel->receiver) {
@@ -114,8 +116,7 @@ void FramePort::Sent(const WritableFrame& frame) {
 Outcome FramePort::TrySend(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
                            absl::Span<const std::byte> metadata) {
   RecordBuffer buffer;
-  const Outcome outcome =
-      channel_->sender.TrySend(tag, Encode(frame, used_bytes, metadata, &buffer));
+  const Outcome outcome = sender_.TrySend(tag, Encode(frame, used_bytes, metadata, &buffer));
   if (outcome == Outcome::kOk) Sent(frame);
   return outcome;
 }
@@ -123,8 +124,7 @@ Outcome FramePort::TrySend(const WritableFrame& frame, std::size_t used_bytes, u
 absl::Status FramePort::Send(const WritableFrame& frame, std::size_t used_bytes, uint32_t tag,
                              absl::Span<const std::byte> metadata, Deadline deadline) {
   RecordBuffer buffer;
-  absl::Status status =
-      channel_->sender.Send(tag, Encode(frame, used_bytes, metadata, &buffer), deadline);
+  absl::Status status = sender_.Send(tag, Encode(frame, used_bytes, metadata, &buffer), deadline);
   if (status.ok()) Sent(frame);
   return status;
 }
@@ -204,10 +204,10 @@ void FramePort::SendReturns() {
     const auto slot = static_cast<uint32_t>(std::countr_zero(returning_));
     const auto record =
         WireBytes(FrameReturnedWire{kFrameReturned, slot, receiver_pool_.newest(slot)});
-    if (channel_->sender.TryStage(0, record) != Outcome::kOk) break;
+    if (sender_.TryStage(0, record) != Outcome::kOk) break;
     returning_ &= ~Bit(slot);
   }
-  channel_->sender.Publish();
+  sender_.Publish();
 }
 
 template <typename Have>
@@ -216,14 +216,13 @@ Outcome FramePort::TakeUntil(Have have) {
   int taken = 0;
   while (!have()) {
     PeekedMessage message;
-    outcome =
-        taken == kMaxRecordsPerCall ? Outcome::kWouldBlock : channel_->receiver.TryPeek(&message);
+    outcome = taken == kMaxRecordsPerCall ? Outcome::kWouldBlock : receiver_.TryPeek(&message);
     if (outcome != Outcome::kOk) break;
     if (Take(message) != Violation::kNone) return Outcome::kPoisoned;
     ++taken;
   }
   // Given back together, for the same reason.
-  if (taken != 0) channel_->receiver.Release();
+  if (taken != 0) receiver_.Release();
   return outcome;
 }
 
@@ -237,12 +236,12 @@ absl::Status FramePort::Until(Try attempt, Deadline deadline) {
 }
 
 absl::Status FramePort::AwaitRecord(Deadline deadline) {
-  const auto message = channel_->receiver.Peek(deadline);
+  const auto message = receiver_.Peek(deadline);
   if (!message.ok()) return message.status();
   if (Take(*message) != Violation::kNone) {
-    return channel_->receiver.Peek(deadline).status();  // says so
+    return receiver_.Peek(deadline).status();  // says so
   }
-  channel_->receiver.Release();
+  receiver_.Release();
   // What is there is taken whatever the time, but a peer that sends without end can't keep us here.
   if (deadline.Expired()) {
     return absl::DeadlineExceededError("the peer sent nothing of use in time");
@@ -261,7 +260,7 @@ Violation FramePort::Take(const PeekedMessage& message) {
   } else if (message.view.size_bytes() >= sizeof(FrameSentWire)) {
     found = TakeSent(message);
   }
-  if (found != Violation::kNone) channel_->receiver.Poison(found);
+  if (found != Violation::kNone) receiver_.Poison(found);
   return found;
 }
 
@@ -292,12 +291,12 @@ Violation FramePort::TakeSent(const PeekedMessage& message) {
 void FramePort::Close() {
   closed_ = true;
   returning_ = 0;
-  channel_->sender.Close();
+  sender_.Close();
 }
 
 bool FramePort::PrepareToWait() {
   SendReturns();
-  return queue_count_ == 0 && channel_->receiver.PrepareToWait();
+  return queue_count_ == 0 && receiver_.PrepareToWait();
 }
 
 FramePortStats FramePort::stats() const {

@@ -89,9 +89,13 @@ class FramePort {
   // sent, since each frame is announced once and returned once.
   static constexpr int kMaxRecordsPerCall = 4 * kMaxFrames;
 
-  // `channel` stays where it is and outlives this. kFailedPrecondition: it lacks a direction, has
+  // `channel` may be moved or end before this does. kFailedPrecondition: it lacks a direction, has
   // no frames, or its ring is too short for a record of each frame at once (the text has the size).
-  static absl::StatusOr<FramePort> Create(Channel* channel, const FramePortOptions& options = {});
+  static absl::StatusOr<FramePort> Create(const Channel* channel,
+                                          const FramePortOptions& options = {});
+
+  FramePort(FramePort&&) = default;
+  FramePort(const FramePort&) = delete;
 
   // --- our frames
 
@@ -142,7 +146,7 @@ class FramePort {
   // now; poll the receiver's descriptor(), call its FinishWait(), and try once more.
   bool PrepareToWait();
 
-  Violation violation() const { return channel_->receiver.violation(); }
+  Violation violation() const { return receiver_.violation(); }
   FramePortStats stats() const;
 
  private:
@@ -153,7 +157,7 @@ class FramePort {
     std::array<std::byte, kMaxFrameMetadataBytes> metadata = {};
   };
 
-  FramePort(Channel* channel, const FramePortOptions& options);
+  FramePort(const Channel* channel, const FramePortOptions& options);
 
   // Takes records until `have`; kOk once it is.
   template <typename Have>
@@ -173,7 +177,9 @@ class FramePort {
                                      absl::Span<const std::byte> metadata, RecordBuffer* buffer);
   void Sent(const WritableFrame& frame);
 
-  Channel* channel_;
+  // Second handles to the ends of the channel.
+  Sender sender_;
+  Receiver receiver_;
   FramePortOptions options_;
   FrameGeometry send_geometry_;
   OwnMemory own_;

@@ -196,10 +196,10 @@ TEST(FramePortTest, TheEndOfTheStreamAndTheEndOfThePeer) {
   WritableFrame none;
   EXPECT_EQ(ports.ours.TryAcquire(&none), Outcome::kClosed);
 
-  Ports others;
-  for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&others.ours, 1, i);
+  Victim others;
+  for (uint32_t i = 0; i < kFrames.count; ++i) SendOne(&others.port, 1, i);
   others.pair->connecting() = Channel();
-  EXPECT_TRUE(absl::IsUnavailable(others.ours.Acquire(Generous()).status()));
+  EXPECT_TRUE(absl::IsUnavailable(others.port.Acquire(Generous()).status()));
 }
 
 TEST(FramePortTest, AnEventLoopIsToldOfFramesThatAreKept) {
@@ -468,6 +468,33 @@ TEST(FramePortDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   const ReceivedFrame frame = ReceiveOne(&ports.ours);
   ports.ours.Return(frame);
   EXPECT_DEATH(ports.ours.Return(frame), "once");
+}
+
+struct ChannelAndPort {
+  Channel channel;
+  FramePort port;
+};
+
+ChannelAndPort MakeChannelAndPort(Channel* made) {
+  Channel channel = std::move(*made);
+  FramePort port = PortOf(&channel);
+  return {std::move(channel), std::move(port)};
+}
+
+// A port keeps what it stands on alive, wherever its channel is moved to.
+TEST(FramePortTest, AStructOfAChannelAndItsPortIsReturnedFromAFunction) {
+  auto pair = MakePair();
+  ChannelAndPort ours = MakeChannelAndPort(&pair->accepting());
+  std::optional<ChannelAndPort> theirs = MakeChannelAndPort(&pair->connecting());
+  theirs->channel = Channel();  // the port goes on
+  const auto room = ours.port.Acquire(Generous());
+  ASSERT_TRUE(room.ok()) << room.status();
+  ASSERT_TRUE(ours.port.Send(*room, 8, 1, {}, Generous()).ok());
+  const auto frame = theirs->port.Receive(Generous());
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  theirs->port.Return(*frame);
+  theirs.reset();
+  EXPECT_EQ(ours.port.Receive(Generous()).status().code(), absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

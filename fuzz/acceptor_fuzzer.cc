@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +33,7 @@
 #include "parley/handshake/negotiate.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
@@ -165,7 +167,7 @@ class Run {
   }
   std::size_t Claims() const { return registry_.size(); }
   void Drop() {
-    established_.reset();
+    session_.reset();
     acceptor_.reset();
   }
 
@@ -175,7 +177,7 @@ class Run {
       case 0:
         return SendHello();
       case 1:
-        return SendMapped();
+        return SendNext();
       case 2:
         return Advance();
       case 3:
@@ -210,13 +212,14 @@ class Run {
     Send(Mutated(script_, EncodeHello(hello)));
   }
 
-  void SendMapped() {
+  // Accepted, and once the descriptors have come, Mapped.
+  void SendNext() {
     ChannelId id = id_;
     const uint8_t bits = script_.Take8();
     if ((bits & 0x81) == 0x81) id[bits >> 1 & 1] ^= uint64_t{1} << (bits >> 2 & 31);
-    Send(Mutated(
-        script_,
-        EncodeChannelId((bits & 0xc2) == 0xc2 ? MessageType::kReady : MessageType::kMapped, id)));
+    const MessageType right = region_.ok() ? MessageType::kMapped : MessageType::kAccepted;
+    Send(
+        Mutated(script_, EncodeChannelId((bits & 0xc2) == 0xc2 ? MessageType::kReady : right, id)));
   }
 
   void SendRaw() {
@@ -248,7 +251,7 @@ class Run {
   }
 
   void Advance() {
-    const absl::StatusOr<bool> done = acceptor_->Advance();
+    const absl::StatusOr<bool> done = acceptor_->Advance(Deadline::After(absl::InfiniteDuration()));
     const bool had_message = !queued_.empty();
     const std::vector<std::byte> message = had_message ? queued_.front() : std::vector<std::byte>();
     if (had_message) queued_.erase(queued_.begin());
@@ -273,13 +276,25 @@ class Run {
       PARLEY_CHECK(!done.ok() || !*done, "complete after a Hello");
       if (refusal && peer_) ExpectTold(*refusal);
       welcomed_ = done.ok();
+      PARLEY_CHECK(registry_.size() == 0, "memory for a peer that did not answer");
       if (hello.ok()) hello_ = *hello;
       return;
     }
+    const MessageType expected = accepted_ ? MessageType::kMapped : MessageType::kAccepted;
     if (done.ok()) {
-      PARLEY_CHECK(*done, "a second message, and neither the end nor an error");
-      Complete();
+      PARLEY_CHECK(ParseChannelId(message, expected, IdOf(message)).ok(),
+                   "went on with another message");
+      PARLEY_CHECK(*done == accepted_, "complete too early, or not at all");
+      if (*done) Complete();
+      accepted_ = true;
     }
+  }
+
+  // As the message has it; that it is the right one shows in the completed session.
+  static ChannelId IdOf(const std::vector<std::byte>& message) {
+    ChannelId id = {};
+    if (message.size() >= 32) std::memcpy(id.data(), message.data() + 16, 16);
+    return id;
   }
 
   // What the peer has to be told; nullopt: a Welcome. Negotiate is asked as well.
@@ -322,19 +337,30 @@ class Run {
     std::array<std::byte, kMaxMessageBytes> into;
     auto got = peer_->ReceiveWithDescriptors(absl::MakeSpan(into), 6, Deadline::AtMonotonicNs(0));
     if (!got.ok()) return;
-    const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
-    PARLEY_CHECK(welcome.ok() && welcomed_ && !region_.ok(), "an answer that is no Welcome");
-    PARLEY_CHECK(static_cast<const Agreement&>(*welcome) == agreed_, "another agreement");
-    PARLEY_CHECK(welcome->format == options_.format, "another format");
-    const std::size_t rings = (welcome->roles & 1) + (welcome->roles >> 1 & 1);
-    PARLEY_CHECK(got->descriptors.size() == 2 + (welcome->doorbell == kDoorbellEventfd  ? 2 * rings
-                                                 : welcome->doorbell == kDoorbellSocket ? 0
-                                                                                        : 0),
-                 "another number of descriptors");
+    const auto message = absl::MakeConstSpan(into).first(got->size_bytes);
+    if (!answered_) {
+      const auto welcome = ParseWelcome(message);
+      PARLEY_CHECK(welcome.ok() && welcomed_, "an answer that is no Welcome");
+      PARLEY_CHECK(static_cast<const Agreement&>(*welcome) == agreed_, "another agreement");
+      PARLEY_CHECK(welcome->format == options_.format, "another format");
+      PARLEY_CHECK(got->descriptors.empty(), "descriptors before the peer answered");
+      id_ = welcome->channel_id;
+      answered_ = true;
+      return;
+    }
+    if (over_ && PeekType(message).value_or(MessageType::kHello) != MessageType::kDescriptors) {
+      return;  // Refused, or Ready
+    }
+    PARLEY_CHECK(
+        ParseChannelId(message, MessageType::kDescriptors, id_).ok() && accepted_ && !region_.ok(),
+        "an answer that is not about descriptors");
+    const std::size_t rings = (agreed_.roles & 1) + (agreed_.roles >> 1 & 1);
+    PARLEY_CHECK(
+        got->descriptors.size() == 2 + (agreed_.doorbell == kDoorbellEventfd ? 2 * rings : 0),
+        "another number of descriptors");
     PARLEY_CHECK(::fcntl(got->descriptors[0].get(), F_GET_SEALS) >= 0 &&
                      VerifySeals(got->descriptors[0].get(), kRegionSeals).ok(),
                  "its own region is not sealed");
-    id_ = welcome->channel_id;
     region_ = std::move(got->descriptors[1]);
   }
 
@@ -375,34 +401,47 @@ class Run {
     PARLEY_CHECK(VerifySeals(region_.get(), kRegionSeals).ok(), "complete without the seals");
     auto taken = std::move(*acceptor_).Take();
     PARLEY_CHECK(taken.ok(), "complete, and no channel");
-    established_.emplace(*std::move(taken));
-    Established& e = *established_;
-    PARLEY_CHECK(e.id == id_, "another id");
-    PARLEY_CHECK(e.peer_format == hello_.format, "another format");
-    PARLEY_CHECK(e.skips_fences == ((agreed_.features & 2) != 0), "the wrong fences");
-    PARLEY_CHECK(e.barrier_before_sleep == ((agreed_.features & 1) != 0), "the wrong barriers");
-    for (const RingGeometry& ring : {e.send, e.receive}) {
-      PARLEY_CHECK(ring.capacity_bytes == 0 || IsValid(ring), "an impossible ring");
-      PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
-                   "beyond the limits");
-    }
-    PARLEY_CHECK(e.incoming.data().size_bytes() == 2 * e.receive.capacity_bytes, "its data");
-    // Every page can be read.
-    std::vector<std::byte> into(e.incoming.data().size_bytes());
-    e.incoming.data().CopyOut(0, absl::MakeSpan(into));
-    PARLEY_CHECK(e.incoming.frames().size_bytes() == FrameAreaBytes(e.receive_frames) &&
-                     e.outgoing.frames().size_bytes() == FrameAreaBytes(e.send_frames),
-                 "the frames' memory");
-    into.resize(e.incoming.frames().size_bytes());
-    e.incoming.frames().CopyOut(0, absl::MakeSpan(into));
-    const uint64_t word = e.incoming.control().LoadRelaxed64(0).AnyValueIsAcceptable();
+    session_ = *std::move(taken);
+    Session& session = *session_;
+    PARLEY_CHECK(session.id() == id_, "another id");
+    PARLEY_CHECK(session.protocol() == hello_.format, "another format");
+    PARLEY_CHECK(session.skips_fences() == ((agreed_.features & 2) != 0), "the wrong fences");
+    PARLEY_CHECK(session.barrier_before_sleep() == ((agreed_.features & 1) != 0),
+                 "the wrong barriers");
+    PARLEY_CHECK((session.receive() != nullptr) == ((hello_.roles & 1) != 0) &&
+                     (session.send() != nullptr) == ((hello_.roles & 2) != 0),
+                 "other directions");
+    const uint64_t word = session.peer_control().LoadRelaxed64(0).AnyValueIsAcceptable();
     PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
-    e.outgoing.control().StoreRelease64(0, 0);
-    for (const auto* doorbell : {&e.receive_doorbell, &e.send_doorbell}) {
-      if (*doorbell == nullptr) continue;
-      static_cast<void>((*doorbell)->Drain());
-      (*doorbell)->Signal();
+    session.control().StoreRelease64(0, 0);
+    if (ReceiveDirection* receive = session.receive()) {
+      ExpectRing(receive->ring, agreed_.send);
+      PARLEY_CHECK(receive->data.size_bytes() == 2 * receive->ring.capacity_bytes, "its data");
+      PARLEY_CHECK(receive->frame_memory.size_bytes() == FrameAreaBytes(receive->frames),
+                   "the frames' memory");
+      // Every page can be read.
+      std::vector<std::byte> into(receive->data.size_bytes());
+      receive->data.CopyOut(0, absl::MakeSpan(into));
+      into.resize(receive->frame_memory.size_bytes());
+      receive->frame_memory.CopyOut(0, absl::MakeSpan(into));
+      static_cast<void>(receive->doorbell->Drain());
+      receive->doorbell->Signal();
     }
+    if (SendDirection* send = session.send()) {
+      ExpectRing(send->ring, agreed_.receive);
+      PARLEY_CHECK(send->data.size_bytes() == 2 * send->ring.capacity_bytes, "our data");
+      PARLEY_CHECK(send->frame_memory.size_bytes() == FrameAreaBytes(send->frames),
+                   "our frames' memory");
+      static_cast<void>(send->doorbell->Drain());
+      send->doorbell->Signal();
+    }
+  }
+  static void ExpectRing(const RingGeometry& ring, const DirectionSpec& agreed) {
+    PARLEY_CHECK(IsValid(ring) && ring.capacity_bytes == agreed.capacity_bytes &&
+                     ring.max_message_bytes == agreed.max_message_bytes,
+                 "another ring");
+    PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
+                 "beyond the limits");
   }
 
   Script script_;
@@ -410,7 +449,7 @@ class Run {
   FileRegistry registry_;
   AcceptOptions options_;
   std::optional<CheckedAcceptOptions> checked_;
-  std::optional<Established> established_;
+  std::shared_ptr<Session> session_;
   std::optional<Acceptor> acceptor_;
   std::optional<PeerSocket> peer_;
   std::vector<std::vector<std::byte>> queued_;  // on their way to the acceptor
@@ -419,7 +458,9 @@ class Run {
   ChannelId id_ = {};
   UniqueFd region_;  // the peer's, once it read its Welcome
   void* page_ = MAP_FAILED;
-  bool welcomed_ = false;
+  bool welcomed_ = false;  // the acceptor has sent a Welcome,
+  bool answered_ = false;  // and the peer has read it;
+  bool accepted_ = false;  // the acceptor has sent the descriptors
   bool over_ = false;
 };
 

@@ -181,6 +181,7 @@ class Run {
             closed_ = true;
             return;
           case 1:
+            honest_.reset();  // it keeps the session alive
             Peer() = Channel();
             alive_ = false;
             return;

@@ -13,9 +13,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -29,6 +29,7 @@
 #include "parley/handshake/connector.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
@@ -105,13 +106,15 @@ class Run {
     for (int i = 0; i < kMaxMessages && !script_.empty(); ++i) QueueOne(peer);
     ::shutdown(peer.fd(), SHUT_WR);
 
-    const absl::StatusOr<Established> made =
+    const absl::StatusOr<std::shared_ptr<Session>> made =
         ConnectHandshake(std::move(pair->second), options_, Deadline::After(absl::Seconds(60)));
-    const bool ready = queued_.size() > 1 && queued_[1] == ReadyFor(queued_[0]);
+    const bool ready = queued_.size() > 2 &&
+                       queued_[1] == AnswerTo(queued_[0], MessageType::kDescriptors) &&
+                       queued_[2] == AnswerTo(queued_[0], MessageType::kReady);
     if (honest_welcome_ && ready) PARLEY_CHECK(made.ok(), "an honest handshake was refused");
     if (made.ok()) {
       PARLEY_CHECK(ready, "complete, though the other side was not ready");
-      ExpectSane(*made);
+      ExpectSane(**made);
     } else {
       ExpectTyped(made.status(),
                   {absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInvalidArgument,
@@ -147,14 +150,14 @@ class Run {
     }
   }
 
-  // The Ready that belongs to this Welcome; empty if it is none.
-  static std::vector<std::byte> ReadyFor(const std::vector<std::byte>& message) {
+  // The message of this type that belongs to this Welcome; empty if it is none.
+  static std::vector<std::byte> AnswerTo(const std::vector<std::byte>& message, MessageType type) {
     const auto welcome = ParseWelcome(message);
     if (!welcome.ok()) return {};
-    return EncodeChannelId(MessageType::kReady, welcome->channel_id);
+    return EncodeChannelId(type, welcome->channel_id);
   }
 
-  // The Welcome that fits our options, its descriptors, and then what the script changes.
+  // The Welcome that fits our options, then its descriptors, and what the script changes.
   void QueueWelcome(const PeerSocket& peer) {
     Welcome welcome = welcome_;
     const uint8_t bits = script_.Take8();
@@ -188,9 +191,14 @@ class Run {
     if ((change & 32) != 0 && numbers.size() > 1) numbers[1] = numbers[0];
     const bool first = queued_.empty();
     const std::vector<std::byte> message = Mutated(script_, EncodeWelcome(welcome));
-    Send(peer, message, numbers);
-    honest_welcome_ |=
-        first && bits % 16 == 0 && change % 64 == 0 && message == EncodeWelcome(welcome_);
+    // With the descriptors too early, now and then.
+    Send(peer, message, change >= 192 ? numbers : std::vector<int>());
+    std::vector<std::byte> handed_over =
+        EncodeChannelId(MessageType::kDescriptors, welcome.channel_id);
+    if ((bits & 128) != 0) handed_over = Mutated(script_, std::move(handed_over));
+    Send(peer, handed_over, numbers);
+    honest_welcome_ |= first && bits % 16 == 0 && bits < 64 && change % 64 == 0 && change < 192 &&
+                       message == EncodeWelcome(welcome_);
   }
 
   DirectionSpec AnyDirection() {
@@ -207,56 +215,53 @@ class Run {
     if (peer.Send(message, descriptors).ok()) queued_.push_back(message);
   }
 
-  void ExpectSane(const Established& made) const {
-    const bool sends = options_.direction != Direction::kReceiveOnly;
-    const bool receives = options_.direction != Direction::kSendOnly;
-    for (const auto& [exists, ring, wanted] :
-         {std::tuple(sends, made.send, options_.send),
-          std::tuple(receives, made.receive, options_.receive)}) {
-      PARLEY_CHECK(exists == (ring.capacity_bytes != 0), "another direction than ours");
-      PARLEY_CHECK(!exists || IsValid(ring), "an impossible ring");
-      PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
-                   "beyond the limits");
-      PARLEY_CHECK(wanted.capacity_bytes == 0 || ring.capacity_bytes == wanted.capacity_bytes,
-                   "another ring than asked for");
-    }
+  void ExpectSane(Session& made) const {
     const bool may_skip = options_.fences == FenceMode::kAsymmetric ||
                           (options_.fences == FenceMode::kAutomatic && options_.trust);
-    PARLEY_CHECK(!made.skips_fences || may_skip, "skips fences that are needed");
-    PARLEY_CHECK(!made.barrier_before_sleep || options_.fences == FenceMode::kAsymmetric,
+    PARLEY_CHECK(!made.skips_fences() || may_skip, "skips fences that are needed");
+    PARLEY_CHECK(!made.barrier_before_sleep() || options_.fences == FenceMode::kAsymmetric,
                  "makes barriers that a filter may deny");
-    PARLEY_CHECK(made.incoming.data().size_bytes() == 2 * made.receive.capacity_bytes, "its data");
-    PARLEY_CHECK(made.outgoing.data().size_bytes() == 2 * made.send.capacity_bytes, "our data");
-    for (const auto& [frames, wanted, bytes] :
-         {std::tuple(made.send_frames, options_.send.frames, made.outgoing.frames().size_bytes()),
-          std::tuple(made.receive_frames, options_.receive.frames,
-                     made.incoming.frames().size_bytes())}) {
-      PARLEY_CHECK(IsValid(frames) && frames.count * frames.frame_bytes <= kMaxFrames &&
-                       bytes == FrameAreaBytes(frames),
-                   "impossible frames");
-      PARLEY_CHECK(wanted.count == 0 || frames == wanted, "other frames than asked for");
-    }
-    std::vector<std::byte> into(made.incoming.data().size_bytes());
-    made.incoming.data().CopyOut(0, absl::MakeSpan(into));  // every page can be read
-    into.resize(made.incoming.frames().size_bytes());
-    made.incoming.frames().CopyOut(0, absl::MakeSpan(into));
-    if (made.send_frames.count != 0) {
-      made.outgoing.frames().StoreRelease64(made.outgoing.frames().size_bytes() - 8, 1);
-    }
-    made.outgoing.control().StoreRelease64(0, 1);
-    if (made.send.capacity_bytes != 0) {
-      made.outgoing.data().StoreRelease64(2 * made.send.capacity_bytes - 8, 1);
-    }
+    PARLEY_CHECK((made.send() != nullptr) == (options_.direction != Direction::kReceiveOnly) &&
+                     (made.receive() != nullptr) == (options_.direction != Direction::kSendOnly),
+                 "other directions than ours");
     const bool futex = options_.doorbell == DoorbellKind::kFutex;
-    PARLEY_CHECK((made.send_doorbell != nullptr) == sends &&
-                     (made.receive_doorbell != nullptr) == receives,
-                 "the doorbells");
-    for (const auto* doorbell : {&made.send_doorbell, &made.receive_doorbell}) {
-      if (*doorbell == nullptr) continue;
-      PARLEY_CHECK((*doorbell)->can_be_polled() != futex,
+    made.control().StoreRelease64(0, 1);
+    if (SendDirection* send = made.send()) {
+      ExpectDirection(send->ring, send->frames, options_.send);
+      PARLEY_CHECK(send->data.size_bytes() == 2 * send->ring.capacity_bytes, "our data");
+      send->data.StoreRelease64(2 * send->ring.capacity_bytes - 8, 1);
+      PARLEY_CHECK(send->frame_memory.size_bytes() == FrameAreaBytes(send->frames), "our frames");
+      if (send->frames.count != 0) {
+        send->frame_memory.StoreRelease64(send->frame_memory.size_bytes() - 8, 1);
+      }
+      PARLEY_CHECK(send->doorbell->can_be_polled() != futex,
                    "whether there is something to poll is not the peer's to say");
-      static_cast<void>((*doorbell)->Drain());
+      static_cast<void>(send->doorbell->Drain());
     }
+    if (ReceiveDirection* receive = made.receive()) {
+      ExpectDirection(receive->ring, receive->frames, options_.receive);
+      PARLEY_CHECK(receive->data.size_bytes() == 2 * receive->ring.capacity_bytes, "its data");
+      PARLEY_CHECK(receive->frame_memory.size_bytes() == FrameAreaBytes(receive->frames),
+                   "its frames");
+      std::vector<std::byte> into(receive->data.size_bytes());
+      receive->data.CopyOut(0, absl::MakeSpan(into));  // every page can be read
+      into.resize(receive->frame_memory.size_bytes());
+      receive->frame_memory.CopyOut(0, absl::MakeSpan(into));
+      PARLEY_CHECK(receive->doorbell->can_be_polled() != futex,
+                   "whether there is something to poll is not the peer's to say");
+      static_cast<void>(receive->doorbell->Drain());
+    }
+  }
+  static void ExpectDirection(const RingGeometry& ring, const FrameGeometry& frames,
+                              const RingRequest& asked) {
+    PARLEY_CHECK(IsValid(ring), "an impossible ring");
+    PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
+                 "beyond the limits");
+    PARLEY_CHECK(asked.capacity_bytes == 0 || ring.capacity_bytes == asked.capacity_bytes,
+                 "another ring than asked for");
+    PARLEY_CHECK(IsValid(frames) && frames.count * frames.frame_bytes <= kMaxFrames,
+                 "impossible frames");
+    PARLEY_CHECK(asked.frames.count == 0 || frames == asked.frames, "other frames than asked for");
   }
 
   // What we said is a Hello with our wishes, whatever happened afterwards.

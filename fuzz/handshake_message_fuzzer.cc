@@ -34,61 +34,126 @@ void Put(Message& m, std::size_t offset, std::size_t bytes, uint64_t value) {
   }
 }
 
-constexpr std::size_t kFixedBytes[] = {0, 64, 80, 32, 32, 24};
+constexpr std::size_t kFixedBytes[] = {0, 48, 64, 32, 32, 32, 32, 24};
+// Where the two numbers of sections are.
+constexpr std::size_t kSectionsAt[] = {0, 40, 56};
+
+// How many bytes the sections of a Hello or Welcome have, as it says.
+std::size_t SectionBytes(const Message& m, std::size_t type) {
+  if (type > 2) return 0;
+  return 16 *
+         static_cast<std::size_t>(At(m, kSectionsAt[type], 2) + At(m, kSectionsAt[type] + 2, 2));
+}
 
 void Repair(Message& m, uint8_t how) {
   if ((how & 1) != 0) {
     Put(m, 0, 4, 0x594c5250);
     Put(m, 4, 2, 1);
   }
-  if ((how & 2) != 0) Put(m, 6, 2, 1 + (how >> 4) % 5);
+  if ((how & 2) != 0) Put(m, 6, 2, 1 + (how >> 4) % 7);
   if ((how & 4) != 0) Put(m, 8, 4, m.size());
   if ((how & 8) != 0 && m.size() >= 16) {
     const auto type = static_cast<std::size_t>(At(m, 6, 2));
-    if (type >= 1 && type <= 5 && m.size() >= kFixedBytes[type]) {
-      Put(m, 12, 4, m.size() - kFixedBytes[type]);
+    if (type >= 1 && type <= 7 && m.size() >= kFixedBytes[type]) {
+      const std::size_t front = kFixedBytes[type] + SectionBytes(m, type);
+      if (m.size() >= front) Put(m, 12, 4, m.size() - front);
     }
   }
 }
 
-// The header of a message of `type`, with at most `max_format` bytes behind the fixed part.
+// The header of a message of `type`, with at most `max_format` bytes behind what comes first.
 bool HeaderAllowed(const Message& m, std::size_t type, std::size_t max_format) {
   const std::size_t fixed = kFixedBytes[type];
-  return m.size() >= fixed && m.size() <= fixed + max_format && At(m, 0, 4) == 0x594c5250 &&
-         At(m, 4, 2) == 1 && At(m, 6, 2) == type && At(m, 8, 4) == m.size() &&
-         At(m, 12, 4) + fixed == m.size();
-}
-
-// 16 bytes at `offset` say what one direction may say.
-bool DirectionAllowed(const Message& m, std::size_t offset, bool exists, bool may_be_open) {
-  const uint64_t capacity = At(m, offset, 8);
-  const uint64_t longest = At(m, offset + 8, 4);
-  const uint64_t frames = At(m, offset + 12, 2);
-  const uint64_t units = At(m, offset + 14, 2);
-  if (frames > 64 || (frames == 0) != (units == 0) || (frames != 0 && !exists)) return false;
-  if (capacity == 0 && longest == 0) return !exists || may_be_open;
-  if (!exists) return false;
-  for (int power = 12; power <= 30; ++power) {
-    if (capacity == uint64_t{1} << power) return longest >= 64 && longest + 8 <= capacity;
+  if (m.size() < fixed || At(m, 0, 4) != 0x594c5250 || At(m, 4, 2) != 1 || At(m, 6, 2) != type ||
+      At(m, 8, 4) != m.size()) {
+    return false;
   }
-  return false;
+  return At(m, 12, 4) <= max_format && At(m, 12, 4) + fixed + SectionBytes(m, type) == m.size();
 }
 
-bool HelloAllowed(const Message& m) {
+struct Sections {
+  bool allowed = false;
+  bool unknown = false;  // there is one of a kind that this version does not know
+  uint64_t capacity = 0;
+  uint64_t frames = 0;
+  uint64_t frame_bytes = 0;
+};
+
+// `count` sections at `offset`, of a direction that exists or not.
+Sections SectionsAllowed(const Message& m, std::size_t offset, uint64_t count, uint64_t longest,
+                         bool exists, bool offer) {
+  Sections result;
+  if (count > 8 || (!exists && (count != 0 || longest != 0))) return result;
+  uint64_t last = 0;
+  for (uint64_t i = 0; i < count; ++i, offset += 16) {
+    const uint64_t kind = At(m, offset, 2);
+    const uint64_t number = At(m, offset + 4, 4);
+    const uint64_t bytes = At(m, offset + 8, 8);
+    if (kind <= last || At(m, offset + 2, 2) != 0) return result;
+    last = kind;
+    if (kind == 1) {
+      if (number < 1 || number > 64 || bytes % 4096 != 0 || bytes / 4096 < 1 ||
+          bytes / 4096 > 65535) {
+        return result;
+      }
+      result.frames = number;
+      result.frame_bytes = bytes;
+    } else if (kind == 2) {
+      bool power = false;
+      for (int p = 12; p <= 30; ++p) power |= bytes == uint64_t{1} << p;
+      if (number != 1 || !power) return result;
+      result.capacity = bytes;
+    } else {
+      result.unknown = true;
+      if (!offer) return result;
+    }
+  }
+  const bool open = result.capacity == 0 && longest == 0;
+  result.allowed = !exists || (open && offer) ||
+                   (result.capacity != 0 && longest >= 64 && longest + 8 <= result.capacity);
+  return result;
+}
+
+struct Both {
+  Sections send;
+  Sections receive;
+  bool allowed() const { return send.allowed && receive.allowed; }
+  bool unknown() const { return send.unknown || receive.unknown; }
+};
+
+// The lists behind the fixed part; the lengths were found right.
+Both SectionsOf(const Message& m, std::size_t type, std::size_t longest_at, uint64_t roles) {
+  const std::size_t at = kFixedBytes[type];
+  const uint64_t send = At(m, kSectionsAt[type], 2);
+  const uint64_t receive = At(m, kSectionsAt[type] + 2, 2);
+  if (send > 8 || receive > 8) return {};
+  return {SectionsAllowed(m, at, send, At(m, longest_at, 4), (roles & 1) != 0, type == 1),
+          SectionsAllowed(m, at + 16 * static_cast<std::size_t>(send), receive,
+                          At(m, longest_at + 4, 4), (roles & 2) != 0, type == 1)};
+}
+
+bool HelloAllowed(const Message& m, Both* sections) {
   if (!HeaderAllowed(m, 1, 4096)) return false;
   const uint64_t roles = At(m, 24, 4);
+  *sections = SectionsOf(m, 1, 32, roles);
   return At(m, 16, 2) >= 1 && At(m, 16, 2) <= At(m, 18, 2) && roles >= 1 && roles <= 3 &&
-         At(m, 28, 4) != 0 && DirectionAllowed(m, 32, (roles & 1) != 0, true) &&
-         DirectionAllowed(m, 48, (roles & 2) != 0, true);
+         At(m, 28, 4) != 0 && At(m, 44, 4) == 0 && sections->allowed();
 }
 
-bool WelcomeAllowed(const Message& m) {
+bool WelcomeAllowed(const Message& m, Both* sections) {
   if (!HeaderAllowed(m, 2, 4096)) return false;
   const uint64_t roles = At(m, 24, 4);
+  *sections = SectionsOf(m, 2, 48, roles);
   return At(m, 16, 2) == 1 && At(m, 18, 2) == 0 && At(m, 20, 4) <= 3 && roles >= 1 && roles <= 3 &&
-         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2 || At(m, 28, 4) == 4) &&
-         DirectionAllowed(m, 48, (roles & 1) != 0, false) &&
-         DirectionAllowed(m, 64, (roles & 2) != 0, false);
+         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2 || At(m, 28, 4) == 4) && At(m, 60, 4) == 0 &&
+         sections->allowed();
+}
+
+void ExpectDirection(const DirectionSpec& spec, const Sections& sections, uint64_t longest) {
+  PARLEY_CHECK(spec.capacity_bytes == sections.capacity && spec.max_message_bytes == longest &&
+                   spec.frames.count == sections.frames &&
+                   spec.frames.frame_bytes == sections.frame_bytes,
+               "a field from elsewhere");
 }
 
 void ExpectSame(bool accepted, bool allowed, const Message& original, const Message& again) {
@@ -98,25 +163,26 @@ void ExpectSame(bool accepted, bool allowed, const Message& original, const Mess
 
 void TryHello(const Message& m) {
   const auto hello = ParseHello(m);
-  ExpectSame(hello.ok(), HelloAllowed(m), m, hello.ok() ? EncodeHello(*hello) : Message());
-  if (!hello.ok()) return;
-  PARLEY_CHECK(hello->send.capacity_bytes == At(m, 32, 8) &&
-                   hello->receive.max_message_bytes == At(m, 56, 4) &&
-                   hello->receive.frames.count == At(m, 60, 2) &&
-                   hello->send.frames.frame_bytes == 4096 * At(m, 46, 2) &&
-                   hello->format.size() == m.size() - 64,
-               "Hello: a field from elsewhere");
+  Both sections;
+  const bool allowed = HelloAllowed(m, &sections);
+  PARLEY_CHECK(hello.ok() == allowed, "a parser and the tables disagree");
+  if (!allowed) return;
+  // An offer of an unknown kind is not kept.
+  if (!sections.unknown()) ExpectSame(true, true, m, EncodeHello(*hello));
+  ExpectDirection(hello->send, sections.send, At(m, 32, 4));
+  ExpectDirection(hello->receive, sections.receive, At(m, 36, 4));
+  PARLEY_CHECK(hello->format.size() == At(m, 12, 4), "Hello: another format");
 }
 
 void TryWelcome(const Message& m) {
   const auto welcome = ParseWelcome(m);
-  ExpectSame(welcome.ok(), WelcomeAllowed(m), m,
-             welcome.ok() ? EncodeWelcome(*welcome) : Message());
-  if (!welcome.ok()) return;
-  PARLEY_CHECK(welcome->send.capacity_bytes == At(m, 48, 8) &&
-                   welcome->receive.max_message_bytes == At(m, 72, 4) &&
-                   welcome->channel_id[1] == At(m, 40, 8) &&
-                   welcome->format.size() == m.size() - 80,
+  Both sections;
+  const bool allowed = WelcomeAllowed(m, &sections);
+  ExpectSame(welcome.ok(), allowed, m, welcome.ok() ? EncodeWelcome(*welcome) : Message());
+  if (!allowed) return;
+  ExpectDirection(welcome->send, sections.send, At(m, 48, 4));
+  ExpectDirection(welcome->receive, sections.receive, At(m, 52, 4));
+  PARLEY_CHECK(welcome->channel_id[1] == At(m, 40, 8) && welcome->format.size() == At(m, 12, 4),
                "Welcome: a field from elsewhere");
 }
 
@@ -125,7 +191,8 @@ void TryChannelId(const Message& m) {
   if (m.size() >= 32) id = {At(m, 16, 8), At(m, 24, 8)};
   const ChannelId wrong_low = {id[0] ^ 1, id[1]};
   const ChannelId wrong_high = {id[0], id[1] ^ (uint64_t{1} << 63)};
-  for (const MessageType type : {MessageType::kMapped, MessageType::kReady}) {
+  for (const MessageType type : {MessageType::kAccepted, MessageType::kDescriptors,
+                                 MessageType::kMapped, MessageType::kReady}) {
     ExpectSame(ParseChannelId(m, type, id).ok(),
                HeaderAllowed(m, static_cast<std::size_t>(type), 0), m, EncodeChannelId(type, id));
     PARLEY_CHECK(!ParseChannelId(m, type, wrong_low).ok(), "another channel's id");
@@ -135,7 +202,7 @@ void TryChannelId(const Message& m) {
 
 void TryRefused(const Message& m) {
   const auto reason = ParseRefused(m);
-  ExpectSame(reason.ok(), HeaderAllowed(m, 5, 0) && At(m, 20, 4) == 0, m,
+  ExpectSame(reason.ok(), HeaderAllowed(m, 7, 0) && At(m, 20, 4) == 0, m,
              reason.ok() ? EncodeRefused(*reason) : Message());
   if (reason.ok()) {
     PARLEY_CHECK(!std::string_view(ToString(*reason)).empty(), "a reason without a text");
@@ -145,7 +212,7 @@ void TryRefused(const Message& m) {
 void TryPeekType(const Message& m) {
   const auto type = PeekType(m);
   const bool allowed = m.size() >= 16 && At(m, 0, 4) == 0x594c5250 && At(m, 4, 2) == 1 &&
-                       At(m, 8, 4) == m.size() && At(m, 6, 2) >= 1 && At(m, 6, 2) <= 5;
+                       At(m, 8, 4) == m.size() && At(m, 6, 2) >= 1 && At(m, 6, 2) <= 7;
   PARLEY_CHECK(type.ok() == allowed, "PeekType and the table disagree");
   if (type.ok()) PARLEY_CHECK(static_cast<uint64_t>(*type) == At(m, 6, 2), "another type");
 }

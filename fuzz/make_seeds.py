@@ -138,18 +138,27 @@ def header(kind, size, blob=0):
     return struct.pack("<IHHII", 0x594C5250, 1, kind, size + blob, blob)
 
 
-def direction(capacity, longest, reserved=0):
-    return struct.pack("<QII", capacity, longest, reserved)
+def section(kind, count, size, reserved=0):
+    return struct.pack("<HHIQ", kind, reserved, count, size)
 
 
-def hello(roles=3, doorbells=2, low=1, high=1, features=0, send=(0, 0), receive=(0, 0), blob=b""):
-    return (header(1, 64, len(blob)) + struct.pack("<HHIII", low, high, features, roles, doorbells)
-            + direction(*send) + direction(*receive) + blob)
+def direction(capacity, longest, *more):
+    """The longest message, and the list of sections: a ring, unless there is none, and then more."""
+    return longest, ([section(2, 1, capacity)] if capacity else []) + list(more)
 
 
-def welcome(roles=3, doorbell=2, version=1, reserved=0, features=0, send=(65536, 1000), receive=(4096, 4088), blob=b""):
-    return (header(2, 80, len(blob)) + struct.pack("<HHIIIQQ", version, reserved, features, roles, doorbell, 7, 9)
-            + direction(*send) + direction(*receive) + blob)
+def hello(roles=3, doorbells=2, low=1, high=1, features=0, send=(0, 0), receive=(0, 0), blob=b"", reserved=0):
+    (longest, sections), (longest_back, sections_back) = direction(*send), direction(*receive)
+    behind = b"".join(sections + sections_back)
+    return (header(1, 48 + len(behind), len(blob)) + struct.pack("<HHIII", low, high, features, roles, doorbells)
+            + struct.pack("<IIHHI", longest, longest_back, len(sections), len(sections_back), reserved) + behind + blob)
+
+
+def welcome(roles=3, doorbell=2, version=1, reserved=0, features=0, send=(65536, 1000), receive=(4096, 4088), blob=b"", reserved2=0):
+    (longest, sections), (longest_back, sections_back) = direction(*send), direction(*receive)
+    behind = b"".join(sections + sections_back)
+    return (header(2, 64 + len(behind), len(blob)) + struct.pack("<HHIIIQQ", version, reserved, features, roles, doorbell, 7, 9)
+            + struct.pack("<IIHHI", longest, longest_back, len(sections), len(sections_back), reserved2) + behind + blob)
 
 
 def message(name, data, repair=0):
@@ -165,17 +174,33 @@ message("hello_version_zero", hello(low=0))
 message("hello_roles_none", hello(roles=0))
 message("hello_roles_unknown", hello(roles=4))
 message("hello_no_doorbell", hello(doorbells=0))
-message("hello_reserved_not_zero", hello(send=(4096, 1, 1)))
+message("hello_reserved_not_zero", hello(reserved=1))
+message("hello_section_reserved_not_zero", hello(send=(0, 0, section(2, 1, 4096, 1))))
+message("hello_with_frames", hello(send=(65536, 1000), receive=(0, 100, section(1, 64, 65535 * 4096), section(2, 1, 4096))))
+message("hello_frames_alone", hello(receive=(0, 0, section(1, 3, 8192))))
+message("hello_frames_too_many", hello(send=(0, 0, section(1, 65, 8192))))
+message("hello_frames_none", hello(send=(0, 0, section(1, 0, 8192))))
+message("hello_frames_odd", hello(send=(0, 0, section(1, 1, 8191))))
+message("hello_two_rings", hello(send=(4096, 100, section(2, 1, 4096))))
+message("hello_sections_out_of_order", hello(send=(4096, 100, section(1, 1, 4096))))
+message("hello_unknown_sections", hello(send=(4096, 100, section(3, 9, 1), section(0xFFFF, 0, 1 << 63))))
+message("hello_nine_sections", hello(send=(4096, 100, *[section(kind, 1, 1) for kind in range(3, 11)])))
+message("hello_eight_sections", hello(send=(4096, 100, *[section(kind, 1, 1) for kind in range(3, 10)])))
+message("hello_message_too_short", hello(send=(4096, 63)))
+message("hello_message_shortest", hello(send=(4096, 64)))
+message("welcome_unknown_section", welcome(send=(4096, 100, section(3, 1, 4096))))
+message("welcome_frames_without_a_ring", welcome(send=(0, 0, section(1, 1, 4096))))
+message("welcome_reserved2_not_zero", welcome(reserved2=1))
 message("hello_capacity_no_power_of_two", hello(send=(4097, 1)))
 message("hello_capacity_too_small", hello(send=(2048, 1)))
 message("hello_capacity_beyond_a_gigabyte", hello(send=(1 << 31, 1)))
 message("hello_message_as_long_as_the_ring", hello(send=(4096, 4089)))
 message("hello_message_longest", hello(send=(4096, 4088)))
 message("hello_sizes_for_no_direction", hello(roles=1, receive=(4096, 1)))
-message("hello_cut", hello()[:63])
+message("hello_cut", hello()[:47])
 message("hello_glued", hello() + hello())
-message("hello_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 65, 0) + hello()[16:])
-message("hello_format_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 64, 1) + hello()[16:])
+message("hello_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 49, 0) + hello()[16:])
+message("hello_format_length_wrong", struct.pack("<IHHII", 0x594C5250, 1, 1, 48, 1) + hello()[16:])
 message("welcome", welcome())
 message("welcome_one_direction", welcome(roles=1, receive=(0, 0)))
 message("welcome_open_sizes", welcome(send=(0, 0)))
@@ -187,21 +212,23 @@ message("welcome_doorbell_unknown", welcome(doorbell=3))
 message("welcome_by_futex", welcome(doorbell=4))
 message("hello_each_doorbell", hello(doorbells=7))
 message("welcome_with_format", welcome(blob=b"pcm"))
-message("mapped", header(3, 32) + u64(1) + u64(2))
-message("ready", header(4, 32) + u64(1) + u64(2))
-message("mapped_with_tail", header(3, 32, 1) + u64(1) + u64(2) + b"x")
-message("refused", header(5, 24) + u32(5) + u32(0))
-message("refused_reason_unknown", header(5, 24) + u32(999) + u32(0))
-message("refused_reserved_not_zero", header(5, 24) + u32(5) + u32(1))
+message("accepted", header(3, 32) + u64(1) + u64(2))
+message("descriptors", header(4, 32) + u64(1) + u64(2))
+message("mapped", header(5, 32) + u64(1) + u64(2))
+message("ready", header(6, 32) + u64(1) + u64(2))
+message("mapped_with_tail", header(5, 32, 1) + u64(1) + u64(2) + b"x")
+message("refused", header(7, 24) + u32(5) + u32(0))
+message("refused_reason_unknown", header(7, 24) + u32(999) + u32(0))
+message("refused_reserved_not_zero", header(7, 24) + u32(5) + u32(1))
 message("empty", b"")
 message("magic_only", b"PRLY")
-message("type_unknown", header(6, 16))
-message("repaired_hello", b"\0" * 64, 0x0F)
-message("repaired_welcome", b"\0" * 80, 0x1F)
+message("type_unknown", header(8, 16))
+message("repaired_hello", b"\0" * 48, 0x0F)
+message("repaired_welcome", b"\0" * 64, 0x1F)
 
 # --- acceptor_fuzzer --------------------------------------------------------------------------------
 
-A_HELLO, MAPPED, ADVANCE, READ, TREAT, RAW, WITH_FD, LEAVE = range(8)
+A_HELLO, NEXT, ADVANCE, READ, TREAT, RAW, WITH_FD, LEAVE = range(8)
 PLAIN = bytes([0, 0])  # no mutation, right length
 
 
@@ -213,8 +240,9 @@ def acceptor(name, *parts, options=0, blob=0):
     seed("acceptor_fuzzer", name, options, blob, *parts)
 
 
-SEALED = bytes([ADVANCE, READ, TREAT, 0])
-DONE = bytes([MAPPED, 0]) + PLAIN + bytes([ADVANCE])
+HANDED_OVER = bytes([ADVANCE, READ, NEXT, 0]) + PLAIN + bytes([ADVANCE, READ])
+SEALED = HANDED_OVER + bytes([TREAT, 0])
+DONE = bytes([NEXT, 0]) + PLAIN + bytes([ADVANCE])
 for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     acceptor(f"complete_{text}_by_socket", say_hello(), SEALED, DONE, options=direction_bits, blob=5)
     acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
@@ -238,15 +266,17 @@ acceptor("hello_cut", say_hello(mutate=bytes([0, 250])), bytes([ADVANCE]))
 acceptor("hello_too_long", say_hello(mutate=bytes([0, 240])), bytes([ADVANCE]))
 acceptor("hello_twice", say_hello(), say_hello(), bytes([ADVANCE, ADVANCE]))
 acceptor("mapped_first", DONE)
-acceptor("mapped_without_sealing", say_hello(), bytes([ADVANCE, READ]), DONE)
-acceptor("mapped_with_a_hole", say_hello(), bytes([ADVANCE, READ, TREAT, 3, 1, TREAT, 0]), DONE)
-acceptor("mapped_with_a_hidden_hole", say_hello(), bytes([ADVANCE, READ, TREAT, 3, 1, TREAT, 4, TREAT, 0]), DONE)
-acceptor("mapped_with_another_id", say_hello(), SEALED, bytes([MAPPED, 0x81]), PLAIN, bytes([ADVANCE]))
-acceptor("ready_instead_of_mapped", say_hello(), SEALED, bytes([MAPPED, 0xC2]), PLAIN, bytes([ADVANCE]))
-acceptor("region_half_sealed", say_hello(), bytes([ADVANCE, READ, TREAT, 2, 0x10]), DONE)
+acceptor("mapped_without_sealing", say_hello(), HANDED_OVER, DONE)
+acceptor("accepted_with_another_id", say_hello(), bytes([ADVANCE, READ, NEXT, 0x81]), PLAIN, bytes([ADVANCE]))
+acceptor("accepted_before_the_welcome_is_read", say_hello(), bytes([ADVANCE, NEXT, 0]), PLAIN, bytes([ADVANCE]))
+acceptor("mapped_with_a_hole", say_hello(), HANDED_OVER, bytes([TREAT, 3, 1, TREAT, 0]), DONE)
+acceptor("mapped_with_a_hidden_hole", say_hello(), HANDED_OVER, bytes([TREAT, 3, 1, TREAT, 4, TREAT, 0]), DONE)
+acceptor("mapped_with_another_id", say_hello(), SEALED, bytes([NEXT, 0x81]), PLAIN, bytes([ADVANCE]))
+acceptor("ready_instead_of_mapped", say_hello(), SEALED, bytes([NEXT, 0xC2]), PLAIN, bytes([ADVANCE]))
+acceptor("region_half_sealed", say_hello(), HANDED_OVER, bytes([TREAT, 2, 0x10]), DONE)
 acceptor("leaves_before_hello", bytes([LEAVE, ADVANCE]))
 acceptor("leaves_after_hello", say_hello(), bytes([LEAVE, ADVANCE, ADVANCE]))
-acceptor("leaves_after_mapped", say_hello(), SEALED, bytes([MAPPED, 0]), PLAIN, bytes([LEAVE, ADVANCE]))
+acceptor("leaves_after_mapped", say_hello(), SEALED, bytes([NEXT, 0]), PLAIN, bytes([LEAVE, ADVANCE]))
 acceptor("empty_message", bytes([RAW, 255, ADVANCE]))
 acceptor("very_long_message", bytes([RAW, 254, 9, ADVANCE]))
 acceptor("with_an_eventfd", bytes([WITH_FD, 0, ADVANCE]))
@@ -295,6 +325,8 @@ for kind, text in ((0, "eventfd"), (8, "pipe"), (10, "dev_zero"), (12, "o_path")
     connector(f"{text}_as_region", bytes([WELCOME, 0, 1, 0, kind]), PLAIN, ALL_READY)
 connector("sparse_region", bytes([WELCOME, 0, 1, 0, 16, 0, 0, 5, 0]), PLAIN, ALL_READY)
 connector("our_region_sealed_for_writing", bytes([WELCOME, 0, 1, 1, 16, 0, 0, 0, 4, 0x0F]), PLAIN, ALL_READY)
+connector("descriptors_with_the_welcome", bytes([WELCOME, 0, 192]), PLAIN, ALL_READY)
+connector("descriptors_mutated", bytes([WELCOME, 128, 0]), PLAIN, bytes([1, 20, 1, 0]), ALL_READY)
 connector("welcome_mutated", bytes([WELCOME, 0, 0, 1, 17, 2, 0]))
 
 # --- blob_adoption_fuzzer, region_adoption_fuzzer: kind, size, fill (and its hole), seals --------------

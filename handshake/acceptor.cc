@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cerrno>
-#include <limits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -17,14 +16,6 @@
 
 namespace parley {
 namespace {
-
-RegionGeometry RegionOf(const DirectionSpec& direction) {
-  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
-}
-
-RingGeometry RingOf(const DirectionSpec& direction) {
-  return {direction.capacity_bytes, direction.max_message_bytes};
-}
 
 absl::StatusOr<ChannelId> RandomChannelId() {
   ChannelId id;
@@ -42,9 +33,18 @@ Acceptor::Acceptor(PeerSocket socket, const CheckedAcceptOptions* options)
   socket_.RefuseDescriptors();
 }
 
-absl::StatusOr<bool> Acceptor::Advance() {
-  PARLEY_CHECK(state_ == State::kAwaitingHello || state_ == State::kAwaitingMapped,
+absl::StatusOr<bool> Acceptor::Advance(Deadline until) {
+  PARLEY_CHECK(state_ != State::kDone && state_ != State::kFailed,
                "Advance after the end of the handshake");
+  absl::Status status;
+  if (!busy()) status = TakeMessage();
+  if (status.ok() && state_ == State::kMaking) status = Make(until);
+  if (status.ok() && state_ == State::kFinishing) status = Finish(until);
+  if (!status.ok()) return status;
+  return state_ == State::kDone;
+}
+
+absl::Status Acceptor::TakeMessage() {
   std::array<std::byte, kMaxMessageBytes> message;
   auto got = socket_.TryReceive(absl::MakeSpan(message));
   if (!got.ok()) {
@@ -54,11 +54,16 @@ absl::StatusOr<bool> Acceptor::Advance() {
     }
     return Fail(RefusalReason::kMalformed, got.status());
   }
-  if (!*got) return false;
+  if (!*got) return absl::OkStatus();
   const auto bytes = absl::MakeConstSpan(message).first(**got);
-  const absl::Status status = state_ == State::kAwaitingHello ? OnHello(bytes) : OnMapped(bytes);
-  if (!status.ok()) return status;
-  return state_ == State::kDone;
+  switch (state_) {
+    case State::kAwaitingHello:
+      return OnHello(bytes);
+    case State::kAwaitingAccepted:
+      return OnAccepted(bytes);
+    default:
+      return OnMapped(bytes);
+  }
 }
 
 absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
@@ -87,41 +92,63 @@ absl::Status Acceptor::OnHello(absl::Span<const std::byte> message) {
   auto id = RandomChannelId();
   if (!id.ok()) return Fail(RefusalReason::kResources, id.status());
   id_ = *id;
-  if (absl::Status status = CreateAndSend(); !status.ok()) {
-    return Fail(RefusalReason::kResources, std::move(status));
-  }
-  state_ = State::kAwaitingMapped;
-  return absl::OkStatus();
-}
-
-absl::Status Acceptor::CreateAndSend() {
-  const AcceptOptions& options = options_->get();
-  RegionLimits limits;
-  limits.max_data_bytes = options.limits.max_capacity_bytes;
-  limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // our own options, checked
-  limits.registry = options.registry != nullptr ? options.registry : &FileRegistry::OfThisProcess();
-  // The connecting side's "receive" is our "send".
-  auto outgoing = OutgoingRegion::Create(RegionOf(agreement_.receive), limits, options.pages);
-  if (!outgoing.ok()) return outgoing.status();
-  auto draft = IncomingRegionDraft::Create(RegionOf(agreement_.send), limits, options.pages);
-  if (!draft.ok()) return draft.status();
-  auto doorbells =
-      MakeDoorbells(agreement_.doorbell, RingOf(agreement_.receive), RingOf(agreement_.send));
-  if (!doorbells.ok()) return doorbells.status();
-
-  // In the order of docs/SPEC.md.
-  std::vector<int> descriptors = {outgoing->fd(), draft->fd()};
-  for (const UniqueFd& fd : doorbells->for_peer) descriptors.push_back(fd.get());
   Welcome welcome;
   static_cast<Agreement&>(welcome) = agreement_;
   welcome.channel_id = id_;
   welcome.format = options.format;
-  const absl::Status sent = socket_.Send(EncodeWelcome(welcome), descriptors);
+  if (absl::Status sent = socket_.Send(EncodeWelcome(welcome)); !sent.ok()) {
+    return Fail(RefusalReason::kResources, std::move(sent));
+  }
+  state_ = State::kAwaitingAccepted;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::OnAccepted(absl::Span<const std::byte> message) {
+  absl::Status status = ParseChannelId(message, MessageType::kAccepted, id_);
+  if (!status.ok()) return Fail(RefusalReason::kMalformed, std::move(status));
+  const AcceptOptions& options = options_->get();
+  const RegionLimits limits = LimitsOf(options.registry);
+  // The connecting side's "receive" is our "send".
+  auto outgoing = OutgoingRegionBuilder::Start(RegionOf(agreement_.receive), limits, options.pages);
+  if (!outgoing.ok()) return Fail(RefusalReason::kResources, outgoing.status());
+  auto incoming =
+      IncomingRegionDraftBuilder::Start(RegionOf(agreement_.send), limits, options.pages);
+  if (!incoming.ok()) return Fail(RefusalReason::kResources, incoming.status());
+  making_.emplace(Making{*std::move(outgoing), *std::move(incoming)});
+  state_ = State::kMaking;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::Make(Deadline until) {
+  if (!making_->outgoing_done) {
+    const auto done = making_->outgoing.Step(until);
+    if (!done.ok()) return Fail(RefusalReason::kResources, done.status());
+    making_->outgoing_done = *done;
+    if (!*done || until.Expired()) return absl::OkStatus();
+  }
+  const auto done = making_->incoming.Step(until);
+  if (!done.ok()) return Fail(RefusalReason::kResources, done.status());
+  if (!*done) return absl::OkStatus();
+  outgoing_.emplace(std::move(making_->outgoing).Take());
+  incoming_draft_.emplace(std::move(making_->incoming).Take());
+  making_.reset();
+  absl::Status sent = SendDescriptors();
+  if (!sent.ok()) return Fail(RefusalReason::kResources, std::move(sent));
+  state_ = State::kAwaitingMapped;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::SendDescriptors() {
+  auto doorbells =
+      MakeDoorbells(agreement_.doorbell, RingOf(agreement_.receive), RingOf(agreement_.send));
+  if (!doorbells.ok()) return doorbells.status();
+  // In the order of docs/SPEC.md.
+  std::vector<int> descriptors = {outgoing_->fd(), incoming_draft_->fd()};
+  for (const UniqueFd& fd : doorbells->for_peer) descriptors.push_back(fd.get());
+  absl::Status sent = socket_.Send(EncodeChannelId(MessageType::kDescriptors, id_), descriptors);
   if (!sent.ok()) return sent;
   peer_has_memory_ = true;
-  outgoing->CloseDescriptor();
-  outgoing_.emplace(*std::move(outgoing));
-  incoming_draft_.emplace(*std::move(draft));
+  outgoing_->CloseDescriptor();
   doorbells_ = std::move(doorbells->own);
   return absl::OkStatus();
 }
@@ -129,18 +156,33 @@ absl::Status Acceptor::CreateAndSend() {
 absl::Status Acceptor::OnMapped(absl::Span<const std::byte> message) {
   absl::Status status = ParseChannelId(message, MessageType::kMapped, id_);
   if (!status.ok()) return Fail(RefusalReason::kMalformed, std::move(status));
-  auto incoming = std::move(*incoming_draft_).Finish();
+  auto finisher = std::move(*incoming_draft_).StartFinish();
   incoming_draft_.reset();
-  if (!incoming.ok()) return Fail(RefusalReason::kMemory, incoming.status());
-  incoming->CloseDescriptor();
-  incoming_.emplace(*std::move(incoming));
-  status = socket_.Send(EncodeChannelId(MessageType::kReady, id_));
+  if (!finisher.ok()) return Fail(RefusalReason::kMemory, finisher.status());
+  finisher_.emplace(*std::move(finisher));
+  state_ = State::kFinishing;
+  return absl::OkStatus();
+}
+
+absl::Status Acceptor::Finish(Deadline until) {
+  const auto done = finisher_->Step(until);
+  if (!done.ok()) return Fail(RefusalReason::kMemory, done.status());
+  if (!*done) return absl::OkStatus();
+  incoming_.emplace(std::move(*finisher_).Take());
+  finisher_.reset();
+  incoming_->CloseDescriptor();
+  absl::Status status = socket_.Send(EncodeChannelId(MessageType::kReady, id_));
   if (!status.ok()) {
     state_ = State::kFailed;
     return status;
   }
   state_ = State::kDone;
   return absl::OkStatus();
+}
+
+uint64_t Acceptor::memory_bytes() const {
+  if (!peer_has_memory_ && state_ != State::kMaking) return 0;
+  return FileBytes(RegionOf(agreement_.send)) + FileBytes(RegionOf(agreement_.receive));
 }
 
 absl::Status Acceptor::Fail(RefusalReason reason, absl::Status why) {
@@ -155,51 +197,45 @@ void Acceptor::Refuse(RefusalReason reason) const {
   socket_.StopReceiving();
 }
 
-uint64_t Acceptor::OutstandingBytes() const {
-  if (!peer_has_memory_) return 0;
-  return agreement_.send.capacity_bytes + agreement_.receive.capacity_bytes +
-         FrameAreaBytes(agreement_.send.frames) + FrameAreaBytes(agreement_.receive.frames);
-}
-
-absl::StatusOr<Established> Acceptor::Take() && {
+absl::StatusOr<std::shared_ptr<Session>> Acceptor::Take() && {
   PARLEY_CHECK(state_ == State::kDone, "Take before the handshake is complete");
-  Established result{id_,
-                     *std::move(outgoing_),
-                     *std::move(incoming_),
-                     RingOf(agreement_.receive),
-                     RingOf(agreement_.send),
-                     agreement_.receive.frames,
-                     agreement_.send.frames,
-                     nullptr,
-                     nullptr,
-                     std::move(socket_).Release(),
-                     std::move(peer_),
-                     std::move(peer_format_),
-                     (agreement_.features & kFeatureSkipsFences) != 0,
-                     (agreement_.features & kFeatureBarrierBeforeSleep) != 0};
-  absl::Status status = InstallDoorbells(agreement_.doorbell, std::move(doorbells_), &result);
+  SessionTerms terms;
+  terms.id = id_;
+  terms.peer = std::move(peer_);
+  terms.protocol = std::move(peer_format_);
+  // The connecting side's "receive" is our "send".
+  if (options_->send().exists) terms.send = agreement_.receive;
+  if (options_->receive().exists) terms.receive = agreement_.send;
+  terms.skips_fences = (agreement_.features & kFeatureSkipsFences) != 0;
+  terms.barrier_before_sleep = (agreement_.features & kFeatureBarrierBeforeSleep) != 0;
+  auto session = Session::Make(std::move(terms), *std::move(outgoing_), *std::move(incoming_),
+                               std::move(socket_).Release());
+  absl::Status status = InstallDoorbells(agreement_.doorbell, std::move(doorbells_), session.get());
   if (!status.ok()) return status;
-  return result;
+  return session;
 }
 
-absl::StatusOr<Established> AcceptHandshake(PeerSocket socket, const AcceptOptions& options,
-                                            Deadline deadline) {
+absl::StatusOr<std::shared_ptr<Session>> AcceptHandshake(PeerSocket socket,
+                                                         const AcceptOptions& options,
+                                                         Deadline deadline) {
   const auto checked = CheckedAcceptOptions::Make(options);
   if (!checked.ok()) return checked.status();
   Acceptor acceptor(std::move(socket), &*checked);
   while (true) {
     // The pidfd as well: an heir of a dead peer may keep the socket open. poll skips a -1.
     std::array<pollfd, 2> polled = {{{acceptor.fd(), POLLIN, 0}, {options.peer_pidfd, POLLIN, 0}}};
-    auto ready = PollUntil(absl::MakeSpan(polled), deadline);
+    const Deadline now = Deadline::AtMonotonicNs(0);
+    auto ready = PollUntil(absl::MakeSpan(polled), acceptor.busy() ? now : deadline);
     if (!ready.ok()) return ready.status();
-    if (*ready == 0) {
+    if (deadline.Expired() && (*ready == 0 || acceptor.busy())) {
       acceptor.Refuse(RefusalReason::kDeadline);
       return absl::DeadlineExceededError("the peer did not finish the handshake in time");
     }
-    if (polled[0].revents == 0) {
+    if (polled[1].revents != 0 && polled[0].revents == 0) {
       return absl::UnavailableError("the peer ended during the handshake");
     }
-    auto done = acceptor.Advance();
+    if (*ready == 0 && !acceptor.busy()) continue;
+    auto done = acceptor.Advance(Deadline::After(absl::Milliseconds(10)).Or(deadline));
     if (!done.ok()) return done.status();
     if (*done) return std::move(acceptor).Take();
   }

@@ -1,7 +1,6 @@
 #include "parley/handshake/connector.h"
 
 #include <array>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,10 +12,6 @@
 
 namespace parley {
 namespace {
-
-RegionGeometry RegionOf(const DirectionSpec& direction) {
-  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
-}
 
 // The status for a message that is not the one expected: a refusal says why.
 absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherwise) {
@@ -37,16 +32,17 @@ absl::Status RefusalOr(const PeerSocket& socket, absl::Status otherwise) {
 
 }  // namespace
 
-absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
-                                             Deadline deadline) {
+absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
+                                                          const ConnectOptions& options,
+                                                          Deadline deadline) {
   const auto checked = CheckedConnectOptions::Make(options);
   if (!checked.ok()) return checked.status();
   return ConnectHandshake(std::move(socket), *checked, deadline);
 }
 
-absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
-                                             const CheckedConnectOptions& checked,
-                                             Deadline deadline) {
+absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
+                                                          const CheckedConnectOptions& checked,
+                                                          Deadline deadline) {
   const ConnectOptions& options = checked.get();
   auto peer = IdentifyPeer(socket.fd(), -1, socket.origin());
   if (!peer.ok()) return peer.status();
@@ -63,37 +59,39 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
   absl::Status status = socket.Send(EncodeHello(hello));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
 
-  // Two regions and at most four doorbells.
   std::array<std::byte, kMaxMessageBytes> buffer;
-  auto received = socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, deadline);
-  if (!received.ok()) return received.status();
-  auto message = absl::MakeConstSpan(buffer).first(received->size_bytes);
+  auto size = socket.Receive(absl::MakeSpan(buffer), deadline);
+  if (!size.ok()) return size.status();
+  auto message = absl::MakeConstSpan(buffer).first(*size);
   auto welcome = ParseWelcome(message);
   if (!welcome.ok()) return Unexpected(message, welcome.status());
   status = CheckAgreement(checked, hello, *welcome);
   if (!status.ok()) return status;
+  status = socket.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id));
+  if (!status.ok()) return RefusalOr(socket, std::move(status));
+
+  // Two regions and at most four doorbells.
+  auto received = socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, deadline);
+  if (!received.ok()) return received.status();
+  message = absl::MakeConstSpan(buffer).first(received->size_bytes);
+  status = ParseChannelId(message, MessageType::kDescriptors, welcome->channel_id);
+  if (!status.ok()) return Unexpected(message, std::move(status));
   std::vector<UniqueFd>& descriptors = received->descriptors;
   if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");
 
-  RegionLimits limits;
-  limits.max_data_bytes = options.limits.max_capacity_bytes;
-  limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();  // checked just now
-  limits.registry = options.registry != nullptr ? options.registry : &FileRegistry::OfThisProcess();
-  auto incoming =
-      IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive), limits);
+  const RegionLimits limits = LimitsOf(checked->registry);
+  auto incoming = IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive),
+                                        limits, deadline);
   if (!incoming.ok()) return incoming.status();
   incoming->CloseDescriptor();
   // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".
   auto outgoing =
       OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline,
-                            options.trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
+                            checked->trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
-  const RingGeometry send = {welcome->send.capacity_bytes, welcome->send.max_message_bytes};
-  const RingGeometry receive = {welcome->receive.capacity_bytes,
-                                welcome->receive.max_message_bytes};
-  auto doorbells =
-      AdoptDoorbells(welcome->doorbell, send, receive, absl::MakeSpan(descriptors).subspan(2));
+  auto doorbells = AdoptDoorbells(welcome->doorbell, RingOf(welcome->send),
+                                  RingOf(welcome->receive), absl::MakeSpan(descriptors).subspan(2));
   if (!doorbells.ok()) return doorbells.status();
 
   // All of what came is as it should be, and the peer has nothing more to send.
@@ -103,29 +101,25 @@ absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
   status = socket.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
   // Exactly the one message, and not a byte more: what follows on this socket are wake-ups.
-  auto size = socket.Receive(absl::MakeSpan(buffer), deadline);
+  size = socket.Receive(absl::MakeSpan(buffer), deadline);
   if (!size.ok()) return size.status();
   message = absl::MakeConstSpan(buffer).first(*size);
   status = ParseChannelId(message, MessageType::kReady, welcome->channel_id);
   if (!status.ok()) return Unexpected(message, std::move(status));
 
-  Established result{welcome->channel_id,
-                     *std::move(outgoing),
-                     *std::move(incoming),
-                     send,
-                     receive,
-                     welcome->send.frames,
-                     welcome->receive.frames,
-                     nullptr,
-                     nullptr,
-                     std::move(socket).Release(),
-                     *std::move(peer),
-                     std::move(welcome->format),
-                     (welcome->features & kFeatureBarrierBeforeSleep) != 0,
-                     (welcome->features & kFeatureSkipsFences) != 0};
-  status = InstallDoorbells(welcome->doorbell, *std::move(doorbells), &result);
+  SessionTerms terms;
+  terms.id = welcome->channel_id;
+  terms.peer = *std::move(peer);
+  terms.protocol = std::move(welcome->format);
+  if (checked.send().exists) terms.send = welcome->send;
+  if (checked.receive().exists) terms.receive = welcome->receive;
+  terms.skips_fences = (welcome->features & kFeatureBarrierBeforeSleep) != 0;
+  terms.barrier_before_sleep = (welcome->features & kFeatureSkipsFences) != 0;
+  auto session = Session::Make(std::move(terms), *std::move(outgoing), *std::move(incoming),
+                               std::move(socket).Release());
+  status = InstallDoorbells(welcome->doorbell, *std::move(doorbells), session.get());
   if (!status.ok()) return status;
-  return result;
+  return session;
 }
 
 }  // namespace parley

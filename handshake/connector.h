@@ -11,13 +11,16 @@
 // Threads: one at a time.
 //
 //   auto socket = PeerSocket::Inherited();
-//   absl::StatusOr<Established> made =
+//   absl::StatusOr<std::shared_ptr<Session>> session =
 //       ConnectHandshake(*std::move(socket), options, Deadline::After(absl::Seconds(5)));
+
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 
 namespace parley {
@@ -25,12 +28,13 @@ namespace parley {
 // kPermissionDenied: our policy does not admit who listens there;
 // kFailedPrecondition: refused, with the other side's reason; kInvalidArgument: it broke the
 // protocol; kDeadlineExceeded; kUnavailable: it went away; kResourceExhausted.
-absl::StatusOr<Established> ConnectHandshake(PeerSocket socket,
-                                             const CheckedConnectOptions& checked,
-                                             Deadline deadline);
+absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
+                                                          const CheckedConnectOptions& options,
+                                                          Deadline deadline);
 // The same; kInvalidArgument as well for options that can't be.
-absl::StatusOr<Established> ConnectHandshake(PeerSocket socket, const ConnectOptions& options,
-                                             Deadline deadline);
+absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
+                                                          const ConnectOptions& options,
+                                                          Deadline deadline);
 
 }  // namespace parley
 

@@ -108,26 +108,27 @@ absl::StatusOr<Doorbells> AdoptDoorbells(uint32_t kind, const RingGeometry& send
   return adopted;
 }
 
-absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Established* channel) {
-  const bool sends = Exists(channel->send);
-  const bool receives = Exists(channel->receive);
+absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Session* session) {
+  SendDirection* const send = session->send();
+  ReceiveDirection* const receive = session->receive();
   if (kind == kDoorbellFutex) {
-    const OwnMemory own = channel->outgoing.control();
-    const PeerMemory peer = channel->incoming.control();
-    if (sends) doorbells.send = MakeSendersFutexDoorbell(own, peer);
-    if (receives) doorbells.receive = MakeReceiversFutexDoorbell(own, peer);
+    const OwnMemory own = session->control();
+    const PeerMemory peer = session->peer_control();
+    if (send != nullptr) doorbells.send = MakeSendersFutexDoorbell(own, peer);
+    if (receive != nullptr) doorbells.receive = MakeReceiversFutexDoorbell(own, peer);
   }
   if (kind == kDoorbellSocket) {
-    auto made = MakeSocketDoorbells(channel->socket.get(), sends, receives);
+    auto made = MakeSocketDoorbells(session->connection(), send != nullptr, receive != nullptr);
     if (!made.ok()) return made.status();
     doorbells = {std::move(made->send), std::move(made->receive)};
   }
-  channel->send_doorbell = std::move(doorbells.send);
-  channel->receive_doorbell = std::move(doorbells.receive);
-  for (const auto* doorbell : {&channel->send_doorbell, &channel->receive_doorbell}) {
+  for (const auto* doorbell : {&doorbells.send, &doorbells.receive}) {
     if (*doorbell == nullptr) continue;
-    (*doorbell)->WatchForEnd(channel->socket.get(), channel->peer.pidfd.get());
+    (*doorbell)->WatchForEnd(session->connection(), session->peer().pidfd.get());
   }
+  session->termination().Wakes(doorbells.send.get(), doorbells.receive.get());
+  if (send != nullptr) send->doorbell = std::move(doorbells.send);
+  if (receive != nullptr) receive->doorbell = std::move(doorbells.receive);
   return absl::OkStatus();
 }
 

@@ -9,8 +9,8 @@
 // Threads: before anything else uses the channel.
 //
 //   auto made = MakeDoorbells(welcome.doorbell, send, receive);          // accepting
-//   ... send made->for_peer with the Welcome; after Mapped:
-//   status = InstallDoorbells(welcome.doorbell, std::move(made->own), &established);
+//   ... send made->for_peer with the Descriptors; after Mapped:
+//   status = InstallDoorbells(welcome.doorbell, std::move(made->own), session.get());
 
 #include <cstdint>
 #include <memory>
@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "parley/handshake/options.h"
+#include "parley/handshake/session.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
 #include "parley/wait/doorbell.h"
@@ -42,15 +42,15 @@ struct MadeDoorbells {
 absl::StatusOr<MadeDoorbells> MakeDoorbells(uint32_t kind, const RingGeometry& send,
                                             const RingGeometry& receive);
 
-// Connecting side. `descriptors`: all that came with the Welcome after the regions.
+// Connecting side. `descriptors`: all that came with the Descriptors after the regions.
 // kInvalidArgument: more or fewer than needed, or of another kind.
 absl::StatusOr<Doorbells> AdoptDoorbells(uint32_t kind, const RingGeometry& send,
                                          const RingGeometry& receive,
                                          absl::Span<UniqueFd> descriptors);
 
-// Both: makes those that need no descriptor from the peer, and puts all of them into a channel
-// whose other members are there. kResourceExhausted: no descriptor left.
-absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Established* channel);
+// Both: makes those that need no descriptor from the peer, and puts all of them in place,
+// where the termination wakes them. kResourceExhausted: no descriptor left.
+absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Session* session);
 
 }  // namespace parley
 

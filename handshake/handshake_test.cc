@@ -37,6 +37,7 @@
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/huge_pages.h"
 #include "parley/sealing/test_support.h"
 #include "parley/shm/frame_layout.h"
@@ -62,8 +63,8 @@ struct Ends {
   FileRegistry connecting_registry;
   AcceptOptions accept;
   ConnectOptions connect;
-  absl::StatusOr<Established> accepted = absl::UnknownError("not run");
-  absl::StatusOr<Established> connected = absl::UnknownError("not run");
+  absl::StatusOr<std::shared_ptr<Session>> accepted = absl::UnknownError("not run");
+  absl::StatusOr<std::shared_ptr<Session>> connected = absl::UnknownError("not run");
 
   Ends() {
     accept.registry = &accepting_registry;
@@ -79,10 +80,9 @@ struct Ends {
   }
 };
 
-void ExpectBytesFlow(Established& from, Established& to) {
-  Producer producer(from.outgoing.control(), from.outgoing.data(), from.incoming.control(),
-                    from.send);
-  Consumer consumer(to.outgoing.control(), to.incoming.control(), to.incoming.data(), to.receive);
+void ExpectBytesFlow(Session& from, Session& to) {
+  Producer producer(from.control(), from.send()->data, from.peer_control(), from.send()->ring);
+  Consumer consumer(to.control(), to.peer_control(), to.receive()->data, to.receive()->ring);
   const std::array<std::byte, 5> message = {std::byte{1}, std::byte{2}};
   EXPECT_EQ(producer.TrySend(9, message), Outcome::kOk);
   std::vector<std::byte> into(consumer.max_message_bytes());
@@ -90,8 +90,8 @@ void ExpectBytesFlow(Established& from, Established& to) {
   EXPECT_EQ(consumer.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
   EXPECT_EQ(record.tag, 9u);
   EXPECT_EQ(record.size_bytes, 5u);
-  for (auto& [ringer, rung] : {std::pair(&from.send_doorbell, &to.receive_doorbell),
-                               std::pair(&to.receive_doorbell, &from.send_doorbell)}) {
+  for (auto& [ringer, rung] : {std::pair(&from.send()->doorbell, &to.receive()->doorbell),
+                               std::pair(&to.receive()->doorbell, &from.send()->doorbell)}) {
     (*rung)->Prepare();
     (*ringer)->Signal();
     EXPECT_TRUE((*rung)->Sleep(Deadline::AtMonotonicNs(0)));
@@ -121,17 +121,17 @@ TEST(HandshakeTest, EachDoorbellAndEachDirection) {
       ends.Run();
       ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
       ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
-      EXPECT_EQ(ends.accepted->id, ends.connected->id);
-      EXPECT_EQ(ends.accepted->peer_format, "theirs");
-      EXPECT_EQ(ends.connected->peer_format, "ours");
+      EXPECT_EQ((*ends.accepted)->id(), (*ends.connected)->id());
+      EXPECT_EQ((*ends.accepted)->protocol(), "theirs");
+      EXPECT_EQ((*ends.connected)->protocol(), "ours");
       if (accepting != Direction::kReceiveOnly) {
-        EXPECT_EQ(ends.accepted->send_doorbell->kind(), doorbell);
-        EXPECT_EQ(ends.connected->receive_doorbell->kind(), doorbell);
-        ExpectBytesFlow(*ends.accepted, *ends.connected);
+        EXPECT_EQ((*ends.accepted)->send()->doorbell->kind(), doorbell);
+        EXPECT_EQ((*ends.connected)->receive()->doorbell->kind(), doorbell);
+        ExpectBytesFlow(**ends.accepted, **ends.connected);
       }
       if (accepting != Direction::kSendOnly) {
-        EXPECT_EQ(ends.accepted->receive_doorbell->kind(), doorbell);
-        ExpectBytesFlow(*ends.connected, *ends.accepted);
+        EXPECT_EQ((*ends.accepted)->receive()->doorbell->kind(), doorbell);
+        ExpectBytesFlow(**ends.connected, **ends.accepted);
       }
     }
   }
@@ -146,8 +146,8 @@ TEST(HandshakeTest, TheAcceptingSidesWishForHugePagesIsForBothRings) {
   ends.Run();
   ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
   ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
-  ExpectBytesFlow(*ends.accepted, *ends.connected);
-  ExpectBytesFlow(*ends.connected, *ends.accepted);
+  ExpectBytesFlow(**ends.accepted, **ends.connected);
+  ExpectBytesFlow(**ends.connected, **ends.accepted);
   const uint64_t huge_bytes = testing_support::HugeMappedBytes();
   if (huge_bytes == 0) GTEST_SKIP() << "this kernel gathers no huge pages (before Linux 6.1)";
   // Two regions at two ends, each with its data twice, of which the second time lies askew.
@@ -179,9 +179,9 @@ TEST(HandshakeTest, AFutexDoorbellOnlyWhereBothSidesAskForIt) {
             << ends.connected.status();
         continue;
       }
-      for (const auto* end : {&*ends.accepted, &*ends.connected}) {
-        EXPECT_EQ(end->send_doorbell->can_be_polled(), !futex);
-        EXPECT_EQ(end->receive_doorbell->can_be_polled(), !futex);
+      for (const auto& end : {*ends.accepted, *ends.connected}) {
+        EXPECT_EQ(end->send()->doorbell->can_be_polled(), !futex);
+        EXPECT_EQ(end->receive()->doorbell->can_be_polled(), !futex);
       }
     }
   }
@@ -204,11 +204,11 @@ TEST(HandshakeTest, SizesAreTheConnectingSidesWishOrOursOrTheDefault) {
   ends.accept.send = {8192, 0};
   ends.Run();
   ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
-  EXPECT_EQ(ends.accepted->receive.capacity_bytes, 1u << 20);
-  EXPECT_EQ(ends.accepted->receive.max_message_bytes, 100'000u);
-  EXPECT_EQ(ends.accepted->send.capacity_bytes, 8192u);
-  EXPECT_EQ(ends.accepted->send.max_message_bytes, 2048u);
-  EXPECT_EQ(ends.connected->receive.capacity_bytes, 8192u);
+  EXPECT_EQ((*ends.accepted)->receive()->ring.capacity_bytes, 1u << 20);
+  EXPECT_EQ((*ends.accepted)->receive()->ring.max_message_bytes, 100'000u);
+  EXPECT_EQ((*ends.accepted)->send()->ring.capacity_bytes, 8192u);
+  EXPECT_EQ((*ends.accepted)->send()->ring.max_message_bytes, 2048u);
+  EXPECT_EQ((*ends.connected)->receive()->ring.capacity_bytes, 8192u);
 }
 
 TEST(HandshakeTest, PromiseP7ResourcesSizesBeyondTheLimitAreRefusedWithTheReason) {
@@ -256,8 +256,8 @@ TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerRelies
       EXPECT_NE(ends.connected.status().message().find("sizes"), std::string::npos);
       continue;
     }
-    EXPECT_GE(ends.accepted->send.max_message_bytes, 2000u);
-    EXPECT_LE(ends.accepted->receive.max_message_bytes, 1000u);
+    EXPECT_GE((*ends.accepted)->send()->ring.max_message_bytes, 2000u);
+    EXPECT_LE((*ends.accepted)->receive()->ring.max_message_bytes, 1000u);
   }
 }
 
@@ -285,13 +285,13 @@ TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
         continue;
       }
       const FrameGeometry none = {};
-      EXPECT_EQ(ends.accepted->send_frames, sending ? c.ours : none);
-      EXPECT_EQ(ends.accepted->receive_frames, sending ? none : c.ours);
-      EXPECT_EQ(ends.connected->receive_frames, sending ? c.ours : none);
-      EXPECT_EQ(ends.connected->send_frames, sending ? none : c.ours);
-      EXPECT_EQ(ends.accepted->outgoing.frames().size_bytes(),
+      EXPECT_EQ((*ends.accepted)->send()->frames, sending ? c.ours : none);
+      EXPECT_EQ((*ends.accepted)->receive()->frames, sending ? none : c.ours);
+      EXPECT_EQ((*ends.connected)->receive()->frames, sending ? c.ours : none);
+      EXPECT_EQ((*ends.connected)->send()->frames, sending ? none : c.ours);
+      EXPECT_EQ((*ends.accepted)->send()->frame_memory.size_bytes(),
                 sending ? FrameAreaBytes(c.ours) : 0);
-      EXPECT_EQ(ends.connected->outgoing.frames().size_bytes(),
+      EXPECT_EQ((*ends.connected)->send()->frame_memory.size_bytes(),
                 sending ? 0 : FrameAreaBytes(c.ours));
     }
   }
@@ -338,11 +338,21 @@ TEST(HandshakeTest, FencesAreSkippedOnlyWhereTheSleeperMakesTheBarrier) {
     ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
     SCOPED_TRACE(::testing::Message() << static_cast<int>(c.accepting) << " "
                                       << static_cast<int>(c.connecting) << " " << c.trust);
-    EXPECT_EQ(ends.accepted->skips_fences, c.accepting_skips);
-    EXPECT_EQ(ends.connected->barrier_before_sleep, c.accepting_skips);
-    EXPECT_EQ(ends.connected->skips_fences, c.connecting_skips);
-    EXPECT_EQ(ends.accepted->barrier_before_sleep, c.connecting_skips);
+    EXPECT_EQ((*ends.accepted)->skips_fences(), c.accepting_skips);
+    EXPECT_EQ((*ends.connected)->barrier_before_sleep(), c.accepting_skips);
+    EXPECT_EQ((*ends.connected)->skips_fences(), c.connecting_skips);
+    EXPECT_EQ((*ends.accepted)->barrier_before_sleep(), c.connecting_skips);
   }
+}
+
+TEST(HandshakeTest, BothEndsInOneProcessAreToldWhatToDo) {
+  Ends ends;
+  ends.accept.registry = nullptr;
+  ends.connect.registry = nullptr;
+  ends.Run();
+  EXPECT_NE(ends.connected.status().message().find("both ends are in this process"),
+            std::string::npos)
+      << ends.connected.status();
 }
 
 TEST(HandshakeTest, AttackH4BothThinkTheyAreTheProducer) {
@@ -436,6 +446,21 @@ struct AcceptorTest : ::testing::Test {
     hello.doorbells = kDoorbellSocket;
     return EncodeHello(hello);
   }
+  // The peer says hello and answers the Welcome; what it gets then.
+  absl::StatusOr<PeerSocket::WithDescriptors> TakeDescriptors() {
+    EXPECT_TRUE(peer.Send(GoodHello()).ok());
+    EXPECT_TRUE(acceptor->Advance().ok());
+    std::array<std::byte, 8192> into;
+    const auto size = peer.TryReceive(absl::MakeSpan(into));  // without descriptors, or it fails
+    EXPECT_TRUE(size.ok() && *size) << size.status();
+    const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+    EXPECT_TRUE(welcome.ok()) << welcome.status();
+    id = welcome->channel_id;
+    EXPECT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, id)).ok());
+    EXPECT_TRUE(acceptor->Advance(Soon()).ok());
+    return peer.ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon());
+  }
+  ChannelId id = {};
   // The reason that the peer is told; 0 if nothing came.
   uint32_t ReasonTold() {
     std::array<std::byte, 4096> into;
@@ -498,38 +523,72 @@ TEST_F(AcceptorTest, AnUnconfinedPeerNeverGetsAnEventfd) {
 }
 
 TEST_F(AcceptorTest, AMappedWithoutSealingTheRegionIsRefused) {
-  ASSERT_TRUE(peer.Send(GoodHello()).ok());
-  ASSERT_TRUE(acceptor->Advance().ok());
-  std::array<std::byte, 8192> into;
-  auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon());
+  auto got = TakeDescriptors();
   ASSERT_TRUE(got.ok()) << got.status();
-  auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
-  ASSERT_TRUE(welcome.ok());
-  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok());
-  EXPECT_FALSE(acceptor->Advance().ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, id)).ok());
+  EXPECT_FALSE(acceptor->Advance(Soon()).ok());
   EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMemory));
 }
 
 TEST_F(AcceptorTest, AHolePunchedBeforeSealingIsRefused) {
-  ASSERT_TRUE(peer.Send(GoodHello()).ok());
-  ASSERT_TRUE(acceptor->Advance().ok());
-  std::array<std::byte, 8192> into;
-  auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 6, Soon());
-  auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(got->size_bytes));
-  ASSERT_TRUE(welcome.ok());
+  auto got = TakeDescriptors();
+  ASSERT_TRUE(got.ok()) << got.status();
   const int region = got->descriptors[1].get();
   ASSERT_EQ(::fallocate(region, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
   ASSERT_EQ(::fcntl(region, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
-  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok());
-  EXPECT_FALSE(acceptor->Advance().ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, id)).ok());
+  EXPECT_FALSE(acceptor->Advance(Soon()).ok());
   EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMemory));
 }
 
 TEST_F(AcceptorTest, AttackH3AnotherChannelsIdIsRefused) {
+  for (const MessageType type : {MessageType::kAccepted, MessageType::kMapped}) {
+    peer = NewPeer();
+    if (type == MessageType::kMapped) {
+      ASSERT_TRUE(TakeDescriptors().ok());
+    } else {
+      ASSERT_TRUE(peer.Send(GoodHello()).ok());
+      ASSERT_TRUE(acceptor->Advance().ok());
+    }
+    ASSERT_TRUE(peer.Send(EncodeChannelId(type, {1, 2})).ok());
+    EXPECT_FALSE(acceptor->Advance(Soon()).ok());
+  }
+}
+
+// A Hello costs a message. Memory and descriptors are for a peer that has answered, so that
+// handshakes which are given up after the Welcome leave nothing charged to us.
+TEST_F(AcceptorTest, PromiseP7ResourcesNothingIsMadeForAPeerThatDoesNotAnswer) {
+  const int before = OpenDescriptors();
   ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance(Soon()).ok());
+  EXPECT_EQ(OpenDescriptors(), before);
+  EXPECT_EQ(registry.size(), 0u);
+  EXPECT_EQ(acceptor->memory_bytes(), 0u);
+  EXPECT_FALSE(acceptor->busy());
+}
+
+// However large the regions are, a call that is past its time makes a slice of them.
+TEST_F(AcceptorTest, PromiseP2TimeRegionsAreMadeInSlices) {
+  options.send = options.receive = {16 << 20, 1024};
+  peer = NewPeer();
+  Hello hello;
+  hello.roles = kRoleSends | kRoleReceives;
+  hello.doorbells = kDoorbellSocket;
+  ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
   ASSERT_TRUE(acceptor->Advance().ok());
-  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, {1, 2})).ok());
-  EXPECT_FALSE(acceptor->Advance().ok());
+  std::array<std::byte, 8192> into;
+  const auto size = peer.TryReceive(absl::MakeSpan(into));
+  ASSERT_TRUE(size.ok() && *size);
+  const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+  ASSERT_TRUE(welcome.ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok());
+  int slices = 0;
+  do {
+    ASSERT_TRUE(acceptor->Advance(Deadline::AtMonotonicNs(0)).ok());
+    ++slices;
+  } while (acceptor->busy());
+  EXPECT_GT(slices, 32);  // at most 1 MiB each
+  EXPECT_EQ(acceptor->memory_bytes(), 2 * (uint64_t{16 << 20} + PageBytes()));
 }
 
 TEST_F(AcceptorTest, AttackF1DescriptorsOnTheHelloAreRefusedAndNotInstalled) {
@@ -611,6 +670,7 @@ TEST(ConnectorTest, AHostileAnswerIsRefused) {
   for (const auto& answer : answers) {
     auto pair = PeerSocket::Pair();
     ASSERT_TRUE(pair->first.Send(answer).ok());
+    ASSERT_TRUE(pair->first.Send(EncodeChannelId(MessageType::kDescriptors, id)).ok());
     EXPECT_FALSE(ConnectHandshake(std::move(pair->second), {}, Soon()).ok());
   }
 }
@@ -629,7 +689,11 @@ TEST(ConnectorTest, ForeignDescriptorsAsRegionsAreRefusedWithoutALeak) {
     for (const int fd : {plain.get(), event.get()}) {
       for (std::size_t count = 1; count <= 6; ++count) {
         auto pair = PeerSocket::Pair();
-        ASSERT_TRUE(pair->first.Send(EncodeWelcome(good), std::vector<int>(count, fd)).ok());
+        ASSERT_TRUE(pair->first.Send(EncodeWelcome(good)).ok());
+        ASSERT_TRUE(pair->first
+                        .Send(EncodeChannelId(MessageType::kDescriptors, good.channel_id),
+                              std::vector<int>(count, fd))
+                        .ok());
         EXPECT_FALSE(ConnectHandshake(std::move(pair->second), {}, Soon()).ok());
       }
     }
@@ -639,9 +703,7 @@ TEST(ConnectorTest, ForeignDescriptorsAsRegionsAreRefusedWithoutALeak) {
 
 TEST(ConnectorTest, AnAcceptingSideThatGoesAwayIsAnError) {
   auto pair = PeerSocket::Pair();
-  {
-    PeerSocket gone = std::move(pair->first);
-  }
+  { PeerSocket gone = std::move(pair->first); }
   EXPECT_EQ(ConnectHandshake(std::move(pair->second), {}, Soon()).status().code(),
             absl::StatusCode::kUnavailable);
 }
@@ -808,7 +870,7 @@ TEST(ServerTest, AnyNumberOfBadPeersDoesNotKeepAGoodOneOut) {
       ConnectOptions connect;
       connect.registry = &client_registry;
       // Busy until the silent ones have used up their time.
-      absl::StatusOr<Established> good = absl::UnknownError("");
+      absl::StatusOr<std::shared_ptr<Session>> good = absl::UnknownError("");
       for (int tries = 0; tries < 50 && !good.ok(); ++tries) {
         auto socket = ConnectTo(path, Soon());
         if (socket.ok()) good = ConnectHandshake(*std::move(socket), connect, Soon());

@@ -1,10 +1,9 @@
 #ifndef PARLEY_HANDSHAKE_OPTIONS_H_
 #define PARLEY_HANDSHAKE_OPTIONS_H_
 
-// What each side of a handshake wants, allows and gets.
+// What each side of a handshake asks for and allows. What comes of it: session.h.
 //
-// Trust: options are ours. In Established, everything was validated and is private; only the
-// regions' contents and the format string's meaning remain the peer's.
+// Trust: options are ours.
 // Threads: values.
 
 #include <cstdint>
@@ -126,25 +125,6 @@ struct AcceptOptions {
   // Called with the peer's format; an error refuses the channel. Empty: any format.
   std::function<absl::Status(const std::string& format)> check_format;
   FileRegistry* registry = nullptr;
-};
-
-// What a completed handshake leaves, to be made a channel (channel/channel.h).
-struct Established {
-  ChannelId id = {};
-  OutgoingRegion outgoing;
-  IncomingRegion incoming;
-  RingGeometry send;     // capacity 0: this direction does not exist
-  RingGeometry receive;  // capacity 0: this direction does not exist
-  FrameGeometry send_frames = {};
-  FrameGeometry receive_frames = {};
-  // Null where the direction does not exist. Both may refer to the socket and the regions.
-  std::unique_ptr<Doorbell> send_doorbell;  // signals data, waits for free space
-  std::unique_ptr<Doorbell> receive_doorbell;
-  UniqueFd socket;  // the connection: tells of the peer's end, and may be the doorbell
-  PeerIdentity peer;
-  std::string peer_format;
-  bool skips_fences = false;          // this side; the peer makes the barrier before it sleeps
-  bool barrier_before_sleep = false;  // this side; the peer skips its fences
 };
 
 }  // namespace parley

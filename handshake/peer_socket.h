@@ -104,7 +104,7 @@ class PeerSocket {
                                                          std::size_t max_descriptors,
                                                          Deadline deadline) const;
 
-  // For the connecting side, before it says anything: the peer may answer with descriptors.
+  // For the connecting side, before it says anything that the peer may answer with descriptors.
   void AllowDescriptors() const;
   // From now on the kernel refuses messages with descriptors that are sent to this end (Linux
   // 6.16). True if it does and none can be queued. Where something is queued already this end goes

@@ -66,7 +66,7 @@ Server::Server(Listener listener, CheckedAcceptOptions options, ServerLimits lim
       limits_(limits),
       budget_(kMaxBudget) {}
 
-absl::StatusOr<Established> Server::Accept(Deadline deadline) {
+absl::StatusOr<std::shared_ptr<Session>> Server::Accept(Deadline deadline) {
   trouble_ = absl::OkStatus();
   while (ready_.empty()) {
     Round(deadline, deadline);
@@ -75,7 +75,7 @@ absl::StatusOr<Established> Server::Accept(Deadline deadline) {
     if (!trouble_.ok()) return trouble_;
     return absl::DeadlineExceededError("no peer completed a handshake in time");
   }
-  Established first = std::move(ready_.front());
+  std::shared_ptr<Session> first = std::move(ready_.front());
   ready_.pop_front();
   SetTimer();
   return first;
@@ -97,10 +97,10 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
   const Sums sums = SumUp();
   for (Pending& p : pending_) {
     const bool was_deferred = p.deferred;
-    p.deferred = p.acceptor.AwaitsHello() && MayHaveMemory(p.uid, sums) == Entry::kLater;
+    p.deferred = p.acceptor.AwaitsAccepted() && MayHaveMemory(p.uid, sums) == Entry::kLater;
     if (p.deferred != was_deferred) Watch(p.acceptor.fd(), !p.deferred);
     polled.push_back({p.deferred ? -1 : p.acceptor.fd(), POLLIN, 0});
-    wait_until = wait_until.Or(p.acceptor.AwaitsPeer() ? p.deadline : Deadline::AtMonotonicNs(0));
+    wait_until = wait_until.Or(p.acceptor.busy() ? Deadline::AtMonotonicNs(0) : p.deadline);
   }
   const auto ready = PollUntil(absl::MakeSpan(polled), wait_until);
   if (!ready.ok()) {
@@ -114,9 +114,9 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
   auto next = pending_.begin();
   for (std::size_t i = 1; i < polled.size(); ++i) {
     const auto p = next++;
-    const bool has_work = polled[i].revents != 0 || !p->acceptor.AwaitsPeer();
+    const bool has_work = polled[i].revents != 0 || p->acceptor.busy();
     if (has_work) {
-      // A step may have to make memory: many of them would add up.
+      // Each makes a slice of its memory: many of them would add up.
       if (advanced && work_until.Expired()) break;
       advanced = true;
       if (AdvanceOne(p)) break;
@@ -130,8 +130,7 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
 
 // True if that completed a handshake.
 bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
-  const bool awaited_hello = pending->acceptor.AwaitsHello();
-  if (awaited_hello) {
+  if (pending->acceptor.AwaitsAccepted()) {
     switch (MayHaveMemory(pending->uid, SumUp())) {
       case Entry::kYes:
         break;
@@ -169,7 +168,7 @@ void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalRea
   CountFailure(std::move(why));
   // A helper may keep it open for a while: it would be reported as hung up.
   Watch(pending->acceptor.fd(), /*active=*/false);
-  if (const uint64_t bytes = pending->acceptor.OutstandingBytes(); bytes != 0) {
+  if (const uint64_t bytes = pending->acceptor.memory_bytes(); bytes != 0) {
     given_up_.push_back({std::move(pending->acceptor).TakeSocket(), pending->uid, bytes,
                          Deadline::After(limits_.given_up_time)});
     // Its peer learns that this is the end.
@@ -186,10 +185,10 @@ void Server::ForgetGivenUp() {
 Server::Sums Server::SumUp() const {
   Sums sums;
   for (const Pending& p : pending_) {
-    if (p.acceptor.AwaitsHello()) continue;
+    if (p.acceptor.memory_bytes() == 0) continue;
     for (Outstanding* sum : {&sums.of_user[p.uid], &sums.of_all}) {
       ++sum->live;
-      sum->bytes += p.acceptor.OutstandingBytes();
+      sum->bytes += p.acceptor.memory_bytes();
     }
   }
   for (const GivenUp& g : given_up_) {
@@ -318,7 +317,7 @@ void Server::SetTimer() {
   int64_t at_ns = std::numeric_limits<int64_t>::max();
   if (next_accept_ns_ > MonotonicNowNs()) at_ns = next_accept_ns_;
   for (const Pending& p : pending_) {
-    at_ns = std::min(at_ns, p.acceptor.AwaitsPeer() ? p.deadline.monotonic_ns() : 1);
+    at_ns = std::min(at_ns, p.acceptor.busy() ? 1 : p.deadline.monotonic_ns());
   }
   if (!ready_.empty()) at_ns = 1;
   itimerspec when = {};

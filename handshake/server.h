@@ -22,7 +22,8 @@
 //   absl::StatusOr<Listener> listener = Listener::Bind(path);
 //   absl::StatusOr<CheckedAcceptOptions> checked = CheckedAcceptOptions::Make(options);
 //   Server server(*std::move(listener), *std::move(checked));
-//   absl::StatusOr<Established> peer = server.Accept(Deadline::After(absl::Minutes(1)));
+//   absl::StatusOr<std::shared_ptr<Session>> peer =
+//       server.Accept(Deadline::After(absl::Minutes(1)));
 //
 //   // In a loop of one's own: whenever server.descriptor() is readable
 //   server.Tend();
@@ -33,6 +34,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -43,6 +45,7 @@
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 
@@ -76,7 +79,7 @@ class Server {
   // The next peer that completes its handshake, in the order in which they do. Bad peers do not end
   // this call, nor does trouble of our own (descriptors, memory), which costs the peer. At the
   // deadline kDeadlineExceeded, or the trouble that there was.
-  absl::StatusOr<Established> Accept(Deadline deadline);
+  absl::StatusOr<std::shared_ptr<Session>> Accept(Deadline deadline);
 
   // What Accept does without waiting, for about a millisecond: takes connections, takes handshakes
   // further, ends those that are timed out or whose peer is dead. What is complete is kept for
@@ -97,7 +100,7 @@ class Server {
     Acceptor acceptor;
     uid_t uid;
     Deadline deadline;
-    bool deferred = false;  // its Hello waits until others of its user are through
+    bool deferred = false;  // its Accepted waits until others of its user are through
   };
   // A handshake that was given up after the peer was given memory.
   struct GivenUp {
@@ -138,7 +141,7 @@ class Server {
   const ServerLimits limits_;
   std::list<Pending> pending_;
   std::list<GivenUp> given_up_;
-  std::list<Established> ready_;
+  std::list<std::shared_ptr<Session>> ready_;
   absl::Status trouble_;  // of our own, since Accept was called
   double budget_;         // of failures
   int64_t budget_at_ns_ = 0;

@@ -17,9 +17,8 @@ absl::Status Malformed(const char* what) {
   return absl::InvalidArgumentError(std::string("malformed handshake message: ") + what);
 }
 
-MessageHeaderWire Header(MessageType type, std::size_t fixed_bytes, std::size_t format_bytes) {
-  return {kWireMagic, 1, static_cast<uint16_t>(type),
-          static_cast<uint32_t>(fixed_bytes + format_bytes), static_cast<uint32_t>(format_bytes)};
+MessageHeaderWire Header(MessageType type, std::size_t size_bytes) {
+  return {kWireMagic, 1, static_cast<uint16_t>(type), static_cast<uint32_t>(size_bytes), 0};
 }
 
 absl::Status CheckHeader(const MessageHeaderWire& header, std::size_t message_bytes) {
@@ -30,65 +29,160 @@ absl::Status CheckHeader(const MessageHeaderWire& header, std::size_t message_by
   return absl::OkStatus();
 }
 
-// The fixed part of a message of one type, and the length of the blob behind it checked.
+// The fixed part of a message of one type; what is behind it is the caller's.
 template <WireType T>
-absl::Status ReadFixed(absl::Span<const std::byte> message, MessageType type,
-                       std::size_t max_format_bytes, T* out) {
+absl::Status ReadFixed(absl::Span<const std::byte> message, MessageType type, T* out) {
   if (!ReadWire(message, out)) return Malformed("too short");
   if (absl::Status status = CheckHeader(out->header, message.size()); !status.ok()) return status;
   if (out->header.type != static_cast<uint16_t>(type)) return Malformed("unexpected type");
-  // TRUST: the blob's length is what is left of the message, and within the limit.
-  if (out->header.format_bytes != message.size() - sizeof(T)) return Malformed("format length");
-  if (out->header.format_bytes > max_format_bytes) return Malformed("format too long");
   return absl::OkStatus();
 }
 
-std::string FormatOf(absl::Span<const std::byte> message, std::size_t fixed_bytes) {
-  std::string format(message.size() - fixed_bytes, '\0');
-  if (!format.empty()) std::memcpy(format.data(), message.data() + fixed_bytes, format.size());
-  return format;
+// The same of a message that has nothing behind it.
+template <WireType T>
+absl::Status ReadWhole(absl::Span<const std::byte> message, MessageType type, T* out) {
+  if (absl::Status status = ReadFixed(message, type, out); !status.ok()) return status;
+  if (message.size() != sizeof(T)) return Malformed("too long");
+  if (out->header.format_bytes != 0) return Malformed("format where none belongs");
+  return absl::OkStatus();
+}
+
+// What is behind the fixed part: the sections of both directions, and the format blob.
+struct Tail {
+  absl::Span<const std::byte> send_sections;
+  absl::Span<const std::byte> receive_sections;
+  absl::Span<const std::byte> format;
+};
+
+absl::Status SplitTail(absl::Span<const std::byte> message, std::size_t fixed_bytes,
+                       std::size_t send_sections, std::size_t receive_sections,
+                       std::size_t format_bytes, Tail* out) {
+  // TRUST: at most eight sections each, and what follows them is the blob, within its limit.
+  if (send_sections > kMaxSections || receive_sections > kMaxSections) {
+    return Malformed("too many sections");
+  }
+  if (format_bytes > kMaxFormatBytes) return Malformed("format too long");
+  const std::size_t send_bytes = send_sections * sizeof(SectionWire);
+  const std::size_t receive_bytes = receive_sections * sizeof(SectionWire);
+  if (message.size() != fixed_bytes + send_bytes + receive_bytes + format_bytes) {
+    return Malformed("format length");
+  }
+  out->send_sections = message.subspan(fixed_bytes, send_bytes);
+  out->receive_sections = message.subspan(fixed_bytes + send_bytes, receive_bytes);
+  out->format = message.last(format_bytes);
+  return absl::OkStatus();
+}
+
+std::string StringOf(absl::Span<const std::byte> bytes) {
+  std::string text(bytes.size(), '\0');
+  if (!text.empty()) std::memcpy(text.data(), bytes.data(), text.size());
+  return text;
 }
 
 bool RolesOk(uint32_t roles) { return roles >= 1 && roles <= (kRoleSends | kRoleReceives); }
 
-// A direction that exists has a ring that can be built; one that does not is all zero. In a Hello,
-// zero also means "no preference".
-absl::Status CheckDirection(const DirectionWire& wire, bool exists, bool zero_allowed,
-                            DirectionSpec* out) {
-  const bool all_zero = wire.capacity_bytes == 0 && wire.max_message_bytes == 0;
-  const FrameGeometry frames = {wire.frames, uint64_t{wire.frame_units} * kFrameUnitBytes};
-  // TRUST: none, or up to 64 of one length, whose sum is far from overflow.
-  if (!IsValid(frames) || (!exists && frames.count != 0)) return Malformed("impossible frames");
-  if (!exists && !all_zero) return Malformed("sizes for a direction that does not exist");
-  const bool valid = IsValid(RingGeometry{wire.capacity_bytes, wire.max_message_bytes}) &&
-                     wire.max_message_bytes >= kMinMessageLimitBytes;
-  // TRUST: a power of two within the format's limits, and a message length that fits it and is long
-  // enough for small messages.
-  if (exists && !valid && !(zero_allowed && all_zero)) return Malformed("impossible ring size");
-  *out = {wire.capacity_bytes, wire.max_message_bytes, frames};
+// Whether a message leaves things open, and unknown kinds of sections are offers: a Hello does.
+enum class Kind { kOffer, kDecision };
+
+absl::Status TakeSection(const SectionWire& section, Kind kind, DirectionSpec* out) {
+  switch (section.kind) {
+    case kSectionFrames:
+      // TRUST: up to 64 of one length, whose sum is far from overflow.
+      out->frames = {section.count, section.bytes};
+      if (section.count == 0 || !IsValid(out->frames)) return Malformed("impossible frames");
+      return absl::OkStatus();
+    case kSectionRing:
+      // TRUST: a power of two within the format's limits.
+      out->capacity_bytes = section.bytes;
+      if (section.count != 1 || !IsValid(RingGeometry{section.bytes, 0})) {
+        return Malformed("impossible ring size");
+      }
+      return absl::OkStatus();
+    default:
+      if (kind == Kind::kDecision) return Malformed("a section that was not offered");
+      return absl::OkStatus();
+  }
+}
+
+// The sections of one direction, in ascending order of kind, so each once. A direction that exists
+// has a ring with a message length that fits it and is long enough for small messages; in a Hello
+// it may have neither. One that does not exist has nothing.
+absl::Status ReadDirection(absl::Span<const std::byte> sections, uint32_t max_message_bytes,
+                           bool exists, Kind kind, DirectionSpec* out) {
+  if (!exists && (!sections.empty() || max_message_bytes != 0)) {
+    return Malformed("sizes for a direction that does not exist");
+  }
+  uint16_t last_kind = 0;
+  for (; !sections.empty(); sections.remove_prefix(sizeof(SectionWire))) {
+    SectionWire section;
+    if (!ReadWire(sections, &section)) return Malformed("too short");
+    if (section.reserved != 0) return Malformed("reserved field not zero");
+    if (section.kind <= last_kind) return Malformed("sections not in the order of their kinds");
+    last_kind = section.kind;
+    if (absl::Status status = TakeSection(section, kind, out); !status.ok()) return status;
+  }
+  out->max_message_bytes = max_message_bytes;
+  if (!exists) return absl::OkStatus();
+  if (out->capacity_bytes == 0 && max_message_bytes == 0 && kind == Kind::kOffer) {
+    return absl::OkStatus();
+  }
+  // TRUST: a message length that fits the ring, which is there.
+  if (max_message_bytes < kMinMessageLimitBytes ||
+      !IsValid(RingGeometry{out->capacity_bytes, max_message_bytes})) {
+    return Malformed("impossible ring size");
+  }
   return absl::OkStatus();
 }
 
 template <WireType T>
-std::vector<std::byte> Encode(const T& fixed) {
-  const auto bytes = WireBytes(fixed);
-  return {bytes.begin(), bytes.end()};
+void Append(const T& value, std::vector<std::byte>* message) {
+  const auto bytes = WireBytes(value);
+  message->insert(message->end(), bytes.begin(), bytes.end());
 }
 
-// Only for messages that have a blob: with an empty one by default, g++ 14 at -O2 warns of a copy
-// beyond the end, which it cannot rule out.
+uint16_t SectionsOf(const DirectionSpec& spec) {
+  return static_cast<uint16_t>((spec.frames.count != 0 ? 1 : 0) +
+                               (spec.capacity_bytes != 0 ? 1 : 0));
+}
+
+void AppendSections(const DirectionSpec& spec, std::vector<std::byte>* message) {
+  PARLEY_CHECK(IsValid(spec.frames), "frames: up to 64, of a multiple of 4 KiB below 256 MiB each");
+  if (spec.frames.count != 0) {
+    Append(SectionWire{kSectionFrames, 0, spec.frames.count, spec.frames.frame_bytes}, message);
+  }
+  if (spec.capacity_bytes != 0) {
+    Append(SectionWire{kSectionRing, 0, 1, spec.capacity_bytes}, message);
+  }
+}
+
+// The fixed part, the sections, the blob; and then the lengths in the header.
 template <WireType T>
-std::vector<std::byte> Encode(const T& fixed, const std::string& format) {
-  std::vector<std::byte> message = Encode(fixed);
+std::vector<std::byte> Encode(T fixed, const DirectionSpec& send, const DirectionSpec& receive,
+                              const std::string& format) {
+  PARLEY_CHECK(format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
+  fixed.send_max_message_bytes = send.max_message_bytes;
+  fixed.receive_max_message_bytes = receive.max_message_bytes;
+  fixed.send_sections = SectionsOf(send);
+  fixed.receive_sections = SectionsOf(receive);
+  const std::size_t sections = std::size_t{fixed.send_sections} + fixed.receive_sections;
+  fixed.header.size_bytes =
+      static_cast<uint32_t>(sizeof(T) + sections * sizeof(SectionWire) + format.size());
+  fixed.header.format_bytes = static_cast<uint32_t>(format.size());
+  std::vector<std::byte> message;
+  message.reserve(fixed.header.size_bytes);
+  Append(fixed, &message);
+  AppendSections(send, &message);
+  AppendSections(receive, &message);
   const auto blob = std::as_bytes(std::span(format));
   message.insert(message.end(), blob.begin(), blob.end());
   return message;
 }
 
-DirectionWire ToWire(const DirectionSpec& spec) {
-  PARLEY_CHECK(IsValid(spec.frames), "frames: up to 64, of a multiple of 4 KiB below 256 MiB each");
-  return {spec.capacity_bytes, spec.max_message_bytes, static_cast<uint16_t>(spec.frames.count),
-          static_cast<uint16_t>(spec.frames.frame_bytes / kFrameUnitBytes)};
+template <WireType T>
+std::vector<std::byte> EncodeWhole(const T& fixed) {
+  std::vector<std::byte> message;
+  Append(fixed, &message);
+  return message;
 }
 
 }  // namespace
@@ -129,7 +223,7 @@ absl::StatusOr<MessageType> PeekType(absl::Span<const std::byte> message) {
   MessageHeaderWire header;
   if (!ReadWire(message, &header)) return Malformed("too short");
   if (absl::Status status = CheckHeader(header, message.size()); !status.ok()) return status;
-  // TRUST: one of the five types.
+  // TRUST: one of the seven types.
   const uint16_t type = header.type;
   if (type < static_cast<uint16_t>(MessageType::kHello) ||
       type > static_cast<uint16_t>(MessageType::kRefused)) {
@@ -140,64 +234,77 @@ absl::StatusOr<MessageType> PeekType(absl::Span<const std::byte> message) {
 
 absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message) {
   HelloWire wire{};
-  absl::Status status = ReadFixed(message, MessageType::kHello, kMaxFormatBytes, &wire);
+  absl::Status status = ReadFixed(message, MessageType::kHello, &wire);
   if (!status.ok()) return status;
   if (wire.version_min == 0 || wire.version_min > wire.version_max) {
     return Malformed("impossible version range");
   }
   if (!RolesOk(wire.roles)) return Malformed("impossible roles");
   if (wire.doorbells == 0) return Malformed("no doorbell offered");
+  if (wire.reserved != 0) return Malformed("reserved field not zero");
+  Tail tail;
+  status = SplitTail(message, sizeof(wire), wire.send_sections, wire.receive_sections,
+                     wire.header.format_bytes, &tail);
+  if (!status.ok()) return status;
   Hello hello;
   hello.version_min = wire.version_min;
   hello.version_max = wire.version_max;
   hello.features = wire.features;
   hello.roles = wire.roles;
   hello.doorbells = wire.doorbells;
-  status = CheckDirection(wire.send, (wire.roles & kRoleSends) != 0, true, &hello.send);
+  status = ReadDirection(tail.send_sections, wire.send_max_message_bytes,
+                         (wire.roles & kRoleSends) != 0, Kind::kOffer, &hello.send);
   if (!status.ok()) return status;
-  status = CheckDirection(wire.receive, (wire.roles & kRoleReceives) != 0, true, &hello.receive);
+  status = ReadDirection(tail.receive_sections, wire.receive_max_message_bytes,
+                         (wire.roles & kRoleReceives) != 0, Kind::kOffer, &hello.receive);
   if (!status.ok()) return status;
-  hello.format = FormatOf(message, sizeof(HelloWire));
+  hello.format = StringOf(tail.format);
   return hello;
 }
 
 absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message) {
-  WelcomeWire wire;
-  absl::Status status = ReadFixed(message, MessageType::kWelcome, kMaxFormatBytes, &wire);
+  WelcomeWire wire{};
+  absl::Status status = ReadFixed(message, MessageType::kWelcome, &wire);
   if (!status.ok()) return status;
   if (wire.version != kWireVersion) return Malformed("a version that was not offered");
-  if (wire.reserved != 0) return Malformed("reserved field not zero");
+  if (wire.reserved != 0 || wire.reserved2 != 0) return Malformed("reserved field not zero");
   if ((wire.features & ~kKnownFeatures) != 0) return Malformed("a feature that was not offered");
   if (!RolesOk(wire.roles)) return Malformed("impossible roles");
   if (wire.doorbell != kDoorbellEventfd && wire.doorbell != kDoorbellSocket &&
       wire.doorbell != kDoorbellFutex) {
     return Malformed("unknown doorbell");
   }
+  Tail tail;
+  status = SplitTail(message, sizeof(wire), wire.send_sections, wire.receive_sections,
+                     wire.header.format_bytes, &tail);
+  if (!status.ok()) return status;
   Welcome welcome;
   welcome.version = wire.version;
   welcome.features = wire.features;
   welcome.roles = wire.roles;
   welcome.doorbell = wire.doorbell;
   welcome.channel_id = wire.channel_id;
-  status = CheckDirection(wire.send, (wire.roles & kRoleSends) != 0, false, &welcome.send);
+  status = ReadDirection(tail.send_sections, wire.send_max_message_bytes,
+                         (wire.roles & kRoleSends) != 0, Kind::kDecision, &welcome.send);
   if (!status.ok()) return status;
-  status = CheckDirection(wire.receive, (wire.roles & kRoleReceives) != 0, false, &welcome.receive);
+  status = ReadDirection(tail.receive_sections, wire.receive_max_message_bytes,
+                         (wire.roles & kRoleReceives) != 0, Kind::kDecision, &welcome.receive);
   if (!status.ok()) return status;
-  welcome.format = FormatOf(message, sizeof(WelcomeWire));
+  welcome.format = StringOf(tail.format);
   return welcome;
 }
 
 absl::Status ParseChannelId(absl::Span<const std::byte> message, MessageType expected,
                             const ChannelId& id) {
   ChannelIdWire wire;
-  if (absl::Status status = ReadFixed(message, expected, 0, &wire); !status.ok()) return status;
+  if (absl::Status status = ReadWhole(message, expected, &wire); !status.ok()) return status;
   if (wire.channel_id != id) return Malformed("another channel's id");
   return absl::OkStatus();
 }
 
 absl::StatusOr<RefusalReason> ParseRefused(absl::Span<const std::byte> message) {
   RefusedWire wire{};
-  absl::Status status = ReadFixed(message, MessageType::kRefused, 0, &wire);
+  absl::Status status = ReadWhole(message, MessageType::kRefused, &wire);
   if (!status.ok()) return status;
   if (wire.reserved != 0) return Malformed("reserved field not zero");
   // TRUST: only used as a key to a text of ours; an unknown one has a text as well.
@@ -205,43 +312,34 @@ absl::StatusOr<RefusalReason> ParseRefused(absl::Span<const std::byte> message) 
 }
 
 std::vector<std::byte> EncodeHello(const Hello& hello) {
-  PARLEY_CHECK(hello.format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
-  const HelloWire wire = {
-      Header(MessageType::kHello, sizeof(HelloWire), hello.format.size()),
-      hello.version_min,
-      hello.version_max,
-      hello.features,
-      hello.roles,
-      hello.doorbells,
-      ToWire(hello.send),
-      ToWire(hello.receive),
-  };
-  return Encode(wire, hello.format);
+  HelloWire wire{};
+  wire.header = Header(MessageType::kHello, 0);
+  wire.version_min = hello.version_min;
+  wire.version_max = hello.version_max;
+  wire.features = hello.features;
+  wire.roles = hello.roles;
+  wire.doorbells = hello.doorbells;
+  return Encode(wire, hello.send, hello.receive, hello.format);
 }
 
 std::vector<std::byte> EncodeWelcome(const Welcome& welcome) {
-  PARLEY_CHECK(welcome.format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
-  const WelcomeWire wire = {
-      Header(MessageType::kWelcome, sizeof(WelcomeWire), welcome.format.size()),
-      welcome.version,
-      0,
-      welcome.features,
-      welcome.roles,
-      welcome.doorbell,
-      welcome.channel_id,
-      ToWire(welcome.send),
-      ToWire(welcome.receive),
-  };
-  return Encode(wire, welcome.format);
+  WelcomeWire wire{};
+  wire.header = Header(MessageType::kWelcome, 0);
+  wire.version = welcome.version;
+  wire.features = welcome.features;
+  wire.roles = welcome.roles;
+  wire.doorbell = welcome.doorbell;
+  wire.channel_id = welcome.channel_id;
+  return Encode(wire, welcome.send, welcome.receive, welcome.format);
 }
 
 std::vector<std::byte> EncodeChannelId(MessageType type, const ChannelId& id) {
-  return Encode(ChannelIdWire{Header(type, sizeof(ChannelIdWire), 0), id});
+  return EncodeWhole(ChannelIdWire{Header(type, sizeof(ChannelIdWire)), id});
 }
 
 std::vector<std::byte> EncodeRefused(RefusalReason reason) {
-  return Encode(RefusedWire{Header(MessageType::kRefused, sizeof(RefusedWire), 0),
-                            static_cast<uint32_t>(reason), 0});
+  return EncodeWhole(RefusedWire{Header(MessageType::kRefused, sizeof(RefusedWire)),
+                                 static_cast<uint32_t>(reason), 0});
 }
 
 }  // namespace parley

@@ -4,11 +4,13 @@
 // The handshake's messages: fixed sizes, little-endian, versioned, reserved fields zero.
 // docs/SPEC.md shows the same tables, and a test compares the two.
 //
-//   connecting                         accepting
-//     Hello + format blob     ->
-//                             <-       Welcome + format blob + descriptors   | Refused
-//     Mapped                  ->
-//                             <-       Ready                                 | Refused
+//   connecting                               accepting
+//     Hello + sections + format     ->
+//                                   <-       Welcome + sections + format     | Refused
+//     Accepted                      ->
+//                                   <-       Descriptors, with the regions   | Refused
+//     Mapped                        ->
+//                                   <-       Ready                           | Refused
 //
 // Trust: the Parse functions take bytes that the peer chose, already in private memory, and are
 // total: any bytes give a private, validated struct or a status that says what is wrong with them.
@@ -39,9 +41,11 @@ inline constexpr uint32_t kMinMessageLimitBytes = 64;
 enum class MessageType : uint16_t {
   kHello = 1,
   kWelcome = 2,
-  kMapped = 3,
-  kReady = 4,
-  kRefused = 5,
+  kAccepted = 3,
+  kDescriptors = 4,
+  kMapped = 5,
+  kReady = 6,
+  kRefused = 7,
 };
 
 struct MessageHeaderWire {
@@ -52,23 +56,31 @@ struct MessageHeaderWire {
   uint32_t format_bytes;  // of the blob at the end; 0 but for Hello and Welcome
 };
 
-// One direction of the channel.
-struct DirectionWire {
-  uint64_t capacity_bytes;  // 0: no preference (Hello only)
-  uint32_t max_message_bytes;
-  uint16_t frames;       // 0: none; at most kMaxFrames
-  uint16_t frame_units;  // of kFrameUnitBytes, the length of each; 0 without frames
+// One section of a region, behind its control page.
+struct SectionWire {
+  uint16_t kind;      // kSection*
+  uint16_t reserved;  // 0
+  uint32_t count;     // ring: 1; frames: how many
+  uint64_t bytes;     // ring: its capacity; frames: the length of each
 };
+
+inline constexpr uint16_t kSectionFrames = 1;
+inline constexpr uint16_t kSectionRing = 2;
+// In each direction. Unknown kinds count as well.
+inline constexpr std::size_t kMaxSections = 8;
 
 struct HelloWire {
   MessageHeaderWire header;
   uint16_t version_min;
   uint16_t version_max;
-  uint32_t features;      // kFeature* that the connecting side offers
-  uint32_t roles;         // kRole* of the connecting side
-  uint32_t doorbells;     // kDoorbell* that the connecting side can use
-  DirectionWire send;     // connecting -> accepting
-  DirectionWire receive;  // accepting -> connecting
+  uint32_t features;                   // kFeature* that the connecting side offers
+  uint32_t roles;                      // kRole* of the connecting side
+  uint32_t doorbells;                  // kDoorbell* that the connecting side can use
+  uint32_t send_max_message_bytes;     // connecting -> accepting; 0: no preference
+  uint32_t receive_max_message_bytes;  // accepting -> connecting; 0: no preference
+  uint16_t send_sections;              // how many SectionWire follow for the first,
+  uint16_t receive_sections;           // and behind them for the second
+  uint32_t reserved;
 };
 
 struct WelcomeWire {
@@ -79,11 +91,14 @@ struct WelcomeWire {
   uint32_t roles;     // as in the Hello
   uint32_t doorbell;  // the one kDoorbell* that is used
   std::array<uint64_t, 2> channel_id;
-  DirectionWire send;     // connecting -> accepting, as granted
-  DirectionWire receive;  // accepting -> connecting
+  uint32_t send_max_message_bytes;     // connecting -> accepting, as accepted
+  uint32_t receive_max_message_bytes;  // accepting -> connecting
+  uint16_t send_sections;
+  uint16_t receive_sections;
+  uint32_t reserved2;
 };
 
-// Mapped and Ready.
+// Accepted, Descriptors, Mapped and Ready.
 struct ChannelIdWire {
   MessageHeaderWire header;
   std::array<uint64_t, 2> channel_id;
@@ -95,11 +110,13 @@ struct RefusedWire {
   uint32_t reserved;
 };
 
-static_assert(WireType<HelloWire> && sizeof(HelloWire) == 64);
-static_assert(WireType<WelcomeWire> && sizeof(WelcomeWire) == 80);
+static_assert(WireType<SectionWire> && sizeof(SectionWire) == 16);
+static_assert(WireType<HelloWire> && sizeof(HelloWire) == 48);
+static_assert(WireType<WelcomeWire> && sizeof(WelcomeWire) == 64);
 static_assert(WireType<ChannelIdWire> && sizeof(ChannelIdWire) == 32);
 static_assert(WireType<RefusedWire> && sizeof(RefusedWire) == 24);
-inline constexpr std::size_t kMaxMessageBytes = sizeof(WelcomeWire) + kMaxFormatBytes;
+inline constexpr std::size_t kMaxMessageBytes =
+    sizeof(WelcomeWire) + 2 * kMaxSections * sizeof(SectionWire) + kMaxFormatBytes;
 
 inline constexpr uint32_t kRoleSends = 1;     // the connecting side sends
 inline constexpr uint32_t kRoleReceives = 2;  // the connecting side receives
@@ -139,6 +156,8 @@ const char* ToString(RefusalReason reason);
 
 using ChannelId = std::array<uint64_t, 2>;
 
+// One direction. Sections of kinds that are not known here are not part of it: in a Hello they are
+// offers that are not taken.
 struct DirectionSpec {
   uint64_t capacity_bytes = 0;
   uint32_t max_message_bytes = 0;
@@ -177,7 +196,7 @@ struct Welcome : Agreement {
 // Each Parse: the bytes of one whole message. kInvalidArgument says what is wrong.
 absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message);
 absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message);
-// Checks type and id of a Mapped or Ready.
+// Checks type and id of an Accepted, Descriptors, Mapped or Ready.
 absl::Status ParseChannelId(absl::Span<const std::byte> message, MessageType expected,
                             const ChannelId& id);
 absl::StatusOr<RefusalReason> ParseRefused(absl::Span<const std::byte> message);

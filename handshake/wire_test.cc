@@ -53,12 +53,13 @@ TEST(WireTest, GoldenBytes) {
             "00000000"
             "03000000"
             "02000000"
-            "0000010000000000"
             "e8030000"
             "00000000"
-            "0000000000000000"
+            "0100"
+            "0000"
             "00000000"
-            "00000000"
+            "0200000001000000"
+            "0000010000000000"  // the ring
             "726177");
   EXPECT_EQ(Hex(EncodeWelcome(SomeWelcome())),
             "50524c59"
@@ -73,16 +74,17 @@ TEST(WireTest, GoldenBytes) {
             "01000000"
             "8877665544332211"
             "00ffeeddccbbaa99"
-            "0010000000000000"
             "f80f0000"
             "00000000"
-            "0000000000000000"
+            "0100"
+            "0000"
             "00000000"
-            "00000000");
+            "0200000001000000"
+            "0010000000000000");
   EXPECT_EQ(Hex(EncodeChannelId(MessageType::kMapped, {1, 2})),
             "50524c59"
             "0100"
-            "0300"
+            "0500"
             "20000000"
             "00000000"
             "0100000000000000"
@@ -90,7 +92,7 @@ TEST(WireTest, GoldenBytes) {
   EXPECT_EQ(Hex(EncodeRefused(RefusalReason::kSize)),
             "50524c59"
             "0100"
-            "0500"
+            "0700"
             "18000000"
             "00000000"
             "05000000"
@@ -147,13 +149,19 @@ TEST(WireTest, HostileFieldsAreRefused) {
       {24, 0, "roles"},
       {24, 4, "roles"},
       {28, 0, "doorbells"},
-      {32, 1, "capacity no power of two"},
-      {33, 0x7f, "capacity no power of two"},
-      {42, 0x40, "message longer than the ring"},
-      {44, 1, "frames without a length"},
-      {46, 1, "a length without frames"},
-      {48, 1, "capacity"},
-      {60, 1, "frames without a length"},
+      {35, 0x40, "message longer than the ring"},
+      {36, 1, "a message length without a ring"},
+      {40, 0, "a section that is not announced"},
+      {40, 2, "a section that is not there"},
+      {40, 9, "more sections than there may be"},
+      {42, 1, "a section of the other direction"},
+      {44, 1, "reserved"},
+      {48, 0, "kind zero"},
+      {48, 1, "a ring's numbers as frames"},
+      {50, 1, "reserved"},
+      {52, 2, "two rings"},
+      {56, 1, "capacity no power of two"},
+      {57, 0x7f, "capacity no power of two"},
   };
   for (const auto& c : kCases) {
     std::vector<std::byte> message = EncodeHello(SomeHello());
@@ -164,7 +172,7 @@ TEST(WireTest, HostileFieldsAreRefused) {
   welcome[18] = std::byte{1};
   EXPECT_FALSE(ParseWelcome(welcome).ok());
   welcome = EncodeWelcome(SomeWelcome());
-  welcome[64] = std::byte{1};  // a size for the direction that the roles exclude
+  welcome[52] = std::byte{64};  // a size for the direction that the roles exclude
   EXPECT_FALSE(ParseWelcome(welcome).ok());
 
   Hello framed = SomeHello();
@@ -173,11 +181,54 @@ TEST(WireTest, HostileFieldsAreRefused) {
   const auto parsed = ParseHello(most);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->receive.frames, framed.receive.frames);
-  most[60] = std::byte{65};
+  most[48 + 16 + 4] = std::byte{65};
   EXPECT_FALSE(ParseHello(most).ok());
   Welcome elsewhere = SomeWelcome();
   elsewhere.receive.frames = {1, 4096};  // frames for the direction that the roles exclude
   EXPECT_FALSE(ParseWelcome(EncodeWelcome(elsewhere)).ok());
+}
+
+// A list of sections: each kind once, in ascending order. What a Hello has of other kinds is an
+// offer that is not taken; a Welcome has none.
+TEST(WireTest, SectionsOfUnknownKindsAreOffersInAHelloAndMalformedInAWelcome) {
+  const auto with = [](std::vector<std::byte> message, std::size_t fixed_bytes,
+                       std::size_t count_at, const std::vector<uint16_t>& kinds) {
+    // In place of the one ring that is there: the ring and the kinds, in this order.
+    const std::vector<std::byte> ring(
+        message.begin() + static_cast<std::ptrdiff_t>(fixed_bytes),
+        message.begin() + static_cast<std::ptrdiff_t>(fixed_bytes + 16));
+    std::vector<std::byte> sections;
+    for (const uint16_t kind : kinds) {
+      std::vector<std::byte> section = ring;
+      section[0] = static_cast<std::byte>(kind & 0xff);
+      section[1] = static_cast<std::byte>(kind >> 8);
+      sections.insert(sections.end(), section.begin(), section.end());
+    }
+    message.erase(message.begin() + static_cast<std::ptrdiff_t>(fixed_bytes),
+                  message.begin() + static_cast<std::ptrdiff_t>(fixed_bytes + 16));
+    message.insert(message.begin() + static_cast<std::ptrdiff_t>(fixed_bytes), sections.begin(),
+                   sections.end());
+    message[count_at] = static_cast<std::byte>(kinds.size());
+    message[8] = static_cast<std::byte>(message.size() & 0xff);
+    message[9] = static_cast<std::byte>(message.size() >> 8);
+    return message;
+  };
+  const auto hello = EncodeHello(SomeHello());
+  for (const std::vector<uint16_t>& kinds :
+       {std::vector<uint16_t>{2, 3}, {2, 3, 0x1234}, {2, 0xffff}, {2, 3, 4, 5, 6, 7, 8, 9}}) {
+    const auto parsed = ParseHello(with(hello, 48, 40, kinds));
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(parsed->send, SomeHello().send);
+    EXPECT_EQ(parsed->format, "raw");
+  }
+  for (const std::vector<uint16_t>& kinds :
+       {std::vector<uint16_t>{3, 2}, {2, 2}, {2, 3, 3}, {0, 2}, {2, 3, 4, 5, 6, 7, 8, 9, 10}}) {
+    EXPECT_FALSE(ParseHello(with(hello, 48, 40, kinds)).ok());
+  }
+  const auto welcome = EncodeWelcome(SomeWelcome());
+  EXPECT_TRUE(ParseWelcome(with(welcome, 64, 56, {2})).ok());
+  EXPECT_FALSE(ParseWelcome(with(welcome, 64, 56, {2, 3})).ok());
+  EXPECT_FALSE(ParseWelcome(with(welcome, 64, 56, {3})).ok());
 }
 
 TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {

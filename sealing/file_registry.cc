@@ -35,7 +35,9 @@ FileRegistry& FileRegistry::OfThisProcess() {
 absl::StatusOr<FileClaim> FileRegistry::Claim(FileId identity) {
   const std::lock_guard lock(mutex_);
   if (held_.contains(identity)) {
-    return absl::AlreadyExistsError("this shared memory is in use already, in another role");
+    return absl::AlreadyExistsError(
+        "this process has this shared memory mapped already: the peer sent one file twice, or both "
+        "ends are in this process (then give one of them a FileRegistry of its own)");
   }
   if (held_.size() >= max_entries_) {
     return absl::ResourceExhaustedError("too many shared memory objects are in use");

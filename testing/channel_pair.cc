@@ -7,13 +7,17 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "parley/handshake/doorbells.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/handshake/wire.h"
+#include "parley/os/deadline.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
@@ -121,29 +125,44 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   const uint32_t doorbell = options.futex     ? kDoorbellFutex
                             : options.eventfd ? kDoorbellEventfd
                                               : kDoorbellSocket;
+  const DirectionSpec direction = {ring.capacity_bytes, ring.max_message_bytes, frames};
   const auto make_end = [&](Way& sending, Way& receiving,
                             PeerSocket socket) -> absl::StatusOr<Channel> {
-    Established end = {id,
-                       std::move(sending.written),
-                       std::move(receiving.read),
-                       ring,
-                       ring,
-                       frames,
-                       frames,
-                       nullptr,
-                       nullptr,
-                       std::move(socket).Release(),
-                       self(),
-                       ""};
+    SessionTerms terms;
+    terms.id = id;
+    terms.peer = self();
+    terms.send = terms.receive = direction;
+    auto session = Session::Make(std::move(terms), std::move(sending.written),
+                                 std::move(receiving.read), std::move(socket).Release());
     const absl::Status installed = InstallDoorbells(
         doorbell, {std::move(sending.senders_doorbell), std::move(receiving.receivers_doorbell)},
-        &end);
+        session.get());
     if (!installed.ok()) return installed;
-    return MakeChannel(std::move(end), options.wait);
+    return MakeChannel(session, options.wait);
   };
   auto accepting = make_end(*out, *back, std::move(sockets->first));
   if (!accepting.ok()) return accepting.status();
   auto connecting = make_end(*back, *out, std::move(sockets->second));
+  if (!connecting.ok()) return connecting.status();
+  pair->accepting_ = *std::move(accepting);
+  pair->connecting_ = *std::move(connecting);
+  return pair;
+}
+
+absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::CreateByHandshake(
+    AcceptOptions accept, ConnectOptions connect, const WaitOptions& wait) {
+  auto pair = std::make_unique<ChannelPair>(Private());
+  accept.registry = &pair->accepting_registry_;
+  connect.registry = &pair->connecting_registry_;
+  auto sockets = PeerSocket::Pair();
+  if (!sockets.ok()) return sockets.status();
+  const Deadline deadline = Deadline::After(absl::Seconds(30));
+  absl::StatusOr<Channel> connecting = absl::UnknownError("not run");
+  std::thread other(
+      [&] { connecting = ConnectChannel(std::move(sockets->second), connect, deadline, wait); });
+  auto accepting = AcceptChannel(std::move(sockets->first), accept, deadline, wait);
+  other.join();
+  if (!accepting.ok()) return accepting.status();
   if (!connecting.ok()) return connecting.status();
   pair->accepting_ = *std::move(accepting);
   pair->connecting_ = *std::move(connecting);

@@ -1,8 +1,9 @@
 #ifndef PARLEY_TESTING_CHANNEL_PAIR_H_
 #define PARLEY_TESTING_CHANNEL_PAIR_H_
 
-// Both ends of a real channel in one process: real regions, rings, doorbells and waits; only the
-// handshake is left out, which makes a pair cheap enough for a fuzz target to have one per input.
+// Both ends of a real channel in one process: real regions, rings, doorbells and waits. Create
+// leaves out only the handshake, which makes a pair cheap enough for a fuzz target to have one per
+// input; CreateByHandshake has that as well.
 //
 // Trust: for tests only; who tests a handler plays the peer with the other end (and, for what an
 // honest end can't write, with //channel:hostile_access).
@@ -37,6 +38,11 @@ class ChannelPair {
   // kInvalidArgument for a ring that can't be; else the system's refusals.
   static absl::StatusOr<std::unique_ptr<ChannelPair>> Create(
       const ChannelPairOptions& options = {});
+  // The same through the real handshake, over a socketpair, the connecting side on a thread of its
+  // own until it is complete: what options do to a channel. The two registries are this pair's; the
+  // error is that of the accepting side, or else of the connecting one.
+  static absl::StatusOr<std::unique_ptr<ChannelPair>> CreateByHandshake(
+      AcceptOptions accept = {}, ConnectOptions connect = {}, const WaitOptions& wait = {});
   ChannelPair(const ChannelPair&) = delete;
   ChannelPair& operator=(const ChannelPair&) = delete;
 

@@ -49,6 +49,31 @@ TEST(ChannelPairTest, MessagesFlowBothWaysAndDeathIsSeen) {
   }
 }
 
+TEST(ChannelPairTest, ByTheRealHandshakeOptionsDoWhatTheySay) {
+  AcceptOptions accept;
+  accept.send = {8192, 1000};
+  accept.format = "ours";
+  ConnectOptions connect;
+  connect.send = {16384, 500};
+  auto pair = ChannelPair::CreateByHandshake(accept, connect);
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  Channel& a = (*pair)->accepting();
+  Channel& b = (*pair)->connecting();
+  EXPECT_EQ(a.id, b.id);
+  EXPECT_EQ(b.peer_format, "ours");
+  EXPECT_EQ(a.sender.max_message_bytes(), 1000u);
+  EXPECT_EQ(b.sender.capacity_bytes(), 16384u);
+  const std::array<std::byte, 3> message = {std::byte{1}, std::byte{2}, std::byte{3}};
+  std::vector<std::byte> into(1000);
+  Record record;
+  EXPECT_EQ(a.sender.TrySend(7, message), Outcome::kOk);
+  EXPECT_EQ(b.receiver.TryReceive(absl::MakeSpan(into), &record), Outcome::kOk);
+  EXPECT_EQ(record.tag, 7u);
+
+  connect.send = {16384, 63};
+  EXPECT_FALSE(ChannelPair::CreateByHandshake(accept, connect).ok());
+}
+
 TEST(ChannelPairTest, ASleeperIsWoken) {
   for (const bool eventfd : {false, true}) {
     ChannelPairOptions options;

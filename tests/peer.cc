@@ -78,14 +78,14 @@ Peer Peer::Start(const PeerSetup& setup, const std::function<int(Channel&)>& bod
   return Peer{std::move(channel), std::move(child)};
 }
 
-Peer Peer::Hostile(const PeerSetup& setup, const std::function<int(Established&)>& body) {
+Peer Peer::Hostile(const PeerSetup& setup, const std::function<int(Session&)>& body) {
   Sockets sockets;
   Child child([&] {
     sockets.ours.Reset();
     auto socket = PeerSocket::Adopt(std::move(sockets.childs));
     if (!socket.ok()) return 98;
-    auto established = ConnectHandshake(*std::move(socket), ToConnect(setup), Generous());
-    return established.ok() ? body(*established) : 99;
+    auto session = ConnectHandshake(*std::move(socket), ToConnect(setup), Generous());
+    return session.ok() ? body(**session) : 99;
   });
   sockets.childs.Reset();
   Channel channel = Expected(MakeEnd(setup, true, std::move(sockets.ours), child.pidfd()));

@@ -39,7 +39,7 @@ struct Peer {
   static Peer Start(const PeerSetup& setup, const std::function<int(Channel&)>& body);
   // The same without a channel at the child's end: what a hijacked process does with its handshake.
   // The child is always the connecting side.
-  static Peer Hostile(const PeerSetup& setup, const std::function<int(Established&)>& body);
+  static Peer Hostile(const PeerSetup& setup, const std::function<int(Session&)>& body);
 
   Channel channel;  // ours; without ends if the handshake failed, which fails the test
   Child child;

@@ -74,9 +74,9 @@ uint64_t NastyWord(std::mt19937_64& random, uint64_t near) {
 }
 
 // Writes rubbish over everything that the victim reads, at full speed, until `until`.
-void Scribble(Established& mine, std::mt19937_64& random, Deadline until) {
-  OwnMemory control = mine.outgoing.control();
-  OwnMemory data = mine.outgoing.data();
+void Scribble(Session& mine, std::mt19937_64& random, Deadline until) {
+  OwnMemory control = mine.control();
+  OwnMemory data = mine.send()->data;
   constexpr std::array<std::size_t, 6> kWords = {kTailOffset,         kProducerStateOffset,
                                                  kHeadOffset,         kConsumerStateOffset,
                                                  kReceiveEpochOffset, kSendEpochOffset};
@@ -91,8 +91,8 @@ void Scribble(Established& mine, std::mt19937_64& random, Deadline until) {
     }
     tail += 8 * (random() % 64);
     control.StoreRelease64(kTailOffset, tail);
-    if (random() % 4 == 0) mine.send_doorbell->Signal();
-    if (random() % 4 == 0) mine.receive_doorbell->Signal();
+    if (random() % 4 == 0) mine.send()->doorbell->Signal();
+    if (random() % 4 == 0) mine.receive()->doorbell->Signal();
     if (random() % 64 == 0) {
       control.StoreRelease64(kWords[random() % kWords.size()], NastyWord(random, tail));
     }
@@ -182,7 +182,7 @@ TEST(Promise, P1MemoryRandomWordsAtFullSpeedDoNoHarm) {
       if (!socket.ok()) return 1;
       auto mine = ConnectHandshake(*std::move(socket), {}, Generous());
       if (!mine.ok()) return 2;
-      Scribble(*mine, random, In(1 + static_cast<int>(random() % 20)));
+      Scribble(**mine, random, In(1 + static_cast<int>(random() % 20)));
     }
   });
   std::mt19937_64 random(2);
@@ -209,18 +209,21 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
   auto sockets = PeerSocket::Pair();
   ASSERT_TRUE(sockets.ok());
   Child hostile([&] {
-    {
-      auto unused = std::move(sockets->first);
-    }
+    { auto unused = std::move(sockets->first); }
     Hello hello;
     hello.roles = kRoleSends | kRoleReceives;
     hello.doorbells = kDoorbellSocket;
     if (!sockets->second.Send(EncodeHello(hello)).ok()) return 1;
     std::vector<std::byte> buffer(kMaxMessageBytes);
-    auto got = sockets->second.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, Generous());
-    if (!got.ok()) return 2;
-    auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(got->size_bytes));
+    auto size = sockets->second.Receive(absl::MakeSpan(buffer), Generous());
+    if (!size.ok()) return 2;
+    auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(*size));
     if (!welcome.ok()) return 3;
+    if (!sockets->second.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok()) {
+      return 16;
+    }
+    auto got = sockets->second.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, Generous());
+    if (!got.ok()) return 17;
     // The victim's region: every way to change it must fail.
     const int theirs = got->descriptors[0].get();
     const std::string path = "/proc/self/fd/" + std::to_string(theirs);
@@ -250,9 +253,7 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
     }
     return 0;
   });
-  {
-    auto unused = std::move(sockets->second);
-  }
+  { auto unused = std::move(sockets->second); }
   AcceptOptions options;
   options.peer_pidfd = hostile.pidfd();
   auto channel = AcceptChannel(std::move(sockets->first), options, Generous());
@@ -273,12 +274,12 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
 TEST(Promise, P2TimeDeadlinesAreKeptUnderAFloodAndAStop) {
   PeerSetup setup;
   setup.wait.throttles = 1'000'000;  // parked for ever rather than a violation
-  Peer peer = Peer::Hostile(setup, [](Established& mine) {
+  Peer peer = Peer::Hostile(setup, [](Session& mine) {
     for (uint64_t epoch = 1;; ++epoch) {
-      mine.send_doorbell->Signal();
-      mine.receive_doorbell->Signal();
-      mine.outgoing.control().StoreRelease64(kReceiveEpochOffset, epoch);
-      mine.outgoing.control().StoreRelease64(kSendEpochOffset, epoch);
+      mine.send()->doorbell->Signal();
+      mine.receive()->doorbell->Signal();
+      mine.control().StoreRelease64(kReceiveEpochOffset, epoch);
+      mine.control().StoreRelease64(kSendEpochOffset, epoch);
     }
     return 0;
   });
@@ -325,10 +326,10 @@ TEST(Promise, P2TimeTryCallsReturnWhateverThePeerDoes) {
 TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
   PeerSetup setup;
   setup.ring = {64 << 20, 4096};
-  Peer peer = Peer::Hostile(setup, [](Established& mine) {
+  Peer peer = Peer::Hostile(setup, [](Session& mine) {
     // The data are all zero: as many records without a payload as there are words.
-    mine.outgoing.control().StoreRelease64(kTailOffset, 64 << 20);
-    mine.send_doorbell->Signal();
+    mine.control().StoreRelease64(kTailOffset, 64 << 20);
+    mine.send()->doorbell->Signal();
     PauseForEver();
     return 0;
   });
@@ -349,10 +350,10 @@ TEST(Promise, P3WorkDependsOnOurArgumentsNotOnThePeersNumbers) {
 }
 
 TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
-  Peer peer = Peer::Hostile({}, [](Established& mine) {
-    mine.outgoing.data().StoreRelaxed64(0, uint64_t{1} << 32 | 0xffff'fff0);
-    mine.outgoing.control().StoreRelease64(kTailOffset, 65536);
-    mine.send_doorbell->Signal();
+  Peer peer = Peer::Hostile({}, [](Session& mine) {
+    mine.send()->data.StoreRelaxed64(0, uint64_t{1} << 32 | 0xffff'fff0);
+    mine.control().StoreRelease64(kTailOffset, 65536);
+    mine.send()->doorbell->Signal();
     PauseForEver();
     return 0;
   });
@@ -371,16 +372,15 @@ TEST(Promise, P3WorkAClaimedLengthAllocatesNothing) {
 // their padding: {24 bytes, tag 1} and {17 bytes, tag 2}. Whichever one a call sees, its size, its
 // tag and the bytes that are copied agree.
 TEST(Promise, P4OneLookTheHeaderThatWasCheckedIsTheOneThatIsUsed) {
-  Peer peer = Peer::Hostile({}, [](Established& mine) {
+  Peer peer = Peer::Hostile({}, [](Session& mine) {
     constexpr std::array<uint64_t, 2> kHeaders = {uint64_t{1} << 32 | 24, uint64_t{2} << 32 | 17};
-    OwnMemory data = mine.outgoing.data();
+    OwnMemory data = mine.send()->data;
     for (uint64_t round = 0;; ++round) {
       for (std::size_t at = 0; at < 65536; at += 32) data.StoreRelaxed64(at, kHeaders[round % 2]);
       // As much as the victim can have at this moment; never backwards.
-      const uint64_t head =
-          mine.incoming.control().LoadAcquire64(kHeadOffset).AnyValueIsAcceptable();
-      mine.outgoing.control().StoreRelease64(kTailOffset, head + 65536);
-      mine.send_doorbell->Signal();
+      const uint64_t head = mine.peer_control().LoadAcquire64(kHeadOffset).AnyValueIsAcceptable();
+      mine.control().StoreRelease64(kTailOffset, head + 65536);
+      mine.send()->doorbell->Signal();
     }
     return 0;
   });
@@ -427,9 +427,9 @@ constexpr std::array<unsigned char, 8> kSecret = {0x5E, 0xC3, 0xE7, 0x91, 0xA5, 
 // zeros.
 TEST(Promise, P5SilenceThePeerSeesWhatWasCommittedAndNothingElse) {
   constexpr std::size_t kMessages = 300;
-  Peer peer = Peer::Hostile({}, [](Established& mine) {
+  Peer peer = Peer::Hostile({}, [](Session& mine) {
     // Until the victim has sent everything and closed.
-    const PeerMemory control = mine.incoming.control();
+    const PeerMemory control = mine.peer_control();
     const Deadline deadline = Generous();
     while (control.LoadAcquire64(kProducerStateOffset).AnyValueIsAcceptable() != kStreamClosed) {
       if (deadline.Expired()) return 1;
@@ -446,8 +446,8 @@ TEST(Promise, P5SilenceThePeerSeesWhatWasCommittedAndNothingElse) {
     std::memcpy(&receive_epoch, page.data() + kReceiveEpochOffset, 8);
     if (receive_epoch > 1000) return 3;  // a count, no address and no clock
 
-    std::vector<std::byte> data(mine.incoming.data().size_bytes() / 2);
-    mine.incoming.data().CopyOut(0, absl::MakeSpan(data));
+    std::vector<std::byte> data(mine.receive()->data.size_bytes() / 2);
+    mine.receive()->data.CopyOut(0, absl::MakeSpan(data));
     std::vector<std::byte> expected;
     for (std::size_t i = 0; i < kMessages; ++i) {
       const std::array<uint32_t, 2> header = {static_cast<uint32_t>(i % 100), 7};
@@ -499,21 +499,24 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
   auto sockets = PeerSocket::Pair();
   ASSERT_TRUE(sockets.ok());
   Child hostile([&] {
-    {
-      auto unused = std::move(sockets->first);
-    }
+    { auto unused = std::move(sockets->first); }
     Hello hello;
     hello.roles = kRoleSends | kRoleReceives;
     hello.doorbells = kDoorbellSocket;
     if (!sockets->second.Send(EncodeHello(hello)).ok()) return 1;
     std::vector<std::byte> buffer(kMaxMessageBytes);
-    auto got = sockets->second.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, Generous());
-    if (!got.ok()) return 2;
-    const auto bytes = absl::MakeConstSpan(buffer).first(got->size_bytes);
+    auto size = sockets->second.Receive(absl::MakeSpan(buffer), Generous());
+    if (!size.ok()) return 2;
+    const auto bytes = absl::MakeConstSpan(buffer).first(*size);
     auto welcome = ParseWelcome(bytes);
     if (!welcome.ok() || welcome->format != "format") return 3;
     // What it means, encoded again, is what it was: nothing else is in there.
     if (absl::MakeConstSpan(EncodeWelcome(*welcome)) != bytes) return 4;
+    if (!sockets->second.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok()) {
+      return 7;
+    }
+    auto got = sockets->second.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, Generous());
+    if (!got.ok()) return 8;
     // The victim's region and the draft of ours, as they are before a byte was sent: zeros.
     for (const std::size_t i : {0u, 1u}) {
       std::vector<unsigned char> file(4096 + 65536, 1);
@@ -523,9 +526,7 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
     }
     return 0;
   });
-  {
-    auto unused = std::move(sockets->second);
-  }
+  { auto unused = std::move(sockets->second); }
   LeaveSecretsEverywhere();
   AcceptOptions options;
   options.format = "format";
@@ -575,9 +576,7 @@ TEST(Promise, P7ResourcesAPeerThatWantsMoreThanTheLimitsIsRefusedBeforeAnythingI
     auto sockets = PeerSocket::Pair();
     ASSERT_TRUE(sockets.ok());
     Child greedy([&] {
-      {
-        auto unused = std::move(sockets->first);
-      }
+      { auto unused = std::move(sockets->first); }
       ConnectOptions options;
       options.limits.max_capacity_bytes = 1 << 30;
       options.send = {wish.capacity_bytes, wish.max_message_bytes};
@@ -585,9 +584,7 @@ TEST(Promise, P7ResourcesAPeerThatWantsMoreThanTheLimitsIsRefusedBeforeAnythingI
       // And it learns why.
       return std::string(channel.status().message()).find("limits") != std::string::npos ? 0 : 1;
     });
-    {
-      auto unused = std::move(sockets->second);
-    }
+    { auto unused = std::move(sockets->second); }
     AcceptOptions options;
     options.limits = {4 << 20, 1 << 20};
     auto channel = AcceptChannel(std::move(sockets->first), options, Generous());
@@ -775,11 +772,16 @@ TEST(Promise, P9AbortIsOursNoHandshakeMessageMakesUsAbort) {
     if (random() % 8 == 0) message.resize(1 + random() % (2 * message.size()));
     static_cast<void>(socket->Send(message));
     std::vector<std::byte> buffer(kMaxMessageBytes);
+    auto size = socket->Receive(absl::MakeSpan(buffer), In(200));
+    if (!size.ok()) continue;
+    auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(*size));
+    if (!welcome.ok()) continue;
+    message = EncodeChannelId(MessageType::kAccepted, welcome->channel_id);
+    if (random() % 4 == 0) message[random() % message.size()] ^= std::byte{1};
+    static_cast<void>(socket->Send(message));
     auto got = socket->ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, In(200));
     if (!got.ok() || got->descriptors.size() < 2) continue;
-    // Accepted: now a Mapped that may be wrong, on a region that was never mapped or sealed.
-    auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(got->size_bytes));
-    if (!welcome.ok()) continue;
+    // Now a Mapped that may be wrong, on a region that was never mapped or sealed.
     if (random() % 2 == 0) {
       ::fcntl(got->descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
     }
@@ -814,16 +816,15 @@ TEST(Promise, P9AbortIsOursNoWordInSharedMemoryMakesUsAbort) {
         if (!socket.ok()) return 1;
         auto mine = ConnectHandshake(*std::move(socket), {}, Generous());
         if (!mine.ok()) return 2;
-        mine->outgoing.control().StoreRelease64(word, value);
-        mine->send_doorbell->Signal();
-        mine->receive_doorbell->Signal();
+        (*mine)->control().StoreRelease64(word, value);
+        (*mine)->send()->doorbell->Signal();
+        (*mine)->receive()->doorbell->Signal();
         // Until the victim has let go of the channel.
-        pollfd entry = {mine->peer.pidfd.get(), POLLIN, 0};
-        entry.fd = mine->socket.get();
+        pollfd entry = {(*mine)->connection(), POLLIN, 0};
         const Deadline deadline = Generous();
         while (!deadline.Expired()) {
           ::poll(&entry, 1, 100);
-          if (mine->send_doorbell->Drain() == Doorbell::Drained::kPeerGone) break;
+          if ((*mine)->send()->doorbell->Drain() == Doorbell::Drained::kPeerGone) break;
         }
       }
     }

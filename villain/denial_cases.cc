@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -134,7 +135,25 @@ void PlayHonest(Attacker& a) {
   Hello hello = HonestHello();
   const std::vector<std::byte> bytes = EncodeHello(hello);
   ::send(a.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  std::array<std::byte, kMaxMessageBytes> buffer;
+  const ssize_t got = ::recv(a.socket.get(), buffer.data(), buffer.size(), 0);
+  if (got > 0) {
+    const auto welcome =
+        ParseWelcome(absl::MakeConstSpan(buffer).first(static_cast<std::size_t>(got)));
+    if (welcome.ok()) {
+      const auto accepted = EncodeChannelId(MessageType::kAccepted, welcome->channel_id);
+      ::send(a.socket.get(), accepted.data(), accepted.size(), MSG_NOSIGNAL);
+    }
+  }
   a.Mounted("asked for a channel when the victim has hardly a descriptor left");
+  Attacker::Stay();
+}
+
+void NeverAccepted(Attacker& a) {
+  RawPeer::Plan plan;
+  plan.say_accepted = false;
+  const RawPeer peer = RawPeer::Connect(a, plan);
+  a.Mounted("took the welcome and never answers");
   Attacker::Stay();
 }
 
@@ -195,6 +214,8 @@ std::vector<Case> DenialCases() {
       {"connect-and-leave", "D9", "connections that end at once, in a loop", listener,
        ConnectAndLeave, kServed},
       {"hoard-channels", "D9", "completed handshakes, hoarded", listener, HoardChannels, kServed},
+      {"never-accepted", "D10", "a peer that takes the welcome and never answers", quick,
+       NeverAccepted, static_cast<uint32_t>(End::kTimedOut)},
   };
 }
 

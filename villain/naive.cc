@@ -115,8 +115,12 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   ReceiveTrusting(socket, message.data(), message.size());
   HelloWire hello;
   std::memcpy(&hello, message.data(), sizeof(hello));  // NAIVE: version, roles, lengths unchecked
-  channel.own_bytes = hello.receive.capacity_bytes != 0 ? hello.receive.capacity_bytes : 8192;
-  channel.their_bytes = hello.send.capacity_bytes != 0 ? hello.send.capacity_bytes : 8192;
+  // NAIVE: a ring in each direction, whatever the lists say.
+  std::array<SectionWire, 2> sections = {};
+  std::memcpy(sections.data(), message.data() + sizeof(hello), sizeof(sections));
+  const std::size_t second = hello.send_sections != 0 ? 1 : 0;
+  channel.own_bytes = hello.receive_sections != 0 ? sections[second].bytes : 8192;
+  channel.their_bytes = hello.send_sections != 0 ? sections[0].bytes : 8192;
   const int own = MakeTrusting(channel.own_bytes);
   const int theirs = MakeTrusting(channel.their_bytes);
   channel.own = MapTrusting(own, channel.own_bytes, true);
@@ -130,7 +134,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   std::vector<int> descriptors = {own, theirs};
   channel.eventfds = (hello.doorbells & kDoorbellEventfd) != 0;
   channel.futexes = victim.setup.futex && (hello.doorbells & kDoorbellFutex) != 0;
-  if (victim.setup.flaw == Flaw::kAssertsNumber && hello.send.max_message_bytes < 61) {
+  if (victim.setup.flaw == Flaw::kAssertsNumber && hello.send_max_message_bytes < 61) {
     std::abort();  // NAIVE: "cannot happen"
   }
   if (channel.eventfds) {  // NAIVE: for anybody, and blocking
@@ -155,7 +159,11 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   welcome.channel_id = {1, 2};
   welcome.send = {channel.their_bytes, static_cast<uint32_t>(channel.their_bytes / 4)};
   welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
-  const std::vector<std::byte> answer = EncodeWelcome(welcome);
+  const std::vector<std::byte> agreed = EncodeWelcome(welcome);
+  ::send(socket, agreed.data(), agreed.size(), 0);
+  // NAIVE: everything is made already, and handed over whether the peer answers or not.
+  const std::vector<std::byte> answer =
+      EncodeChannelId(MessageType::kDescriptors, welcome.channel_id);
   // SAFETY: bytes as sendmsg, bind and the mapping take them; this is the careless peer.
   iovec part = {const_cast<std::byte*>(answer.data()), answer.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> control = {};
@@ -170,6 +178,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   header->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
   std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size() * sizeof(int));
   ::sendmsg(socket, &reply, 0);
+  ReceiveTrusting(socket, message.data(), message.size());  // NAIVE: surely "accepted"
   ReceiveTrusting(socket, message.data(), message.size());  // NAIVE: surely "mapped"
   const auto ready = EncodeChannelId(MessageType::kReady, welcome.channel_id);
   ::send(socket, ready.data(), ready.size(), 0);
@@ -192,15 +201,22 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   const auto bytes = EncodeHello(hello);
   ::send(channel.socket, bytes.data(), bytes.size(), 0);
   std::array<std::byte, 8192> message;
-  const std::vector<int> descriptors =
-      ReceiveTrusting(channel.socket, message.data(), message.size());
+  ReceiveTrusting(channel.socket, message.data(), message.size());
   WelcomeWire welcome;
   std::memcpy(&welcome, message.data(), sizeof(welcome));
-  channel.own_bytes = welcome.send.capacity_bytes;
-  channel.their_bytes = welcome.receive.capacity_bytes;
-  if (victim.setup.flaw == Flaw::kAssertsNumber && welcome.send.max_message_bytes < 61) {
+  // NAIVE: each direction has one section, whatever it says.
+  std::array<SectionWire, 2> sections;
+  std::memcpy(sections.data(), message.data() + sizeof(welcome), sizeof(sections));
+  channel.own_bytes = sections[0].bytes;
+  channel.their_bytes = sections[1].bytes;
+  if (victim.setup.flaw == Flaw::kAssertsNumber && welcome.send_max_message_bytes < 61) {
     std::abort();  // NAIVE: "cannot happen"
   }
+  const auto accepted =
+      EncodeChannelId(MessageType::kAccepted, {welcome.channel_id[0], welcome.channel_id[1]});
+  ::send(channel.socket, accepted.data(), accepted.size(), 0);
+  const std::vector<int> descriptors =
+      ReceiveTrusting(channel.socket, message.data(), message.size());
   const auto descriptor = [&](std::size_t i) {
     return i < descriptors.size() ? descriptors[i] : -1;
   };

@@ -123,15 +123,21 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
     attacker.CannotMount("hello not sent");
   }
   std::array<std::byte, kMaxMessageBytes> buffer;
-  auto got = peer.socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 8, Soon());
-  if (!got.ok() && plan.refused) plan.refused(got.status().ToString());
-  if (!got.ok()) attacker.CannotMount("no welcome: " + got.status().ToString());
-  auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(got->size_bytes));
+  auto size = peer.socket.Receive(absl::MakeSpan(buffer), Soon());
+  if (!size.ok() && plan.refused) plan.refused(size.status().ToString());
+  if (!size.ok()) attacker.CannotMount("no welcome: " + size.status().ToString());
+  auto welcome = ParseWelcome(absl::MakeConstSpan(buffer).first(*size));
   if (!welcome.ok() && plan.refused) plan.refused(welcome.status().ToString());
-  if (!welcome.ok() || got->descriptors.size() < 2) {
-    attacker.CannotMount("no welcome: " + welcome.status().ToString());
-  }
+  if (!welcome.ok()) attacker.CannotMount("no welcome: " + welcome.status().ToString());
   peer.welcome = *welcome;
+  if (!plan.say_accepted) return peer;
+  if (!peer.socket.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok()) {
+    attacker.CannotMount("accepted not sent");
+  }
+  auto got = peer.socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 8, Soon());
+  if (!got.ok() || got->descriptors.size() < 2) {
+    attacker.CannotMount("no descriptors: " + got.status().ToString());
+  }
   peer.descriptors = std::move(got->descriptors);
   if (welcome->doorbell == kDoorbellEventfd && peer.descriptors.size() == 6) {
     peer.data_doorbell = peer.descriptors[3].get();
@@ -154,7 +160,7 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
     attacker.CannotMount("mapped not sent");
   }
   if (!plan.seal) return peer;  // refused, if all is well
-  auto size = peer.socket.Receive(absl::MakeSpan(buffer), Soon());
+  size = peer.socket.Receive(absl::MakeSpan(buffer), Soon());
   if (!size.ok()) attacker.CannotMount("no ready: " + size.status().ToString());
   const absl::Status ready = ParseChannelId(absl::MakeConstSpan(buffer).first(*size),
                                             MessageType::kReady, welcome->channel_id);
@@ -229,14 +235,21 @@ RawHost RawHost::Prepare(Attacker& attacker, const DirectionSpec& usual) {
 
 bool RawHost::SendWelcome() const {
   const std::vector<std::byte> message = EncodeWelcome(welcome);
+  if (!SendRaw(socket.fd(), message.data(), message.size(), {})) return false;
+  const std::vector<std::byte> handed_over =
+      EncodeChannelId(MessageType::kDescriptors, welcome.channel_id);
   std::vector<int> numbers;
   for (const UniqueFd& fd : descriptors) numbers.push_back(fd.get());
-  return SendRaw(socket.fd(), message.data(), message.size(), numbers);
+  // A victim that did not like the Welcome may have hung up by now.
+  SendRaw(socket.fd(), handed_over.data(), handed_over.size(), numbers);
+  return true;
 }
 
 bool RawHost::Finish() {
   std::array<std::byte, kMaxMessageBytes> buffer;
-  auto size = socket.Receive(absl::MakeSpan(buffer), Soon());
+  auto size = socket.Receive(absl::MakeSpan(buffer), Soon());  // "accepted"
+  if (!size.ok()) return false;
+  size = socket.Receive(absl::MakeSpan(buffer), Soon());
   if (!size.ok()) return false;
   const absl::Status mapped = ParseChannelId(absl::MakeConstSpan(buffer).first(*size),
                                              MessageType::kMapped, welcome.channel_id);

@@ -58,6 +58,7 @@ struct RawPeer {
     std::function<void(int socket)> send_hello;
     // Where there is no Welcome; does not return.
     std::function<void(const std::string& why)> refused;
+    bool say_accepted = true;
     bool seal = true;
     bool say_mapped = true;
     std::function<void(RawPeer&)> before_seal;
@@ -100,9 +101,10 @@ struct RawHost {
   // victim leaves the choice.
   static RawHost Prepare(Attacker& attacker, const DirectionSpec& usual);
   static RawHost Prepare(Attacker& attacker);
-  // Sends the Welcome with the descriptors; false if the victim is gone.
+  // Sends the Welcome, and the descriptors without waiting for an answer; false if the victim is
+  // gone.
   bool SendWelcome() const;
-  // Awaits "mapped" and says "ready"; false if the victim refused.
+  // Awaits "accepted" and "mapped" and says "ready"; false if the victim refused.
   bool Finish();
 };
 

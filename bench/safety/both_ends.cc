@@ -79,23 +79,19 @@ absl::StatusOr<Channel> MakeEnd(Way& sends, Way& receives, DoorbellKind doorbell
   PeerIdentity self;
   self.pid = ::getpid();
   self.own_pair = true;
-  Established end = {.id = {1, 2},
-                     .outgoing = std::move(sends.written),
-                     .incoming = std::move(receives.read),
-                     .send = kRing,
-                     .receive = kRing,
-                     .send_doorbell = nullptr,
-                     .receive_doorbell = nullptr,
-                     .socket = std::move(socket).Release(),
-                     .peer = std::move(self),
-                     .peer_format = "",
-                     .skips_fences = asymmetric,
-                     .barrier_before_sleep = asymmetric};
+  SessionTerms terms;
+  terms.id = {1, 2};
+  terms.peer = std::move(self);
+  terms.send = terms.receive = DirectionSpec{kRing.capacity_bytes, kRing.max_message_bytes};
+  terms.skips_fences = asymmetric;
+  terms.barrier_before_sleep = asymmetric;
+  auto session = Session::Make(std::move(terms), std::move(sends.written), std::move(receives.read),
+                               std::move(socket).Release());
   const uint32_t kind = doorbell == DoorbellKind::kEventfd ? kDoorbellEventfd : kDoorbellSocket;
-  const absl::Status installed =
-      InstallDoorbells(kind, {std::move(sends.senders), std::move(receives.receivers)}, &end);
+  const absl::Status installed = InstallDoorbells(
+      kind, {std::move(sends.senders), std::move(receives.receivers)}, session.get());
   if (!installed.ok()) return installed;
-  return MakeChannel(std::move(end), WaitOptions::LowestPower());
+  return MakeChannel(session, WaitOptions::LowestPower());
 }
 
 }  // namespace

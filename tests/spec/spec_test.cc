@@ -68,20 +68,24 @@ Structs CompiledStructs() {
         {FIELD(MessageHeaderWire, magic), FIELD(MessageHeaderWire, version),
          FIELD(MessageHeaderWire, type), FIELD(MessageHeaderWire, size_bytes),
          FIELD(MessageHeaderWire, format_bytes)}}},
-      {"DirectionWire",
-       {sizeof(DirectionWire),
-        {FIELD(DirectionWire, capacity_bytes), FIELD(DirectionWire, max_message_bytes),
-         FIELD(DirectionWire, frames), FIELD(DirectionWire, frame_units)}}},
+      {"SectionWire",
+       {sizeof(SectionWire),
+        {FIELD(SectionWire, kind), FIELD(SectionWire, reserved), FIELD(SectionWire, count),
+         FIELD(SectionWire, bytes)}}},
       {"HelloWire",
        {sizeof(HelloWire),
         {FIELD(HelloWire, header), FIELD(HelloWire, version_min), FIELD(HelloWire, version_max),
          FIELD(HelloWire, features), FIELD(HelloWire, roles), FIELD(HelloWire, doorbells),
-         FIELD(HelloWire, send), FIELD(HelloWire, receive)}}},
+         FIELD(HelloWire, send_max_message_bytes), FIELD(HelloWire, receive_max_message_bytes),
+         FIELD(HelloWire, send_sections), FIELD(HelloWire, receive_sections),
+         FIELD(HelloWire, reserved)}}},
       {"WelcomeWire",
        {sizeof(WelcomeWire),
         {FIELD(WelcomeWire, header), FIELD(WelcomeWire, version), FIELD(WelcomeWire, reserved),
          FIELD(WelcomeWire, features), FIELD(WelcomeWire, roles), FIELD(WelcomeWire, doorbell),
-         FIELD(WelcomeWire, channel_id), FIELD(WelcomeWire, send), FIELD(WelcomeWire, receive)}}},
+         FIELD(WelcomeWire, channel_id), FIELD(WelcomeWire, send_max_message_bytes),
+         FIELD(WelcomeWire, receive_max_message_bytes), FIELD(WelcomeWire, send_sections),
+         FIELD(WelcomeWire, receive_sections), FIELD(WelcomeWire, reserved2)}}},
       {"ChannelIdWire",
        {sizeof(ChannelIdWire), {FIELD(ChannelIdWire, header), FIELD(ChannelIdWire, channel_id)}}},
       {"RefusedWire",
@@ -133,9 +137,14 @@ Constants CompiledConstants() {
       CONSTANT(kWireVersion),
       CONSTANT(kMaxFormatBytes),
       CONSTANT(kMinMessageLimitBytes),
+      CONSTANT(kMaxSections),
+      CONSTANT(kSectionFrames),
+      CONSTANT(kSectionRing),
       CONSTANT(kMaxMessageBytes),
       CONSTANT(MessageType::kHello),
       CONSTANT(MessageType::kWelcome),
+      CONSTANT(MessageType::kAccepted),
+      CONSTANT(MessageType::kDescriptors),
       CONSTANT(MessageType::kMapped),
       CONSTANT(MessageType::kReady),
       CONSTANT(MessageType::kRefused),
@@ -390,6 +399,8 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   welcome.send = {4096, 4088};
   written["golden-welcome"] = Hex(EncodeWelcome(welcome));
 
+  written["golden-accepted"] = Hex(EncodeChannelId(MessageType::kAccepted, {1, 2}));
+  written["golden-descriptors"] = Hex(EncodeChannelId(MessageType::kDescriptors, {1, 2}));
   written["golden-mapped"] = Hex(EncodeChannelId(MessageType::kMapped, {1, 2}));
   written["golden-ready"] = Hex(EncodeChannelId(MessageType::kReady, {1, 2}));
   written["golden-refused"] = Hex(EncodeRefused(RefusalReason::kSize));

@@ -1,0 +1,55 @@
+#include "parley/handshake/session.h"
+
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace parley {
+
+RegionGeometry RegionOf(const DirectionSpec& direction) {
+  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
+}
+
+RingGeometry RingOf(const DirectionSpec& direction) {
+  return {direction.capacity_bytes, direction.max_message_bytes};
+}
+
+RegionLimits LimitsOf(FileRegistry* registry) {
+  RegionLimits limits;
+  limits.max_data_bytes = std::numeric_limits<uint64_t>::max();
+  limits.max_frames_bytes = std::numeric_limits<uint64_t>::max();
+  limits.registry = registry != nullptr ? registry : &FileRegistry::OfThisProcess();
+  return limits;
+}
+
+Session::Session(Private, SessionTerms terms, OutgoingRegion outgoing, IncomingRegion incoming,
+                 UniqueFd connection)
+    : terms_(std::move(terms)),
+      outgoing_(std::move(outgoing)),
+      incoming_(std::move(incoming)),
+      connection_(std::move(connection)) {
+  if (terms_.send) {
+    send_.emplace();
+    send_->ring = RingOf(*terms_.send);
+    send_->data = outgoing_.data();
+    send_->frames = terms_.send->frames;
+    send_->frame_memory = outgoing_.frames();
+  }
+  if (terms_.receive) {
+    receive_.emplace();
+    receive_->ring = RingOf(*terms_.receive);
+    receive_->data = incoming_.data();
+    receive_->frames = terms_.receive->frames;
+    receive_->frame_memory = incoming_.frames();
+  }
+}
+
+void Session::DropDescriptors() {
+  connection_.Reset();
+  terms_.peer.pidfd.Reset();
+  termination_.Wakes(nullptr, nullptr);
+  if (send_) send_->doorbell.reset();
+  if (receive_) receive_->doorbell.reset();
+}
+
+}  // namespace parley
