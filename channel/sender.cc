@@ -24,9 +24,10 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
   Sender sender;
   sender.state_ = std::make_shared<State>(std::move(session));
   State& state = *sender.state_;
-  auto waiter = internal::Waiter::Create(
-      state.session->Places(kSendEpochOffset, kReceiveEpochOffset),
-      state.session->send()->doorbell.get(), &state.session->termination(), options, &state.stats);
+  auto waiter =
+      internal::Waiter::Create(state.session->Places(kSendEpochOffset, kReceiveEpochOffset),
+                               state.session->send()->doorbell.get(), &state.session->termination(),
+                               options, &state.stats, kStepsPerMessage);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;

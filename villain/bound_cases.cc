@@ -237,6 +237,8 @@ void ServeAsHeir(Attacker& a) {
   }
   RawHost host = RawHost::Prepare(a);
   if (!host.SendWelcome() || !host.Finish()) a.CannotMount("no channel with an honest server");
+  host.theirs = MapShared(a, host.descriptors[1].get(),
+                          kControlBytes + host.welcome.send.capacity_bytes, false);
   a.Mounted("a child goes on that did not call listen(); its parent ends");
   while (::getppid() == parent) ::usleep(1000);
   while (true) {

@@ -337,7 +337,12 @@ class Trial {
     if (const uint64_t work = notes.max_messages_in_call.load(); work > 1) {
       return "one call took " + std::to_string(work) + " messages";
     }
-    if (const uint64_t empty = notes.empty_returns.load(); empty > kMaxEmptyReturns) {
+    const uint64_t max_empty =
+        setup_.style == Style::kEventLoop
+            ? MaxEmptyReturnsOfALoop(notes.session_ended_ns.load() - notes.session_began_ns.load(),
+                                     notes.messages.load())
+            : kMaxEmptyReturns;
+    if (const uint64_t empty = notes.empty_returns.load(); empty > max_empty) {
       return "waits came back " + std::to_string(empty) + " times with nothing, before they had to";
     }
     if (TakenNs() > kMaxTakenNs) {

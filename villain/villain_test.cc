@@ -39,11 +39,7 @@ struct Expected {
   bool always = true;
 };
 const std::map<std::string, Expected>& ExpectedToFail() {
-  static const std::map<std::string, Expected> until = {
-      {"heir-of-listener", {"pidfds that are proven to be the other end's"}},
-      {"futex-storm", {"a rate for wake-ups with a little progress, by futex", false}},
-      {"drip-in-event-loop", {"a throttle that leaves what is polled", false}},
-  };
+  static const std::map<std::string, Expected> until = {};
   return until;
 }
 

@@ -29,17 +29,22 @@ class RateBudget {
     const int64_t earned = std::max<int64_t>(0, (now_ns - refilled_ns_) / refill_ns_);
     refilled_ns_ += earned * refill_ns_;
     left_ = std::min(burst_, left_ + earned);
+    was_full_ = left_ == burst_;
     if (left_ == 0) return false;
     --left_;
     return true;
   }
-  void GiveBack() { left_ = burst_; }
+  void GiveBack(int64_t units) { left_ = std::min(burst_, left_ + std::min(burst_, units)); }
+  void GiveAllBack() { left_ = burst_; }
+  // Whether the last Take found all of them.
+  bool was_full() const { return was_full_; }
 
  private:
   const int64_t burst_;
   const int64_t refill_ns_;
   int64_t left_;
   int64_t refilled_ns_ = 0;
+  bool was_full_ = true;
 };
 
 // For wake-ups that brought less than enough.
@@ -49,28 +54,52 @@ class WakeBudget {
 
   explicit WakeBudget(const WaitOptions& options)
       : wakeups_(options.spurious_wakeups, absl::ToInt64Nanoseconds(options.spurious_refill)),
-        throttles_(options.throttles, absl::ToInt64Nanoseconds(options.throttle_refill)) {}
+        throttles_(options.throttles, absl::ToInt64Nanoseconds(options.throttle_refill)),
+        throttle_ns_(absl::ToInt64Nanoseconds(options.throttle_time)),
+        short_throttles_(options.throttles) {}
 
   // A wake-up that brought nothing.
   Verdict Spurious(int64_t now_ns) {
-    if (wakeups_.Take(now_ns)) return Verdict::kGoOn;
+    if (TakeWakeUp(now_ns)) return Verdict::kGoOn;
     return throttles_.Take(now_ns) ? Verdict::kThrottle : Verdict::kFlood;
   }
   // One that brought a little: throttled like the others, so that a peer can't wake us for each
   // byte that it takes, but it is no violation to be slow.
   Verdict Little(int64_t now_ns) {
-    if (wakeups_.Take(now_ns)) return Verdict::kGoOn;
-    throttles_.GiveBack();
+    if (TakeWakeUp(now_ns)) return Verdict::kGoOn;
+    throttles_.GiveAllBack();
     return Verdict::kThrottle;
   }
-  void Refund() {
-    wakeups_.GiveBack();
-    throttles_.GiveBack();
+  // After kThrottle: for how long. Once `throttles` of them did not help, twice as long each time,
+  // up to kMaxThrottleFactor; as at first when all the wake-ups have been given back.
+  int64_t throttle_ns() const {
+    const int doublings = std::max(0, throttled_ - short_throttles_);
+    return throttle_ns_ * std::min(kMaxThrottleFactor, int64_t{1} << doublings);
   }
+  static constexpr int64_t kMaxThrottleFactor = 16;
+  // The peer did enough, `steps` times. In proportion: a peer that makes a little progress for each
+  // burst of wake-ups would have all of them free (W5, W13).
+  void Refund(uint64_t steps) {
+    wakeups_.GiveBack(kWakeUpsPerStep * static_cast<int64_t>(std::min<uint64_t>(steps, INT32_MAX)));
+    throttles_.GiveAllBack();
+  }
+  // An honest peer signals at most once for what it publishes, and that signal may find a sleeper
+  // that has taken it already. One more, since a full queue is handed to both ends.
+  static constexpr int64_t kWakeUpsPerStep = 2;
 
  private:
+  bool TakeWakeUp(int64_t now_ns) {
+    const bool taken = wakeups_.Take(now_ns);
+    if (wakeups_.was_full()) throttled_ = 0;
+    if (!taken && throttled_ - short_throttles_ < 30) ++throttled_;
+    return taken;
+  }
+
   RateBudget wakeups_;
   RateBudget throttles_;
+  const int64_t throttle_ns_;
+  const int short_throttles_;
+  int throttled_ = 0;  // since all the wake-ups were there
 };
 
 // For the time that signals take. A signal walks the kernel's queue of all that wait on the object,

@@ -1,5 +1,6 @@
 #include "parley/wait/budgets.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/time/time.h"
@@ -59,6 +60,34 @@ TEST(WakeBudgetTest, TenTimesTheToleratedPaceIsAViolationInTheEnd) {
   EXPECT_LT(wakeups, 200);
 }
 
+// A peer that makes a little progress for ever is throttled for longer and longer, up to a limit,
+// and like any other once it has behaved for a while.
+TEST(WakeBudgetTest, ThrottlesThatDoNotHelpGrowUpToALimit) {
+  const WaitOptions options;
+  const int64_t base_ns = absl::ToInt64Nanoseconds(options.throttle_time);
+  WakeBudget budget(options);
+  int64_t now_ns = kStartNs;
+  int64_t max_ns = 0;
+  int short_ones = 0;
+  int verdicts = 0;
+  for (; now_ns < kStartNs + 10 * kSecondNs; ++verdicts) {
+    if (budget.Little(now_ns) == Verdict::kThrottle) {
+      if (max_ns <= base_ns) ++short_ones;
+      max_ns = std::max(max_ns, budget.throttle_ns());
+      now_ns += budget.throttle_ns();
+    }
+    now_ns += 1000;
+  }
+  EXPECT_EQ(max_ns, WakeBudget::kMaxThrottleFactor * base_ns);
+  EXPECT_GE(short_ones, options.throttles);
+  // 64 at once, 100 a second by time, 64 short throttles, and one each 16 ms.
+  EXPECT_LE(verdicts, 64 + 1000 + 64 + 10 * 1000 / 16 + 16);
+  now_ns += 64 * absl::ToInt64Nanoseconds(options.spurious_refill);
+  for (int i = 0; i < 64; ++i) ASSERT_EQ(budget.Little(now_ns), Verdict::kGoOn);
+  ASSERT_EQ(budget.Little(now_ns), Verdict::kThrottle);
+  EXPECT_EQ(budget.throttle_ns(), base_ns);
+}
+
 TEST(WakeBudgetTest, LittleProgressIsThrottledForEverAndNoViolation) {
   WakeBudget budget({});
   int64_t now_ns = kStartNs;
@@ -75,12 +104,30 @@ TEST(WakeBudgetTest, LittleProgressIsThrottledForEverAndNoViolation) {
   EXPECT_GT(throttles, 80'000);
 }
 
-TEST(WakeBudgetTest, ProgressGivesEverythingBack) {
-  WakeBudget budget({});
+// Two for each step of progress, as an honest peer needs, and no more: all of them were given back
+// for one record, so that 64 wake-ups for each were free (villain: futex-storm,
+// drip-in-event-loop).
+TEST(WakeBudgetTest, ProgressGivesBackInProportion) {
+  WakeBudget honest({});
   for (int i = 0; i < 100'000; ++i) {
-    ASSERT_EQ(budget.Spurious(kStartNs), Verdict::kGoOn);
-    if (i % 64 == 63) budget.Refund();
+    ASSERT_EQ(honest.Spurious(kStartNs), Verdict::kGoOn);
+    ASSERT_EQ(honest.Spurious(kStartNs), Verdict::kGoOn);
+    honest.Refund(1);
   }
+  WakeBudget hostile({});
+  int free = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    free += hostile.Spurious(kStartNs) == Verdict::kGoOn ? 1 : 0;
+    if (i % 64 == 63) hostile.Refund(1);
+  }
+  EXPECT_LE(free, 64 + 2 * 10'000 / 64);
+  // Progress is no violation, however little it is.
+  WakeBudget much({});
+  while (much.Spurious(kStartNs) == Verdict::kGoOn) {
+  }
+  much.Refund(~uint64_t{0});
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(much.Spurious(kStartNs), Verdict::kGoOn);
+  EXPECT_EQ(much.Spurious(kStartNs), Verdict::kThrottle);
 }
 
 TEST(RateBudgetTest, TimeGivesBackNoMoreThanTheBurst) {
@@ -107,7 +154,7 @@ int64_t TakenBy(int64_t each_ns, int64_t pace_ns) {
     now_ns += each_ns;
     taken_ns += each_ns;
     const bool fine = budget.measures(now_ns) ? budget.SentMeasured(now_ns, each_ns)
-                                        : budget.SentUnmeasured(now_ns, each_ns);
+                                              : budget.SentUnmeasured(now_ns, each_ns);
     if (!fine) return taken_ns;
   }
   return -1;
@@ -134,7 +181,7 @@ TEST(SignalBudgetTest, SlowOnTheWallAloneIsNotCharged) {
     now_ns += 3 * kMillisecondNs;
     ASSERT_TRUE(budget.MaySignal(now_ns));
     ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, 4'000)
-                                  : budget.SentUnmeasured(now_ns, 3 * kMillisecondNs));
+                                        : budget.SentUnmeasured(now_ns, 3 * kMillisecondNs));
   }
 }
 
@@ -147,7 +194,7 @@ TEST(SignalBudgetTest, AFewSlowOnesArePaidForByTheCheapOnes) {
     now_ns += 10'000 + cost_ns;
     ASSERT_TRUE(budget.MaySignal(now_ns)) << i;
     ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, cost_ns)
-                                  : budget.SentUnmeasured(now_ns, cost_ns))
+                                        : budget.SentUnmeasured(now_ns, cost_ns))
         << i;
   }
 }
@@ -159,7 +206,7 @@ TEST(SignalBudgetTest, SignalsAreSpacedOutBeforeItIsAViolation) {
   while (budget.MaySignal(now_ns)) {
     now_ns += kMillisecondNs;
     ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, kMillisecondNs)
-                                  : budget.SentUnmeasured(now_ns, kMillisecondNs));
+                                        : budget.SentUnmeasured(now_ns, kMillisecondNs));
     ++sent;
   }
   EXPECT_LT(sent, 15);

@@ -42,6 +42,7 @@ class Doorbell {
     kQuiet,       // nothing
     kSignalled,   // at least one signal for this end
     kRedundant,   // only signals for the other end that has not taken the last one yet
+    kThrottled,   // only signals for the other end, which is throttled
     kPeerGone,    // the peer has ended
     kUnexpected,  // something that is no signal: a violation
   };
@@ -75,6 +76,8 @@ class Doorbell {
   // readable; the end of the peer is seen all the same. EndThrottle takes that back.
   virtual void Throttle(int64_t until_ns) = 0;
   virtual void EndThrottle() = 0;
+  // When the throttle of the other end of this side ends; 0: it has none.
+  virtual int64_t OtherThrottleEnd(int64_t /*now_ns*/) const { return 0; }
 
   // Ends a sleep of this end, or the next one, for one of LocalWake's reasons. With the futex the
   // sleep goes on for kMaxFutexSleep at most.

@@ -140,6 +140,31 @@ TEST(DoorbellTest, AttackW10SignalsForTheOtherEndAgainAndAgainAreRedundant) {
   EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
 }
 
+// The connection is what is throttled, not the end: the one that is not throttled was woken by each
+// signal for the one that is (villain: drip-in-event-loop, 28,000 a second).
+TEST(DoorbellTest, AttackW13TheOtherEndOfAThrottledOneLearnsOfIt) {
+  Duplex channel;
+  const int64_t now_ns = MonotonicNowNs();
+  channel.two.send->Throttle(now_ns + 1'000'000'000);
+  channel.one.receive->Signal();
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kThrottled);
+  EXPECT_EQ(channel.two.receive->OtherThrottleEnd(now_ns), now_ns + 1'000'000'000);
+  // What is for this end is for this end.
+  channel.one.receive->Signal();
+  channel.one.send->Signal();
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kSignalled);
+  channel.two.send->EndThrottle();
+  EXPECT_EQ(channel.two.receive->OtherThrottleEnd(now_ns), 0);
+  // A throttle that nobody ended has ended all the same.
+  channel.two.send->Throttle(now_ns - 1);
+  EXPECT_EQ(channel.two.receive->OtherThrottleEnd(now_ns), 0);
+  channel.one.receive->Signal();
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kRedundant);
+  // The signal was kept for when the throttle is over.
+  channel.two.send->EndThrottle();
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
+}
+
 TEST(DoorbellTest, AnInterruptEndsASleepOrTheNextOne) {
   Duplex channel;
   SocketPair simplex;

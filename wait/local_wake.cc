@@ -43,8 +43,10 @@ void LocalWake::EndSleep() {
   flags_.fetch_and(~kAsleep, std::memory_order_seq_cst);  // PAIRS WITH: Post
 }
 
-void LocalWake::SetThrottled(bool throttled) {
-  if (throttled) {
+void LocalWake::SetThrottled(int64_t until_ns) {
+  // RELAXED: as in ThrottleEnd.
+  throttled_until_ns_.store(until_ns, std::memory_order_relaxed);
+  if (until_ns != 0) {
     flags_.fetch_or(kThrottled, std::memory_order_seq_cst);  // PAIRS WITH: Post
   } else {
     flags_.fetch_and(~kThrottled, std::memory_order_seq_cst);  // PAIRS WITH: Post

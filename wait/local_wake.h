@@ -12,7 +12,8 @@
 // Steps 1 are read-modify-write operations on one word: one of the two sees the other.
 //
 // Trust: nothing of the peer's comes in here but how often its signals are handed over.
-// Threads: Post from any, and from a signal handler; the rest from the thread that waits.
+// Threads: Post from any, and from a signal handler; ThrottleEnd from any; the rest from the thread
+// that waits.
 
 #include <atomic>
 #include <cstdint>
@@ -43,8 +44,15 @@ class LocalWake {
   // For event loops: as BeginSleep, but a reason that is there makes the descriptor readable.
   void BeginPolledSleep();
   void EndSleep();
-  // While throttled, signals that were handed over wake nobody.
-  void SetThrottled(bool throttled);
+  // Until `until_ns` (CLOCK_MONOTONIC) this end is deaf: signals that were handed over wake nobody.
+  // 0: no longer.
+  void SetThrottled(int64_t until_ns);
+  // When the throttle that is on ends; 0: none is on.
+  int64_t ThrottleEnd(int64_t now_ns) const {
+    // RELAXED: a time; nothing is published by it.
+    const int64_t until_ns = throttled_until_ns_.load(std::memory_order_relaxed);
+    return until_ns > now_ns ? until_ns : 0;
+  }
 
   // Whether `reason` was there; it no longer is.
   bool Take(uint32_t reason) {
@@ -65,6 +73,7 @@ class LocalWake {
   void Write();
 
   std::atomic<uint32_t> flags_{0};
+  std::atomic<int64_t> throttled_until_ns_{0};
   const UniqueFd owned_;
   const int fd_;
 };

@@ -108,14 +108,14 @@ void PolledDoorbell::EndPolledSleep() {
 }
 
 void PolledDoorbell::Throttle(int64_t until_ns) {
-  wake_->SetThrottled(true);
+  wake_->SetThrottled(until_ns);
   if (!epoll_.ok()) return;
   SetWatched(epoll_.get(), fd(), false);
   SetTimer(timer_.get(), until_ns);
 }
 
 void PolledDoorbell::EndThrottle() {
-  wake_->SetThrottled(false);
+  wake_->SetThrottled(0);
   if (!epoll_.ok()) return;
   SetTimer(timer_.get(), 0);
   SetWatched(epoll_.get(), fd(), true);

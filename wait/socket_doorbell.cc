@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/wait/eventfd.h"
 #include "parley/wait/polled_doorbell.h"
@@ -34,6 +35,9 @@ class SocketDoorbell final : public internal::PolledDoorbell {
 
   Kind kind() const override { return Kind::kSocket; }
   void Prepare() override { static_cast<void>(wake_->Take(internal::LocalWake::kSignal)); }
+  int64_t OtherThrottleEnd(int64_t now_ns) const override {
+    return other_ != nullptr ? other_->ThrottleEnd(now_ns) : 0;
+  }
 
  protected:
   Drained DrainSignals() override {
@@ -67,7 +71,9 @@ class SocketDoorbell final : public internal::PolledDoorbell {
     }
     if (end != Drained::kQuiet) return end;
     if (own) return Drained::kSignalled;
-    return others && redundant ? Drained::kRedundant : Drained::kQuiet;
+    if (!others) return Drained::kQuiet;
+    if (OtherThrottleEnd(MonotonicNowNs()) != 0) return Drained::kThrottled;
+    return redundant ? Drained::kRedundant : Drained::kQuiet;
   }
 
  private:

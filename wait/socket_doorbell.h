@@ -18,6 +18,10 @@
 //      queue empty, which contradicts 1.
 //   4. A drain that took two or more hands a signal over to the other end, after the moment of 1.
 //
+// A throttle is of the connection: while one end is throttled, a drain of the other that brings
+// signals for that one alone says so (kThrottled), and the caller stays away from the connection as
+// long. Else the one end would be woken by each signal that the other is throttled for (W13).
+//
 // Trust: the peer sends too much, rubbish, empty messages or descriptors. Rubbish is kUnexpected;
 // descriptors are not installed, as there is no control buffer (and refused by the kernel from 6.16
 // on, see PeerSocket::RefuseDescriptors).

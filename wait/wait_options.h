@@ -5,9 +5,11 @@
 // puts up with, and who signals.
 //
 // Trust: a peer that signals without progress costs `spurious_wakeups` wake-ups at once, and one
-// each `spurious_refill` after that; more of them are throttled, to one each `throttle_time`. A
-// peer that uses up the throttles as well is a flood, which is a violation. Progress gives both
-// budgets back. A peer that times its messages badly costs at most `spin_budget` of a processor.
+// each `spurious_refill` after that; more of them are throttled, to one each `throttle_time`, later
+// to one each 16 of these. A peer that uses up the throttles as well is a flood, which is a
+// violation. Progress gives the throttles back, and two wake-ups for each record, or for each
+// message's length of free space. A peer that times its messages badly costs at most `spin_budget`
+// of a processor.
 // Threads: a value.
 //
 //   auto channel = ConnectChannel(name, options, deadline, WaitOptions::LowestLatency());

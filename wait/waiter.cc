@@ -62,12 +62,14 @@ int64_t UsualSignalNs() {
 }  // namespace
 
 Waiter::Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell,
-               Termination* termination, const WaitOptions& options, WaitStats* stats)
+               Termination* termination, const WaitOptions& options, WaitStats* stats,
+               uint64_t steps_per_refund)
     : events_(places),
       doorbell_(doorbell),
       termination_(termination),
       stats_(stats),
       options_(options),
+      steps_per_refund_(steps_per_refund),
       signal_budget_(UsualSignalNs()),
       wake_budget_(options),
       spin_(options),
@@ -75,11 +77,12 @@ Waiter::Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell,
 
 absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(const EventCountPlaces& places,
                                                        Doorbell* doorbell, Termination* termination,
-                                                       const WaitOptions& options,
-                                                       WaitStats* stats) {
+                                                       const WaitOptions& options, WaitStats* stats,
+                                                       uint64_t steps_per_refund) {
   WaitOptions own = options;
   own.signaller.reset();
-  auto waiter = std::make_unique<Waiter>(Passkey(), places, doorbell, termination, own, stats);
+  auto waiter = std::make_unique<Waiter>(Passkey(), places, doorbell, termination, own, stats,
+                                         steps_per_refund);
   if (options.signaller != nullptr) {
     auto number = options.signaller->Add(waiter.get());
     if (!number.ok()) return number.status();
@@ -244,15 +247,18 @@ Doorbell::Drained Waiter::TakeSignals() {
 }
 
 void Waiter::Refund(uint64_t progress, uint64_t enough) {
-  if (progress - refunded_ < enough) return;
-  refunded_ = progress;
-  wake_budget_.Refund();
+  const uint64_t step = enough * steps_per_refund_;
+  const uint64_t made = progress - refunded_;
+  if (made < step) return;
+  const uint64_t steps = step == 1 ? made : made / step;
+  refunded_ += steps * step;
+  wake_budget_.Refund(steps);
 }
 
 int64_t Waiter::CountWakeUp(Progress progress, int64_t now_ns) {
   ++stats_->wakeups;
   if (progress == Progress::kEnough) {
-    wake_budget_.Refund();
+    wake_budget_.Refund(0);
     return 0;
   }
   if (progress == Progress::kNone) ++stats_->spurious_wakeups;
@@ -266,8 +272,15 @@ int64_t Waiter::CountWakeUp(Progress progress, int64_t now_ns) {
     case WakeBudget::Verdict::kThrottle:
       break;
   }
+  return now_ns + wake_budget_.throttle_ns();
+}
+
+void Waiter::SleepThrottled(int64_t until_ns, Deadline deadline) {
   ++stats_->throttles;
-  return absl::ToInt64Nanoseconds(options_.throttle_time);
+  doorbell_->wake().SetThrottled(until_ns);
+  const timespec until = Deadline::AtMonotonicNs(until_ns).Or(deadline).RemainingTimespec();
+  static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
+  doorbell_->wake().SetThrottled(0);
 }
 
 Waiter::Result Waiter::TakeWakeUps(Progress progress) {
@@ -289,13 +302,17 @@ Waiter::Result Waiter::TakeWakeUps(Progress progress) {
     if (drained == Doorbell::Drained::kUnexpected) return Result::kViolation;
     // Nothing drained: the caller polls for a reason of its own, such as a timer; no fault of the
     // peer's, and not counted.
+    int64_t until_ns = 0;
     if (drained == Doorbell::Drained::kSignalled || drained == Doorbell::Drained::kRedundant) {
-      const int64_t throttle_ns = CountWakeUp(progress, now_ns);
+      until_ns = CountWakeUp(progress, now_ns);
       if (termination_->poison() != Violation::kNone) return Result::kViolation;
-      if (throttle_ns != 0) {
-        throttled_until_ns_ = now_ns + throttle_ns;
-        doorbell_->Throttle(throttled_until_ns_);
-      }
+    } else if (drained == Doorbell::Drained::kThrottled) {
+      until_ns = doorbell_->OtherThrottleEnd(now_ns);
+    }
+    if (until_ns != 0) {
+      ++stats_->throttles;
+      throttled_until_ns_ = until_ns;
+      doorbell_->Throttle(until_ns);
     }
   }
   static_cast<void>(doorbell_->wake().Take(LocalWake::kCheck));
@@ -334,21 +351,18 @@ Waiter::Result Waiter::SleepUntil(absl::FunctionRef<bool()> ready,
     const Doorbell::Drained drained = TakeSignals();
     if (drained == Doorbell::Drained::kUnexpected) return Result::kViolation;
     if (termination_->peer_gone()) return ready() ? Result::kReady : Result::kPeerGone;
+    if (now_ready) wake_budget_.Refund(1);
     if (drained == Doorbell::Drained::kSignalled || drained == Doorbell::Drained::kRedundant) {
       const uint64_t step = progress() - before;
       const Progress made = now_ready || step >= enough ? Progress::kEnough
                             : step != 0                 ? Progress::kLittle
                                                         : Progress::kNone;
-      const int64_t throttle_ns =
-          CountWakeUp(made, made == Progress::kEnough ? 0 : MonotonicNowNs());
+      const int64_t until_ns = CountWakeUp(made, made == Progress::kEnough ? 0 : MonotonicNowNs());
       if (termination_->poison() != Violation::kNone) return Result::kViolation;
-      if (throttle_ns != 0) {
-        // Deaf to the doorbell for a while.
-        const timespec until = Deadline::AtMonotonicNs(MonotonicNowNs() + throttle_ns)
-                                   .Or(deadline)
-                                   .RemainingTimespec();
-        static_cast<void>(::clock_nanosleep(CLOCK_MONOTONIC, 0, &until, nullptr));
-      }
+      if (until_ns != 0) SleepThrottled(until_ns, deadline);
+    } else if (drained == Doorbell::Drained::kThrottled && !now_ready) {
+      const int64_t until_ns = doorbell_->OtherThrottleEnd(MonotonicNowNs());
+      if (until_ns != 0) SleepThrottled(until_ns, deadline);
     }
     if (now_ready) return Result::kReady;
     if (deadline.Expired()) return ready() ? Result::kReady : Result::kDeadline;

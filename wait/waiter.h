@@ -44,14 +44,13 @@ class Waiter final : private Signaller::Task {
   enum class Progress { kNone, kLittle, kEnough };
 
   // All pointers outlive the waiter; `termination` wakes `doorbell`, whose peer is watched.
+  // `steps_per_refund`: how many times `enough` has to be there until wake-ups are refunded.
   // kResourceExhausted: the signaller is full.
-  static absl::StatusOr<std::unique_ptr<Waiter>> Create(const EventCountPlaces& places,
-                                                        Doorbell* doorbell,
-                                                        Termination* termination,
-                                                        const WaitOptions& options,
-                                                        WaitStats* stats);
+  static absl::StatusOr<std::unique_ptr<Waiter>> Create(
+      const EventCountPlaces& places, Doorbell* doorbell, Termination* termination,
+      const WaitOptions& options, WaitStats* stats, uint64_t steps_per_refund = 1);
   Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell, Termination* termination,
-         const WaitOptions& options, WaitStats* stats);
+         const WaitOptions& options, WaitStats* stats, uint64_t steps_per_refund);
   ~Waiter() override;
 
   // Signals the peer if it waits for what was just published.
@@ -67,9 +66,9 @@ class Waiter final : private Signaller::Task {
   Result Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
               uint64_t enough, Deadline deadline);
 
-  // What the peer did since the last call gives the wake-up budget back if it is enough, also where
-  // no wake-up told of it: an honest peer's signal can come when its data were taken already, each
-  // time. `progress` and `enough` as in Wait, which calls this itself.
+  // What the peer did since the last call refunds the wake-up budget, for each `enough` of it, also
+  // where no wake-up told of it: an honest peer's signal can come when its data were taken already,
+  // each time. `progress` and `enough` as in Wait, which calls this itself.
   void Refund(uint64_t progress, uint64_t enough);
 
   // For event loops: announces a sleep; true if nothing is ready, so that sleeping is right. Not
@@ -118,14 +117,17 @@ class Waiter final : private Signaller::Task {
   bool Sleep(Deadline deadline);
   // Drains; a death is noted, a violation ends the channel.
   Doorbell::Drained TakeSignals();
-  // Charges a wake-up. 0: go on; else: throttled for so long. A flood ends the channel.
+  // Charges a wake-up. 0: go on; else: throttled until then. A flood ends the channel.
   int64_t CountWakeUp(Progress progress, int64_t now_ns);
+  // As long as that the thread of this end sleeps without the doorbell.
+  void SleepThrottled(int64_t until_ns, Deadline deadline);
 
   EventCount events_;  // first: what SignalIfAwaited needs
   Doorbell* const doorbell_;
   Termination* const termination_;
   WaitStats* const stats_;
   const WaitOptions options_;
+  const uint64_t steps_per_refund_;
   std::shared_ptr<Signaller> signaller_;
   std::size_t signaller_number_ = 0;
 
