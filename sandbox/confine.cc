@@ -149,6 +149,11 @@ long LoadFilter(const Policy& policy, unsigned long flags) {  // NOLINT: syscall
   return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 }
 
+// Whether this thread has a filter: a container's, a service's. Where such a filter answers a call
+// with an error, the kernel gives that error and notifies nobody, and the call's caller lives on.
+// An answer that kills comes before any other.
+bool HasFilterAround() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0; }
+
 // Loads the filter into every thread, or into none. The descriptor of its notifications; not ok()
 // for a filter that kills at once.
 absl::StatusOr<UniqueFd> LoadOnAllThreads(const Profile& profile, bool notify,
@@ -156,10 +161,17 @@ absl::StatusOr<UniqueFd> LoadOnAllThreads(const Profile& profile, bool notify,
   if (notify) {
     absl::StatusOr<Policy> policy = Policy::Compile(profile, {.unlisted = Policy::Answer::kReport});
     if (!policy.ok()) return policy.status();
-    UniqueFd notifications(static_cast<int>(
-        LoadFilter(*policy, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
-                                SECCOMP_FILTER_FLAG_NEW_LISTENER)));
-    if (notifications.ok()) return notifications;
+    if (HasFilterAround()) {
+      absl::StatusOr<Policy> under = Policy::Compile(profile.UnderAnotherFilter(), {});
+      if (!under.ok()) return under.status();
+      notify = LoadFilter(*under, SECCOMP_FILTER_FLAG_TSYNC) == 0;
+    }
+    if (notify) {
+      UniqueFd notifications(static_cast<int>(
+          LoadFilter(*policy, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
+                                  SECCOMP_FILTER_FLAG_NEW_LISTENER)));
+      if (notifications.ok()) return notifications;
+    }
     // Older than Linux 5.7, not allowed by what is around us, or somebody around us has
     // notifications of his own (EBUSY): there can be only one. Or a thread cannot be synchronised
     // (ESRCH), whose number the second try gives.

@@ -77,7 +77,8 @@ struct ConfinementReport {
   bool code_is_sealed = false;  // code and read-only data stay where and as they are (Linux 6.10)
   // The kernel tells the parent the name of a refused call, and the parent ends the process.
   // Otherwise the kernel ends it at once and tells nobody the name: not started by Spawn, or with
-  // dies_with_parent = false; before Linux 5.7; inside of something that is notified itself.
+  // dies_with_parent = false; before Linux 5.7; inside of something that is notified itself. Inside
+  // of another filter (a container's) unusual calls end it without a name.
   bool reports_refusals = false;
   int threads = 1;
   std::string ToString() const;

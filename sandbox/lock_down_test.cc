@@ -195,6 +195,14 @@ TEST(LockDownTest, ARefusedSeccompSaysSo) {
   ExpectErrorInside("seccomp_enosys", "no seccomp filters");
 }
 
+// The kernel gives a worker the error of a filter around it before it notifies anybody.
+TEST(LockDownTest, S10AnErrorOfAFilterAroundUsGivesNoCallBack) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  const Outcome outcome = RunAndListen({"inside", "syslog_eperm"});
+  EXPECT_TRUE(Has(outcome.reply, "refused calls are named")) << outcome.reply;
+  EXPECT_EQ(outcome.report.signal, SIGSYS) << outcome.report.ToString();
+}
+
 TEST(LockDownTest, WithoutNotificationsTheKernelKills) {
   if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
   const Outcome outcome = RunAndListen({"inside", "listener_einval"});
@@ -246,7 +254,9 @@ TEST(LockDownTest, BehindTheFilterStandTheOtherWalls) {
   }
   EXPECT_EQ(Has(seen, ", code sealed"), HasMseal()) << seen;
   if (HasMseal()) {
-    EXPECT_TRUE(Has(seen, "\nwrite code: Operation not permitted")) << seen;
+    EXPECT_TRUE(Has(seen, "\nchange code: Operation not permitted")) << seen;
+  } else {
+    EXPECT_TRUE(Has(seen, "\nchange code: yes")) << seen;
   }
   EXPECT_FALSE(Has(seen, "\ndumpable: yes")) << seen;
 }

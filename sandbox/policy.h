@@ -12,7 +12,8 @@
 //            number; it ends the process (sandbox/refusal.h). The call is not made. For everything
 //            that an honest worker may run into by mistake. Other threads go on until the parent
 //            has acted, with the calls that the profile lists, as if the refused one had not been
-//            tried. Where nobody is notified any more the call fails with ENOSYS.
+//            tried. Where nobody is notified any more the call fails with ENOSYS. Where another
+//            filter answers the call with an error, that comes first: Profile::UnderAnotherFilter.
 // docs/decisions/refused-calls.md says why it is this and no signal handler, ptrace or audit.
 //
 // Trust: depends on nothing that a peer wrote.

@@ -119,6 +119,11 @@ class Profile {
   Profile WithStream(int fd, Stream is) const;
   // The one message by which LockDown tells the parent that it is done.
   Profile WithSendmsgOf(int fd) const;
+  // For a process that has a filter around it already, whose errors come before our notifications:
+  // the calls of this profile, whatever their arguments, and ordinary ones that the filters of
+  // container engines, Flatpak and services allow whatever theirs are. A filter of it is laid under
+  // that of this profile, and kills for everything else.
+  Profile UnderAnotherFilter() const;
 
   // Whether an addition above names the descriptor.
   bool Names(int fd) const;

@@ -154,7 +154,10 @@ TEST(SpawnTest, W8DeathIsSeenWhileAGrandchildHoldsTheSocket) {
   ASSERT_TRUE(worker.ok()) << worker.status();
   pollfd entry = {worker->pidfd(), POLLIN, 0};
   ASSERT_EQ(::poll(&entry, 1, 30'000), 1);
-  EXPECT_FALSE(HungUp(replies.get()));
+  // In a pid namespace the grandchild ends at the same moment.
+  if (!worker->second_wall().pid) {
+    EXPECT_FALSE(HungUp(replies.get()));
+  }
   auto report = worker->Wait(Deadline::After(kLong));
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->clean());

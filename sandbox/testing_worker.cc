@@ -1,6 +1,6 @@
 // The worker of this package's tests: does what its arguments say, most of it hostile.
 //
-//   testing_worker SCENARIO [ARGUMENT]
+//   testing_worker SCENARIO [ARGUMENT [PROFILE]]
 //
 // Exit codes: 0 the scenario went as an honest worker wants, 70 a system call was not refused
 // although it should have been, 71 set-up failed, 72 unknown scenario.
@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -80,6 +82,7 @@ constexpr uint32_t kNativeArchitecture = AUDIT_ARCH_AARCH64;
 #endif
 
 int reply_socket = -1;
+int unnamed_fd = -1;  // open after lock-down, and in no profile
 
 void Reply(const std::string& text) {
   static_cast<void>(::send(reply_socket, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
@@ -142,7 +145,8 @@ const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
       {"thread",
        [](int) {
          pthread_t thread;
-         return long{::pthread_create(&thread, nullptr, [](void* p) { return p; }, nullptr)};
+         errno = ::pthread_create(&thread, nullptr, [](void* p) { return p; }, nullptr);
+         return errno == 0 ? 0L : -1L;
        }},
       {"clone3", [](int) { return ::syscall(SYS_clone3, memory, sizeof(memory)); }},
       {"io_uring_setup", [](int) { return ::syscall(SYS_io_uring_setup, 1, memory); }},
@@ -179,7 +183,7 @@ const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
        [](int fd) { return ::syscall(SYS_mmap, nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0); }},
       {"madvise_remove", [](int) { return ::syscall(SYS_madvise, memory, 4096, MADV_REMOVE); }},
       {"kill_parent", [](int) { return long{::kill(::getppid(), 0)}; }},
-      {"write_elsewhere", [](int fd) { return ::syscall(SYS_write, fd, memory, 1); }},
+      {"write_elsewhere", [](int) { return ::syscall(SYS_write, unnamed_fd, memory, 1); }},
       {"send_descriptor",
        [](int fd) {
          msghdr message = {};
@@ -195,14 +199,19 @@ const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
   return calls;
 }
 
-int TryHostileCall(const std::string& name) {
+Profile ProfileNamed(const std::string& name);
+
+// The exit code is the error with which the call failed, if it returned at all.
+int TryHostileCall(const std::string& name, const std::string& profile) {
   const auto found = HostileCalls().find(name);
   if (found == HostileCalls().end()) return kUnknown;
+  unnamed_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  Profile strict = profile.empty() ? StrictProfile() : ProfileNamed(profile);
   [[maybe_unused]] const Confined confined =
-      MustLockDown(name == "clone3" ? LiveProfile() : StrictProfile());
+      MustLockDown(profile.empty() && name == "clone3" ? LiveProfile() : strict, {unnamed_fd});
   const long result = found->second(reply_socket);
   // Not exit(): a sanitizer's last words may need more than the strict profile has.
-  ::_exit(result == -1 && errno == ENOSYS ? 38 : kNotRefused);
+  ::_exit(result == -1 ? errno : kNotRefused);
 }
 
 // ---- Honest work under each profile.
@@ -435,7 +444,7 @@ int DescriptorsAfterLockDown() {
 
 // As if the filter let all files through: what is behind it?
 int LookAtTheRoot() {
-  const int elsewhere = ::chdir("/usr");
+  const int changed = ::chdir("/usr");
   [[maybe_unused]] const Confined confined =
       MustLockDown(ProfileForTests::With(LiveProfile(), {{.call = "open", .filters = {}},
                                                          {.call = "openat", .filters = {}},
@@ -447,7 +456,7 @@ int LookAtTheRoot() {
     const long fd = ::syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     text += std::string(" ") + path + " " + std::to_string(fd >= 0 ? 0 : errno);
   }
-  Reply(text + " " + std::to_string(elsewhere));
+  Reply(text + " " + std::to_string(changed));
   return 0;
 }
 
@@ -584,6 +593,7 @@ int LockDownInside(const std::string& around) {
   if (has("mdwe_einval")) RefuseAround(SYS_prctl, EINVAL, 0, 64);  // PR_SET_MDWE is 65
   if (has("close_range_eperm")) RefuseAround(SYS_close_range, EPERM);
   if (has("listener_einval")) RefuseAround(SYS_seccomp, EINVAL, 1, 8 /* NEW_LISTENER */);
+  if (has("syslog_eperm")) RefuseAround(SYS_syslog, EPERM);
   if (has("seccomp_eperm")) RefuseAround(SYS_seccomp, EPERM);
   if (has("seccomp_enosys")) RefuseAround(SYS_seccomp, ENOSYS);
   std::thread idle;
@@ -599,6 +609,7 @@ int LockDownInside(const std::string& around) {
   Reply(confined.ok() ? confined->report().ToString() : std::string(confined.status().message()));
   if (!confined.ok()) ::_exit(0);
   if (::fcntl(forgotten, F_GETFD) >= 0) ::_exit(kNotRefused);
+  if (has("syslog_eperm")) ::_exit(::syscall(SYS_syslog, 10, nullptr, 0) == -1 ? errno : 0);
   ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
   ::_exit(kNotRefused);
 }
@@ -626,7 +637,8 @@ int LookBehindTheFilter() {
   note("make executable", ::mprotect(plain, page, PROT_READ | PROT_EXEC) == 0);
   // SAFETY: the page of this function; an address that is given to the kernel.
   const auto code = reinterpret_cast<uintptr_t>(&LookBehindTheFilter) & ~(page - 1);
-  note("write code", ::mprotect(reinterpret_cast<void*>(code), page, PROT_READ | PROT_WRITE) == 0);
+  // With what it has already: where it is not sealed this function still runs.
+  note("change code", ::mprotect(reinterpret_cast<void*>(code), page, PROT_READ | PROT_EXEC) == 0);
   note("dumpable", ::prctl(PR_GET_DUMPABLE) != 0);
   Reply(seen);
   ::_exit(0);
@@ -634,7 +646,7 @@ int LookBehindTheFilter() {
 
 // ---- Each number that there is, under one profile, in a process of its own.
 
-Profile SweptProfile(const std::string& name) {
+Profile ProfileNamed(const std::string& name) {
   const Profile ring = Profile::Ring({reply_socket});
   const std::map<std::string, Profile> profiles = {
       {"ring", ring},
@@ -657,32 +669,35 @@ Profile SweptProfile(const std::string& name) {
   return found == profiles.end() ? ring : found->second;
 }
 
-std::string SweepOne(const Profile& profile, uint32_t number, uint64_t argument) {
+// `policy`: that of `profile` as LockDown completes it, but for the abort of another process.
+std::string SweepOne(const Profile& profile, const Policy& policy, uint32_t number,
+                     uint64_t argument) {
+  static auto* const tried = new (::mmap(nullptr, sizeof(std::atomic<bool>), PROT_READ | PROT_WRITE,
+                                         MAP_SHARED | MAP_ANONYMOUS, -1, 0)) std::atomic<bool>;
+  tried->store(false);
+  const Policy::Verdict verdict = policy.AskRaw(
+      kNativeArchitecture, number, {argument, argument, argument, argument, argument, argument});
   const pid_t pid = ::fork();
   if (pid < 0) return "cannot fork";
   if (pid == 0) {
     // Those are for the one lock-down of the whole process.
     ::unsetenv("PARLEY_REFUSAL_FD");  // NOLINT(concurrency-mt-unsafe)
     ::unsetenv("PARLEY_HOLDER_FD");   // NOLINT(concurrency-mt-unsafe)
-    ::alarm(3);                       // for what waits, ppoll without a timeout for one
+    // What is allowed may wait, ppoll without a timeout for one.
+    const bool may_wait = verdict.answer == Policy::Answer::kAllow;
+    const itimerval soon = {{0, 0}, {may_wait ? 0 : 3, 500'000}};
+    ::setitimer(ITIMER_REAL, &soon, nullptr);
     [[maybe_unused]] const Confined confined = MustLockDown(profile);
+    tried->store(true);
     const long result =  // NOLINT: syscall's type
         ::syscall(number, argument, argument, argument, argument, argument, argument);
     ::_exit(result == -1 ? errno & 0x7f : 200);
   }
   int status = 0;
   ::waitpid(pid, &status, 0);
-  Profile complete = profile.WithAbortOf(pid);
-  for (const int stream : {0, 1, 2}) {
-    complete = complete.WithStream(
-        stream, profile.Names(stream) ? Profile::Stream::kNamed : Profile::Stream::kNull);
-  }
-  const absl::StatusOr<Policy> policy = Policy::Compile(complete, {});
-  if (!policy.ok()) return std::string(policy.status().message());
-  const Policy::Verdict verdict = policy->AskRaw(
-      kNativeArchitecture, number, {argument, argument, argument, argument, argument, argument});
   const std::string what = "call " + std::to_string(number) + " with " + std::to_string(argument) +
                            ": wait status " + std::to_string(status) + "\n";
+  if (!tried->load()) return what + " (before the call)\n";
   switch (verdict.answer) {
     case Policy::Answer::kAllow:
       return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS ? what : "";
@@ -696,20 +711,27 @@ std::string SweepOne(const Profile& profile, uint32_t number, uint64_t argument)
 }
 
 int Sweep(const std::string& name) {
-  const Profile profile = SweptProfile(name);
+  const Profile profile = ProfileNamed(name);
+  Profile complete = profile.WithAbortOf(::getpid());
+  for (const int stream : {0, 1, 2}) {
+    complete = complete.WithStream(
+        stream, profile.Names(stream) ? Profile::Stream::kNamed : Profile::Stream::kNull);
+  }
+  const absl::StatusOr<Policy> policy = Policy::Compile(complete, {});
+  if (!policy.ok()) return kSetUpFailed;
   std::string wrong;
   int swept = 0;
   for (uint32_t number = 0; number < 512; ++number) {
-    wrong += SweepOne(profile, number, 0);
+    wrong += SweepOne(profile, *policy, number, 0);
     ++swept;
   }
   for (const uint32_t number : {0x40000000u, 0x40000000u + 59, 0x40000208u, 1000u, 100'000u}) {
-    wrong += SweepOne(profile, number, 0);
+    wrong += SweepOne(profile, *policy, number, 0);
     ++swept;
   }
   for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_poll,
                            SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
-    wrong += SweepOne(profile, static_cast<uint32_t>(number), ~uint64_t{0});
+    wrong += SweepOne(profile, *policy, static_cast<uint32_t>(number), ~uint64_t{0});
     ++swept;
   }
   const std::string said = wrong.empty() ? "swept " + std::to_string(swept) : wrong;
@@ -919,8 +941,9 @@ int SpawnAndVanish(const char* program) {
   ::_exit(0);
 }
 
-int Run(const std::string& scenario, const std::string& argument, const char* program) {
-  if (scenario == "try") return TryHostileCall(argument);
+int Run(const std::string& scenario, const std::string& argument, const std::string& second,
+        const char* program) {
+  if (scenario == "try") return TryHostileCall(argument, second);
   if (scenario == "raise") return ::raise(std::atoi(argument.c_str()));  // NOLINT(cert-err34-c)
   if (scenario == "attack") return RunAttack(argument);
   if (scenario == "die") return Die(argument);
@@ -981,6 +1004,6 @@ int main(int argc, char** argv) {
   absl::StatusOr<parley::UniqueFd> reply = parley::TakeInheritedFd("PARLEY_TEST_REPLY_FD");
   if (!reply.ok() || argc < 2) return parley::kSetUpFailed;
   parley::reply_socket = reply->Release();
-  const std::string self = argc > 2 ? argv[2] : "";
-  return parley::Run(argv[1], self, self.c_str());
+  const std::string argument = argc > 2 ? argv[2] : "";
+  return parley::Run(argv[1], argument, argc > 3 ? argv[3] : "", argument.c_str());
 }

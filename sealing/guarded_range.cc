@@ -49,7 +49,10 @@ absl::Status PopulateAt(std::byte* base, size_t size_bytes, bool writable) {
   const int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
   while (::madvise(base, size_bytes, advice) != 0) {
     if (errno == EINTR || errno == EAGAIN) continue;
-    if (errno != EINVAL) return ErrnoStatus(errno, "bring in the pages of shared memory");
+    // Before Linux 5.14, or refused by a filter around this process that is older.
+    if (errno != EINVAL && errno != EPERM && errno != ENOSYS) {
+      return ErrnoStatus(errno, "bring in the pages of shared memory");
+    }
     TouchPages(base, size_bytes, writable);
     break;
   }

@@ -121,8 +121,10 @@ absl::StatusOr<MemfdBuilder> MemfdBuilder::Start(uint64_t size_bytes) {
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   UniqueFd fd(::memfd_create(kName, kFlags | MFD_NOEXEC_SEAL));
   // A kernel before 6.3 does not know the flag; it has no F_SEAL_EXEC either, against which the
-  // flag protects.
-  if (!fd.ok() && errno == EINVAL) fd.Reset(::memfd_create(kName, kFlags));
+  // flag protects. A filter around this process that is older than the flag refuses it.
+  if (!fd.ok() && (errno == EINVAL || errno == EPERM || errno == ENOSYS)) {
+    fd.Reset(::memfd_create(kName, kFlags));
+  }
   if (!fd.ok()) return ErrnoStatus(errno, "create a memfd");
   const NoFileSizeSignal no_signal;
   if (const int error = SetSize(fd.get(), size_bytes); error != 0) {

@@ -9,7 +9,10 @@ readonly FILM_PACKAGES=(
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev
   ffmpeg alsa-utils
 )
-readonly TEST_PACKAGES=(strace procps cmake make)
+readonly TEST_PACKAGES=(
+  strace procps cmake make
+  runc golang-github-containers-common bubblewrap # a container, and who cannot start there
+)
 readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
 # What Parley is compared with, and what counts and draws.
 readonly BENCH_PACKAGES=(
