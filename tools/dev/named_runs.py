@@ -18,7 +18,7 @@ import named_tests
 _CASE = "villain: "
 
 
-def _reason(message):
+def reason(message):
     """GoogleTest's skip message without the place: its first line is file:line."""
     lines = [line for line in (message or "").split("\n") if line.strip()]
     return " ".join(lines[1:] if lines and ":" in lines[0] else lines).strip()
@@ -47,7 +47,7 @@ class Runs:
             skip = case.find("skipped")
             skipped = ""
             if skip is not None or case.get("result") == "skipped":
-                skipped = _reason(skip.get("message") if skip is not None else "") or "no reason"
+                skipped = reason(skip.get("message") if skip is not None else "") or "no reason"
             name = case.get("name", "").split("/")[0]
             # Instance/Suite, Suite/0 (typed), Instance/Suite/0
             for suite in case.get("classname", "").split("/"):

@@ -5,11 +5,12 @@
 A case is one GoogleTest case; a test without cases of its own counts as one. A target that did
 not build, timed out or crashed counts as one failure at least. After a run of everything
 (--named-in) each test that ROOT's SECURITY.md or docs/ATTACKS.md names and that did not run counts as
-a failure too (named_runs.py); of those that were skipped the reason is printed. The exit code is 0
-only if Bazel said 0, something passed, and nothing failed.
+a failure too (named_runs.py). Of those that were skipped each reason is printed, with how many gave it, so
+that a proof which did not take place is seen. The exit code is 0 only if Bazel said 0, something passed, and nothing failed.
 """
 
 import argparse
+import collections
 import json
 import sys
 import urllib.parse
@@ -37,6 +38,22 @@ def count_cases(path):
         else:
             passed += 1
     return passed, failed, skipped
+
+
+def skip_reasons(paths):
+    """reason -> how many cases gave it."""
+    reasons = collections.Counter()
+    for path in paths:
+        try:
+            root = ElementTree.parse(path).getroot()
+        except (OSError, ElementTree.ParseError):
+            continue
+        for case in root.iter("testcase"):
+            skip = case.find("skipped")
+            if skip is not None or case.get("result") == "skipped":
+                message = skip.get("message") if skip is not None else ""
+                reasons[named_runs.reason(message) or "no reason given"] += 1
+    return reasons
 
 
 class Target:
@@ -134,6 +151,8 @@ def main():
     if options.bazel_status != 0 and failed == 0:
         print(f"FAIL: bazel ended with {options.bazel_status} before it could test everything")
         failed = 1
+    for reason, count in sorted(skip_reasons(xml).items(), key=lambda item: -item[1]):
+        print(f"skipped {count}: {reason}")
     line = f"{passed} passed, {failed} failed"
     print(line + (f", {skipped} skipped" if skipped else ""))
     return 0 if passed and not failed else 1
