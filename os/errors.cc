@@ -63,13 +63,16 @@ absl::StatusCode Code(int error_number) {
 
 }  // namespace
 
+std::string ErrnoText(int error_number) {
+  char buffer[128] = {};
+  return TextOf(::strerror_r(error_number, buffer, sizeof(buffer)), buffer);
+}
+
 absl::Status ErrnoStatus(int error_number, std::string_view what) {
-  char buffer[128];
-  const char* text = TextOf(::strerror_r(error_number, buffer, sizeof(buffer)), buffer);
   std::string message = "cannot ";
   message.append(what);
   message.append(": ");
-  message.append(text);
+  message.append(ErrnoText(error_number));
   message.append(Advice(error_number));
   return absl::Status(Code(error_number), message);
 }

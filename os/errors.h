@@ -8,11 +8,15 @@
 //
 //   if (fd < 0) return ErrnoStatus(errno, "create a memfd");
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 
 namespace parley {
+
+// The C library's text for an errno, as in "No such file or directory".
+std::string ErrnoText(int error_number);
 
 // A status for a failed system call. `what` completes "cannot ...". EFBIG, EMFILE, ENFILE, ENOMEM
 // and ENOSPC become kResourceExhausted with advice; EINTR must not get here.

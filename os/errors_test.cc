@@ -8,6 +8,11 @@
 namespace parley {
 namespace {
 
+TEST(ErrorsTest, TheTextIsTheCLibrarys) {
+  EXPECT_EQ(ErrnoText(ENOENT), "No such file or directory");
+  EXPECT_NE(ErrnoText(99999), "");
+}
+
 TEST(ErrorsTest, FullDescriptorTableSaysWhatToDo) {
   const absl::Status status = ErrnoStatus(EMFILE, "create a memfd");
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

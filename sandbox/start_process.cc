@@ -19,6 +19,7 @@
 
 #include "absl/time/time.h"
 #include "parley/os/deadline.h"
+#include "parley/os/errors.h"
 #include "parley/os/pidfd.h"
 #include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/plain_code.h"
@@ -300,7 +301,7 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
     if (failure.step != StartStep::kNamespaces || scarce || options.use == Use::kRequired) {
       return process;
     }
-    if (i == 0) miss(std::string("making its namespaces: ") + strerrordesc_np(failure.error));
+    if (i == 0) miss("making its namespaces: " + ErrnoText(failure.error));
     ++i;
   }
   std::memset(page.start(), 0, sizeof(Shared));
