@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "parley/os/eventfd.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/wait/memory_barrier.h"
@@ -130,6 +131,21 @@ absl::Status CheckCommon(const char* name, const Options& options, DirectionTerm
   return absl::OkStatus();
 }
 
+// Whether an eventfd may be offered or chosen; kUnimplemented if it is demanded and can't be used.
+template <typename Options>
+absl::StatusOr<bool> MayUseEventfds(const Options& options) {
+  const bool wanted =
+      options.doorbell == DoorbellKind::kEventfd || options.doorbell == DoorbellKind::kAutomatic;
+  if (!wanted || !options.trust) return false;
+  const bool works = EventfdCountsCanBeTaken();
+  if (!works && options.doorbell == DoorbellKind::kEventfd) {
+    return absl::UnimplementedError(
+        "doorbell is kEventfd, and this system can't read an eventfd without waiting (preadv2 with "
+        "RWF_NOWAIT; Linux 5.8, or a system call filter that allows it)");
+  }
+  return works;
+}
+
 }  // namespace
 
 absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions options) {
@@ -137,6 +153,9 @@ absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions op
   const AcceptOptions& given = checked.options_;
   absl::Status status = CheckCommon("AcceptOptions", given, &checked.send_, &checked.receive_);
   if (!status.ok()) return status;
+  const absl::StatusOr<bool> eventfds = MayUseEventfds(given);
+  if (!eventfds.ok()) return eventfds.status();
+  checked.may_use_eventfds_ = *eventfds;
   const bool asked_for = given.fences == FenceMode::kAsymmetric;
   // Makes itself slow for a peer that skips its fences: asked for, or for a trusted one.
   checked.may_make_barrier_ =
@@ -151,6 +170,9 @@ absl::StatusOr<CheckedConnectOptions> CheckedConnectOptions::Make(ConnectOptions
   const ConnectOptions& given = checked.options_;
   absl::Status status = CheckCommon("ConnectOptions", given, &checked.send_, &checked.receive_);
   if (!status.ok()) return status;
+  const absl::StatusOr<bool> eventfds = MayUseEventfds(given);
+  if (!eventfds.ok()) return eventfds.status();
+  checked.may_use_eventfds_ = *eventfds;
   const bool asked_for = given.fences == FenceMode::kAsymmetric;
   checked.may_make_barrier_ = asked_for && SystemWideBarrierWorks();
   // Others can slow a registered process down.

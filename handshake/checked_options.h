@@ -50,6 +50,8 @@ class CheckedAcceptOptions {
   bool may_make_barrier() const { return may_make_barrier_; }
   // This side is registered, and skips its fences if the peer makes the barrier.
   bool may_skip_fences() const { return may_skip_fences_; }
+  // The peer is trusted, and eventfds can be drained here (os/eventfd.h).
+  bool may_use_eventfds() const { return may_use_eventfds_; }
 
  private:
   explicit CheckedAcceptOptions(AcceptOptions options) : options_(std::move(options)) {}
@@ -58,6 +60,7 @@ class CheckedAcceptOptions {
   DirectionTerms receive_;
   bool may_make_barrier_ = false;
   bool may_skip_fences_ = false;
+  bool may_use_eventfds_ = false;
 };
 
 class CheckedConnectOptions {
@@ -71,6 +74,8 @@ class CheckedConnectOptions {
   const DirectionTerms& receive() const { return receive_; }
   bool may_make_barrier() const { return may_make_barrier_; }
   bool may_skip_fences() const { return may_skip_fences_; }
+  // The peer is trusted, and eventfds can be drained here (os/eventfd.h).
+  bool may_use_eventfds() const { return may_use_eventfds_; }
 
  private:
   explicit CheckedConnectOptions(ConnectOptions options) : options_(std::move(options)) {}
@@ -79,6 +84,7 @@ class CheckedConnectOptions {
   DirectionTerms receive_;
   bool may_make_barrier_ = false;
   bool may_skip_fences_ = false;
+  bool may_use_eventfds_ = false;
 };
 
 }  // namespace parley

@@ -55,10 +55,10 @@ Answer NegotiateDirection(const DirectionSpec& request, const DirectionTerms& ou
 }
 
 // One kDoorbell bit out of those offered; 0: none that we would use.
-uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
-  const uint32_t eventfd = options.trust ? offered & kDoorbellEventfd : 0;
+uint32_t ChooseDoorbell(uint32_t offered, const CheckedAcceptOptions& options) {
+  const uint32_t eventfd = options.may_use_eventfds() ? offered & kDoorbellEventfd : 0;
   const uint32_t socket = offered & kDoorbellSocket;
-  switch (options.doorbell) {
+  switch (options->doorbell) {
     case DoorbellKind::kAutomatic:
       return eventfd != 0 ? eventfd : socket;
     case DoorbellKind::kSocket:
@@ -71,10 +71,10 @@ uint32_t ChooseDoorbell(uint32_t offered, const AcceptOptions& options) {
   return 0;
 }
 
-uint32_t OfferedDoorbells(const ConnectOptions& options) {
-  switch (options.doorbell) {
+uint32_t OfferedDoorbells(const CheckedConnectOptions& options) {
+  switch (options->doorbell) {
     case DoorbellKind::kAutomatic:
-      return kDoorbellSocket | (options.trust ? kDoorbellEventfd : 0);
+      return kDoorbellSocket | (options.may_use_eventfds() ? kDoorbellEventfd : 0);
     case DoorbellKind::kSocket:
       return kDoorbellSocket;
     case DoorbellKind::kEventfd:
@@ -161,7 +161,7 @@ std::variant<Agreement, Refusal> Negotiate(const CheckedAcceptOptions& options,
   }
   Agreement agreement;
   agreement.roles = hello.roles;
-  agreement.doorbell = ChooseDoorbell(hello.doorbells, options.get());
+  agreement.doorbell = ChooseDoorbell(hello.doorbells, options);
   if (agreement.doorbell == 0) {
     return Refusal{RefusalReason::kDoorbell, "no doorbell in common with the peer"};
   }
@@ -186,7 +186,7 @@ Hello MakeHello(const CheckedConnectOptions& options) {
   hello.features = (options.may_skip_fences() ? kFeatureSkipsFences : 0) |
                    (options.may_make_barrier() ? kFeatureBarrierBeforeSleep : 0);
   hello.roles = RolesOf(options.send().exists, options.receive().exists);
-  hello.doorbells = OfferedDoorbells(options.get());
+  hello.doorbells = OfferedDoorbells(options);
   hello.send = options.send().asked;
   hello.receive = options.receive().asked;
   hello.format = options->format;

@@ -1,13 +1,16 @@
 #include "parley/handshake/negotiate.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/peer_trust_maker.h"
+#include "parley/os/without_preadv2.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/guarded_range.h"
 
@@ -224,6 +227,37 @@ TEST(PeerTrustTest, IsNoneByDefaultAndHasAReason) {
   EXPECT_EQ(PeerTrust::Because("ours").reason(), "ours");
   EXPECT_FALSE(PeerTrust::Because("ours").confined());
   EXPECT_TRUE(internal::PeerTrustMaker::ConfinedBy("a filter").confined());
+}
+
+// --- what this system has ------------------------------------------------------------------------
+
+// A doorbell that is never drained would make an honest peer look like a flood.
+TEST(NegotiateTest, NoEventfdIsOfferedOrChosenWhereNoneCanBeDrained) {
+  for (const int error : {ENOSYS, EOPNOTSUPP, EPERM}) {
+    const int wrong = testing::InChildWithoutPreadv2(error, [] {
+      ConnectOptions connect;
+      connect.trust = PeerTrust::Because("a test");
+      const auto connecting = CheckedConnectOptions::Make(connect);
+      if (!connecting.ok() || MakeHello(*connecting).doorbells != kDoorbellSocket) return 1;
+
+      AcceptOptions accept;
+      accept.trust = PeerTrust::Because("a test");
+      const auto accepting = CheckedAcceptOptions::Make(accept);
+      Hello hello = PlainHello();
+      hello.doorbells = kDoorbellSocket | kDoorbellEventfd;
+      if (!accepting.ok()) return 2;
+      const auto answer = Negotiate(*accepting, hello);
+      const auto* agreement = std::get_if<Agreement>(&answer);
+      if (agreement == nullptr || agreement->doorbell != kDoorbellSocket) return 3;
+
+      connect.doorbell = DoorbellKind::kEventfd;
+      accept.doorbell = DoorbellKind::kEventfd;
+      if (!absl::IsUnimplemented(CheckedConnectOptions::Make(connect).status())) return 4;
+      if (!absl::IsUnimplemented(CheckedAcceptOptions::Make(accept).status())) return 5;
+      return 0;
+    });
+    EXPECT_EQ(wrong, 0) << error;
+  }
 }
 
 }  // namespace
