@@ -7,6 +7,7 @@
 // Input: how many frames each side has (1 byte), then steps: one byte each (modulo 12), followed by
 // what it needs.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -309,9 +310,9 @@ class Run {
     PARLEY_CHECK(frame.slot == slot && frame.generation == theirs.newest &&
                      frame.view.size_bytes() == theirs.size,
                  "another frame than was announced");
-    PARLEY_CHECK(
-        std::vector<std::byte>(frame.metadata.begin(), frame.metadata.end()) == theirs.metadata,
-        "other metadata");
+    PARLEY_CHECK(std::equal(frame.metadata.begin(), frame.metadata.end(), theirs.metadata.begin(),
+                            theirs.metadata.end()),
+                 "other metadata");
     std::vector<std::byte> bytes(frame.view.size_bytes());
     frame.view.CopyTo(0, absl::MakeSpan(bytes));  // all of it can be read
     static_cast<void>(port_->StillValid(frame));

@@ -19,6 +19,8 @@ END
 }
 
 run_arm64() {
+  local revision # of what is built, and not of what is there when it ends
+  revision="$(git_revision)"
   local only="" record=0 folder libs status=0
   while (($#)); do
     case "$1" in
@@ -45,7 +47,7 @@ run_arm64() {
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
     python3 -B "$PLACES/report.py" --markdown --title "The tests on arm64, emulated" \
-      --command "./dev arm64 --record${only:+ --only $only}" --commit "$(git_revision)" \
+      --command "./dev arm64 --record${only:+ --only $only}" --commit "$revision" \
       --note "Cross-built with g++ 12 at -O2 and -Werror, static, run by qemu-aarch64-static 7.2: an emulated process on this machine's kernel, no arm64 hardware." \
       --manifest "$folder/tree/manifest.json" "arm64=arm64=$folder/events" >"$PARLEY_ROOT/docs/runs/arm64.md" || true
     echo "dev: wrote docs/runs/arm64.md" >&2

@@ -76,6 +76,8 @@ built_tests() {
 }
 
 run_kernels() {
+  local revision # of what is built, and not of what is there when it ends
+  revision="$(git_revision)"
   local only="" record=0 versions=() version folder report=() status=0
   while (($#)); do
     case "$1" in
@@ -117,7 +119,7 @@ run_kernels() {
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
     python3 -B "$PLACES/report.py" --markdown --title "Kernels that ran the tests and the villain" \
-      --command "./dev kernels --record${only:+ --only $only} ${versions[*]}" --commit "$(git_revision)" \
+      --command "./dev kernels --record${only:+ --only $only} ${versions[*]}" --commit "$revision" \
       --note "Debian's kernels run emulated by qemu (TCG, two processors), which is ten times slower: a program's limit is $EMULATED_SCALE times as long there, its own bounds on time are not. A failed case is repeated alone, at most $((TRIES - 1)) times. \"native\" is the machine's own kernel with the same programs." \
       --manifest "$folder/tests/manifest.json" "${report[@]}" >"$PARLEY_ROOT/docs/runs/kernels.md" || true
     echo "dev: wrote docs/runs/kernels.md" >&2

@@ -12,12 +12,12 @@ newer_usage() {
   cat <<END
 Usage: ./dev newer [--only REGEX] [--record] [VARIANT...]
 
-The library and its tests with what Debian 13 has, in a root of its own, on this machine's kernel; all with -O2 and
-our warnings as errors.
+The library and its tests with what Debian 13 has, in a root of its own, on this machine's kernel; with -O2 and our
+warnings as errors.
 
   gcc       g++ 14, glibc 2.41, its Abseil and libseccomp 2.6
   hugetlb   the same programs with GLIBC_TUNABLES=glibc.malloc.hugetlb=1: malloc calls madvise
-  cxx23     as C++23
+  cxx23     as C++23, with -O1
   libcxx    clang 19 with libc++, sources of the library alone, not linked (Debian's Abseil is built for libstdc++)
 
 Without VARIANT: all. --record writes docs/runs/newer.md. Exit code: 0 if everything was built and nothing failed.
@@ -57,6 +57,8 @@ newer_libcxx() {
 }
 
 run_newer() {
+  local revision # of what is built, and not of what is there when it ends
+  revision="$(git_revision)"
   local only="" record=0 variants=() variant folder status=0 report=() built="" notes=()
   while (($#)); do
     case "$1" in
@@ -85,7 +87,7 @@ run_newer() {
       cxx23)
         mkdir -p "$folder/cxx23"
         cp "$folder/gcc/deps.xml" "$folder/gcc/tests.xml" "$folder/gcc/labels" "$folder/cxx23/"
-        newer_build "$folder/cxx23" "-O2 -std=c++23" || status=1
+        newer_build "$folder/cxx23" "-O1 -std=c++23" || status=1
         newer_run "$folder/cxx23" cxx23.events || status=1
         report+=("cxx23=trixie=$folder/cxx23/cxx23.events")
         ;;
@@ -110,8 +112,8 @@ run_newer() {
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
     python3 -B "$PLACES/report.py" --markdown --title "The tests with what Debian 13 has" \
-      --command "./dev newer --record${only:+ --only $only} ${variants[*]}" --commit "$(git_revision)" \
-      --note "$versions; all with -O2 -Werror. hugetlb: the programs of gcc with \`GLIBC_TUNABLES=glibc.malloc.hugetlb=1\`." \
+      --command "./dev newer --record${only:+ --only $only} ${variants[*]}" --commit "$revision" \
+      --note "$versions; with -O2 (cxx23: -O1) and -Werror. hugetlb: the programs of gcc with \`GLIBC_TUNABLES=glibc.malloc.hugetlb=1\`." \
       ${notes[@]+"${notes[@]}"} \
       --manifest "$folder/gcc/tree/manifest.json" "${report[@]}" >"$PARLEY_ROOT/docs/runs/newer.md" || true
     echo "dev: wrote docs/runs/newer.md" >&2

@@ -15,6 +15,8 @@ END
 }
 
 run_pages() {
+  local revision # of what is built, and not of what is there when it ends
+  revision="$(git_revision)"
   local only="" record=0 sizes=() size folder report=() status=0
   while (($#)); do
     case "$1" in
@@ -42,7 +44,7 @@ run_pages() {
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
     python3 -B "$PLACES/report.py" --markdown --title "The tests and the villain with larger pages, simulated" \
-      --command "./dev pages --record${only:+ --only $only} ${sizes[*]}" --commit "$(git_revision)" \
+      --command "./dev pages --record${only:+ --only $only} ${sizes[*]}" --commit "$revision" \
       --note "Simulated by \`tools/dev/places/large_pages.c\` on this machine's kernel, whose own pages have $(getconf PAGESIZE) bytes; no machine with such pages has run it." \
       --manifest "$folder/tests/manifest.json" "${report[@]}" >"$PARLEY_ROOT/docs/runs/pages.md" || true
     echo "dev: wrote docs/runs/pages.md" >&2
