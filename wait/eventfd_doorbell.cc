@@ -1,12 +1,12 @@
 #include "parley/wait/eventfd_doorbell.h"
 
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <utility>
 #include <vector>
 
+#include "parley/os/eventfd.h"
 #include "parley/wait/polled_doorbell.h"
 
 namespace parley {
@@ -37,11 +37,7 @@ class EventfdDoorbell final : public internal::PolledDoorbell {
 
  protected:
   Drained DrainSignals() override {
-    uint64_t count = 0;
-    iovec into = {&count, sizeof(count)};
-    // RWF_NOWAIT, because the peer can clear O_NONBLOCK between a poll and a read.
-    const ssize_t got = ::preadv2(wait_.get(), &into, 1, -1, RWF_NOWAIT);
-    return got == sizeof(count) ? Drained::kSignalled : Drained::kQuiet;
+    return TakeEventfdCount(wait_.get()) != 0 ? Drained::kSignalled : Drained::kQuiet;
   }
 
  private:

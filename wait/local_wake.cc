@@ -1,9 +1,10 @@
 #include "parley/wait/local_wake.h"
 
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "parley/os/eventfd.h"
 
 namespace parley::internal {
 
@@ -55,9 +56,7 @@ void LocalWake::SetThrottled(int64_t until_ns) {
 
 void LocalWake::Empty() {
   if (fd_ < 0) return;
-  uint64_t count = 0;
-  iovec into = {&count, sizeof(count)};
-  static_cast<void>(!::preadv2(fd_, &into, 1, -1, RWF_NOWAIT));
+  static_cast<void>(TakeEventfdCount(fd_));
 }
 
 }  // namespace parley::internal

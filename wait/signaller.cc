@@ -2,13 +2,13 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <bit>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "parley/os/eventfd.h"
 #include "parley/wait/eventfd.h"
 
 namespace parley {
@@ -63,9 +63,7 @@ void Signaller::Run() {
   while (!stop_.load(std::memory_order_acquire)) {  // PAIRS WITH: ~Signaller
     pollfd entry = {eventfd_.get(), POLLIN, 0};
     static_cast<void>(::poll(&entry, 1, -1));
-    uint64_t count = 0;
-    iovec into = {&count, sizeof(count)};
-    static_cast<void>(!::preadv2(eventfd_.get(), &into, 1, -1, RWF_NOWAIT));
+    static_cast<void>(TakeEventfdCount(eventfd_.get()));
     // PAIRS WITH: Post.
     uint64_t summary = summary_.exchange(0, std::memory_order_seq_cst);
     for (; summary != 0; summary &= summary - 1) {
