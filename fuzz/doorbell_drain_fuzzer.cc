@@ -25,6 +25,7 @@
 #include "parley/fuzz/descriptor_fixtures.h"
 #include "parley/fuzz/footprint.h"
 #include "parley/os/check.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/testing/scripted_memory.h"
@@ -47,11 +48,13 @@ constexpr std::size_t kPageBytes = 4096;
 
 class SocketRun {
  public:
-  explicit SocketRun(Script script) : script_(script) {
+  SocketRun(Script script, bool refuse_rights) : script_(script) {
     std::array<int, 2> ends;
     PARLEY_CHECK(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "pair");
     own_.Reset(ends[0]);
     peer_.Reset(ends[1]);
+    // As on Linux from 6.16 on, and as before that.
+    refuses_rights_ = refuse_rights && RefuseRights(own_.get());
     auto made = MakeSocketDoorbells(own_.get(), true, true);
     PARLEY_CHECK(made.ok(), "eventfds");
     ends_ = *std::move(made);
@@ -124,7 +127,9 @@ class SocketRun {
     c->cmsg_len = CMSG_LEN(sizeof(int));
     const int number = fd.get();
     std::memcpy(CMSG_DATA(c), &number, sizeof(int));
-    if (::sendmsg(peer_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) arriving_.push_back({1});
+    if (::sendmsg(peer_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+      arriving_.push_back(kDescriptor);
+    }
   }
 
   // What the receiver's Drain says of what has arrived; it takes eight messages at most. Signals of
@@ -141,6 +146,10 @@ class SocketRun {
         break;
       }
       const std::vector<uint8_t> message = arriving_.front();
+      if (message == kDescriptor) {  // stays where it is
+        end = Drained::kUnexpected;
+        break;
+      }
       arriving_.pop_front();
       if (message.empty()) {
         end = Drained::kPeerGone;
@@ -166,7 +175,8 @@ class SocketRun {
     const Drained answer = ends_.receive->Drain();
     // A peer that closed with our signals unread resets the connection: its end is told at once,
     // before what it had sent.
-    if (unread_ && !peer_.ok()) {
+    // (A look before the receive takes note of the reset.)
+    if (unread_ && !peer_.ok() && refuses_rights_) {
       PARLEY_CHECK(answer == Drained::kPeerGone, "a reset that is not the peer's end");
       unread_ = false;
       data_pending_ = false;
@@ -177,11 +187,15 @@ class SocketRun {
                  "a signal for the other end was lost, or made up");
   }
 
+  // Stands for one with a descriptor: nothing that Send sends is as long.
+  const std::vector<uint8_t> kDescriptor = std::vector<uint8_t>(1000);
+
   Script script_;
   UniqueFd own_;
   SocketDoorbells ends_;
   UniqueFd peer_;
   std::deque<std::vector<uint8_t>> arriving_;
+  bool refuses_rights_ = false;
   bool write_end_shut_ = false;
   bool unread_ = false;  // we signalled, and the peer has not read it
   bool data_pending_ = false;
@@ -359,9 +373,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
   fuzz::LeavesNothing([&] {
-    switch (script.Take8() % 4) {
+    const uint8_t kind = script.Take8();
+    switch (kind % 4) {
       case 0:
-        return fuzz::SocketRun(script).Everything();
+        return fuzz::SocketRun(script, kind >= 128).Everything();
       case 1:
         return fuzz::EventfdRun(script).Everything();
       case 2:

@@ -137,8 +137,9 @@ absl::StatusOr<bool> MayUseEventfds(const Options& options) {
   const bool wanted =
       options.doorbell == DoorbellKind::kEventfd || options.doorbell == DoorbellKind::kAutomatic;
   if (!wanted || !options.trust) return false;
-  const bool works = EventfdCountsCanBeTaken();
-  if (!works && options.doorbell == DoorbellKind::kEventfd) {
+  const absl::StatusOr<bool> works = EventfdCountsCanBeTaken();
+  if (!works.ok()) return works.status();
+  if (!*works && options.doorbell == DoorbellKind::kEventfd) {
     return absl::UnimplementedError(
         "doorbell is kEventfd, and this system can't read an eventfd without waiting (preadv2 with "
         "RWF_NOWAIT; Linux 5.8, or a system call filter that allows it)");

@@ -37,23 +37,11 @@ TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
       {[](AcceptOptions& o) { o.send.capacity_bytes = uint64_t{1} << 31; }, "send.capacity_bytes"},
       {[](AcceptOptions& o) { o.send.capacity_bytes = 32 << 20; }, "limits.max_capacity_bytes"},
       {[](AcceptOptions& o) { o.send.max_message_bytes = 63; }, "allowed: 0, or 64 to"},
-      {[](AcceptOptions& o) {
-         o.receive = {4096, 4089};
-       },
-       "receive.max_message_bytes is 4089"},
+      {[](AcceptOptions& o) { o.receive = {4096, 4089}; }, "receive.max_message_bytes is 4089"},
       {[](AcceptOptions& o) { o.receive.max_message_bytes = 5 << 20; }, "limits.max_message_bytes"},
-      {[](AcceptOptions& o) {
-         o.send.frames = {65, 4096};
-       },
-       "send.frames"},
-      {[](AcceptOptions& o) {
-         o.send.frames = {1, 4095};
-       },
-       "send.frames"},
-      {[](AcceptOptions& o) {
-         o.send.frames = {64, 16 << 20};
-       },
-       "limits.max_frames_bytes"},
+      {[](AcceptOptions& o) { o.send.frames = {65, 4096}; }, "send.frames"},
+      {[](AcceptOptions& o) { o.send.frames = {1, 4095}; }, "send.frames"},
+      {[](AcceptOptions& o) { o.send.frames = {64, 16 << 20}; }, "limits.max_frames_bytes"},
       {[](AcceptOptions& o) {
          o.direction = Direction::kSendOnly;
          o.receive = {4096, 64};

@@ -5,6 +5,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
+
+#include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley {
@@ -18,9 +21,14 @@ uint64_t TakeEventfdCount(int fd) {
   return got == sizeof(count) ? count : 0;
 }
 
-bool EventfdCountsCanBeTaken() {
+absl::StatusOr<bool> EventfdCountsCanBeTaken() {
   const UniqueFd fd(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
-  return fd.ok() && TakeEventfdCount(fd.get()) == 1;
+  if (fd.ok()) return TakeEventfdCount(fd.get()) == 1;
+  // A filter that has no eventfds answers; a full table does not.
+  if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENODEV) {
+    return ErrnoStatus(errno, "find out whether eventfds can be drained here");
+  }
+  return false;
 }
 
 }  // namespace parley

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "absl/status/statusor.h"
+
 namespace parley {
 
 // The count, which is zero from then on; 0 if it was zero, or could not be read.
@@ -17,8 +19,9 @@ uint64_t TakeEventfdCount(int fd);
 // Whether TakeEventfdCount works here. It needs preadv2 with RWF_NOWAIT on eventfds, which Linux
 // before 5.8, some emulations of Linux and some system call filters refuse. Without it, an eventfd
 // doorbell is never drained and an honest peer looks like a flood: so this is asked before one is
-// offered or agreed on. Four system calls.
-bool EventfdCountsCanBeTaken();
+// offered or agreed on. An error, and no answer, where there is no descriptor or memory for the
+// question (kResourceExhausted). Four system calls.
+absl::StatusOr<bool> EventfdCountsCanBeTaken();
 
 }  // namespace parley
 

@@ -3,7 +3,7 @@
 
 // For tests: a machine whose kernel or filter has no preadv2, as a child process.
 //
-//   EXPECT_EQ(InChildWithoutPreadv2(ENOSYS, [] { return EventfdCountsCanBeTaken() ? 1 : 0; }), 0);
+//   EXPECT_EQ(InChildWithoutPreadv2(ENOSYS, [] { return *EventfdCountsCanBeTaken() ? 1 : 0; }), 0);
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -59,7 +59,7 @@ class Doorbell {
   // not the deadline, which proves nothing. One system call.
   virtual bool Sleep(Deadline deadline) = 0;
   // After Sleep, or where descriptor() was readable: takes the signals that are there. At most
-  // eleven system calls.
+  // eleven system calls; 27 with a socket before Linux 6.16.
   virtual Drained Drain() = 0;
 
   enum class Kind { kSocket, kEventfd, kFutex };

@@ -22,8 +22,10 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
+#include "parley/testing/slow_files.h"
 #include "parley/wait/eventfd.h"
 #include "parley/wait/eventfd_doorbell.h"
 #include "parley/wait/futex_doorbell.h"
@@ -163,6 +165,51 @@ TEST(DoorbellTest, AttackW13TheOtherEndOfAThrottledOneLearnsOfIt) {
   // The signal was kept for when the throttle is over.
   channel.two.send->EndThrottle();
   EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kSignalled);
+}
+
+// The kernel refuses descriptors from 6.16 on, and only where it was asked to: before that, a drain
+// would be the last owner of a file whose release takes three seconds.
+TEST(DoorbellTest, AttackF12ADrainReleasesNoneOfThePeersFiles) {
+  for (const bool through_other : {false, true}) {
+    Duplex channel;
+    ASSERT_FALSE(RefusesRights(channel.sockets[1].get()));
+    channel.one.send->Signal();
+    ASSERT_TRUE(testing_support::SendWithDescriptor(
+        channel.sockets[0].get(), testing_support::LingeringSocket(absl::Seconds(3)).get()));
+    Doorbell& end = through_other ? *channel.two.send : *channel.two.receive;
+    const int64_t before_ns = MonotonicNowNs();
+    EXPECT_EQ(end.Drain(), Doorbell::Drained::kUnexpected);
+    EXPECT_EQ(end.Drain(), Doorbell::Drained::kUnexpected);
+    EXPECT_LT(MonotonicNowNs() - before_ns, 1'000'000'000);
+    EXPECT_EQ(PeekNext(channel.sockets[1].get()), NextMessage::kWithDescriptors);
+    // As the connection's owner closes it.
+    CloseConnected(std::move(channel.sockets[1]));
+    EXPECT_LT(MonotonicNowNs() - before_ns, 1'000'000'000);
+  }
+}
+
+// Two threads, one of which saw a plain signal that the other one took: what it receives then is
+// not what it saw.
+TEST(DoorbellTest, AttackF12TwoThatDrainAtOnceReleaseNoneEither) {
+  for (int i = 0; i < 100; ++i) {
+    Duplex channel;
+    ASSERT_FALSE(RefusesRights(channel.sockets[1].get()));
+    std::atomic<int> ready{0};
+    const auto drain = [&](Doorbell& end) {
+      ready.fetch_add(1);
+      while (ready.load() < 2) {
+      }
+      for (int n = 0; n < 50; ++n) static_cast<void>(end.Drain());
+    };
+    std::thread one([&] { drain(*channel.two.send); });
+    std::thread two([&] { drain(*channel.two.receive); });
+    for (int n = 0; n < 3; ++n) channel.one.send->Signal();
+    ASSERT_TRUE(testing_support::SendWithDescriptor(channel.sockets[0].get(), STDIN_FILENO));
+    one.join();
+    two.join();
+    for (int n = 0; n < 3; ++n) static_cast<void>(channel.two.send->Drain());
+    EXPECT_EQ(PeekNext(channel.sockets[1].get()), NextMessage::kWithDescriptors) << i;
+  }
 }
 
 TEST(DoorbellTest, AnInterruptEndsASleepOrTheNextOne) {

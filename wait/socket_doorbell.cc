@@ -4,8 +4,10 @@
 
 #include <array>
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/wait/eventfd.h"
@@ -21,11 +23,12 @@ constexpr char kSpaceSignal = 2;
 class SocketDoorbell final : public internal::PolledDoorbell {
  public:
   SocketDoorbell(int socket, std::shared_ptr<internal::LocalWake> wake, char signals, char awaits,
-                 std::shared_ptr<internal::LocalWake> other)
+                 std::shared_ptr<internal::LocalWake> other, std::shared_ptr<std::mutex> looks)
       : PolledDoorbell(socket, std::move(wake)),
         signals_(signals),
         awaits_(awaits),
-        other_(std::move(other)) {}
+        other_(std::move(other)),
+        looks_(std::move(looks)) {}
 
   void Signal() override {
     // Failure is never ours to handle: EAGAIN means that signals are waiting there already,
@@ -41,11 +44,17 @@ class SocketDoorbell final : public internal::PolledDoorbell {
 
  protected:
   Drained DrainSignals() override {
+    std::unique_lock<std::mutex> lock;
+    if (looks_ != nullptr) lock = std::unique_lock<std::mutex>(*looks_);
     bool own = wake_->Take(internal::LocalWake::kSignal);
     bool others = false;
     int taken = 0;
     Drained end = Drained::kQuiet;
     while (taken < kMaxReceives) {
+      if (looks_ != nullptr && PeekNext(fd()) == NextMessage::kWithDescriptors) {
+        end = Drained::kUnexpected;
+        break;
+      }
       // Two bytes, to tell a signal from anything longer; no control buffer.
       std::array<char, 2> bytes;
       const ssize_t got = ::recv(fd(), bytes.data(), bytes.size(), MSG_DONTWAIT);
@@ -81,6 +90,9 @@ class SocketDoorbell final : public internal::PolledDoorbell {
   const char awaits_;
   // Of the other end of this side; null if this channel has one direction.
   const std::shared_ptr<internal::LocalWake> other_;
+  // Held from a look at the queue to the receive, so that what is received is what was seen. Null
+  // where the kernel keeps descriptors out.
+  const std::shared_ptr<std::mutex> looks_;
 };
 
 absl::StatusOr<std::shared_ptr<internal::LocalWake>> MakeWake(bool exists) {
@@ -102,14 +114,17 @@ absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool
   if (!send.ok()) return send.status();
   auto receive = MakeWake(receives);
   if (!receive.ok()) return receive.status();
+  // Taking a message out of the queue releases its files in this thread, for as long as they like.
+  std::shared_ptr<std::mutex> looks;
+  if (!RefusesRights(socket)) looks = std::make_shared<std::mutex>();
   SocketDoorbells made;
   if (sends) {
     made.send =
-        std::make_unique<SocketDoorbell>(socket, *send, kDataSignal, kSpaceSignal, *receive);
+        std::make_unique<SocketDoorbell>(socket, *send, kDataSignal, kSpaceSignal, *receive, looks);
   }
   if (receives) {
     made.receive =
-        std::make_unique<SocketDoorbell>(socket, *receive, kSpaceSignal, kDataSignal, *send);
+        std::make_unique<SocketDoorbell>(socket, *receive, kSpaceSignal, kDataSignal, *send, looks);
   }
   return made;
 }

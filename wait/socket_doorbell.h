@@ -23,8 +23,10 @@
 // long. Else the one end would be woken by each signal that the other is throttled for (W13).
 //
 // Trust: the peer sends too much, rubbish, empty messages or descriptors. Rubbish is kUnexpected;
-// descriptors are not installed, as there is no control buffer (and refused by the kernel from 6.16
-// on, see PeerSocket::RefuseDescriptors).
+// descriptors are not installed, as there is no control buffer. From Linux 6.16 on the kernel
+// refuses them (PeerSocket::RefuseDescriptors). Before that a message that brings some is
+// kUnexpected and stays in the queue, as a receive would release the peer's files in this thread
+// (F12). So each receive is preceded by a look then, under a lock that both ends hold for a drain.
 
 #include <memory>
 
