@@ -1,8 +1,7 @@
 #ifndef PARLEY_OS_DEADLINE_H_
 #define PARLEY_OS_DEADLINE_H_
 
-// A point on CLOCK_MONOTONIC by which a call returns (promise P2). There is no "infinite": whoever
-// wants to wait long says how long.
+// A point on CLOCK_MONOTONIC by which a call returns (promise P2).
 //
 // Trust: the peer has no influence; signals and clock changes do not stretch a deadline, because
 // every restart after EINTR computes the remaining time from the same point.
@@ -27,6 +26,8 @@ class Deadline {
   // `from_now` in the past or zero gives an expired deadline; more than ten years is cut to that.
   static Deadline After(absl::Duration from_now);
   static Deadline AtMonotonicNs(int64_t at_ns) { return Deadline(at_ns); }
+  // In ten years: for a wait that ends with the peer in any case, such as a worker's for its host.
+  static Deadline Never() { return After(absl::InfiniteDuration()); }
 
   bool Expired() const { return MonotonicNowNs() >= at_ns_; }
   // Never negative.

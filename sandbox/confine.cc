@@ -369,7 +369,7 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
     if (!sent.ok()) return sent;
     parent->Reset();
   }
-  return Confined(report);
+  return Confined(report, *std::move(complete));
 }
 
 std::string ConfinementReport::ToString() const {

@@ -23,6 +23,7 @@
 // refuses, with the thread's id (attack S4).
 
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,7 @@ class [[nodiscard]] Prepared {
   template <typename... T>
   static Prepared After(const T&... what_was_set_up) {
     static_assert(sizeof...(T) > 0, "name what was set up: the channel, the decoder, ...");
+    static_assert((std::is_class_v<T> && ...), "name the objects themselves, and no number of one");
     (static_cast<void>(what_was_set_up), ...);
     return Prepared();
   }
@@ -84,7 +86,7 @@ struct ConfinementReport {
   std::string ToString() const;
 };
 
-// The proof of confinement. Only LockDown makes one.
+// The proof of confinement, and under which profile. Only LockDown makes one.
 class [[nodiscard]] Confined {
  public:
   Confined(Confined&&) = default;
@@ -93,11 +95,15 @@ class [[nodiscard]] Confined {
   Confined& operator=(const Confined&) = delete;
 
   const ConfinementReport& report() const { return report_; }
+  // What is in force, with what LockDown added to it.
+  const Profile& profile() const { return profile_; }
 
  private:
   friend absl::StatusOr<Confined> LockDown(Prepared, const Profile&, const LockDownOptions&);
-  explicit Confined(ConfinementReport report) : report_(report) {}
+  Confined(ConfinementReport report, Profile profile)
+      : report_(report), profile_(std::move(profile)) {}
   ConfinementReport report_;
+  Profile profile_;
 };
 
 // In this order: warms up libc (sandbox/warm_up.h), drops all capabilities, no_new_privs, closes

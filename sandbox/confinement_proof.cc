@@ -24,7 +24,9 @@ namespace {
 
 // A worker that makes threads while it is asked is not confined: none can be made afterwards.
 constexpr int kMaxRounds = 100;
-constexpr absl::Duration kBetween = absl::Milliseconds(1);
+constexpr absl::Duration kBetween = absl::Milliseconds(5);
+// For a program that confines itself by other means than LockDown, and says no word.
+constexpr absl::Duration kForTheWord = absl::Milliseconds(100);
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -143,11 +145,20 @@ absl::StatusOr<ConfinementProof> VerifyConfined(const Worker& worker,
 
 absl::StatusOr<ConfinementProof> AwaitConfined(const Worker& worker, Deadline deadline,
                                                const ConfinementWanted& wanted) {
+  // The word costs one poll to wait for, where each question costs a file for each thread. One that
+  // does not come, or is none, leaves it at the questions.
+  pollfd first[] = {{worker.pidfd(), POLLIN, 0}, {worker.lock_down_fd(), POLLIN, 0}};
+  const Deadline moment = Deadline::After(kForTheWord);
+  if (worker.lock_down_fd() >= 0) {
+    static_cast<void>(PollUntil(absl::MakeSpan(first), deadline.Or(moment)));
+  }
   while (true) {
     absl::StatusOr<ConfinementProof> proof = VerifyConfined(worker, wanted);
     if (proof.ok() || !absl::IsPermissionDenied(proof.status()) || deadline.Expired()) return proof;
-    pollfd entry = {worker.pidfd(), POLLIN, 0};
-    static_cast<void>(PollUntil(absl::MakeSpan(&entry, 1), deadline.Or(Deadline::After(kBetween))));
+    pollfd entries[] = {{worker.pidfd(), POLLIN, 0},
+                        {first[1].revents == 0 ? worker.lock_down_fd() : -1, POLLIN, 0}};
+    static_cast<void>(PollUntil(absl::MakeSpan(entries), deadline.Or(Deadline::After(kBetween))));
+    if (entries[1].revents != 0) first[1].revents = entries[1].revents;
   }
 }
 

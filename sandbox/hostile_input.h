@@ -15,7 +15,9 @@
 #include <string_view>
 #include <utility>
 
+#include "parley/os/check.h"
 #include "parley/sandbox/confine.h"
+#include "parley/sandbox/plain_code.h"
 
 namespace parley {
 
@@ -24,8 +26,16 @@ class HostileInput {
  public:
   explicit HostileInput(T input) : input_(std::move(input)) {}
 
-  T& Open(const Confined&) & { return input_; }
-  T Open(const Confined&) && { return std::move(input_); }
+  // Aborts for a proof with a sanitizer's exceptions, but in a build with a sanitizer: it is a bug
+  // of the caller's, who locked down for a test and ships it.
+  T& Open(const Confined& confined) & {
+    Check(confined);
+    return input_;
+  }
+  T Open(const Confined& confined) && {
+    Check(confined);
+    return std::move(input_);
+  }
 
   // For input that is known to be ours (a test clip that this program made), or for a tool whose
   // user asked for no sandbox. `reason` is for the reader of the calling line.
@@ -35,6 +45,11 @@ class HostileInput {
   }
 
  private:
+  static void Check(const Confined& confined) {
+    PARLEY_CHECK(internal::kSanitizer || !confined.profile().has_sanitizer_exceptions(),
+                 "hostile input under a profile for sanitizers");
+  }
+
   T input_;
 };
 

@@ -125,7 +125,18 @@ void OutputRelay::Relay() {
     lines_.Flush(text);
     socket_.Reset();
   }
-  if (!text.empty()) sink_(text);
+  Show(text);
+}
+
+void OutputRelay::Show(const std::string& text) {
+  if (text.empty()) return;
+  const size_t end = text.find_last_not_of('\n');
+  const size_t before = text.rfind('\n', end);
+  const size_t start = before == std::string::npos ? 0 : before + 1;
+  last_line_ = text.substr(start, end + 1 - start);
+  // Without "[decoder] ".
+  last_line_.erase(0, last_line_.find("] ") + 2);
+  sink_(text);
 }
 
 void OutputRelay::Finish() {
@@ -138,7 +149,7 @@ void OutputRelay::Finish() {
   }
   std::string text;
   lines_.Flush(text);
-  if (!text.empty()) sink_(text);
+  Show(text);
   socket_.Reset();
 }
 

@@ -57,14 +57,18 @@ class OutputRelay {
   void Relay();
   // After the worker's end: what is left, within the budget.
   void Finish();
+  // The last line that went to the sink, without the worker's name.
+  const std::string& last_line() const { return last_line_; }
 
  private:
   OutputRelay(std::string name, OutputSink sink, UniqueFd socket);
+  void Show(const std::string& text);
 
   UniqueFd socket_;
   OutputSink sink_;
   PrintableLines lines_;
   OutputBudget budget_;
+  std::string last_line_;
 };
 
 // Writes to stderr what fits there at once; the rest is lost. Never blocks, never raises SIGPIPE or

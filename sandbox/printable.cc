@@ -1,24 +1,31 @@
 #include "parley/sandbox/printable.h"
 
 namespace parley::internal {
+namespace {
+
+void AddPrintable(char c, std::string& text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(c);
+  if (byte >= 0x20 && byte < 0x7f) {
+    text += c;
+  } else if (c == '\t') {
+    text += ' ';
+  } else if (c != '\r') {
+    text += "\\x";
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+}
+
+}  // namespace
 
 void PrintableLines::Add(std::string_view raw, std::string& text) {
-  constexpr char kDigits[] = "0123456789abcdef";
   for (const char c : raw) {
-    const auto byte = static_cast<unsigned char>(c);
     if (c == '\n') {
       Flush(text);
       continue;
     }
-    if (byte >= 0x20 && byte < 0x7f) {
-      line_ += c;
-    } else if (c == '\t') {
-      line_ += ' ';
-    } else if (c != '\r') {
-      line_ += "\\x";
-      line_ += kDigits[byte >> 4];
-      line_ += kDigits[byte & 15];
-    }
+    AddPrintable(c, line_);
     if (line_.size() >= kMaxLineBytes) Flush(text);
   }
 }
@@ -34,3 +41,13 @@ void PrintableLines::Flush(std::string& text) {
 }
 
 }  // namespace parley::internal
+
+std::string parley::Printable(std::string_view raw, size_t max_bytes) {
+  std::string text;
+  for (const char c : raw) {
+    internal::AddPrintable(c == '\n' ? ' ' : c, text);
+    if (text.size() >= max_bytes) break;
+  }
+  text.resize(text.size() < max_bytes ? text.size() : max_bytes);
+  return text;
+}

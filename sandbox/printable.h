@@ -38,4 +38,12 @@ class PrintableLines {
 
 }  // namespace parley::internal
 
+namespace parley {
+
+// `raw` as printable ASCII on one line, of at most `max_bytes`: for a worker's own words in a
+// sentence of ours.
+std::string Printable(std::string_view raw, size_t max_bytes);
+
+}  // namespace parley
+
 #endif  // PARLEY_SANDBOX_PRINTABLE_H_

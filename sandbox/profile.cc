@@ -203,6 +203,7 @@ Profile Profile::WithFilesAbsent() const {
 
 Profile Profile::WithSanitizer() const {
   Profile profile = WithHeap().WithThreads().WithWriteTo(2);
+  profile.has_sanitizer_exceptions_ = true;
   profile.Add({Allow("sigaltstack"), Allow("rt_sigaction"), Allow("getrusage"),
                Allow("prctl", {Is(0, PR_GET_DUMPABLE)})});
   for (const int advice : {MADV_DONTDUMP, MADV_DODUMP}) {
@@ -215,6 +216,10 @@ Profile Profile::WithSanitizer() const {
     profile.Add({Fail(call, EPERM)});
   }
   return profile;
+}
+
+Profile Profile::ForCodec() const {
+  return WithHeap().WithThreads().WithFilesAbsent().WithSanitizerIfBuiltIn();
 }
 
 Profile Profile::WithSanitizerIfBuiltIn() const {

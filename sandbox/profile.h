@@ -109,6 +109,9 @@ class Profile {
   Profile WithHeap() const;
   Profile WithThreads() const;
   Profile WithFilesAbsent() const;
+  // What a codec library lives under: WithHeap, WithThreads, WithFilesAbsent, and
+  // WithSanitizerIfBuiltIn.
+  Profile ForCodec() const;
   Profile WithSanitizer() const;
   // WithSanitizer() in a build with a sanitizer, otherwise this profile unchanged.
   Profile WithSanitizerIfBuiltIn() const;
@@ -125,6 +128,8 @@ class Profile {
   // that of this profile, and kills for everything else.
   Profile UnderAnotherFilter() const;
 
+  // Whether WithSanitizer() is part of it: it allows more than a worker in production may do.
+  bool has_sanitizer_exceptions() const { return has_sanitizer_exceptions_; }
   // Whether an addition above names the descriptor.
   bool Names(int fd) const;
   const std::vector<Rule>& rules() const { return rules_; }
@@ -138,6 +143,7 @@ class Profile {
 
   std::vector<Rule> rules_;
   std::vector<int> named_;
+  bool has_sanitizer_exceptions_ = false;
 };
 
 // Calls that end the process at once, without a report, in every profile: no honest worker makes

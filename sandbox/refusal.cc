@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -56,6 +57,14 @@ struct RefusalWatch::Shared {
   // Written before the worker is killed, read after it has ended.
   std::atomic<int> refused{kNoRefusal};
   std::atomic<uint64_t> word{kNoWord};
+  // Readable once there is a word.
+  UniqueFd said;
+
+  void Say(uint64_t packed) {
+    word.store(packed);
+    const uint64_t one = 1;
+    static_cast<void>(!::write(said.get(), &one, sizeof(one)));
+  }
 };
 
 namespace {
@@ -94,7 +103,7 @@ void Run(Watch watch) {
   if (EventsBeforeTheEnd(watch.socket.get(), watch.pidfd.get()) == 0) return;
   const LockDownMessage message = TakeLockDownMessage(watch.socket.get());
   watch.socket.Reset();
-  if (message.word.has_value()) watch.shared->word.store(Packed(*message.word));
+  if (message.word.has_value()) watch.shared->Say(Packed(*message.word));
   const UniqueFd& notifications = message.notifications;
   if (!notifications.ok() && !message.lost) return;
   // Lost for want of a free descriptor: refused calls would be answered and nobody notified.
@@ -216,6 +225,8 @@ absl::StatusOr<RefusalWatch> RefusalWatch::Start(UniqueFd parent_socket, int pid
   UniqueFd own_pidfd(::fcntl(pidfd, F_DUPFD_CLOEXEC, 3));
   if (!own_pidfd.ok()) return ErrnoStatus(errno, "watch a worker's refused calls");
   auto shared = std::make_shared<Shared>();
+  shared->said.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!shared->said.ok()) return ErrnoStatus(errno, "watch a worker's lock-down");
   auto watch =
       std::make_unique<Watch>(Watch{shared, std::move(parent_socket), std::move(own_pidfd)});
   if (const int error = StartThread(watch.get()); error != 0) {
@@ -235,5 +246,7 @@ std::optional<LockDownWord> RefusalWatch::word() const {
   if (word == kNoWord) return std::nullopt;
   return Word(static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word));
 }
+
+int RefusalWatch::word_fd() const { return shared_->said.get(); }
 
 }  // namespace parley::internal

@@ -73,6 +73,8 @@ class RefusalWatch {
   std::optional<int> refused() const;
   // Absent until the worker has locked itself down.
   std::optional<LockDownWord> word() const;
+  // Readable from then on. Owned here.
+  int word_fd() const;
 
   struct Shared;
 

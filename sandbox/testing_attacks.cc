@@ -23,6 +23,10 @@
 namespace parley::testing {
 namespace {
 
+struct SharedPage {
+  void* start;
+};
+
 constexpr uintptr_t kPageBytes = 4096;
 constexpr int kTries = 100;
 
@@ -41,8 +45,8 @@ uintptr_t HandlerOfRefusals() {
     // Those are for the one lock-down of the whole process.
     ::unsetenv("PARLEY_REFUSAL_FD");  // NOLINT(concurrency-mt-unsafe)
     ::unsetenv("PARLEY_HOLDER_FD");   // NOLINT(concurrency-mt-unsafe)
-    const auto confined =
-        LockDown(Prepared::After(page), Profile::Ring({}).WithSanitizer(), {.keep = {}});
+    const auto confined = LockDown(Prepared::After(SharedPage{page}),
+                                   Profile::Ring({}).WithSanitizer(), {.keep = {}});
     struct sigaction action = {};
     if (confined.ok() && ::sigaction(SIGSYS, nullptr, &action) == 0) {
       // SAFETY: the address is compared and never called.

@@ -84,6 +84,10 @@ constexpr uint32_t kNativeArchitecture = AUDIT_ARCH_AARCH64;
 int reply_socket = -1;
 int unnamed_fd = -1;  // open after lock-down, and in no profile
 
+struct Socket {
+  int fd;
+};
+
 void Reply(const std::string& text) {
   static_cast<void>(::send(reply_socket, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
 }
@@ -98,7 +102,7 @@ Profile StrictProfile() { return Profile::Ring({reply_socket}).WithHeap().WithTh
 Confined MustLockDown(const Profile& profile, std::vector<int> keep = {}) {
   keep.push_back(reply_socket);
   absl::StatusOr<Confined> confined =
-      LockDown(Prepared::After(reply_socket), profile, {.keep = std::move(keep)});
+      LockDown(Prepared::After(Socket{reply_socket}), profile, {.keep = std::move(keep)});
   if (!confined.ok()) {
     std::fprintf(stderr, "%s\n", std::string(confined.status().message()).c_str());
     ::_exit(kSetUpFailed);
@@ -604,7 +608,7 @@ int LockDownInside(const std::string& around) {
   }
   const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   absl::StatusOr<Confined> confined =
-      LockDown(Prepared::After(reply_socket),
+      LockDown(Prepared::After(Socket{reply_socket}),
                Profile::Ring({reply_socket, forgotten}).WithHeap().WithThreads(), options);
   Reply(confined.ok() ? confined->report().ToString() : std::string(confined.status().message()));
   if (!confined.ok()) ::_exit(0);

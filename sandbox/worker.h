@@ -53,6 +53,9 @@ class Worker {
   std::optional<internal::LockDownWord> lock_down_word() const {
     return refusals_.has_value() ? refusals_->word() : std::nullopt;
   }
+  // Readable (POLLIN) once there is such a word, and from then on. -1 where none will come
+  // (dies_with_parent = false). Owned here.
+  int lock_down_fd() const { return refusals_.has_value() ? refusals_->word_fd() : -1; }
 
   // What stands behind the filter. Never changes.
   const SecondWall& second_wall() const { return wall_; }
@@ -70,6 +73,8 @@ class Worker {
   // SpawnOptions::output or our stderr. One read that can't block; so a worker that floods costs us
   // 4096 calls in its life, whatever it does.
   void RelayOutput();
+  // The last line that was passed on, printable, without the worker's name; empty if there is none.
+  std::string last_line() const { return output_.has_value() ? output_->last_line() : ""; }
 
   // SIGKILL to the worker and to all that it made: whatever it is where the worker has a pid
   // namespace (second_wall().pid), else what is left in its process group, which a process can

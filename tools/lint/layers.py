@@ -14,6 +14,7 @@ HEIGHT = {
     "media": 5,
     "patterns": 5,
     "sandbox": 5,
+    "supervise": 6,
 }
 
 # Above all layers; these may use each other, and no layer may use them.

@@ -1,0 +1,228 @@
+// The worker of this package's tests: does what its first argument says, most of it hostile.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/channel/channel.h"
+#include "parley/channel/hostile_access.h"
+#include "parley/handshake/peer_trust.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/layout.h"
+#include "parley/supervise/link_wire.h"
+#include "parley/supervise/worker_main.h"
+
+namespace parley {
+namespace {
+
+using Body = std::function<absl::Status(ConfinedWorker&)>;
+
+absl::Span<const std::byte> BytesOf(const std::string& text) {
+  return BytesOfWire(absl::MakeConstSpan(text.data(), text.size()));
+}
+
+[[noreturn]] void StayForEver() {
+  while (true) ::poll(nullptr, 0, 1000);
+}
+
+void SendRaw(ConfinedWorker& worker, uint32_t tag, absl::Span<const std::byte> bytes) {
+  static_cast<void>(worker.channel().sender.Send(tag, bytes, Deadline::Never()));
+}
+
+absl::Status Echo(ConfinedWorker& worker) {
+  std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
+  while (true) {
+    const auto message = worker.Receive(absl::MakeSpan(buffer));
+    if (!message.ok()) return message.status();
+    const auto bytes = absl::MakeConstSpan(buffer).first(message->size_bytes);
+    if (absl::Status sent = worker.Send(message->tag, bytes); !sent.ok()) return sent;
+  }
+}
+
+absl::Status SendSum(ConfinedWorker& worker, absl::Span<const std::byte> bytes) {
+  uint64_t sum = bytes.size();
+  for (const std::byte byte : bytes) sum = sum * 31 + static_cast<uint8_t>(byte);
+  return worker.Send(1, WireBytes(sum));
+}
+
+absl::Status Sum(ConfinedWorker& worker) {
+  const auto bytes = worker.input().Bytes();
+  return bytes.ok() ? SendSum(worker, *bytes) : bytes.status();
+}
+
+// In pieces, from the end to the start, with messages of the host in between.
+absl::Status SumInPieces(ConfinedWorker& worker) {
+  const uint64_t size_bytes = worker.input().size_bytes();
+  std::vector<std::byte> whole(size_bytes);
+  for (uint64_t end = size_bytes; end > 0;) {
+    const uint64_t start = end - std::min<uint64_t>(end, 777);
+    for (uint64_t at = start; at < end;) {
+      const auto got = worker.input().ReadAt(at, absl::MakeSpan(whole).subspan(at, end - at));
+      if (!got.ok()) return got.status();
+      if (*got == 0) return absl::DataLossError("the input ended early");
+      at += *got;
+    }
+    end = start;
+  }
+  std::byte beyond[1];
+  const auto none = worker.input().ReadAt(size_bytes + 5, absl::MakeSpan(beyond));
+  if (!none.ok() || *none != 0) return absl::DataLossError("something lies beyond the end");
+  if (absl::Status sent = SendSum(worker, whole); !sent.ok()) return sent;
+  return Echo(worker);
+}
+
+absl::Status ReadForEver(ConfinedWorker& worker) {
+  std::vector<std::byte> some(8192);
+  while (true) {
+    const auto got = worker.input().ReadAt(0, absl::MakeSpan(some));
+    if (!got.ok()) return got.status();
+  }
+}
+
+absl::Status AskForTooMuch(ConfinedWorker& worker) {
+  const internal::ReadRequestWire request = {.offset = 0, .size_bytes = ~0u, .reserved = 0};
+  SendRaw(worker, internal::kReadTag, WireBytes(request));
+  StayForEver();
+}
+
+absl::Status UseUpTheMemory(ConfinedWorker&) {
+  std::vector<std::unique_ptr<char[]>> blocks;
+  while (true) {
+    blocks.push_back(std::make_unique<char[]>(size_t{64} << 20));
+    if (blocks.size() > 10'000) return absl::InternalError("there is no limit");
+  }
+}
+
+absl::Status JumpAhead(ConfinedWorker& worker) {
+  HostileAccess::Control(worker.channel().sender).StoreRelease64(kTailOffset, ~uint64_t{0} - 7);
+  HostileAccess::DoorbellOf(worker.channel().sender).Signal();
+  StayForEver();
+}
+
+const std::map<std::string, Body>& Bodies() {
+  static const std::map<std::string, Body> bodies = {
+      {"echo", Echo},
+      {"sum", Sum},
+      {"sum_in_pieces", SumInPieces},
+      {"read_for_ever", ReadForEver},
+      {"ask_for_too_much", AskForTooMuch},
+      {"out_of_memory", UseUpTheMemory},
+      {"jump_ahead", JumpAhead},
+      {"nothing", [](ConfinedWorker&) { return absl::OkStatus(); }},
+      {"fail",
+       [](ConfinedWorker&) {
+         return absl::InvalidArgumentError("this is \x1b[2J no \n film" + std::string(1000, 'x'));
+       }},
+      {"abort", [](ConfinedWorker&) -> absl::Status { std::abort(); }},
+      {"crash",
+       [](ConfinedWorker&) -> absl::Status {
+         volatile int* volatile nowhere = nullptr;
+         *nowhere = 1;
+         return absl::OkStatus();
+       }},
+      {"socket",
+       [](ConfinedWorker&) -> absl::Status {
+         static_cast<void>(::chdir("/") + 1);
+         return absl::OkStatus();
+       }},
+      {"exit", [](ConfinedWorker&) -> absl::Status { ::_exit(7); }},
+      {"stay", [](ConfinedWorker&) -> absl::Status { StayForEver(); }},
+      {"burn",
+       [](ConfinedWorker&) -> absl::Status {
+         std::atomic<uint64_t> count{0};
+         while (true) ++count;
+       }},
+      {"unknown_tag",
+       [](ConfinedWorker& worker) -> absl::Status {
+         SendRaw(worker, kMaxTag - 100, {});
+         StayForEver();
+       }},
+      {"failed_without_reason",
+       [](ConfinedWorker& worker) -> absl::Status {
+         const internal::FailedWire failed = {.code = 0, .text_bytes = 0};
+         SendRaw(worker, internal::kFailedTag, WireBytes(failed));
+         StayForEver();
+       }},
+      {"answer_of_a_job",
+       [](ConfinedWorker& worker) -> absl::Status {
+         const internal::JobDoneWire done = {.number = 1, .code = 0, .text_bytes = 0};
+         SendRaw(worker, internal::kJobDoneTag, WireBytes(done));
+         StayForEver();
+       }},
+      {"flood",
+       [](ConfinedWorker& worker) -> absl::Status {
+         const std::string line(1000, 'x');
+         while (true) SendRaw(worker, 1, BytesOf(line));
+       }},
+      {"what_is_open",
+       [](ConfinedWorker& worker) -> absl::Status {
+         std::string open;
+         for (int fd = 0; fd < 200; ++fd) {
+           // Only what the profile names may be asked about, and that is all that may be open.
+           if (worker.confined().profile().Names(fd)) open += std::to_string(fd) + " ";
+         }
+         return worker.Send(1, BytesOf(open));
+       }},
+  };
+  return bodies;
+}
+
+// Shakes hands as an honest worker, and forgets to lock itself down.
+int ForgetLockDown() {
+  ConnectOptions connect;
+  connect.limits = {.max_capacity_bytes = kMaxCapacityBytes,
+                    .max_message_bytes = uint32_t{1} << 30,
+                    .max_frames_bytes = uint64_t{1} << 34};
+  connect.trust = PeerTrust::Because("the host that started this worker");
+  auto channel = ConnectInheritedChannel(connect, Deadline::After(absl::Seconds(10)));
+  if (!channel.ok()) return 2;
+  std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
+  const auto begin = channel->receiver.Receive(absl::MakeSpan(buffer), Deadline::Never());
+  // Told to begin without having been verified: what must not happen.
+  if (begin.ok()) std::fprintf(stderr, "was told to begin\n");
+  StayForEver();
+}
+
+}  // namespace
+}  // namespace parley
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (what == "forget_lock_down") return parley::ForgetLockDown();
+  if (what == "no_handshake") return 5;
+  parley::WorkerMainOptions options;
+  options.format = "testing";
+  if (what == "warm_up_fails") {
+    options.warm_up = [] { return absl::NotFoundError("the codec's tables are not there"); };
+  }
+  if (what == "print") {
+    options.warm_up = [] {
+      std::fprintf(stderr, "one line\n\x1b[2Jand another\n");
+      return absl::OkStatus();
+    };
+  }
+  const auto found = parley::Bodies().find(what);
+  return parley::WorkerMain(
+      options, found != parley::Bodies().end() ? found->second : [](parley::ConfinedWorker&) {
+        return absl::OkStatus();
+      });
+}

@@ -1,0 +1,366 @@
+#include "parley/supervise/worker_link.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/handshake/peer_socket.h"
+#include "parley/handshake/peer_trust_maker.h"
+#include "parley/os/check.h"
+#include "parley/os/errors.h"
+#include "parley/os/poll.h"
+#include "parley/ring/layout.h"
+#include "parley/sandbox/plain_code.h"
+#include "parley/supervise/link_messages.h"
+#include "parley/supervise/link_wire.h"
+#include "parley/supervise/worker_link_maker.h"
+
+namespace parley {
+namespace {
+
+using internal::EndFacts;
+
+// How often what the worker prints is passed on while nothing comes over the channel.
+constexpr absl::Duration kSlice = absl::Milliseconds(100);
+// For a process that was killed, or whose handshake failed, to be gone.
+constexpr absl::Duration kGoodbye = absl::Seconds(2);
+constexpr uint64_t kUsualRingBytes = uint64_t{64} << 10;
+constexpr uint64_t kReadsOfUnknownSize = uint64_t{1} << 30;
+constexpr uint64_t kReadsOfEachByte = 16;
+
+RingRequest Ring(const RingRequest& asked) {
+  RingRequest ring = asked;
+  if (ring.capacity_bytes == 0) {
+    const uint64_t two = 2 * (uint64_t{ring.max_message_bytes} + kRecordHeaderBytes);
+    ring.capacity_bytes = std::max(kUsualRingBytes, std::bit_ceil(two));
+  }
+  if (ring.max_message_bytes == 0) {
+    ring.max_message_bytes =
+        static_cast<uint32_t>(std::min<uint64_t>(ring.capacity_bytes / 4, uint64_t{64} << 20));
+  }
+  return ring;
+}
+
+std::string NameOf(const WorkerProgram& program) {
+  if (!program.name.empty()) return program.name;
+  return program.path.substr(program.path.rfind('/') + 1);
+}
+
+absl::Status Because(const absl::Status& status, const std::string& what) {
+  return absl::Status(status.code(), what);
+}
+
+}  // namespace
+
+absl::StatusOr<InputSource> InputSource::FromFile(int fd) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, "look at the input");
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("the input is no regular file");
+  InputSource source;
+  source.size_bytes = static_cast<uint64_t>(info.st_size);
+  source.read = [fd](uint64_t offset, absl::Span<std::byte> into) -> absl::StatusOr<std::size_t> {
+    constexpr auto kMaxOffset = uint64_t{1} << 62;
+    if (offset >= kMaxOffset) return 0;
+    while (true) {
+      const ssize_t got = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));
+      if (got >= 0) return static_cast<std::size_t>(got);
+      if (errno != EINTR) return ErrnoStatus(errno, "read the input");
+    }
+  };
+  return source;
+}
+
+struct WorkerLink::State {
+  State(std::string name_of_it, Worker started, Channel shaken)
+      : name(std::move(name_of_it)), worker(std::move(started)), channel(std::move(shaken)) {}
+
+  std::string name;
+  Worker worker;
+  Channel channel;
+  InputSource source;
+  uint64_t may_read_bytes = 0;
+  int64_t relayed_until_ns = 0;
+  EndFacts facts;
+  std::vector<std::byte> answer;  // to a read
+  std::optional<WorkerEnd> ended;
+
+  absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
+  absl::Status Answer(const internal::ReadRequest& request, Deadline deadline);
+  absl::Status Lied() {
+    channel.receiver.Poison(Violation::kMetadataInvalid);
+    return absl::DataLossError(absl::StrCat(name, " sent what is no message of a worker's"));
+  }
+  // After the process has ended, or at a kill: what is still to be read of its own words.
+  void LookForItsWords();
+  WorkerEnd Merge(const std::optional<ExitReport>& report) {
+    if (facts.violation == Violation::kNone) facts.violation = channel.receiver.violation();
+    if (facts.violation == Violation::kNone) facts.violation = channel.sender.violation();
+    facts.last_line = worker.last_line();
+    return internal::MergeEnd(name, report, facts);
+  }
+};
+
+WorkerLink::WorkerLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
+WorkerLink::WorkerLink(WorkerLink&&) noexcept = default;
+WorkerLink& WorkerLink::operator=(WorkerLink&&) noexcept = default;
+
+SpawnOptions internal::SpawnOptionsOf(const WorkerLinkOptions& options, UniqueFd socket) {
+  const WorkerProgram& program = options.program;
+  SpawnOptions spawn;
+  spawn.program = program.path;
+  spawn.name = NameOf(program);
+  spawn.arguments = program.arguments;
+  spawn.environment = program.environment;
+  if (kSanitizer) spawn.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+  spawn.descriptors.push_back(InheritedDescriptor::Give(std::move(socket), kSocketVariable));
+  if (options.input != nullptr) {
+    spawn.descriptors.push_back(InheritedDescriptor::Lend(options.input->fd(), kInputVariable));
+  }
+  spawn.limits = LimitsOf(options);
+  spawn.output = program.output;
+  spawn.namespaces = program.namespaces;
+  spawn.nice = program.nice;
+  return spawn;
+}
+
+ResourceLimits internal::LimitsOf(const WorkerLinkOptions& options) {
+  ResourceLimits limits = options.program.limits;
+  // Each ring's data are mapped twice.
+  limits.address_space_bytes = options.program.memory_bytes +
+                               2 * Ring(options.to_worker).capacity_bytes +
+                               2 * Ring(options.from_worker).capacity_bytes +
+                               (options.input != nullptr ? options.input->size_bytes() : 0);
+  limits.file_size_bytes = 0;
+  return limits;
+}
+
+absl::Status internal::CheckLinkOptions(const WorkerLinkOptions& options) {
+  if (options.input != nullptr && options.source.read != nullptr) {
+    return absl::InvalidArgumentError(
+        "WorkerLinkOptions: both `input` and `source` are set; allowed: one of them, or none");
+  }
+  if (options.program.path.empty()) {
+    return absl::InvalidArgumentError("WorkerLinkOptions::program.path is empty");
+  }
+  if (options.to_worker.frames.count != 0) {
+    return absl::InvalidArgumentError(
+        "WorkerLinkOptions::to_worker.frames is set; allowed: frames from the worker only");
+  }
+  return absl::OkStatus();
+}
+
+// Everything between a process that was started and a link that its user may have.
+absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& options, Worker worker,
+                                                 PeerSocket socket, Deadline deadline) {
+  const std::string name = worker.name();
+  AcceptOptions accept;
+  accept.send = Ring(options.to_worker);
+  accept.receive = Ring(options.from_worker);
+  accept.limits.max_capacity_bytes =
+      std::max(accept.send.capacity_bytes, accept.receive.capacity_bytes);
+  accept.limits.max_message_bytes =
+      std::max(accept.send.max_message_bytes, accept.receive.max_message_bytes);
+  accept.limits.max_frames_bytes =
+      std::max(accept.limits.max_frames_bytes,
+               uint64_t{accept.receive.frames.count} * accept.receive.frames.frame_bytes);
+  accept.format = options.format;
+  accept.peer_pidfd = worker.pidfd();
+  // The handshake puts this into effect; nothing is signalled, received or waited for over the
+  // channel before VerifyConfined has its answer, and without one the channel is never used.
+  accept.trust = internal::PeerTrustMaker::ConfinedBy(
+      absl::StrCat(name, ": verified by supervise before the channel's first use"));
+  if (!options.format.empty()) {
+    accept.check_format = [wanted = options.format](const std::string& format) {
+      return format == wanted
+                 ? absl::OkStatus()
+                 : absl::InvalidArgumentError("it speaks another protocol than '" + wanted + "'");
+    };
+  }
+  absl::StatusOr<Channel> channel =
+      AcceptChannel(std::move(socket), accept, deadline, options.wait);
+  if (!channel.ok()) return NotStarted(name, worker, channel.status());
+  const absl::StatusOr<ConfinementProof> proof = AwaitConfined(worker, deadline, options.wanted);
+  if (!proof.ok()) {
+    return absl::IsFailedPrecondition(proof.status()) ? NotStarted(name, worker, proof.status())
+                                                      : proof.status();
+  }
+
+  auto state = std::make_unique<WorkerLink::State>(name, std::move(worker), *std::move(channel));
+  state->source = options.source;
+  const bool streamed = options.source.read != nullptr;
+  const uint64_t size_bytes = options.source.size_bytes;
+  const bool known = size_bytes != InputSource::kUnknownSize;
+  state->may_read_bytes = options.source.max_read_bytes;
+  if (state->may_read_bytes == 0) {
+    state->may_read_bytes =
+        known ? kReadsOfEachByte * std::min(size_bytes, kReadsOfUnknownSize << 20) + (1 << 20)
+              : kReadsOfUnknownSize;
+  }
+  const internal::BeginWire begin = {.input_bytes = options.input != nullptr
+                                                        ? options.input->size_bytes()
+                                                    : streamed ? size_bytes
+                                                               : 0,
+                                     .input_kind = options.input != nullptr ? internal::kSealedInput
+                                                   : streamed ? internal::kStreamedInput
+                                                              : internal::kNoInput,
+                                     .reserved = 0};
+  const absl::Status begun =
+      state->channel.sender.Send(internal::kBeginTag, WireBytes(begin), deadline);
+  if (!begun.ok()) return begun;
+  return WorkerLink(std::move(state));
+}
+
+// The reason of a worker that is not there, as far as it can be had.
+absl::Status WorkerLinkMaker::NotStarted(const std::string& name, Worker& worker,
+                                         const absl::Status& status) {
+  // It may have died of its own trouble, and said so. Nothing hostile has run in it yet.
+  const absl::StatusOr<ExitReport> report = worker.Wait(Deadline::After(kGoodbye));
+  if (!report.ok()) {
+    return Because(status,
+                   absl::StrCat("no handshake with ", name, ": ", std::string(status.message())));
+  }
+  EndFacts facts;
+  facts.last_line = worker.last_line();
+  return absl::UnavailableError(internal::MergeEnd(name, *report, facts).ToString() +
+                                (report->exit_code == internal::kExitNotSetUp
+                                     ? ""
+                                     : absl::StrCat("; ", std::string(status.message()))));
+}
+
+absl::StatusOr<WorkerLink> WorkerLink::Start(WorkerLinkOptions options, Deadline deadline) {
+  if (absl::Status status = internal::CheckLinkOptions(options); !status.ok()) return status;
+  auto sockets = PeerSocket::Pair();
+  if (!sockets.ok()) return sockets.status();
+  absl::StatusOr<Worker> worker =
+      Spawn(internal::SpawnOptionsOf(options, std::move(sockets->second).Release()));
+  if (!worker.ok()) return worker.status();
+  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline);
+}
+
+WorkerLink::~WorkerLink() = default;
+
+void WorkerLink::State::LookForItsWords() {
+  // The process can add nothing any more, so this ends.
+  PeekedMessage message;
+  while (!facts.said.has_value() && channel.receiver.TryPeek(&message) == Outcome::kOk) {
+    if (message.record.tag == internal::kFailedTag &&
+        message.record.size_bytes <=
+            internal::kMaxFailureTextBytes + sizeof(internal::FailedWire)) {
+      std::vector<std::byte> bytes(message.record.size_bytes);
+      message.view.CopyTo(0, absl::MakeSpan(bytes));
+      facts.said = internal::ParseFailed(bytes);
+    }
+    channel.receiver.Release();
+  }
+}
+
+absl::Status WorkerLink::State::Answer(const internal::ReadRequest& request, Deadline deadline) {
+  internal::ReadAnswerWire header = {.offset = request.offset, .size_bytes = 0, .failed = 0};
+  answer.resize(sizeof(header) + request.size_bytes);
+  if (request.size_bytes > may_read_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name, " has read more of its input than it may"));
+  }
+  may_read_bytes -= request.size_bytes;
+  const absl::StatusOr<std::size_t> got =
+      source.read(request.offset, absl::MakeSpan(answer).subspan(sizeof(header)));
+  header.failed = got.ok() ? 0 : 1;
+  header.size_bytes = got.ok() ? static_cast<uint32_t>(*got) : 0;
+  PARLEY_CHECK(header.size_bytes <= request.size_bytes, "InputSource::read gave more than asked");
+  const auto bytes = WireBytes(header);
+  std::memcpy(answer.data(), bytes.data(), bytes.size());
+  return channel.sender.Send(internal::kReadAnswerTag,
+                             absl::MakeConstSpan(answer).first(sizeof(header) + header.size_bytes),
+                             deadline);
+}
+
+absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std::byte> message,
+                                      Deadline deadline) {
+  if (record.tag == internal::kReadTag && source.read != nullptr) {
+    const std::size_t max_bytes =
+        channel.sender.max_message_bytes() - sizeof(internal::ReadAnswerWire);
+    const auto request = internal::ParseRead(message, max_bytes);
+    return request.has_value() ? Answer(*request, deadline) : Lied();
+  }
+  if (record.tag == internal::kFailedTag) {
+    facts.said = internal::ParseFailed(message);
+    if (!facts.said.has_value()) return Lied();
+    return absl::AbortedError(absl::StrCat(name, " gave up: ", std::string(facts.said->message())));
+  }
+  return Lied();
+}
+
+absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline deadline) {
+  State& state = *state_;
+  while (true) {
+    const Deadline slice = Deadline::After(kSlice);
+    if (slice.monotonic_ns() >= state.relayed_until_ns) {
+      state.worker.RelayOutput();
+      state.relayed_until_ns = slice.monotonic_ns() + absl::ToInt64Nanoseconds(kSlice);
+    }
+    const absl::StatusOr<Record> message = state.channel.receiver.Receive(into, deadline.Or(slice));
+    if (absl::IsDeadlineExceeded(message.status()) && !deadline.Expired()) continue;
+    if (!message.ok() || message->tag <= kMaxWorkerTag) return message;
+    if (absl::Status status = state.OnOwn(*message, into.first(message->size_bytes), deadline);
+        !status.ok()) {
+      return status;
+    }
+    // A worker that goes on asking gets no more than the caller's time.
+    if (deadline.Expired()) return absl::DeadlineExceededError("no message by the deadline");
+  }
+}
+
+absl::Status WorkerLink::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
+  PARLEY_CHECK(tag <= kMaxWorkerTag, "WorkerLink::Send: a tag above kMaxWorkerTag");
+  return state_->channel.sender.Send(tag, bytes, deadline);
+}
+
+WorkerEnd WorkerLink::End(Deadline deadline) {
+  State& state = *state_;
+  if (state.ended.has_value()) return *state.ended;
+  state.channel.sender.Close();
+  // What it still says is dropped, so that it is not stuck in a send.
+  std::vector<std::byte> dropped(max_message_bytes());
+  while (!deadline.Expired()) {
+    const absl::StatusOr<Record> message = Receive(absl::MakeSpan(dropped), deadline);
+    if (!message.ok()) break;
+  }
+  const bool lied = state.channel.receiver.violation() != Violation::kNone;
+  if (lied) return Kill("it broke the protocol");
+  absl::StatusOr<ExitReport> report = state.worker.Wait(deadline);
+  if (!report.ok()) return Kill("it did not end in time");
+  state.LookForItsWords();
+  state.ended = state.Merge(*report);
+  return *state.ended;
+}
+
+WorkerEnd WorkerLink::Kill(std::string why) {
+  State& state = *state_;
+  if (state.ended.has_value()) return *state.ended;
+  state.facts.killed = std::move(why);
+  state.worker.Kill();
+  const absl::StatusOr<ExitReport> report = state.worker.Wait(Deadline::After(kGoodbye));
+  state.LookForItsWords();
+  state.ended = state.Merge(report.ok() ? std::optional<ExitReport>(*report) : std::nullopt);
+  return *state.ended;
+}
+
+void WorkerLink::Poison(std::string what) {
+  state_->facts.violation_text = std::move(what);
+  state_->channel.receiver.Poison(Violation::kMetadataInvalid);
+}
+
+Channel& WorkerLink::channel() { return state_->channel; }
+const Worker& WorkerLink::worker() const { return state_->worker; }
+uint32_t WorkerLink::max_message_bytes() const {
+  return state_->channel.receiver.max_message_bytes();
+}
+
+}  // namespace parley

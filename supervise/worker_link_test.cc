@@ -1,0 +1,320 @@
+#include "parley/supervise/worker_link.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/sealed_blob.h"
+#include "parley/supervise/link_wire.h"
+#include "parley/supervise/testing_program.h"
+
+namespace parley {
+namespace {
+
+using testing::HasSanitizer;
+using testing::kLong;
+using Cause = WorkerEnd::Cause;
+
+WorkerLinkOptions Options(const std::string& what) {
+  WorkerLinkOptions options;
+  options.program = testing::Program("testing_worker", what);
+  options.format = "testing";
+  return options;
+}
+
+absl::StatusOr<WorkerLink> Start(const std::string& what) {
+  return WorkerLink::Start(Options(what), Deadline::After(kLong));
+}
+
+absl::Span<const std::byte> BytesOf(const std::string& text) {
+  return BytesOfWire(absl::MakeConstSpan(text.data(), text.size()));
+}
+
+std::string Text(absl::Span<const std::byte> bytes) {
+  std::string text;
+  for (const std::byte byte : bytes) text += static_cast<char>(byte);
+  return text;
+}
+
+struct Heard {
+  absl::Status status;
+  uint32_t tag = 0;
+  std::vector<std::byte> bytes;
+};
+
+Heard Hear(WorkerLink& link, absl::Duration time = kLong) {
+  std::vector<std::byte> buffer(link.max_message_bytes());
+  const auto message = link.Receive(absl::MakeSpan(buffer), Deadline::After(time));
+  if (!message.ok()) return {message.status(), 0, {}};
+  buffer.resize(message->size_bytes);
+  return {absl::OkStatus(), message->tag, std::move(buffer)};
+}
+
+uint64_t SumOf(const std::string& text) {
+  uint64_t sum = text.size();
+  for (const char c : text) sum = sum * 31 + static_cast<uint8_t>(c);
+  return sum;
+}
+
+uint64_t Number(const Heard& heard) {
+  uint64_t number = 0;
+  EXPECT_TRUE(ReadWire(absl::MakeConstSpan(heard.bytes), &number)) << heard.status;
+  return number;
+}
+
+std::string SomeText(std::size_t size_bytes) {
+  std::string text;
+  for (std::size_t i = 0; i < size_bytes; ++i) text += static_cast<char>(i * 7 + i / 251);
+  return text;
+}
+
+// ---- Honest workers.
+
+TEST(WorkerLinkTest, MessagesGoBothWaysAndTheEndIsOrderly) {
+  auto link = Start("echo");
+  ASSERT_TRUE(link.ok()) << link.status();
+  for (const uint32_t tag : {0u, 1u, kMaxWorkerTag}) {
+    ASSERT_TRUE(link->Send(tag, BytesOf("hello"), Deadline::After(kLong)).ok());
+    const Heard heard = Hear(*link);
+    EXPECT_EQ(heard.tag, tag) << heard.status;
+    EXPECT_EQ(Text(heard.bytes), "hello");
+  }
+  const WorkerEnd end = link->End(Deadline::After(kLong));
+  EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
+  EXPECT_EQ(link->End(Deadline::After(kLong)).report.pid, end.report.pid);
+}
+
+TEST(WorkerLinkTest, ASealedInputIsReadWhereItLies) {
+  const std::string text = SomeText(100'000);
+  auto blob = SealedBlob::Create(BytesOf(text));
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  for (const char* what : {"sum", "sum_in_pieces"}) {
+    WorkerLinkOptions options = Options(what);
+    options.input = &*blob;
+    auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(link.ok()) << link.status();
+    EXPECT_EQ(Number(Hear(*link)), SumOf(text)) << what;
+    const WorkerEnd end = link->End(Deadline::After(kLong));
+    EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
+  }
+}
+
+TEST(WorkerLinkTest, AStreamedInputIsReadOnRequest) {
+  const std::string text = SomeText(300'000);
+  for (const bool known : {true, false}) {
+    WorkerLinkOptions options = Options(known ? "sum_in_pieces" : "sum");
+    if (known) options.source.size_bytes = text.size();
+    options.source.read = [&text](uint64_t offset, absl::Span<std::byte> into) {
+      const std::size_t size_bytes =
+          offset >= text.size() ? 0 : std::min(into.size(), text.size() - offset);
+      if (size_bytes > 0) std::memcpy(into.data(), text.data() + offset, size_bytes);
+      return absl::StatusOr<std::size_t>(size_bytes);
+    };
+    auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(link.ok()) << link.status();
+    // Messages that come while an answer is waited for are kept.
+    if (known) {
+      ASSERT_TRUE(link->Send(9, BytesOf("later"), Deadline::After(kLong)).ok());
+    }
+    EXPECT_EQ(Number(Hear(*link)), SumOf(text));
+    if (known) {
+      EXPECT_EQ(Text(Hear(*link).bytes), "later");
+    }
+    const WorkerEnd end = link->End(Deadline::After(kLong));
+    EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
+  }
+}
+
+TEST(WorkerLinkTest, AFileIsStreamed) {
+  const std::string path = ::testing::TempDir() + "streamed";
+  const std::string text = SomeText(50'000);
+  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  ASSERT_EQ(::write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  WorkerLinkOptions options = Options("sum");
+  auto source = InputSource::FromFile(file.get());
+  ASSERT_TRUE(source.ok()) << source.status();
+  options.source = *std::move(source);
+  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ(Number(Hear(*link)), SumOf(text));
+  EXPECT_FALSE(InputSource::FromFile(link->worker().pidfd()).ok());
+}
+
+TEST(WorkerLinkTest, WhatItPrintsIsPassedOn) {
+  std::string printed;
+  WorkerLinkOptions options = Options("print");
+  options.program.output = [&printed](std::string_view lines) { printed += lines; };
+  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  static_cast<void>(link->End(Deadline::After(kLong)));
+  EXPECT_NE(printed.find("[tester] one line\n[tester] \\x1b[2Jand another"), std::string::npos)
+      << printed;
+}
+
+TEST(WorkerLinkTest, WrongOptionsAreSaidWhereTheyAreGiven) {
+  auto blob = SealedBlob::Create(BytesOf("x"));
+  WorkerLinkOptions both = Options("sum");
+  both.input = &*blob;
+  both.source.read = [](uint64_t, absl::Span<std::byte>) { return absl::StatusOr<std::size_t>(0); };
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(WorkerLink::Start(std::move(both), Deadline::After(kLong)).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(WorkerLink::Start({}, Deadline::After(kLong)).status()));
+}
+
+// ---- Workers that don't get as far.
+
+void ExpectNoStart(const std::string& what, absl::StatusCode code, const std::string& says) {
+  const absl::Status status = Start(what).status();
+  EXPECT_EQ(status.code(), code) << status;
+  EXPECT_NE(std::string(status.message()).find(says), std::string::npos) << status;
+}
+
+TEST(WorkerLinkTest, TheReasonOfAWorkerThatCouldNotBeSetUpIsInTheError) {
+  ExpectNoStart("warm_up_fails", absl::StatusCode::kUnavailable,
+                "could not be set up: the codec's tables are not there");
+  ExpectNoStart("no_handshake", absl::StatusCode::kUnavailable, "ended with exit code 5");
+  WorkerLinkOptions options = Options("echo");
+  options.program.path += "_that_is_not_there";
+  EXPECT_TRUE(
+      absl::IsNotFound(WorkerLink::Start(std::move(options), Deadline::After(kLong)).status()));
+  options = Options("echo");
+  options.format = "another";
+  EXPECT_FALSE(WorkerLink::Start(std::move(options), Deadline::After(kLong)).ok());
+}
+
+TEST(WorkerLinkTest, AWorkerThatForgetsLockDownIsNeverToldToBegin) {
+  std::string printed;
+  WorkerLinkOptions options = Options("forget_lock_down");
+  options.format = "";
+  options.program.output = [&printed](std::string_view lines) { printed += lines; };
+  const absl::Status status =
+      WorkerLink::Start(std::move(options), Deadline::After(absl::Seconds(2))).status();
+  EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
+  EXPECT_NE(std::string(status.message()).find("is not confined"), std::string::npos) << status;
+  EXPECT_EQ(printed, "");
+}
+
+// ---- Ends, each with its cause and its sentence.
+
+struct EndCase {
+  const char* what;
+  Cause cause;
+  const char* says;
+};
+
+class WorkerEndTest : public ::testing::TestWithParam<EndCase> {};
+
+TEST_P(WorkerEndTest, HasItsCauseAndItsSentence) {
+  const EndCase& expected = GetParam();
+  if (HasSanitizer() &&
+      (expected.cause == Cause::kCrashed || expected.cause == Cause::kOutOfMemory)) {
+    GTEST_SKIP() << "a sanitizer ends the process in its own way";
+  }
+  WorkerLinkOptions options = Options(expected.what);
+  options.program.memory_bytes = uint64_t{512} << 20;
+  options.program.limits.cpu_seconds = 1;
+  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  const Heard heard =
+      Hear(*link, expected.cause == Cause::kKilled ? absl::Milliseconds(300) : kLong);
+  EXPECT_FALSE(heard.status.ok());
+  const WorkerEnd end = link->End(
+      Deadline::After(expected.cause == Cause::kKilled ? absl::Milliseconds(300) : kLong));
+  EXPECT_EQ(end.cause, expected.cause) << end.ToString() << "; " << heard.status;
+  EXPECT_NE(end.ToString().find(expected.says), std::string::npos) << end.ToString();
+  EXPECT_EQ(end.ToString().find("tester (pid "), 0u) << end.ToString();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ends, WorkerEndTest,
+    ::testing::Values(EndCase{"nothing", Cause::kDone, "ended normally"},
+                      EndCase{"fail", Cause::kSaidWhy, "gave up: this is \\x1b[2J no   film"},
+                      EndCase{"abort", Cause::kCrashed, "killed by signal 6"},
+                      EndCase{"crash", Cause::kCrashed, "killed by signal 11"},
+                      EndCase{"socket", Cause::kRefusedCall, "it called chdir"},
+                      EndCase{"exit", Cause::kExitCode, "exit code 7"},
+                      EndCase{"out_of_memory", Cause::kOutOfMemory, "not enough memory"},
+                      EndCase{"burn", Cause::kOutOfTime, "CPU time"},
+                      EndCase{"stay", Cause::kKilled, "was killed: it did not end in time"},
+                      EndCase{"unknown_tag", Cause::kBrokeProtocol, "broke the protocol"},
+                      EndCase{"failed_without_reason", Cause::kBrokeProtocol, "broke the protocol"},
+                      EndCase{"answer_of_a_job", Cause::kBrokeProtocol, "broke the protocol"},
+                      EndCase{"ask_for_too_much", Cause::kBrokeProtocol, "broke the protocol"},
+                      EndCase{"jump_ahead", Cause::kBrokeProtocol, "producer position"}),
+    [](const auto& test) { return std::string(test.param.what); });
+
+TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
+  WorkerLinkOptions options = Options("read_for_ever");
+  options.source.size_bytes = 100;
+  options.source.max_read_bytes = 10'000'000;
+  uint64_t reads = 0;
+  options.source.read = [&reads](uint64_t, absl::Span<std::byte> into) {
+    ++reads;
+    return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
+  };
+  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  // Not beyond the caller's time either.
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status) || reads > 1000);
+  EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
+  EXPECT_LE(reads, 10'000'000u / 8192 + 2);
+}
+
+TEST(WorkerLinkTest, AFloodDoesNotHoldUpTheEnd) {
+  auto link = Start("flood");
+  ASSERT_TRUE(link.ok()) << link.status();
+  const WorkerEnd end = link->End(Deadline::After(absl::Milliseconds(300)));
+  EXPECT_EQ(end.cause, Cause::kKilled) << end.ToString();
+}
+
+// Nothing but the channel's own is open after lock-down; the input's descriptor is not.
+TEST(WorkerLinkTest, PromiseP8NoSideDoorsNothingButTheChannelIsOpen) {
+  auto blob = SealedBlob::Create(BytesOf("secret"));
+  WorkerLinkOptions options = Options("sum_in_pieces");
+  options.input = &*blob;
+  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  // It runs its body: what the lock-down had open is closed.
+  ASSERT_TRUE(Hear(*link).status.ok());
+  int memfds = 0;
+  int sockets = 0;
+  const std::string folder = "/proc/" + std::to_string(link->worker().pid()) + "/fd";
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string target = std::filesystem::read_symlink(entry.path(), error).string();
+    memfds += target.find("memfd") != std::string::npos ? 1 : 0;
+    sockets += target.find("socket:") != std::string::npos ? 1 : 0;
+  }
+  if (error) GTEST_SKIP() << "the worker's descriptors cannot be listed: " << error.message();
+  EXPECT_EQ(memfds, 0);
+  EXPECT_EQ(sockets, 1);
+}
+
+TEST(WorkerLinkTest, ALinkThatIsDroppedLeavesNoProcess) {
+  pid_t pid = -1;
+  {
+    auto link = Start("stay");
+    ASSERT_TRUE(link.ok()) << link.status();
+    pid = link->worker().pid();
+    WorkerLink moved = *std::move(link);
+    EXPECT_EQ(moved.worker().pid(), pid);
+  }
+  EXPECT_NE(::kill(pid, 0), 0);
+}
+
+}  // namespace
+}  // namespace parley
