@@ -253,7 +253,7 @@ TEST_F(OutfuzzTest, AWorkerIsNotForHands) {
     ::execl(kProgram, kProgram, "--outfuzz-worker", nullptr);
     ::_exit(99);
   }
-  EXPECT_EQ(Wait(pid), 1);
+  EXPECT_EQ(Wait(pid), 2);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 // What the supervisor and its worker say to each other.
 //
 //   supervisor -> worker   kInput    number (8 bytes), then the input
-//   worker -> supervisor   kReady    once, empty: confined, nothing hostile touched yet
 //   worker -> supervisor   kRan      number: the target returned from that input
 //
 // Inputs are numbered, several are on their way at once, and they are answered in order. So if the
@@ -15,7 +14,6 @@
 namespace outfuzz {
 
 inline constexpr uint32_t kInputTag = 1;
-inline constexpr uint32_t kReadyTag = 2;
 inline constexpr uint32_t kRanTag = 3;
 inline constexpr uint32_t kNumberBytes = 8;
 

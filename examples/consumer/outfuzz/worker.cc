@@ -1,28 +1,17 @@
 #include "outfuzz/worker.h"
 
-#include <unistd.h>
-
-#include <cstdio>
+#include <cstddef>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "outfuzz/protocol.h"
-#include "parley/handshake/options.h"
-#include "parley/os/deadline.h"
-#include "parley/sandbox/confine.h"
-#include "parley/sandbox/hostile_input.h"
 #include "parley/sandbox/profile.h"
+#include "parley/supervise/worker_main.h"
 
 namespace outfuzz {
 namespace {
-
-// A supervisor that is busy is no reason to give up; one that is gone is noticed at once.
-constexpr absl::Duration kPatience = absl::Hours(24);
 
 void RunOn(absl::Span<const std::byte> input, const WorkerTarget& target,
            parley::Channel& channel) {
@@ -31,55 +20,31 @@ void RunOn(absl::Span<const std::byte> input, const WorkerTarget& target,
   target({exact.get(), input.size()}, channel);
 }
 
-// Takes the proof of confinement: there is no other way to the inputs.
-absl::Status Serve(const parley::Confined& confined,
-                   parley::HostileInput<parley::Receiver*>& inputs, absl::Span<std::byte> buffer,
-                   const WorkerTarget& target, parley::Channel& channel) {
+absl::Status Serve(parley::ConfinedWorker& worker, const WorkerTarget& target) {
+  std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
   while (true) {
-    const auto message = inputs.Open(confined)->Receive(buffer, parley::Deadline::After(kPatience));
+    const auto message = worker.Receive(absl::MakeSpan(buffer));
     if (!message.ok()) return message.status();
     if (message->tag != kInputTag || message->size_bytes < kNumberBytes) {
       return absl::InternalError("no input");
     }
-    std::vector<std::byte> number(buffer.begin(), buffer.begin() + kNumberBytes);
-    RunOn(buffer.subspan(kNumberBytes, message->size_bytes - kNumberBytes), target, channel);
-    const absl::Status sent =
-        channel.sender.Send(kRanTag, number, parley::Deadline::After(kPatience));
-    if (!sent.ok()) return sent;
+    const auto input = absl::MakeConstSpan(buffer).first(message->size_bytes);
+    const std::vector<std::byte> number(input.begin(), input.begin() + kNumberBytes);
+    RunOn(input.subspan(kNumberBytes), target, worker.channel());
+    if (absl::Status sent = worker.Send(kRanTag, number); !sent.ok()) return sent;
   }
-}
-
-absl::Status Work(const WorkerTarget& target) {
-  parley::ConnectOptions options;
-  options.trust = parley::PeerTrust::Because("the fuzzer that started this worker");
-  auto channel =
-      parley::ConnectInheritedChannel(options, parley::Deadline::After(absl::Seconds(20)));
-  if (!channel.ok()) return channel.status();
-  std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
-  parley::HostileInput<parley::Receiver*> inputs(&channel->receiver);
-
-  const parley::ChannelDescriptors descriptors = parley::DescriptorsOf(*channel);
-  parley::Profile profile =
-      parley::Profile::Ring(descriptors.all).WithHeap().WithSanitizerIfBuiltIn();
-  for (const int fd : descriptors.eventfds) profile = profile.WithEventfd(fd);
-  const auto confined = parley::LockDown(parley::Prepared::After(*channel, buffer), profile,
-                                         {.keep = descriptors.all});
-  if (!confined.ok()) return confined.status();
-  absl::Status status =
-      channel->sender.Send(kReadyTag, {}, parley::Deadline::After(absl::Seconds(20)));
-  if (status.ok()) {
-    status = Serve(*confined, inputs, absl::MakeSpan(buffer), target, *channel);
-  }
-  // Nothing can be printed here, and no destructor should run on a heap that an input has touched.
-  ::_exit(absl::IsOutOfRange(status) || absl::IsUnavailable(status) ? 0 : 1);
 }
 
 }  // namespace
 
 int RunWorker(const WorkerTarget& target) {
-  const absl::Status status = Work(target);
-  std::fprintf(stderr, "outfuzz worker: %s\n", std::string(status.message()).c_str());
-  return 1;
+  parley::WorkerMainOptions options;
+  // No soft answers beyond a heap's: a call that a target makes is a finding.
+  options.profile = [](const parley::Profile& channel) {
+    return channel.WithHeap().WithSanitizerIfBuiltIn();
+  };
+  return parley::WorkerMain(
+      options, [&target](parley::ConfinedWorker& worker) { return Serve(worker, target); });
 }
 
 }  // namespace outfuzz

@@ -1,7 +1,5 @@
 #include "outfuzz/worker_session.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -12,52 +10,18 @@
 #include "outfuzz/protocol.h"
 #include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
-#include "parley/handshake/options.h"
-#include "parley/handshake/peer_socket.h"
-#include "parley/sandbox/confinement_proof.h"
-#include "parley/sandbox/exit_report.h"
-#include "parley/sandbox/spawn.h"
 
 namespace outfuzz {
 namespace {
 
 constexpr absl::Duration kStartTime = absl::Seconds(20);
+// The shortest limit for a message that a channel has.
+constexpr uint32_t kMin = 64;
 // For a worker whose socket is closed, or that was let go, to be gone.
 constexpr absl::Duration kGoodbye = absl::Seconds(2);
 // Many inputs on their way, so that neither side waits for the other after each.
 constexpr uint64_t kInputRingBytes = uint64_t{1} << 16;
 constexpr uint64_t kAnswerRingBytes = uint64_t{1} << 14;
-
-absl::StatusOr<parley::Worker> StartProcess(const WorkerOptions& options,
-                                            parley::PeerSocket socket) {
-  rlimit ours = {};
-  ::getrlimit(RLIMIT_AS, &ours);
-  parley::SpawnOptions spawn;
-  spawn.program = options.program;
-  spawn.name = "outfuzz worker";
-  spawn.arguments = options.arguments;
-  spawn.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS"};
-  spawn.descriptors.push_back(
-      parley::InheritedDescriptor::Give(std::move(socket).Release(), parley::kSocketVariable));
-  spawn.limits.address_space_bytes = std::min<uint64_t>(options.memory_bytes, ours.rlim_max);
-  spawn.limits.file_size_bytes = 0;  // nothing is to be written
-  spawn.limits.open_files = 64;
-  return parley::Spawn(std::move(spawn));
-}
-
-parley::AcceptOptions Accepting(const WorkerOptions& options, const parley::Worker& worker) {
-  constexpr uint32_t kMin = 64;  // the shortest limit for a message that a channel has
-  const uint32_t largest = std::max(kMin, kNumberBytes + options.max_input_bytes);
-  parley::AcceptOptions accept;
-  accept.send = {std::max(kInputRingBytes, std::bit_ceil(uint64_t{4} * largest)), largest};
-  accept.receive = {kAnswerRingBytes, std::max<uint32_t>(kMin, kNumberBytes)};
-  accept.limits = {accept.send.capacity_bytes, largest};
-  accept.peer_pidfd = worker.pidfd();
-  // Until it has locked itself down it runs our code on nothing hostile; afterwards our filter
-  // keeps it from blocking a doorbell.
-  accept.trust = parley::PeerTrust::Because("the worker locks itself down before its first input");
-  return accept;
-}
 
 }  // namespace
 
@@ -77,39 +41,28 @@ const char* VerdictName(Verdict verdict) {
   return "?";
 }
 
-WorkerSession::WorkerSession(Private, WorkerOptions options, parley::Worker worker,
-                             parley::Channel channel)
-    : options_(std::move(options)),
-      worker_(std::move(worker)),
-      channel_(std::move(channel)),
-      buffer_(channel_.receiver.max_message_bytes()) {}
+WorkerSession::WorkerSession(Private, WorkerOptions options, parley::WorkerLink link)
+    : options_(std::move(options)), link_(std::move(link)), buffer_(link_.max_message_bytes()) {}
 
 absl::StatusOr<std::unique_ptr<WorkerSession>> WorkerSession::Start(const WorkerOptions& options) {
-  const parley::Deadline deadline = parley::Deadline::After(kStartTime);
-  auto sockets = parley::PeerSocket::Pair();
-  if (!sockets.ok()) return sockets.status();
-  auto worker = StartProcess(options, std::move(sockets->second));
-  if (!worker.ok()) return worker.status();
-  auto channel =
-      parley::AcceptChannel(std::move(sockets->first), Accepting(options, *worker), deadline);
-  if (!channel.ok()) return channel.status();
-  auto session =
-      std::make_unique<WorkerSession>(Private(), options, *std::move(worker), *std::move(channel));
-  // Nothing hostile has run in it yet: its word is good.
-  const auto ready = session->channel_.receiver.Receive(absl::MakeSpan(session->buffer_), deadline);
-  if (!ready.ok() || ready->tag != kReadyTag) {
-    return absl::FailedPreconditionError("the worker did not get ready");
-  }
-  // By the kernel's word, before it gets an input.
-  const auto proof = parley::VerifyConfined(session->worker_);
-  if (!proof.ok()) return proof.status();
-  return session;
+  parley::WorkerLinkOptions wanted;
+  wanted.program.path = options.program;
+  wanted.program.name = "outfuzz worker";
+  wanted.program.arguments = options.arguments;
+  wanted.program.memory_bytes = options.memory_bytes;
+  const uint32_t largest = std::max(kMin, kNumberBytes + options.max_input_bytes);
+  wanted.to_worker = {std::max(kInputRingBytes, std::bit_ceil(uint64_t{4} * largest)), largest};
+  wanted.from_worker = {kAnswerRingBytes, 0};
+  auto link = parley::WorkerLink::Start(std::move(wanted), parley::Deadline::After(kStartTime));
+  if (!link.ok()) return link.status();
+  return std::make_unique<WorkerSession>(Private(), options, *std::move(link));
 }
 
 bool WorkerSession::Offer(uint64_t number, absl::Span<const uint8_t> input) {
   const std::size_t size = kNumberBytes + input.size();
   absl::Span<std::byte> room;
-  switch (channel_.sender.TryReserve(size, &room)) {
+  parley::Sender& sender = link_.channel().sender;
+  switch (sender.TryReserve(size, &room)) {
     case parley::Outcome::kOk:
       break;
     case parley::Outcome::kWouldBlock:
@@ -118,8 +71,8 @@ bool WorkerSession::Offer(uint64_t number, absl::Span<const uint8_t> input) {
       refuses_inputs_ = "it takes no more inputs";
       return false;
     case parley::Outcome::kPoisoned:
-      refuses_inputs_ = absl::StrCat("the peer broke the protocol: ",
-                                     parley::ToString(channel_.sender.violation()));
+      refuses_inputs_ =
+          absl::StrCat("the peer broke the protocol: ", parley::ToString(sender.violation()));
       return false;
     case parley::Outcome::kTooLong:
       refuses_inputs_ = "the input is longer than a message of the channel";
@@ -128,7 +81,7 @@ bool WorkerSession::Offer(uint64_t number, absl::Span<const uint8_t> input) {
   const auto number_bytes = parley::WireBytes(number);
   std::memcpy(room.data(), number_bytes.data(), kNumberBytes);
   if (!input.empty()) std::memcpy(room.data() + kNumberBytes, input.data(), input.size());
-  channel_.sender.Commit(kInputTag, size);
+  sender.Commit(kInputTag, size);
   if (unanswered_.empty()) oldest_since_ns_ = parley::MonotonicNowNs();
   unanswered_.push_back(number);
   return true;
@@ -147,7 +100,7 @@ Answer WorkerSession::Await(parley::Deadline deadline) {
 }
 
 Answer WorkerSession::AwaitMessage(parley::Deadline deadline) {
-  const auto message = channel_.receiver.Receive(absl::MakeSpan(buffer_), deadline);
+  const auto message = link_.Receive(absl::MakeSpan(buffer_), deadline);
   switch (message.status().code()) {
     case absl::StatusCode::kOk:
       break;
@@ -166,7 +119,7 @@ Answer WorkerSession::AwaitMessage(parley::Deadline deadline) {
                       parley::ReadWire(absl::MakeConstSpan(buffer_), &number) &&
                       !unanswered_.empty() && number == unanswered_.front();
   if (!honest) {
-    channel_.receiver.Poison(parley::Violation::kMetadataInvalid);
+    link_.Poison("it answered what was not asked");
     return EndedBy(Verdict::kHostile, "it answered what was not asked");
   }
   unanswered_.pop_front();
@@ -175,27 +128,26 @@ Answer WorkerSession::AwaitMessage(parley::Deadline deadline) {
 }
 
 Answer WorkerSession::EndedBy(Verdict verdict, std::string cause) {
-  worker_.Kill();
-  static_cast<void>(worker_.Wait(parley::Deadline::After(kGoodbye)));
+  static_cast<void>(link_.Kill(cause));
   return {.kind = Answer::Kind::kEnded, .verdict = verdict, .cause = std::move(cause)};
 }
 
 Answer WorkerSession::EndedByItself() {
-  const auto report = worker_.Wait(parley::Deadline::After(kGoodbye));
-  if (!report.ok()) return EndedBy(Verdict::kHostile, "it hung up and stayed");
-  if (report->killed_by_filter()) {
-    return EndedBy(Verdict::kViolation, report->refused_call.value_or("a call that kills at once"));
+  const parley::WorkerEnd end = link_.End(parley::Deadline::After(kGoodbye));
+  switch (end.cause) {
+    case parley::WorkerEnd::Cause::kKilled:
+    case parley::WorkerEnd::Cause::kUnknown:
+      return EndedBy(Verdict::kHostile, "it hung up and stayed");
+    case parley::WorkerEnd::Cause::kBrokeProtocol:
+      return EndedBy(Verdict::kHostile, end.what);
+    case parley::WorkerEnd::Cause::kRefusedCall:
+      return EndedBy(Verdict::kViolation,
+                     end.report.refused_call.value_or("a call that kills at once"));
+    default:
+      return EndedBy(Verdict::kCrash, end.what);
   }
-  // "outfuzz worker (pid 71) was killed by signal 11 (...)", without the name and the number.
-  const std::string sentence = report->ToString();
-  return EndedBy(Verdict::kCrash, sentence.substr(sentence.find(") ") + 2));
 }
 
-bool WorkerSession::Retire() {
-  channel_.sender.Close();
-  const auto report = worker_.Wait(parley::Deadline::After(kGoodbye));
-  if (!report.ok()) worker_.Kill();
-  return report.ok() && report->clean();
-}
+bool WorkerSession::Retire() { return link_.End(parley::Deadline::After(kGoodbye)).done(); }
 
 }  // namespace outfuzz

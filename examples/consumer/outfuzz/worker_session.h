@@ -25,9 +25,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "parley/channel/channel.h"
 #include "parley/os/deadline.h"
-#include "parley/sandbox/worker.h"
+#include "parley/supervise/worker_link.h"
 
 namespace outfuzz {
 
@@ -61,7 +60,7 @@ class WorkerSession {
   struct Private {};
 
  public:
-  WorkerSession(Private, WorkerOptions options, parley::Worker worker, parley::Channel channel);
+  WorkerSession(Private, WorkerOptions options, parley::WorkerLink link);
   // Returns once the worker is confined. An error is about the setting up, not about an input.
   static absl::StatusOr<std::unique_ptr<WorkerSession>> Start(const WorkerOptions& options);
   WorkerSession(const WorkerSession&) = delete;
@@ -81,8 +80,7 @@ class WorkerSession {
   Answer EndedByItself();
 
   WorkerOptions options_;
-  parley::Worker worker_;
-  parley::Channel channel_;
+  parley::WorkerLink link_;
   std::vector<std::byte> buffer_;
   std::deque<uint64_t> unanswered_;
   int64_t oldest_since_ns_ = 0;
