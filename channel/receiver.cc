@@ -140,16 +140,47 @@ bool Receiver::PrepareToWait() {
   return s.waiter->Arm([&] { return s.HasData(); });
 }
 
-absl::Status Receiver::FinishWait() {
-  State& s = state();
-  const bool before = s.HasData();
-  const auto result = s.waiter->TakeWakeUps(before ? internal::Waiter::Progress::kEnough
-                                                   : internal::Waiter::Progress::kNone);
+absl::Status Receiver::FinishWait() { return state().TakeWakeUps({}); }
+
+absl::Status Receiver::State::TakeWakeUps(absl::Span<const short> revents) {
+  const auto result = waiter->TakeWakeUps(
+      HasData() ? internal::Waiter::Progress::kEnough : internal::Waiter::Progress::kNone, revents);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
-  if (result == internal::Waiter::Result::kPeerGone && s.HasData()) {
-    return absl::OkStatus();
+  if (result == internal::Waiter::Result::kPeerGone && HasData()) return absl::OkStatus();
+  return internal::WaitStatus(result, session->termination().poison());
+}
+
+class Receiver::Port final : public Waitable {
+ public:
+  explicit Port(State* state) : s_(*state) {}
+  absl::Span<const pollfd> polled() override { return s_.waiter->polled(); }
+  Armed Arm() override {
+    const bool over = (s_.consumer.ended() || s_.consumer.closed()) && !s_.queued;
+    if (over && std::exchange(told_end_, true)) return Armed::kOver;
+    s_.waiter->Refund(s_.stats.messages, 1);
+    return s_.waiter->ArmForSet([this] { return Ready(); });
   }
-  return internal::WaitStatus(result, s.session->termination().poison());
+  void Disarm() override { s_.waiter->Disarm(); }
+  bool TakeWakeUps(absl::Span<const short> revents, absl::Status* status) override {
+    *status = s_.TakeWakeUps(revents);
+    return !status->ok() || Ready();
+  }
+  int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
+  bool ended() const override {
+    const internal::Termination& end = s_.session->termination();
+    return end.poison() != Violation::kNone || end.peer_gone();
+  }
+
+ private:
+  bool Ready() { return s_.queued || s_.HasData(); }
+  State& s_;
+  bool told_end_ = false;
+};
+
+Waitable* Receiver::waitable() const {
+  State& s = state();
+  if (s.waitable == nullptr) s.waitable = std::make_unique<Port>(&s);
+  return s.waitable.get();
 }
 
 int Receiver::descriptor() const { return state().waiter->descriptor(); }

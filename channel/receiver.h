@@ -37,6 +37,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/wait/wait_options.h"
+#include "parley/wait/waitable.h"
 #include "parley/wait/waiter.h"
 
 namespace parley {
@@ -82,6 +83,10 @@ class Receiver {
   absl::Status FinishWait();
   int descriptor() const;
 
+  // For a WaitSet (wait_set/wait_set.h), which waits for data, or for the end of it. Lives as long
+  // as this end; one set at a time. With a futex doorbell there is nothing that a set could poll.
+  Waitable* waitable() const;
+
   // As Sender::Interrupt.
   void Interrupt() const;
 
@@ -119,11 +124,15 @@ class Receiver {
       HearOfPoison();
       return consumer.HasData();
     }
+    absl::Status TakeWakeUps(absl::Span<const short> revents);
     std::shared_ptr<Session> session;
     Consumer consumer;
     ChannelStats stats;
     std::unique_ptr<internal::Waiter> waiter;
+    bool queued = false;  // a port that stands on this end has something for its caller
+    std::unique_ptr<Waitable> waitable;  // on demand; the first to end
   };
+  class Port;
   static absl::StatusOr<Receiver> Create(std::shared_ptr<Session> session,
                                          const WaitOptions& options);
   State& state() const;

@@ -123,11 +123,14 @@ void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
 }
 
 // Signals only where something moved: a signal without it is one more spurious wake-up of the peer.
-void Sender::Publish() {
-  State& s = state();
-  const uint64_t before = s.producer.published_bytes();
-  s.producer.Publish();
-  if (s.producer.published_bytes() != before) SignalUnlessPoisoned();
+void Sender::Publish() { state().Publish(); }
+
+void Sender::State::Publish() {
+  const uint64_t before = producer.published_bytes();
+  producer.Publish();
+  if (producer.published_bytes() != before && session->termination().poison() == Violation::kNone) {
+    waiter->SignalIfAwaited();
+  }
 }
 
 void Sender::Close() {
@@ -175,17 +178,57 @@ bool Sender::PrepareToWait(std::size_t size_bytes) {
 }
 
 absl::Status Sender::FinishWait(std::size_t size_bytes) {
-  State& s = state();
-  const bool ready = s.HasFreeSpace(size_bytes);
+  return state().TakeWakeUps(size_bytes, {});
+}
+
+absl::Status Sender::State::TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents) {
+  const bool ready = HasFreeSpace(size_bytes);
   // Since the last time, also where PrepareToWait saw it before the signal for it came.
-  const uint64_t step = s.producer.taken_bytes() - s.taken_at_last_wake_up;
-  s.taken_at_last_wake_up = s.producer.taken_bytes();
+  const uint64_t step = producer.taken_bytes() - taken_at_last_wake_up;
+  taken_at_last_wake_up = producer.taken_bytes();
   using Progress = internal::Waiter::Progress;
-  const auto result = s.waiter->TakeWakeUps(ready       ? Progress::kEnough
-                                            : step != 0 ? Progress::kLittle
-                                                        : Progress::kNone);
+  const auto result = waiter->TakeWakeUps(ready       ? Progress::kEnough
+                                          : step != 0 ? Progress::kLittle
+                                                      : Progress::kNone,
+                                          revents);
   if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
-  return internal::WaitStatus(result, s.session->termination().poison());
+  return internal::WaitStatus(result, session->termination().poison());
+}
+
+class Sender::Port final : public Waitable {
+ public:
+  explicit Port(State* state) : s_(*state) {}
+  void SetSize(std::size_t size_bytes) { size_bytes_ = size_bytes; }
+  absl::Span<const pollfd> polled() override { return s_.waiter->polled(); }
+  Armed Arm() override {
+    const bool over = s_.producer.peer_ended() || s_.producer.closed();
+    if (over && std::exchange(told_end_, true)) return Armed::kOver;
+    s_.Publish();
+    s_.waiter->Refund(s_.producer.taken_bytes(), size_bytes_ / kStepsPerMessage + 1);
+    return s_.waiter->ArmForSet([this] { return s_.HasFreeSpace(size_bytes_); });
+  }
+  void Disarm() override { s_.waiter->Disarm(); }
+  bool TakeWakeUps(absl::Span<const short> revents, absl::Status* status) override {
+    *status = s_.TakeWakeUps(size_bytes_, revents);
+    return !status->ok() || s_.HasFreeSpace(size_bytes_);
+  }
+  int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
+  bool ended() const override {
+    const internal::Termination& end = s_.session->termination();
+    return end.poison() != Violation::kNone || end.peer_gone();
+  }
+
+ private:
+  State& s_;
+  std::size_t size_bytes_ = 0;
+  bool told_end_ = false;
+};
+
+Waitable* Sender::waitable(std::size_t size_bytes) const {
+  State& s = state();
+  if (s.waitable == nullptr) s.waitable = std::make_unique<Port>(&s);
+  static_cast<Port*>(s.waitable.get())->SetSize(size_bytes);
+  return s.waitable.get();
 }
 
 int Sender::descriptor() const { return state().waiter->descriptor(); }

@@ -32,6 +32,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/wait/wait_options.h"
+#include "parley/wait/waitable.h"
 #include "parley/wait/waiter.h"
 
 namespace parley {
@@ -81,6 +82,11 @@ class Sender {
   absl::Status FinishWait(std::size_t size_bytes);
   int descriptor() const;
 
+  // For a WaitSet (wait_set/wait_set.h), which waits for free space for a message of `size_bytes`,
+  // the last that was asked for. Lives as long as this end; one set at a time. With a futex
+  // doorbell there is nothing that a set could poll.
+  Waitable* waitable(std::size_t size_bytes) const;
+
   // Ends the wait that is under way, or else the next one, with kCancelled; makes descriptor()
   // readable, and FinishWait say so. From any thread and from a signal handler, while this end
   // exists. With a futex doorbell the wait ends after kMaxFutexSleep at most.
@@ -121,12 +127,16 @@ class Sender {
       HearOfPoison();
       return producer.HasFreeSpace(size_bytes);
     }
+    void Publish();
+    absl::Status TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents);
     std::shared_ptr<Session> session;
     Producer producer;
     ChannelStats stats;
     uint64_t taken_at_last_wake_up = 0;  // of FinishWait
     std::unique_ptr<internal::Waiter> waiter;
+    std::unique_ptr<Waitable> waitable;  // on demand; the first to end
   };
+  class Port;
   static absl::StatusOr<Sender> Create(std::shared_ptr<Session> session,
                                        const WaitOptions& options);
   State& state() const;

@@ -152,6 +152,7 @@ Outcome FramePort::TryReceive(ReceivedFrame* frame) {
   ++queue_begin_;
   --queue_count_;
   queued_ &= ~Bit(slot);
+  receiver_.state().queued = queue_count_ != 0;
   const Announced& next = announced_[slot];
   std::copy_n(next.metadata.begin(), next.metadata_bytes, metadata_.begin());
   *frame = {slot, next.sent.generation, next.tag,
@@ -284,6 +285,7 @@ Violation FramePort::TakeSent(const PeekedMessage& message) {
     queued_ |= Bit(sent.slot);
     queue_[(queue_begin_ + queue_count_) % kMaxFrames] = sent.slot;
     ++queue_count_;
+    receiver_.state().queued = true;
   }
   return Violation::kNone;
 }

@@ -51,6 +51,7 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/wait/waitable.h"
 
 namespace parley {
 
@@ -145,6 +146,9 @@ class FramePort {
   // For event loops, as with Receiver: if PrepareToWait() is true there is no frame and no return
   // now; poll the receiver's descriptor(), call its FinishWait(), and try once more.
   bool PrepareToWait();
+  // For a WaitSet (wait_set/wait_set.h), which waits for a frame or a return. Belongs to the
+  // channel's receiver, and lives as long as this or the channel.
+  Waitable* waitable() const { return receiver_.waitable(); }
 
   Violation violation() const { return receiver_.violation(); }
   FramePortStats stats() const;

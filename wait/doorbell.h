@@ -26,11 +26,14 @@
 //   doorbell->Prepare();  ... announce, poll once more ...  doorbell->Sleep(deadline);
 //   if (doorbell->Drain() == Doorbell::Drained::kPeerGone) ...
 
+#include <poll.h>
+
 #include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "parley/os/deadline.h"
 #include "parley/wait/local_wake.h"
 
@@ -69,6 +72,10 @@ class Doorbell {
   // For event loops. Readable when there is something
   // to drain. Made by the first call, so call it before a lock-down; -1 too if that failed.
   virtual int descriptor() = 0;
+  // For a WaitSet, which polls these itself, for POLLIN: the doorbell first. Empty with a futex.
+  virtual absl::Span<const pollfd> polled() const { return {}; }
+  // It is done; `revents`, for each of polled(), is what Drain goes by.
+  virtual void EndPolledSleep(absl::Span<const short> /*revents*/) {}
   // An event loop is about to poll descriptor(); it is done.
   virtual void BeginPolledSleep() = 0;
   virtual void EndPolledSleep() = 0;

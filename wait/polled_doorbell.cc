@@ -107,6 +107,11 @@ void PolledDoorbell::EndPolledSleep() {
   static_cast<void>(Poll(Deadline::AtMonotonicNs(0)));
 }
 
+void PolledDoorbell::EndPolledSleep(absl::Span<const short> revents) {
+  wake_->EndSleep();
+  for (std::size_t i = 0; i < count_; ++i) polled_[i].revents = revents[i];
+}
+
 void PolledDoorbell::Throttle(int64_t until_ns) {
   wake_->SetThrottled(until_ns);
   if (!epoll_.ok()) return;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "parley/os/unique_fd.h"
 #include "parley/wait/doorbell.h"
 
@@ -27,6 +28,8 @@ class PolledDoorbell : public Doorbell {
   int descriptor() final;
   void BeginPolledSleep() final { wake_->BeginPolledSleep(); }
   void EndPolledSleep() final;
+  absl::Span<const pollfd> polled() const final { return {polled_.data(), count_}; }
+  void EndPolledSleep(absl::Span<const short> revents) final;
   void Throttle(int64_t until_ns) final;
   void EndThrottle() final;
   void AddDescriptors(std::vector<int>& all, std::vector<int>& eventfds) const override;

@@ -160,6 +160,14 @@ bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
   return true;
 }
 
+Waitable::Armed Waiter::ArmForSet(absl::FunctionRef<bool()> ready) {
+  if (termination_->poison() != Violation::kNone) return Waitable::Armed::kWoken;
+  FlushDeferred();
+  if (!Announce(ready)) return Waitable::Armed::kReady;
+  if (termination_->peer_gone()) return Waitable::Armed::kWoken;
+  return doorbell_->wake().BeginSleep() ? Waitable::Armed::kSleeping : Waitable::Armed::kWoken;
+}
+
 bool Waiter::Announce(absl::FunctionRef<bool()> ready) {
   doorbell_->Prepare();
   events_.Announce();
@@ -283,10 +291,14 @@ void Waiter::SleepThrottled(int64_t until_ns, Deadline deadline) {
   doorbell_->wake().SetThrottled(0);
 }
 
-Waiter::Result Waiter::TakeWakeUps(Progress progress) {
+Waiter::Result Waiter::TakeWakeUps(Progress progress, absl::Span<const short> revents) {
   PARLEY_CHECK(doorbell_->can_be_polled(),
                "a channel with a futex doorbell has no descriptor to poll");
-  doorbell_->EndPolledSleep();
+  if (revents.empty()) {
+    doorbell_->EndPolledSleep();
+  } else {
+    doorbell_->EndPolledSleep(revents);
+  }
   if (termination_->poison() != Violation::kNone) return Result::kViolation;
   const int64_t now_ns = MonotonicNowNs();
   if (throttled_until_ns_ != 0 && now_ns < throttled_until_ns_ && progress != Progress::kEnough) {

@@ -17,6 +17,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "parley/os/deadline.h"
 #include "parley/wait/adaptive_spin.h"
 #include "parley/wait/budgets.h"
@@ -26,6 +27,7 @@
 #include "parley/wait/termination.h"
 #include "parley/wait/wait_options.h"
 #include "parley/wait/wait_stats.h"
+#include "parley/wait/waitable.h"
 
 namespace parley::internal {
 
@@ -76,7 +78,15 @@ class Waiter final : private Signaller::Task {
   bool Arm(absl::FunctionRef<bool()> ready);
   // After descriptor() became readable: takes the signals. kReady only says that there may be
   // data. Not with the futex doorbell.
-  Result TakeWakeUps(Progress progress);
+  Result TakeWakeUps(Progress progress) { return TakeWakeUps(progress, {}); }
+
+  // For a WaitSet (wait/waitable.h), which polls the doorbell's descriptors itself. `revents`, for
+  // each of the doorbell's polled(); empty: as above.
+  Result TakeWakeUps(Progress progress, absl::Span<const short> revents);
+  Waitable::Armed ArmForSet(absl::FunctionRef<bool()> ready);
+  void Disarm() { doorbell_->wake().EndSleep(); }
+  absl::Span<const pollfd> polled() const { return doorbell_->polled(); }
+  int64_t throttled_until_ns() const { return throttled_until_ns_; }
 
   // A Try call found nothing. True: the peer has ended, and had already when the last call that
   // got false returned; so what it had published was seen. Asks the kernel at most once in

@@ -15,6 +15,7 @@ HEIGHT = {
     "patterns": 5,
     "sandbox": 5,
     "supervise": 6,
+    "wait_set": 5,
 }
 
 # Above all layers; these may use each other, and no layer may use them.
