@@ -1,6 +1,6 @@
-"""Repositories that only Parley's own examples and benchmark need."""
+"""Repositories that only Parley's own examples, tests and benchmark need."""
 
-load("//tools:system_repositories.bzl", "system_bench_competitors", "system_pkg_config")
+load("//tools:system_repositories.bzl", "system_bench_competitors", "system_event_loops", "system_pkg_config")
 
 # buildifier: disable=unnamed-macro
 def parley_demo_dependencies():
@@ -24,3 +24,7 @@ def parley_demo_dependencies():
 # buildifier: disable=unnamed-macro
 def parley_bench_dependencies():
     system_bench_competitors(name = "bench_competitors")
+
+# buildifier: disable=unnamed-macro
+def parley_test_dependencies():
+    system_event_loops(name = "event_loops")

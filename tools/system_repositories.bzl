@@ -125,6 +125,44 @@ def _system_bench_competitors_impl(rctx):
 
 system_bench_competitors = repository_rule(implementation = _system_bench_competitors_impl, local = True)
 
+# Whose loops a WaitSet is tested in: target -> (a header, folders of headers below a root, libraries).
+_EVENT_LOOPS = {
+    "glib": ("glib-2.0/glib.h", "glib-2.0", ["-lglib-2.0"]),
+    "libuv": ("uv.h", "", ["-luv"]),
+}
+
+def _system_event_loops_impl(rctx):
+    """Libraries that may be missing: each target says so in a macro PARLEY_TESTS_HAVE_..."""
+    text = ""
+    for name, (header, folder, linkopts) in _EVENT_LOOPS.items():
+        found = rctx.path("/usr/include/" + header).exists
+        includes = []
+        if found and folder:
+            rctx.symlink("/usr/include/" + folder, name)
+            includes = [name]
+
+            # What depends on the architecture lies with the libraries.
+            for root in rctx.path("/usr/lib").readdir():
+                if root.get_child(folder).get_child("include").exists:
+                    rctx.symlink(root.get_child(folder).get_child("include"), name + "-" + root.basename)
+                    includes.append(name + "-" + root.basename)
+        text += """cc_library(
+    name = {name},
+    hdrs = glob([i + "/**" for i in {includes}]),
+    defines = [{define}],
+    includes = {includes},
+    linkopts = {linkopts},
+)
+""".format(
+            name = repr(name),
+            define = repr("PARLEY_TESTS_HAVE_{}={}".format(name.upper(), 1 if found else 0)),
+            includes = repr(includes),
+            linkopts = repr(linkopts if found else []),
+        )
+    _write(rctx, {"": text})
+
+system_event_loops = repository_rule(implementation = _system_event_loops_impl, local = True)
+
 def _system_googletest_impl(rctx):
     source = rctx.path("/usr/src/googletest")
     if not source.exists:

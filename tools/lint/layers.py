@@ -35,6 +35,7 @@ ONLY = {
 # External repository -> the folders that may name it.
 EXTERNAL = {
     "bench_competitors": {"bench"},
+    "event_loops": {"tests"},
     "libseccomp": {"sandbox"},
     "libav": {"examples"},
     "sdl2": {"examples"},
