@@ -51,7 +51,12 @@ PARLEY_PLAIN_CODE int PlaceDescriptors(const ChildStart& start) {
     if (::syscall(SYS_dup3, start.descriptors[i], i, 0) < 0) return errno;
   }
   // Everything else, whether or not somebody forgot its close-on-exec (attack F4).
-  return ::syscall(SYS_close_range, start.descriptor_count, ~0u, 0) == 0 ? 0 : errno;
+  if (::syscall(SYS_close_range, start.descriptor_count, ~0u, 0) == 0) return 0;
+  if (start.descriptor_bound == 0) return errno;
+  for (int fd = start.descriptor_count; fd < start.descriptor_bound; ++fd) {
+    ::syscall(SYS_close, fd);
+  }
+  return 0;
 }
 
 PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {

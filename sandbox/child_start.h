@@ -55,6 +55,7 @@ struct ChildStart {
   char* const* environment;  // the same
   int* descriptors;          // these become 0, 1, 2, 3, ...; overwritten
   int descriptor_count;
+  int descriptor_bound;  // 0 where close_range works (os/descriptor_bound.h)
   struct Limit {
     int resource;
     rlimit value;

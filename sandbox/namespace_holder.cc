@@ -100,7 +100,7 @@ PARLEY_PLAIN_CODE int MakeEmptyRoot() {
 }
 
 // Puts what is kept under its number, and closes everything else.
-PARLEY_PLAIN_CODE void KeepOnly(int socket, int root, int worker_pidfd) {
+PARLEY_PLAIN_CODE void KeepOnly(int socket, int root, int worker_pidfd, int descriptor_bound) {
   const int kept[] = {socket, root, worker_pidfd};
   int above[3];
   for (int i = 0; i < 3; ++i) {
@@ -109,7 +109,9 @@ PARLEY_PLAIN_CODE void KeepOnly(int socket, int root, int worker_pidfd) {
   for (int i = 0; i < 3; ++i) {
     if (above[i] < 0 || ::syscall(SYS_dup3, above[i], i, O_CLOEXEC) < 0) ::syscall(SYS_close, i);
   }
-  if (::syscall(SYS_close_range, 3, ~0u, 0) != 0) End();
+  if (::syscall(SYS_close_range, 3, ~0u, 0) == 0) return;
+  if (descriptor_bound == 0) End();
+  for (int fd = 3; fd < descriptor_bound; ++fd) ::syscall(SYS_close, fd);
 }
 
 // Whether the kernel writes to no memory of this thread's any more. It does so behind our back to
@@ -240,7 +242,7 @@ PARLEY_PLAIN_CODE void HoldNamespaces(const HolderStart& start) {
   ::syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
   const long worker = ::syscall(SYS_pidfd_open, kWorker, 0);  // NOLINT: syscall's type
   if (worker < 0) End();
-  KeepOnly(start.socket, root, static_cast<int>(worker));
+  KeepOnly(start.socket, root, static_cast<int>(worker), start.descriptor_bound);
   const bool unmap = start.small_pages && ForgetRestartableSequences();
   Announce(start.events->held, kHappened);
   HoldAlone(unmap, root >= 0 ? 0 : -root);

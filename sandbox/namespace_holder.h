@@ -50,9 +50,10 @@ struct HolderEvents {
 struct HolderStart {
   HolderEvents* events;
   int socket;
-  int parent_pidfd;  // of this process; -1: does not die with it
-  bool mounts;       // a mount namespace is among them
-  bool small_pages;  // of 4 KiB: what the holder's unmapping is written for
+  int parent_pidfd;      // of this process; -1: does not die with it
+  int descriptor_bound;  // 0 where close_range works (os/descriptor_bound.h)
+  bool mounts;           // a mount namespace is among them
+  bool small_pages;      // of 4 KiB: what the holder's unmapping is written for
   // Whether the holder writes the maps; else the parent does.
   bool writes_maps;
   const char* user_map;

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "absl/status/status.h"
+#include "parley/os/descriptor_bound.h"
 #include "parley/os/errors.h"
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/namespace_holder.h"
@@ -276,6 +277,7 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
       .environment = environment_pointers.data(),
       .descriptors = numbers.data(),
       .descriptor_count = static_cast<int>(numbers.size()),
+      .descriptor_bound = DescriptorBoundWithoutCloseRange(),
       .limits = limits.data(),
       .limit_count = limits.size(),
       .nice = options.nice,

@@ -150,6 +150,7 @@ void StartWithin(ChildStart start, const Attempt& attempt, int holder_socket, Sh
       .events = &shared.events,
       .socket = holder_socket,
       .parent_pidfd = start.dies_with_parent ? self.get() : -1,
+      .descriptor_bound = start.descriptor_bound,
       .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
       .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
       .writes_maps = !attempt.nobody,

@@ -18,6 +18,7 @@
 
 #include "absl/types/span.h"
 #include "parley/os/check.h"
+#include "parley/os/descriptor_bound.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
 
@@ -35,18 +36,21 @@
 #if defined(__x86_64__)
 #define PARLEY_SEAL_PROGRAM 1
 #define PARLEY_SEAL_MACHINE "62"
-#define PARLEY_SEAL_CODE                                                                         \
-  "  lea 5f(%rip), %rbx\n"                                                                       \
-  "  mov (%rbx), %r12d\n"                                                                        \
-  "  mov $157, %eax\n  mov $15, %edi\n  lea 1f(%rip), %rsi\n  syscall\n" /* prctl(SET_NAME) */   \
-  "  mov $112, %eax\n  syscall\n"                                        /* setsid */            \
-  "  mov $80, %eax\n  lea 2f(%rip), %rdi\n  syscall\n"                   /* chdir("/") */        \
-  "  mov $436, %eax\n  xor %edi, %edi\n  lea -1(%r12), %esi\n  xor %edx, %edx\n  syscall\n"      \
-  "  test %eax, %eax\n  jnz 3f\n" /* close_range below */                                        \
-  "  mov $436, %eax\n  lea 1(%r12), %edi\n  mov $-1, %esi\n  xor %edx, %edx\n  syscall\n"        \
-  "  test %eax, %eax\n  jnz 3f\n"                                        /* close_range above */ \
-  "  mov $77, %eax\n  mov %r12d, %edi\n  mov 8(%rbx), %rsi\n  syscall\n" /* ftruncate */         \
-  "  mov $72, %eax\n  mov %r12d, %edi\n  mov $1033, %esi\n  mov 16(%rbx), %rdx\n  syscall\n"     \
+#define PARLEY_SEAL_CODE                                                                       \
+  "  lea 5f(%rip), %rbx\n"                                                                     \
+  "  mov (%rbx), %r12d\n"                                                                      \
+  "  mov $157, %eax\n  mov $15, %edi\n  lea 1f(%rip), %rsi\n  syscall\n" /* prctl(SET_NAME) */ \
+  "  mov $112, %eax\n  syscall\n"                                        /* setsid */          \
+  "  mov $80, %eax\n  lea 2f(%rip), %rdi\n  syscall\n"                   /* chdir("/") */      \
+  "  mov $436, %eax\n  xor %edi, %edi\n  lea -1(%r12), %esi\n  xor %edx, %edx\n  syscall\n"    \
+  "  test %eax, %eax\n  jnz 6f\n" /* close_range below */                                      \
+  "  mov $436, %eax\n  lea 1(%r12), %edi\n  mov $-1, %esi\n  xor %edx, %edx\n  syscall\n"      \
+  "  test %eax, %eax\n  jz 7f\n"                           /* close_range above */             \
+  "6: mov 24(%rbx), %r13d\n  test %r13d, %r13d\n  jz 3f\n" /* refused: one by one */           \
+  "8: dec %r13d\n  js 7f\n  cmp %r12d, %r13d\n  je 8b\n"                                       \
+  "  mov $3, %eax\n  mov %r13d, %edi\n  syscall\n  jmp 8b\n7:\n"         /* close */           \
+  "  mov $77, %eax\n  mov %r12d, %edi\n  mov 8(%rbx), %rsi\n  syscall\n" /* ftruncate */       \
+  "  mov $72, %eax\n  mov %r12d, %edi\n  mov $1033, %esi\n  mov 16(%rbx), %rdx\n  syscall\n"   \
   "3: mov %eax, %edi\n  neg %edi\n  mov $231, %eax\n  syscall\n  hlt\n" /* exit_group(errno) */
 #elif defined(__aarch64__)
 #define PARLEY_SEAL_PROGRAM 1
@@ -57,8 +61,11 @@
   "  mov x8, #167\n  mov x0, #15\n  adr x1, 1f\n  svc #0\n" /* prctl(SET_NAME) */               \
   "  mov x8, #157\n  svc #0\n"                              /* setsid */                        \
   "  mov x8, #49\n  adr x0, 2f\n  svc #0\n"                 /* chdir("/") */                    \
-  "  mov x8, #436\n  mov w0, #0\n  sub w1, w20, #1\n  mov w2, #0\n  svc #0\n  cbnz w0, 3f\n"    \
-  "  mov x8, #436\n  add w0, w20, #1\n  mov w1, #-1\n  mov w2, #0\n  svc #0\n  cbnz w0, 3f\n"   \
+  "  mov x8, #436\n  mov w0, #0\n  sub w1, w20, #1\n  mov w2, #0\n  svc #0\n  cbnz w0, 6f\n"    \
+  "  mov x8, #436\n  add w0, w20, #1\n  mov w1, #-1\n  mov w2, #0\n  svc #0\n  cbz w0, 7f\n"    \
+  "6: ldr w21, [x19, #24]\n  cbz w21, 3f\n" /* close_range is refused: one by one */            \
+  "8: subs w21, w21, #1\n  b.mi 7f\n  cmp w21, w20\n  b.eq 8b\n"                                \
+  "  mov x8, #57\n  mov w0, w21\n  svc #0\n  b 8b\n7:\n"          /* close */                   \
   "  mov x8, #46\n  mov w0, w20\n  ldr x1, [x19, #8]\n  svc #0\n" /* ftruncate */               \
   "  mov x8, #25\n  mov w0, w20\n  mov w1, #1033\n  ldr x2, [x19, #16]\n  svc #0\n" /* seals */ \
   "3: neg w0, w0\n  mov x8, #94\n  svc #0\n  brk #1\n" /* exit_group(errno) */
@@ -87,7 +94,7 @@ asm("  .pushsection .rodata\n"
     "2: .asciz \"/\"\n"
     "  .balign 8\n"
     "5:\n"
-    "parley_seal_parameters:\n  .quad 0, 0, 0\n"
+    "parley_seal_parameters:\n  .quad 0, 0, 0, 0\n"
     "parley_seal_end:\n"
     "  .popsection\n");
 extern "C" {
@@ -273,8 +280,9 @@ absl::StatusOr<UniqueFd> WriteProgram(int fd, off_t size_bytes, SealSet seals) {
     }
     return ErrnoStatus(errno, "create a memfd");
   }
-  const std::array<uint64_t, 3> parameters = {static_cast<uint64_t>(fd),
-                                              static_cast<uint64_t>(size_bytes), seals};
+  const std::array<uint64_t, 4> parameters = {
+      static_cast<uint64_t>(fd), static_cast<uint64_t>(size_bytes), seals,
+      static_cast<uint64_t>(DescriptorBoundWithoutCloseRange())};
   const auto program_bytes = static_cast<size_t>(parley_seal_end - parley_seal_program);
   const auto parameters_at = static_cast<off_t>(parley_seal_parameters - parley_seal_program);
   if (::pwrite(file.get(), parley_seal_program, program_bytes, 0) !=
@@ -294,6 +302,7 @@ Word CloneCopy(int fd, off_t size_bytes, SealSet seals, int* pidfd) {
   // The low byte, the signal to the parent at exit, is zero: none.
   // DESCRIPTOR: gets its UniqueFd in Start.
   constexpr Word kFlags = CLONE_PIDFD;
+  const int bound = DescriptorBoundWithoutCloseRange();
 #if defined(__s390__)
   const Word pid = ::syscall(SYS_clone, nullptr, kFlags, pidfd, nullptr, nullptr);
 #else
@@ -305,6 +314,10 @@ Word CloneCopy(int fd, off_t size_bytes, SealSet seals, int* pidfd) {
   ::syscall(SYS_chdir, "/");
   bool ok = ::syscall(SYS_close_range, 0, fd - 1, 0) == 0 &&
             ::syscall(SYS_close_range, fd + 1, ~0U, 0) == 0;
+  for (int other = 0; other < bound; ++other) {
+    if (other != fd) ::syscall(SYS_close, other);
+    ok = true;
+  }
   if (ok) {
     ::syscall(SYS_ftruncate, fd, size_bytes);
     ok = ::syscall(SYS_fcntl, fd, F_ADD_SEALS, seals) == 0;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -21,8 +22,14 @@ absl::StatusOr<std::shared_ptr<Signaller>> Signaller::Create() {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  made->thread_ = std::thread([signaller = made.get()] { signaller->Run(); });
+  absl::Status status;
+  try {
+    made->thread_ = std::thread([signaller = made.get()] { signaller->Run(); });
+  } catch (const std::system_error&) {  // no more threads, or no memory for its stack
+    status = absl::ResourceExhaustedError("cannot start a thread that signals");
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!status.ok()) return status;
   return made;
 }
 

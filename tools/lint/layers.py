@@ -19,7 +19,7 @@ HEIGHT = {
 }
 
 # Above all layers; these may use each other, and no layer may use them.
-TOP = {"bench", "cli", "endurance", "examples", "fuzz", "integrations", "tests", "villain"}
+TOP = {"bench", "cli", "doctor", "endurance", "examples", "fuzz", "integrations", "tests", "villain"}
 
 # Helpers of tests: only a test or a testonly target may use them, from any height.
 FOR_TESTS = {"testing"}
