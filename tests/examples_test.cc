@@ -1,11 +1,13 @@
 // The examples, run as a user runs them.
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -28,6 +30,8 @@ namespace {
 const char* const kReceiver = "examples/hello/hello_receiver";
 const char* const kSender = "examples/hello/hello_sender";
 const char* const kPictures = "examples/frames/pictures";
+const char* const kServer = "examples/event_loop/server";
+const char* const kClients = "examples/event_loop/clients";
 const char* const kChat = "examples/duplex_chat/chat";
 
 // Each test has a socket path of its own, relative to where the programs run.
@@ -82,6 +86,34 @@ TEST(PicturesTest, EndsWithItsPainterOnCtrlCAndSaysHowItIsUsed) {
   Process wrong({Binary(kPictures), "many"});
   EXPECT_EQ(wrong.Wait(Generous()), 2);
   EXPECT_NE(wrong.errors().find("usage: pictures [COUNT]"), std::string::npos);
+}
+
+// --- event_loop
+// -----------------------------------------------------------------------------------
+
+TEST_F(ExamplesTest, EventLoopServesThousandsOfChannels) {
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlim_t clients = std::min<rlim_t>(2000, limit.rlim_max / 8);
+  Process server({Binary(kServer), path, std::to_string(clients)});
+  ASSERT_TRUE(AwaitSocket());
+  const std::string expected = std::to_string(clients * 3);
+  Process asking({Binary(kClients), path, std::to_string(clients), "3"});
+  EXPECT_EQ(asking.Wait(In(120'000)), 0) << asking.errors();
+  EXPECT_EQ(asking.output(), expected + " answers\n");
+  EXPECT_EQ(server.Wait(Generous()), 0) << server.errors();
+  EXPECT_EQ(server.output(), std::to_string(clients) + " clients, " + std::to_string(clients) +
+                                 " closed in order, " + expected + " messages\n");
+}
+
+TEST_F(ExamplesTest, EventLoopEndsOnCtrlC) {
+  Process server({Binary(kServer), path});
+  ASSERT_TRUE(AwaitSocket());
+  Process asking({Binary(kClients), path, "5", "2"});
+  EXPECT_EQ(asking.Wait(Generous()), 0) << asking.errors();
+  server.Signal(SIGINT);
+  EXPECT_EQ(server.Wait(Generous()), 130) << server.errors();
+  EXPECT_FALSE(SocketExists());
 }
 
 // --- hello
