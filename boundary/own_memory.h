@@ -44,6 +44,12 @@ class OwnMemory {
     internal::Copy(base_ + offset_bytes, from.data(), from.size());
   }
 
+  // A part of this memory, which lies inside it.
+  OwnMemory Part(std::size_t offset_bytes, std::size_t length_bytes) const {
+    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
+    return OwnMemory(base_ + offset_bytes, length_bytes);
+  }
+
   // The bytes themselves, to be filled in place. The peer can watch them being filled.
   absl::Span<std::byte> Writable(std::size_t offset_bytes, std::size_t length_bytes) {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);

@@ -87,6 +87,12 @@ class PeerMemory {
     __builtin_prefetch(base_ + offset_bytes + internal::kLineBytes);
   }
 
+  // A part of this memory, which lies inside it.
+  PeerMemory Part(std::size_t offset_bytes, std::size_t length_bytes) const {
+    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
+    return PeerMemory(base_ + offset_bytes, length_bytes);
+  }
+
   PeerView ViewOf(std::size_t offset_bytes, std::size_t length_bytes) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
     return PeerView(base_ + offset_bytes, length_bytes);

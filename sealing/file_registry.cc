@@ -33,16 +33,29 @@ FileRegistry& FileRegistry::OfThisProcess() {
 }
 
 absl::StatusOr<FileClaim> FileRegistry::Claim(FileId identity) {
+  return ClaimAs(identity, /*reader=*/false);
+}
+
+absl::StatusOr<FileClaim> FileRegistry::ClaimAsReader(FileId identity) {
+  return ClaimAs(identity, /*reader=*/true);
+}
+
+absl::StatusOr<FileClaim> FileRegistry::ClaimAs(FileId identity, bool reader) {
   const std::lock_guard lock(mutex_);
-  if (held_.contains(identity)) {
+  const auto held = held_.find(identity);
+  if (held == held_.end()) {
+    if (held_.size() >= max_entries_) {
+      return absl::ResourceExhaustedError("too many shared memory objects are in use");
+    }
+    held_.emplace(identity, reader ? 1 : 0);
+    return FileClaim(this, identity);
+  }
+  if (!reader || held->second == 0) {
     return absl::AlreadyExistsError(
         "this process has this shared memory mapped already: the peer sent one file twice, or both "
         "ends are in this process (then give one of them a FileRegistry of its own)");
   }
-  if (held_.size() >= max_entries_) {
-    return absl::ResourceExhaustedError("too many shared memory objects are in use");
-  }
-  held_.insert(identity);
+  ++held->second;
   return FileClaim(this, identity);
 }
 
@@ -53,7 +66,12 @@ size_t FileRegistry::size() const {
 
 void FileRegistry::Return(FileId identity) {
   const std::lock_guard lock(mutex_);
-  held_.erase(identity);
+  const auto held = held_.find(identity);
+  if (held->second > 1) {
+    --held->second;
+  } else {
+    held_.erase(held);
+  }
 }
 
 }  // namespace parley

@@ -5,7 +5,8 @@
 //
 // Trust: a peer that hands over the same memfd twice, or one of our own from another channel, makes
 // us read our own bytes as its words. A process keeps one FileRegistry for all the memory it holds
-// and claims each object before using it; the second claim fails.
+// and claims each object before using it; the second claim fails. What several parts of a process
+// only read, each for itself (a broadcast region), they claim as readers: that is one role.
 // Threads: FileRegistry: any. FileClaim: one at a time. The set outlives its holds.
 //
 //   absl::StatusOr<FileClaim> hold = held.Claim(identity);
@@ -14,8 +15,8 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
-#include <set>
 
 #include "absl/status/statusor.h"
 
@@ -61,16 +62,19 @@ class FileRegistry {
 
   // kAlreadyExists if someone holds it, kResourceExhausted beyond `max_entries`.
   absl::StatusOr<FileClaim> Claim(FileId identity);
+  // The same, but others may hold it as readers as well.
+  absl::StatusOr<FileClaim> ClaimAsReader(FileId identity);
 
   size_t size() const;
 
  private:
   friend class FileClaim;
+  absl::StatusOr<FileClaim> ClaimAs(FileId identity, bool reader);
   void Return(FileId identity);
 
   const size_t max_entries_;
   mutable std::mutex mutex_;
-  std::set<FileId> held_;  // guarded by mutex_
+  std::map<FileId, uint64_t> held_;  // by how many readers; 0: by one alone. Guarded by mutex_
 };
 
 }  // namespace parley

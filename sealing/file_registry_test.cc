@@ -38,6 +38,23 @@ TEST(FileRegistryTest, MovingAHoldGivesNothingBackTwice) {
   EXPECT_TRUE(set.Claim({1, 1}).ok());
 }
 
+TEST(FileRegistryTest, M12ReadersShareOneRoleAndNoOther) {
+  FileRegistry set;
+  {
+    auto first = set.ClaimAsReader({1, 7});
+    auto second = set.ClaimAsReader({1, 7});
+    ASSERT_TRUE(first.ok() && second.ok());
+    EXPECT_EQ(set.size(), 1u);
+    EXPECT_EQ(set.Claim({1, 7}).status().code(), absl::StatusCode::kAlreadyExists);
+    *first = FileClaim();
+    EXPECT_EQ(set.Claim({1, 7}).status().code(), absl::StatusCode::kAlreadyExists);
+  }
+  EXPECT_EQ(set.size(), 0u);
+  auto alone = set.Claim({1, 7});
+  ASSERT_TRUE(alone.ok());
+  EXPECT_EQ(set.ClaimAsReader({1, 7}).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
 TEST(FileRegistryTest, PromiseP7TheSetIsBounded) {
   FileRegistry set(2);
   auto first = set.Claim({1, 1});

@@ -6,15 +6,21 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
+#include "parley/sealing/test_support.h"
+#include "parley/shm/geometry.h"
+#include "parley/shm/region.h"
 #include "parley/shm/sections.h"
 
 namespace parley {
@@ -74,34 +80,68 @@ TEST(SectionLayoutTest, PromiseP9AbortIsOursNoListOfThePeersOverflows) {
 
 // --- one writer, many readers --------------------------------------------------------------------
 
-TEST(BroadcastTest, WhatTheWriterStoresEachReaderSees) {
-  const SectionLayout layout = LayoutOf({{3, 4, 100}, {9, 1, 65536}});
-  FileRegistry registry;
-  auto region = BroadcastRegion::Create(layout, &registry);
-  ASSERT_TRUE(region.ok()) << region.status();
-  EXPECT_EQ(registry.size(), 1u);
+std::shared_ptr<Broadcast> Made(const SectionList& sections, FileRegistry* registry) {
+  BroadcastOptions options;
+  options.registry = registry;
+  auto broadcast = Broadcast::Create(sections, options);
+  EXPECT_TRUE(broadcast.ok()) << broadcast.status();
+  return *std::move(broadcast);
+}
+
+struct BroadcastTest : ::testing::Test {
+  FileRegistry writers;
+  FileRegistry readers;
+
+  absl::StatusOr<BroadcastView> Adopt(UniqueFd fd, const SectionLayout& layout) {
+    return BroadcastView::Adopt(std::move(fd), layout, Soon(), &readers);
+  }
+};
+
+TEST_F(BroadcastTest, WhatTheWriterStoresEachReaderSees) {
+  auto broadcast = Made({{3, 4, 100}, {9, 1, 65536}}, &writers);
+  EXPECT_EQ(writers.size(), 1u);
   std::vector<BroadcastView> views;
   for (int reader = 0; reader < 5; ++reader) {
-    auto view = BroadcastView::Adopt(Duplicate(region->fd()), layout, Soon());
+    auto view = Adopt(Duplicate(broadcast->fd()), broadcast->layout());
     ASSERT_TRUE(view.ok()) << view.status();
     views.push_back(*std::move(view));
   }
-  const uint64_t last = layout.place(1).offset_bytes + layout.place(1).size_bytes - 8;
-  region->memory().StoreRelease64(last, 42);
-  region->control().StoreRelease64(0, 7);
+  EXPECT_EQ(readers.size(), 1u);
+  auto small = broadcast->TakeSection(3);
+  auto large = broadcast->TakeSection(9);
+  ASSERT_TRUE(small.ok() && large.ok());
+  EXPECT_EQ(large->size_bytes(), 65536u);
+  small->StoreRelease64(0, 7);
+  large->StoreRelease64(65528, 42);
   for (const BroadcastView& view : views) {
-    EXPECT_EQ(view.memory().LoadAcquire64(last).AnyValueIsAcceptable(), 42u);
-    EXPECT_EQ(view.control().LoadAcquire64(0).AnyValueIsAcceptable(), 7u);
-    EXPECT_EQ(view.memory().size_bytes(), layout.bytes());
+    const auto first = view.Find(3);
+    const auto second = view.Find(9);
+    ASSERT_TRUE(first && second);
+    EXPECT_EQ(first->section, (Section{3, 4, 100}));
+    EXPECT_EQ(first->memory.LoadAcquire64(0).AnyValueIsAcceptable(), 7u);
+    EXPECT_EQ(second->memory.size_bytes(), 65536u);
+    EXPECT_EQ(second->memory.LoadAcquire64(65528).AnyValueIsAcceptable(), 42u);
+    EXPECT_FALSE(view.Find(4));
   }
+  views.clear();
+  EXPECT_EQ(readers.size(), 0u);
 }
 
-TEST(BroadcastTest, PromiseP1MemoryAReaderCannotWriteResizeOrPunch) {
-  const SectionLayout layout = LayoutOf({{3, 1, 8192}});
-  FileRegistry registry;
-  auto region = BroadcastRegion::Create(layout, &registry);
-  ASSERT_TRUE(region.ok()) << region.status();
-  const UniqueFd fd = Duplicate(region->fd());
+TEST_F(BroadcastTest, ASectionHasOneWriter) {
+  auto broadcast = Made({{3, 1, 100}, {9, 1, 100}}, &writers);
+  EXPECT_TRUE(broadcast->TakeSection(9).ok());
+  EXPECT_EQ(broadcast->TakeSection(9).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(broadcast->TakeSection(4).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(broadcast->TakeSection(3).ok());
+  BroadcastOptions options;
+  options.max_bytes = PageBytes();
+  EXPECT_EQ(Broadcast::Create({{3, 2, PageBytes()}}, options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(BroadcastTest, PromiseP1MemoryAReaderCannotWriteResizeOrPunch) {
+  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  const UniqueFd fd = Duplicate(broadcast->fd());
   EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
   EXPECT_LT(::pwrite(fd.get(), "x", 1, 0), 0);
   EXPECT_NE(::ftruncate(fd.get(), 0), 0);
@@ -109,21 +149,63 @@ TEST(BroadcastTest, PromiseP1MemoryAReaderCannotWriteResizeOrPunch) {
   EXPECT_NE(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
 }
 
-TEST(BroadcastTest, AReaderTakesOnlyWhatTheListSays) {
-  const SectionLayout layout = LayoutOf({{3, 1, 8192}});
-  FileRegistry registry;
-  auto region = BroadcastRegion::Create(layout, &registry);
-  ASSERT_TRUE(region.ok()) << region.status();
-  EXPECT_FALSE(
-      BroadcastView::Adopt(Duplicate(region->fd()), LayoutOf({{3, 1, 65536}}), Soon()).ok());
-  EXPECT_FALSE(
-      BroadcastView::Adopt(Duplicate(region->fd()), LayoutOf({{3, 1, 4096}}), Soon()).ok());
-  // One that its writer has not sealed could change under a reader's feet.
-  UniqueFd unsealed(::memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+TEST_F(BroadcastTest, AReaderTakesOnlyWhatTheListSays) {
+  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  const SectionLayout& layout = broadcast->layout();
+  EXPECT_FALSE(Adopt(Duplicate(broadcast->fd()), LayoutOf({{3, 1, 65536}})).ok());
+  EXPECT_FALSE(Adopt(Duplicate(broadcast->fd()), LayoutOf({{3, 1, 4096}})).ok());
   const auto file_bytes = static_cast<off_t>(PageBytes() + layout.bytes());
-  ASSERT_EQ(::ftruncate(unsealed.get(), file_bytes), 0);
-  ASSERT_EQ(::fallocate(unsealed.get(), 0, 0, file_bytes), 0);
-  EXPECT_FALSE(BroadcastView::Adopt(std::move(unsealed), layout, Soon()).ok());
+  constexpr int kShape = F_SEAL_SHRINK | F_SEAL_GROW;
+  constexpr int kAll = kShape | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+  // One that its writer has not sealed could change its size under a reader's feet, or be written
+  // by another; one without pages is paid for by the reader.
+  for (const int seals : {0, kShape, kShape | F_SEAL_SEAL, kAll & ~F_SEAL_SHRINK,
+                          kAll & ~F_SEAL_GROW, kAll & ~F_SEAL_FUTURE_WRITE, kAll & ~F_SEAL_SEAL}) {
+    UniqueFd fd(::memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    ASSERT_EQ(::ftruncate(fd.get(), file_bytes), 0);
+    ASSERT_EQ(::fallocate(fd.get(), 0, 0, file_bytes), 0);
+    ASSERT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+    EXPECT_FALSE(Adopt(std::move(fd), layout).ok()) << seals;
+  }
+  UniqueFd sparse(::memfd_create("sparse", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(sparse.get(), file_bytes), 0);
+  ASSERT_EQ(::fcntl(sparse.get(), F_ADD_SEALS, kAll), 0);
+  EXPECT_FALSE(Adopt(std::move(sparse), layout).ok());
+  EXPECT_EQ(readers.size(), 0u);
+}
+
+// Memory that we write is nobody's to be read as its own; what is read is not written as well.
+TEST_F(BroadcastTest, M12WhatWeWriteIsNotReadAsAPeersBroadcast) {
+  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  EXPECT_EQ(BroadcastView::Adopt(Duplicate(broadcast->fd()), broadcast->layout(), Soon(), &writers)
+                .status()
+                .code(),
+            absl::StatusCode::kAlreadyExists);
+  auto view = Adopt(Duplicate(broadcast->fd()), broadcast->layout());
+  ASSERT_TRUE(view.ok()) << view.status();
+  RegionLimits limits;
+  limits.registry = &readers;
+  RegionGeometry geometry;
+  geometry.frames_bytes = 8192;
+  EXPECT_EQ(
+      IncomingRegion::Adopt(Duplicate(broadcast->fd()), geometry, limits, Soon()).status().code(),
+      absl::StatusCode::kAlreadyExists);
+}
+
+// All readers share one file. One that keeps its lock holds up neither the writer nor another one.
+TEST_F(BroadcastTest, PromiseP2AReaderThatHoldsTheInodeLockHoldsUpNobody) {
+  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  testing_support::InodeLockHolder holder(broadcast->fd());
+  if (!holder.ok()) GTEST_SKIP() << "no userfaultfd here";
+  const int64_t begun_ns = MonotonicNowNs();
+  auto memory = broadcast->TakeSection(3);
+  ASSERT_TRUE(memory.ok());
+  auto view = Adopt(Duplicate(broadcast->fd()), broadcast->layout());
+  ASSERT_TRUE(view.ok()) << view.status();
+  memory->StoreRelease64(8, 5);
+  EXPECT_EQ(view->Find(3)->memory.LoadAcquire64(8).AnyValueIsAcceptable(), 5u);
+  broadcast.reset();
+  EXPECT_LT(MonotonicNowNs() - begun_ns, 2'000'000'000);
 }
 
 }  // namespace

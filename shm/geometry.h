@@ -44,6 +44,9 @@ struct RegionLimits {
   // Where the identity of each region is claimed for its lifetime, so that none has two roles.
   // Outlives the regions. nullptr: the caller compares identities itself.
   FileRegistry* registry = nullptr;
+  // The identity is claimed as one of its readers (FileRegistry::ClaimAsReader). For regions that
+  // this process only reads.
+  bool as_reader = false;
 };
 
 // One page, the same for both ends since they share a kernel.

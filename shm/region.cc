@@ -31,7 +31,9 @@ absl::StatusOr<VerifiedFile> VerifyAndClaim(UniqueFd fd, RegionGeometry geometry
   if (!facts.ok()) return facts.status();
   VerifiedFile result = {{FileClaim(), std::move(fd), geometry, facts->identity}, *facts};
   if (limits.registry != nullptr) {
-    absl::StatusOr<FileClaim> hold = limits.registry->Claim(facts->identity);
+    absl::StatusOr<FileClaim> hold = limits.as_reader
+                                         ? limits.registry->ClaimAsReader(facts->identity)
+                                         : limits.registry->Claim(facts->identity);
     if (!hold.ok()) return hold.status();
     result.file.hold = std::move(*hold);
   }

@@ -39,17 +39,16 @@ absl::StatusOr<SectionLayout> SectionLayout::Make(absl::Span<const Section> sect
       return absl::ResourceExhaustedError("the sections are beyond the limit of " +
                                           std::to_string(limit) + " bytes");
     }
-    layout.sections_[layout.count_] = section;
-    layout.places_[layout.count_] = {layout.bytes_, size};
+    layout.places_[layout.list_.size()] = {layout.bytes_, size};
+    layout.list_.Add(section);
     layout.bytes_ += size;
-    ++layout.count_;
   }
   return layout;
 }
 
 const SectionPlace* SectionLayout::Find(uint16_t kind) const {
-  for (std::size_t i = 0; i < count_; ++i) {
-    if (sections_[i].kind == kind) return &places_[i];
+  for (std::size_t i = 0; i < list_.size(); ++i) {
+    if (sections()[i].kind == kind) return &places_[i];
   }
   return nullptr;
 }

@@ -16,9 +16,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/os/check.h"
 
 namespace parley {
 
@@ -27,6 +29,32 @@ struct Section {
   uint32_t count = 0;  // of elements; at least 1
   uint64_t bytes = 0;  // of each element; at least 1
   bool operator==(const Section&) const = default;
+};
+
+// Up to eight sections, in a value without an allocation. The order is the caller's.
+class SectionList {
+ public:
+  static constexpr std::size_t kMaxCount = 8;
+
+  SectionList() = default;
+  // sections.size() <= kMaxCount, else this aborts.
+  SectionList(std::initializer_list<Section> sections) {  // NOLINT(google-explicit-constructor)
+    for (const Section& section : sections) Add(section);
+  }
+  // size() < kMaxCount, else this aborts.
+  void Add(const Section& section) {
+    PARLEY_CHECK(count_ < kMaxCount, "a region has at most 8 sections");
+    sections_[count_++] = section;
+  }
+
+  std::size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  absl::Span<const Section> span() const { return {sections_.data(), count_}; }
+  bool operator==(const SectionList&) const = default;
+
+ private:
+  std::array<Section, kMaxCount> sections_ = {};
+  std::size_t count_ = 0;
 };
 
 // Within the sections of a region, so without its control page.
@@ -38,13 +66,14 @@ struct SectionPlace {
 
 class SectionLayout {
  public:
-  static constexpr std::size_t kMaxCount = 8;
+  static constexpr std::size_t kMaxCount = SectionList::kMaxCount;
 
   // kInvalidArgument: no section or more than kMaxCount, kinds that are not in ascending order from
   // 1, or an empty section. kResourceExhausted: more than `max_bytes` in all.
   static absl::StatusOr<SectionLayout> Make(absl::Span<const Section> sections, uint64_t max_bytes);
 
-  absl::Span<const Section> sections() const { return {sections_.data(), count_}; }
+  const SectionList& list() const { return list_; }
+  absl::Span<const Section> sections() const { return list_.span(); }
   // `index` < sections().size().
   const SectionPlace& place(std::size_t index) const { return places_[index]; }
   // nullptr: there is none of this kind.
@@ -54,9 +83,8 @@ class SectionLayout {
 
  private:
   SectionLayout() = default;
-  std::array<Section, kMaxCount> sections_ = {};
+  SectionList list_;
   std::array<SectionPlace, kMaxCount> places_ = {};
-  std::size_t count_ = 0;
   uint64_t bytes_ = 0;
 };
 
