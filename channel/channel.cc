@@ -18,6 +18,7 @@ class ChannelMaker {
     Channel channel;
     channel.id = session->id();
     channel.peer_format = session->protocol();
+    channel.session = session;
     if (session->send() != nullptr) {
       auto sender = Sender::Create(session, wait);
       if (!sender.ok()) return sender.status();

@@ -41,6 +41,8 @@ struct Channel {
   Receiver receiver;        // false if this direction does not exist
   ChannelId id = {};        // random, the same at both ends
   std::string peer_format;  // the peer's blob: its content is the peer's, at most 4 KiB
+  // What the two stand on. For what else does: a broadcast's readers (patterns/).
+  std::shared_ptr<Session> session;
 };
 
 // What must stay open for a channel to work: for a worker that closes everything else, and whose

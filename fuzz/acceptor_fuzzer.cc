@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -41,7 +42,9 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/shm/sections.h"
 #include "parley/testing/scripted_memory.h"
 #include "parley/wait/memory_barrier.h"
 
@@ -53,6 +56,15 @@ using testing::Script;
 constexpr int kMaxSteps = 24;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 2048;
+
+const SectionList kBroadcast = {{3, 2, 100}, {0x1234, 1, 4097}};
+constexpr uint64_t kBroadcastFileBytes = 4096 + 4096 + 8192;
+
+// One for all inputs, as its writer has one for all of its readers.
+std::shared_ptr<Broadcast> TheBroadcast() {
+  static const std::shared_ptr<Broadcast> broadcast = *Broadcast::Create(kBroadcast);
+  return broadcast;
+}
 
 AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
   const uint8_t bits = script.Take8();
@@ -71,11 +83,16 @@ AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
       return format.empty() ? absl::OkStatus() : absl::InvalidArgumentError("not this format");
     };
   }
-  const bool sends = options.direction != Direction::kReceiveOnly;
-  const bool receives = options.direction != Direction::kSendOnly;
+  const uint8_t rest = script.Take8();
+  // A broadcast, and in one of these cases nothing besides.
+  if (rest % 8 == 3 || rest % 8 == 4) options.broadcast = TheBroadcast();
+  if (rest % 8 == 4) options.direction = Direction::kNone;
+  const bool sends =
+      options.direction == Direction::kBoth || options.direction == Direction::kSendOnly;
+  const bool receives =
+      options.direction == Direction::kBoth || options.direction == Direction::kReceiveOnly;
   if (sends) options.send = {4096, 512};
   if (receives) options.receive = {8192, 0};
-  const uint8_t rest = script.Take8();
   options.fences = static_cast<FenceMode>(rest / 64 % 3);
   options.format = std::string(rest % 64, 'f');
   if (rest % 8 == 5 && receives) options.receive.frames = {2, 4096};
@@ -90,12 +107,17 @@ std::variant<Agreement, Refusal> Expected(const CheckedAcceptOptions& checked, c
   const auto refuse = [](RefusalReason reason) { return Refusal{reason, "", 0, 0}; };
   if (hello.version_min > 1) return refuse(RefusalReason::kVersion);
   if (hello.features > 3) return refuse(RefusalReason::kFeatures);
-  const uint32_t asked_roles[] = {3, 2, 1};  // by our direction: both, we send, we receive
+  const uint32_t asked_roles[] = {3, 2, 1, 0};  // by our direction: both, we send, we receive, none
   if (hello.roles != asked_roles[static_cast<int>(options.direction)]) {
     return refuse(RefusalReason::kRoles);
   }
   Agreement agreed;
   agreed.roles = hello.roles;
+  // The whole broadcast for each that takes a kind of it, and something has to be left.
+  for (const uint16_t kind : hello.broadcast_kinds) {
+    if (options.broadcast && (kind == 3 || kind == 0x1234)) agreed.broadcast = kBroadcast;
+  }
+  if (hello.roles == 0 && agreed.broadcast.empty()) return refuse(RefusalReason::kRoles);
   // A futex where both sides ask for it, and there nothing else. An eventfd, which is dearer to be
   // wrong about, where we trust the peer.
   if (options.doorbell == DoorbellKind::kFutex) {
@@ -198,10 +220,13 @@ class Run {
   void SendHello() {
     Hello hello;
     const uint8_t bits = script_.Take8();
-    hello.roles = std::array<uint32_t, 3>{3, 2, 1}[static_cast<std::size_t>(options_.direction)];
+    hello.roles = std::array<uint32_t, 4>{3, 2, 1, 0}[static_cast<std::size_t>(options_.direction)];
     hello.doorbells = (bits & 1) != 0 ? 3 : (bits & 2) != 0 ? 1 : 2;
     if ((bits & 32) != 0) hello.doorbells |= 4;
     const uint8_t shape = script_.Take8();
+    if ((shape & 0x10) != 0) hello.broadcast_kinds.push_back(2);
+    if ((shape & 0x20) != 0) hello.broadcast_kinds.push_back(3);
+    if ((shape & 0x40) != 0) hello.broadcast_kinds.push_back(0x1234);
     DirectionSpec wish = {uint64_t{4096} << (shape % 4), script_.Take16() % 5000u % 4089};
     if ((shape & 0x80) != 0)
       wish.frames = {1 + (shape >> 2 & 1u), uint64_t{4096} << (shape >> 3 & 1)};
@@ -335,7 +360,7 @@ class Run {
   void ReadAnswer() {
     if (!peer_) return;
     std::array<std::byte, kMaxMessageBytes> into;
-    auto got = peer_->ReceiveWithDescriptors(absl::MakeSpan(into), 6, Deadline::AtMonotonicNs(0));
+    auto got = peer_->ReceiveWithDescriptors(absl::MakeSpan(into), 7, Deadline::AtMonotonicNs(0));
     if (!got.ok()) return;
     const auto message = absl::MakeConstSpan(into).first(got->size_bytes);
     if (!answered_) {
@@ -355,9 +380,15 @@ class Run {
         ParseChannelId(message, MessageType::kDescriptors, id_).ok() && accepted_ && !region_.ok(),
         "an answer that is not about descriptors");
     const std::size_t rings = (agreed_.roles & 1) + (agreed_.roles >> 1 & 1);
+    const std::size_t regions = agreed_.broadcast.empty() ? 2 : 3;
     PARLEY_CHECK(
-        got->descriptors.size() == 2 + (agreed_.doorbell == kDoorbellEventfd ? 2 * rings : 0),
+        got->descriptors.size() == regions + (agreed_.doorbell == kDoorbellEventfd ? 2 * rings : 0),
         "another number of descriptors");
+    struct stat info = {};
+    PARLEY_CHECK(regions == 2 || (VerifySeals(got->descriptors[2].get(), kRegionSeals).ok() &&
+                                  ::fstat(got->descriptors[2].get(), &info) == 0 &&
+                                  static_cast<uint64_t>(info.st_size) == kBroadcastFileBytes),
+                 "the broadcast is not as announced");
     PARLEY_CHECK(::fcntl(got->descriptors[0].get(), F_GET_SEALS) >= 0 &&
                      VerifySeals(got->descriptors[0].get(), kRegionSeals).ok(),
                  "its own region is not sealed");
@@ -411,6 +442,9 @@ class Run {
     PARLEY_CHECK((session.receive() != nullptr) == ((hello_.roles & 1) != 0) &&
                      (session.send() != nullptr) == ((hello_.roles & 2) != 0),
                  "other directions");
+    PARLEY_CHECK(
+        session.reads_broadcast() == !agreed_.broadcast.empty() && session.broadcast() == nullptr,
+        "who has the broadcast");
     const uint64_t word = session.peer_control().LoadRelaxed64(0).AnyValueIsAcceptable();
     PARLEY_CHECK(word == (page_ != MAP_FAILED ? 0x5a5a5a5a5a5a5a5a : 0), "another region");
     session.control().StoreRelease64(0, 0);
@@ -469,6 +503,7 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
+  static_cast<void>(fuzz::TheBroadcast());  // once, and not counted
   fuzz::LeavesNothing([&] {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();

@@ -37,7 +37,9 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/shm/sections.h"
 #include "parley/testing/scripted_memory.h"
 
 namespace parley::fuzz {
@@ -49,6 +51,7 @@ constexpr int kMaxMessages = 6;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 4096;
 constexpr uint64_t kMaxFrames = 65536;
+constexpr uint64_t kMaxBroadcast = 32768;
 constexpr ChannelId kId = {0x1111'2222'3333'4444, 0x5555'6666'7777'8888};
 
 // A memfd as an honest accepting side makes it: ours to read, or ours to write.
@@ -67,6 +70,15 @@ uint64_t FileBytesOf(const DirectionSpec& direction) {
          (frames.count == 0 ? 0 : 4096 + frames.count * frames.frame_bytes);
 }
 
+// The page in front, and each section in whole pages; small ones only.
+uint64_t FileBytesOf(const SectionList& broadcast) {
+  uint64_t bytes = 4096;
+  for (const Section& section : broadcast.span()) {
+    bytes += (section.count * section.bytes + 4095) / 4096 * 4096;
+  }
+  return bytes;
+}
+
 class Run {
  public:
   explicit Run(Script script) : script_(script) {
@@ -75,11 +87,18 @@ class Run {
     options_.limits = {kMaxCapacity, kMaxMessage};
     options_.direction = static_cast<Direction>(bits % 3);
     if ((bits & 4) != 0) options_.trust = PeerTrust::Because("both ends are this test");
-    const bool sends = options_.direction != Direction::kReceiveOnly;
-    const bool receives = options_.direction != Direction::kSendOnly;
+    const uint8_t rest = script_.Take8();
+    // A broadcast, and in half of these cases nothing besides.
+    if (rest >= 128) options_.broadcast_kinds = {3, 0x1234};
+    if (rest >= 192) options_.direction = Direction::kNone;
+    options_.limits.max_broadcast_bytes = kMaxBroadcast;
+    if (rest >= 128) welcome_.broadcast = {{3, 2, 100}, {4, 1, 4097}};
+    const bool sends =
+        options_.direction == Direction::kBoth || options_.direction == Direction::kSendOnly;
+    const bool receives =
+        options_.direction == Direction::kBoth || options_.direction == Direction::kReceiveOnly;
     if ((bits & 8) != 0 && sends) options_.send = {8192, 100};
     if ((bits & 16) != 0 && receives) options_.receive = {4096, 0};
-    const uint8_t rest = script_.Take8();
     options_.fences = static_cast<FenceMode>(rest / 32 % 3);
     options_.format = std::string(rest % 32, 'c');
     welcome_.roles = (sends ? kRoleSends : 0) | (receives ? kRoleReceives : 0);
@@ -167,9 +186,14 @@ class Run {
     if ((bits & 64) != 0) welcome.features = bits >> 4 & 3;
     if ((bits & 8) != 0) welcome.doorbell = uint32_t{1} << (script_.Take8() % 3);
 
+    if ((bits & 16) != 0 && (bits & 64) == 0) welcome.broadcast = AnyBroadcast();
+
     std::vector<UniqueFd> fds;
     fds.push_back(GoodRegion(FileBytesOf(welcome.receive), kRegionSeals));
     fds.push_back(GoodRegion(FileBytesOf(welcome.send), kShapeSeals));
+    if (!welcome.broadcast.empty()) {
+      fds.push_back(GoodRegion(FileBytesOf(welcome.broadcast), kRegionSeals));
+    }
     const int rings = static_cast<int>((welcome.roles & 1) + (welcome.roles >> 1 & 1));
     if (welcome.doorbell == kDoorbellEventfd) {
       for (int i = 0; i < 2 * rings; ++i) {
@@ -179,7 +203,9 @@ class Run {
     const uint8_t change = script_.Take8();
     for (int i = change % 4; i > 0; --i) {
       const std::size_t at = script_.Take8() % fds.size();
-      fds[at] = MakeDescriptor(script_, FileBytesOf(at == 0 ? welcome.receive : welcome.send));
+      fds[at] = MakeDescriptor(script_, at == 2   ? FileBytesOf(welcome.broadcast)
+                                        : at == 0 ? FileBytesOf(welcome.receive)
+                                                  : FileBytesOf(welcome.send));
     }
     if ((change & 4) != 0) fds.resize(script_.Take8() % (fds.size() + 1));
     const std::size_t at_least = (change & 8) != 0 ? 4 + script_.Take8() % 5 : 0;
@@ -199,6 +225,16 @@ class Run {
     Send(peer, handed_over, numbers);
     honest_welcome_ |= first && bits % 16 == 0 && bits < 64 && change % 64 == 0 && change < 192 &&
                        message == EncodeWelcome(welcome_);
+  }
+
+  SectionList AnyBroadcast() {
+    SectionList broadcast;
+    for (int i = script_.Take8() % 4; i > 0; --i) {
+      const uint8_t shape = script_.Take8();
+      broadcast.Add({static_cast<uint16_t>(shape % 8), 1u + (shape >> 3 & 3),
+                     1 + (uint64_t{script_.Take8()} << (shape >> 5))});
+    }
+    return broadcast;
   }
 
   DirectionSpec AnyDirection() {
@@ -221,9 +257,10 @@ class Run {
     PARLEY_CHECK(!made.skips_fences() || may_skip, "skips fences that are needed");
     PARLEY_CHECK(!made.barrier_before_sleep() || options_.fences == FenceMode::kAsymmetric,
                  "makes barriers that a filter may deny");
-    PARLEY_CHECK((made.send() != nullptr) == (options_.direction != Direction::kReceiveOnly) &&
-                     (made.receive() != nullptr) == (options_.direction != Direction::kSendOnly),
+    PARLEY_CHECK((made.send() != nullptr) == ((welcome_.roles & 1) != 0) &&
+                     (made.receive() != nullptr) == ((welcome_.roles & 2) != 0),
                  "other directions than ours");
+    ExpectBroadcast(made);
     const bool futex = options_.doorbell == DoorbellKind::kFutex;
     made.control().StoreRelease64(0, 1);
     if (SendDirection* send = made.send()) {
@@ -251,6 +288,26 @@ class Run {
                    "whether there is something to poll is not the peer's to say");
       static_cast<void>(receive->doorbell->Drain());
     }
+  }
+  // One that was offered, within the limits, each byte of it readable.
+  void ExpectBroadcast(const Session& made) const {
+    const BroadcastView* view = made.broadcast();
+    PARLEY_CHECK(made.reads_broadcast() == (view != nullptr), "who has the broadcast");
+    PARLEY_CHECK(view != nullptr || options_.direction != Direction::kNone, "a session of nothing");
+    if (view == nullptr) return;
+    PARLEY_CHECK(view->Find(3) || view->Find(0x1234), "a broadcast of no kind that was offered");
+    PARLEY_CHECK(!options_.broadcast_kinds.empty(), "a broadcast that was not asked for");
+    uint64_t total = 0;
+    for (const Section& section : view->layout().sections()) {
+      const auto found = view->Find(section.kind);
+      PARLEY_CHECK(found && found->section == section &&
+                       found->memory.size_bytes() >= section.count * section.bytes,
+                   "a section that is not all there");
+      std::vector<std::byte> into(found->memory.size_bytes());
+      found->memory.CopyOut(0, absl::MakeSpan(into));
+      total += into.size();
+    }
+    PARLEY_CHECK(total <= kMaxBroadcast, "a broadcast beyond the limits");
   }
   static void ExpectDirection(const RingGeometry& ring, const FrameGeometry& frames,
                               const RingRequest& asked) {

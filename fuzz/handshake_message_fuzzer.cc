@@ -35,14 +35,14 @@ void Put(Message& m, std::size_t offset, std::size_t bytes, uint64_t value) {
 }
 
 constexpr std::size_t kFixedBytes[] = {0, 48, 64, 32, 32, 32, 32, 24};
-// Where the two numbers of sections are.
+// Where the three numbers of sections are.
 constexpr std::size_t kSectionsAt[] = {0, 40, 56};
 
 // How many bytes the sections of a Hello or Welcome have, as it says.
 std::size_t SectionBytes(const Message& m, std::size_t type) {
   if (type > 2) return 0;
-  return 16 *
-         static_cast<std::size_t>(At(m, kSectionsAt[type], 2) + At(m, kSectionsAt[type] + 2, 2));
+  const std::size_t at = kSectionsAt[type];
+  return 16 * static_cast<std::size_t>(At(m, at, 2) + At(m, at + 2, 2) + At(m, at + 4, 2));
 }
 
 void Repair(Message& m, uint8_t how) {
@@ -114,10 +114,22 @@ Sections SectionsAllowed(const Message& m, std::size_t offset, uint64_t count, u
   return result;
 }
 
+// `count` sections of a broadcast at `offset`: kinds alone in a Hello, none empty in a Welcome.
+bool BroadcastAllowed(const Message& m, std::size_t offset, uint64_t count, bool offer) {
+  uint64_t last = 0;
+  for (uint64_t i = 0; i < count; ++i, offset += 16) {
+    if (At(m, offset, 2) <= last || At(m, offset + 2, 2) != 0) return false;
+    if ((At(m, offset + 4, 4) == 0) != offer || (At(m, offset + 8, 8) == 0) != offer) return false;
+    last = At(m, offset, 2);
+  }
+  return true;
+}
+
 struct Both {
   Sections send;
   Sections receive;
-  bool allowed() const { return send.allowed && receive.allowed; }
+  bool broadcast_allowed = false;
+  bool allowed() const { return send.allowed && receive.allowed && broadcast_allowed; }
   bool unknown() const { return send.unknown || receive.unknown; }
 };
 
@@ -126,26 +138,31 @@ Both SectionsOf(const Message& m, std::size_t type, std::size_t longest_at, uint
   const std::size_t at = kFixedBytes[type];
   const uint64_t send = At(m, kSectionsAt[type], 2);
   const uint64_t receive = At(m, kSectionsAt[type] + 2, 2);
-  if (send > 8 || receive > 8) return {};
+  const uint64_t broadcast = At(m, kSectionsAt[type] + 4, 2);
+  if (send > 8 || receive > 8 || broadcast > 8) return {};
   return {SectionsAllowed(m, at, send, At(m, longest_at, 4), (roles & 1) != 0, type == 1),
           SectionsAllowed(m, at + 16 * static_cast<std::size_t>(send), receive,
-                          At(m, longest_at + 4, 4), (roles & 2) != 0, type == 1)};
+                          At(m, longest_at + 4, 4), (roles & 2) != 0, type == 1),
+          BroadcastAllowed(m, at + 16 * static_cast<std::size_t>(send + receive), broadcast,
+                           type == 1)};
 }
 
 bool HelloAllowed(const Message& m, Both* sections) {
   if (!HeaderAllowed(m, 1, 4096)) return false;
   const uint64_t roles = At(m, 24, 4);
   *sections = SectionsOf(m, 1, 32, roles);
-  return At(m, 16, 2) >= 1 && At(m, 16, 2) <= At(m, 18, 2) && roles >= 1 && roles <= 3 &&
-         At(m, 28, 4) != 0 && At(m, 44, 4) == 0 && sections->allowed();
+  return At(m, 16, 2) >= 1 && At(m, 16, 2) <= At(m, 18, 2) && roles <= 3 &&
+         (roles >= 1 || At(m, 44, 2) >= 1) && At(m, 28, 4) != 0 && At(m, 46, 2) == 0 &&
+         sections->allowed();
 }
 
 bool WelcomeAllowed(const Message& m, Both* sections) {
   if (!HeaderAllowed(m, 2, 4096)) return false;
   const uint64_t roles = At(m, 24, 4);
   *sections = SectionsOf(m, 2, 48, roles);
-  return At(m, 16, 2) == 1 && At(m, 18, 2) == 0 && At(m, 20, 4) <= 3 && roles >= 1 && roles <= 3 &&
-         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2 || At(m, 28, 4) == 4) && At(m, 60, 4) == 0 &&
+  return At(m, 16, 2) == 1 && At(m, 18, 2) == 0 && At(m, 20, 4) <= 3 && roles <= 3 &&
+         (roles >= 1 || At(m, 60, 2) >= 1) &&
+         (At(m, 28, 4) == 1 || At(m, 28, 4) == 2 || At(m, 28, 4) == 4) && At(m, 62, 2) == 0 &&
          sections->allowed();
 }
 
@@ -172,6 +189,7 @@ void TryHello(const Message& m) {
   ExpectDirection(hello->send, sections.send, At(m, 32, 4));
   ExpectDirection(hello->receive, sections.receive, At(m, 36, 4));
   PARLEY_CHECK(hello->format.size() == At(m, 12, 4), "Hello: another format");
+  PARLEY_CHECK(hello->broadcast_kinds.size() == At(m, 44, 2), "Hello: other kinds");
 }
 
 void TryWelcome(const Message& m) {
@@ -182,6 +200,7 @@ void TryWelcome(const Message& m) {
   if (!allowed) return;
   ExpectDirection(welcome->send, sections.send, At(m, 48, 4));
   ExpectDirection(welcome->receive, sections.receive, At(m, 52, 4));
+  PARLEY_CHECK(welcome->broadcast.size() == At(m, 60, 2), "Welcome: another broadcast");
   PARLEY_CHECK(welcome->channel_id[1] == At(m, 40, 8) && welcome->format.size() == At(m, 12, 4),
                "Welcome: a field from elsewhere");
 }

@@ -147,18 +147,18 @@ def direction(capacity, longest, *more):
     return longest, ([section(2, 1, capacity)] if capacity else []) + list(more)
 
 
-def hello(roles=3, doorbells=2, low=1, high=1, features=0, send=(0, 0), receive=(0, 0), blob=b"", reserved=0):
+def hello(roles=3, doorbells=2, low=1, high=1, features=0, send=(0, 0), receive=(0, 0), blob=b"", reserved=0, broadcast=()):
     (longest, sections), (longest_back, sections_back) = direction(*send), direction(*receive)
-    behind = b"".join(sections + sections_back)
+    behind = b"".join(sections + sections_back + list(broadcast))
     return (header(1, 48 + len(behind), len(blob)) + struct.pack("<HHIII", low, high, features, roles, doorbells)
-            + struct.pack("<IIHHI", longest, longest_back, len(sections), len(sections_back), reserved) + behind + blob)
+            + struct.pack("<IIHHHH", longest, longest_back, len(sections), len(sections_back), len(broadcast), reserved) + behind + blob)
 
 
-def welcome(roles=3, doorbell=2, version=1, reserved=0, features=0, send=(65536, 1000), receive=(4096, 4088), blob=b"", reserved2=0):
+def welcome(roles=3, doorbell=2, version=1, reserved=0, features=0, send=(65536, 1000), receive=(4096, 4088), blob=b"", reserved2=0, broadcast=()):
     (longest, sections), (longest_back, sections_back) = direction(*send), direction(*receive)
-    behind = b"".join(sections + sections_back)
+    behind = b"".join(sections + sections_back + list(broadcast))
     return (header(2, 64 + len(behind), len(blob)) + struct.pack("<HHIIIQQ", version, reserved, features, roles, doorbell, 7, 9)
-            + struct.pack("<IIHHI", longest, longest_back, len(sections), len(sections_back), reserved2) + behind + blob)
+            + struct.pack("<IIHHHH", longest, longest_back, len(sections), len(sections_back), len(broadcast), reserved2) + behind + blob)
 
 
 def message(name, data, repair=0):
@@ -212,6 +212,18 @@ message("welcome_doorbell_unknown", welcome(doorbell=3))
 message("welcome_by_futex", welcome(doorbell=4))
 message("hello_each_doorbell", hello(doorbells=7))
 message("welcome_with_format", welcome(blob=b"pcm"))
+KINDS = [section(3, 0, 0), section(0x1234, 0, 0)]
+message("hello_broadcast_kinds", hello(broadcast=KINDS))
+message("hello_broadcast_alone", hello(roles=0, broadcast=KINDS))
+message("hello_broadcast_behind_rings", hello(send=(4096, 100, section(9, 1, 1)), receive=(4096, 64), broadcast=KINDS, blob=b"raw"))
+message("hello_broadcast_kind_with_sizes", hello(broadcast=[section(3, 1, 64)]))
+message("hello_broadcast_kind_twice", hello(broadcast=[section(3, 0, 0), section(3, 0, 0)]))
+message("hello_broadcast_nine_kinds", hello(broadcast=[section(kind, 0, 0) for kind in range(1, 10)]))
+message("welcome_broadcast", welcome(broadcast=[section(3, 4, 4224), section(9, 1, 65536)]))
+message("welcome_broadcast_alone", welcome(roles=0, send=(0, 0), receive=(0, 0), broadcast=[section(3, 4, 4224)]))
+message("welcome_broadcast_huge", welcome(broadcast=[section(3, 0xFFFFFFFF, 1 << 63)]))
+message("welcome_broadcast_empty_section", welcome(broadcast=[section(3, 0, 4224)]))
+message("welcome_nothing", welcome(roles=0, send=(0, 0), receive=(0, 0)))
 message("accepted", header(3, 32) + u64(1) + u64(2))
 message("descriptors", header(4, 32) + u64(1) + u64(2))
 message("mapped", header(5, 32) + u64(1) + u64(2))
@@ -247,6 +259,13 @@ for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
     acceptor(f"complete_{text}_by_socket", say_hello(), SEALED, DONE, options=direction_bits, blob=5)
     acceptor(f"complete_{text}_by_eventfd", say_hello(1), SEALED, DONE, options=direction_bits | 4)
     acceptor(f"complete_{text}_by_futex", say_hello(32), SEALED, DONE, options=128 | (direction_bits + 1))
+# A wish of 0x20 or 0x40 offers a kind of the broadcast, one of 0x10 another kind; a blob of 3 has a broadcast, one of 4 that alone.
+acceptor("complete_with_broadcast", say_hello(wish=0x20), SEALED, DONE, blob=3)
+acceptor("complete_with_broadcast_by_eventfd", say_hello(1, wish=0x70), SEALED, DONE, options=4, blob=3)
+acceptor("complete_broadcast_alone", say_hello(wish=0x40), SEALED, DONE, blob=4)
+acceptor("broadcast_of_another_kind", say_hello(wish=0x10), SEALED, DONE, blob=3)
+acceptor("broadcast_alone_of_another_kind", say_hello(wish=0x10), SEALED, DONE, blob=4)
+acceptor("broadcast_that_is_not_there", say_hello(wish=0x20), SEALED, DONE)
 acceptor("futex_not_offered", say_hello(), bytes([ADVANCE, READ]), options=129)
 acceptor("futex_not_asked_for", say_hello(32), SEALED, DONE)
 acceptor("complete_with_wishes", say_hello(4 | 8 | 16, 1, 700, 9), SEALED, DONE)
@@ -299,6 +318,16 @@ for direction_bits, text in enumerate(("both", "send_only", "receive_only")):
 for features in (1, 2, 3):
     for rest, text in ((3, "automatic"), (35, "full"), (67, "asymmetric")):
         connector(f"features_{features}_{text}", bytes([WELCOME, 64 | features << 4, 0]), PLAIN, ALL_READY, options=4, rest=rest)
+connector("complete_with_broadcast", GOOD, ALL_READY, rest=131)
+connector("complete_broadcast_alone", GOOD, ALL_READY, rest=195)
+connector("complete_with_broadcast_by_eventfd", GOOD, ALL_READY, options=4, rest=131)
+connector("broadcast_not_asked_for", bytes([WELCOME, 16, 1, 3, 8, 0]), PLAIN, ALL_READY)
+connector("broadcast_of_another_kind", bytes([WELCOME, 16, 1, 4, 8, 0]), PLAIN, ALL_READY, rest=131)
+connector("broadcast_beyond_the_limits", bytes([WELCOME, 16, 1, 3 | 7 << 5, 255, 0]), PLAIN, ALL_READY, rest=131)
+connector("broadcast_not_granted", bytes([WELCOME, 16, 0, 0]), PLAIN, ALL_READY, rest=131)
+connector("broadcast_missing", bytes([WELCOME, 0, 4, 2]), PLAIN, ALL_READY, rest=131)
+connector("sparse_broadcast", bytes([WELCOME, 0, 1, 2, 16, 0, 0, 5, 0]), PLAIN, ALL_READY, rest=131)
+connector("pipe_as_broadcast", bytes([WELCOME, 0, 1, 2, 8]), PLAIN, ALL_READY, rest=131)
 connector("complete_with_wishes", GOOD, ALL_READY, options=8 | 16)
 connector("ready_with_another_id", GOOD, bytes([READY, 1, 20, 1, 0]))
 connector("refused_at_once", bytes([REFUSED, 6]), PLAIN)

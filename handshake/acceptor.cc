@@ -144,6 +144,7 @@ absl::Status Acceptor::SendDescriptors() {
   if (!doorbells.ok()) return doorbells.status();
   // In the order of docs/SPEC.md.
   std::vector<int> descriptors = {outgoing_->fd(), incoming_draft_->fd()};
+  if (!agreement_.broadcast.empty()) descriptors.push_back((*options_)->broadcast->fd());
   for (const UniqueFd& fd : doorbells->for_peer) descriptors.push_back(fd.get());
   absl::Status sent = socket_.Send(EncodeChannelId(MessageType::kDescriptors, id_), descriptors);
   if (!sent.ok()) return sent;
@@ -208,6 +209,7 @@ absl::StatusOr<std::shared_ptr<Session>> Acceptor::Take() && {
   if (options_->receive().exists) terms.receive = agreement_.send;
   terms.skips_fences = (agreement_.features & kFeatureSkipsFences) != 0;
   terms.barrier_before_sleep = (agreement_.features & kFeatureBarrierBeforeSleep) != 0;
+  terms.reads_broadcast = !agreement_.broadcast.empty();
   auto session = Session::Make(std::move(terms), *std::move(outgoing_), *std::move(incoming_),
                                std::move(socket_).Release());
   absl::Status status = InstallDoorbells(agreement_.doorbell, std::move(doorbells_), session.get());

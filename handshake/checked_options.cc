@@ -4,6 +4,7 @@
 #include <bit>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "parley/os/eventfd.h"
 #include "parley/ring/layout.h"
@@ -105,15 +106,22 @@ absl::Status CheckDirection(const Field& field, const RingRequest& request,
   return absl::OkStatus();
 }
 
+bool Sends(Direction direction) {
+  return direction == Direction::kBoth || direction == Direction::kSendOnly;
+}
+bool Receives(Direction direction) {
+  return direction == Direction::kBoth || direction == Direction::kReceiveOnly;
+}
+
 template <typename Options>
 absl::Status CheckCommon(const char* name, const Options& options, DirectionTerms* send,
                          DirectionTerms* receive) {
   if (absl::Status s = CheckLimits(name, options.limits); !s.ok()) return s;
-  absl::Status status = CheckDirection({name, "send"}, options.send, options.limits,
-                                       options.direction != Direction::kReceiveOnly, send);
+  absl::Status status =
+      CheckDirection({name, "send"}, options.send, options.limits, Sends(options.direction), send);
   if (!status.ok()) return status;
   status = CheckDirection({name, "receive"}, options.receive, options.limits,
-                          options.direction != Direction::kSendOnly, receive);
+                          Receives(options.direction), receive);
   if (!status.ok()) return status;
   const Field field = {name, ""};
   if (options.format.size() > kMaxFormatBytes) {
@@ -157,6 +165,10 @@ absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions op
   const absl::StatusOr<bool> eventfds = MayUseEventfds(given);
   if (!eventfds.ok()) return eventfds.status();
   checked.may_use_eventfds_ = *eventfds;
+  if (given.direction == Direction::kNone && given.broadcast == nullptr) {
+    return absl::InvalidArgumentError(
+        "AcceptOptions::direction is kNone; allowed only with a `broadcast`");
+  }
   const bool asked_for = given.fences == FenceMode::kAsymmetric;
   // Makes itself slow for a peer that skips its fences: asked for, or for a trusted one.
   checked.may_make_barrier_ =
@@ -167,6 +179,18 @@ absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions op
 }
 
 absl::StatusOr<CheckedConnectOptions> CheckedConnectOptions::Make(ConnectOptions options) {
+  std::vector<uint16_t>& kinds = options.broadcast_kinds;
+  std::sort(kinds.begin(), kinds.end());
+  const bool twice = std::adjacent_find(kinds.begin(), kinds.end()) != kinds.end();
+  if (kinds.size() > kMaxSections || twice || (!kinds.empty() && kinds.front() == 0)) {
+    return absl::InvalidArgumentError("ConnectOptions::broadcast_kinds has " +
+                                      std::to_string(kinds.size()) +
+                                      "; allowed: up to 8, each at least 1 and once");
+  }
+  if (options.direction == Direction::kNone && kinds.empty()) {
+    return absl::InvalidArgumentError(
+        "ConnectOptions::direction is kNone; allowed only with `broadcast_kinds`");
+  }
   CheckedConnectOptions checked(std::move(options));
   const ConnectOptions& given = checked.options_;
   absl::Status status = CheckCommon("ConnectOptions", given, &checked.send_, &checked.receive_);

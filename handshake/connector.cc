@@ -1,6 +1,8 @@
 #include "parley/handshake/connector.h"
 
 #include <array>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +11,8 @@
 #include "parley/handshake/doorbells.h"
 #include "parley/handshake/negotiate.h"
 #include "parley/os/check.h"
+#include "parley/shm/broadcast.h"
+#include "parley/shm/sections.h"
 
 namespace parley {
 namespace {
@@ -70,14 +74,16 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
   status = socket.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id));
   if (!status.ok()) return RefusalOr(socket, std::move(status));
 
-  // Two regions and at most four doorbells.
-  auto received = socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 6, deadline);
+  // Two regions, perhaps a broadcast, and at most four doorbells.
+  auto received = socket.ReceiveWithDescriptors(absl::MakeSpan(buffer), 7, deadline);
   if (!received.ok()) return received.status();
   message = absl::MakeConstSpan(buffer).first(received->size_bytes);
   status = ParseChannelId(message, MessageType::kDescriptors, welcome->channel_id);
   if (!status.ok()) return Unexpected(message, std::move(status));
   std::vector<UniqueFd>& descriptors = received->descriptors;
-  if (descriptors.size() < 2) return absl::InvalidArgumentError("a region is missing");
+  const bool has_broadcast = !welcome->broadcast.empty();
+  const std::size_t regions = has_broadcast ? 3 : 2;
+  if (descriptors.size() < regions) return absl::InvalidArgumentError("a region is missing");
 
   const RegionLimits limits = LimitsOf(checked->registry);
   auto incoming = IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive),
@@ -90,8 +96,19 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
                             checked->trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
-  auto doorbells = AdoptDoorbells(welcome->doorbell, RingOf(welcome->send),
-                                  RingOf(welcome->receive), absl::MakeSpan(descriptors).subspan(2));
+  // After our own region is claimed: that one is nobody's broadcast.
+  std::optional<BroadcastView> broadcast;
+  if (has_broadcast) {
+    const auto layout =
+        SectionLayout::Make(welcome->broadcast.span(), checked->limits.max_broadcast_bytes);
+    if (!layout.ok()) return layout.status();
+    auto view = BroadcastView::Adopt(std::move(descriptors[2]), *layout, deadline, limits.registry);
+    if (!view.ok()) return view.status();
+    broadcast.emplace(*std::move(view));
+  }
+  auto doorbells =
+      AdoptDoorbells(welcome->doorbell, RingOf(welcome->send), RingOf(welcome->receive),
+                     absl::MakeSpan(descriptors).subspan(regions));
   if (!doorbells.ok()) return doorbells.status();
 
   // All of what came is as it should be, and the peer has nothing more to send.
@@ -115,8 +132,9 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
   if (checked.receive().exists) terms.receive = welcome->receive;
   terms.skips_fences = (welcome->features & kFeatureBarrierBeforeSleep) != 0;
   terms.barrier_before_sleep = (welcome->features & kFeatureSkipsFences) != 0;
+  terms.reads_broadcast = has_broadcast;
   auto session = Session::Make(std::move(terms), *std::move(outgoing), *std::move(incoming),
-                               std::move(socket).Release());
+                               std::move(socket).Release(), std::move(broadcast));
   status = InstallDoorbells(welcome->doorbell, *std::move(doorbells), session.get());
   if (!status.ok()) return status;
   return session;

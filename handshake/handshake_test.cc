@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -39,8 +40,11 @@
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/sealing/huge_pages.h"
+#include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/shm/sections.h"
 #include "parley/wait/doorbell.h"
 #include "parley/wait/memory_barrier.h"
 
@@ -300,6 +304,218 @@ TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
   ends.connect.limits.max_frames_bytes = 3 * 8192 - 1;
   ends.Run();
   EXPECT_TRUE(absl::IsResourceExhausted(ends.connected.status())) << ends.connected.status();
+}
+
+// --- a broadcast
+// ----------------------------------------------------------------------------------
+
+struct BroadcastHandshakeTest : ::testing::Test {
+  FileRegistry writers;
+  std::shared_ptr<Broadcast> broadcast = New();
+
+  std::shared_ptr<Broadcast> New() {
+    BroadcastOptions options;
+    options.registry = &writers;
+    return *Broadcast::Create({{3, 4, 100}, {9, 1, 65536}}, options);
+  }
+  // One more reader of it.
+  std::unique_ptr<Ends> Reader(Direction accepting, Direction connecting) const {
+    auto ends = std::make_unique<Ends>();
+    ends->accept.broadcast = broadcast;
+    ends->accept.direction = accepting;
+    ends->connect.direction = connecting;
+    ends->connect.broadcast_kinds = {3, 0x1234};
+    return ends;
+  }
+};
+
+TEST_F(BroadcastHandshakeTest, AnyNumberOfSessionsReadOneRegion) {
+  auto memory = broadcast->TakeSection(3);
+  ASSERT_TRUE(memory.ok());
+  std::vector<std::unique_ptr<Ends>> readers;
+  for (const auto& [accepting, connecting] :
+       {std::pair(Direction::kNone, Direction::kNone),
+        std::pair(Direction::kBoth, Direction::kBoth),
+        std::pair(Direction::kReceiveOnly, Direction::kSendOnly)}) {
+    for (const bool eventfds : {false, true}) {
+      auto ends = Reader(accepting, connecting);
+      if (eventfds) ends->accept.trust = PeerTrust::Because("both ends are this test");
+      if (eventfds) ends->connect.trust = PeerTrust::Because("both ends are this test");
+      ends->Run();
+      ASSERT_TRUE(ends->accepted.ok()) << ends->accepted.status();
+      ASSERT_TRUE(ends->connected.ok()) << ends->connected.status();
+      EXPECT_EQ((*ends->accepted)->broadcast(), nullptr);
+      EXPECT_TRUE((*ends->accepted)->reads_broadcast());
+      EXPECT_EQ((*ends->accepted)->send() != nullptr, accepting == Direction::kBoth);
+      EXPECT_EQ((*ends->connected)->send() != nullptr, connecting != Direction::kNone);
+      if (connecting == Direction::kBoth) ExpectBytesFlow(**ends->connected, **ends->accepted);
+      readers.push_back(std::move(ends));
+    }
+  }
+  memory->StoreRelease64(64, 42);
+  for (const auto& ends : readers) {
+    const BroadcastView* view = (*ends->connected)->broadcast();
+    ASSERT_NE(view, nullptr);
+    EXPECT_EQ(view->Find(3)->section, (Section{3, 4, 100}));
+    EXPECT_EQ(view->Find(3)->memory.LoadAcquire64(64).AnyValueIsAcceptable(), 42u);
+    // Sections that the reader does not know take their place all the same.
+    EXPECT_EQ(view->Find(9)->memory.size_bytes(), 65536u);
+  }
+}
+
+TEST_F(BroadcastHandshakeTest, WhoTakesNoneOfItsKindsGetsASessionWithout) {
+  auto ends = Reader(Direction::kBoth, Direction::kBoth);
+  ends->connect.broadcast_kinds = {4};
+  ends->Run();
+  ASSERT_TRUE(ends->connected.ok()) << ends->connected.status();
+  EXPECT_EQ((*ends->connected)->broadcast(), nullptr);
+  EXPECT_FALSE((*ends->accepted)->reads_broadcast());
+
+  auto alone = Reader(Direction::kNone, Direction::kNone);
+  alone->connect.broadcast_kinds = {4};
+  alone->Run();
+  EXPECT_FALSE(alone->accepted.ok());
+  EXPECT_NE(alone->connected.status().message().find("a broadcast alone"), std::string::npos)
+      << alone->connected.status();
+}
+
+TEST_F(BroadcastHandshakeTest, PromiseP7ResourcesALargerOneThanOurLimitIsNotMapped) {
+  auto ends = Reader(Direction::kBoth, Direction::kBoth);
+  ends->connect.limits.max_broadcast_bytes = 65536;  // and the other section
+  ends->Run();
+  EXPECT_EQ(ends->connected.status().code(), absl::StatusCode::kResourceExhausted)
+      << ends->connected.status();
+}
+
+// What a session of a broadcast alone is for besides: each side learns of the other one's end.
+TEST_F(BroadcastHandshakeTest, ASessionWithoutADirectionTellsOfTheEnd) {
+  auto ends = Reader(Direction::kNone, Direction::kNone);
+  ends->Run();
+  ASSERT_TRUE(ends->connected.ok() && ends->accepted.ok());
+  pollfd polled = {(*ends->connected)->connection(), POLLIN | POLLRDHUP, 0};
+  EXPECT_EQ(::poll(&polled, 1, 0), 0);
+  ends->accepted = absl::UnknownError("gone");
+  EXPECT_EQ(::poll(&polled, 1, 1000), 1);
+  EXPECT_NE(polled.revents & POLLRDHUP, 0);
+  // The region outlives its writer.
+  broadcast.reset();
+  EXPECT_EQ((*ends->connected)->broadcast()->Find(9)->memory.size_bytes(), 65536u);
+}
+
+// What a hostile writer hands over as its broadcast.
+TEST_F(BroadcastHandshakeTest, AttackM16AHostileWritersRegionIsRefusedWithoutALeak) {
+  Welcome good;
+  good.roles = kRoleSends | kRoleReceives;
+  good.doorbell = kDoorbellSocket;
+  good.send = {65536, 1000};
+  good.receive = {65536, 1000};
+  good.broadcast = {{3, 1, 8192}};
+  const auto region = [](uint64_t bytes, int seals) {
+    UniqueFd fd(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
+    EXPECT_EQ(::fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)), 0);
+    EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+    return fd;
+  };
+  const uint64_t page = PageBytes();
+  const uint64_t right = page + 8192;
+  constexpr int kAll = static_cast<int>(kRegionSeals);
+  enum Kind { kRight, kMissing, kTheirRegion, kOurRegion, kPipe, kOneMore };
+  struct Case {
+    uint64_t bytes;
+    int seals;
+    Kind kind;
+    bool agreed;
+  };
+  const Case cases[] = {
+      {right, kAll, kRight, true},
+      {right - page, kAll, kRight, false},
+      {right + page, kAll, kRight, false},
+      {right, 0, kRight, false},
+      {right, kAll & ~F_SEAL_SHRINK, kRight, false},        // could be cut
+      {right, kAll & ~F_SEAL_GROW, kRight, false},          // pages behind the end
+      {right, kAll & ~F_SEAL_FUTURE_WRITE, kRight, false},  // anybody could write it
+      {right, kAll & ~F_SEAL_SEAL, kRight, false},          // could be sealed against its writer
+      {right, kAll, kMissing, false},
+      {right, kAll, kTheirRegion, false},  // which is larger
+      {right, kAll, kOurRegion, false},
+      {right, kAll, kPipe, false},
+      {right, kAll, kOneMore, false},
+  };
+  const int before = OpenDescriptors();
+  for (const Case& c : cases) {
+    FileRegistry registry;
+    ConnectOptions options;
+    options.registry = &registry;
+    options.broadcast_kinds = {3};
+    options.trust = PeerTrust::Because("seals without a helper");
+    auto pair = PeerSocket::Pair();
+    ASSERT_TRUE(pair->first.Send(EncodeWelcome(good)).ok());
+    std::vector<UniqueFd> fds;
+    fds.push_back(region(page + 65536, kAll));
+    fds.push_back(region(page + 65536, static_cast<int>(kShapeSeals)));
+    fds.push_back(region(c.bytes, c.seals));
+    std::vector<int> numbers = {fds[0].get(), fds[1].get(), fds[2].get()};
+    UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    if (c.kind == kMissing) numbers.pop_back();
+    if (c.kind == kTheirRegion) numbers[2] = numbers[0];
+    if (c.kind == kOurRegion) numbers[2] = numbers[1];
+    if (c.kind == kPipe) numbers[2] = event.get();
+    if (c.kind == kOneMore) numbers.push_back(event.get());
+    ASSERT_TRUE(
+        pair->first.Send(EncodeChannelId(MessageType::kDescriptors, good.channel_id), numbers)
+            .ok());
+    ASSERT_TRUE(pair->first.Send(EncodeChannelId(MessageType::kReady, good.channel_id)).ok());
+    {
+      const auto made = ConnectHandshake(std::move(pair->second), options, Soon());
+      EXPECT_EQ(made.ok(), c.agreed) << &c - cases << " " << made.status();
+    }
+    EXPECT_EQ(registry.size(), 0u);
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// A region that we write, also one of another session and of the right size, is no broadcast to us.
+TEST_F(BroadcastHandshakeTest, M12WhatWeWriteInAnotherSessionIsNotReadAsABroadcast) {
+  constexpr uint64_t kBytes = 65536;
+  FileRegistry registry;
+  ConnectOptions options;
+  options.registry = &registry;
+  options.broadcast_kinds = {3};
+  options.trust = PeerTrust::Because("seals without a helper");
+  Welcome welcome;
+  welcome.roles = kRoleSends | kRoleReceives;
+  welcome.doorbell = kDoorbellSocket;
+  welcome.send = {kBytes, 1000};
+  welcome.receive = {kBytes, 1000};
+  const auto region = [] {
+    UniqueFd fd(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    const auto bytes = static_cast<off_t>(PageBytes() + kBytes);
+    EXPECT_EQ(::fallocate(fd.get(), 0, 0, bytes), 0);
+    EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, kShapeSeals), 0);
+    return fd;
+  };
+  const UniqueFd ours = region();  // what the victim writes in its first session
+  std::shared_ptr<Session> first;
+  for (const bool again : {false, true}) {
+    if (again) welcome.broadcast = {{3, 1, kBytes}};
+    auto pair = PeerSocket::Pair();
+    const UniqueFd theirs = region();
+    ASSERT_EQ(::fcntl(theirs.get(), F_ADD_SEALS, kRegionSeals), 0);
+    const UniqueFd fresh = region();
+    std::vector<int> numbers = {theirs.get(), again ? fresh.get() : ours.get()};
+    if (again) numbers.push_back(ours.get());
+    ASSERT_TRUE(pair->first.Send(EncodeWelcome(welcome)).ok());
+    ASSERT_TRUE(
+        pair->first.Send(EncodeChannelId(MessageType::kDescriptors, welcome.channel_id), numbers)
+            .ok());
+    ASSERT_TRUE(pair->first.Send(EncodeChannelId(MessageType::kReady, welcome.channel_id)).ok());
+    const auto made = ConnectHandshake(std::move(pair->second), options, Soon());
+    EXPECT_EQ(made.status().code(),
+              again ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kOk)
+        << made.status();
+    if (made.ok()) first = *made;
+  }
 }
 
 TEST(HandshakeTest, FencesAreSkippedOnlyWhereTheSleeperMakesTheBarrier) {

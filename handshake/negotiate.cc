@@ -1,9 +1,12 @@
 #include "parley/handshake/negotiate.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 
 #include "parley/ring/ring_types.h"
+#include "parley/shm/broadcast.h"
+#include "parley/shm/sections.h"
 
 namespace parley {
 namespace {
@@ -129,6 +132,27 @@ absl::Status CheckDirection(const DirectionSpec& request, const DirectionSpec& a
   return absl::OkStatus();
 }
 
+// All of our broadcast or nothing of it: its readers share one region, and each needs the whole
+// list to know where its own sections lie. Nothing where it has no kind that the peer takes.
+SectionList GrantBroadcast(const std::shared_ptr<Broadcast>& broadcast, const Hello& hello) {
+  if (broadcast == nullptr) return {};
+  for (const uint16_t kind : hello.broadcast_kinds) {
+    if (broadcast->layout().Find(kind) != nullptr) return broadcast->layout().list();
+  }
+  return {};
+}
+
+absl::Status CheckBroadcast(const Hello& hello, const SectionList& broadcast,
+                            const ChannelLimits& limits) {
+  if (broadcast.empty()) return absl::OkStatus();
+  const auto layout = SectionLayout::Make(broadcast.span(), limits.max_broadcast_bytes);
+  if (!layout.ok()) return layout.status();
+  for (const uint16_t kind : hello.broadcast_kinds) {
+    if (layout->Find(kind) != nullptr) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("the peer's broadcast has no kind that was offered");
+}
+
 }  // namespace
 
 absl::Status Refusal::ToStatus() const {
@@ -161,6 +185,11 @@ std::variant<Agreement, Refusal> Negotiate(const CheckedAcceptOptions& options,
   }
   Agreement agreement;
   agreement.roles = hello.roles;
+  agreement.broadcast = GrantBroadcast(options->broadcast, hello);
+  if (agreement.roles == 0 && agreement.broadcast.empty()) {
+    return Refusal{RefusalReason::kRoles,
+                   "the peer wants a broadcast alone, and there is none of a kind that it takes"};
+  }
   agreement.doorbell = ChooseDoorbell(hello.doorbells, options);
   if (agreement.doorbell == 0) {
     return Refusal{RefusalReason::kDoorbell, "no doorbell in common with the peer"};
@@ -189,6 +218,7 @@ Hello MakeHello(const CheckedConnectOptions& options) {
   hello.doorbells = OfferedDoorbells(options);
   hello.send = options.send().asked;
   hello.receive = options.receive().asked;
+  hello.broadcast_kinds = options->broadcast_kinds;
   hello.format = options->format;
   return hello;
 }
@@ -200,7 +230,9 @@ absl::Status CheckAgreement(const CheckedConnectOptions& options, const Hello& h
       !FeaturesWereOffered(hello.features, agreement.features)) {
     return absl::InvalidArgumentError("the peer chose what was not offered");
   }
-  absl::Status status = CheckDirection(hello.send, agreement.send, options.send(), options->limits);
+  absl::Status status = CheckBroadcast(hello, agreement.broadcast, options->limits);
+  if (!status.ok()) return status;
+  status = CheckDirection(hello.send, agreement.send, options.send(), options->limits);
   if (!status.ok()) return status;
   return CheckDirection(hello.receive, agreement.receive, options.receive(), options->limits);
 }

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,7 +13,10 @@
 #include "parley/handshake/peer_trust_maker.h"
 #include "parley/os/without_preadv2.h"
 #include "parley/ring/layout.h"
+#include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
+#include "parley/shm/broadcast.h"
+#include "parley/shm/sections.h"
 
 namespace parley {
 namespace {
@@ -62,7 +66,22 @@ TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
   }
   EXPECT_TRUE(CheckedAcceptOptions::Make({}).ok());
   EXPECT_TRUE(CheckedConnectOptions::Make({}).ok());
+  AcceptOptions nothing;
+  nothing.direction = Direction::kNone;
+  EXPECT_NE(CheckedAcceptOptions::Make(nothing).status().message().find("with a `broadcast`"),
+            std::string::npos);
+  for (const std::vector<uint16_t>& kinds :
+       {std::vector<uint16_t>{0}, {3, 3}, {5, 3, 5}, {1, 2, 3, 4, 5, 6, 7, 8, 9}}) {
+    ConnectOptions reader;
+    reader.broadcast_kinds = kinds;
+    EXPECT_NE(CheckedConnectOptions::Make(reader).status().message().find("broadcast_kinds"),
+              std::string::npos);
+  }
   ConnectOptions connect;
+  connect.direction = Direction::kNone;
+  EXPECT_NE(CheckedConnectOptions::Make(connect).status().message().find("direction is kNone"),
+            std::string::npos);
+  connect.direction = Direction::kBoth;
   connect.send = {8192, 1};
   EXPECT_NE(CheckedConnectOptions::Make(connect).status().message().find("ConnectOptions::send"),
             std::string::npos);
@@ -191,6 +210,85 @@ TEST(NegotiateTest, AHelloOfOursIsAnsweredWithWhatWeCanLiveWith) {
                 absl::StatusCode::kResourceExhausted);
     }
   }
+}
+
+std::shared_ptr<Broadcast> SomeBroadcast(FileRegistry* registry) {
+  BroadcastOptions options;
+  options.registry = registry;
+  return *Broadcast::Create({{3, 4, 100}, {9, 1, 65536}}, options);
+}
+
+// All of the broadcast, for whoever takes one of its kinds; nothing for everybody else.
+TEST(NegotiateTest, ABroadcastIsForThoseThatTakeOneOfItsKinds) {
+  FileRegistry registry;
+  AcceptOptions options;
+  const auto without = CheckedAcceptOptions::Make(options);
+  options.broadcast = SomeBroadcast(&registry);
+  const auto with = CheckedAcceptOptions::Make(options);
+  options.direction = Direction::kNone;
+  const auto alone = CheckedAcceptOptions::Make(options);
+  ASSERT_TRUE(without.ok() && with.ok() && alone.ok());
+  struct Case {
+    std::vector<uint16_t> kinds;
+    bool granted;
+  };
+  for (const Case& c :
+       {Case{{}, false}, Case{{1}, false}, Case{{3}, true}, Case{{9}, true}, Case{{3, 9}, true},
+        Case{{1, 2, 4, 5, 6, 7, 8, 9}, true}, Case{{0xffff}, false}}) {
+    Hello hello = PlainHello();
+    hello.broadcast_kinds = c.kinds;
+    const SectionList all = options.broadcast->layout().list();
+    EXPECT_EQ(std::get<Agreement>(Negotiate(*with, hello)).broadcast,
+              c.granted ? all : SectionList());
+    EXPECT_TRUE(std::get<Agreement>(Negotiate(*without, hello)).broadcast.empty());
+    EXPECT_EQ(std::get<Refusal>(Negotiate(*alone, hello)).reason, RefusalReason::kRoles);
+    hello.roles = 0;
+    EXPECT_EQ(std::get<Refusal>(Negotiate(*with, hello)).reason, RefusalReason::kRoles);
+    const auto answer = Negotiate(*alone, hello);
+    ASSERT_EQ(std::holds_alternative<Agreement>(answer), c.granted);
+    if (!c.granted) {
+      EXPECT_EQ(std::get<Refusal>(answer).reason, RefusalReason::kRoles);
+      continue;
+    }
+    EXPECT_EQ(std::get<Agreement>(answer).broadcast, all);
+    EXPECT_EQ(std::get<Agreement>(answer).send, DirectionSpec());
+  }
+}
+
+TEST(NegotiateTest, AReaderLivesWithABroadcastOfAKindThatItOfferedWithinItsLimits) {
+  ConnectOptions options;
+  options.broadcast_kinds = {9, 3};
+  options.limits.max_broadcast_bytes = 65536 + 8 * PageBytes();
+  const auto checked = CheckedConnectOptions::Make(options);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  const Hello hello = MakeHello(*checked);
+  EXPECT_EQ(hello.broadcast_kinds, (std::vector<uint16_t>{3, 9}));
+  Agreement agreement;
+  agreement.roles = hello.roles;
+  agreement.doorbell = kDoorbellSocket;
+  agreement.send = agreement.receive = {65536, 1000};
+  constexpr uint64_t kMost = ~uint64_t{0};
+  struct Case {
+    SectionList broadcast;
+    absl::StatusCode code;
+  };
+  using enum absl::StatusCode;
+  for (const Case& c :
+       {Case{{}, kOk}, Case{{{3, 1, 1}}, kOk}, Case{{{3, 4, 100}, {9, 1, 65536}}, kOk},
+        // Also sections that it does not know, where it knows one.
+        Case{{{3, 1, 1}, {4, 1, 1}, {0xffff, 1, 1}}, kOk}, Case{{{4, 1, 1}}, kInvalidArgument},
+        Case{{{3, 2, 65536}}, kResourceExhausted},
+        Case{{{3, 0xffffffff, kMost}}, kResourceExhausted},
+        Case{{{3, 1, kMost}, {9, 1, kMost}}, kResourceExhausted},
+        Case{{{3, 1, 1}, {4, 1, uint64_t{1} << 40}}, kResourceExhausted}}) {
+    agreement.broadcast = c.broadcast;
+    const absl::Status status = CheckAgreement(*checked, hello, agreement);
+    EXPECT_EQ(status.code(), c.code) << status;
+  }
+  // Without an offer there is none.
+  const auto plain = CheckedConnectOptions::Make({});
+  agreement.broadcast = {{3, 1, 1}};
+  EXPECT_EQ(CheckAgreement(*plain, MakeHello(*plain), agreement).code(), kInvalidArgument);
 }
 
 // kAutomatic makes a barrier for a peer that it trusts, and for no other that merely offers to skip

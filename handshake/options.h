@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "parley/handshake/identity.h"
@@ -18,6 +19,7 @@
 #include "parley/handshake/wire.h"
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
@@ -44,6 +46,9 @@ struct ChannelLimits {
   uint64_t max_capacity_bytes = uint64_t{16} << 20;  // of each ring; 4 KiB to 1 GiB
   uint32_t max_message_bytes = uint32_t{4} << 20;    // of each ring
   uint64_t max_frames_bytes = uint64_t{256} << 20;   // of each direction's frames together
+  // Of the sections of the broadcast that a connecting side maps. An accepting side hands out what
+  // it has made.
+  uint64_t max_broadcast_bytes = uint64_t{256} << 20;
 };
 
 // Whether publishing pays a full fence, to see a peer that is about to sleep. Without it the
@@ -61,8 +66,9 @@ enum class FenceMode {
   kAsymmetric,
 };
 
-// Which directions exist, seen from this side.
-enum class Direction { kBoth, kSendOnly, kReceiveOnly };
+// Which directions exist, seen from this side. kNone: a broadcast alone, with nothing that comes
+// back; the session then tells of the other side's end, and no more.
+enum class Direction { kBoth, kSendOnly, kReceiveOnly, kNone };
 
 // How the two ends wake each other; see wait/doorbell.h.
 enum class DoorbellKind {
@@ -82,6 +88,10 @@ struct ConnectOptions {
   Direction direction = Direction::kBoth;
   RingRequest send;
   RingRequest receive;
+  // The kinds of sections that this side understands of a broadcast of the accepting side: it gets
+  // the broadcast if that has one of these kinds, and else a session without. At most 8, each at
+  // least 1 and once.
+  std::vector<uint16_t> broadcast_kinds;
   std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
   ChannelLimits limits;
   // In the accepting side, for instance of a worker in its supervisor: eventfd doorbells are
@@ -107,6 +117,8 @@ struct AcceptOptions {
   // max_message_bytes() of the channel.
   RingRequest send;
   RingRequest receive;
+  // For each peer that offers one of its kinds, to read. Any number of sessions share it.
+  std::shared_ptr<Broadcast> broadcast;
   std::string format;
   ChannelLimits limits;
   PeerPolicy policy = PeerPolicy::SameUser();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace parley {
@@ -23,10 +24,11 @@ RegionLimits LimitsOf(FileRegistry* registry) {
 }
 
 Session::Session(Private, SessionTerms terms, OutgoingRegion outgoing, IncomingRegion incoming,
-                 UniqueFd connection)
+                 UniqueFd connection, std::optional<BroadcastView> broadcast)
     : terms_(std::move(terms)),
       outgoing_(std::move(outgoing)),
       incoming_(std::move(incoming)),
+      broadcast_(std::move(broadcast)),
       connection_(std::move(connection)) {
   if (terms_.send) {
     send_.emplace();

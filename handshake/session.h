@@ -7,6 +7,7 @@
 //   Session --- id, peer, protocol
 //     |-- send():    a ring that we write, its frames, its doorbell     (or null)
 //     |-- receive(): a ring that the peer writes, its frames, its doorbell (or null)
+//     |-- broadcast(): the accepting side's, which its other sessions read as well (or null)
 //     '-- control page of each region, termination()
 //
 // Shared by the ports that stand on it (Sender, Receiver, frames, ...), each of which keeps it
@@ -33,6 +34,7 @@
 #include "parley/handshake/wire.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
@@ -68,6 +70,7 @@ struct SessionTerms {
   std::optional<DirectionSpec> receive;  //
   bool skips_fences = false;             // this side; the peer makes the barrier before it sleeps
   bool barrier_before_sleep = false;     // this side; the peer skips its fences
+  bool reads_broadcast = false;          // the connecting side
 };
 
 class Session {
@@ -76,13 +79,16 @@ class Session {
  public:
   // `outgoing` and `incoming` have what `terms` says. `connection` tells of the peer's end. The
   // doorbells are put in place afterwards (doorbells.h), before anything else uses the session.
+  // `broadcast`: on the connecting side, if there is one.
   static std::shared_ptr<Session> Make(SessionTerms terms, OutgoingRegion outgoing,
-                                       IncomingRegion incoming, UniqueFd connection) {
+                                       IncomingRegion incoming, UniqueFd connection,
+                                       std::optional<BroadcastView> broadcast = std::nullopt) {
     return std::make_shared<Session>(Private(), std::move(terms), std::move(outgoing),
-                                     std::move(incoming), std::move(connection));
+                                     std::move(incoming), std::move(connection),
+                                     std::move(broadcast));
   }
   Session(Private, SessionTerms terms, OutgoingRegion outgoing, IncomingRegion incoming,
-          UniqueFd connection);
+          UniqueFd connection, std::optional<BroadcastView> broadcast);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -92,10 +98,15 @@ class Session {
   const std::string& protocol() const { return terms_.protocol; }
   bool skips_fences() const { return terms_.skips_fences; }
   bool barrier_before_sleep() const { return terms_.barrier_before_sleep; }
+  // The connecting side has the accepting side's broadcast.
+  bool reads_broadcast() const { return terms_.reads_broadcast; }
 
   // Null: there is no such direction.
   SendDirection* send() { return send_ ? &*send_ : nullptr; }
   ReceiveDirection* receive() { return receive_ ? &*receive_ : nullptr; }
+  // What the accepting side writes for all of its readers, as one of them has it. Null: none was
+  // agreed on, or this is the accepting side.
+  const BroadcastView* broadcast() const { return broadcast_ ? &*broadcast_ : nullptr; }
   // The control page of our region, and of the peer's.
   OwnMemory control() const { return outgoing_.control(); }
   PeerMemory peer_control() const { return incoming_.control(); }
@@ -116,6 +127,7 @@ class Session {
   SessionTerms terms_;
   const OutgoingRegion outgoing_;
   const IncomingRegion incoming_;
+  const std::optional<BroadcastView> broadcast_;
   UniqueFd connection_;
   std::optional<SendDirection> send_;
   std::optional<ReceiveDirection> receive_;

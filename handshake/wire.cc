@@ -47,28 +47,37 @@ absl::Status ReadWhole(absl::Span<const std::byte> message, MessageType type, T*
   return absl::OkStatus();
 }
 
-// What is behind the fixed part: the sections of both directions, and the format blob.
+// What is behind the fixed part: the sections of both directions and of the broadcast, and the
+// format blob.
 struct Tail {
   absl::Span<const std::byte> send_sections;
   absl::Span<const std::byte> receive_sections;
+  absl::Span<const std::byte> broadcast_sections;
   absl::Span<const std::byte> format;
 };
 
-absl::Status SplitTail(absl::Span<const std::byte> message, std::size_t fixed_bytes,
-                       std::size_t send_sections, std::size_t receive_sections,
-                       std::size_t format_bytes, Tail* out) {
+// `wire`: the fixed part of `message`.
+template <WireType T>
+absl::Status SplitTail(absl::Span<const std::byte> message, const T& wire, Tail* out) {
   // TRUST: at most eight sections each, and what follows them is the blob, within its limit.
-  if (send_sections > kMaxSections || receive_sections > kMaxSections) {
+  if (wire.send_sections > kMaxSections || wire.receive_sections > kMaxSections ||
+      wire.broadcast_sections > kMaxSections) {
     return Malformed("too many sections");
   }
+  const std::size_t format_bytes = wire.header.format_bytes;
   if (format_bytes > kMaxFormatBytes) return Malformed("format too long");
-  const std::size_t send_bytes = send_sections * sizeof(SectionWire);
-  const std::size_t receive_bytes = receive_sections * sizeof(SectionWire);
-  if (message.size() != fixed_bytes + send_bytes + receive_bytes + format_bytes) {
+  const std::size_t send_bytes = wire.send_sections * sizeof(SectionWire);
+  const std::size_t receive_bytes = wire.receive_sections * sizeof(SectionWire);
+  const std::size_t broadcast_bytes = wire.broadcast_sections * sizeof(SectionWire);
+  if (message.size() != sizeof(T) + send_bytes + receive_bytes + broadcast_bytes + format_bytes) {
     return Malformed("format length");
   }
-  out->send_sections = message.subspan(fixed_bytes, send_bytes);
-  out->receive_sections = message.subspan(fixed_bytes + send_bytes, receive_bytes);
+  absl::Span<const std::byte> rest = message.subspan(sizeof(T));
+  out->send_sections = rest.first(send_bytes);
+  rest.remove_prefix(send_bytes);
+  out->receive_sections = rest.first(receive_bytes);
+  rest.remove_prefix(receive_bytes);
+  out->broadcast_sections = rest.first(broadcast_bytes);
   out->format = message.last(format_bytes);
   return absl::OkStatus();
 }
@@ -79,7 +88,10 @@ std::string StringOf(absl::Span<const std::byte> bytes) {
   return text;
 }
 
-bool RolesOk(uint32_t roles) { return roles >= 1 && roles <= (kRoleSends | kRoleReceives); }
+// A session has a direction, or at least a broadcast.
+bool RolesOk(uint32_t roles, uint16_t broadcast_sections) {
+  return roles <= (kRoleSends | kRoleReceives) && (roles != 0 || broadcast_sections != 0);
+}
 
 // Whether a message leaves things open, and unknown kinds of sections are offers: a Hello does.
 enum class Kind { kOffer, kDecision };
@@ -104,6 +116,43 @@ absl::Status TakeSection(const SectionWire& section, Kind kind, DirectionSpec* o
   }
 }
 
+// Each section of a list, which is in ascending order of kind, so each once.
+template <typename Take>
+absl::Status ReadSections(absl::Span<const std::byte> sections, Take take) {
+  uint16_t last_kind = 0;
+  for (; !sections.empty(); sections.remove_prefix(sizeof(SectionWire))) {
+    SectionWire section;
+    if (!ReadWire(sections, &section)) return Malformed("too short");
+    if (section.reserved != 0) return Malformed("reserved field not zero");
+    if (section.kind <= last_kind) return Malformed("sections not in the order of their kinds");
+    last_kind = section.kind;
+    if (absl::Status status = take(section); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Of a Hello: kinds alone, since what a broadcast has is not the reader's choice.
+absl::Status ReadOfferedKinds(absl::Span<const std::byte> sections, std::vector<uint16_t>* out) {
+  return ReadSections(sections, [out](const SectionWire& section) -> absl::Status {
+    if (section.count != 0 || section.bytes != 0) {
+      return Malformed("sizes for a kind of a broadcast");
+    }
+    // TRUST: any number but 0; only compared with the kinds that our broadcast has.
+    out->push_back(section.kind);
+    return absl::OkStatus();
+  });
+}
+
+// Of a Welcome: all that the broadcast has, also of kinds that nobody here knows. The sum is
+// compared with limits by CheckAgreement.
+absl::Status ReadBroadcast(absl::Span<const std::byte> sections, SectionList* out) {
+  return ReadSections(sections, [out](const SectionWire& section) -> absl::Status {
+    if (section.count == 0 || section.bytes == 0) return Malformed("an empty section");
+    out->Add({section.kind, section.count, section.bytes});
+    return absl::OkStatus();
+  });
+}
+
 // The sections of one direction, in ascending order of kind, so each once. A direction that exists
 // has a ring with a message length that fits it and is long enough for small messages; in a Hello
 // it may have neither. One that does not exist has nothing.
@@ -112,15 +161,10 @@ absl::Status ReadDirection(absl::Span<const std::byte> sections, uint32_t max_me
   if (!exists && (!sections.empty() || max_message_bytes != 0)) {
     return Malformed("sizes for a direction that does not exist");
   }
-  uint16_t last_kind = 0;
-  for (; !sections.empty(); sections.remove_prefix(sizeof(SectionWire))) {
-    SectionWire section;
-    if (!ReadWire(sections, &section)) return Malformed("too short");
-    if (section.reserved != 0) return Malformed("reserved field not zero");
-    if (section.kind <= last_kind) return Malformed("sections not in the order of their kinds");
-    last_kind = section.kind;
-    if (absl::Status status = TakeSection(section, kind, out); !status.ok()) return status;
-  }
+  absl::Status status = ReadSections(sections, [kind, out](const SectionWire& section) {
+    return TakeSection(section, kind, out);
+  });
+  if (!status.ok()) return status;
   out->max_message_bytes = max_message_bytes;
   if (!exists) return absl::OkStatus();
   if (out->capacity_bytes == 0 && max_message_bytes == 0 && kind == Kind::kOffer) {
@@ -158,13 +202,15 @@ void AppendSections(const DirectionSpec& spec, std::vector<std::byte>* message) 
 // The fixed part, the sections, the blob; and then the lengths in the header.
 template <WireType T>
 std::vector<std::byte> Encode(T fixed, const DirectionSpec& send, const DirectionSpec& receive,
-                              const std::string& format) {
+                              absl::Span<const SectionWire> broadcast, const std::string& format) {
   PARLEY_CHECK(format.size() <= kMaxFormatBytes, "format longer than 4 KiB");
   fixed.send_max_message_bytes = send.max_message_bytes;
   fixed.receive_max_message_bytes = receive.max_message_bytes;
   fixed.send_sections = SectionsOf(send);
   fixed.receive_sections = SectionsOf(receive);
-  const std::size_t sections = std::size_t{fixed.send_sections} + fixed.receive_sections;
+  fixed.broadcast_sections = static_cast<uint16_t>(broadcast.size());
+  const std::size_t sections =
+      std::size_t{fixed.send_sections} + fixed.receive_sections + broadcast.size();
   fixed.header.size_bytes =
       static_cast<uint32_t>(sizeof(T) + sections * sizeof(SectionWire) + format.size());
   fixed.header.format_bytes = static_cast<uint32_t>(format.size());
@@ -173,6 +219,7 @@ std::vector<std::byte> Encode(T fixed, const DirectionSpec& send, const Directio
   Append(fixed, &message);
   AppendSections(send, &message);
   AppendSections(receive, &message);
+  for (const SectionWire& section : broadcast) Append(section, &message);
   const auto blob = std::as_bytes(std::span(format));
   message.insert(message.end(), blob.begin(), blob.end());
   return message;
@@ -196,7 +243,7 @@ const char* ToString(RefusalReason reason) {
     case RefusalReason::kFeatures:
       return "it does not know a feature that we asked for";
     case RefusalReason::kRoles:
-      return "its directions do not match ours (who sends, who receives)";
+      return "its directions do not match ours (who sends, who receives, or a broadcast alone)";
     case RefusalReason::kSize:
       return "its limits or its own messages do not allow the sizes asked for";
     case RefusalReason::kIdentity:
@@ -239,12 +286,11 @@ absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message) {
   if (wire.version_min == 0 || wire.version_min > wire.version_max) {
     return Malformed("impossible version range");
   }
-  if (!RolesOk(wire.roles)) return Malformed("impossible roles");
+  if (!RolesOk(wire.roles, wire.broadcast_sections)) return Malformed("impossible roles");
   if (wire.doorbells == 0) return Malformed("no doorbell offered");
   if (wire.reserved != 0) return Malformed("reserved field not zero");
   Tail tail;
-  status = SplitTail(message, sizeof(wire), wire.send_sections, wire.receive_sections,
-                     wire.header.format_bytes, &tail);
+  status = SplitTail(message, wire, &tail);
   if (!status.ok()) return status;
   Hello hello;
   hello.version_min = wire.version_min;
@@ -258,6 +304,8 @@ absl::StatusOr<Hello> ParseHello(absl::Span<const std::byte> message) {
   status = ReadDirection(tail.receive_sections, wire.receive_max_message_bytes,
                          (wire.roles & kRoleReceives) != 0, Kind::kOffer, &hello.receive);
   if (!status.ok()) return status;
+  status = ReadOfferedKinds(tail.broadcast_sections, &hello.broadcast_kinds);
+  if (!status.ok()) return status;
   hello.format = StringOf(tail.format);
   return hello;
 }
@@ -269,14 +317,13 @@ absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message) {
   if (wire.version != kWireVersion) return Malformed("a version that was not offered");
   if (wire.reserved != 0 || wire.reserved2 != 0) return Malformed("reserved field not zero");
   if ((wire.features & ~kKnownFeatures) != 0) return Malformed("a feature that was not offered");
-  if (!RolesOk(wire.roles)) return Malformed("impossible roles");
+  if (!RolesOk(wire.roles, wire.broadcast_sections)) return Malformed("impossible roles");
   if (wire.doorbell != kDoorbellEventfd && wire.doorbell != kDoorbellSocket &&
       wire.doorbell != kDoorbellFutex) {
     return Malformed("unknown doorbell");
   }
   Tail tail;
-  status = SplitTail(message, sizeof(wire), wire.send_sections, wire.receive_sections,
-                     wire.header.format_bytes, &tail);
+  status = SplitTail(message, wire, &tail);
   if (!status.ok()) return status;
   Welcome welcome;
   welcome.version = wire.version;
@@ -289,6 +336,8 @@ absl::StatusOr<Welcome> ParseWelcome(absl::Span<const std::byte> message) {
   if (!status.ok()) return status;
   status = ReadDirection(tail.receive_sections, wire.receive_max_message_bytes,
                          (wire.roles & kRoleReceives) != 0, Kind::kDecision, &welcome.receive);
+  if (!status.ok()) return status;
+  status = ReadBroadcast(tail.broadcast_sections, &welcome.broadcast);
   if (!status.ok()) return status;
   welcome.format = StringOf(tail.format);
   return welcome;
@@ -319,7 +368,9 @@ std::vector<std::byte> EncodeHello(const Hello& hello) {
   wire.features = hello.features;
   wire.roles = hello.roles;
   wire.doorbells = hello.doorbells;
-  return Encode(wire, hello.send, hello.receive, hello.format);
+  std::vector<SectionWire> kinds;
+  for (const uint16_t kind : hello.broadcast_kinds) kinds.push_back({kind, 0, 0, 0});
+  return Encode(wire, hello.send, hello.receive, kinds, hello.format);
 }
 
 std::vector<std::byte> EncodeWelcome(const Welcome& welcome) {
@@ -330,7 +381,11 @@ std::vector<std::byte> EncodeWelcome(const Welcome& welcome) {
   wire.roles = welcome.roles;
   wire.doorbell = welcome.doorbell;
   wire.channel_id = welcome.channel_id;
-  return Encode(wire, welcome.send, welcome.receive, welcome.format);
+  std::vector<SectionWire> broadcast;
+  for (const Section& section : welcome.broadcast.span()) {
+    broadcast.push_back({section.kind, 0, section.count, section.bytes});
+  }
+  return Encode(wire, welcome.send, welcome.receive, broadcast, welcome.format);
 }
 
 std::vector<std::byte> EncodeChannelId(MessageType type, const ChannelId& id) {

@@ -29,6 +29,7 @@
 #include "absl/types/span.h"
 #include "parley/boundary/wire_type.h"
 #include "parley/shm/frame_layout.h"
+#include "parley/shm/sections.h"
 
 namespace parley {
 
@@ -64,10 +65,12 @@ struct SectionWire {
   uint64_t bytes;     // ring: its capacity; frames: the length of each
 };
 
+// Of a direction's region. A broadcast's kinds are its patterns' (patterns/): the handshake knows
+// none of them.
 inline constexpr uint16_t kSectionFrames = 1;
 inline constexpr uint16_t kSectionRing = 2;
-// In each direction. Unknown kinds count as well.
-inline constexpr std::size_t kMaxSections = 8;
+// In each list. Unknown kinds count as well.
+inline constexpr std::size_t kMaxSections = SectionList::kMaxCount;
 
 struct HelloWire {
   MessageHeaderWire header;
@@ -79,8 +82,9 @@ struct HelloWire {
   uint32_t send_max_message_bytes;     // connecting -> accepting; 0: no preference
   uint32_t receive_max_message_bytes;  // accepting -> connecting; 0: no preference
   uint16_t send_sections;              // how many SectionWire follow for the first,
-  uint16_t receive_sections;           // and behind them for the second
-  uint32_t reserved;
+  uint16_t receive_sections;           // behind them for the second,
+  uint16_t broadcast_sections;         // and kinds of a broadcast that the connecting side takes
+  uint16_t reserved;
 };
 
 struct WelcomeWire {
@@ -95,7 +99,8 @@ struct WelcomeWire {
   uint32_t receive_max_message_bytes;  // accepting -> connecting
   uint16_t send_sections;
   uint16_t receive_sections;
-  uint32_t reserved2;
+  uint16_t broadcast_sections;  // all of the broadcast's; 0: there is none in this session
+  uint16_t reserved2;
 };
 
 // Accepted, Descriptors, Mapped and Ready.
@@ -116,7 +121,7 @@ static_assert(WireType<WelcomeWire> && sizeof(WelcomeWire) == 64);
 static_assert(WireType<ChannelIdWire> && sizeof(ChannelIdWire) == 32);
 static_assert(WireType<RefusedWire> && sizeof(RefusedWire) == 24);
 inline constexpr std::size_t kMaxMessageBytes =
-    sizeof(WelcomeWire) + 2 * kMaxSections * sizeof(SectionWire) + kMaxFormatBytes;
+    sizeof(WelcomeWire) + 3 * kMaxSections * sizeof(SectionWire) + kMaxFormatBytes;
 
 inline constexpr uint32_t kRoleSends = 1;     // the connecting side sends
 inline constexpr uint32_t kRoleReceives = 2;  // the connecting side receives
@@ -173,6 +178,8 @@ struct Hello {
   uint32_t doorbells = 0;
   DirectionSpec send;
   DirectionSpec receive;
+  // In ascending order, each once, at most kMaxSections: those of a broadcast that it would take.
+  std::vector<uint16_t> broadcast_kinds;
   std::string format;
 };
 
@@ -181,10 +188,11 @@ struct Hello {
 struct Agreement {
   uint16_t version = kWireVersion;
   uint32_t features = 0;  // of the accepting side
-  uint32_t roles = 0;     // of the connecting side
+  uint32_t roles = 0;     // of the connecting side; 0: a broadcast alone
   uint32_t doorbell = 0;  // one bit
   DirectionSpec send;     // all zero: does not exist
   DirectionSpec receive;
+  SectionList broadcast;  // of the accepting side's, in ascending order of kind; empty: none
   bool operator==(const Agreement&) const = default;
 };
 

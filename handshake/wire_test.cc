@@ -155,7 +155,8 @@ TEST(WireTest, HostileFieldsAreRefused) {
       {40, 2, "a section that is not there"},
       {40, 9, "more sections than there may be"},
       {42, 1, "a section of the other direction"},
-      {44, 1, "reserved"},
+      {44, 1, "a kind that is not there"},
+      {46, 1, "reserved"},
       {48, 0, "kind zero"},
       {48, 1, "a ring's numbers as frames"},
       {50, 1, "reserved"},
@@ -229,6 +230,52 @@ TEST(WireTest, SectionsOfUnknownKindsAreOffersInAHelloAndMalformedInAWelcome) {
   EXPECT_TRUE(ParseWelcome(with(welcome, 64, 56, {2})).ok());
   EXPECT_FALSE(ParseWelcome(with(welcome, 64, 56, {2, 3})).ok());
   EXPECT_FALSE(ParseWelcome(with(welcome, 64, 56, {3})).ok());
+}
+
+// A Hello has kinds of a broadcast, any of them; a Welcome has sections of any kind, none empty.
+TEST(WireTest, ABroadcastIsKindsInAHelloAndSectionsInAWelcome) {
+  Hello hello = SomeHello();
+  hello.roles = 0;
+  hello.send = {};
+  hello.broadcast_kinds = {1, 3, 0x1234, 0xffff};
+  const std::vector<std::byte> offer = EncodeHello(hello);
+  const auto parsed = ParseHello(offer);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->broadcast_kinds, hello.broadcast_kinds);
+  EXPECT_EQ(parsed->format, "raw");
+  EXPECT_EQ(EncodeHello(*parsed), offer);
+  struct Lie {
+    std::size_t offset;
+    int value;
+    const char* what;
+  };
+  for (const Lie& lie :
+       {Lie{44, 0, "no roles and no kinds"}, Lie{44, 3, "a kind as format"}, Lie{44, 5, "too few"},
+        Lie{44, 9, "more than there may be"}, Lie{46, 1, "reserved"}, Lie{48, 0, "kind zero"},
+        Lie{48, 3, "a kind twice"}, Lie{48, 4, "not in order"}, Lie{50, 1, "reserved"},
+        Lie{52, 1, "a count"}, Lie{56, 1, "bytes"}}) {
+    std::vector<std::byte> message = offer;
+    message[lie.offset] = static_cast<std::byte>(lie.value);
+    EXPECT_FALSE(ParseHello(message).ok()) << lie.what;
+  }
+
+  Welcome welcome = SomeWelcome();
+  welcome.roles = 0;
+  welcome.send = {};
+  welcome.broadcast = {{3, 4, 4096}, {0x1234, 0xffffffff, ~uint64_t{0}}};
+  const std::vector<std::byte> answer = EncodeWelcome(welcome);
+  const auto agreed = ParseWelcome(answer);
+  ASSERT_TRUE(agreed.ok()) << agreed.status();
+  EXPECT_EQ(agreed->broadcast, welcome.broadcast);
+  EXPECT_EQ(EncodeWelcome(*agreed), answer);
+  for (const Lie& lie :
+       {Lie{60, 0, "no roles and no broadcast"}, Lie{60, 1, "a section as format"},
+        Lie{60, 9, "more than there may be"}, Lie{62, 1, "reserved"}, Lie{64, 0, "kind zero"},
+        Lie{66, 1, "reserved"}, Lie{68, 0, "no element"}, Lie{73, 0, "elements of no byte"}}) {
+    std::vector<std::byte> message = answer;
+    message[lie.offset] = static_cast<std::byte>(lie.value);
+    EXPECT_FALSE(ParseWelcome(message).ok()) << lie.what;
+  }
 }
 
 TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {

@@ -179,7 +179,7 @@ std::vector<Case> HandshakeCases() {
       {"wrong-magic", "H2", "another protocol", accept,
        First(HelloWithByte(0, 0x7f), "changed the first byte"), kRefused},
       {"reserved-not-zero", "H2", "a reserved field in use", accept,
-       First(HelloWithByte(44, 1), "set a reserved byte"), kRefused},
+       First(HelloWithByte(46, 1), "set a reserved byte"), kRefused},
       {"unknown-role", "H2", "a role that has no meaning", accept,
        First(HelloBut([](Hello& h) { h.roles = 0xf; }), "set all role bits"), kRefused},
       {"foreign-id", "H3", "\"mapped\" for another channel", accept, MappedWithForeignId, kRefused},

@@ -57,9 +57,10 @@ using Constants = std::map<std::string, uint64_t>;
 
 #define FIELD(type, field)                                 \
   {                                                        \
-    #field, { offsetof(type, field), sizeof(type::field) } \
+#field, { offsetof(type, field), sizeof(type::field) } \
   }
-#define CONSTANT(name) {#name, static_cast<uint64_t>(name)}
+#define CONSTANT(name) \
+  { #name, static_cast < uint64_t>(name) }
 
 Structs CompiledStructs() {
   return {
@@ -78,14 +79,15 @@ Structs CompiledStructs() {
          FIELD(HelloWire, features), FIELD(HelloWire, roles), FIELD(HelloWire, doorbells),
          FIELD(HelloWire, send_max_message_bytes), FIELD(HelloWire, receive_max_message_bytes),
          FIELD(HelloWire, send_sections), FIELD(HelloWire, receive_sections),
-         FIELD(HelloWire, reserved)}}},
+         FIELD(HelloWire, broadcast_sections), FIELD(HelloWire, reserved)}}},
       {"WelcomeWire",
        {sizeof(WelcomeWire),
         {FIELD(WelcomeWire, header), FIELD(WelcomeWire, version), FIELD(WelcomeWire, reserved),
          FIELD(WelcomeWire, features), FIELD(WelcomeWire, roles), FIELD(WelcomeWire, doorbell),
          FIELD(WelcomeWire, channel_id), FIELD(WelcomeWire, send_max_message_bytes),
          FIELD(WelcomeWire, receive_max_message_bytes), FIELD(WelcomeWire, send_sections),
-         FIELD(WelcomeWire, receive_sections), FIELD(WelcomeWire, reserved2)}}},
+         FIELD(WelcomeWire, receive_sections), FIELD(WelcomeWire, broadcast_sections),
+         FIELD(WelcomeWire, reserved2)}}},
       {"ChannelIdWire",
        {sizeof(ChannelIdWire), {FIELD(ChannelIdWire, header), FIELD(ChannelIdWire, channel_id)}}},
       {"RefusedWire",
@@ -398,6 +400,17 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   welcome.channel_id = {0x1122334455667788, 0x99aabbccddeeff00};
   welcome.send = {4096, 4088};
   written["golden-welcome"] = Hex(EncodeWelcome(welcome));
+
+  Hello reader;
+  reader.doorbells = kDoorbellSocket;
+  reader.broadcast_kinds = {3, 0x1234};
+  written["golden-hello-broadcast"] = Hex(EncodeHello(reader));
+
+  Welcome shared;
+  shared.doorbell = kDoorbellSocket;
+  shared.channel_id = {1, 2};
+  shared.broadcast = {{3, 4, 4224}, {9, 1, 65536}};
+  written["golden-welcome-broadcast"] = Hex(EncodeWelcome(shared));
 
   written["golden-accepted"] = Hex(EncodeChannelId(MessageType::kAccepted, {1, 2}));
   written["golden-descriptors"] = Hex(EncodeChannelId(MessageType::kDescriptors, {1, 2}));
