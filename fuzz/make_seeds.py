@@ -823,8 +823,8 @@ L_WRITE, L_READ, L_POLL, L_STRIKE, L_STRUCK = 0, 1, 2, 3, 128
 L_VERSION, L_SEQUENCE, L_SIZE, L_VALUE, L_WORD = 0, 0x10, 0x20, 0x30, 0x40
 
 
-def latest(name, *parts, size=15, slots=1):
-    seed("latest_reader_fuzzer", name, size, slots, *parts)
+def latest(name, *parts, size=15, slots=1, at_least=0, at_most=0):
+    seed("latest_reader_fuzzer", name, size, slots, at_least, at_most, *parts)
 
 
 def value(*content):
@@ -836,7 +836,9 @@ latest("only_the_newest", *[value(i) for i in range(1, 9)], L_READ, L_READ)
 latest("empty_value", value(), L_READ)
 latest("version_backwards", value(1), value(2), L_READ, L_STRIKE, L_VERSION, 1, L_READ, L_READ, L_POLL)
 latest("version_absurd", value(1), L_STRIKE, L_VERSION | L_WORD, 0, u64(2**62), L_READ, L_READ)
-latest("size_too_long", value(1), L_STRIKE, L_SIZE | 1, 17, L_READ, L_READ)
+latest("size_too_long", value(1), L_STRIKE, L_SIZE | 1, 129, L_READ, L_READ)
+latest("shorter_than_the_reader_takes", value(*range(8)), L_READ, value(*range(7)), L_READ, at_least=1)
+latest("longer_than_the_reader_takes", value(*range(9)), L_READ, value(*range(10)), L_READ, at_most=7)
 latest("size_all_ones", value(1), L_STRIKE, L_SIZE | L_WORD | 1, 0, u64(2**64 - 1), L_READ)
 latest("being_written", value(1), L_STRIKE, L_SEQUENCE | 1, 5, L_READ, value(2), L_READ)
 latest("overtaken_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_SEQUENCE | 1, 9, 1, 1, L_READ)

@@ -87,6 +87,8 @@ struct VictimSetup {
   bool open_options = false;
   // How long the attack goes on where the victim may be served meanwhile.
   absl::Duration attack_time = absl::Milliseconds(250);
+  // For kConnect: takes latest values as well, where the host has a broadcast of them.
+  bool reads_latest = false;
   // For kListener: whether an honest client tries its luck, and how soon it has to be served.
   bool client = true;
   absl::Duration client_within = absl::Seconds(20);
@@ -132,10 +134,12 @@ const std::vector<Case>& AllCases();
 // The parts of it.
 std::vector<Case> ControlCases();
 std::vector<Case> MemoryCases();
+std::vector<Case> BroadcastCases();
 std::vector<Case> DescriptorCases();
 std::vector<Case> WakingCases();
 std::vector<Case> SandboxCases();
 std::vector<Case> RingCases();
+std::vector<Case> LatestCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();
 std::vector<Case> HandshakeCases();

@@ -31,6 +31,7 @@
 #include "parley/handshake/wire.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
+#include "parley/patterns/latest/layout.h"
 #include "parley/ring/layout.h"
 #include "parley/villain/victims.h"
 #include "parley/wait/layout.h"
@@ -87,6 +88,8 @@ struct NaiveChannel {
   int file = -1;  // of our own region
   bool futexes = false;
   uint32_t signals = 0;
+  volatile uint64_t* latest = nullptr;
+  SectionWire latest_section = {};
 };
 
 // NAIVE: no seals, no kind, no size; not even whether the mapping worked.
@@ -198,6 +201,7 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   Hello hello;
   hello.roles = kRoleSends | kRoleReceives;
   hello.doorbells = kDoorbellSocket | (victim.setup.confined ? kDoorbellEventfd : 0);
+  if (victim.setup.reads_latest) hello.broadcast_kinds = {kSectionLatest};
   const auto bytes = EncodeHello(hello);
   ::send(channel.socket, bytes.data(), bytes.size(), 0);
   std::array<std::byte, 8192> message;
@@ -205,8 +209,9 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   WelcomeWire welcome;
   std::memcpy(&welcome, message.data(), sizeof(welcome));
   // NAIVE: each direction has one section, whatever it says.
-  std::array<SectionWire, 2> sections;
+  std::array<SectionWire, 3> sections;
   std::memcpy(sections.data(), message.data() + sizeof(welcome), sizeof(sections));
+  channel.latest_section = sections[2];
   channel.own_bytes = sections[0].bytes;
   channel.their_bytes = sections[1].bytes;
   if (victim.setup.flaw == Flaw::kAssertsNumber && welcome.send_max_message_bytes < 61) {
@@ -222,6 +227,10 @@ NaiveChannel ConnectTrusting(Victim& victim) {
   };
   channel.theirs = MapTrusting(descriptor(0), channel.their_bytes, false);
   channel.own = MapTrusting(descriptor(1), channel.own_bytes, true);
+  if (victim.setup.reads_latest) {
+    const SectionWire& section = channel.latest_section;
+    channel.latest = MapTrusting(descriptor(2), section.count * section.bytes, false);
+  }
   ::fcntl(descriptor(1), F_ADD_SEALS,
           0x10 /* FUTURE_WRITE */);  // NAIVE: waits for the inode's lock
   const auto mapped =
@@ -278,6 +287,7 @@ class TrustingSession {
       wrong = Receive();
       if (wrong.empty()) wrong = Send();
       if (wrong.empty() && Has(Flaw::kAwaitsRoom)) AwaitRoom();
+      if (wrong.empty() && channel_.latest != nullptr) wrong = ReadLatest();
     }
     Close();
     victim_.socket.Reset();
@@ -333,6 +343,25 @@ class TrustingSession {
     }
     Drain(descriptor);
     woken_ = true;
+  }
+
+  std::string ReadLatest() {
+    Call call(victim_.notes, "ReadLatest", InMs(10));
+    const volatile uint64_t* words = channel_.latest + kControlBytes / 8;
+    const uint64_t version = words[0];
+    if (version == 0) return "";
+    if (version < latest_version_) return "took an older value for the newest";
+    latest_version_ = version;
+    const volatile uint64_t* slot =
+        words + version % channel_.latest_section.count * channel_.latest_section.bytes / 8;
+    while (slot[16] % 2 != 0) {  // NAIVE: it will be done in a moment
+    }
+    const uint64_t size = slot[17];  // NAIVE: believed
+    uint64_t sum = 0;
+    for (uint64_t at = 0; at < size; at += 4096) sum += slot[(kLatestFrontBytes + at) / 8];
+    static_cast<void>(sum);
+    victim_.notes.messages.fetch_add(1);
+    return "";
   }
 
   void AwaitRoom() {
@@ -485,6 +514,7 @@ class TrustingSession {
   TrustingViewer viewer_;
   std::vector<std::byte> buffer_;
   bool woken_ = false;
+  uint64_t latest_version_ = 0;
 };
 
 void ReadBlobTrusting(Victim& victim) {

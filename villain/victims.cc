@@ -24,6 +24,7 @@
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/os/poll.h"
+#include "parley/patterns/latest/latest.h"
 #include "parley/ring/layout.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/profile.h"
@@ -145,7 +146,8 @@ class Session {
  private:
   Ending RunBlocking() {
     for (uint64_t round = 0; victim_.notes.enough.load() == 0; ++round) {
-      for (auto step : {&Session::Receive, &Session::Send, &Session::Sundry}) {
+      for (auto step :
+           {&Session::Receive, &Session::Send, &Session::Sundry, &Session::ReadLatest}) {
         std::optional<Ending> ending = (this->*step)(round);
         if (ending) return *std::move(ending);
       }
@@ -303,6 +305,29 @@ class Session {
     return EndingOf(status);
   }
 
+  std::optional<Ending> ReadLatest(uint64_t) {
+    if (!victim_.setup.reads_latest) return std::nullopt;
+    if (!latest_) {
+      auto reader = LatestReader::Create(channel_.session);
+      if (!reader.ok()) return Ending{End::kRefused, reader.status().ToString()};
+      latest_.emplace(*std::move(reader));
+      value_.resize(latest_->max_value_bytes());
+    }
+    absl::StatusOr<LatestValue> value;
+    {
+      Call call(victim_.notes, "LatestReader::Read", InMs(10));
+      value = latest_->Read(absl::MakeSpan(value_), call.deadline());
+      if (!value.ok()) call.BroughtNothing();
+    }
+    if (absl::IsAborted(value.status())) return std::nullopt;  // overtaken
+    if (!value.ok()) return EndingOf(value.status());
+    if (value->size_bytes > value_.size()) return Ending{End::kWrong, "longer than the maximum"};
+    if (value->version <= version_) return Ending{End::kWrong, "an older value after a newer one"};
+    version_ = value->version;
+    victim_.notes.messages.fetch_add(1);
+    return std::nullopt;
+  }
+
   // The waits of a worker that the kernel goes on with after a stop by restart_syscall.
   void WaitInEachWay() {
     static constexpr timespec kMoment = {0, 4'000'000};
@@ -318,6 +343,9 @@ class Session {
   Viewer viewer_;
   std::vector<std::byte> buffer_;
   uint64_t messages_at_wait_ = ~uint64_t{0};
+  std::optional<LatestReader> latest_;
+  std::vector<std::byte> value_;
+  uint64_t version_ = 0;
 };
 
 AcceptOptions OptionsToAccept(const Victim& victim) {
@@ -387,6 +415,7 @@ void RunChannel(Victim& victim) {
     if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
+    if (victim.setup.reads_latest) options.broadcast_kinds = {kSectionLatest};
     Call call(victim.notes, "ConnectChannel", deadline, CallKind::kSetUp);
     channel = ConnectChannel(*std::move(socket), options, deadline);
   } else {

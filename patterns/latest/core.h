@@ -4,15 +4,16 @@
 // The writer and the reader of a latest value, over any memory: no descriptor, process or wait.
 //
 // Ordering, for a version v that a reader accepts:
-//   1. the writer stores v's sequence as "being written", then fences (release);
+//   1. the writer stores v's sequence as "being written", then fences (in full, since a large copy
+//      may be made of stores that the processor does not keep in order);
 //   2. it writes the value and its size;
-//   3. it stores the sequence as "complete" and then the version, both with release order.
+//   3. it fences, and stores the sequence as "complete" and then the version, with release order.
 //   4. The reader loads the version and the sequence with acquire order, copies the value, fences
 //      (acquire), and loads the sequence again.
 //   5. If both loads gave "complete, v", no write of a later version to that slot had begun before
 //      the copy ended: a write that the copy saw would have made step 1 of that version visible.
 //
-// Trust: the reader treats every word as hostile. A lying writer can make it answer kWouldBlock or
+// Trust: the reader treats every word as hostile. A lying writer can make it answer kOvertaken or
 // kPoisoned, or hand over bytes of its choice, at most max_value_bytes, never anything else.
 // Threads: one writer; each reader is used by one thread.
 
@@ -24,7 +25,25 @@
 #include "parley/boundary/violation.h"
 #include "parley/os/check.h"
 #include "parley/patterns/latest/layout.h"
-#include "parley/ring/ring_types.h"
+
+namespace parley {
+
+// What a look at the newest value gave.
+enum class LatestOutcome : uint8_t {
+  kOk,
+  kNoNewer,    // nothing newer than what was read last
+  kOvertaken,  // there is something, and the writer was at it each time: a reader that is slow
+               // beside a fast one, or a writer that never finishes
+  kPoisoned,   // the writer broke the protocol; see violation()
+};
+
+// One value as it was read.
+struct LatestValue {
+  uint64_t version = 0;  // 1 is the first one
+  std::size_t size_bytes = 0;
+};
+
+}  // namespace parley
 
 namespace parley::internal {
 
@@ -37,7 +56,7 @@ class BasicLatestWriter {
   // A place for the next version, in no reader's sight until Publish. The same place until then.
   absl::Span<std::byte> Next() {
     const uint32_t slot = Begin();
-    return section_.Writable(geometry_.SlotOffset(slot), geometry_.max_value_bytes());
+    return section_.Writable(geometry_.ValueOffset(slot), geometry_.max_value_bytes());
   }
   // Makes what was written to Next() the newest version. Wait-free. size_bytes <= max_value_bytes.
   void Publish(std::size_t size_bytes) {
@@ -46,6 +65,9 @@ class BasicLatestWriter {
     section_.StoreRelaxed64(geometry_.SizeOffset(slot), size_bytes);
     ++version_;
     begun_ = false;
+    // PAIRS WITH: the acquire loads in Attempt, for values that were written in place past the
+    // caches, which a release store does not order.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     // PAIRS WITH: the first load of the sequence in BasicLatestReader::Attempt.
     section_.StoreRelease64(geometry_.SequenceOffset(slot), 2 * version_);
     // PAIRS WITH: the load of the version there.
@@ -55,7 +77,7 @@ class BasicLatestWriter {
   void Write(absl::Span<const std::byte> value) {
     PARLEY_CHECK(value.size() <= geometry_.max_value_bytes(),
                  "a value longer than max_value_bytes");
-    section_.CopyIn(geometry_.SlotOffset(Begin()), value);
+    section_.CopyIn(geometry_.ValueOffset(Begin()), value);
     Publish(value.size());
   }
 
@@ -70,13 +92,13 @@ class BasicLatestWriter {
       // RELAXED: the fence orders it before the value.
       section_.StoreRelaxed64(geometry_.SequenceOffset(slot), 2 * version_ + 1);
       // PAIRS WITH: the fence in BasicLatestReader::Attempt.
-      std::atomic_thread_fence(std::memory_order_release);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
     }
     return slot;
   }
 
   OwnMemory section_;
-  const LatestGeometry geometry_;
+  LatestGeometry geometry_;
   uint64_t version_ = 0;
   bool begun_ = false;
 };
@@ -84,34 +106,38 @@ class BasicLatestWriter {
 template <typename PeerMemory>
 class BasicLatestReader {
  public:
-  struct Value {
-    uint64_t version = 0;
-    std::size_t size_bytes = 0;
-  };
   // How often TryRead copies a value that the writer overtakes before it gives up.
   static constexpr int kMaxAttempts = 4;
 
-  BasicLatestReader(PeerMemory section, const LatestGeometry& geometry)
-      : section_(section), geometry_(geometry) {}
+  // Takes values of min_value_bytes to max_value_bytes, at most geometry.max_value_bytes(): what
+  // the users of both sides agree on. Others are a violation.
+  BasicLatestReader(PeerMemory section, const LatestGeometry& geometry, uint64_t min_value_bytes,
+                    uint64_t max_value_bytes)
+      : section_(section),
+        geometry_(geometry),
+        min_value_bytes_(min_value_bytes),
+        max_value_bytes_(max_value_bytes) {
+    PARLEY_CHECK(max_value_bytes <= geometry.max_value_bytes(), "values longer than their slots");
+  }
 
-  // Copies the newest value that is newer than the last one that was read, whole.
-  // into.size() >= max_value_bytes. kWouldBlock: there is none, or the writer overtook each of
-  // kMaxAttempts copies; `into` may then hold anything. kPoisoned: see violation().
-  Outcome TryRead(absl::Span<std::byte> into, Value* value) {
-    PARLEY_CHECK(into.size() >= geometry_.max_value_bytes(),
-                 "a buffer shorter than max_value_bytes");
+  // Copies the newest value that is newer than the last one that was read, whole, at most
+  // kMaxAttempts times. into.size() >= max_value_bytes(). But for kOk it may then hold anything.
+  LatestOutcome TryRead(absl::Span<std::byte> into, LatestValue* value) {
+    PARLEY_CHECK(into.size() >= max_value_bytes_, "a buffer shorter than max_value_bytes");
     for (int attempt = 0; attempt < kMaxAttempts && violation_ == Violation::kNone; ++attempt) {
-      const Outcome outcome = Attempt(into, value);
-      if (outcome == Outcome::kOk || !HasData()) return outcome;
+      const LatestOutcome outcome = Attempt(into, value);
+      if (outcome != LatestOutcome::kOvertaken) return outcome;
     }
-    return violation_ == Violation::kNone ? Outcome::kWouldBlock : Outcome::kPoisoned;
+    return violation_ == Violation::kNone ? LatestOutcome::kOvertaken : LatestOutcome::kPoisoned;
   }
 
   // True if there is a newer version than the last one that was read, or a violation.
-  bool HasData() {
+  bool HasNewer() {
     if (violation_ != Violation::kNone) return true;
     return FetchVersion() != read_;
   }
+
+  uint64_t max_value_bytes() const { return max_value_bytes_; }
 
   Violation violation() const { return violation_; }
   void Poison(Violation violation) {
@@ -133,39 +159,42 @@ class BasicLatestReader {
     return read_;
   }
 
-  Outcome Attempt(absl::Span<std::byte> into, Value* value) {
+  LatestOutcome Attempt(absl::Span<std::byte> into, LatestValue* value) {
     const uint64_t version = FetchVersion();
-    if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (version == read_) return Outcome::kWouldBlock;
+    if (violation_ != Violation::kNone) return LatestOutcome::kPoisoned;
+    if (version == read_) return LatestOutcome::kNoNewer;
     const uint32_t slot = geometry_.SlotOf(version);
     const auto complete = [&](uint64_t sequence) { return sequence == 2 * version; };
     // TRUST: only compared. Another sequence is a version that is written meanwhile.
     if (!section_.LoadAcquire64(geometry_.SequenceOffset(slot)).Validate(complete)) {
-      return Outcome::kWouldBlock;
+      return LatestOutcome::kOvertaken;
     }
-    // TRUST: at most what the geometry has; an honest writer never stores more in any version.
+    // TRUST: within what was agreed on; an honest writer never stores another in any version.
     const auto size = section_.LoadRelaxed64(geometry_.SizeOffset(slot)).Validate([&](uint64_t s) {
-      return s <= geometry_.max_value_bytes();
+      return s >= min_value_bytes_ && s <= max_value_bytes_;
     });
     if (!size) {
-      Poison(Violation::kRecordTooLong);
-      return Outcome::kPoisoned;
+      Poison(size.Refused() > max_value_bytes_ ? Violation::kRecordTooLong
+                                               : Violation::kMetadataInvalid);
+      return LatestOutcome::kPoisoned;
     }
     const auto size_bytes = static_cast<std::size_t>(*size);
-    section_.CopyOut(geometry_.SlotOffset(slot), into.first(size_bytes));
+    section_.CopyOut(geometry_.ValueOffset(slot), into.first(size_bytes));
     // PAIRS WITH: the fence in BasicLatestWriter::Begin. The copy before the sequence.
     std::atomic_thread_fence(std::memory_order_acquire);
     // TRUST: as above.
     if (!section_.LoadRelaxed64(geometry_.SequenceOffset(slot)).Validate(complete)) {
-      return Outcome::kWouldBlock;
+      return LatestOutcome::kOvertaken;
     }
     read_ = version;
     *value = {version, size_bytes};
-    return Outcome::kOk;
+    return LatestOutcome::kOk;
   }
 
   PeerMemory section_;
-  const LatestGeometry geometry_;
+  LatestGeometry geometry_;
+  uint64_t min_value_bytes_;
+  uint64_t max_value_bytes_;
   uint64_t read_ = 0;
   Violation violation_ = Violation::kNone;
 };

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,7 +12,7 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/violation.h"
-#include "parley/ring/ring_types.h"
+#include "parley/shm/sections.h"
 #include "parley/testing/heap_memory.h"
 
 namespace parley {
@@ -21,15 +22,21 @@ using testing::Circle;
 using testing::HeapOwnMemory;
 using testing::HeapPeerMemory;
 using Writer = internal::BasicLatestWriter<HeapOwnMemory>;
-using Reader = internal::BasicLatestReader<HeapPeerMemory>;
+using internal::BasicLatestReader;
+
+// One that takes all that fits.
+template <typename T>
+BasicLatestReader<T> ReaderOf(T memory, const LatestGeometry& geometry) {
+  return BasicLatestReader<T>(memory, geometry, 0, geometry.max_value_bytes());
+}
 
 LatestGeometry Geometry(uint64_t max_value_bytes, uint32_t slots = 4) {
   return *LatestGeometry::Make({.max_value_bytes = max_value_bytes, .slots = slots});
 }
 
 // A section of exactly the bytes that the geometry asks for.
-struct Section {
-  explicit Section(const LatestGeometry& g) : geometry(g), words(g.section_bytes() / 8) {}
+struct Memory {
+  explicit Memory(const LatestGeometry& g) : geometry(g), words(g.section_bytes() / 8) {}
   Circle circle() { return {words.data(), words.size() * 8, words.size() * 8}; }
   HeapOwnMemory own() { return HeapOwnMemory(circle()); }
   HeapPeerMemory peer() { return HeapPeerMemory(circle()); }
@@ -53,51 +60,74 @@ TEST(LatestGeometryTest, OnlyAllowedSizesCanBeMade) {
     EXPECT_EQ(LatestGeometry::Make(bad).status().code(), absl::StatusCode::kInvalidArgument);
   }
   const LatestGeometry geometry = Geometry(129, 2);
-  EXPECT_EQ(geometry.section_bytes(), 128u + 2 * 64 + 2 * 256);
-  EXPECT_EQ(geometry.SlotOffset(1) - geometry.SlotOffset(0), 256u);
+  EXPECT_EQ(geometry.max_value_bytes(), 256u);
+  EXPECT_EQ(geometry.section(), (Section{kSectionLatest, 2, 512}));
+  EXPECT_EQ(geometry.section_bytes(), 1024u);
+  EXPECT_EQ(geometry.ValueOffset(1), 768u);
+}
+
+TEST(LatestGeometryTest, AnAnnouncedSectionIsOneThatMakeGivesOrRefused) {
+  for (const uint64_t bytes : {uint64_t{1}, uint64_t{128}, uint64_t{4096}, kMaxLatestValueBytes}) {
+    const LatestGeometry geometry = Geometry(bytes, 8);
+    const auto announced = LatestGeometry::FromSection(geometry.section());
+    ASSERT_TRUE(announced.ok()) << announced.status();
+    EXPECT_EQ(*announced, geometry);
+    EXPECT_LE(geometry.ValueOffset(7) + geometry.max_value_bytes(), geometry.section_bytes());
+  }
+  constexpr uint64_t kMost = ~uint64_t{0};
+  for (const Section& hostile :
+       {Section{4, 4, 512}, Section{kSectionLatest, 0, 512}, Section{kSectionLatest, 1, 512},
+        Section{kSectionLatest, 3, 512}, Section{kSectionLatest, 128, 512},
+        Section{kSectionLatest, 0xffffffff, 512}, Section{kSectionLatest, 4, 0},
+        Section{kSectionLatest, 4, 128}, Section{kSectionLatest, 4, 256},
+        Section{kSectionLatest, 4, 513}, Section{kSectionLatest, 4, kMost - 127},
+        Section{kSectionLatest, 4, kLatestFrontBytes + kMaxLatestValueBytes + 128}}) {
+    EXPECT_EQ(LatestGeometry::FromSection(hostile).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(LatestTest, TheNewestValueIsReadOnceAndWhole) {
-  Section section(Geometry(100));
+  Memory section(Geometry(100));
   Writer writer(section.own(), section.geometry);
-  Reader reader(section.peer(), section.geometry);
-  auto buffer = Bytes(100, 0xff);
-  Reader::Value value;
-  EXPECT_FALSE(reader.HasData());
-  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kWouldBlock);
+  auto reader = ReaderOf(section.peer(), section.geometry);
+  auto buffer = Bytes(128, 0xff);
+  LatestValue value;
+  EXPECT_FALSE(reader.HasNewer());
+  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kNoNewer);
   for (uint8_t i = 1; i < 20; ++i) {
     writer.Write(Bytes(i, i));
     writer.Write(Bytes(i + 1, i));  // the one before is never seen
-    EXPECT_TRUE(reader.HasData());
-    ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kOk);
+    EXPECT_TRUE(reader.HasNewer());
+    ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
     EXPECT_EQ(value.version, 2u * i);
     ASSERT_EQ(value.size_bytes, i + 1u);
     EXPECT_EQ(std::vector(buffer.begin(), buffer.begin() + i + 1), Bytes(i + 1, i));
-    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kWouldBlock);
+    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kNoNewer);
   }
   writer.Publish(0);
-  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kOk);
+  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
   EXPECT_EQ(value.size_bytes, 0u);
 }
 
 TEST(LatestTest, AValueIsWrittenInPlaceAndSeenWhenItIsPublished) {
-  Section section(Geometry(16));
+  Memory section(Geometry(16));
   Writer writer(section.own(), section.geometry);
-  Reader reader(section.peer(), section.geometry);
-  auto buffer = Bytes(16, 0);
-  Reader::Value value;
+  auto reader = ReaderOf(section.peer(), section.geometry);
+  auto buffer = Bytes(128, 0);
+  LatestValue value;
   std::memset(writer.Next().data(), 7, 16);
   EXPECT_EQ(writer.Next().data(), writer.Next().data());
-  EXPECT_FALSE(reader.HasData());
+  EXPECT_FALSE(reader.HasNewer());
   writer.Publish(16);
-  ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kOk);
-  EXPECT_EQ(buffer, Bytes(16, 7));
+  ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
+  EXPECT_EQ(std::vector(buffer.begin(), buffer.begin() + 16), Bytes(16, 7));
 }
 
 // Writes between the reader's loads: what a writer at full speed does.
 class OvertakingMemory {
  public:
-  OvertakingMemory(Section* section, Writer* writer, int versions_per_copy)
+  OvertakingMemory(Memory* section, Writer* writer, int versions_per_copy)
       : section_(section), writer_(writer), versions_per_copy_(versions_per_copy) {}
   Untrusted<uint64_t> LoadAcquire64(std::size_t offset) const {
     return section_->peer().LoadAcquire64(offset);
@@ -116,7 +146,7 @@ class OvertakingMemory {
   }
 
  private:
-  Section* section_;
+  Memory* section_;
   Writer* writer_;
   int versions_per_copy_;
 };
@@ -124,19 +154,20 @@ class OvertakingMemory {
 TEST(LatestTest, AValueThatIsOvertakenIsRefusedAndNeverTorn) {
   for (const uint32_t slots : {2u, 4u, 8u}) {
     for (int overtaking = 0; overtaking < 12; ++overtaking) {
-      Section section(Geometry(32, slots));
+      Memory section(Geometry(32, slots));
       Writer writer(section.own(), section.geometry);
-      internal::BasicLatestReader<OvertakingMemory> reader({&section, &writer, overtaking},
-                                                           section.geometry);
+      auto reader = ReaderOf(OvertakingMemory(&section, &writer, overtaking), section.geometry);
       writer.Write(Bytes(32, 1));
-      auto buffer = Bytes(32, 0);
-      internal::BasicLatestReader<OvertakingMemory>::Value value;
-      const Outcome outcome = reader.TryRead(absl::MakeSpan(buffer), &value);
+      auto buffer = Bytes(128, 0);
+      LatestValue value;
+      const LatestOutcome outcome = reader.TryRead(absl::MakeSpan(buffer), &value);
       // A slot is reused after `slots` versions.
-      EXPECT_EQ(outcome, overtaking < static_cast<int>(slots) ? Outcome::kOk : Outcome::kWouldBlock)
+      EXPECT_EQ(outcome, overtaking < static_cast<int>(slots) ? LatestOutcome::kOk
+                                                              : LatestOutcome::kOvertaken)
           << slots << " slots, overtaken by " << overtaking;
-      if (outcome == Outcome::kOk) {
-        EXPECT_EQ(buffer, Bytes(32, static_cast<uint8_t>(value.version)));
+      if (outcome == LatestOutcome::kOk) {
+        EXPECT_EQ(std::vector(buffer.begin(), buffer.begin() + 32),
+                  Bytes(32, static_cast<uint8_t>(value.version)));
       }
       EXPECT_EQ(reader.violation(), Violation::kNone);
     }
@@ -144,20 +175,20 @@ TEST(LatestTest, AValueThatIsOvertakenIsRefusedAndNeverTorn) {
 }
 
 TEST(LatestTest, AVersionThatIsBeingWrittenIsNotRead) {
-  Section section(Geometry(8, 2));
+  Memory section(Geometry(8, 2));
   Writer writer(section.own(), section.geometry);
-  Reader reader(section.peer(), section.geometry);
+  auto reader = ReaderOf(section.peer(), section.geometry);
   writer.Write(Bytes(8, 1));
   writer.Write(Bytes(8, 2));
   writer.Next();  // version 3 begins in the slot of version 1
-  auto buffer = Bytes(8, 0);
-  Reader::Value value;
-  ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kOk);
+  auto buffer = Bytes(128, 0);
+  LatestValue value;
+  ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
   EXPECT_EQ(value.version, 2u);
   // The slot of the newest version is being written: only a liar does that.
   section.Set(section.geometry.SequenceOffset(1), 5);
   section.Set(LatestGeometry::kVersionOffset, 3);
-  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kWouldBlock);
+  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOvertaken);
   EXPECT_EQ(reader.violation(), Violation::kNone);
 }
 
@@ -173,35 +204,54 @@ TEST(LatestTest, EachLieIsAViolationForGood) {
                          Lie{kVersion, 1, Violation::kProducerPositionBackwards},
                          Lie{kVersion, ~uint64_t{0}, Violation::kProducerPositionOutOfRange},
                          Lie{kVersion, uint64_t{1} << 62, Violation::kProducerPositionOutOfRange},
-                         Lie{geometry.SizeOffset(3), 25, Violation::kRecordTooLong},
+                         Lie{geometry.SizeOffset(3), 129, Violation::kRecordTooLong},
                          Lie{geometry.SizeOffset(3), ~uint64_t{0}, Violation::kRecordTooLong}}) {
-    Section section(geometry);
+    Memory section(geometry);
     Writer writer(section.own(), section.geometry);
-    Reader reader(section.peer(), section.geometry);
-    auto buffer = Bytes(24, 0);
-    Reader::Value value;
+    auto reader = ReaderOf(section.peer(), section.geometry);
+    auto buffer = Bytes(128, 0);
+    LatestValue value;
     for (uint8_t i = 1; i <= 2; ++i) writer.Write(Bytes(24, i));
-    ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kOk);
+    ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
     writer.Write(Bytes(24, 3));
     section.Set(lie.offset, lie.value);
-    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kPoisoned) << lie.value;
+    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kPoisoned)
+        << lie.value;
     EXPECT_EQ(reader.violation(), lie.violation);
     writer.Write(Bytes(24, 4));
-    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), Outcome::kPoisoned);
-    EXPECT_TRUE(reader.HasData());  // a wait ends
+    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kPoisoned);
+    EXPECT_TRUE(reader.HasNewer());  // a wait ends
+  }
+}
+
+TEST(LatestTest, ValuesThatWereNotAgreedOnAreAViolation) {
+  for (const auto& [size, violation] :
+       {std::pair(7, Violation::kMetadataInvalid), std::pair(8, Violation::kNone),
+        std::pair(9, Violation::kRecordTooLong)}) {
+    Memory section(Geometry(100));
+    Writer writer(section.own(), section.geometry);
+    BasicLatestReader<HeapPeerMemory> reader(section.peer(), section.geometry, 8, 8);
+    std::array<std::byte, 8> buffer;
+    LatestValue value;
+    writer.Write(Bytes(static_cast<std::size_t>(size), 1));
+    EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value),
+              violation == Violation::kNone ? LatestOutcome::kOk : LatestOutcome::kPoisoned);
+    EXPECT_EQ(reader.violation(), violation);
   }
 }
 
 TEST(LatestDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
-  Section section(Geometry(8));
+  Memory section(Geometry(8));
   Writer writer(section.own(), section.geometry);
-  Reader reader(section.peer(), section.geometry);
-  Reader::Value value;
-  std::array<std::byte, 7> short_buffer;
-  EXPECT_DEATH(writer.Write(Bytes(9, 0)), "longer than max_value_bytes");
-  EXPECT_DEATH(writer.Publish(9), "longer than max_value_bytes");
+  auto reader = ReaderOf(section.peer(), section.geometry);
+  LatestValue value;
+  std::array<std::byte, 127> short_buffer;
+  EXPECT_DEATH(writer.Write(Bytes(129, 0)), "longer than max_value_bytes");
+  EXPECT_DEATH(writer.Publish(129), "longer than max_value_bytes");
   EXPECT_DEATH(static_cast<void>(reader.TryRead(absl::MakeSpan(short_buffer), &value)),
                "shorter than max_value_bytes");
+  EXPECT_DEATH(BasicLatestReader<HeapPeerMemory>(section.peer(), section.geometry, 0, 129),
+               "longer than their slots");
 }
 
 }  // namespace

@@ -27,6 +27,8 @@
 #include "parley/frames/frame_wire.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
+#include "parley/patterns/latest/core.h"
+#include "parley/patterns/latest/layout.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
@@ -122,6 +124,12 @@ Structs CompiledStructs() {
         {FIELD(BulkHeaderWire, total_bytes), FIELD(BulkHeaderWire, reserved)}}},
       {"FrameLineWire",
        {sizeof(FrameLineWire), {FIELD(FrameLineWire, generation), FIELD(FrameLineWire, reserved)}}},
+      {"LatestHeadWire",
+       {sizeof(LatestHeadWire), {FIELD(LatestHeadWire, version), FIELD(LatestHeadWire, reserved)}}},
+      {"LatestSlotWire",
+       {sizeof(LatestSlotWire),
+        {FIELD(LatestSlotWire, sequence), FIELD(LatestSlotWire, size_bytes),
+         FIELD(LatestSlotWire, reserved)}}},
       {"FrameSentWire",
        {sizeof(FrameSentWire),
         {FIELD(FrameSentWire, kind), FIELD(FrameSentWire, slot), FIELD(FrameSentWire, generation),
@@ -197,6 +205,12 @@ Constants CompiledConstants() {
       CONSTANT(kFrameSent),
       CONSTANT(kFrameReturned),
       CONSTANT(kMaxFrameMetadataBytes),
+      CONSTANT(kSectionLatest),
+      CONSTANT(kMinLatestSlots),
+      CONSTANT(kMaxLatestSlots),
+      CONSTANT(kLatestUnitBytes),
+      CONSTANT(kLatestFrontBytes),
+      CONSTANT(kMaxLatestValueBytes),
   };
 }
 
@@ -223,7 +237,8 @@ Names NamesInHeaders() {
   static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
   Names names;
   for (const char* path : {"handshake/wire.h", "ring/layout.h", "wait/layout.h", "sealing/seals.h",
-                           "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h"}) {
+                           "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h",
+                           "patterns/latest/layout.h"}) {
     std::string in_struct;
     std::string in_enum;
     for (const std::string& line : LinesOf(path)) {
@@ -384,6 +399,8 @@ std::string HexOf(Memory memory, std::size_t offset, std::size_t size) {
   return Hex(bytes);
 }
 
+constexpr std::byte kLetterD{'d'};
+
 TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   std::map<std::string, std::string> written;
 
@@ -472,6 +489,19 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   written["golden-frame-sent"] = sent_by((*framed)->accepting().sender);
   written["golden-frame-returned"] = sent_by((*framed)->connecting().sender);
   written["golden-frame-line"] = HexOf((*framed)->connecting().receiver.frame_memory(), 0, 16);
+
+  const LatestGeometry latest = *LatestGeometry::Make({.max_value_bytes = 128, .slots = 2});
+  std::vector<uint64_t> words(latest.section_bytes() / 8);
+  const testing::Circle section = {words.data(), words.size() * 8, words.size() * 8};
+  internal::BasicLatestWriter<testing::HeapOwnMemory> writer(testing::HeapOwnMemory(section),
+                                                             latest);
+  writer.Write(bytes);
+  writer.Write(absl::MakeConstSpan(&kLetterD, 1));
+  const testing::HeapPeerMemory read(section);
+  written["golden-latest"] = HexOf(read, 0, 8) + HexOf(read, latest.SequenceOffset(0), 16) +
+                             HexOf(read, latest.ValueOffset(0), 1) +
+                             HexOf(read, latest.SequenceOffset(1), 16) +
+                             HexOf(read, latest.ValueOffset(1), 3);
 
   EXPECT_EQ(ReadPage().golden, written);
 }

@@ -1,0 +1,54 @@
+// What latest values cost and whether each is whole, as JSON lines: a writer at full speed with
+// readers for a time, then a read next to a memcpy for some sizes.
+//
+//   bazel run -c opt //patterns/latest:measure -- [SECONDS [READERS [BYTES]]]
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/time/time.h"
+#include "parley/patterns/latest/full_speed.h"
+
+namespace parley::testing {
+namespace {
+
+int Measure(int seconds, int readers, uint64_t bytes) {
+  int wrong = 0;
+  const auto result =
+      RunFullSpeed({.readers = readers, .value_bytes = bytes, .time = absl::Seconds(seconds)});
+  if (!result.ok()) {
+    std::fprintf(stderr, "%s\n", result.status().ToString().c_str());
+    return 1;
+  }
+  std::printf(
+      "{\"seconds\":%d,\"readers\":%d,\"bytes\":%llu,\"written\":%llu,"
+      "\"write_ns\":%.0f,\"write_alone_ns\":%.0f}\n",
+      seconds, readers, static_cast<unsigned long long>(bytes),
+      static_cast<unsigned long long>(result->written), result->write_ns, result->write_alone_ns);
+  for (const FullSpeedResult::Reader& reader : result->readers) {
+    std::printf("{\"reads\":%llu,\"overtaken\":%llu,\"wrong\":%llu,\"exit\":%d}\n",
+                static_cast<unsigned long long>(reader.reads),
+                static_cast<unsigned long long>(reader.overtaken),
+                static_cast<unsigned long long>(reader.wrong), reader.exit_code);
+    if (reader.wrong != 0 || reader.exit_code != 0) wrong = 1;
+  }
+  for (const uint64_t size : {64u, 1024u, 4096u, 16384u, 65536u, 1u << 20, 8u << 20}) {
+    const auto cost = MeasureReadCost(size, size < (1u << 20) ? 4001 : 201);
+    if (!cost.ok()) return 1;
+    std::printf("{\"bytes\":%llu,\"read_ns\":%.0f,\"memcpy_ns\":%.0f,\"ratio\":%.2f}\n",
+                static_cast<unsigned long long>(size), cost->read_ns, cost->memcpy_ns,
+                cost->read_ns / cost->memcpy_ns);
+  }
+  return wrong;
+}
+
+}  // namespace
+}  // namespace parley::testing
+
+int main(int argc, char** argv) {
+  const int seconds = argc > 1 ? std::atoi(argv[1]) : 60;
+  const int readers = argc > 2 ? std::atoi(argv[2]) : 8;
+  const auto bytes = static_cast<uint64_t>(argc > 3 ? std::atoll(argv[3]) : 4096);
+  return parley::testing::Measure(seconds, readers, bytes);
+}
