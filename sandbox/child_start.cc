@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include <ctime>
 
 #include "parley/sandbox/capabilities.h"
+#include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/ordinary.h"
 #include "parley/sandbox/plain_code.h"
 
@@ -104,11 +106,21 @@ PARLEY_PLAIN_CODE int DropPrivileges() {
   return DropCapabilities();
 }
 
+// At its first call, of a clone.
+PARLEY_PLAIN_CODE void Report(const ChildStart& start, StartStep step, int error) {
+  const CloneStarted started = {static_cast<int32_t>(step), error,
+                                start.wall != nullptr ? *start.wall->proc_error : ENOSYS};
+  ::syscall(SYS_sendto, start.report_socket, &started, sizeof(started), MSG_DONTWAIT | MSG_NOSIGNAL,
+            nullptr, 0);
+}
+
 [[noreturn]] PARLEY_PLAIN_CODE void Fail(const ChildStart& start, StartStep step, int error) {
   start.failure->error = error;
   start.failure->step = step;
+  if (start.report_socket >= 0) Report(start, step, error);
   // Not _exit, which sanitizers wrap.
-  while (true) ::syscall(SYS_exit_group, 127);
+  const int code = start.program == nullptr ? kCloneFailed + static_cast<int>(step) : 127;
+  while (true) ::syscall(SYS_exit_group, code);
 }
 
 PARLEY_PLAIN_CODE void FailUnlessZero(const ChildStart& start, StartStep step, int error) {
@@ -138,6 +150,19 @@ PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
   if (start.wall != nullptr) Announce(start.wall->events->runs, kHappened);
   ::syscall(SYS_execve, start.program, start.arguments, start.environment);
   Fail(start, StartStep::kExec, errno);
+}
+
+PARLEY_PLAIN_CODE void PrepareClone(const ChildStart& start) {
+  if (::syscall(SYS_setsid) < 0) Fail(start, StartStep::kSession, errno);
+  if (start.wall != nullptr) {
+    FailUnlessZero(start, StartStep::kNamespaces, UseNamespaces(*start.wall));
+  }
+  FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
+  FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
+  Report(start, StartStep::kNone, 0);
+  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
+  FailUnlessZero(start, StartStep::kLimits, SetLimits(start));
+  if (start.wall != nullptr) LimitProcessesWithin(start);
 }
 
 PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {

@@ -71,10 +71,18 @@ struct ChildStart {
   // With `wall`: the limit of processes and threads in its user namespace; 0: none of its own.
   unsigned processes_within;
   StartFailure* failure;
+  int report_socket =
+      -1;  // of a clone: where it says that it has started, or failed (clone_wire.h)
 };
 
 // Becomes the program, or notes the failure and ends.
 [[noreturn]] void StartAsChild(const ChildStart& start);
+
+// The same steps in a clone of a template, which goes on with the program that it has: the template
+// has an ordinary priority and ordinary signals already. `failure` is its own; it ends with exit
+// code kCloneFailed and the step. `wall->events` is not used: the parent says that the clone runs.
+void PrepareClone(const ChildStart& start);
+inline constexpr int kCloneFailed = 200;
 
 // What the process in between does, which enters the namespaces and makes the child in them as our
 // own: it shares our memory and descriptors, and we are suspended meanwhile.

@@ -37,6 +37,7 @@ namespace {
 using testing::HasSanitizer;
 using testing::kLong;
 using testing::NextReply;
+using testing::StartWorker;
 using testing::WorkerOptions;
 
 // The wrong order does not compile: no proof from nowhere or twice, no input without proof, no
@@ -60,7 +61,7 @@ static_assert(!std::is_invocable_v<decltype(LockDown), Prepared&, Profile, LockD
 
 absl::StatusOr<ExitReport> RunToEnd(std::vector<std::string> arguments) {
   UniqueFd replies;
-  absl::StatusOr<Worker> worker = Spawn(WorkerOptions(std::move(arguments), replies));
+  absl::StatusOr<Worker> worker = StartWorker(WorkerOptions(std::move(arguments), replies));
   if (!worker.ok()) return worker.status();
   return worker->Wait(Deadline::After(kLong));
 }
@@ -222,7 +223,7 @@ struct Outcome {
 
 Outcome RunAndListen(std::vector<std::string> arguments) {
   UniqueFd replies;
-  absl::StatusOr<Worker> worker = Spawn(WorkerOptions(std::move(arguments), replies));
+  absl::StatusOr<Worker> worker = StartWorker(WorkerOptions(std::move(arguments), replies));
   if (!worker.ok()) return {std::string(worker.status().message()), {}};
   auto report = worker->Wait(Deadline::After(kLong));
   return {NextReply(replies.get()), report.ok() ? *report : ExitReport()};
@@ -270,7 +271,7 @@ TEST(ConfineTest, S12AConfinedWorkerHasNoHandOnItsParentsStderr) {
   SpawnOptions options = WorkerOptions({"write_to_stderrs_socket"}, replies);
   const UniqueFd saved(::fcntl(2, F_DUPFD_CLOEXEC, 3));
   ASSERT_EQ(::dup2(theirs.get(), 2), 2);
-  auto worker = Spawn(std::move(options));
+  auto worker = StartWorker(std::move(options));
   ::dup2(saved.get(), 2);
   ASSERT_TRUE(worker.ok()) << worker.status();
   auto report = worker->Wait(Deadline::After(kLong));
@@ -296,7 +297,7 @@ TEST(ConfineTest, AnAbortIsSeenAsOne) {
 
 TEST(ConfineTest, S3StoppedAndContinuedDuringAWait) {
   UniqueFd replies;
-  auto worker = Spawn(WorkerOptions({"poll_slowly"}, replies));
+  auto worker = StartWorker(WorkerOptions({"poll_slowly"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   ASSERT_EQ(NextReply(replies.get()), "polling");
   for (int i = 0; i < 3; ++i) {
@@ -328,7 +329,7 @@ void ExpectRefusalOfThread(const std::string& reply, const std::string& why) {
 
 TEST(ConfineTest, S4AThreadThatCannotBeConfinedIsNamed) {
   UniqueFd replies;
-  auto worker = Spawn(WorkerOptions({"thread_with_own_filter"}, replies));
+  auto worker = StartWorker(WorkerOptions({"thread_with_own_filter"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const std::string reply = NextReply(replies.get());
   ExpectRefusalOfThread(reply, "has a filter of its own");
@@ -364,7 +365,7 @@ std::string Read(const std::string& path) {
 
 TEST(ConfineTest, EveryThreadIsUnderTheFilterWithoutPrivileges) {
   UniqueFd replies;
-  auto worker = Spawn(WorkerOptions({"stay_confined"}, replies));
+  auto worker = StartWorker(WorkerOptions({"stay_confined"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const std::string report = NextReply(replies.get());
   EXPECT_EQ(report.find("confined: filter on "), 0u) << report;
@@ -385,7 +386,7 @@ TEST(ConfineTest, OnlyKeptDescriptorsStayOpen) { ExpectClean("descriptors_after"
 // With a filter that lets files through, as a bug behind an allowed call might.
 TEST(ConfineTest, BehindTheFilterThereIsNoFile) {
   UniqueFd replies;
-  auto worker = Spawn(WorkerOptions({"look_at_root"}, replies));
+  auto worker = StartWorker(WorkerOptions({"look_at_root"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const std::string seen = NextReply(replies.get());
   if (!worker->second_wall().mount) {

@@ -18,6 +18,7 @@ namespace {
 
 using testing::kLong;
 using testing::NextReply;
+using testing::StartWorker;
 using testing::WorkerOptions;
 
 static_assert(!std::is_default_constructible_v<ConfinementProof>);
@@ -33,7 +34,7 @@ struct Running {
 
 Running Start(std::vector<std::string> arguments) {
   Running running;
-  running.worker = Spawn(WorkerOptions(std::move(arguments), running.replies));
+  running.worker = StartWorker(WorkerOptions(std::move(arguments), running.replies));
   if (running.worker.ok()) running.said = NextReply(running.replies.get());
   return running;
 }
@@ -71,7 +72,7 @@ TEST(ConfinementProofTest, AChildMadeBeforeIsEnough) {
 
 TEST(ConfinementProofTest, AwaitingSeesLockDownHappen) {
   UniqueFd replies;
-  auto worker = Spawn(WorkerOptions({"stay_confined"}, replies));
+  auto worker = StartWorker(WorkerOptions({"stay_confined"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const auto proof = AwaitConfined(*worker, Deadline::After(kLong));
   EXPECT_TRUE(proof.ok()) << proof.status();

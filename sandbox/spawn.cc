@@ -23,6 +23,7 @@
 #include "parley/sandbox/refusal.h"
 #include "parley/sandbox/start_process.h"
 #include "parley/sandbox/unreaped.h"
+#include "parley/sandbox/worker_maker.h"
 
 namespace parley {
 namespace {
@@ -30,35 +31,6 @@ namespace {
 using internal::ChildStart;
 using internal::kSanitizer;
 using internal::StartStep;
-
-const char* StepText(StartStep step) {
-  switch (step) {
-    case StartStep::kDieWithParent:
-      return ", tying its life to ours";
-    case StartStep::kSignals:
-      return ", resetting its signals";
-    case StartStep::kSession:
-      return ", giving it a session of its own";
-    case StartStep::kDescriptors:
-      return ", placing its descriptors";
-    case StartStep::kLimits:
-      return ", setting its resource limits";
-    case StartStep::kOrdinary:
-      return ", giving it an ordinary priority";
-    case StartStep::kPrivileges:
-      return ", dropping its privileges";
-    case StartStep::kDirectory:
-      return ", entering its directory";
-    case StartStep::kNamespaces:
-      return ", making its namespaces";
-    case StartStep::kClone:
-    case StartStep::kNobody:
-    case StartStep::kExec:
-    case StartStep::kNone:
-      break;
-  }
-  return "";
-}
 
 constexpr unsigned kProcessesWithin = 256;
 
@@ -117,27 +89,6 @@ ChildStart::Limit AtMostOurs(__rlimit_resource resource, uint64_t soft, uint64_t
   ::getrlimit(resource, &ours);
   return {static_cast<int>(resource),
           {std::min<rlim_t>(soft, ours.rlim_max), std::min<rlim_t>(hard, ours.rlim_max)}};
-}
-
-std::vector<ChildStart::Limit> Limits(const ResourceLimits& limits) {
-  std::vector<ChildStart::Limit> result;
-  for (const __rlimit_resource none : {RLIMIT_CORE, RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE}) {
-    result.push_back({static_cast<int>(none), {0, 0}});
-  }
-  const auto add = [&result](__rlimit_resource resource, const std::optional<uint64_t>& value) {
-    if (value.has_value()) result.push_back(AtMostOurs(resource, *value, *value));
-  };
-  if (!kSanitizer) add(RLIMIT_AS, limits.address_space_bytes);
-  add(RLIMIT_FSIZE, limits.file_size_bytes);
-  add(RLIMIT_NOFILE, limits.open_files);
-  add(RLIMIT_NPROC, limits.processes);
-  add(RLIMIT_STACK, limits.stack_bytes);
-  add(RLIMIT_MEMLOCK, limits.locked_memory_bytes);
-  if (limits.cpu_seconds.has_value()) {
-    // SIGXCPU first, which says why; SIGKILL a second later for a worker that ignores it.
-    result.push_back(AtMostOurs(RLIMIT_CPU, *limits.cpu_seconds, *limits.cpu_seconds + 1));
-  }
-  return result;
 }
 
 // `path` as it is seen from everywhere. Unchanged if our own directory is gone.
@@ -210,18 +161,59 @@ absl::StatusOr<StandardStreams> MakeStandardStreams(SpawnOptions& options) {
 
 }  // namespace
 
-// The only maker of Workers.
-class WorkerMaker {
- public:
-  static Worker Make(std::string name, internal::StartedProcess process,
-                     std::optional<internal::RefusalWatch> refusals,
-                     std::optional<internal::OutputRelay> output) {
-    return Worker(std::move(name), std::move(process), std::move(refusals), std::move(output));
+const char* internal::StepText(StartStep step) {
+  switch (step) {
+    case StartStep::kDieWithParent:
+      return ", tying its life to ours";
+    case StartStep::kSignals:
+      return ", resetting its signals";
+    case StartStep::kSession:
+      return ", giving it a session of its own";
+    case StartStep::kDescriptors:
+      return ", placing its descriptors";
+    case StartStep::kLimits:
+      return ", setting its resource limits";
+    case StartStep::kOrdinary:
+      return ", giving it an ordinary priority";
+    case StartStep::kPrivileges:
+      return ", dropping its privileges";
+    case StartStep::kDirectory:
+      return ", entering its directory";
+    case StartStep::kNamespaces:
+      return ", making its namespaces";
+    case StartStep::kClone:
+    case StartStep::kNobody:
+    case StartStep::kExec:
+    case StartStep::kNone:
+      break;
   }
-  static void Watch(Worker& worker, internal::RefusalWatch refusals) {
-    worker.refusals_ = std::move(refusals);
+  return "";
+}
+
+std::vector<ChildStart::Limit> internal::LimitsOfChild(const ResourceLimits& limits) {
+  std::vector<ChildStart::Limit> result;
+  for (const __rlimit_resource none : {RLIMIT_CORE, RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE}) {
+    result.push_back({static_cast<int>(none), {0, 0}});
   }
-};
+  const auto add = [&result](__rlimit_resource resource, const std::optional<uint64_t>& value) {
+    if (value.has_value()) result.push_back(AtMostOurs(resource, *value, *value));
+  };
+  if (!kSanitizer) add(RLIMIT_AS, limits.address_space_bytes);
+  add(RLIMIT_FSIZE, limits.file_size_bytes);
+  add(RLIMIT_NOFILE, limits.open_files);
+  add(RLIMIT_NPROC, limits.processes);
+  add(RLIMIT_STACK, limits.stack_bytes);
+  add(RLIMIT_MEMLOCK, limits.locked_memory_bytes);
+  if (limits.cpu_seconds.has_value()) {
+    // SIGXCPU first, which says why; SIGKILL a second later for a worker that ignores it.
+    result.push_back(AtMostOurs(RLIMIT_CPU, *limits.cpu_seconds, *limits.cpu_seconds + 1));
+  }
+  return result;
+}
+
+unsigned internal::ProcessesWithin(const ResourceLimits& limits) {
+  return !limits.processes.has_value() && CountsProcessesWithin() ? kProcessesWithin : 0;
+}
 
 InheritedDescriptor InheritedDescriptor::Give(UniqueFd fd, std::string environment_name) {
   const int number = fd.get();
@@ -270,7 +262,7 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
   const std::string program = Absolute(options.program);
   const std::vector<char*> argument_pointers = Pointers(arguments);
   const std::vector<char*> environment_pointers = Pointers(*environment);
-  const std::vector<ChildStart::Limit> limits = Limits(options.limits);
+  const std::vector<ChildStart::Limit> limits = internal::LimitsOfChild(options.limits);
   const ChildStart start = {
       .program = program.c_str(),
       .arguments = argument_pointers.data(),
@@ -286,14 +278,13 @@ absl::StatusOr<Worker> Spawn(SpawnOptions options) {
       .dies_with_parent = options.dies_with_parent,
       .wall = nullptr,
       .parent_pidfd = -1,
-      .processes_within =
-          !options.limits.processes.has_value() && CountsProcessesWithin() ? kProcessesWithin : 0,
+      .processes_within = internal::ProcessesWithin(options.limits),
       .failure = nullptr,
   };
   internal::StartedProcess process =
       internal::StartProcess(start, options.namespaces, std::move(holder_socket));
   if (process.failure.step != StartStep::kNone) {
-    return ErrnoStatus(process.failure.error, what + StepText(process.failure.step));
+    return ErrnoStatus(process.failure.error, what + internal::StepText(process.failure.step));
   }
   Worker worker =
       WorkerMaker::Make(options.name, std::move(process), std::nullopt, std::move(streams->relay));

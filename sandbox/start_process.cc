@@ -19,6 +19,7 @@
 
 #include "absl/time/time.h"
 #include "parley/os/deadline.h"
+#include "parley/os/descriptor_bound.h"
 #include "parley/os/errors.h"
 #include "parley/os/pidfd.h"
 #include "parley/sandbox/namespace_holder.h"
@@ -82,14 +83,6 @@ class AllSignalsBlocked {
   sigset_t before_;
 };
 
-void KillAndReap(const UniqueFd& pidfd) {
-  if (!pidfd.ok()) return;
-  ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
-  siginfo_t info;
-  rusage usage;
-  static_cast<void>(ReapUntil(pidfd.get(), Deadline::After(kPatience), &info, &usage));
-}
-
 // Returns when the child has become its program or has failed (CLONE_VFORK), so that nothing has to
 // be waited for here that another process could hold open.
 void StartWithout(const ChildStart& start, StartedProcess& process) {
@@ -121,66 +114,21 @@ bool WriteNobodysMaps(pid_t holder) {
          WriteFile(folder + "gid_map", OneToOne(kNobody));
 }
 
-// Whether the holder has what it needs by the deadline.
-bool HolderIsReady(const UniqueFd& holder, Event& held) {
-  const Deadline deadline = Deadline::After(kPatience);
-  while (Await(held, kSliceMs) != kHappened) {
-    if (ProcessHasEnded(holder.get()) || deadline.Expired()) return false;
-  }
-  return true;
-}
-
-struct Attempt {
-  int namespaces;
-  bool nobody;
-};
-
 // A failure with kNamespaces: not with these.
-void StartWithin(ChildStart start, const Attempt& attempt, int holder_socket, Shared& shared,
-                 StartedProcess& process) {
-  const std::string user_map = OneToOne(::geteuid());
-  const std::string group_map = OneToOne(::getegid());
+void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_socket,
+                 Shared& shared, StartedProcess& process) {
   const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   const Pages stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
   if (!self.ok() || !stack.ok()) {
     process.failure = {StartStep::kNamespaces, errno};
     return;
   }
-  const HolderStart holder_start = {
-      .events = &shared.events,
-      .socket = holder_socket,
-      .parent_pidfd = start.dies_with_parent ? self.get() : -1,
-      .descriptor_bound = start.descriptor_bound,
-      .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
-      .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
-      .writes_maps = !attempt.nobody,
-      .user_map = user_map.data(),
-      .user_map_bytes = user_map.size(),
-      .group_map = group_map.data(),
-      .group_map_bytes = group_map.size(),
-  };
-  int holder_pidfd = -1;
-  // Without a signal at its end: nobody else in this process need know of it.
-  const long holder =  // NOLINT: syscall's type
-      ::syscall(SYS_clone, attempt.namespaces | CLONE_PIDFD, nullptr, &holder_pidfd, nullptr,
-                nullptr);
-  if (holder == 0) HoldNamespaces(holder_start);
-  if (holder < 0) {
-    process.failure = {StartStep::kNamespaces, errno};
-    return;
-  }
-  process.holder.Reset(holder_pidfd);
-  if (attempt.nobody) {
-    const bool written = WriteNobodysMaps(static_cast<pid_t>(holder));
-    Announce(shared.events.mapped, written ? kHappened : kFailed);
-    if (!written) {
-      process.failure = {StartStep::kNobody, EPERM};
-      return;
-    }
-  }
+  process.failure = MakeHolder(attempt, holder_socket, start.dies_with_parent ? self.get() : -1,
+                               shared.events, &process.holder);
+  if (process.failure.step != StartStep::kNone) return;
   const WallStart wall = {
       .events = &shared.events,
-      .holder_pidfd = holder_pidfd,
+      .holder_pidfd = process.holder.get(),
       .namespaces = attempt.namespaces,
       .becomes_nobody = attempt.nobody,
       .proc_error = &shared.proc_error,
@@ -210,7 +158,36 @@ void StartWithin(ChildStart start, const Attempt& attempt, int holder_socket, Sh
   }
 }
 
-SecondWall WallOf(const Attempt& attempt, int proc_error) {
+}  // namespace
+
+HolderPage::HolderPage() {
+  void* const page = ::mmap(nullptr, sizeof(HolderEvents), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  // SAFETY: page-aligned, zeroed by the kernel, a plain struct.
+  if (page != MAP_FAILED) events_ = static_cast<HolderEvents*>(page);
+}
+
+HolderPage::~HolderPage() {
+  if (events_ != nullptr) ::munmap(events_, sizeof(HolderEvents));
+}
+
+void KillAndReapChild(const UniqueFd& pidfd) {
+  if (!pidfd.ok()) return;
+  ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+  siginfo_t info;
+  rusage usage;
+  static_cast<void>(ReapUntil(pidfd.get(), Deadline::After(kPatience), &info, &usage));
+}
+
+bool HolderIsReady(const UniqueFd& holder, Event& held) {
+  const Deadline deadline = Deadline::After(kPatience);
+  while (Await(held, kSliceMs) != kHappened) {
+    if (ProcessHasEnded(holder.get()) || deadline.Expired()) return false;
+  }
+  return true;
+}
+
+SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error) {
   const auto has = [&attempt](int flag) { return (attempt.namespaces & flag) != 0; };
   SecondWall wall;
   wall.user = has(CLONE_NEWUSER);
@@ -225,7 +202,69 @@ SecondWall WallOf(const Attempt& attempt, int proc_error) {
   return wall;
 }
 
-}  // namespace
+StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
+                        HolderEvents& events, UniqueFd* pidfd) {
+  const std::string user_map = OneToOne(::geteuid());
+  const std::string group_map = OneToOne(::getegid());
+  const HolderStart holder_start = {
+      .events = &events,
+      .socket = holder_socket,
+      .parent_pidfd = parent_pidfd,
+      .descriptor_bound = DescriptorBoundWithoutCloseRange(),
+      .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
+      .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
+      .writes_maps = !attempt.nobody,
+      .user_map = user_map.data(),
+      .user_map_bytes = user_map.size(),
+      .group_map = group_map.data(),
+      .group_map_bytes = group_map.size(),
+  };
+  const AllSignalsBlocked blocked;
+  int holder_pidfd = -1;
+  // Without a signal at its end: nobody else in this process need know of it.
+  const long holder =  // NOLINT: syscall's type
+      ::syscall(SYS_clone, attempt.namespaces | CLONE_PIDFD, nullptr, &holder_pidfd, nullptr,
+                nullptr);
+  if (holder == 0) HoldNamespaces(holder_start);
+  if (holder < 0) return {StartStep::kNamespaces, errno};
+  pidfd->Reset(holder_pidfd);
+  if (!attempt.nobody) return {StartStep::kNone, 0};
+  const bool written = WriteNobodysMaps(static_cast<pid_t>(holder));
+  Announce(events.mapped, written ? kHappened : kFailed);
+  return written ? StartFailure{StartStep::kNone, 0} : StartFailure{StartStep::kNobody, EPERM};
+}
+
+std::vector<NamespaceAttempt> NamespaceAttempts(const NamespaceOptions& options,
+                                                std::string* missing, StartFailure* failure) {
+  using Use = NamespaceOptions::Use;
+  // A holder has a copy of our memory for a moment; one that others of our user could look into
+  // meanwhile is not what a process that cannot be dumped wants, and any other can't be entered.
+  const bool hidden = ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1;
+  const bool nobody = options.root_becomes_nobody && ::geteuid() == 0;
+  std::vector<NamespaceAttempt> attempts;
+  // The holder lives without a sanitizer's shadow memory and would end at its first touch.
+  if (options.use != Use::kNone && (hidden || kSanitizer)) {
+    if (options.use == Use::kRequired) {
+      *failure = {StartStep::kNamespaces, kSanitizer ? ENOTSUP : EPERM};
+      return attempts;
+    }
+    *missing = kSanitizer
+                   ? "making its namespaces: this is a sanitizer's build"
+                   : "making its namespaces: this process cannot be dumped (PR_SET_DUMPABLE)";
+  } else if (options.use != Use::kNone) {
+    const int network = options.network ? CLONE_NEWNET : 0;
+    const int core = CLONE_NEWUSER | CLONE_NEWPID;
+    const int small = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    attempts.push_back({core | CLONE_NEWNS | small | network, nobody});
+    if (options.use == Use::kRequired) return attempts;
+    // Any of them may be missing in this kernel, or limited to none by the administrator.
+    for (const int fewer : {core | CLONE_NEWNS | small, core | CLONE_NEWNS, core}) {
+      if (fewer != attempts.back().namespaces) attempts.push_back({fewer, nobody});
+    }
+  }
+  attempts.push_back({0, false});
+  return attempts;
+}
 
 StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
                             UniqueFd holder_socket) {
@@ -245,33 +284,11 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
     missing += (missing.empty() ? "" : "; ") + why;
   };
 
-  std::vector<int> sets;
-  // A holder has a copy of our memory for a moment; one that others of our user could look into
-  // meanwhile is not what a process that cannot be dumped wants, and any other can't be entered.
-  const bool hidden = ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1;
-  // The holder lives without a sanitizer's shadow memory and would end at its first touch.
-  if (options.use != Use::kNone && (hidden || kSanitizer)) {
-    if (options.use == Use::kRequired) {
-      process.failure = {StartStep::kNamespaces, kSanitizer ? ENOTSUP : EPERM};
-      return process;
-    }
-    miss(kSanitizer ? "making its namespaces: this is a sanitizer's build"
-                    : "making its namespaces: this process cannot be dumped (PR_SET_DUMPABLE)");
-  } else if (options.use != Use::kNone) {
-    const int network = options.network ? CLONE_NEWNET : 0;
-    const int core = CLONE_NEWUSER | CLONE_NEWPID;
-    const int small = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-    sets = {core | CLONE_NEWNS | small | network};
-    // Any of them may be missing in this kernel, or limited to none by the administrator.
-    if (options.use == Use::kWhereAvailable) {
-      for (const int fewer : {core | CLONE_NEWNS | small, core | CLONE_NEWNS, core}) {
-        if (fewer != sets.back()) sets.push_back(fewer);
-      }
-    }
-  }
-  bool nobody = options.root_becomes_nobody && ::geteuid() == 0;
-  for (size_t i = 0; i < sets.size();) {
-    const Attempt attempt = {sets[i], nobody};
+  std::vector<NamespaceAttempt> attempts = NamespaceAttempts(options, &missing, &process.failure);
+  if (process.failure.step != StartStep::kNone) return process;
+  if (attempts.back().namespaces == 0) attempts.pop_back();  // that is below
+  for (size_t i = 0; i < attempts.size();) {
+    const NamespaceAttempt attempt = attempts[i];
     std::memset(page.start(), 0, sizeof(Shared));
     process = StartedProcess();
     StartWithin(start, attempt, holder_socket.get(), shared, process);
@@ -282,15 +299,15 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
       process.wall.missing = missing;
       return process;
     }
-    KillAndReap(process.pidfd);
-    KillAndReap(process.holder);
+    KillAndReapChild(process.pidfd);
+    KillAndReapChild(process.holder);
     process.pidfd.Reset();
     process.holder.Reset();
     const bool for_nobody =
         failure.step == StartStep::kNobody ||
         (failure.step == StartStep::kExec && failure.error == EACCES && attempt.nobody);
     if (for_nobody) {
-      nobody = false;
+      for (NamespaceAttempt& left : attempts) left.nobody = false;
       miss(failure.step == StartStep::kNobody
                ? "its user id stays root's: this process may not change user ids"
                : "its user id stays root's: user 65534 may not execute the program");
@@ -311,7 +328,7 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
   process.wall.missing = missing;
   if (process.failure.step == StartStep::kNone) process.failure = shared.failure;
   if (process.failure.step != StartStep::kNone) {
-    KillAndReap(process.pidfd);
+    KillAndReapChild(process.pidfd);
     process.pidfd.Reset();
   }
   return process;

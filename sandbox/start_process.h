@@ -8,8 +8,12 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <vector>
+
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/child_start.h"
+#include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/second_wall.h"
 
 namespace parley::internal {
@@ -21,6 +25,42 @@ struct StartedProcess {
   SecondWall wall;
   StartFailure failure = {};  // kNone: it runs
 };
+
+// Which namespaces are tried next, and as whom.
+struct NamespaceAttempt {
+  int namespaces = 0;  // CLONE_NEW*; 0: none
+  bool nobody = false;
+};
+
+// Those to be tried in this order; the last one has none, unless they are required. `missing` gets
+// why there are none to be tried. `failure`: what was required cannot be had.
+std::vector<NamespaceAttempt> NamespaceAttempts(const NamespaceOptions& options,
+                                                std::string* missing, StartFailure* failure);
+
+// What both sides of a holder's clone see.
+class HolderPage {
+ public:
+  HolderPage();
+  HolderPage(const HolderPage&) = delete;
+  HolderPage& operator=(const HolderPage&) = delete;
+  ~HolderPage();
+  bool ok() const { return events_ != nullptr; }
+  HolderEvents& events() const { return *events_; }
+
+ private:
+  HolderEvents* events_ = nullptr;
+};
+
+// Makes the process that holds the namespaces of `attempt`; `pidfd` gets its descriptor. Returns
+// when they can be entered. `parent_pidfd`: of this process; -1: it does not die with us.
+StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
+                        HolderEvents& events, UniqueFd* pidfd);
+// Once its worker runs: whether the holder has what it needs, and nothing of ours any more.
+bool HolderIsReady(const UniqueFd& holder, Event& held);
+// What a worker in the namespaces of `attempt` has behind its filter.
+SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error);
+// Of a child that is not wanted any more.
+void KillAndReapChild(const UniqueFd& pidfd);
 
 // `holder_socket` is the holder's end of the pair whose other end is among `start.descriptors`.
 // `wall`, `parent_pidfd` and `failure` of `start` are set here.

@@ -10,6 +10,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/poll.h"
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/worker_template.h"
 
 namespace parley::testing {
 
@@ -38,6 +39,24 @@ SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies
 
 bool WithoutNamespaces() {
   return std::getenv("PARLEY_TEST_NO_NAMESPACES") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+}
+
+bool Cloned() {
+  return std::getenv("PARLEY_TEST_CLONED") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+}
+
+absl::StatusOr<Worker> StartWorker(SpawnOptions options) {
+  if (!Cloned() || HasSanitizer()) return Spawn(std::move(options));
+  CloneOptions clone;
+  clone.name = options.name;
+  clone.descriptors = std::move(options.descriptors);
+  clone.limits = options.limits;
+  clone.namespaces = options.namespaces;
+  clone.output = options.output;
+  options.descriptors.clear();
+  auto warm = WorkerTemplate::Start(std::move(options), Deadline::After(kLong));
+  if (!warm.ok()) return warm.status();
+  return warm->Clone(std::move(clone), Deadline::After(kLong));
 }
 
 std::string NextReply(int replies) {

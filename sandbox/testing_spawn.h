@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/spawn.h"
@@ -23,6 +24,11 @@ SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies
 // Whether WorkerOptions asks for no namespaces. Each test runs with them, where they can be made,
 // and without: in the targets whose name ends in _without_namespaces.
 bool WithoutNamespaces();
+
+// Spawn(options); in the targets with `_cloned` in their name a clone of a template of that
+// program, with everything of `options` that a clone can have.
+absl::StatusOr<Worker> StartWorker(SpawnOptions options);
+bool Cloned();
 
 // The next message of the worker; empty at its end or after kLong.
 std::string NextReply(int replies);

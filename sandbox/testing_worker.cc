@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -55,6 +56,7 @@
 #include "absl/status/statusor.h"
 #include "parley/os/check.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/hostile_input.h"
 #include "parley/sandbox/inherited.h"
@@ -62,6 +64,7 @@
 #include "parley/sandbox/profile.h"
 #include "parley/sandbox/profile_for_tests.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sandbox/template_main.h"
 #include "parley/sandbox/testing_attacks.h"
 
 // What the compiler calls, and what the assert of <assert.h> does.
@@ -815,6 +818,27 @@ int ShowState() {
   return 0;
 }
 
+// What a clone has for itself, and what it has in common with others.
+int ShowClone() {
+  static int counter = 0;
+  ++counter;
+  uint64_t protector = 0;
+#if defined(__x86_64__)
+  asm volatile("movq %%fs:0x28, %0" : "=r"(protector));
+#endif
+  std::string random;
+  // SAFETY: 16 bytes on this process's stack, which the auxiliary vector names.
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(::getauxval(AT_RANDOM));
+  for (int i = 0; i < 16; ++i) random += std::to_string(bytes[i]) + ".";
+  cpu_set_t processors;
+  // By the thread id that libc keeps.
+  const int error = ::pthread_getaffinity_np(::pthread_self(), sizeof(processors), &processors);
+  Reply("protector " + std::to_string(protector) + "\nrandom " + random + "\ncounter " +
+        std::to_string(counter) + "\naffinity " + std::to_string(error) + "\npid " +
+        std::to_string(::getpid()) + "\nthread " + std::to_string(::gettid()) + "\n");
+  return 0;
+}
+
 int BurnCpu() {
   std::atomic<uint64_t> count{0};
   while (true) ++count;
@@ -991,6 +1015,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
       {"environment", ShowEnvironment},
       {"state", ShowState},
       {"burn_cpu", BurnCpu},
+      {"show_clone", ShowClone},
       {"sleep", Sleep},
       {"leave_grandchild", LeaveGrandchild},
       {"leave_daemon_and_sleep", LeaveDaemonAndSleep},
@@ -1005,9 +1030,28 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
 }  // namespace parley
 
 int main(int argc, char** argv) {
-  absl::StatusOr<parley::UniqueFd> reply = parley::TakeInheritedFd("PARLEY_TEST_REPLY_FD");
-  if (!reply.ok() || argc < 2) return parley::kSetUpFailed;
-  parley::reply_socket = reply->Release();
-  const std::string argument = argc > 2 ? argv[2] : "";
-  return parley::Run(argv[1], argument, argc > 3 ? argv[3] : "", argument.c_str());
+  const auto run = [argc, argv] {
+    absl::StatusOr<parley::UniqueFd> reply = parley::TakeInheritedFd("PARLEY_TEST_REPLY_FD");
+    if (!reply.ok() || argc < 2) return parley::kSetUpFailed;
+    parley::reply_socket = reply->Release();
+    const std::string argument = argc > 2 ? argv[2] : "";
+    return parley::Run(argv[1], argument, argc > 3 ? argv[3] : "", argument.c_str());
+  };
+  absl::StatusOr<parley::UniqueFd> host =
+      parley::TakeInheritedFd(parley::internal::kTemplateVariable);
+  if (!host.ok()) return run();
+  const std::string scenario = argc > 1 ? argv[1] : "";
+  std::thread idle;
+  if (scenario == "template_with_thread") {
+    idle = std::thread([] {
+      while (true) ::pause();
+    });
+  }
+  if (scenario == "template_with_shared_memory") {
+    static_cast<void>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  }
+  const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] { ::_exit(run()); });
+  std::fprintf(stderr, "%s\n", std::string(served.message()).c_str());
+  ::_exit(parley::kSetUpFailed);
 }

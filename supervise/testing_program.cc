@@ -2,8 +2,10 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "parley/sandbox/plain_code.h"
+#include "parley/supervise/link_template.h"
 
 namespace parley::testing {
 
@@ -17,6 +19,14 @@ WorkerProgram Program(const std::string& target, const std::string& argument) {
   program.name = "tester";
   program.arguments = {argument};
   return program;
+}
+
+absl::StatusOr<WorkerLink> StartLink(WorkerLinkOptions options, Deadline deadline) {
+  const char* cloned = std::getenv("PARLEY_TEST_CLONED");  // NOLINT(concurrency-mt-unsafe)
+  if (cloned == nullptr || HasSanitizer()) return WorkerLink::Start(std::move(options), deadline);
+  auto warm = LinkTemplate::Start(options.program, deadline);
+  if (!warm.ok()) return warm.status();
+  return warm->StartLink(std::move(options), deadline);
 }
 
 bool HasSanitizer() { return internal::kSanitizer; }

@@ -5,7 +5,9 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "parley/os/deadline.h"
 #include "parley/supervise/worker_link.h"
 
 namespace parley::testing {
@@ -15,6 +17,9 @@ inline constexpr absl::Duration kLong = absl::Seconds(30);
 
 // A program of this package, by its target's name, with one argument.
 WorkerProgram Program(const std::string& target, const std::string& argument);
+
+// WorkerLink::Start; in the targets with `_cloned` in their name, through a template of its own.
+absl::StatusOr<WorkerLink> StartLink(WorkerLinkOptions options, Deadline deadline);
 
 bool HasSanitizer();
 

@@ -28,6 +28,9 @@
 #include "parley/handshake/peer_trust.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/layout.h"
+#include "parley/sandbox/clone_wire.h"
+#include "parley/sandbox/inherited.h"
+#include "parley/sandbox/template_main.h"
 #include "parley/supervise/link_wire.h"
 #include "parley/supervise/worker_main.h"
 
@@ -207,8 +210,12 @@ int ForgetLockDown() {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
-  if (what == "forget_lock_down") return parley::ForgetLockDown();
-  if (what == "no_handshake") return 5;
+  if (what == "forget_lock_down" || what == "no_handshake") {
+    const auto run = [&what] { return what == "no_handshake" ? 5 : parley::ForgetLockDown(); };
+    auto host = parley::TakeInheritedFd(parley::internal::kTemplateVariable);
+    if (!host.ok()) return run();
+    return parley::ServeClones(*std::move(host), {}, [&run] { ::_exit(run()); }).ok() ? 0 : 1;
+  }
   parley::WorkerMainOptions options;
   options.format = "testing";
   if (what == "warm_up_fails") {

@@ -37,7 +37,7 @@ WorkerLinkOptions Options(const std::string& what) {
 }
 
 absl::StatusOr<WorkerLink> Start(const std::string& what) {
-  return WorkerLink::Start(Options(what), Deadline::After(kLong));
+  return testing::StartLink(Options(what), Deadline::After(kLong));
 }
 
 absl::Span<const std::byte> BytesOf(const std::string& text) {
@@ -105,7 +105,7 @@ TEST(WorkerLinkTest, ASealedInputIsReadWhereItLies) {
   for (const char* what : {"sum", "sum_in_pieces"}) {
     WorkerLinkOptions options = Options(what);
     options.input = &*blob;
-    auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+    auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
     ASSERT_TRUE(link.ok()) << link.status();
     EXPECT_EQ(Number(Hear(*link)), SumOf(text)) << what;
     const WorkerEnd end = link->End(Deadline::After(kLong));
@@ -124,7 +124,7 @@ TEST(WorkerLinkTest, AStreamedInputIsReadOnRequest) {
       if (size_bytes > 0) std::memcpy(into.data(), text.data() + offset, size_bytes);
       return absl::StatusOr<std::size_t>(size_bytes);
     };
-    auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+    auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
     ASSERT_TRUE(link.ok()) << link.status();
     // Messages that come while an answer is waited for are kept.
     if (known) {
@@ -148,7 +148,7 @@ TEST(WorkerLinkTest, AFileIsStreamed) {
   auto source = InputSource::FromFile(file.get());
   ASSERT_TRUE(source.ok()) << source.status();
   options.source = *std::move(source);
-  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   EXPECT_EQ(Number(Hear(*link)), SumOf(text));
   EXPECT_FALSE(InputSource::FromFile(link->worker().pidfd()).ok());
@@ -158,7 +158,7 @@ TEST(WorkerLinkTest, WhatItPrintsIsPassedOn) {
   std::string printed;
   WorkerLinkOptions options = Options("print");
   options.program.output = [&printed](std::string_view lines) { printed += lines; };
-  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   static_cast<void>(link->End(Deadline::After(kLong)));
   EXPECT_NE(printed.find("[tester] one line\n[tester] \\x1b[2Jand another"), std::string::npos)
@@ -170,9 +170,9 @@ TEST(WorkerLinkTest, WrongOptionsAreSaidWhereTheyAreGiven) {
   WorkerLinkOptions both = Options("sum");
   both.input = &*blob;
   both.source.read = [](uint64_t, absl::Span<std::byte>) { return absl::StatusOr<std::size_t>(0); };
-  EXPECT_TRUE(
-      absl::IsInvalidArgument(WorkerLink::Start(std::move(both), Deadline::After(kLong)).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(WorkerLink::Start({}, Deadline::After(kLong)).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      testing::StartLink(std::move(both), Deadline::After(kLong)).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(testing::StartLink({}, Deadline::After(kLong)).status()));
 }
 
 // ---- Workers that don't get as far.
@@ -185,15 +185,15 @@ void ExpectNoStart(const std::string& what, absl::StatusCode code, const std::st
 
 TEST(WorkerLinkTest, TheReasonOfAWorkerThatCouldNotBeSetUpIsInTheError) {
   ExpectNoStart("warm_up_fails", absl::StatusCode::kUnavailable,
-                "could not be set up: the codec's tables are not there");
+                ": the codec's tables are not there");
   ExpectNoStart("no_handshake", absl::StatusCode::kUnavailable, "ended with exit code 5");
   WorkerLinkOptions options = Options("echo");
   options.program.path += "_that_is_not_there";
   EXPECT_TRUE(
-      absl::IsNotFound(WorkerLink::Start(std::move(options), Deadline::After(kLong)).status()));
+      absl::IsNotFound(testing::StartLink(std::move(options), Deadline::After(kLong)).status()));
   options = Options("echo");
   options.format = "another";
-  EXPECT_FALSE(WorkerLink::Start(std::move(options), Deadline::After(kLong)).ok());
+  EXPECT_FALSE(testing::StartLink(std::move(options), Deadline::After(kLong)).ok());
 }
 
 TEST(WorkerLinkTest, AWorkerThatForgetsLockDownIsNeverToldToBegin) {
@@ -202,7 +202,7 @@ TEST(WorkerLinkTest, AWorkerThatForgetsLockDownIsNeverToldToBegin) {
   options.format = "";
   options.program.output = [&printed](std::string_view lines) { printed += lines; };
   const absl::Status status =
-      WorkerLink::Start(std::move(options), Deadline::After(absl::Seconds(2))).status();
+      testing::StartLink(std::move(options), Deadline::After(absl::Seconds(2))).status();
   EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
   EXPECT_NE(std::string(status.message()).find("is not confined"), std::string::npos) << status;
   EXPECT_EQ(printed, "");
@@ -227,7 +227,7 @@ TEST_P(WorkerEndTest, HasItsCauseAndItsSentence) {
   WorkerLinkOptions options = Options(expected.what);
   options.program.memory_bytes = uint64_t{512} << 20;
   options.program.limits.cpu_seconds = 1;
-  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   const Heard heard =
       Hear(*link, expected.cause == Cause::kKilled ? absl::Milliseconds(300) : kLong);
@@ -266,7 +266,7 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
     ++reads;
     return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
   };
-  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   // Not beyond the caller's time either.
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status) || reads > 1000);
@@ -286,7 +286,7 @@ TEST(WorkerLinkTest, PromiseP8NoSideDoorsNothingButTheChannelIsOpen) {
   auto blob = SealedBlob::Create(BytesOf("secret"));
   WorkerLinkOptions options = Options("sum_in_pieces");
   options.input = &*blob;
-  auto link = WorkerLink::Start(std::move(options), Deadline::After(kLong));
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   // It runs its body: what the lock-down had open is closed.
   ASSERT_TRUE(Hear(*link).status.ok());

@@ -14,7 +14,9 @@
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/inherited.h"
+#include "parley/sandbox/template_main.h"
 #include "parley/supervise/link_wire.h"
 
 namespace parley {
@@ -36,6 +38,12 @@ absl::StatusOr<std::optional<SealedBlob>> TakeInput() {
   absl::StatusOr<SealedBlob> blob = SealedBlob::Adopt(*std::move(fd), ~uint64_t{0} >> 2);
   if (!blob.ok()) return blob.status();
   return *std::move(blob);
+}
+
+// All of this is before the lock-down, so that it can be printed.
+int NotSetUp(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  return internal::kExitNotSetUp;
 }
 
 }  // namespace
@@ -230,10 +238,15 @@ class WorkerProcess {
 int WorkerMain(const WorkerMainOptions& options,
                const std::function<absl::Status(ConfinedWorker&)>& body) {
   absl::Status status = options.warm_up != nullptr ? options.warm_up() : absl::OkStatus();
-  if (status.ok()) status = WorkerProcess(options, body).Run();
-  // All of this is before the lock-down, so that it can be printed.
-  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
-  return internal::kExitNotSetUp;
+  absl::StatusOr<UniqueFd> template_socket = TakeInheritedFd(internal::kTemplateVariable);
+  if (status.ok() && template_socket.ok()) {
+    status = ServeClones(*std::move(template_socket), options.in_clone, [&options, &body] {
+      ::_exit(NotSetUp(WorkerProcess(options, body).Run()));
+    });
+  } else if (status.ok()) {
+    status = WorkerProcess(options, body).Run();
+  }
+  return NotSetUp(status);
 }
 
 }  // namespace parley

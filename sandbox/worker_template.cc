@@ -1,0 +1,330 @@
+#include "parley/sandbox/worker_template.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/os/errors.h"
+#include "parley/os/pidfd.h"
+#include "parley/os/poll.h"
+#include "parley/sandbox/clone_wire.h"
+#include "parley/sandbox/output_relay.h"
+#include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/refusal.h"
+#include "parley/sandbox/unreaped.h"
+#include "parley/sandbox/worker_maker.h"
+
+namespace parley {
+namespace {
+
+using internal::CloneAnswer;
+using internal::CloneOrder;
+using internal::StartStep;
+
+constexpr absl::Duration kGoodbye = absl::Seconds(2);
+
+// One message with descriptors; 0 or an errno. Never waits: the template has nothing else to do.
+int SendOrder(int socket, const CloneOrder& order, absl::Span<const int> descriptors) {
+  CloneOrder copy = order;  // the struct knows no const
+  iovec part = {&copy, sizeof(copy)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * internal::kMaxCloneDescriptors)] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(sizeof(int) * descriptors.size());
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int) * descriptors.size());
+  std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof(int) * descriptors.size());
+  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(copy) ? 0 : errno;
+}
+
+absl::Status AddVariable(const std::string& name, size_t at, CloneOrder* order) {
+  if (at >= order->variables.size() || name.size() + 1 > internal::kMaxVariableBytes) {
+    return absl::InvalidArgumentError("a clone's descriptor has too long a name, or is too many: " +
+                                      name);
+  }
+  std::memcpy(order->variables[at].data(), name.data(), name.size());
+  return absl::OkStatus();
+}
+
+// Whether the process of `pidfd` is a child of ours: no other can be, under a number that only we
+// can set free by reaping.
+bool IsOurChild(int pidfd) {
+  siginfo_t info = {};
+  return ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info,
+                  WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
+}  // namespace
+
+absl::StatusOr<WorkerTemplate> WorkerTemplate::Start(SpawnOptions options, Deadline deadline) {
+  if (internal::kSanitizer) {
+    return absl::UnimplementedError("no templates in a build with a sanitizer");
+  }
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoStatus(errno, "make a template's socket");
+  }
+  UniqueFd ours(ends[0]);
+  const int on = 1;
+  if (::setsockopt(ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0) {
+    return ErrnoStatus(errno, "make a template's socket");
+  }
+  options.descriptors.push_back(
+      InheritedDescriptor::Give(UniqueFd(ends[1]), internal::kTemplateVariable));
+  options.namespaces.use = NamespaceOptions::Use::kNone;
+  options.dies_with_parent = true;
+  absl::StatusOr<Worker> process = Spawn(std::move(options));
+  if (!process.ok()) return process.status();
+  WorkerTemplate started(*std::move(process), std::move(ours));
+  char ready = 0;
+  const auto message = started.AwaitMessage(deadline, absl::MakeSpan(&ready, 1));
+  if (!message.ok()) return message.status();
+  return started;
+}
+
+absl::StatusOr<WorkerTemplate::Message> WorkerTemplate::AwaitMessage(Deadline deadline,
+                                                                     absl::Span<char> into) {
+  pollfd entry = {socket_.get(), POLLIN, 0};
+  const absl::StatusOr<int> ready = PollUntil(absl::MakeSpan(&entry, 1), deadline);
+  if (!ready.ok()) return ready.status();
+  if (*ready == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("the template ", process_.name(), " did not answer in time"));
+  }
+  iovec part = {into.data(), into.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t size_bytes = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (size_bytes > 0 && header != nullptr && header->cmsg_type == SCM_CREDENTIALS) {
+    ucred sender = {};
+    std::memcpy(&sender, CMSG_DATA(header), sizeof(sender));
+    return Message{static_cast<std::size_t>(size_bytes), sender.pid};
+  }
+  // The end: of the template, and of all that it has made and that still had this socket.
+  const absl::StatusOr<ExitReport> report = process_.Wait(Deadline::After(kGoodbye));
+  if (!report.ok()) process_.Kill();
+  const std::string line = process_.last_line();
+  return absl::UnavailableError(
+      absl::StrCat("the template ", report.ok() ? report->ToString() : process_.name() + " hung up",
+                   line.empty() ? "" : ": ", line));
+}
+
+absl::Status WorkerTemplate::Take(const Message& message, const char* bytes, Making* making) {
+  if (message.size_bytes == 1) {
+    making->between = message.sender;
+    return absl::OkStatus();
+  }
+  CloneAnswer answer;
+  internal::CloneStarted started;
+  if (message.size_bytes == sizeof(answer) && !making->answered) {
+    std::memcpy(&answer, bytes, sizeof(answer));
+    making->answered = true;
+    if (answer.step != 0) making->failure = {static_cast<StartStep>(answer.step), answer.error};
+    return absl::OkStatus();
+  }
+  if (message.size_bytes == sizeof(started) && !making->has_started) {
+    std::memcpy(&started, bytes, sizeof(started));
+    making->has_started = true;
+    making->pid = message.sender;
+    making->proc_error = started.proc_error;
+    if (started.step != 0) making->failure = {static_cast<StartStep>(started.step), started.error};
+    return absl::OkStatus();
+  }
+  return absl::InternalError("a template's message is none");
+}
+
+// The clone has started, and the template has said so; or one of the two has said why not.
+absl::Status WorkerTemplate::AwaitClone(Deadline deadline, Making* making) {
+  const auto failed = [making] { return making->failure.step != StartStep::kNone; };
+  while (!making->answered || (!making->has_started && !failed())) {
+    char bytes[64];
+    const absl::StatusOr<Message> message = AwaitMessage(deadline, absl::MakeSpan(bytes));
+    if (!message.ok()) return message.status();
+    if (absl::Status status = Take(*message, bytes, making); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+void WorkerTemplate::Abandon(Making* making) {
+  const Deadline deadline = Deadline::After(kGoodbye);
+  // Who was made has said so before anything else.
+  while (true) {
+    char bytes[64];
+    const absl::StatusOr<Message> message = AwaitMessage(
+        making->answered ? Deadline::AtMonotonicNs(0) : deadline, absl::MakeSpan(bytes));
+    if (!message.ok() || !Take(*message, bytes, making).ok()) break;
+  }
+  for (const pid_t pid : {making->between, making->pid}) {
+    if (pid <= 0) continue;
+    const absl::StatusOr<UniqueFd> pidfd = OpenPidfd(pid);
+    if (pidfd.ok() && IsOurChild(pidfd->get())) internal::KillAndReapChild(*pidfd);
+  }
+}
+
+absl::StatusOr<Worker> WorkerTemplate::Clone(CloneOptions options, Deadline deadline) {
+  internal::ReapWhatCanBe();
+  const std::string what = "clone " + options.name;
+  if (attempts_.empty()) {
+    internal::StartFailure failure = {};
+    attempts_ = internal::NamespaceAttempts(options.namespaces, &missing_, &failure);
+    if (failure.step != StartStep::kNone) {
+      return ErrnoStatus(failure.error, what + internal::StepText(failure.step));
+    }
+  }
+  internal::OutputSink sink = options.output != nullptr ? std::move(options.output)
+                                                        : internal::WriteToStderrWithoutBlocking;
+  UniqueFd printed;
+  absl::StatusOr<internal::OutputRelay> relay =
+      internal::OutputRelay::Make(options.name, std::move(sink), printed);
+  if (!relay.ok()) return relay.status();
+  absl::StatusOr<internal::RefusalSockets> refusals = internal::MakeRefusalSockets();
+  if (!refusals.ok()) return refusals.status();
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoStatus(errno, what);
+  }
+  const UniqueFd holder_socket(ends[0]);
+  const UniqueFd to_holder(ends[1]);
+
+  CloneOrder order = {};
+  std::vector<int> descriptors = {printed.get(), refusals->worker.get()};
+  absl::Status named = AddVariable(internal::kRefusalVariable, 1, &order);
+  for (const InheritedDescriptor& descriptor : options.descriptors) {
+    if (named.ok()) named = AddVariable(descriptor.environment_name(), descriptors.size(), &order);
+    descriptors.push_back(descriptor.fd());
+  }
+  if (named.ok()) named = AddVariable(internal::kHolderVariable, descriptors.size(), &order);
+  if (!named.ok()) return named;
+  if (descriptors.size() + 2 > internal::kMaxCloneDescriptors) {
+    return absl::InvalidArgumentError("too many descriptors for a clone");
+  }
+  const std::vector<internal::ChildStart::Limit> limits = internal::LimitsOfChild(options.limits);
+  if (limits.size() > order.limits.size()) return absl::InternalError("too many limits");
+  for (size_t i = 0; i < limits.size(); ++i) {
+    order.limits[i] = {limits[i].resource, 0, limits[i].value.rlim_cur, limits[i].value.rlim_max};
+  }
+  order.limit_count = static_cast<uint32_t>(limits.size());
+  order.processes_within = internal::ProcessesWithin(options.limits);
+  const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+
+  while (true) {
+    const internal::NamespaceAttempt attempt = attempts_.front();
+    const bool within = attempt.namespaces != 0;
+    internal::StartedProcess process;
+    internal::StartFailure failure = {};
+    int proc_error = ENOSYS;
+    std::optional<internal::HolderPage> page;
+    if (within) {
+      page.emplace();
+      if (!page->ok()) return ErrnoStatus(errno, what);
+      failure = internal::MakeHolder(attempt, holder_socket.get(), self.get(), page->events(),
+                                     &process.holder);
+      // Entering would wait for it in the template.
+      if (failure.step == StartStep::kNone &&
+          !internal::HolderIsReady(process.holder, page->events().mapped)) {
+        failure = {StartStep::kNamespaces, EPERM};
+      }
+    }
+    if (failure.step == StartStep::kNone) {
+      std::vector<int> sent = descriptors;
+      if (within) {
+        sent.insert(sent.begin(), process.holder.get());
+        sent.push_back(to_holder.get());
+      }
+      order.namespaces = attempt.namespaces;
+      order.becomes_nobody = attempt.nobody ? 1 : 0;
+      order.descriptor_count = static_cast<uint32_t>(sent.size() - (within ? 1 : 0));
+      if (const int error = SendOrder(socket_.get(), order, sent); error != 0) {
+        internal::KillAndReapChild(process.holder);
+        process_.Kill();
+        return absl::UnavailableError(what + ": its template has ended or does not listen");
+      }
+      Making making;
+      if (absl::Status status = AwaitClone(deadline, &making); !status.ok()) {
+        // It has one clone too few or too many: nothing more is to be had of it.
+        Abandon(&making);
+        process_.Kill();
+        internal::KillAndReapChild(process.holder);
+        return status;
+      }
+      siginfo_t info = {};
+      // It has ended, but for the last steps of an exit.
+      if (making.between > 0) {
+        static_cast<void>(
+            ::waitid(P_PID, static_cast<id_t>(making.between), &info, WEXITED | __WALL));
+        making.between = -1;
+      }
+      failure = making.failure;
+      proc_error = making.proc_error;
+      if (failure.step != StartStep::kNone) Abandon(&making);
+      if (failure.step == StartStep::kNone) {
+        process.pid = making.pid;
+        absl::StatusOr<UniqueFd> pidfd = OpenPidfd(making.pid);
+        if (!pidfd.ok() || !IsOurChild(pidfd->get())) {
+          internal::KillAndReapChild(process.holder);
+          return absl::UnavailableError(what + ": it ended before it could be watched");
+        }
+        process.pidfd = *std::move(pidfd);
+        if (within) {
+          internal::Announce(page->events().runs, internal::kHappened);
+          if (!internal::HolderIsReady(process.holder, page->events().held)) {
+            failure = {StartStep::kNamespaces, ETIMEDOUT};
+          }
+        }
+      }
+    }
+    if (failure.step == StartStep::kNone) {
+      ++clones_;
+      process.wall = within ? internal::WallOf(attempt, proc_error) : SecondWall();
+      process.wall.missing = missing_;
+      Worker worker =
+          WorkerMaker::Make(options.name, std::move(process), std::nullopt, *std::move(relay));
+      auto watch = internal::RefusalWatch::Start(std::move(refusals->parent), worker.pidfd());
+      if (!watch.ok()) return watch.status();
+      WorkerMaker::Watch(worker, *std::move(watch));
+      return worker;
+    }
+    internal::KillAndReapChild(process.pidfd);
+    internal::KillAndReapChild(process.holder);
+    const auto miss = [this](const std::string& why) {
+      absl::StrAppend(&missing_, missing_.empty() ? "" : "; ", why);
+    };
+    if (failure.step == StartStep::kNobody) {
+      for (internal::NamespaceAttempt& left : attempts_) left.nobody = false;
+      miss("its user id stays root's: this process may not change user ids");
+      continue;
+    }
+    // What we lack is no reason to do without.
+    const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
+                        failure.error == ENOMEM || failure.error == EAGAIN;
+    if (failure.step != StartStep::kNamespaces || scarce || attempts_.size() == 1) {
+      return ErrnoStatus(failure.error, what + internal::StepText(failure.step));
+    }
+    miss(absl::StrCat("making its namespaces: ",
+                      std::string(ErrnoStatus(failure.error, "").message())));
+    attempts_.erase(attempts_.begin());
+  }
+}
+
+}  // namespace parley

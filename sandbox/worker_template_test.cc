@@ -1,0 +1,253 @@
+#include "parley/sandbox/worker_template.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_spawn.h"
+
+namespace parley {
+namespace {
+
+using testing::HasSanitizer;
+using testing::kLong;
+using testing::NextReply;
+
+class WorkerTemplateTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (HasSanitizer()) GTEST_SKIP() << "no templates in a build with a sanitizer";
+  }
+};
+
+absl::StatusOr<WorkerTemplate> Warm(const std::string& scenario) {
+  UniqueFd replies;
+  SpawnOptions options = testing::WorkerOptions({scenario}, replies);
+  options.descriptors.clear();
+  return WorkerTemplate::Start(std::move(options), Deadline::After(kLong));
+}
+
+CloneOptions Options(UniqueFd& replies) {
+  SpawnOptions like = testing::WorkerOptions({}, replies);
+  CloneOptions options;
+  options.name = "clone";
+  options.descriptors = std::move(like.descriptors);
+  options.namespaces = like.namespaces;
+  return options;
+}
+
+// "key value" lines.
+std::map<std::string, std::string> Fields(const std::string& text) {
+  std::map<std::string, std::string> fields;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find(' ');
+    if (at != std::string::npos) fields[line.substr(0, at)] = line.substr(at + 1);
+  }
+  return fields;
+}
+
+// Processes of ours, zombies among them.
+int Children() {
+  std::ifstream file("/proc/self/task/" + std::to_string(::gettid()) + "/children");
+  int count = 0;
+  for (std::string pid; file >> pid;) ++count;
+  return count;
+}
+
+TEST_F(WorkerTemplateTest, AClonesStateIsItsOwn) {
+  auto warm = Warm("show_clone");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  std::vector<std::map<std::string, std::string>> clones;
+  for (int i = 0; i < 3; ++i) {
+    UniqueFd replies;
+    auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    clones.push_back(Fields(NextReply(replies.get())));
+    auto report = clone->Wait(Deadline::After(kLong));
+    ASSERT_TRUE(report.ok() && report->clean()) << report->ToString();
+  }
+  for (int i = 0; i < 2; ++i) {
+#if defined(__x86_64__)
+    EXPECT_NE(clones[i]["protector"], clones[i + 1]["protector"]);
+#endif
+    EXPECT_NE(clones[i]["random"], clones[i + 1]["random"]);
+    // Nothing that one has written is seen by the next.
+    EXPECT_EQ(clones[i]["counter"], "1");
+    // libc knows which thread it is.
+    EXPECT_EQ(clones[i]["affinity"], "0");
+    EXPECT_EQ(clones[i]["pid"], clones[i]["thread"]);
+  }
+  EXPECT_EQ(warm->clones(), 3u);
+}
+
+TEST_F(WorkerTemplateTest, PromiseP8NoSideDoorsNoDescriptorOrVariableOfAnotherClone) {
+  for (const char* scenario : {"list_descriptors", "environment"}) {
+    auto warm = Warm(scenario);
+    ASSERT_TRUE(warm.ok()) << warm.status();
+    UniqueFd kept[2];
+    std::string said[2];
+    for (int i = 0; i < 2; ++i) {
+      UniqueFd secret(::open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+      CloneOptions options = Options(kept[i]);
+      if (i == 0) {
+        options.descriptors.push_back(InheritedDescriptor::Give(std::move(secret), "SECRET"));
+      }
+      auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+      ASSERT_TRUE(clone.ok()) << clone.status();
+      said[i] = NextReply(kept[i].get());
+    }
+    const char* secret = scenario == std::string("environment") ? "SECRET" : "hostname";
+    EXPECT_NE(said[0].find(secret), std::string::npos) << said[0];
+    EXPECT_EQ(said[1].find(secret), std::string::npos) << said[1];
+    // Nothing of the template's: its socket, its own refusal socket, its host's pidfd.
+    EXPECT_EQ(said[1].find("PARLEY_TEMPLATE"), std::string::npos) << said[1];
+    EXPECT_EQ(said[1].find("pidfd"), std::string::npos) << said[1];
+  }
+}
+
+TEST_F(WorkerTemplateTest, PromiseP7ResourcesLimitsAreInForceInEachClone) {
+  auto warm = Warm("state");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  for (const uint64_t files : {uint64_t{20}, uint64_t{30}}) {
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.limits.open_files = files;
+    options.limits.address_space_bytes = files << 24;
+    options.limits.cpu_seconds = files;
+    options.limits.file_size_bytes = 0;
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    const std::string state = NextReply(replies.get());
+    const auto limit = [&state](const std::string& name) {
+      const size_t at = state.find(name);
+      if (at == std::string::npos) return std::string("none");
+      std::istringstream line(state.substr(at + name.size()));
+      std::string soft;
+      line >> soft;
+      return soft;
+    };
+    EXPECT_EQ(limit("Max open files"), std::to_string(files)) << state;
+    EXPECT_EQ(limit("Max address space"), std::to_string(files << 24)) << state;
+    EXPECT_EQ(limit("Max cpu time"), std::to_string(files)) << state;
+    EXPECT_EQ(limit("Max file size"), "0") << state;
+    EXPECT_EQ(limit("Max core file size"), "0") << state;
+    // In a session of its own, and without a capability.
+    EXPECT_NE(state.find("CapEff:\t0000000000000000"), std::string::npos) << state;
+    EXPECT_NE(state.find("CapBnd:\t0000000000000000"), std::string::npos) << state;
+    EXPECT_NE(state.find("NoNewPrivs:\t1"), std::string::npos) << state;
+  }
+}
+
+TEST_F(WorkerTemplateTest, ItsNamespacesAreItsOwn) {
+  if (testing::WithoutNamespaces()) GTEST_SKIP() << "they were not asked for";
+  auto warm = Warm("wall");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  UniqueFd idle_replies;
+  auto idle = warm->Clone(Options(idle_replies), Deadline::After(kLong));
+  ASSERT_TRUE(idle.ok()) << idle.status();
+  if (!idle->second_wall().pid) GTEST_SKIP() << idle->second_wall().missing;
+  // Holder and worker, and no sister.
+  const auto wall = NextReply(idle_replies.get());
+  EXPECT_NE(wall.find("\nPid: 2\n"), std::string::npos) << wall;
+  EXPECT_NE(wall.find("\nParent: 0\n"), std::string::npos) << wall;
+  if (idle->second_wall().own_proc) {
+    EXPECT_NE(wall.find("\nProcesses: 2\n"), std::string::npos) << wall;
+  }
+  EXPECT_EQ(wall.find("\nMount: 0\n"), std::string::npos) << wall;
+  EXPECT_EQ(wall.find("\nNewUser: 0\n"), std::string::npos) << wall;
+}
+
+TEST_F(WorkerTemplateTest, AThreadOrSharedMemoryIsRefusedWithASentence) {
+  const absl::Status thread = Warm("template_with_thread").status();
+  EXPECT_NE(std::string(thread.message()).find("more than one thread"), std::string::npos)
+      << thread;
+  const absl::Status memory = Warm("template_with_shared_memory").status();
+  EXPECT_NE(std::string(memory.message()).find("has shared memory"), std::string::npos) << memory;
+}
+
+TEST_F(WorkerTemplateTest, WhenTheTemplateEndsItsClonesGoOn) {
+  auto warm = Warm("lock_down");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  UniqueFd replies;
+  auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+  ASSERT_TRUE(clone.ok()) << clone.status();
+  EXPECT_EQ(NextReply(replies.get()), "confined");
+  ASSERT_EQ(::kill(warm->process().pid(), SIGKILL), 0);
+  UniqueFd none;
+  const absl::Status status = warm->Clone(Options(none), Deadline::After(kLong)).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(clone->Wait(Deadline::After(absl::Milliseconds(50))).status()));
+}
+
+// Killed at any moment of a clone's making, the template leaves no process of ours behind, living
+// or not.
+TEST_F(WorkerTemplateTest, PromiseP7ResourcesATemplateThatDiesInTheMiddleLeavesNothing) {
+  const int before = Children();
+  int failed = 0;
+  for (int i = 0; i < 60; ++i) {
+    auto warm = Warm("lock_down");
+    ASSERT_TRUE(warm.ok()) << warm.status();
+    const pid_t pid = warm->process().pid();
+    std::thread killer([pid, i] {
+      absl::SleepFor(absl::Microseconds(20 * i));
+      ::kill(pid, SIGKILL);
+    });
+    {
+      UniqueFd replies;
+      auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+      failed += clone.ok() ? 0 : 1;
+      killer.join();
+    }
+  }
+  EXPECT_GT(failed, 0);
+  EXPECT_EQ(Children(), before);
+}
+
+TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
+  auto warm = Warm("exit_3");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  const auto before = descriptors();
+  const int children = Children();
+  for (int i = 0; i < 50; ++i) {
+    UniqueFd replies;
+    auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    auto report = clone->Wait(Deadline::After(kLong));
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->exit_code, 3) << report->ToString();
+  }
+  // The threads that watch for refused calls end by themselves.
+  const Deadline deadline = Deadline::After(kLong);
+  while (descriptors() > before && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_LE(descriptors(), before);
+  EXPECT_EQ(Children(), children);
+}
+
+}  // namespace
+}  // namespace parley
