@@ -38,6 +38,7 @@ enum class Style {
   kBlocking,    // calls with deadlines, both directions by turns
   kTry,         // Try calls alone, once in a millisecond, as a real-time caller
   kEventLoop,   // Try calls and poll
+  kWaitSet,     // Try calls in a WaitSet, beside a timer that has to come in time
   kTwoThreads,  // a thread for each direction, with deadlines that are far away
 };
 

@@ -30,6 +30,7 @@
 #include "parley/sandbox/profile.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/villain/lateness.h"
+#include "parley/wait_set/wait_set.h"
 
 namespace parley::villain {
 namespace {
@@ -137,6 +138,8 @@ class Session {
         return RunTries();
       case Style::kEventLoop:
         return RunLoop();
+      case Style::kWaitSet:
+        return RunWaitSet();
       case Style::kTwoThreads:
         return RunThreads();
     }
@@ -219,6 +222,48 @@ class Session {
       }
     }
     return {End::kServed, "until the end of the attack"};
+  }
+
+  // The timer stands for everything else that a server does: it is to come in time. Once the
+  // channel has ended its ports stay registered for a while, and are to cost nothing.
+  Ending RunWaitSet() {
+    auto made = WaitSet::Create();
+    if (!made.ok()) return {End::kWrong, made.status().ToString()};
+    WaitSet& set = **made;
+    std::optional<Ending> ending;
+    const std::vector<std::byte> payload(channel_.sender.max_message_bytes());
+    Registration space;
+    const auto serve = [&](const absl::Status& status) {
+      if (!ending && !status.ok()) ending = EndingOf(status);
+      for (int i = 0; i < 16 && !ending; ++i) {
+        const uint64_t before = victim_.notes.messages.load();
+        bool sent = false;
+        ending = TryBoth(payload, &sent);
+        if (!sent && !ending) space.Resume();
+        if (victim_.notes.messages.load() == before) return;
+      }
+    };
+    Deadline due = InMs(10);
+    Registration tick;
+    tick = set.AddTimer([&](const absl::Status&) {
+      {
+        const Call call(victim_.notes, "a timer beside it", due);
+      }
+      due = InMs(10);
+      tick.Resume(due);
+    });
+    tick.Resume(due);
+    auto data = set.Add(channel_.receiver.waitable(), serve);
+    auto added = set.Add(channel_.sender.waitable(payload.size()), serve, WaitSet::Mode::kOnce);
+    if (!data.ok() || !added.ok()) return {End::kWrong, "a port could not be added"};
+    space = *std::move(added);
+    space.Resume();
+    while (!ending && victim_.notes.enough.load() == 0) set.RunOnce(InMs(100));
+    if (!ending) return {End::kServed, "until the end of the attack"};
+    const uint64_t before = set.stats().polls;
+    for (const Deadline until = InMs(200); !until.Expired();) set.RunOnce(until);
+    if (set.stats().polls - before > 100) return {End::kWrong, "woken by a channel that has ended"};
+    return *std::move(ending);
   }
 
   // Each half waits far longer than the attack lasts. What one learns, the other learns at once.

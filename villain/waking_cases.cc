@@ -1,4 +1,4 @@
-// Rows W1 to W9: wake-ups too many, too few, and in the way.
+// Rows W1 to W9, W15 and W16: wake-ups too many, too few, and in the way.
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -307,6 +307,8 @@ std::vector<Case> WakingCases() {
     setup.flaw = flaw;
     return setup;
   };
+  VictimSetup in_set = frugal;
+  in_set.style = Style::kWaitSet;
   VictimSetup longer;
   longer.attack_time = absl::Seconds(1);
   constexpr uint32_t kThrottledOrCaught = End::kPoisoned | End::kServed;
@@ -337,6 +339,10 @@ std::vector<Case> WakingCases() {
       {"epoch-lies", "W9", "a claim to be asleep, at every moment", longer, EpochLies, kServed},
       {"wake-for-each-record", "W9", "a wake-up for each record that it takes",
        with(frugal, Flaw::kAwaitsRoom), WakeForEachByte, kThrottledOrCaught},
+      {"flood-wait-set", "W15", "both doorbells of one port among several rung in a loop",
+       with(in_set, Flaw::kAwaitsRoom), Flood(true, true), kThrottledOrCaught},
+      {"end-in-wait-set", "W16", "an end that an open socket keeps readable, and hides", in_set,
+       DieWithHeir, kGone},
   };
 }
 
