@@ -165,6 +165,10 @@ PARLEY_PLAIN_CODE void PrepareClone(const ChildStart& start) {
   if (start.wall != nullptr) LimitProcessesWithin(start);
 }
 
+PARLEY_PLAIN_CODE int StartOnStack(void* start) {
+  StartAsChild(**static_cast<const ChildStart* const*>(start));
+}
+
 PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
   const ChildStart& start = *entrance.child;
   // Here and not in the child: outside of the user namespace its privileges still count.
@@ -178,10 +182,15 @@ PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
   }
   // Our parent's child, as if it had made it itself.
   // DESCRIPTOR: in the parent's table, where it gets its UniqueFd (start_process.cc).
-  const long pid =  // NOLINT: syscall's type
-      ::syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | CLONE_VFORK, nullptr, &entrance.pidfd,
-                nullptr, nullptr);
-  if (pid == 0) StartAsChild(start);
+  constexpr int kFlags = CLONE_PARENT | CLONE_PIDFD | CLONE_VFORK;
+  long pid = 0;  // NOLINT: syscall's type
+  if (entrance.child_stack_end != nullptr) {
+    pid = ::clone(StartOnStack, entrance.child_stack_end, kFlags | CLONE_VM, &entrance.child,
+                  &entrance.pidfd);
+  } else {
+    pid = ::syscall(SYS_clone, kFlags, nullptr, &entrance.pidfd, nullptr, nullptr);
+    if (pid == 0) StartAsChild(start);
+  }
   if (pid < 0) Fail(start, StartStep::kNamespaces, errno);
   entrance.pid = static_cast<pid_t>(pid);
 }

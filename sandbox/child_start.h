@@ -77,6 +77,8 @@ struct ChildStart {
 
 // Becomes the program, or notes the failure and ends.
 [[noreturn]] void StartAsChild(const ChildStart& start);
+// The same for clone: `start` points to a pointer to one.
+int StartOnStack(void* start);
 
 // The same steps in a clone of a template, which goes on with the program that it has: the template
 // has an ordinary priority and ordinary signals already. `failure` is its own; it ends with exit
@@ -88,6 +90,10 @@ inline constexpr int kCloneFailed = 200;
 // own: it shares our memory and descriptors, and we are suspended meanwhile.
 struct EntranceStart {
   const ChildStart* child;
+  // Of the stack on which the child runs in our memory until it becomes its program; null: it gets
+  // a copy. A copy takes as long as we have memory, 20 us a MiB. One whose user id changes needs
+  // it: the kernel would forbid this process, which shares its memory, to be dumped.
+  void* child_stack_end;
   pid_t pid;  // the child's
   int pidfd;
 };

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -154,24 +155,37 @@ long LoadFilter(const Policy& policy, unsigned long flags) {  // NOLINT: syscall
 // An answer that kills comes before any other.
 bool HasFilterAround() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0; }
 
+// The filter that notifies, if somebody is to be notified, and the one to be laid under it where
+// this process has a filter already.
+struct Policies {
+  std::optional<Policy> notifies;
+  std::optional<Policy> under;
+};
+
+absl::StatusOr<Policies> CompileFor(const Profile& profile, bool notify) {
+  Policies policies;
+  if (!notify) return policies;
+  absl::StatusOr<Policy> notifies = Policy::Compile(profile, {.unlisted = Policy::Answer::kReport});
+  if (!notifies.ok()) return notifies.status();
+  policies.notifies = *std::move(notifies);
+  if (!HasFilterAround()) return policies;
+  absl::StatusOr<Policy> under = Policy::Compile(profile.UnderAnotherFilter(), {});
+  if (!under.ok()) return under.status();
+  policies.under = *std::move(under);
+  return policies;
+}
+
 // Loads the filter into every thread, or into none. The descriptor of its notifications; not ok()
 // for a filter that kills at once.
-absl::StatusOr<UniqueFd> LoadOnAllThreads(const Profile& profile, bool notify,
+absl::StatusOr<UniqueFd> LoadOnAllThreads(const Profile& profile, const Policies& policies,
                                           const std::vector<internal::Thread>& threads) {
-  if (notify) {
-    absl::StatusOr<Policy> policy = Policy::Compile(profile, {.unlisted = Policy::Answer::kReport});
-    if (!policy.ok()) return policy.status();
-    if (HasFilterAround()) {
-      absl::StatusOr<Policy> under = Policy::Compile(profile.UnderAnotherFilter(), {});
-      if (!under.ok()) return under.status();
-      notify = LoadFilter(*under, SECCOMP_FILTER_FLAG_TSYNC) == 0;
-    }
-    if (notify) {
-      UniqueFd notifications(static_cast<int>(
-          LoadFilter(*policy, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
-                                  SECCOMP_FILTER_FLAG_NEW_LISTENER)));
-      if (notifications.ok()) return notifications;
-    }
+  const bool is_laid =
+      !policies.under.has_value() || LoadFilter(*policies.under, SECCOMP_FILTER_FLAG_TSYNC) == 0;
+  if (policies.notifies.has_value() && is_laid) {
+    UniqueFd notifications(static_cast<int>(
+        LoadFilter(*policies.notifies, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
+                                           SECCOMP_FILTER_FLAG_NEW_LISTENER)));
+    if (notifications.ok()) return notifications;
     // Older than Linux 5.7, not allowed by what is around us, or somebody around us has
     // notifications of his own (EBUSY): there can be only one. Or a thread cannot be synchronised
     // (ESRCH), whose number the second try gives.
@@ -325,12 +339,8 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   if (holder.ok()) keep.push_back(holder->get());
   if (absl::Status status = CloseAllExcept(std::move(keep)); !status.ok()) return status;
 
-  const int root_error = holder.ok() ? internal::EnterEmptyRoot(holder->get()) : ENOENT;
-  report.empty_root = root_error == 0;
-  if (options.require_empty_root && !report.empty_root) {
-    return ErrnoStatus(root_error, "enter an empty root, which was required");
-  }
-  if (holder.ok()) holder->Reset();
+  // The holder and the kernel take as long for it as what follows, none of which needs a file.
+  int root_error = holder.ok() ? internal::AskForEmptyRoot(holder->get()) : ENOENT;
 
   absl::StatusOr<int> landlock_abi = internal::DenyAllByLandlock();
   if (!landlock_abi.ok()) return landlock_abi.status();
@@ -353,9 +363,18 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   report.code_is_sealed = SealCode();
   if (absl::Status status = NoHandlersForOwnSignals(); !status.ok()) return status;
 
+  const absl::StatusOr<Policies> policies = CompileFor(*complete, parent_socket >= 0);
+  if (!policies.ok()) return policies.status();
+
+  if (root_error == 0) root_error = internal::AwaitEmptyRoot(holder->get());
+  report.empty_root = root_error == 0;
+  if (options.require_empty_root && !report.empty_root) {
+    return ErrnoStatus(root_error, "enter an empty root, which was required");
+  }
+  if (holder.ok()) holder->Reset();
+
   leak_check_impossible.store(true);
-  absl::StatusOr<UniqueFd> notifications =
-      LoadOnAllThreads(*complete, parent_socket >= 0, *threads);
+  absl::StatusOr<UniqueFd> notifications = LoadOnAllThreads(*complete, *policies, *threads);
   if (!notifications.ok()) return notifications.status();
   streams.Settle();
   report.reports_refusals = notifications->ok();

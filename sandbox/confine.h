@@ -107,10 +107,10 @@ class [[nodiscard]] Confined {
 };
 
 // In this order: warms up libc (sandbox/warm_up.h), drops all capabilities, no_new_privs, closes
-// descriptors, puts /dev/null on the standard streams, an empty root where the worker
-// has namespaces, Landlock, MDWE, not dumpable (no ptrace or
-// core by others of the same uid), seals the code, no handlers for SIGABRT and SIGXCPU (a signal
-// that the worker can cause would withdraw a refused call), the filter on all threads at once.
+// descriptors, puts /dev/null on the standard streams, asks for an empty root where the worker has
+// namespaces, Landlock, MDWE, not dumpable (no ptrace or core by others of the same uid), seals the
+// code, no handlers for SIGABRT and SIGXCPU (a signal that the worker can cause would withdraw a
+// refused call), waits until the root is empty, the filter on all threads at once.
 // After an error the process is somewhere in between: it must end.
 //
 // kPermissionDenied or kUnimplemented, with the reason, where seccomp(2) is refused or missing.

@@ -19,9 +19,12 @@ constexpr absl::Duration kPatience = absl::Seconds(5);
 
 }  // namespace
 
-int EnterEmptyRoot(int holder_socket) {
+int AskForEmptyRoot(int holder_socket) {
   const char order = 'r';
-  if (::send(holder_socket, &order, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) return errno;
+  return ::send(holder_socket, &order, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : errno;
+}
+
+int AwaitEmptyRoot(int holder_socket) {
   pollfd entry = {holder_socket, POLLIN, 0};
   const absl::StatusOr<int> ready =
       PollUntil(absl::MakeSpan(&entry, 1), Deadline::After(kPatience));

@@ -8,9 +8,13 @@
 
 namespace parley::internal {
 
+// Sends the question; other steps of lock-down that need no files can be made meanwhile. 0 or an
+// errno.
+int AskForEmptyRoot(int holder_socket);
+
 // 0 once the root is an empty directory, with no file of the system's below or above it, and this
 // process's directory is in it. Else an errno: ENOSYS where the kernel cannot, ETIMEDOUT, EPIPE.
-int EnterEmptyRoot(int holder_socket);
+int AwaitEmptyRoot(int holder_socket);
 
 }  // namespace parley::internal
 

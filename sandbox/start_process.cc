@@ -87,10 +87,20 @@ class AllSignalsBlocked {
 // be waited for here that another process could hold open.
 void StartWithout(const ChildStart& start, StartedProcess& process) {
   int pidfd = -1;
-  // Not libc's fork: no handlers of other libraries run in the child.
-  const long pid =  // NOLINT: syscall's type
-      ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, &pidfd, nullptr, nullptr);
-  if (pid == 0) StartAsChild(start);
+  constexpr int kFlags = CLONE_PIDFD | CLONE_VFORK | SIGCHLD;
+  // It runs in our memory, on a stack of its own, or the copy of a large parent's page tables takes
+  // longer than all else. Not libc's fork: no handlers of other libraries run in the child.
+  const Pages stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
+  const ChildStart* child = &start;
+  long pid = 0;  // NOLINT: syscall's type
+  if (stack.ok() && !kSanitizer) {
+    // DESCRIPTOR: gets its UniqueFd below.
+    pid = ::clone(StartOnStack, stack.end(), kFlags | CLONE_VM, &child, &pidfd);
+  } else {
+    // DESCRIPTOR: as above.
+    pid = ::syscall(SYS_clone, kFlags, nullptr, &pidfd, nullptr, nullptr);
+    if (pid == 0) StartAsChild(start);
+  }
   if (pid < 0) {
     process.failure = {StartStep::kClone, errno};
     return;
@@ -119,7 +129,8 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
                  Shared& shared, StartedProcess& process) {
   const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   const Pages stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
-  if (!self.ok() || !stack.ok()) {
+  const Pages child_stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
+  if (!self.ok() || !stack.ok() || !child_stack.ok()) {
     process.failure = {StartStep::kNamespaces, errno};
     return;
   }
@@ -135,7 +146,13 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
   };
   start.wall = &wall;
   start.parent_pidfd = self.get();
-  EntranceStart entrance = {.child = &start, .pid = -1, .pidfd = -1};
+  // Overwritten by a child that shares our memory, and another attempt may follow.
+  std::vector<int> descriptors(start.descriptors, start.descriptors + start.descriptor_count);
+  start.descriptors = descriptors.data();
+  EntranceStart entrance = {.child = &start,
+                            .child_stack_end = attempt.nobody ? nullptr : child_stack.end(),
+                            .pid = -1,
+                            .pidfd = -1};
   // libc's clone, for it starts on a stack of its own.
   const pid_t between = ::clone(
       [](void* argument) {
