@@ -87,6 +87,7 @@ class AllSignalsBlocked {
 // be waited for here that another process could hold open.
 void StartWithout(const ChildStart& start, StartedProcess& process) {
   int pidfd = -1;
+  // DESCRIPTOR: gets its UniqueFd below.
   constexpr int kFlags = CLONE_PIDFD | CLONE_VFORK | SIGCHLD;
   // It runs in our memory, on a stack of its own, or the copy of a large parent's page tables takes
   // longer than all else. Not libc's fork: no handlers of other libraries run in the child.
