@@ -30,6 +30,7 @@
 #include "parley/bench/transports/trusting_memory.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
+#include "parley/handshake/wire.h"
 #include "parley/os/check.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
@@ -137,23 +138,26 @@ uint64_t Unchecked(uint64_t pairs) {
 template <std::size_t kBytes, bool kInPlace>
 uint64_t OverChannel(uint64_t pairs) {
   testing::ChannelPairOptions options;
-  options.ring = {kCapacity, kBytes};
+  options.ring = {kCapacity, std::max<uint32_t>(kBytes, kMinMessageLimitBytes)};
   auto pair = testing::ChannelPair::Create(options);
   PARLEY_CHECK(pair.ok(), "no channel");
   Sender& sender = (*pair)->connecting().sender;
   Receiver& receiver = (*pair)->accepting().receiver;
-  std::array<std::byte, kBytes> buffer;
+  // A length that the compiler does not know, as in most programs.
+  std::size_t size = kBytes;
+  asm volatile("" : "+r"(size));
+  alignas(8) std::array<std::byte, std::max<std::size_t>(kBytes, kMinMessageLimitBytes)> buffer = {};
   return Alternate(
       pairs, kAtOnce,
       [&](uint64_t number) {
         if constexpr (kInPlace) {
           absl::Span<std::byte> room;
-          PARLEY_CHECK(sender.TryReserve(kBytes, &room) == Outcome::kOk, "no room");
+          PARLEY_CHECK(sender.TryReserve(size, &room) == Outcome::kOk, "no room");
           FillWords(room.data(), kBytes, number);
-          sender.Commit(0, kBytes);
+          sender.Commit(0, size);
         } else {
           FillWords(buffer.data(), kBytes, number);
-          PARLEY_CHECK(sender.TrySend(0, buffer) == Outcome::kOk, "no room");
+          PARLEY_CHECK(sender.TrySend(0, absl::MakeConstSpan(buffer.data(), size)) == Outcome::kOk, "no room");
         }
       },
       [&] {
