@@ -103,11 +103,13 @@ inline void CopyLine(std::byte* target, const std::byte* source) {
 
 // size_bytes <= kMaxSmallCopyBytes.
 inline void SmallCopy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
-  if (size_bytes > 32) {
-    CopyEnds<Vector16>(target, source, 32);
-    CopyEnds<Vector16>(target + (size_bytes - 32), source + (size_bytes - 32), 32);
-  } else if (size_bytes >= 16) {
-    CopyEnds<Vector16>(target, source, size_bytes);
+  if (size_bytes >= 16) {
+    if (size_bytes > 32) {
+      CopyEnds<Vector16>(target, source, 32);
+      CopyEnds<Vector16>(target + (size_bytes - 32), source + (size_bytes - 32), 32);
+    } else {
+      CopyEnds<Vector16>(target, source, size_bytes);
+    }
   } else if (size_bytes >= 8) {
     CopyEnds<uint64_t>(target, source, size_bytes);
   } else if (size_bytes >= 4) {

@@ -44,7 +44,30 @@ class OwnMemory {
     internal::Copy(base_ + offset_bytes, from.data(), from.size());
   }
 
-  // A part of this memory, which lies inside it.
+  // The same for at most kMaxSmallCopyBytes: without a call.
+  void CopyInSmall(std::size_t offset_bytes, absl::Span<const std::byte> from) {
+    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && from.size() <= size_bytes_ - offset_bytes &&
+                       from.size() <= internal::kMaxSmallCopyBytes);
+    internal::SmallCopy(base_ + offset_bytes, from.data(), from.size());
+  }
+
+  // Zeros, fewer than 8 of them.
+  void ZeroSmall(std::size_t offset_bytes, std::size_t count) {
+    PARLEY_DEBUG_CHECK(count < 8 && offset_bytes <= size_bytes_ &&
+                       count <= size_bytes_ - offset_bytes);
+    std::byte* at = base_ + offset_bytes;
+    if ((count & 4) != 0) {
+      __builtin_memset(at, 0, 4);
+      at += 4;
+    }
+    if ((count & 2) != 0) {
+      __builtin_memset(at, 0, 2);
+      at += 2;
+    }
+    if ((count & 1) != 0) *at = std::byte{0};
+  }
+
+  // A part of this memory, for words that are asked for often.
   OwnMemory Part(std::size_t offset_bytes, std::size_t length_bytes) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
     return OwnMemory(base_ + offset_bytes, length_bytes);

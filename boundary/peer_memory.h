@@ -79,18 +79,25 @@ class PeerMemory {
     internal::Fetch(into.data(), base_ + offset_bytes, into.size());
   }
 
+  // The same for at most kMaxSmallCopyBytes: without a call.
+  void CopyOutSmall(std::size_t offset_bytes, absl::Span<std::byte> into) const {
+    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && into.size() <= size_bytes_ - offset_bytes &&
+                       into.size() <= internal::kMaxSmallCopyBytes);
+    internal::SmallCopy(into.data(), base_ + offset_bytes, into.size());
+  }
+
+  // A part of this memory, for words that are asked for often.
+  PeerMemory Part(std::size_t offset_bytes, std::size_t length_bytes) const {
+    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
+    return PeerMemory(base_ + offset_bytes, length_bytes);
+  }
+
   // Asks for the two lines of the cache from `offset_bytes` on, which lies inside this memory. A
   // hint: no value is fetched, and nothing happens where there is none.
   void Prefetch(std::size_t offset_bytes) const {
     PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_);
     __builtin_prefetch(base_ + offset_bytes);
     __builtin_prefetch(base_ + offset_bytes + internal::kLineBytes);
-  }
-
-  // A part of this memory, which lies inside it.
-  PeerMemory Part(std::size_t offset_bytes, std::size_t length_bytes) const {
-    PARLEY_DEBUG_CHECK(offset_bytes <= size_bytes_ && length_bytes <= size_bytes_ - offset_bytes);
-    return PeerMemory(base_ + offset_bytes, length_bytes);
   }
 
   PeerView ViewOf(std::size_t offset_bytes, std::size_t length_bytes) const {

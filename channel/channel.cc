@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "parley/channel/internal/end_state.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"

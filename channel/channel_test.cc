@@ -147,7 +147,7 @@ TEST_P(ChannelTest, BothDirections) {
   EXPECT_TRUE(ends->b.sender.Send(2, Bytes("pong"), In(1000)).ok());
   EXPECT_EQ(*Receive(ends->a.receiver, In(1000)), "pong");
   EXPECT_EQ(ends->a.receiver.stats().messages, 1u);
-  EXPECT_EQ(ends->a.receiver.stats().bytes, 4u);
+  EXPECT_EQ(ends->a.receiver.stats().bytes, 16u);  // 8 for the header, and padded
 }
 
 TEST_P(ChannelTest, PromiseP2TimeEachWaitKeepsItsDeadline) {

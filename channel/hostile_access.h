@@ -12,6 +12,7 @@
 
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
+#include "parley/channel/internal/end_state.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
 #include "parley/wait/doorbell.h"
@@ -34,9 +35,7 @@ class HostileAccess {
     return *receiver.state().session->receive()->doorbell;
   }
   // Where the next record will start in Data(), modulo the capacity.
-  static uint64_t Published(const Sender& sender) {
-    return sender.state().producer.published_bytes();
-  }
+  static uint64_t Published(const Sender& sender) { return sender.state().ring.published_bytes(); }
 
  private:
   static Session& Of(const Sender& sender) { return *sender.state().session; }

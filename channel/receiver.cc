@@ -2,84 +2,146 @@
 
 #include <utility>
 
+#include "parley/boundary/copy.h"
+#include "parley/channel/internal/end_state.h"
 #include "parley/channel/status.h"
-#include "parley/os/check.h"
 #include "parley/wait/layout.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley {
 
-Receiver::State::State(std::shared_ptr<Session> s)
-    : session(std::move(s)),
-      consumer(session->control(), session->peer_control(), session->receive()->data,
-               session->receive()->ring) {}
+Receiver::State::State(const std::shared_ptr<Session>& s)
+    : EndState(s, s->Places(kReceiveEpochOffset, kSendEpochOffset), s->control(), s->peer_control(),
+               s->receive()->data, s->receive()->ring) {}
 
 absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<Session> session,
                                           const WaitOptions& options) {
   Receiver receiver;
-  receiver.state_ = std::make_shared<State>(std::move(session));
+  receiver.owned_ = std::make_shared<State>(session);
+  receiver.state_ = receiver.owned_.get();
   State& state = *receiver.state_;
-  auto waiter =
-      internal::Waiter::Create(state.session->Places(kReceiveEpochOffset, kSendEpochOffset),
-                               state.session->receive()->doorbell.get(),
-                               &state.session->termination(), options, &state.stats);
+  auto waiter = internal::Waiter::Create(&state.events, state.session->receive()->doorbell.get(),
+                                         state.termination, options, &state.stats);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return receiver;
 }
 
+Receiver::State::State()
+    : EndState(OwnMemory(), PeerMemory(), PeerMemory(), RingGeometry{4096, 64}) {}
+
+Receiver::State* Receiver::NoState() {
+  static State none;
+  return &none;
+}
+
+Receiver::Receiver() : state_(NoState()) {}
+Receiver::Receiver(Receiver&& other) noexcept
+    : owned_(std::move(other.owned_)), state_(std::exchange(other.state_, NoState())) {}
+Receiver& Receiver::operator=(Receiver&& other) noexcept {
+  owned_ = std::move(other.owned_);
+  state_ = std::exchange(other.state_, NoState());
+  return *this;
+}
+
 Receiver::State& Receiver::state() const {
-  PARLEY_CHECK(state_ != nullptr, "this channel has no receiving direction");
+  state_->CheckExists();
   return *state_;
 }
 
 // Spreads a violation that was found here to the whole channel.
-[[gnu::noinline]] Outcome Receiver::NotDone(Outcome outcome) {
-  State& s = *state_;
+[[gnu::noinline]] Outcome Receiver::State::NotDone(Outcome outcome) {
   if (outcome == Outcome::kPoisoned) {
-    s.session->termination().Poison(s.consumer.violation());
-    s.stats.violations = 1;
+    termination->Poison(ring.violation());
+    stats.violations = 1;
   }
   if (outcome != Outcome::kWouldBlock) return outcome;
   // All that a dead peer had sent was taken.
-  return s.waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
+  return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
 }
 
+// Compiled to code without a stack frame, as Sender::TrySend is.
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
-  State& s = state();
-  s.HearOfPoison();
-  const uint64_t released_bytes = s.consumer.released_bytes();
-  const Outcome outcome = s.consumer.TryReceive(into, record);
+  State& s = *state_;
+  const uint64_t known_bytes = s.ring.KnownBytes();
+  if (s.Stopped() || known_bytes == 0 || into.size() < s.ring.max_message_bytes()) [[unlikely]]
+    return s.TryReceiveSlowly(into, record);
+  uint64_t word = 0;
+  if (!s.ring.FetchKnown(known_bytes, &word)) [[unlikely]]
+    return s.Refused(word);
+  if (!Consumer::IsShortAndWhole(word)) return s.Take(into.data(), record, word);
+  const uint32_t size_bytes = Consumer::SizeOf(word);
+  s.ring.CopyShort(s.ring.PayloadOffset(), absl::MakeSpan(into.data(), size_bytes));
+  *record = s.ring.Step(word);
+  return s.ring.ReleaseIsDue() ? s.TellReleased() : Outcome::kOk;
+}
+
+// The rest of it where the copy is long or there is padding. `into` has room for the record.
+[[gnu::noinline]] Outcome Receiver::State::Take(std::byte* into, Record* record, uint64_t word) {
+  if (Consumer::HasPadding(word) && !ring.PaddingIsZero(word)) return NotDone(ring.RefusePadding());
+  ring.CopyLong(ring.PayloadOffset(), absl::MakeSpan(into, Consumer::SizeOf(word)));
+  *record = ring.Step(word);
+  return TellReleased();
+}
+
+[[gnu::noinline]] Outcome Receiver::State::TellReleased() {
+  return ring.Release() ? SignalIfAwaited() : Outcome::kOk;
+}
+
+[[gnu::noinline, gnu::cold]] Outcome Receiver::State::Refused(uint64_t word) {
+  return NotDone(ring.Refuse(word));
+}
+
+// With a look at the peer, or not at all.
+[[gnu::noinline]] Outcome Receiver::State::TryReceiveSlowly(absl::Span<std::byte> into,
+                                                            Record* record) {
+  CheckExists();
+  HearOfPoison();
+  const uint64_t released_bytes = ring.released_bytes();
+  const Outcome outcome = ring.TryReceive(into, record);
   if (outcome != Outcome::kOk) [[unlikely]]
     return NotDone(outcome);
-  ++s.stats.messages;
-  s.stats.bytes += record->size_bytes;
-  if (s.consumer.released_bytes() != released_bytes) s.waiter->SignalIfAwaited();
-  return Outcome::kOk;
+  return ring.released_bytes() != released_bytes ? SignalIfAwaited() : Outcome::kOk;
 }
 
 Outcome Receiver::TryPeek(PeekedMessage* message) {
-  State& s = state();
-  s.HearOfPoison();
-  const Outcome outcome = s.consumer.TryPeek(&message->record, &message->view);
-  if (outcome != Outcome::kOk) [[unlikely]]
-    return NotDone(outcome);
-  ++s.stats.messages;
-  s.stats.bytes += message->record.size_bytes;
+  State& s = *state_;
+  const uint64_t known_bytes = s.ring.KnownBytes();
+  if (s.Stopped() || known_bytes == 0) [[unlikely]]
+    return s.TryPeekSlowly(message);
+  uint64_t word = 0;
+  if (!s.ring.FetchKnown(known_bytes, &word)) [[unlikely]]
+    return s.Refused(word);
+  if (Consumer::HasPadding(word)) return s.PeekPadded(message, word);
+  message->view = s.ring.ViewOf(s.ring.PayloadOffset(), Consumer::SizeOf(word));
+  message->record = s.ring.Step(word);
   return Outcome::kOk;
 }
 
-// After a violation no word of the peer's is read again, so nobody is rung either.
-void Receiver::SignalUnlessPoisoned() {
-  State& s = *state_;
-  if (s.session->termination().poison() == Violation::kNone) [[likely]]
-    s.waiter->SignalIfAwaited();
+[[gnu::noinline]] Outcome Receiver::State::PeekPadded(PeekedMessage* message, uint64_t word) {
+  if (!ring.PaddingIsZero(word)) return NotDone(ring.RefusePadding());
+  message->view = ring.ViewOf(ring.PayloadOffset(), Consumer::SizeOf(word));
+  message->record = ring.Step(word);
+  return Outcome::kOk;
+}
+
+[[gnu::noinline]] Outcome Receiver::State::TryPeekSlowly(PeekedMessage* message) {
+  CheckExists();
+  HearOfPoison();
+  const Outcome outcome = ring.TryPeek(&message->record, &message->view);
+  if (outcome != Outcome::kOk) [[unlikely]]
+    return NotDone(outcome);
+  return Outcome::kOk;
 }
 
 void Receiver::Release() {
-  State& s = state();
-  const uint64_t published_bytes = s.consumer.released_bytes();
-  s.consumer.Release();
-  if (s.consumer.released_bytes() != published_bytes) SignalUnlessPoisoned();
+  State& s = *state_;
+  if (s.ring.ReleaseIsDue()) s.TellReleasedUnlessStopped();
+}
+
+[[gnu::noinline]] void Receiver::State::TellReleasedUnlessStopped() {
+  CheckExists();
+  if (ring.TellReleased()) SignalUnlessStopped();
 }
 
 // Tries and waits in turn until there is a message or there will be none.
@@ -92,23 +154,23 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
       case Outcome::kOk:
         return absl::OkStatus();
       case Outcome::kClosed:
-        return s.consumer.ended() || !s.session->termination().peer_gone()
+        return s.ring.ended() || !s.termination->peer_gone()
                    ? internal::EndOfStream("end of stream")
                    : internal::PeerGoneStatus();
       case Outcome::kPoisoned:
-        return internal::ViolationStatus(s.session->termination().poison());
+        return internal::ViolationStatus(s.termination->poison());
       case Outcome::kTooLong:  // a sender's alone
       case Outcome::kWouldBlock:
         break;
     }
     // The peer's end was seen before this look, so what it had published was seen as well.
     if (last_look) return internal::PeerGoneStatus();
-    const auto result =
-        s.waiter->Wait([&] { return s.HasData(); }, [&] { return s.stats.messages; }, 1, deadline);
+    const auto result = s.waiter->Wait([&] { return s.HasData(); },
+                                       [&] { return s.ring.taken_records(); }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
       last_look = true;
     } else if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.session->termination().poison());
+      return internal::WaitStatus(result, s.termination->poison());
     }
   }
 }
@@ -129,14 +191,14 @@ absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
 
 void Receiver::Close() {
   State& s = state();
-  if (s.consumer.closed()) return;
-  s.consumer.Close();
-  SignalUnlessPoisoned();
+  if (s.ring.closed()) return;
+  s.ring.Close();
+  s.SignalUnlessStopped();
 }
 
 bool Receiver::PrepareToWait() {
   State& s = state();
-  s.waiter->Refund(s.stats.messages, 1);
+  s.waiter->Refund(s.ring.taken_records(), 1);
   return s.waiter->Arm([&] { return s.HasData(); });
 }
 
@@ -147,7 +209,7 @@ absl::Status Receiver::State::TakeWakeUps(absl::Span<const short> revents) {
       HasData() ? internal::Waiter::Progress::kEnough : internal::Waiter::Progress::kNone, revents);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
   if (result == internal::Waiter::Result::kPeerGone && HasData()) return absl::OkStatus();
-  return internal::WaitStatus(result, session->termination().poison());
+  return internal::WaitStatus(result, termination->poison());
 }
 
 class Receiver::Port final : public Waitable {
@@ -155,9 +217,9 @@ class Receiver::Port final : public Waitable {
   explicit Port(State* state) : s_(*state) {}
   absl::Span<const pollfd> polled() override { return s_.waiter->polled(); }
   Armed Arm() override {
-    const bool over = (s_.consumer.ended() || s_.consumer.closed()) && !s_.queued;
+    const bool over = (s_.ring.ended() || s_.ring.closed()) && !s_.queued;
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
-    s_.waiter->Refund(s_.stats.messages, 1);
+    s_.waiter->Refund(s_.ring.taken_records(), 1);
     return s_.waiter->ArmForSet([this] { return Ready(); });
   }
   void Disarm() override { s_.waiter->Disarm(); }
@@ -167,7 +229,7 @@ class Receiver::Port final : public Waitable {
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
   bool ended() const override {
-    const internal::Termination& end = s_.session->termination();
+    const internal::Termination& end = *s_.termination;
     return end.poison() != Violation::kNone || end.peer_gone();
   }
 
@@ -184,8 +246,8 @@ Waitable* Receiver::waitable() const {
 }
 
 int Receiver::descriptor() const { return state().waiter->descriptor(); }
-uint32_t Receiver::max_message_bytes() const { return state().consumer.max_message_bytes(); }
-uint64_t Receiver::capacity_bytes() const { return state().consumer.capacity_bytes(); }
+uint32_t Receiver::max_message_bytes() const { return state().ring.max_message_bytes(); }
+uint64_t Receiver::capacity_bytes() const { return state().ring.capacity_bytes(); }
 FrameGeometry Receiver::frame_geometry() const { return state().session->receive()->frames; }
 PeerMemory Receiver::frame_memory() const { return state().session->receive()->frame_memory; }
 
@@ -197,6 +259,13 @@ void Receiver::Poison(Violation violation) {
 Violation Receiver::violation() const { return state().session->termination().poison(); }
 bool Receiver::peer_gone() const { return state().session->termination().peer_gone(); }
 void Receiver::Interrupt() const { state().waiter->Interrupt(); }
-const ChannelStats& Receiver::stats() const { return state().stats; }
+
+ChannelStats Receiver::stats() const {
+  const State& s = state();
+  ChannelStats stats = s.stats;
+  stats.messages = s.ring.taken_records();
+  stats.bytes = s.ring.taken_bytes();
+  return stats;
+}
 
 }  // namespace parley

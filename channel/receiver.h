@@ -31,16 +31,15 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/stats.h"
-#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
-#include "parley/ring/consumer.h"
 #include "parley/ring/ring_types.h"
-#include "parley/shm/frame_layout.h"
-#include "parley/wait/wait_options.h"
-#include "parley/wait/waitable.h"
-#include "parley/wait/waiter.h"
 
 namespace parley {
+
+class Session;
+class Waitable;
+struct FrameGeometry;
+struct WaitOptions;
 
 // A message seen where it lies, until Release.
 struct PeekedMessage {
@@ -51,10 +50,10 @@ struct PeekedMessage {
 class Receiver {
  public:
   // One that does not exist: the channel has no such direction.
-  Receiver() = default;
-  Receiver(Receiver&&) noexcept = default;
-  Receiver& operator=(Receiver&&) noexcept = default;
-  explicit operator bool() const { return state_ != nullptr; }
+  Receiver();
+  Receiver(Receiver&& other) noexcept;
+  Receiver& operator=(Receiver&& other) noexcept;
+  explicit operator bool() const { return owned_ != nullptr; }
 
   // Copies the next message to the front of `into`, which has at least max_message_bytes().
   Outcome TryReceive(absl::Span<std::byte> into, Record* record);
@@ -100,7 +99,7 @@ class Receiver {
   Violation violation() const;
   // Whether the peer was seen to have ended; as Sender::peer_gone.
   bool peer_gone() const;
-  const ChannelStats& stats() const;
+  ChannelStats stats() const;
 
  private:
   friend class ChannelMaker;
@@ -111,37 +110,17 @@ class Receiver {
   friend class FramePort;
   Receiver(const Receiver&) = default;
 
-  // Behind a pointer, so that a Receiver can be moved while its waiter refers to the rest.
-  struct State {
-    explicit State(std::shared_ptr<Session> s);
-    // A violation that the other end of the channel found ends this one, too.
-    void HearOfPoison() {
-      const Violation found = session->termination().poison();
-      if (found != Violation::kNone) [[unlikely]]
-        consumer.Poison(found);
-    }
-    bool HasData() {
-      HearOfPoison();
-      return consumer.HasData();
-    }
-    absl::Status TakeWakeUps(absl::Span<const short> revents);
-    std::shared_ptr<Session> session;
-    Consumer consumer;
-    ChannelStats stats;
-    std::unique_ptr<internal::Waiter> waiter;
-    bool queued = false;  // a port that stands on this end has something for its caller
-    std::unique_ptr<Waitable> waitable;  // on demand; the first to end
-  };
+  struct State;
   class Port;
   static absl::StatusOr<Receiver> Create(std::shared_ptr<Session> session,
                                          const WaitOptions& options);
-  State& state() const;
-  Outcome NotDone(Outcome outcome);
-  void SignalUnlessPoisoned();
+  State& state() const;  // aborts where there is none
+  static State* NoState();
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
 
-  std::shared_ptr<State> state_;
+  std::shared_ptr<State> owned_;
+  State* state_;  // of owned_, or NoState()
 };
 
 }  // namespace parley

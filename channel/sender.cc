@@ -2,9 +2,10 @@
 
 #include <utility>
 
+#include "parley/channel/internal/end_state.h"
 #include "parley/channel/status.h"
-#include "parley/os/check.h"
 #include "parley/wait/layout.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley {
 namespace {
@@ -14,58 +15,74 @@ constexpr uint64_t kStepsPerMessage = 16;
 
 }  // namespace
 
-Sender::State::State(std::shared_ptr<Session> s)
-    : session(std::move(s)),
-      producer(session->control(), session->send()->data, session->peer_control(),
-               session->send()->ring) {}
+Sender::State::State(const std::shared_ptr<Session>& s)
+    : EndState(s, s->Places(kSendEpochOffset, kReceiveEpochOffset), s->control(), s->send()->data,
+               s->peer_control(), s->send()->ring) {}
 
 absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
                                       const WaitOptions& options) {
   Sender sender;
-  sender.state_ = std::make_shared<State>(std::move(session));
+  sender.owned_ = std::make_shared<State>(session);
+  sender.state_ = sender.owned_.get();
   State& state = *sender.state_;
   auto waiter =
-      internal::Waiter::Create(state.session->Places(kSendEpochOffset, kReceiveEpochOffset),
-                               state.session->send()->doorbell.get(), &state.session->termination(),
-                               options, &state.stats, kStepsPerMessage);
+      internal::Waiter::Create(&state.events, state.session->send()->doorbell.get(),
+                               state.termination, options, &state.stats, kStepsPerMessage);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;
 }
 
+Sender::State::State() : EndState(OwnMemory(), OwnMemory(), PeerMemory(), RingGeometry{4096, 64}) {}
+
+Sender::State* Sender::NoState() {
+  static State none;
+  return &none;
+}
+
+Sender::Sender() : state_(NoState()) {}
+Sender::Sender(Sender&& other) noexcept
+    : owned_(std::move(other.owned_)), state_(std::exchange(other.state_, NoState())) {}
+Sender& Sender::operator=(Sender&& other) noexcept {
+  owned_ = std::move(other.owned_);
+  state_ = std::exchange(other.state_, NoState());
+  return *this;
+}
+
 Sender::State& Sender::state() const {
-  PARLEY_CHECK(state_ != nullptr, "this channel has no sending direction");
+  state_->CheckExists();
   return *state_;
 }
 
 // Spreads a violation that was found here to the whole channel. A dead peer takes no more.
-[[gnu::noinline]] Outcome Sender::NotDone(Outcome outcome) {
-  State& s = *state_;
+[[gnu::noinline]] Outcome Sender::State::NotDone(Outcome outcome) {
   if (outcome == Outcome::kPoisoned) {
-    s.session->termination().Poison(s.producer.violation());
-    s.stats.violations = 1;
+    termination->Poison(ring.violation());
+    stats.violations = 1;
   }
   if (outcome != Outcome::kWouldBlock) return outcome;
-  return s.waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
+  return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
 }
 
-// After a violation no word of the peer's is read again, so nobody is rung either.
-void Sender::SignalUnlessPoisoned() {
-  State& s = *state_;
-  if (s.session->termination().poison() == Violation::kNone) [[likely]]
-    s.waiter->SignalIfAwaited();
-}
-
+// Compiled to code without a stack frame: whatever needs one is behind a call at the end.
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
-  State& s = state();
-  s.HearOfPoison();
-  const Outcome outcome = s.producer.TrySend(tag, bytes);
+  State& s = *state_;
+  if (s.Stopped() || !s.ring.TrySendShort(tag, bytes)) [[unlikely]]
+    return s.TrySendSlowly(tag, bytes);
+  ++s.messages;
+  return s.SignalIfAwaited();
+}
+
+// Long, or with a look at the peer, or not at all.
+[[gnu::noinline]] Outcome Sender::State::TrySendSlowly(uint32_t tag,
+                                                       absl::Span<const std::byte> bytes) {
+  CheckExists();
+  HearOfPoison();
+  const Outcome outcome = ring.TrySend(tag, bytes);
   if (outcome != Outcome::kOk) [[unlikely]]
     return NotDone(outcome);
-  ++s.stats.messages;
-  s.stats.bytes += bytes.size();
-  s.waiter->SignalIfAwaited();
-  return Outcome::kOk;
+  ++messages;
+  return SignalIfAwaited();
 }
 
 absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
@@ -79,9 +96,17 @@ absl::Status Sender::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadl
 }
 
 Outcome Sender::TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
-  State& s = state();
-  s.HearOfPoison();
-  const Outcome outcome = s.producer.TryReserve(size_bytes, room);
+  State& s = *state_;
+  if (!s.Stopped() && s.ring.ReserveKnown(size_bytes, room)) [[likely]]
+    return Outcome::kOk;
+  return s.TryReserveSlowly(size_bytes, room);
+}
+
+[[gnu::noinline]] Outcome Sender::State::TryReserveSlowly(std::size_t size_bytes,
+                                                          absl::Span<std::byte>* room) {
+  CheckExists();
+  HearOfPoison();
+  const Outcome outcome = ring.TryReserve(size_bytes, room);
   return outcome == Outcome::kOk ? outcome : NotDone(outcome);
 }
 
@@ -97,47 +122,49 @@ absl::StatusOr<absl::Span<std::byte>> Sender::Reserve(std::size_t size_bytes, De
 }
 
 void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
-  State& s = state();
-  s.producer.Commit(tag, used_bytes);
-  ++s.stats.messages;
-  s.stats.bytes += used_bytes;
-  SignalUnlessPoisoned();
+  State& s = *state_;  // of one that does not exist nothing is reserved
+  s.ring.Commit(tag, used_bytes);
+  ++s.messages;
+  s.SignalUnlessStopped();
 }
 
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
-  State& s = state();
-  s.HearOfPoison();
-  const Outcome outcome = s.producer.TryStage(tag, bytes);
+  State& s = *state_;
+  if (s.Stopped() || !s.ring.StageShort(tag, bytes)) [[unlikely]]
+    return s.TryStageSlowly(tag, bytes);
+  ++s.messages;
+  return Outcome::kOk;
+}
+
+[[gnu::noinline]] Outcome Sender::State::TryStageSlowly(uint32_t tag,
+                                                        absl::Span<const std::byte> bytes) {
+  CheckExists();
+  HearOfPoison();
+  const Outcome outcome = ring.TryStage(tag, bytes);
   if (outcome != Outcome::kOk) [[unlikely]]
     return NotDone(outcome);
-  ++s.stats.messages;
-  s.stats.bytes += bytes.size();
+  ++messages;
   return Outcome::kOk;
 }
 
 void Sender::Stage(uint32_t tag, std::size_t used_bytes) {
-  State& s = state();
-  s.producer.Stage(tag, used_bytes);
-  ++s.stats.messages;
-  s.stats.bytes += used_bytes;
+  State& s = *state_;
+  s.ring.Stage(tag, used_bytes);
+  ++s.messages;
 }
 
 // Signals only where something moved: a signal without it is one more spurious wake-up of the peer.
 void Sender::Publish() { state().Publish(); }
 
 void Sender::State::Publish() {
-  const uint64_t before = producer.published_bytes();
-  producer.Publish();
-  if (producer.published_bytes() != before && session->termination().poison() == Violation::kNone) {
-    waiter->SignalIfAwaited();
-  }
+  if (ring.Publish()) SignalUnlessStopped();
 }
 
 void Sender::Close() {
   State& s = state();
-  if (s.producer.closed()) return;
-  s.producer.Close();
-  SignalUnlessPoisoned();
+  if (s.ring.closed()) return;
+  s.ring.Close();
+  s.SignalUnlessStopped();
 }
 
 absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline) {
@@ -145,9 +172,9 @@ absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline)
   // What is staged must be seen, or both sides would wait.
   Publish();
   const auto result = s.waiter->Wait([&] { return s.HasFreeSpace(size_bytes); },
-                                     [&] { return s.producer.taken_bytes(); },
+                                     [&] { return s.ring.taken_bytes(); },
                                      size_bytes / kStepsPerMessage + 1, deadline);
-  return internal::WaitStatus(result, s.session->termination().poison());
+  return internal::WaitStatus(result, s.termination->poison());
 }
 
 absl::Status Sender::AwaitDrained(Deadline deadline) {
@@ -155,25 +182,24 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
   Publish();
   const auto settled = [&] {
     s.HearOfPoison();
-    return s.producer.Drained() || s.producer.peer_ended() ||
-           s.producer.violation() != Violation::kNone;
+    return s.ring.Drained() || s.ring.peer_ended() || s.ring.violation() != Violation::kNone;
   };
   if (!settled()) {
     const auto result = s.waiter->Wait(
-        settled, [&] { return s.producer.taken_bytes(); },
-        s.producer.capacity_bytes() / kStepsPerMessage, deadline);
+        settled, [&] { return s.ring.taken_bytes(); }, s.ring.capacity_bytes() / kStepsPerMessage,
+        deadline);
     if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.session->termination().poison());
+      return internal::WaitStatus(result, s.termination->poison());
     }
   }
-  if (s.producer.violation() != Violation::kNone) return StatusOf(NotDone(Outcome::kPoisoned));
-  return s.producer.Drained() ? absl::OkStatus() : StatusOf(Outcome::kClosed);
+  if (s.ring.violation() != Violation::kNone) return StatusOf(s.NotDone(Outcome::kPoisoned));
+  return s.ring.Drained() ? absl::OkStatus() : StatusOf(Outcome::kClosed);
 }
 
 bool Sender::PrepareToWait(std::size_t size_bytes) {
   Publish();
   State& s = *state_;
-  s.waiter->Refund(s.producer.taken_bytes(), size_bytes / kStepsPerMessage + 1);
+  s.waiter->Refund(s.ring.taken_bytes(), size_bytes / kStepsPerMessage + 1);
   return s.waiter->Arm([&] { return s.HasFreeSpace(size_bytes); });
 }
 
@@ -184,15 +210,15 @@ absl::Status Sender::FinishWait(std::size_t size_bytes) {
 absl::Status Sender::State::TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents) {
   const bool ready = HasFreeSpace(size_bytes);
   // Since the last time, also where PrepareToWait saw it before the signal for it came.
-  const uint64_t step = producer.taken_bytes() - taken_at_last_wake_up;
-  taken_at_last_wake_up = producer.taken_bytes();
+  const uint64_t step = ring.taken_bytes() - taken_at_last_wake_up;
+  taken_at_last_wake_up = ring.taken_bytes();
   using Progress = internal::Waiter::Progress;
   const auto result = waiter->TakeWakeUps(ready       ? Progress::kEnough
                                           : step != 0 ? Progress::kLittle
                                                       : Progress::kNone,
                                           revents);
   if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
-  return internal::WaitStatus(result, session->termination().poison());
+  return internal::WaitStatus(result, termination->poison());
 }
 
 class Sender::Port final : public Waitable {
@@ -201,10 +227,10 @@ class Sender::Port final : public Waitable {
   void SetSize(std::size_t size_bytes) { size_bytes_ = size_bytes; }
   absl::Span<const pollfd> polled() override { return s_.waiter->polled(); }
   Armed Arm() override {
-    const bool over = s_.producer.peer_ended() || s_.producer.closed();
+    const bool over = s_.ring.peer_ended() || s_.ring.closed();
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
     s_.Publish();
-    s_.waiter->Refund(s_.producer.taken_bytes(), size_bytes_ / kStepsPerMessage + 1);
+    s_.waiter->Refund(s_.ring.taken_bytes(), size_bytes_ / kStepsPerMessage + 1);
     return s_.waiter->ArmForSet([this] { return s_.HasFreeSpace(size_bytes_); });
   }
   void Disarm() override { s_.waiter->Disarm(); }
@@ -214,7 +240,7 @@ class Sender::Port final : public Waitable {
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
   bool ended() const override {
-    const internal::Termination& end = s_.session->termination();
+    const internal::Termination& end = *s_.termination;
     return end.poison() != Violation::kNone || end.peer_gone();
   }
 
@@ -232,8 +258,8 @@ Waitable* Sender::waitable(std::size_t size_bytes) const {
 }
 
 int Sender::descriptor() const { return state().waiter->descriptor(); }
-uint32_t Sender::max_message_bytes() const { return state().producer.max_message_bytes(); }
-uint64_t Sender::capacity_bytes() const { return state().producer.capacity_bytes(); }
+uint32_t Sender::max_message_bytes() const { return state().ring.max_message_bytes(); }
+uint64_t Sender::capacity_bytes() const { return state().ring.capacity_bytes(); }
 FrameGeometry Sender::frame_geometry() const { return state().session->send()->frames; }
 OwnMemory Sender::frame_memory() const { return state().session->send()->frame_memory; }
 
@@ -245,7 +271,14 @@ void Sender::Poison(Violation violation) {
 Violation Sender::violation() const { return state().session->termination().poison(); }
 bool Sender::peer_gone() const { return state().session->termination().peer_gone(); }
 void Sender::Interrupt() const { state().waiter->Interrupt(); }
-const ChannelStats& Sender::stats() const { return state().stats; }
+
+ChannelStats Sender::stats() const {
+  const State& s = state();
+  ChannelStats stats = s.stats;
+  stats.messages = s.messages;
+  stats.bytes = s.ring.staged_bytes();
+  return stats;
+}
 
 absl::Status Sender::StatusOf(Outcome outcome) const {
   const internal::Termination& end = state_->session->termination();

@@ -23,27 +23,26 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "parley/boundary/own_memory.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/stats.h"
-#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
-#include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
-#include "parley/shm/frame_layout.h"
-#include "parley/wait/wait_options.h"
-#include "parley/wait/waitable.h"
-#include "parley/wait/waiter.h"
 
 namespace parley {
+
+class OwnMemory;
+class Session;
+class Waitable;
+struct FrameGeometry;
+struct WaitOptions;
 
 class Sender {
  public:
   // One that does not exist: the channel has no such direction.
-  Sender() = default;
-  Sender(Sender&&) noexcept = default;
-  Sender& operator=(Sender&&) noexcept = default;
-  explicit operator bool() const { return state_ != nullptr; }
+  Sender();
+  Sender(Sender&& other) noexcept;
+  Sender& operator=(Sender&& other) noexcept;
+  explicit operator bool() const { return owned_ != nullptr; }
 
   // Copies one message. tag <= kMaxTag: anything else is the caller's bug and aborts. kTooLong:
   // bytes.size() > max_message_bytes(). The handshake agreed on that: what our options ask for, or
@@ -103,7 +102,7 @@ class Sender {
   // Whether the peer was seen to have ended. A caller that makes only Try calls gets kClosed then,
   // after 64 empty ones at the latest, and it asks the kernel once in 10 ms at most.
   bool peer_gone() const;
-  const ChannelStats& stats() const;
+  ChannelStats stats() const;
 
  private:
   friend class ChannelMaker;
@@ -114,38 +113,17 @@ class Sender {
   friend class FramePort;
   Sender(const Sender&) = default;
 
-  // Behind a pointer, so that a Sender can be moved while its waiter refers to the rest.
-  struct State {
-    explicit State(std::shared_ptr<Session> s);
-    // A violation that the other end of the channel found ends this one, too.
-    void HearOfPoison() {
-      const Violation found = session->termination().poison();
-      if (found != Violation::kNone) [[unlikely]]
-        producer.Poison(found);
-    }
-    bool HasFreeSpace(std::size_t size_bytes) {
-      HearOfPoison();
-      return producer.HasFreeSpace(size_bytes);
-    }
-    void Publish();
-    absl::Status TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents);
-    std::shared_ptr<Session> session;
-    Producer producer;
-    ChannelStats stats;
-    uint64_t taken_at_last_wake_up = 0;  // of FinishWait
-    std::unique_ptr<internal::Waiter> waiter;
-    std::unique_ptr<Waitable> waitable;  // on demand; the first to end
-  };
+  struct State;
   class Port;
   static absl::StatusOr<Sender> Create(std::shared_ptr<Session> session,
                                        const WaitOptions& options);
-  State& state() const;
+  State& state() const;  // aborts where there is none
+  static State* NoState();
   absl::Status WaitForFreeSpace(std::size_t size_bytes, Deadline deadline);
   absl::Status StatusOf(Outcome outcome) const;
-  void SignalUnlessPoisoned();
-  Outcome NotDone(Outcome outcome);
 
-  std::shared_ptr<State> state_;
+  std::shared_ptr<State> owned_;
+  State* state_;  // of owned_, or NoState()
 };
 
 }  // namespace parley

@@ -14,7 +14,7 @@ namespace parley {
 
 struct ChannelStats : WaitStats {
   uint64_t messages = 0;    // sent or received
-  uint64_t bytes = 0;       // their payloads
+  uint64_t bytes = 0;       // of the ring: payloads, each with a header of 8, padded to 8
   uint64_t violations = 0;  // 0 or 1: the first one ends the channel
 };
 

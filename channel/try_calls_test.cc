@@ -204,15 +204,16 @@ struct Cost {
   int instructions = 0;  // of ours, without those of the copy and the doorbell
   int copies = 0;
   int rings = 0;
-  int pauses = 0;  // os/relax.h; not among the instructions
+  int pauses = 0;       // os/relax.h; not among the instructions
+  bool returns = true;  // on some path
 };
 Cost Sum(const Cost& a, const Cost& b) {
   return {a.instructions + b.instructions, a.copies + b.copies, a.rings + b.rings,
-          a.pauses + b.pauses};
+          a.pauses + b.pauses, a.returns && b.returns};
 }
 Cost Most(const Cost& a, const Cost& b) {
   return {std::max(a.instructions, b.instructions), std::max(a.copies, b.copies),
-          std::max(a.rings, b.rings), std::max(a.pauses, b.pauses)};
+          std::max(a.rings, b.rings), std::max(a.pauses, b.pauses), a.returns || b.returns};
 }
 
 // Every path from one function's start.
@@ -271,7 +272,9 @@ class Walk {
 
     if (mnemonic.starts_with("ret") || (mnemonic == "repz" && operands.starts_with("ret")) ||
         mnemonic == "ud2" || mnemonic == "hlt") {
-      return {};
+      Cost end;
+      end.returns = mnemonic != "ud2" && mnemonic != "hlt";
+      return end;
     }
     if (mnemonic.starts_with("rep")) Find("a loop", here);
     if (mnemonic == "lock") {
@@ -297,13 +300,13 @@ class Walk {
     const Place target = code_.find(Hex(operands));
     const bool leaves = calls || target == code_.end() || target->second.function != self.function;
     Cost taken;
-    bool returns = true;
     if (!leaves) {
       taken = From(target);
     } else {
-      taken = Call(target, operands, here, &returns);
+      taken = Call(target, operands, here);
     }
-    if (calls) return returns ? Sum(taken, Next(at)) : taken;
+    // The compiler may have split off the part of a function that ends in an abort.
+    if (calls) return taken.returns ? Sum(taken, Next(at)) : taken;
     return mnemonic.starts_with("jmp") ? taken : Most(taken, Next(at));
   }
 
@@ -314,7 +317,7 @@ class Walk {
     return {};
   }
 
-  Cost Call(Place target, const std::string& operands, const std::string& here, bool* returns) {
+  Cost Call(Place target, const std::string& operands, const std::string& here) {
     const std::size_t open = operands.find('<');
     const std::string_view name =
         open == std::string::npos ? "" : std::string_view(operands).substr(open + 1);
@@ -326,9 +329,8 @@ class Walk {
     }
     if (name.starts_with(kPoison)) return {};
     for (const std::string_view end : kEnds) {
-      if (name.find(end) != std::string_view::npos) *returns = false;
+      if (name.find(end) != std::string_view::npos) return {0, 0, 0, 0, false};
     }
-    if (!*returns) return {};
     if (target == code_.end() || name.find("parley::") == std::string_view::npos ||
         name.find("@plt") != std::string_view::npos) {
       Find("a call", here);

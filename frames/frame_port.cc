@@ -7,6 +7,7 @@
 
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/channel/internal/end_state.h"
 #include "parley/os/check.h"
 #include "parley/ring/cursor.h"
 #include "parley/ring/layout.h"

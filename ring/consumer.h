@@ -16,10 +16,12 @@
 //   while (consumer.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kOk)
 //     Handle(record.tag, absl::MakeConstSpan(buffer).first(record.size_bytes));
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "parley/boundary/copy.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
@@ -30,12 +32,6 @@
 #include "parley/ring/ring_types.h"
 
 namespace parley {
-
-// Validated and private; the payload is elsewhere.
-struct Record {
-  uint32_t tag = 0;
-  uint32_t size_bytes = 0;
-};
 
 template <typename OwnMem, typename PeerMem>
 class BasicConsumer {
@@ -48,7 +44,8 @@ class BasicConsumer {
                 const RingGeometry& geometry)
       : position_(own_control, peer_control, geometry.capacity_bytes),
         peer_data_(peer_data),
-        max_message_(geometry.max_message_bytes) {
+        max_message_(geometry.max_message_bytes),
+        record_mask_((geometry.capacity_bytes - 1) | ~kSizeMask) {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
   }
 
@@ -65,6 +62,74 @@ class BasicConsumer {
     return Outcome::kOk;
   }
 
+  // TryReceive and TryPeek in parts, for callers that do no more than they need between two calls.
+  // Whether a record is there without a look at the peer.
+  uint64_t KnownBytes() const { return position_.KnownBytes(); }
+  // With KnownBytes(), which is not 0: fetches and validates the next record's header. True:
+  // `*word` is the record, private. False: what is to be given to Refuse.
+  [[gnu::always_inline]] bool FetchKnown(uint64_t known_bytes, uint64_t* word) const {
+    // TRUST: size within the agreement and within what is published; reserved tag bit clear.
+    // What is known is a multiple of 8 and not zero: there is at least the header.
+    uint64_t longest = Cursor64::LongestRecord(max_message_, known_bytes, kRecordHeaderBytes);
+    // Known before the load, so that a caller needs no register for what it is made of.
+    asm volatile("" : "+r"(longest));
+    const auto header = peer_data_.LoadRelaxed64(position_.Offset()).Validate([&](uint64_t h) {
+      // A reserved bit that is set makes the size one that no record can have.
+      return (h & (kReservedBit | kSizeMask)) <= longest;
+    });
+    if (!header) [[unlikely]] {
+      *word = header.Refused();
+      return false;
+    }
+    // What is read ahead while the comparison above is not decided yet stays inside the mapping,
+    // too: the mask changes no size that passes, because those are below the capacity.
+    *word = *header & record_mask_;
+    return true;
+  }
+  static uint32_t SizeOf(uint64_t word) { return static_cast<uint32_t>(word); }
+  // Whether its payload can be copied by CopyShort, and has no padding.
+  static bool IsShortAndWhole(uint64_t word) {
+    return std::rotr(SizeOf(word), 3) <= internal::kMaxSmallCopyBytes / kRecordAlignBytes;
+  }
+  static_assert(kRecordAlignBytes == 8);
+  static bool HasPadding(uint64_t word) { return word % kRecordAlignBytes != 0; }
+  // Of a record that has padding: whether it is zero.
+  [[gnu::always_inline]] bool PaddingIsZero(uint64_t word) const {
+    const std::size_t used_bytes = word % kRecordAlignBytes;
+    // TRUST: the bytes behind the payload, in its last word, are zero. The payload's own bytes in
+    // that word are not used here.
+    return static_cast<bool>(peer_data_.LoadRelaxed64(PayloadOffset() + (SizeOf(word) - used_bytes))
+                                 .Validate([&](uint64_t w) { return w >> (used_bytes * 8) == 0; }));
+  }
+  // Where the payload of the next record is.
+  std::size_t PayloadOffset() const { return position_.Offset() + kRecordHeaderBytes; }
+  // Steps over a record that was validated.
+  [[gnu::always_inline]] Record Step(uint64_t word) {
+    position_.AdvanceTo(Cursor64::RecordEnd(position_.taken_bytes(), SizeOf(word),
+                                            kRecordHeaderBytes, kRecordAlignBytes));
+    return std::bit_cast<Record>(word);
+  }
+  // Out of the way: what is wrong with a header that was refused. kPoisoned.
+  [[gnu::noinline, gnu::cold]] Outcome Refuse(uint64_t word) {
+    return position_.Fail((word & kReservedBit) != 0
+                              ? Violation::kRecordTagReserved
+                              : Cursor64::CheckRecord(word & kSizeMask, max_message_,
+                                                      position_.KnownBytes(), kRecordHeaderBytes));
+  }
+  Outcome RefusePadding() { return position_.Fail(Violation::kRecordPaddingNotZero); }
+  // Of a record's payload: into.size() is its size. CopyShort: at most kMaxSmallCopyBytes.
+  void CopyShort(std::size_t offset, absl::Span<std::byte> into) const {
+    peer_data_.CopyOutSmall(offset, into);
+  }
+  void CopyLong(std::size_t offset, absl::Span<std::byte> into) const {
+    peer_data_.CopyOut(offset, into);
+  }
+  View ViewOf(std::size_t offset, std::size_t size) const {
+    return peer_data_.ViewOf(offset, size);
+  }
+  bool ReleaseIsDue() const { return position_.ReleaseIsDue(); }
+  bool TellReleased() { return position_.TellReleased(); }
+
   // The next record in place. It stays where it is until Release(); several may be peeked at before
   // that, each call going one further.
   Outcome TryPeek(Record* record, View* view) {
@@ -77,8 +142,8 @@ class BasicConsumer {
 
   // Gives back everything that was peeked at; views of it are void from here on. The producer is
   // told with one store, at the latest when everything that is known to be there was given back, or
-  // an eighth of the ring.
-  void Release() { position_.Release(); }
+  // an eighth of the ring. True if it was told.
+  bool Release() { return position_.Release(); }
 
   // Takes no more: the producer gets kClosed from its next look on.
   void Close() { position_.Close(); }
@@ -97,6 +162,10 @@ class BasicConsumer {
   uint32_t max_message_bytes() const { return max_message_; }
   // Bytes ever given back, headers and padding included, as far as the producer was told.
   uint64_t released_bytes() const { return position_.released_bytes(); }
+  // The same with what was peeked at.
+  uint64_t taken_bytes() const { return position_.taken_bytes(); }
+  // How many records were stepped over.
+  uint64_t taken_records() const { return position_.steps(); }
 
  private:
   Outcome Available() {
@@ -107,51 +176,22 @@ class BasicConsumer {
   Outcome Next(Record* record, std::size_t* offset) {
     const Outcome outcome = Available();
     if (outcome != Outcome::kOk) return outcome;
-    const std::size_t at = position_.Offset();
-
-    // TRUST: size within the agreement and within what is published; reserved tag bit clear.
-    // What is known is a multiple of 8 and not zero: there is at least the header.
-    const uint64_t known_bytes = position_.KnownBytes();
-    const auto header = peer_data_.LoadRelaxed64(at).Validate([&](uint64_t h) {
-      // A reserved bit that is set makes the size one that no record can have.
-      return Cursor64::IsRecord(h & (kReservedBit | kSizeMask), max_message_, known_bytes,
-                                kRecordHeaderBytes);
-    });
-    if (!header) [[unlikely]]
-      return Refuse(header.Refused(), known_bytes);
-    // What is read ahead while the comparison above is not decided yet stays inside the mapping,
-    // too: the mask changes no size that passes, because those are below the capacity.
-    const auto size = static_cast<uint32_t>(*header & position_.Mask());
-    *offset = at + kRecordHeaderBytes;
-
-    if (const uint32_t used_bytes = size % kRecordAlignBytes; used_bytes != 0) {
-      // TRUST: the bytes behind the payload, in its last word, are zero. The payload's own bytes in
-      // that word are not used here.
-      const auto last_word = peer_data_.LoadRelaxed64(*offset + (size - used_bytes));
-      if (!last_word.Validate([&](uint64_t word) { return word >> (used_bytes * 8) == 0; })) {
-        return position_.Fail(Violation::kRecordPaddingNotZero);
-      }
-    }
-    record->size_bytes = size;
-    record->tag = static_cast<uint32_t>(*header >> 32);
-    position_.Advance(Cursor64::RecordBytes(size, kRecordHeaderBytes, kRecordAlignBytes));
+    uint64_t word = 0;
+    if (!FetchKnown(position_.KnownBytes(), &word)) [[unlikely]]
+      return Refuse(word);
+    if (HasPadding(word) && !PaddingIsZero(word)) return RefusePadding();
+    *offset = PayloadOffset();
+    *record = Step(word);
     return Outcome::kOk;
   }
 
   static constexpr uint64_t kReservedBit = uint64_t{1} << 63;
   static constexpr uint64_t kSizeMask = 0xffff'ffff;
 
-  // Out of the way: what is wrong with a header that was refused already.
-  [[gnu::noinline, gnu::cold]] Outcome Refuse(uint64_t header, uint64_t known_bytes) {
-    return position_.Fail((header & kReservedBit) != 0
-                              ? Violation::kRecordTagReserved
-                              : Cursor64::CheckRecord(header & kSizeMask, max_message_, known_bytes,
-                                                      kRecordHeaderBytes));
-  }
-
   ReceivePosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   PeerMem peer_data_;
   const uint32_t max_message_;
+  const uint64_t record_mask_;  // of a header: the tag, and a size below the capacity
 };
 
 using Consumer = BasicConsumer<OwnMemory, PeerMemory>;

@@ -62,6 +62,13 @@ struct Cursor {
                           static_cast<U>(static_cast<U>(size + (align - 1)) & ~(align - 1)));
   }
 
+  // Where a record of `size` that begins at `begin`, a multiple of `align`, ends. `header` is a
+  // multiple of `align` as well.
+  static constexpr U RecordEnd(U begin, U size, U header, U align) {
+    return static_cast<U>(static_cast<U>(begin + size + header + (align - 1)) &
+                          static_cast<U>(~static_cast<U>(align - 1)));
+  }
+
   // The longest payload that fits a ring of `capacity`.
   static constexpr U MaxPayload(U capacity, U header) { return static_cast<U>(capacity - header); }
 
@@ -69,7 +76,10 @@ struct Cursor {
   // byte on, at least `header` and a multiple of the alignment, as `header` is: so rounding the
   // record up cannot take it past them. `max_size` <= MaxPayload(capacity, header).
   static constexpr bool IsRecord(U record_size, U max_size, U available, U header) {
-    return record_size <= std::min(max_size, static_cast<U>(available - header));
+    return record_size <= LongestRecord(max_size, available, header);
+  }
+  static constexpr U LongestRecord(U max_size, U available, U header) {
+    return std::min(max_size, static_cast<U>(available - header));
   }
   // Why IsRecord says no.
   static constexpr Violation CheckRecord(U record_size, U max_size, U available, U header) {

@@ -85,6 +85,11 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
               << "size " << size << " max " << max_size << " available " << available;
           if (right) {
             ASSERT_EQ(C8::RecordBytes(static_cast<uint8_t>(size), kHeader, kAlign), needed);
+            for (unsigned begin = 0; begin < 256; begin += kAlign) {
+              ASSERT_EQ(C8::RecordEnd(static_cast<uint8_t>(begin), static_cast<uint8_t>(size),
+                                      kHeader, kAlign),
+                        static_cast<uint8_t>(begin + needed));
+            }
           }
         }
       }
@@ -94,6 +99,8 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
 
 TEST(CursorTest, TheSameAtSixtyFourBitsAroundTheWrap) {
   const uint64_t top = ~uint64_t{0} - 7;  // 2^64 - 8
+  EXPECT_EQ(Cursor64::RecordEnd(top, 9, 8, 8), 16u);
+  EXPECT_EQ(Cursor64::RecordEnd(0xffff'fff8, 9, 8, 8), 0x1'0000'0010u);
   EXPECT_EQ(Cursor64::CheckTail(top, top, top + 16, 4096, 8), Violation::kNone);
   EXPECT_EQ(Cursor64::CheckTail(top, top, top + 4104, 4096, 8),
             Violation::kProducerPositionOutOfRange);

@@ -19,10 +19,12 @@
 //     producer.Commit(kTag, n);
 //   }
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "parley/boundary/copy.h"
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
@@ -45,7 +47,8 @@ class BasicProducer {
                 const RingGeometry& geometry)
       : position_(own_control, peer_control, geometry.capacity_bytes),
         own_data_(own_data),
-        max_message_(geometry.max_message_bytes) {
+        max_message_(geometry.max_message_bytes),
+        max_short_(std::min<std::size_t>(max_message_, internal::kMaxSmallCopyBytes)) {
     PARLEY_CHECK(IsValid(geometry), "ring geometry was not validated");
   }
 
@@ -57,9 +60,25 @@ class BasicProducer {
     return outcome;
   }
 
+  // TrySend where nothing has to be asked and the copy needs no call. False: nothing happened, and
+  // TrySend says why or does it.
+  bool TrySendShort(uint32_t tag, absl::Span<const std::byte> payload) {
+    uint64_t end = 0;
+    if (!WriteShort(tag, payload, &end)) return false;
+    position_.PublishUpTo(end);
+    return true;
+  }
+  // The same of TryStage.
+  bool StageShort(uint32_t tag, absl::Span<const std::byte> payload) {
+    uint64_t end = 0;
+    if (!WriteShort(tag, payload, &end)) return false;
+    position_.AdvanceTo(end);
+    return true;
+  }
+
   // The same without publishing: for batches. Publish() sends all that is staged.
   Outcome TryStage(uint32_t tag, absl::Span<const std::byte> payload) {
-    PARLEY_CHECK(reserved_ == kNothingReserved, "TrySend between TryReserve and Commit");
+    PARLEY_CHECK(reserved_end_ == 0, "TrySend between TryReserve and Commit");
     PARLEY_CHECK(tag <= kMaxTag, "tag uses the reserved bit");
     if (payload.size() > max_message_) [[unlikely]]
       return Outcome::kTooLong;
@@ -68,10 +87,7 @@ class BasicProducer {
     if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
     const std::size_t offset = position_.Offset();
-    // The padding lies in the last word; the payload's own bytes of it come on top.
-    if (payload.size() % kRecordAlignBytes != 0) {
-      own_data_.StoreRelaxed64(offset + record_bytes - kRecordAlignBytes, 0);
-    }
+    ZeroPadding(offset, payload.size(), record_bytes);
     own_data_.CopyIn(offset + kRecordHeaderBytes, payload);
     Finish(offset, tag, payload.size(), record_bytes);
     return Outcome::kOk;
@@ -86,38 +102,40 @@ class BasicProducer {
     const Outcome outcome = position_.MakeSpace(RecordBytes(size_bytes));
     if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
-    reserved_ = size_bytes;
+    reserved_end_ = size_bytes + 1;
     *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
     return Outcome::kOk;
   }
 
+  // TryReserve where nothing has to be asked. False: nothing happened, and TryReserve says why.
+  bool ReserveKnown(std::size_t size_bytes, absl::Span<std::byte>* room) {
+    if (size_bytes > max_message_ || !position_.HasKnownSpaceUpTo(RecordEnd(size_bytes)))
+        [[unlikely]] {
+      return false;
+    }
+    reserved_end_ = size_bytes + 1;
+    *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
+    return true;
+  }
+
   // Makes the first `used_bytes` of the reserved room a record and publishes it.
   void Commit(uint32_t tag, std::size_t used_bytes) {
-    Stage(tag, used_bytes);
-    Publish();
+    position_.PublishUpTo(WriteReserved(tag, used_bytes));
   }
 
   // The same without publishing.
   void Stage(uint32_t tag, std::size_t used_bytes) {
-    PARLEY_CHECK(reserved_ != kNothingReserved && used_bytes <= reserved_ && tag <= kMaxTag,
-                 "Commit: nothing that long was reserved, or the tag is too large");
-    PARLEY_CHECK(!position_.closed(), "Commit: the producer was closed");
-    reserved_ = kNothingReserved;
-    static constexpr std::byte kZeros[kRecordAlignBytes] = {};
-    const uint64_t record_bytes = RecordBytes(used_bytes);
-    const std::size_t offset = position_.Offset();
-    const std::size_t padding = record_bytes - kRecordHeaderBytes - used_bytes;
-    // The remainder is `padding` itself; said so that the compiler sees no copy longer than kZeros.
-    own_data_.CopyIn(offset + kRecordHeaderBytes + used_bytes,
-                     absl::MakeConstSpan(kZeros, padding % kRecordAlignBytes));
-    Finish(offset, tag, used_bytes, record_bytes);
+    position_.AdvanceTo(WriteReserved(tag, used_bytes));
   }
 
-  // Sends all that is staged with one store. Nothing staged: nothing happens.
-  void Publish() { position_.Publish(); }
+  // Sends all that is staged with one store. Nothing staged: nothing happens, and it says false.
+  bool Publish() { return position_.Publish(); }
 
   // Publishes what is staged and ends the stream: the consumer gets all of it, then kClosed.
-  void Close() { position_.Close(); }
+  void Close() {
+    reserved_end_ = 0;
+    position_.Close();
+  }
 
   // True unless TryReserve(size_bytes) would say kWouldBlock. Looks at the peer at most once.
   bool HasFreeSpace(std::size_t size_bytes) {
@@ -141,17 +159,68 @@ class BasicProducer {
   uint64_t taken_bytes() const { return position_.peer_position(); }
   // Bytes ever published, headers and padding included.
   uint64_t published_bytes() const { return position_.published_bytes(); }
+  // The same with what is staged.
+  uint64_t staged_bytes() const { return position_.staged_bytes(); }
 
  private:
-  static constexpr std::size_t kNothingReserved = ~std::size_t{0};
-
   static uint64_t RecordBytes(uint64_t size) {
     return Cursor64::RecordBytes(size, kRecordHeaderBytes, kRecordAlignBytes);
   }
 
-  Outcome NotDone(Outcome outcome) const {
+  // Of a record behind all that is staged.
+  uint64_t RecordEnd(uint64_t size) const {
+    return Cursor64::RecordEnd(position_.staged_bytes(), size, kRecordHeaderBytes,
+                               kRecordAlignBytes);
+  }
+
+  [[gnu::always_inline]] Outcome NotDone(Outcome outcome) const {
     PARLEY_CHECK(!position_.closed(), "the producer was closed");
     return outcome;
+  }
+
+  // `*end`: where the record ends.
+  [[gnu::always_inline]] bool WriteShort(uint32_t tag, absl::Span<const std::byte> payload,
+                                         uint64_t* end) {
+    const std::size_t size = payload.size();
+    if (size > max_short_ || tag > kMaxTag || reserved_end_ != 0) [[unlikely]]
+      return false;
+    const uint64_t header = static_cast<uint64_t>(tag) << 32 | size;
+    const uint64_t begin = position_.staged_bytes();
+    *end = RecordEnd(size);
+    if (!position_.HasKnownSpaceUpTo(*end)) [[unlikely]]
+      return false;
+    const std::size_t offset = position_.Offset();
+    OwnMem data = own_data_;  // a copy, which no store of bytes can seem to change
+    if (size % kRecordAlignBytes != 0) {
+      data.StoreRelaxed64(offset + (*end - begin) - kRecordAlignBytes, 0);
+    }
+    data.CopyInSmall(offset + kRecordHeaderBytes, payload);
+    data.StoreRelaxed64(offset, header);
+    return true;
+  }
+
+  // The header and the padding of a record whose payload is in place. Where it ends.
+  [[gnu::always_inline]] uint64_t WriteReserved(uint32_t tag, std::size_t used_bytes) {
+    PARLEY_CHECK(used_bytes < reserved_end_ && tag <= kMaxTag,
+                 "Commit: nothing that long was reserved, or the tag is too large, or the producer "
+                 "was closed");
+    reserved_end_ = 0;
+    const uint64_t end = RecordEnd(used_bytes);
+    const std::size_t offset = position_.Offset();
+    OwnMem data = own_data_;  // a copy, which no store of bytes can seem to change
+    if (used_bytes % kRecordAlignBytes != 0) {
+      data.ZeroSmall(offset + kRecordHeaderBytes + used_bytes,
+                     (~used_bytes + 1) % kRecordAlignBytes);
+    }
+    data.StoreRelaxed64(offset, static_cast<uint64_t>(tag) << 32 | used_bytes);
+    return end;
+  }
+
+  // The padding lies in the last word; the payload's own bytes of it come on top.
+  void ZeroPadding(std::size_t offset, std::size_t size, uint64_t record_bytes) {
+    if (size % kRecordAlignBytes != 0) {
+      own_data_.StoreRelaxed64(offset + record_bytes - kRecordAlignBytes, 0);
+    }
   }
 
   // Writes the header in front of a payload and its padding that are in place already.
@@ -163,7 +232,8 @@ class BasicProducer {
   SendPosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   OwnMem own_data_;
   const uint32_t max_message_;
-  std::size_t reserved_ = kNothingReserved;  // bytes
+  const std::size_t max_short_;
+  std::size_t reserved_end_ = 0;  // one more than what is reserved; 0: nothing is
 };
 
 using Producer = BasicProducer<OwnMemory, PeerMemory>;

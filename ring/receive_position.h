@@ -25,9 +25,9 @@
 #include <cstdint>
 
 #include "parley/boundary/violation.h"
+#include "parley/os/relax.h"
 #include "parley/ring/cursor.h"
 #include "parley/ring/layout.h"
-#include "parley/os/relax.h"
 #include "parley/ring/ring_types.h"
 
 namespace parley {
@@ -62,17 +62,24 @@ class ReceivePosition {
   std::size_t Offset() const { return head_ & mask_; }
   // One less than the capacity.
   uint64_t Mask() const { return mask_; }
-  void Advance(uint64_t bytes) {
-    head_ += bytes;
+  void Advance(uint64_t bytes) { AdvanceTo(head_ + bytes); }
+  void AdvanceTo(uint64_t end) {
+    head_ = end;
     ++steps_;
   }
 
   // Everything that was stepped over may be overwritten. The producer is told with one store: now
   // if nothing more is known to be there, else once it is an eighth of the ring.
-  void Release() {
-    if (tail_ != head_ && head_ - released_ < step_) return;
-    if (released_ == head_) return;
-    TellReleased();
+  bool Release() { return ReleaseIsDue() && TellReleased(); }
+  // The two parts of it: whether the producer may have to be told, and telling it, which is true if
+  // there was anything to tell.
+  bool ReleaseIsDue() const { return static_cast<int64_t>(head_ - tell_at_) >= 0; }
+  bool TellReleased() {
+    if (released_ == head_) return false;
+    released_ = head_;
+    SetTellAt();
+    own_control_.StoreRelease64(kHeadOffset, head_);
+    return true;
   }
 
   void Close() {
@@ -85,6 +92,7 @@ class ReceivePosition {
     if (violation_ != Violation::kNone) return;
     violation_ = violation;
     tail_ = head_;  // so that every call takes the slow path
+    SetTellAt();
   }
 
   [[gnu::noinline, gnu::cold]] Outcome Fail(Violation violation) {
@@ -98,6 +106,8 @@ class ReceivePosition {
   uint64_t capacity_bytes() const { return capacity_; }
   // What the producer was told.
   uint64_t released_bytes() const { return released_; }
+  uint64_t taken_bytes() const { return head_; }
+  uint64_t steps() const { return steps_; }
 
   static constexpr uint64_t kStepsOfRing = 8;
   static constexpr uint32_t kMaxPause = internal::kMaxRelaxTimes;
@@ -123,20 +133,16 @@ class ReceivePosition {
     return tail_ + ((tail - tail_) & (out_of_range - 1));
   }
 
-  void TellReleased() {
-    released_ = head_;
-    own_control_.StoreRelease64(kHeadOffset, head_);
-  }
+  void SetTellAt() { tell_at_ = released_ + std::min(tail_ - released_, step_); }
 
   // Before a look: the pause that the last batch suggests. None after a look that found nothing.
   void Pace() {
-    if (steps_ == 0) return;
-    const bool streamed = steps_ > 1 || (empty_polls_ > 0 && empty_polls_ <= kSoonPolls);
-    const uint32_t longest = steps_ < kManyAtOnce ? kShortPause : kMaxPause;
-    pause_ = !streamed                ? 0
-             : steps_ < kEnoughAtOnce ? std::min(2 * pause_ + 1, longest)
-                                      : pause_ / 2;
-    steps_ = 0;
+    const uint64_t steps = steps_ - steps_at_poll_;
+    if (steps == 0) return;
+    const bool streamed = steps > 1 || (empty_polls_ > 0 && empty_polls_ <= kSoonPolls);
+    const uint32_t longest = steps < kManyAtOnce ? kShortPause : kMaxPause;
+    pause_ = !streamed ? 0 : steps < kEnoughAtOnce ? std::min(2 * pause_ + 1, longest) : pause_ / 2;
+    steps_at_poll_ = steps_;
     empty_polls_ = 0;
     internal::RelaxFor(pause_);
   }
@@ -160,6 +166,7 @@ class ReceivePosition {
       return Fail(Cursor64::CheckTail(released_, tail_, tail.Refused(), capacity_, kGrainBytes));
     }
     tail_ = Confined(*tail);
+    SetTellAt();
     if (tail_ != head_) return Outcome::kOk;
     if (*state != kStreamClosed) {
       if (++empty_polls_ > kSoonPolls) pause_ = 0;
@@ -175,12 +182,14 @@ class ReceivePosition {
   const uint64_t mask_;
   const uint64_t step_;  // bytes
 
-  uint64_t head_ = 0;         // stepped over
-  uint64_t released_ = 0;     // what the peer was told
-  uint64_t tail_ = 0;         // the last valid position of the peer
-  uint32_t steps_ = 0;        // since the last look
-  uint32_t empty_polls_ = 0;  // of those since the last batch
-  uint32_t pause_ = 0;        // Relax calls before the first look after the last batch
+  uint64_t head_ = 0;           // stepped over
+  uint64_t released_ = 0;       // what the peer was told
+  uint64_t tail_ = 0;           // the last valid position of the peer
+  uint64_t tell_at_ = 0;        // from here on of head_ the producer is told
+  uint64_t steps_ = 0;          // records, or batches of elements
+  uint64_t steps_at_poll_ = 0;  // at the last look that found something
+  uint32_t empty_polls_ = 0;    // of those since the last batch
+  uint32_t pause_ = 0;          // Relax calls before the first look after the last batch
   Violation violation_ = Violation::kNone;
   bool ended_ = false;
   bool closed_ = false;

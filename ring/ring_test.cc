@@ -111,6 +111,38 @@ TEST_F(RingTest, AgreesWithAQueueOverAMillionSteps) {
   }
 }
 
+// Positions count bytes and are not cut at 32 bits, each way of sending and receiving.
+TEST(RingWrapTest, PositionsPassFourGibibytes) {
+  constexpr uint64_t kRing = uint64_t{1} << 20;
+  constexpr uint32_t kRecord = 1 << 18;
+  HeapRegion sender{kRing};
+  HeapRegion receiver{kRing};
+  const RingGeometry wide = {kRing, kRecord};
+  TestProducer producer(sender.own_control(), sender.own_data(), receiver.peer_control(), wide);
+  TestConsumer consumer(receiver.own_control(), sender.peer_control(), sender.peer_data(), wide);
+  std::vector<std::byte> buffer(kRecord);
+  const std::array<std::byte, 61> small = {};
+  Record record;
+  while (producer.published_bytes() < (uint64_t{1} << 32) + 4 * kRing) {
+    ASSERT_EQ(producer.TrySend(1, buffer), Outcome::kOk);
+    const auto odd = static_cast<std::size_t>(producer.published_bytes() / kRecord % 61);
+    ASSERT_TRUE(producer.TrySendShort(2, absl::MakeConstSpan(small.data(), odd)));
+    ASSERT_EQ(producer.TrySend(3, small), Outcome::kOk);
+    TestConsumer::View view;
+    ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk) << producer.published_bytes();
+    ASSERT_EQ(record.size_bytes, kRecord);
+    ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
+    ASSERT_EQ(record.size_bytes, odd);
+    ASSERT_NE(consumer.KnownBytes(), 0u);
+    uint64_t word = 0;
+    ASSERT_TRUE(consumer.FetchKnown(consumer.KnownBytes(), &word) && consumer.PaddingIsZero(word));
+    record = consumer.Step(word);
+    ASSERT_EQ(record.size_bytes, small.size());
+    consumer.Release();
+    ASSERT_EQ(consumer.released_bytes(), producer.published_bytes());
+  }
+}
+
 TEST_F(RingTest, ReserveFillsInPlaceAndMayUseLess) {
   absl::Span<std::byte> room;
   ASSERT_EQ(producer.TryReserve(100, &room), Outcome::kOk);

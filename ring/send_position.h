@@ -27,15 +27,25 @@ class SendPosition {
       : own_control_(own_control),
         peer_control_(peer_control),
         capacity_(capacity_bytes),
-        mask_(capacity_bytes - 1) {}
+        mask_(capacity_bytes - 1),
+        limit_(capacity_bytes) {}
   SendPosition(const SendPosition&) = delete;
   SendPosition& operator=(const SendPosition&) = delete;
 
   // kOk if `needed_bytes` can be written at Offset(); kClosed once this end was closed.
   Outcome MakeSpace(uint64_t needed_bytes) {
-    if (capacity_ - (tail_ - head_) >= needed_bytes && !no_room_) [[likely]]
+    if (HasKnownSpace(needed_bytes)) [[likely]]
       return Outcome::kOk;
     return MakeSpaceSlowly(needed_bytes);
+  }
+  // True if MakeSpace would say kOk without a look at the peer.
+  bool HasKnownSpace(uint64_t needed_bytes) const {
+    return HasKnownSpaceUpTo(tail_ + needed_bytes);
+  }
+  // The same, by the position that the tail would have then.
+  bool HasKnownSpaceUpTo(uint64_t end) const {
+    // Signed: the limit may have been withdrawn to behind the tail.
+    return static_cast<int64_t>(limit_ - end) >= 0;
   }
   // The same for whoever only asks: a close of this end changes nothing.
   Outcome AskForSpace(uint64_t needed_bytes) {
@@ -46,23 +56,34 @@ class SendPosition {
     return PollForSpace(needed_bytes);
   }
   // Room that is known, without a look at the peer.
-  uint64_t KnownFreeBytes() const { return no_room_ ? 0 : capacity_ - (tail_ - head_); }
+  uint64_t KnownFreeBytes() const {
+    const auto known = static_cast<int64_t>(limit_ - tail_);
+    return known > 0 ? static_cast<uint64_t>(known) : 0;
+  }
 
   // Where the next byte goes, in data that is mapped twice in a row.
   std::size_t Offset() const { return tail_ & mask_; }
   void Advance(uint64_t bytes) { tail_ += bytes; }
+  void AdvanceTo(uint64_t end) { tail_ = end; }
 
-  void Publish() {
-    if (published_ == tail_) return;
-    published_ = tail_;
-    own_control_.StoreRelease64(kTailOffset, tail_);
+  // True if there was anything to publish.
+  bool Publish() {
+    if (published_ == tail_) return false;
+    PublishUpTo(tail_);
+    return true;
+  }
+  // AdvanceTo and Publish, where that is further than before.
+  void PublishUpTo(uint64_t end) {
+    tail_ = end;
+    published_ = end;
+    own_control_.StoreRelease64(kTailOffset, end);
   }
 
   void Close() {
     if (closed_) return;
     Publish();
     closed_ = true;
-    no_room_ = true;
+    Withdraw();
     // After the last tail: a consumer that acquires this state sees that tail.
     own_control_.StoreRelease64(kProducerStateOffset, kStreamClosed);
   }
@@ -76,7 +97,7 @@ class SendPosition {
   void Poison(Violation violation) {
     if (violation_ != Violation::kNone) return;
     violation_ = violation;
-    no_room_ = true;
+    Withdraw();
   }
 
   Violation violation() const { return violation_; }
@@ -87,6 +108,7 @@ class SendPosition {
   bool peer_ended() const { return peer_ended_; }
   uint64_t capacity_bytes() const { return capacity_; }
   uint64_t published_bytes() const { return published_; }
+  uint64_t staged_bytes() const { return tail_; }
 
  private:
   [[gnu::noinline]] Outcome MakeSpaceSlowly(uint64_t needed_bytes) {
@@ -98,6 +120,9 @@ class SendPosition {
     if (peer_ended_) return Outcome::kClosed;
     return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kOk : Outcome::kWouldBlock;
   }
+
+  // Poisoned, closed, or at an end: sends every call down the slow path.
+  void Withdraw() { limit_ = head_; }
 
   // Looks at the peer's two words, once each.
   void Refresh() {
@@ -112,9 +137,10 @@ class SendPosition {
     });
     if (!head) return Poison(Cursor64::CheckHead(published_, head_, head.Refused(), kGrainBytes));
     head_ = *head;
+    if (!closed_) limit_ = head_ + capacity_;
     if (*state == kStreamClosed) {
       peer_ended_ = true;
-      no_room_ = true;
+      Withdraw();
     }
   }
 
@@ -123,11 +149,11 @@ class SendPosition {
   const uint64_t capacity_;
   const uint64_t mask_;
 
+  uint64_t limit_;          // a capacity ahead of head_, or where no room may be used head_ itself
   uint64_t tail_ = 0;       // written up to here
-  uint64_t published_ = 0;  // what the peer was told
   uint64_t head_ = 0;       // the last valid position of the peer
+  uint64_t published_ = 0;  // what the peer was told
   Violation violation_ = Violation::kNone;
-  bool no_room_ = false;  // sends every call down the slow path: poisoned, closed, or at an end
   bool peer_ended_ = false;
   bool closed_ = false;
 };

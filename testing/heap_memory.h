@@ -115,6 +115,12 @@ class HeapOwnMemory {
       std::memcpy(piece, from.data() + at, length);
     });
   }
+  void CopyInSmall(std::size_t offset, absl::Span<const std::byte> from) { CopyIn(offset, from); }
+  void ZeroSmall(std::size_t offset, std::size_t count) {
+    circle_.Pieces(offset, count, [](std::byte* piece, std::size_t length, std::size_t) {
+      std::memset(piece, 0, length);
+    });
+  }
   // Only for a range that does not wrap: the heap has no second mapping.
   absl::Span<std::byte> Writable(std::size_t offset, std::size_t length) {
     std::byte* whole = nullptr;

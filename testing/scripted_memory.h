@@ -19,6 +19,7 @@
 //       mine.own_control(), theirs.peer_control(), theirs.peer_data(), {4096, 512});
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -231,6 +232,10 @@ class ScriptedRegion::OwnMemory {
     TakeBack();
     if (!from.empty()) std::memcpy(to, from.data(), from.size());
     region_->Repeat(offset, from.size());
+  }
+  void CopyInSmall(std::size_t offset, absl::Span<const std::byte> from) { CopyIn(offset, from); }
+  void ZeroSmall(std::size_t offset, std::size_t count) {
+    CopyIn(offset, absl::MakeConstSpan(std::array<std::byte, 8>()).first(count));
   }
   absl::Span<std::byte> Writable(std::size_t offset, std::size_t length) {
     std::byte* at = region_->At(of_data_, offset, length);

@@ -252,17 +252,17 @@ inline Drain(me) { doorbell[me] = 0 }
 #define OWN_STATE                                                   \
   byte epoch, signalled_epoch, seen, before, credited, found, result;    \
   byte state, tail, head, released, received, fruitless, deadlines; \
-  bool no_room, last_look, saw_gone, woken_ready, late, denied, brief; \
+  bool ended, last_look, saw_gone, woken_ready, late, denied, brief; \
   OWN_COUNTS
 
-// SendPosition::Refresh. `head`, `no_room`, `tail`: as there.
+// SendPosition::Refresh. `head`, `ended`, `tail`: as there.
 inline Refresh() {
   state = memory[CONSUMER_STATE];
   d_step {
     assert(memory[HEAD] >= head && memory[HEAD] <= published);  // Cursor::CheckHead
     head = memory[HEAD];
     if
-    :: state == CLOSED -> no_room = true
+    :: state == CLOSED -> ended = true
     :: else
     fi;
     state = OPEN
@@ -272,13 +272,13 @@ inline Refresh() {
 // SendPosition::MakeSpace, and so Producer::HasFreeSpace.
 inline MakeSpace() {
   if
-  :: no_room -> found = ENDED
+  :: ended -> found = ENDED
   :: else ->
     if
     :: tail - head < CAPACITY
     :: else -> Refresh()
     fi;
-    found = (no_room -> ENDED : (tail - head < CAPACITY -> DONE : NOT_NOW))
+    found = (ended -> ENDED : (tail - head < CAPACITY -> DONE : NOT_NOW))
   fi
 }
 
@@ -291,7 +291,7 @@ inline Drained() {
 #ifdef DRAINED_ONLY
   found = (head == published -> DONE : NOT_NOW)
 #else
-  found = (head == published -> DONE : (no_room -> ENDED : NOT_NOW))
+  found = (head == published -> DONE : (ended -> ENDED : NOT_NOW))
 #endif
 }
 
@@ -570,7 +570,7 @@ proctype Producer() {
       od
     :: else
     fi;
-    assert(result == PEER_GONE || head == MESSAGES || no_room);
+    assert(result == PEER_GONE || head == MESSAGES || ended);
   over:
     finished[P] = true
   } UNLESS_KILLED(P);

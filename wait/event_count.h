@@ -39,31 +39,35 @@ struct EventCountPlaces {
 
 class EventCount {
  public:
-  explicit EventCount(const EventCountPlaces& places) : places_(places) {}
+  explicit EventCount(const EventCountPlaces& places)
+      : peer_epoch_(places.peer_control.Part(places.peer_epoch_offset, sizeof(uint64_t))),
+        own_epoch_(places.own_control.Part(places.own_epoch_offset, sizeof(uint64_t))),
+        skips_fences_(places.skips_fences),
+        barrier_before_sleep_(places.barrier_before_sleep) {}
 
   // After something was published: whether the peer waits for it and was not signalled yet. `epoch`
   // is to be given to SetSignalled then.
   bool PeerAwaitsSignal(uint64_t* epoch) const {
     // PAIRS WITH: the fence or barrier in Announce of the peer. Our position before its epoch, or
     // its epoch before our position.
-    if (!places_.skips_fences) {
+    if (!skips_fences_) {
       std::atomic_thread_fence(std::memory_order_seq_cst);
     } else {
       // PAIRS WITH: the same; the compiler keeps the order, the peer makes the processor keep it.
       std::atomic_signal_fence(std::memory_order_seq_cst);
     }
     // TRUST: only compared with the last one seen; a lie costs one signal.
-    *epoch = places_.peer_control.LoadRelaxed64(places_.peer_epoch_offset).AnyValueIsAcceptable();
+    *epoch = peer_epoch_.LoadRelaxed64(0).AnyValueIsAcceptable();
     return *epoch != signalled_;
   }
   void SetSignalled(uint64_t epoch) { signalled_ = epoch; }
 
   // Announces a sleep; what is waited for has to be polled once more after this.
   void Announce() {
-    places_.own_control.StoreRelaxed64(places_.own_epoch_offset, ++epoch_);
+    own_epoch_.StoreRelaxed64(0, ++epoch_);
     // PAIRS WITH: PeerAwaitsSignal of the peer: its fence, or its lack of one.
-    if (places_.barrier_before_sleep && !barrier_failed_) barrier_failed_ = !SystemWideBarrier();
-    if (!places_.barrier_before_sleep || barrier_failed_) {
+    if (barrier_before_sleep_ && !barrier_failed_) barrier_failed_ = !SystemWideBarrier();
+    if (!barrier_before_sleep_ || barrier_failed_) {
       std::atomic_thread_fence(std::memory_order_seq_cst);
     }
   }
@@ -72,8 +76,11 @@ class EventCount {
   bool barrier_failed() const { return barrier_failed_; }
 
  private:
-  EventCountPlaces places_;
-  uint64_t signalled_ = 0;  // the peer's epoch
+  const PeerMemory peer_epoch_;  // a word
+  uint64_t signalled_ = 0;       // the peer's epoch
+  OwnMemory own_epoch_;          // a word
+  const bool skips_fences_;
+  const bool barrier_before_sleep_;
   uint64_t epoch_ = 0;
   bool barrier_failed_ = false;
 };

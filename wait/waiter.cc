@@ -61,10 +61,9 @@ int64_t UsualSignalNs() {
 
 }  // namespace
 
-Waiter::Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell,
-               Termination* termination, const WaitOptions& options, WaitStats* stats,
-               uint64_t steps_per_refund)
-    : events_(places),
+Waiter::Waiter(Passkey, EventCount* events, Doorbell* doorbell, Termination* termination,
+               const WaitOptions& options, WaitStats* stats, uint64_t steps_per_refund)
+    : events_(events),
       doorbell_(doorbell),
       termination_(termination),
       stats_(stats),
@@ -75,13 +74,13 @@ Waiter::Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell,
       spin_(options),
       may_spin_(options.max_spin > absl::ZeroDuration() && !OnlyOneProcessor()) {}
 
-absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(const EventCountPlaces& places,
-                                                       Doorbell* doorbell, Termination* termination,
+absl::StatusOr<std::unique_ptr<Waiter>> Waiter::Create(EventCount* events, Doorbell* doorbell,
+                                                       Termination* termination,
                                                        const WaitOptions& options, WaitStats* stats,
                                                        uint64_t steps_per_refund) {
   WaitOptions own = options;
   own.signaller.reset();
-  auto waiter = std::make_unique<Waiter>(Passkey(), places, doorbell, termination, own, stats,
+  auto waiter = std::make_unique<Waiter>(Passkey(), events, doorbell, termination, own, stats,
                                          steps_per_refund);
   if (options.signaller != nullptr) {
     auto number = options.signaller->Add(waiter.get());
@@ -98,7 +97,7 @@ Waiter::~Waiter() {
 
 [[gnu::noinline]] void Waiter::Signal(uint64_t epoch) {
   if (signaller_ != nullptr) {
-    events_.SetSignalled(epoch);
+    events_->SetSignalled(epoch);
     ++stats_->signals;
     signaller_->Post(signaller_number_);
     return;
@@ -109,7 +108,7 @@ Waiter::~Waiter() {
     ++stats_->deferred_signals;
     return;
   }
-  events_.SetSignalled(epoch);
+  events_->SetSignalled(epoch);
   deferred_ = false;
   ++stats_->signals;
   SignalNow();
@@ -136,8 +135,8 @@ void Waiter::FlushDeferred() {
   if (!deferred_) return;
   deferred_ = false;
   uint64_t epoch = 0;
-  if (!events_.PeerAwaitsSignal(&epoch)) return;
-  events_.SetSignalled(epoch);
+  if (!events_->PeerAwaitsSignal(&epoch)) return;
+  events_->SetSignalled(epoch);
   ++stats_->signals;
   SignalNow();
 }
@@ -170,7 +169,7 @@ Waitable::Armed Waiter::ArmForSet(absl::FunctionRef<bool()> ready) {
 
 bool Waiter::Announce(absl::FunctionRef<bool()> ready) {
   doorbell_->Prepare();
-  events_.Announce();
+  events_->Announce();
   return !ready();
 }
 
@@ -243,7 +242,7 @@ bool Waiter::EndIsNear() {
 bool Waiter::Sleep(Deadline deadline) {
   ++stats_->sleeps;
   return doorbell_->Sleep(
-      events_.barrier_failed() ? Deadline::After(kSleepWithoutBarrier).Or(deadline) : deadline);
+      events_->barrier_failed() ? Deadline::After(kSleepWithoutBarrier).Or(deadline) : deadline);
 }
 
 Doorbell::Drained Waiter::TakeSignals() {

@@ -45,22 +45,28 @@ class Waiter final : private Signaller::Task {
   // What a wake-up brought.
   enum class Progress { kNone, kLittle, kEnough };
 
-  // All pointers outlive the waiter; `termination` wakes `doorbell`, whose peer is watched.
+  // All pointers outlive the waiter; `events` are those of this end, `termination` wakes
+  // `doorbell`, whose peer is watched.
   // `steps_per_refund`: how many times `enough` has to be there until wake-ups are refunded.
   // kResourceExhausted: the signaller is full.
-  static absl::StatusOr<std::unique_ptr<Waiter>> Create(
-      const EventCountPlaces& places, Doorbell* doorbell, Termination* termination,
-      const WaitOptions& options, WaitStats* stats, uint64_t steps_per_refund = 1);
-  Waiter(Passkey, const EventCountPlaces& places, Doorbell* doorbell, Termination* termination,
+  static absl::StatusOr<std::unique_ptr<Waiter>> Create(EventCount* events, Doorbell* doorbell,
+                                                        Termination* termination,
+                                                        const WaitOptions& options,
+                                                        WaitStats* stats,
+                                                        uint64_t steps_per_refund = 1);
+  Waiter(Passkey, EventCount* events, Doorbell* doorbell, Termination* termination,
          const WaitOptions& options, WaitStats* stats, uint64_t steps_per_refund);
   ~Waiter() override;
 
   // Signals the peer if it waits for what was just published.
   void SignalIfAwaited() {
     uint64_t epoch = 0;
-    if (events_.PeerAwaitsSignal(&epoch)) [[unlikely]]
+    if (events_->PeerAwaitsSignal(&epoch)) [[unlikely]]
       Signal(epoch);
   }
+
+  // The same where it was asked already: `epoch` is what PeerAwaitsSignal gave.
+  void Signal(uint64_t epoch);
 
   // Waits until ready() or the deadline. progress(): a number that grows when the peer did
   // something useful, even if not enough; steps of less than `enough` keep the peer from being
@@ -112,7 +118,6 @@ class Waiter final : private Signaller::Task {
   int descriptor() { return doorbell_->descriptor(); }
 
  private:
-  void Signal(uint64_t epoch);
   void SignalNow() override;
   void CheckForEnd();
   void FlushDeferred();
@@ -132,7 +137,7 @@ class Waiter final : private Signaller::Task {
   // As long as that the thread of this end sleeps without the doorbell.
   void SleepThrottled(int64_t until_ns, Deadline deadline);
 
-  EventCount events_;  // first: what SignalIfAwaited needs
+  EventCount* const events_;
   Doorbell* const doorbell_;
   Termination* const termination_;
   WaitStats* const stats_;

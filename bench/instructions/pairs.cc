@@ -146,7 +146,8 @@ uint64_t OverChannel(uint64_t pairs) {
   // A length that the compiler does not know, as in most programs.
   std::size_t size = kBytes;
   asm volatile("" : "+r"(size));
-  alignas(8) std::array<std::byte, std::max<std::size_t>(kBytes, kMinMessageLimitBytes)> buffer = {};
+  alignas(8) std::array<std::byte, std::max<std::size_t>(kBytes, kMinMessageLimitBytes)> buffer =
+      {};
   return Alternate(
       pairs, kAtOnce,
       [&](uint64_t number) {
@@ -157,7 +158,8 @@ uint64_t OverChannel(uint64_t pairs) {
           sender.Commit(0, size);
         } else {
           FillWords(buffer.data(), kBytes, number);
-          PARLEY_CHECK(sender.TrySend(0, absl::MakeConstSpan(buffer.data(), size)) == Outcome::kOk, "no room");
+          PARLEY_CHECK(sender.TrySend(0, absl::MakeConstSpan(buffer.data(), size)) == Outcome::kOk,
+                       "no room");
         }
       },
       [&] {

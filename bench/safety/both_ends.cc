@@ -109,6 +109,9 @@ absl::StatusOr<std::unique_ptr<BothEnds>> BothEnds::Create(DoorbellKind doorbell
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
+  // As a handshake leaves them.
+  sockets->first.RefuseDescriptors();
+  sockets->second.RefuseDescriptors();
   auto connecting = MakeEnd(*there, *back, doorbell, std::move(sockets->first), asymmetric);
   if (!connecting.ok()) return connecting.status();
   auto accepting = MakeEnd(*back, *there, doorbell, std::move(sockets->second), asymmetric);

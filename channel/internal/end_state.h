@@ -1,0 +1,156 @@
+#ifndef PARLEY_CHANNEL_INTERNAL_END_STATE_H_
+#define PARLEY_CHANNEL_INTERNAL_END_STATE_H_
+
+// What stands behind a Sender and a Receiver: the session, one end of a ring, and how it waits.
+// What a message touches comes first, so that it lies side by side.
+//
+// Trust: ours and private; what the peer writes comes in through the ring and the event count.
+// Threads: the thread of the end; Session and Waiter say what others may call.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "parley/boundary/own_memory.h"
+#include "parley/boundary/peer_memory.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/receiver.h"
+#include "parley/channel/sender.h"
+#include "parley/channel/stats.h"
+#include "parley/handshake/session.h"
+#include "parley/os/check.h"
+#include "parley/ring/consumer.h"
+#include "parley/ring/producer.h"
+#include "parley/ring/ring_types.h"
+#include "parley/wait/event_count.h"
+#include "parley/wait/termination.h"
+#include "parley/wait/waitable.h"
+#include "parley/wait/waiter.h"
+
+namespace parley {
+
+namespace internal {
+
+// What both have. Behind a pointer, so that an end can be moved while its waiter refers to this.
+template <typename RingEnd>
+struct EndState {
+  template <typename... Arguments>
+  EndState(std::shared_ptr<Session> s, const EventCountPlaces& places,
+           const Arguments&... arguments)
+      : ring(arguments...), events(places), termination(&s->termination()), session(std::move(s)) {}
+
+  // Of an end that does not exist: stopped from the beginning, so that every Try call goes the slow
+  // way, which says so.
+  template <typename... Arguments>
+  explicit EndState(const Arguments&... arguments)
+      : ring(arguments...), events(NoPlaces()), termination(NoTermination()) {}
+
+  // A violation was found, here or by the other end of the channel.
+  bool Stopped() const { return termination->poison() != Violation::kNone; }
+  // Makes the ring's end say so as well.
+  void HearOfPoison() {
+    const Violation found = termination->poison();
+    if (found != Violation::kNone) [[unlikely]]
+      ring.Poison(found);
+  }
+
+  // After something was published: signals if the peer waits for it. kOk.
+  Outcome SignalIfAwaited() {
+    uint64_t epoch = 0;
+    if (events.PeerAwaitsSignal(&epoch)) [[unlikely]]
+      return Signal(epoch);
+    return Outcome::kOk;
+  }
+  // The same where a violation may have been found meanwhile: no word of the peer's is read then.
+  void SignalUnlessStopped() {
+    if (!Stopped()) [[likely]]
+      SignalIfAwaited();
+  }
+
+  RingEnd ring;
+  EventCount events;
+  Termination* const termination;
+
+  std::shared_ptr<Session> session;
+  ChannelStats stats;                  // but for `messages` and `bytes`
+  uint64_t taken_at_last_wake_up = 0;  // of FinishWait
+  std::unique_ptr<Waiter> waiter;
+  std::unique_ptr<Waitable> waitable;  // on demand; the first to end
+
+ private:
+  static Termination* NoTermination() {
+    static Termination none;
+    none.Poison(Violation::kMetadataInvalid);  // any: nobody is told
+    return &none;
+  }
+  static EventCountPlaces NoPlaces() {
+    alignas(uint64_t) static std::byte word[sizeof(uint64_t)] = {};
+    EventCountPlaces places;
+    places.own_control = OwnMemory(word, sizeof(word));
+    places.peer_control = PeerMemory(word, sizeof(word));
+    return places;
+  }
+  [[gnu::noinline]] Outcome Signal(uint64_t epoch) {
+    waiter->Signal(epoch);
+    return Outcome::kOk;
+  }
+};
+
+}  // namespace internal
+
+struct Sender::State final : internal::EndState<Producer> {
+  State();
+  explicit State(const std::shared_ptr<Session>& s);
+  void CheckExists() const {
+    PARLEY_CHECK(session != nullptr, "this channel has no sending direction");
+  }
+
+  // The Try calls where more is to be done than a copy into room that is known.
+  Outcome TrySendSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
+  Outcome TryReserveSlowly(std::size_t size_bytes, absl::Span<std::byte>* room);
+  Outcome TryStageSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
+  // Spreads a violation that was found here to the whole channel. A dead peer takes no more.
+  Outcome NotDone(Outcome outcome);
+  bool HasFreeSpace(std::size_t size_bytes) {
+    HearOfPoison();
+    return ring.HasFreeSpace(size_bytes);
+  }
+  void Publish();
+  absl::Status TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents);
+
+  uint64_t messages = 0;
+};
+
+struct Receiver::State final : internal::EndState<Consumer> {
+  State();
+  explicit State(const std::shared_ptr<Session>& s);
+  void CheckExists() const {
+    PARLEY_CHECK(session != nullptr, "this channel has no receiving direction");
+  }
+
+  // The Try calls where more is to be done than a small copy of what is known to be there.
+  Outcome TryReceiveSlowly(absl::Span<std::byte> into, Record* record);
+  Outcome TryPeekSlowly(PeekedMessage* message);
+  // The rest of TryReceive and TryPeek: the record `word` is validated, but for its padding.
+  Outcome Take(std::byte* into, Record* record, uint64_t word);
+  Outcome PeekPadded(PeekedMessage* message, uint64_t word);
+  Outcome TellReleased();
+  void TellReleasedUnlessStopped();
+  Outcome Refused(uint64_t word);
+  // Spreads a violation that was found here to the whole channel.
+  Outcome NotDone(Outcome outcome);
+  bool HasData() {
+    HearOfPoison();
+    return ring.HasData();
+  }
+  absl::Status TakeWakeUps(absl::Span<const short> revents);
+
+  bool queued = false;  // a port that stands on this end has something for its caller
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_CHANNEL_INTERNAL_END_STATE_H_
