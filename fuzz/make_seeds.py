@@ -600,10 +600,20 @@ media("formats_change", VIDEO | FEW_CHANGES, *[bytes([FORMAT]) + video_format(i)
 media("two_formats_without_a_frame", VIDEO, FORMAT, video_format(), FORMAT, video_format(2))
 media("frame_before_format", VIDEO, RAW_FRAME, 64, bytes(64))
 media("the_other_kind", VIDEO, 252, audio_format())
-for at in (0, 4, 6, 8, 12, 16, 28, 36, 40, 44, 63):
+for at in (0, 4, 6, 8, 12, 16, 28, 36, 40, 44, 45, 46, 47, 48, 63, 84, 88, 127):
     media(f"format_spoilt_{at}", VIDEO, FORMAT, video_format(spoil=spoil(at, 255)), FRAME, picture())
 for at in (0, 15, 23, 24, 28, 29, 30, 31, 32, 36, 40, 44, 56, 63):
     media(f"frame_spoilt_{at}", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(at, 255)), FRAME, picture())
+ACCEPTANCE = 6
+for pixel, planes in ((8, 1), (9, 1), (14, 2), (23, 4), (50, 1), (90, 3), (120, 4), (160, 2), (164, 2)):
+    media(f"pixels_{pixel}", VIDEO | LAX, FORMAT, video_format(pixel), FRAME, picture(planes), FRAME, picture(planes, gap=0x35))
+media("turned_with_a_profile", VIDEO, FORMAT, bytes([1, 15, 9, 25, 0, 205]) + RIGHT, FRAME, picture())
+for kind in (0, 9, 14, 24, 33, 51, 56, 64):
+    media(f"sound_kind_{kind}", AUDIO | LAX, FORMAT, audio_format(kind, channels=3), FRAME, bytes([1, 1, 1, 0x21, 9, 7]) + RIGHT)
+media("aligned", VIDEO | 16, FORMAT, video_format(1, 11, 7), FRAME, picture(gap=0x10), FRAME, picture(gap=0x11))
+media("acceptance", VIDEO, FORMAT, video_format(), ACCEPTANCE, u64(2**64 - 1) * 4, 0xff, 200, 200, RIGHT)
+for at in (0, 4, 6, 7, 44, 48, 84, 127):
+    media(f"acceptance_spoilt_{at}", VIDEO, ACCEPTANCE, u64(6) * 4, 3, 64, 64, spoil(at, 3))
 media("planes_overlap", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(40, 159)), FRAME, picture())
 media("planes_beyond_the_end", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(48, 201)), FRAME, picture())
 media("frame_cut", VIDEO, FORMAT, video_format(), FRAME, picture(spoil=spoil(length=250)))

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "parley/media/format.h"
+#include "parley/media/frame.h"
 #include "parley/testing/scripted_memory.h"
 
 namespace parley::fuzz {
@@ -31,8 +32,10 @@ struct FormatModel {
   std::size_t planes = 1;
   std::array<uint64_t, 4> row_bytes = {};
   std::array<uint64_t, 4> rows = {};
-  // Of audio: one sample of each channel.
+  // Of audio: one sample of each channel, or where it is planar one sample.
   uint64_t frame_bytes = 0;
+  uint64_t channels = 0;
+  bool planar = false;
 };
 // nullopt: to be refused.
 std::optional<FormatModel> ModelOfFormat(const std::vector<std::byte>& record,
@@ -42,17 +45,21 @@ struct FrameModel {
   std::array<uint64_t, 4> offset = {};
   std::array<uint64_t, 4> stride = {};
   std::array<uint64_t, 4> size = {};
+  uint64_t frames = 0;  // of audio: samples per channel
 };
 // `bytes` begin with the header. nullopt: to be refused.
 std::optional<FrameModel> ModelOfFrame(const std::vector<std::byte>& bytes, uint64_t payload_bytes,
-                                       const FormatModel& format);
+                                       const FormatModel& format,
+                                       const FrameAlignment& alignment = {});
+// Whether ParseAcceptance takes it.
+bool ModelOfAcceptance(const std::vector<std::byte>& record);
 
 // A right record, now and then with a size at a limit.
 std::vector<std::byte> MakeFormat(testing::Script& script, bool video, uint32_t generation);
 // A right header for `format` with gaps and long rows, and the payload that it needs, up to 64 KiB.
 std::vector<std::byte> MakeFrame(testing::Script& script, const FormatModel& format,
                                  uint64_t sequence);
-// Up to three bytes of the first 104 changed (a record's or a header's), or the length.
+// Up to three bytes of the first 128 changed (a record's or a header's), or the length.
 void Spoil(testing::Script& script, std::vector<std::byte>* message);
 
 }  // namespace parley::fuzz

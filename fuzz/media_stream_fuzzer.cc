@@ -2,7 +2,7 @@
 // A model (media_script.h) says of each record whether it must be refused, and what it means if
 // not; accepted planes are read to their last byte.
 //
-// Input: kind of stream and limits, then steps: one byte each (modulo 6), followed by what it
+// Input: kind of stream and limits, then steps: one byte each (modulo 7), followed by what it
 // needs.
 
 #include <array>
@@ -18,6 +18,7 @@
 #include "absl/types/span.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/fuzz/media_script.h"
+#include "parley/media/acceptance.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
 #include "parley/media/incoming_stream.h"
@@ -52,8 +53,7 @@ void ExpectSame(const Frame& frame, const std::vector<std::byte>& header,
         !format.video || (plane.row_bytes == format.row_bytes[i] && plane.rows == format.rows[i]),
         "other rows than the format has");
   }
-  PARLEY_CHECK(frame.audio_frames == (format.video ? 0 : expected.size[0] / format.frame_bytes),
-               "another number of samples");
+  PARLEY_CHECK(frame.audio_frames == expected.frames, "another number of samples");
 }
 
 class Run {
@@ -62,9 +62,11 @@ class Run {
     const uint8_t bits = script_.Take8();
     video_ = (bits & 1) != 0;
     if ((bits & 2) != 0) {  // as lax as a caller can be
-      limits_.format = {0xffff'ffff, 0xffff'ffff, ~uint64_t{0}, 0xffff'ffff, 0xffff'ffff};
+      limits_.format = {0xffff'ffff, 0xffff'ffff, ~uint64_t{0},
+                        0xffff'ffff, 0xffff'ffff, 0xffff'ffff};
     }
     if ((bits & 4) != 0) limits_.max_format_changes = 3;
+    if ((bits & 16) != 0) limits_.alignment = {.plane_bytes = 2, .row_bytes = 4};
     next_ = (bits & 8) != 0 ? script_.Take64() : 0;
     stream_.emplace(video_ ? StreamKind::kVideo : StreamKind::kAudio, limits_, next_);
   }
@@ -76,7 +78,7 @@ class Run {
  private:
   void Step() {
     const uint8_t op = script_.Take8();
-    switch (op % 6) {
+    switch (op % 7) {
       case 0: {
         std::vector<std::byte> record =
             MakeFormat(script_, video_ != (op > 250), static_cast<uint32_t>(generation_ + 1));
@@ -96,6 +98,8 @@ class Run {
         return OnFrame(script_.TakeBytes(script_.Take8()));
       case 5:
         return WithoutPayload();
+      case 6:
+        return OnAcceptance();
     }
   }
 
@@ -149,7 +153,7 @@ class Run {
     const absl::StatusOr<Frame> frame = stream_->OnFrame(message);
     std::optional<FrameModel> expected;
     if (!poisoned_ && format_ && message.size() >= 64) {
-      expected = ModelOfFrame(message, message.size() - 64, *format_);
+      expected = ModelOfFrame(message, message.size() - 64, *format_, limits_.alignment);
       if (expected && Number(message, 0, 8) != next_) expected.reset();
     }
     PARLEY_CHECK(frame.ok() == expected.has_value(), "OnFrame accepts or refuses wrongly");
@@ -169,6 +173,38 @@ class Run {
       }
     }
     static_cast<void>(sum);
+  }
+
+  // A receiver's record, as its sender reads it: right ones come back as they were, and whatever
+  // they accept of the current format is within their limits.
+  void OnAcceptance() {
+    Acceptance wants;
+    for (uint64_t& word : wants.pixel_formats) word = script_.Take64();
+    const uint8_t bits = script_.Take8();
+    wants.planar = (bits & 1) != 0;
+    wants.interleaved = (bits & 2) != 0 || !wants.planar;
+    wants.alignment = {.plane_bytes = 1u << (bits / 4 % 8), .row_bytes = 1u << (bits / 32)};
+    wants.limits.max_channels = script_.Take8();
+    wants.limits.max_width = script_.Take8();
+    const auto encoded = EncodeAcceptance(wants);
+    std::vector<std::byte> record(encoded.begin(), encoded.end());
+    Spoil(script_, &record);
+    const absl::StatusOr<Acceptance> parsed = ParseAcceptance(record);
+    PARLEY_CHECK(parsed.ok() == ModelOfAcceptance(record),
+                 "ParseAcceptance accepts or refuses wrongly");
+    if (!parsed.ok()) return ExpectDataLoss(parsed.status());
+    const auto again = EncodeAcceptance(*parsed);
+    PARLEY_CHECK(std::vector<std::byte>(again.begin(), again.end()) == record,
+                 "EncodeAcceptance does not give back what was parsed");
+    if (!format_ || !parsed->Check(numbered_.format).ok()) return;
+    const std::vector<std::byte> format = EncodeFormat(numbered_);
+    PARLEY_CHECK(ModelOfFormat(format, parsed->limits).has_value(),
+                 "a format that is accepted and beyond the limits");
+    if (const auto* video = std::get_if<VideoFormat>(&numbered_.format)) {
+      const auto number = static_cast<uint64_t>(video->pixel_format);
+      PARLEY_CHECK((Number(record, 8 + number / 8, 1) >> (number % 8) & 1) != 0,
+                   "a pixel format that is accepted and not in the record");
+    }
   }
 
   // The check alone, for payloads of any length, which need not be there.

@@ -12,12 +12,12 @@
 namespace parley {
 namespace {
 
-constexpr VideoFormat kHd = {.pixel_format = PixelFormat::kI420,
-                             .width = 1280,
-                             .height = 720,
-                             .frame_rate = {25, 1},
-                             .pixel_aspect = {1, 1},
-                             .full_range = false};
+const VideoFormat kHd = {.pixel_format = PixelFormat::kI420,
+                         .width = 1280,
+                         .height = 720,
+                         .frame_rate = {25, 1},
+                         .pixel_aspect = {1, 1}};
+constexpr DisplayMatrix kQuarterTurn = {0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30};
 constexpr AudioFormat kCd = {.sample_format = SampleFormat::kS16, .rate_hz = 44100, .channels = 2};
 
 template <typename Wire>
@@ -33,18 +33,32 @@ absl::StatusOr<NumberedFormat> ParseChanged(const StreamFormat& format,
 }
 
 TEST(FormatTest, EveryFormatComesBackAsItWas) {
-  for (uint32_t pixels = 1; pixels <= 8; ++pixels) {
+  const std::vector<std::byte> profile(1000, std::byte{7});
+  for (const PixelFormatInfo& info : AllPixelFormats()) {
+    const uint32_t pixels = static_cast<uint32_t>(info.format);
     VideoFormat video = kHd;
-    video.pixel_format = static_cast<PixelFormat>(pixels);
-    video.full_range = pixels % 2 == 0;
+    video.pixel_format = info.format;
+    video.colour = {.range = static_cast<ColourRange>(pixels % 3),
+                    .primaries = static_cast<uint8_t>(pixels),
+                    .transfer = 18,
+                    .matrix = 9};
+    video.chroma_place = static_cast<ChromaPlace>(pixels % 7);
+    video.field_order = static_cast<FieldOrder>(pixels % 4);
+    video.alpha = static_cast<AlphaMode>(pixels % 2);
+    if (pixels % 5 == 0) video.display_matrix = kQuarterTurn;
+    if (pixels % 3 == 0) video.icc = IccProfile(profile);
     const NumberedFormat sent = {video, pixels};
     auto parsed = ParseFormat(EncodeFormat(sent), {});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(*parsed, sent);
+    EXPECT_EQ(FindPixelFormat(pixels), &info);
+    EXPECT_EQ(PixelFormatFromLibav(info.libav), &info);
   }
-  for (uint32_t samples = 1; samples <= 4; ++samples) {
+  for (uint32_t samples = 1; samples <= 7; ++samples) {
     AudioFormat audio = kCd;
     audio.sample_format = static_cast<SampleFormat>(samples);
+    audio.planar = samples % 2 == 0;
+    audio.layout = {.kind = ChannelLayout::Kind::kMask, .mask = 3, .positions = {}};
     const NumberedFormat sent = {audio, samples};
     auto parsed = ParseFormat(EncodeFormat(sent), {});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
@@ -71,21 +85,29 @@ TEST(FormatTest, OddSizesRoundChromaUp) {
 TEST(FormatTest, EachHostileVideoFieldIsRefused) {
   const std::vector<std::pair<std::string, std::function<void(VideoFormatWire&)>>> lies = {
       {"magic", [](auto& w) { w.magic ^= 1; }},
-      {"version", [](auto& w) { w.version = 2; }},
+      {"version", [](auto& w) { w.version = 1; }},
       {"kind 0", [](auto& w) { w.kind = 0; }},
       {"kind 3", [](auto& w) { w.kind = 3; }},
       {"pixel format 0", [](auto& w) { w.pixel_format = 0; }},
-      {"pixel format 9", [](auto& w) { w.pixel_format = 9; }},
+      {"pixel format above",
+       [](auto& w) { w.pixel_format = static_cast<uint32_t>(AllPixelFormats().size()) + 1; }},
       {"pixel format max", [](auto& w) { w.pixel_format = 0xffffffff; }},
       {"width 0", [](auto& w) { w.width = 0; }},
-      {"width above", [](auto& w) { w.width = 16385; }},
+      {"width above", [](auto& w) { w.width = 65537; }},
       {"width max", [](auto& w) { w.width = 0xffffffff; }},
       {"height 0", [](auto& w) { w.height = 0; }},
       {"height max", [](auto& w) { w.height = 0xffffffff; }},
       {"too many bytes", [](auto& w) { w.width = w.height = 16384; }},
       {"frame rate", [](auto& w) { w.frame_rate_denominator = 0; }},
       {"aspect", [](auto& w) { w.pixel_aspect_denominator = 0; }},
-      {"range", [](auto& w) { w.full_range = 2; }},
+      {"range", [](auto& w) { w.range = 3; }},
+      {"chroma place", [](auto& w) { w.chroma_place = 7; }},
+      {"field order", [](auto& w) { w.field_order = 4; }},
+      {"alpha", [](auto& w) { w.alpha = 2; }},
+      {"reserved byte", [](auto& w) { w.reserved_byte = 1; }},
+      {"a flat matrix", [](auto& w) { w.display_matrix = {1, 1, 0, 1, 1, 0, 0, 0, 1 << 30}; }},
+      {"a profile that is not there", [](auto& w) { w.icc_bytes = 1; }},
+      {"a profile of 4 GiB", [](auto& w) { w.icc_bytes = 0xffffffff; }},
       {"reserved", [](auto& w) { w.reserved[4] = 1; }},
   };
   ASSERT_TRUE(ParseChanged<VideoFormatWire>(kHd, [](auto&) {}).ok());
@@ -118,14 +140,23 @@ TEST(FormatTest, NoLimitOfTheCallerLetsASizeOverflow) {
 TEST(FormatTest, EachHostileAudioFieldIsRefused) {
   const std::vector<std::pair<std::string, std::function<void(AudioFormatWire&)>>> lies = {
       {"sample format 0", [](auto& w) { w.sample_format = 0; }},
-      {"sample format 5", [](auto& w) { w.sample_format = 5; }},
+      {"sample format 8", [](auto& w) { w.sample_format = 8; }},
       {"rate 0", [](auto& w) { w.rate_hz = 0; }},
       {"rate max", [](auto& w) { w.rate_hz = 0xffffffff; }},
       {"channels 0", [](auto& w) { w.channels = 0; }},
-      {"channels 65", [](auto& w) { w.channels = 65; }},
+      {"channels 513", [](auto& w) { w.channels = 513; }},
       {"channels max", [](auto& w) { w.channels = 0xffffffff; }},
       {"reserved", [](auto& w) { w.reserved[0] = 1; }},
       {"kind", [](auto& w) { w.kind = kFormatKindVideo; }},
+      {"planar", [](auto& w) { w.planar = 2; }},
+      {"bits", [](auto& w) { w.significant_bits = 17; }},
+      {"layout", [](auto& w) { w.layout = 4; }},
+      {"three channels in the mask", [](auto& w) { w.layout = 1, w.mask = 7; }},
+      {"a mask without its kind", [](auto& w) { w.mask = 3; }},
+      {"positions without their kind", [](auto& w) { w.positions[0] = 1; }},
+      {"a position of 64", [](auto& w) { w.layout = 2, w.positions[1] = 64; }},
+      {"a position too many", [](auto& w) { w.layout = 2, w.positions[2] = 1; }},
+      {"two ambisonic channels", [](auto& w) { w.layout = 3; }},
   };
   ASSERT_TRUE(ParseChanged<AudioFormatWire>(kCd, [](auto&) {}).ok());
   for (const auto& [name, lie] : lies) {
@@ -137,10 +168,56 @@ TEST(FormatTest, EachHostileAudioFieldIsRefused) {
 TEST(FormatTest, EveryOtherLengthIsRefused) {
   const auto record = EncodeFormat({kHd, 1});
   std::vector<std::byte> longer(record.begin(), record.end());
-  longer.resize(65);
+  longer.resize(kFormatRecordBytes + 1);
   for (size_t size = 0; size <= longer.size(); ++size) {
-    EXPECT_EQ(ParseFormat(absl::MakeSpan(longer).first(size), {}).ok(), size == 64) << size;
+    EXPECT_EQ(ParseFormat(absl::MakeSpan(longer).first(size), {}).ok(), size == kFormatRecordBytes)
+        << size;
   }
+}
+
+TEST(FormatTest, EachLimitHasItsOwnSentence) {
+  FormatLimits limits = {.max_width = 1000,
+                         .max_height = 500,
+                         .max_frame_bytes = 100'000,
+                         .max_rate_hz = 96'000,
+                         .max_channels = 64,
+                         .max_icc_bytes = 10};
+  const auto says = [&](const StreamFormat& format) {
+    return std::string(CheckLimits(format, limits).message());
+  };
+  VideoFormat picture = {.pixel_format = PixelFormat::kRgb24, .width = 100, .height = 100};
+  AudioFormat sound = {.sample_format = SampleFormat::kS16, .rate_hz = 48'000, .channels = 64};
+  EXPECT_EQ(says(picture), "");
+  EXPECT_EQ(says(sound), "");
+  picture.icc = IccProfile(std::vector<std::byte>(11));
+  EXPECT_EQ(says(picture), "an ICC profile of 11 bytes, more than the receiver's limit of 10");
+  picture.height = 400;
+  EXPECT_EQ(says(picture),
+            "a picture of 100x400 in 120000 bytes, more than the receiver's limit of 100000");
+  picture.height = 501;
+  EXPECT_EQ(says(picture), "a picture of 100x501: rows, more than the receiver's limit of 500");
+  picture.width = 20'000;
+  EXPECT_EQ(says(picture),
+            "a picture of 20000x501: pixels in a row, more than the receiver's limit of 1000");
+  sound.channels = 65;
+  EXPECT_EQ(says(sound), "65 channels of sound, more than the receiver's limit of 64");
+  sound.rate_hz = 1'000'000;
+  EXPECT_EQ(says(sound), "sound at 1000000 Hz, more than the receiver's limit of 96000");
+}
+
+TEST(FormatTest, TwentyFourChannelsHaveTheirLayout) {
+  // 22.2 as a mask of libav, and as positions of one's own.
+  AudioFormat sound = {.sample_format = SampleFormat::kF32, .rate_hz = 48'000, .channels = 24};
+  sound.layout = {
+      .kind = ChannelLayout::Kind::kMask, .mask = (uint64_t{1} << 24) - 1, .positions = {}};
+  EXPECT_TRUE(ParseFormat(EncodeFormat({sound, 1}), {}).ok());
+  sound.layout = {.kind = ChannelLayout::Kind::kPositions, .mask = 0, .positions = {}};
+  for (uint8_t i = 0; i < 24; ++i) sound.layout.positions[i] = static_cast<uint8_t>(63 - i);
+  EXPECT_TRUE(ParseFormat(EncodeFormat({sound, 1}), {}).ok());
+  sound.layout = {.kind = ChannelLayout::Kind::kAmbisonic, .mask = 0, .positions = {}};
+  EXPECT_FALSE(ParseFormat(EncodeFormat({sound, 1}), {}).ok());
+  sound.channels = 25;
+  EXPECT_TRUE(ParseFormat(EncodeFormat({sound, 1}), {}).ok());
 }
 
 }  // namespace

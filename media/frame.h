@@ -6,7 +6,9 @@
 //
 // The header carries offset and stride of up to four planes. A plane's size is not in it: rows and
 // row length follow from the format, so there is no third number that could contradict them.
-// Audio is one interleaved plane; its stride is its length in bytes.
+// Audio that is interleaved is one plane, and its stride is its length in bytes. Planar audio is
+// one as well: the channels are its rows, the stride of entry 0 is the length of one channel, and
+// that of entry 1, otherwise unused, leads from one channel to the next.
 //
 //   offset  0  u64 sequence            16  i64 duration_ns         30  u8 plane_count
 //           8  i64 pts_ns              24  u32 format_generation   31  u8 reserved, zero
@@ -57,10 +59,20 @@ inline constexpr uint16_t kFrameDelta = 1 << 1;          // depends on earlier f
 inline constexpr uint16_t kFrameDiscontinuity = 1 << 2;  // time jumps before this frame
 inline constexpr uint16_t kFrameGap = 1 << 3;            // frames are missing before this one
 inline constexpr uint16_t kFrameCorrupt = 1 << 4;        // made from damaged input
-inline constexpr uint16_t kFrameKnownFlags = (1 << 5) - 1;
+inline constexpr uint16_t kFrameInterlaced = 1 << 5;     // two fields
+inline constexpr uint16_t kFrameTopFirst = 1 << 6;       // of an interlaced one
+inline constexpr uint16_t kFrameKnownFlags = (1 << 7) - 1;
 
 // About 36 years either way: sums and differences of two timestamps stay far from overflow.
 inline constexpr int64_t kMaxTimestampNs = int64_t{1} << 60;
+
+// How a receiver wants the planes to lie, in bytes: a power of two, up to kMaxFrameAlignment.
+struct FrameAlignment {
+  uint32_t plane_bytes = 1;  // where each plane begins, from the end of the header
+  uint32_t row_bytes = 1;    // each stride
+  bool operator==(const FrameAlignment&) const = default;
+};
+inline constexpr uint32_t kMaxFrameAlignment = 4096;
 
 struct Plane {
   uint32_t offset_bytes = 0;  // from the end of the header
@@ -83,17 +95,24 @@ struct Frame {
 
 // kDataLoss with the reason: unknown flags, reserved bits, key and delta at once, a format that is
 // not the current one, a timestamp or duration out of range, the wrong number of planes, a stride
-// below the row, planes out of order, overlapping, outside the payload, or (audio) not whole
-// frames.
+// below the row, planes out of order, overlapping, outside the payload, not aligned as asked for,
+// or (audio) not whole samples of each channel.
 absl::StatusOr<Frame> ValidateFrame(absl::Span<const std::byte> header, size_t payload_bytes,
-                                    const NumberedFormat& format);
+                                    const NumberedFormat& format,
+                                    const FrameAlignment& alignment = {});
 
-// The header of a picture whose planes lie one behind the other, each aligned to 16 bytes, rows
-// without padding. `payload_bytes` receives the size of what follows the header.
-FrameHeaderWire PackedVideoHeader(const NumberedFormat& format, uint32_t* payload_bytes);
+// The header of a picture whose planes lie one behind the other, aligned; to 16 bytes where less
+// is asked for. `payload_bytes` receives the size of what follows the header. A picture above 4 GiB
+// aborts: PackedVideoBytes tells beforehand.
+FrameHeaderWire PackedVideoHeader(const NumberedFormat& format, uint32_t* payload_bytes,
+                                  const FrameAlignment& alignment = {});
+// The size of that payload.
+uint64_t PackedVideoBytes(const VideoFormat& format, const FrameAlignment& alignment = {});
 // The same for `audio_frames` samples per channel.
 FrameHeaderWire PackedAudioHeader(const NumberedFormat& format, uint32_t audio_frames,
-                                  uint32_t* payload_bytes);
+                                  uint32_t* payload_bytes, const FrameAlignment& alignment = {});
+uint64_t PackedAudioBytes(const AudioFormat& format, uint32_t audio_frames,
+                          const FrameAlignment& alignment = {});
 
 }  // namespace parley
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/wire_copy.h"
 
 namespace parley {
 namespace {
@@ -18,8 +19,7 @@ const NumberedFormat kVideo = {VideoFormat{.pixel_format = PixelFormat::kI420,
                                            .width = 17,
                                            .height = 9,
                                            .frame_rate = {25, 1},
-                                           .pixel_aspect = {1, 1},
-                                           .full_range = false},
+                                           .pixel_aspect = {1, 1}},
                                3};
 const NumberedFormat kAudio = {
     AudioFormat{.sample_format = SampleFormat::kF32, .rate_hz = 48000, .channels = 2}, 1};
@@ -67,7 +67,8 @@ TEST(FrameTest, EachHostileVideoFieldIsRefused) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   const std::vector<std::pair<std::string, std::function<void(FrameHeaderWire&)>>> lies = {
       {"reserved", [](auto& w) { w.reserved = 1; }},
-      {"unknown flag", [](auto& w) { w.flags = 1 << 5; }},
+      {"unknown flag", [](auto& w) { w.flags = 1 << 7; }},
+      {"a first field of none", [](auto& w) { w.flags = kFrameTopFirst; }},
       {"unknown high flag", [](auto& w) { w.flags = 1 << 15; }},
       {"key and delta", [](auto& w) { w.flags = kFrameKey | kFrameDelta; }},
       {"generation before", [](auto& w) { w.format_generation = 2; }},
@@ -157,6 +158,55 @@ TEST(FrameTest, EveryOtherHeaderLengthIsRefused) {
   for (size_t size : {size_t{0}, size_t{1}, size_t{63}, size_t{65}}) {
     EXPECT_EQ(ValidateFrame(absl::MakeSpan(bytes).first(size), 1 << 20, kVideo).status().code(),
               absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(FrameTest, EveryPixelFormatPacksAndHoldsItsAlignment) {
+  for (const PixelFormatInfo& info : AllPixelFormats()) {
+    for (const uint32_t align : {1u, 64u, 4096u}) {
+      const FrameAlignment alignment = {.plane_bytes = align, .row_bytes = align};
+      const NumberedFormat format = {
+          VideoFormat{.pixel_format = info.format, .width = 101, .height = 7}, 1};
+      uint32_t payload = 0;
+      const FrameHeaderWire wire = PackedVideoHeader(format, &payload, alignment);
+      EXPECT_EQ(payload, PackedVideoBytes(std::get<VideoFormat>(format.format), alignment));
+      const auto frame = ValidateFrame(WireBytes(wire), payload, format, alignment);
+      ASSERT_TRUE(frame.ok()) << info.name << frame.status();
+      EXPECT_FALSE(ValidateFrame(WireBytes(wire), payload - 1, format, alignment).ok());
+      for (size_t i = 0; i < frame->plane_count; ++i) {
+        EXPECT_EQ(frame->planes[i].offset_bytes % align, 0u) << info.name;
+        EXPECT_EQ(frame->planes[i].stride_bytes % align, 0u) << info.name;
+      }
+      // A receiver that asked for it doesn't get less.
+      if (align != 1) continue;
+      EXPECT_FALSE(
+          ValidateFrame(WireBytes(wire), payload, format, {.plane_bytes = 1, .row_bytes = 4096})
+              .ok())
+          << info.name;
+    }
+  }
+}
+
+TEST(FrameTest, PlanarSoundLiesChannelByChannel) {
+  const NumberedFormat planar = {
+      AudioFormat{
+          .sample_format = SampleFormat::kF32, .rate_hz = 48000, .channels = 24, .planar = true},
+      1};
+  for (const uint32_t align : {1u, 64u}) {
+    const FrameAlignment alignment = {.plane_bytes = align, .row_bytes = align};
+    uint32_t payload = 0;
+    FrameHeaderWire wire = PackedAudioHeader(planar, 1001, &payload, alignment);
+    auto frame = ValidateFrame(WireBytes(wire), payload, planar, alignment);
+    ASSERT_TRUE(frame.ok()) << frame.status();
+    EXPECT_EQ(frame->audio_frames, 1001u);
+    EXPECT_EQ(frame->planes[0].rows, 24u);
+    EXPECT_EQ(frame->planes[0].row_bytes, 4004u);
+    EXPECT_EQ(frame->planes[0].stride_bytes, align == 1 ? 4004u : 4032u);
+    EXPECT_FALSE(ValidateFrame(WireBytes(wire), payload - 1, planar, alignment).ok());
+    wire.planes[1].stride_bytes = 4000;  // the channels overlap
+    EXPECT_FALSE(ValidateFrame(WireBytes(wire), payload, planar, alignment).ok());
+    wire.planes[1].stride_bytes = 0xffff'ff00;
+    EXPECT_FALSE(ValidateFrame(WireBytes(wire), payload, planar, alignment).ok());
   }
 }
 

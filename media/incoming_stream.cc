@@ -45,7 +45,7 @@ absl::StatusOr<Frame> IncomingStream::OnFrame(absl::Span<const std::byte> header
   }
   absl::StatusOr<Frame> frame =
       ValidateFrame(header_and_payload.first(kFrameHeaderBytes),
-                    header_and_payload.size() - kFrameHeaderBytes, *format_);
+                    header_and_payload.size() - kFrameHeaderBytes, *format_, limits_.alignment);
   if (!frame.ok()) return Poison(frame.status());
   if (frame->sequence != next_sequence_) {
     return Poison(absl::DataLossError(absl::StrCat("frame header: sequence ", frame->sequence,

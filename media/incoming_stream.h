@@ -31,6 +31,7 @@ enum class StreamKind { kVideo, kAudio };
 struct IncomingLimits {
   FormatLimits format;
   uint32_t max_format_changes = 1000;
+  FrameAlignment alignment = {};  // as it was asked for
 };
 
 class IncomingStream {

@@ -16,8 +16,7 @@ const VideoFormat kPicture = {.pixel_format = PixelFormat::kGray8,
                               .width = 4,
                               .height = 4,
                               .frame_rate = {25, 1},
-                              .pixel_aspect = {1, 1},
-                              .full_range = false};
+                              .pixel_aspect = {1, 1}};
 
 std::vector<std::byte> Picture(uint32_t generation, uint64_t sequence) {
   uint32_t payload = 0;

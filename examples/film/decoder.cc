@@ -4,13 +4,15 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "parley/examples/film/interleave.h"
 #include "parley/examples/film/libav.h"
 #include "parley/examples/film/picture_converter.h"
+#include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
 
 namespace parley::film {
@@ -29,23 +31,24 @@ absl::Status AvStatus(int error, const std::string& what) {
 }
 
 // The film as libavformat reads it.
-struct MemoryFile {
-  absl::Span<const std::byte> bytes;
-  size_t position = 0;
+struct SourceFile {
+  FilmSource* source = nullptr;
+  uint64_t position = 0;
 
   static int Read(void* opaque, uint8_t* into, int size) {
-    auto* file = static_cast<MemoryFile*>(opaque);
-    const size_t left = file->bytes.size() - file->position;
-    const size_t taken = std::min(left, static_cast<size_t>(std::max(size, 0)));
+    auto* file = static_cast<SourceFile*>(opaque);
+    if (size <= 0) return AVERROR_EOF;
+    const size_t taken = file->source->ReadAt(
+        // SAFETY: std::byte and uint8_t are both bytes.
+        file->position, {reinterpret_cast<std::byte*>(into), static_cast<size_t>(size)});
     if (taken == 0) return AVERROR_EOF;
-    std::memcpy(into, file->bytes.data() + file->position, taken);
     file->position += taken;
     return static_cast<int>(taken);
   }
 
   static int64_t Seek(void* opaque, int64_t offset, int whence) {
-    auto* file = static_cast<MemoryFile*>(opaque);
-    const int64_t size = static_cast<int64_t>(file->bytes.size());
+    auto* file = static_cast<SourceFile*>(opaque);
+    const int64_t size = static_cast<int64_t>(file->source->size_bytes());
     whence &= ~AVSEEK_FORCE;
     if (whence == AVSEEK_SIZE) return size;
     int64_t base = 0;
@@ -53,12 +56,22 @@ struct MemoryFile {
     if (whence == SEEK_END) base = size;
     int64_t target = 0;
     if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
-    file->position = static_cast<size_t>(std::min(target, size));
+    file->position = static_cast<uint64_t>(std::min(target, size));
     return target;
   }
 };
 
-// Playlists and the like would open other files: never.
+// Demuxers that open other files, which a file's text names. None of them is offered.
+bool OpensOtherFiles(const AVInputFormat& format) {
+  if ((format.flags & AVFMT_NOFILE) != 0) return true;
+  for (const std::string_view other : {"hls", "dash", "concat", "sdp", "rtsp", "rtp", "sap", "imf",
+                                       "vobsub", "webm_dash_manifest", "avisynth", "vapoursynth"}) {
+    if (av_match_name(std::string(other).c_str(), format.name) != 0) return true;
+  }
+  return false;
+}
+
+// What remains may name other files as well, as a QuickTime reference film does: never opened.
 int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
   return AVERROR(EPERM);
 }
@@ -69,6 +82,9 @@ int64_t ToNs(int64_t timestamp, AVRational time_base) {
   const int64_t ns = av_rescale_q(timestamp, time_base, kNanoseconds);
   return std::clamp(ns, -kMaxTimestampNs, kMaxTimestampNs);
 }
+
+// Both at most kMaxTimestampNs in magnitude.
+int64_t Minus(int64_t a, int64_t b) { return std::clamp(a - b, -kMaxTimestampNs, kMaxTimestampNs); }
 
 Ratio ToRatio(AVRational ratio) {
   if (ratio.num <= 0 || ratio.den <= 0) return {0, 1};
@@ -91,7 +107,8 @@ struct Track {
 
 class LibavDecoder final : public FilmDecoder {
  public:
-  absl::Status Open(absl::Span<const std::byte> film);
+  explicit LibavDecoder(const Acceptance& acceptance) : converter_(acceptance) {}
+  absl::Status Open(FilmSource& film);
   const FilmInfo& info() const override { return info_; }
   absl::StatusOr<DecodeTotals> Run(MediaSink& sink) override;
 
@@ -103,9 +120,10 @@ class LibavDecoder final : public FilmDecoder {
   absl::Status DeliverPicture(Track& track, MediaSink& sink);
   absl::Status DeliverAudio(Track& track, MediaSink& sink);
   int64_t PtsOf(const Track& track) const;
+  void NotePacket(const AVPacket& packet);
   bool EndsEarly() const;
 
-  MemoryFile file_;
+  SourceFile file_;
   std::unique_ptr<AVIOContext, AvioDeleter> io_;  // outlives format_
   AvFormatContext format_;
   Track video_;
@@ -113,19 +131,27 @@ class LibavDecoder final : public FilmDecoder {
   AvPacket packet_;
   AvFrame frame_;
   PictureConverter converter_;
-  std::vector<std::byte> interleaved_;
+  std::vector<const std::byte*> channels_;
+  // When the film begins, on the clock of its container: what all times are relative to.
+  int64_t start_ns_ = 0;
+  // Where the last packet of any stream ends, from the start: subtitles and tracks that nobody
+  // decodes included, since the container's duration includes them.
+  int64_t packets_end_ns_ = 0;
+  DisplayMatrix stream_matrix_ = {};
+  // Of the first picture: single ones that differ say so themselves.
+  FieldOrder field_order_ = FieldOrder::kUnspecified;
   FilmInfo info_;
   DecodeTotals totals_;
 };
 
-absl::Status LibavDecoder::Open(absl::Span<const std::byte> film) {
-  if (film.empty()) return absl::InvalidArgumentError("the file is empty");
-  file_.bytes = film;
+absl::Status LibavDecoder::Open(FilmSource& film) {
+  if (film.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
+  file_.source = &film;
   constexpr int kBufferBytes = 1 << 16;
   auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
   if (buffer == nullptr) return absl::ResourceExhaustedError("no memory");
-  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, MemoryFile::Read, nullptr,
-                               MemoryFile::Seek));
+  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, SourceFile::Read, nullptr,
+                               SourceFile::Seek));
   AVFormatContext* format = avformat_alloc_context();
   packet_.reset(av_packet_alloc());
   frame_.reset(av_frame_alloc());
@@ -135,12 +161,24 @@ absl::Status LibavDecoder::Open(absl::Span<const std::byte> film) {
   }
   format->pb = io_.get();
   format->io_open = RefuseToOpen;
+  const AVInputFormat* demuxer = nullptr;
+  int error = av_probe_input_buffer2(io_.get(), &demuxer, nullptr, nullptr, 0, 0);
+  if (error < 0 || demuxer == nullptr) {
+    avformat_free_context(format);
+    return AvStatus(error < 0 ? error : AVERROR_INVALIDDATA, "this is not a film that can be read");
+  }
+  if (OpensOtherFiles(*demuxer)) {
+    avformat_free_context(format);
+    return absl::InvalidArgumentError(absl::StrCat("this is not a film but a list of other files (",
+                                                   demuxer->name, "), and none of them is opened"));
+  }
   // Takes or frees `format`.
-  int error = avformat_open_input(&format, nullptr, nullptr, nullptr);
+  error = avformat_open_input(&format, nullptr, demuxer, nullptr);
   if (error < 0) return AvStatus(error, "this is not a film that can be read");
   format_.reset(format);
   error = avformat_find_stream_info(format, nullptr);
   if (error < 0) return AvStatus(error, "the film's streams cannot be read");
+  if (format->start_time != AV_NOPTS_VALUE) start_ns_ = ToNs(format->start_time, AV_TIME_BASE_Q);
 
   const absl::Status video = OpenTrack(AVMEDIA_TYPE_VIDEO, video_);
   if (!video.ok()) return video;
@@ -149,10 +187,13 @@ absl::Status LibavDecoder::Open(absl::Span<const std::byte> film) {
   if (video_.codec == nullptr && audio_.codec == nullptr) {
     return absl::InvalidArgumentError("there is neither video nor audio in it");
   }
-  for (unsigned i = 0; i < format->nb_streams; ++i) {
-    const int index = static_cast<int>(i);
-    if (index != video_.index && index != audio_.index) {
-      format->streams[i]->discard = AVDISCARD_ALL;
+  if (video_.stream != nullptr) {
+    size_t size = 0;
+    const uint8_t* matrix =
+        av_stream_get_side_data(video_.stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    if (matrix != nullptr && size >= sizeof(DisplayMatrix)) {
+      // SAFETY: nine aligned int32_t, by libavutil/display.h.
+      stream_matrix_ = ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix));
     }
   }
   info_.container = format->iformat->name;
@@ -183,7 +224,18 @@ absl::Status LibavDecoder::OpenTrack(AVMediaType type, Track& track) {
 
 int64_t LibavDecoder::PtsOf(const Track& track) const {
   const int64_t pts = frame_->best_effort_timestamp;
-  return pts == AV_NOPTS_VALUE ? track.next_pts_ns : ToNs(pts, track.stream->time_base);
+  return pts == AV_NOPTS_VALUE ? track.next_pts_ns
+                               : Minus(ToNs(pts, track.stream->time_base), start_ns_);
+}
+
+void LibavDecoder::NotePacket(const AVPacket& packet) {
+  const int64_t at = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
+  if (at == AV_NOPTS_VALUE) return;
+  const AVRational time_base =
+      format_->streams[static_cast<unsigned>(packet.stream_index)]->time_base;
+  const int64_t duration_ns = ToNs(std::max(int64_t{0}, packet.duration), time_base);
+  const int64_t begin_ns = Minus(ToNs(at, time_base), start_ns_);
+  packets_end_ns_ = std::max(packets_end_ns_, begin_ns + duration_ns);
 }
 
 absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
@@ -192,7 +244,17 @@ absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
   if (!converted.ok()) return converted;
   const AVRational rate = av_guess_frame_rate(format_.get(), track.stream, nullptr);
   picture.format.frame_rate = ToRatio(rate);
-  picture.format.pixel_aspect = ToRatio(frame_->sample_aspect_ratio);
+  picture.format.pixel_aspect =
+      ToRatio(av_guess_sample_aspect_ratio(format_.get(), track.stream, frame_.get()));
+  if (picture.format.display_matrix == DisplayMatrix{}) {
+    picture.format.display_matrix = stream_matrix_;
+  }
+  if (field_order_ == FieldOrder::kUnspecified) {
+    field_order_ = !picture.interlaced ? FieldOrder::kProgressive
+                   : picture.top_first ? FieldOrder::kTopFirst
+                                       : FieldOrder::kBottomFirst;
+  }
+  picture.format.field_order = field_order_;
   picture.pts_ns = PtsOf(track);
   if (frame_->pkt_duration > 0) {
     picture.duration_ns = ToNs(frame_->pkt_duration, track.stream->time_base);
@@ -210,8 +272,9 @@ absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
 
 absl::Status LibavDecoder::DeliverAudio(Track& track, MediaSink& sink) {
   AudioBlock audio;
-  const absl::Status interleaved = Interleave(*frame_, interleaved_, audio);
-  if (!interleaved.ok()) return interleaved;
+  const absl::Status described =
+      DescribeSound(*frame_, track.codec->bits_per_raw_sample, channels_, audio);
+  if (!described.ok()) return described;
   audio.pts_ns = PtsOf(track);
   audio.duration_ns = ToNs(audio.frames, AVRational{1, frame_->sample_rate});
   audio.corrupt = (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;
@@ -247,10 +310,7 @@ bool LibavDecoder::EndsEarly() const {
   if (info_.duration_ns == 0 || format_->duration_estimation_method != AVFMT_DURATION_FROM_STREAM) {
     return false;
   }
-  const int64_t start_ns =
-      format_->start_time == AV_NOPTS_VALUE ? 0 : ToNs(format_->start_time, AV_TIME_BASE_Q);
-  const int64_t reached_ns = std::max(video_.next_pts_ns, audio_.next_pts_ns) - start_ns;
-  return reached_ns + std::max(int64_t{500000000}, info_.duration_ns / 50) < info_.duration_ns;
+  return packets_end_ns_ + std::max(int64_t{500000000}, info_.duration_ns / 50) < info_.duration_ns;
 }
 
 absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
@@ -260,9 +320,15 @@ absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
     if (error == AVERROR_EOF) break;
     if (error == AVERROR(ENOMEM)) return AvStatus(error, "reading the film");
     if (error < 0) {
+      if (avio_feof(io_.get()) != 0) {
+        totals_.truncated = true;
+      } else {
+        ++totals_.bad_packets;
+      }
       if (++read_errors == kMaxReadErrors) break;
       continue;
     }
+    NotePacket(*packet_);
     Track* track = nullptr;
     if (packet_->stream_index == video_.index) track = &video_;
     if (packet_->stream_index == audio_.index) track = &audio_;
@@ -282,7 +348,7 @@ absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
     const absl::Status flushed = Decode(*track, nullptr, sink);
     if (!flushed.ok()) return flushed;
   }
-  if (read_errors > 0 || EndsEarly()) totals_.truncated = true;
+  if (EndsEarly()) totals_.truncated = true;
   if (totals_.pictures == 0 && totals_.audio_blocks == 0) {
     return absl::InvalidArgumentError("not one picture or sample of it can be decoded");
   }
@@ -303,8 +369,9 @@ void WarmUpDecoder() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(absl::Span<const std::byte> film) {
-  auto decoder = std::make_unique<LibavDecoder>();
+absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(FilmSource& film,
+                                                               const Acceptance& acceptance) {
+  auto decoder = std::make_unique<LibavDecoder>(acceptance);
   const absl::Status opened = decoder->Open(film);
   if (!opened.ok()) return opened;
   return decoder;

@@ -1,13 +1,12 @@
 #ifndef PARLEY_EXAMPLES_FILM_DECODER_H_
 #define PARLEY_EXAMPLES_FILM_DECODER_H_
 
-// Decodes a film that lies in memory with libavcodec, on one thread, in an order that depends on
-// nothing but the bytes: two runs deliver the same pictures and the same blocks of audio.
+// Decodes a film with libavcodec, on one thread, in an order that depends on nothing but the bytes:
+// two runs deliver the same pictures and the same blocks of audio.
 //
-// Pictures keep their pixel format where Parley has it (8- and 10-bit planar 4:2:0, 4:2:2, 4:4:4
-// and gray); others are converted with swscale's bit-exact path to the nearest one that loses least
-// (RGB and palettes to 4:4:4, more than 10 bits to 10). Audio keeps its sample format and becomes
-// interleaved; 64-bit float becomes 32-bit float and 64-bit integers keep their upper half.
+// Pictures and samples stay as libav gives them, as far as the receiver accepts that; what it does
+// not accept becomes the accepted format that loses least, by swscale's bit-exact path. Times count
+// from the start of the film, as ffmpeg's do.
 //
 // There is no seeking: whoever resumes decodes from the start and drops what was delivered before.
 // That costs time and is right for every codec: open GOPs, audio pre-roll and edit lists included.
@@ -18,7 +17,7 @@
 // makes no system call but those of the allocator.
 //
 //   WarmUpDecoder();                                   // before lock-down
-//   auto decoder = FilmDecoder::Open(film_bytes);      // after it
+//   auto decoder = FilmDecoder::Open(source, acceptance);   // after it
 //   if (!decoder.ok()) return decoder.status();
 //   auto totals = (*decoder)->Run(sink);
 
@@ -29,8 +28,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "parley/examples/film/film_source.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/media/acceptance.h"
 
 namespace parley::film {
 
@@ -54,9 +54,10 @@ void WarmUpDecoder();
 
 class FilmDecoder {
  public:
-  // `film` must outlive the decoder. kInvalidArgument: not a film, or nothing in it that can be
-  // decoded; kResourceExhausted: no memory.
-  static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(absl::Span<const std::byte> film);
+  // `film` must outlive the decoder. kInvalidArgument: not a film, a list of other files, or
+  // nothing in it that can be decoded; kResourceExhausted: no memory.
+  static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(FilmSource& film,
+                                                           const Acceptance& acceptance = {});
   virtual ~FilmDecoder() = default;
 
   virtual const FilmInfo& info() const = 0;

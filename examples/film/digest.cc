@@ -28,29 +28,55 @@ void Digester::Add(absl::Span<const std::byte> bytes) {
   av_sha_update(sha_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
 }
 
-Digest Digester::Of(const Picture& picture) {
-  av_sha_init(sha_, 256);
-  Add(EncodeFormat({picture.format, 0}));
-  Add(Bytes(picture.pts_ns));
+void Digester::Begin() { av_sha_init(sha_, 256); }
+
+Digest Digester::End() {
+  Digest digest;
+  av_sha_final(sha_, digest.data());
+  return digest;
+}
+
+void Digester::AddRows(const Picture& picture) {
   const PictureShape shape = ShapeOf(picture.format);
   for (size_t plane = 0; plane < shape.count; ++plane) {
     for (uint32_t row = 0; row < shape.planes[plane].rows; ++row) {
       Add(picture.Row(plane, row, shape.planes[plane].row_bytes));
     }
   }
-  Digest digest;
-  av_sha_final(sha_, digest.data());
-  return digest;
+}
+
+Digest Digester::Of(const Picture& picture) {
+  Begin();
+  Add(EncodeFormat({picture.format, 0}));
+  Add(Bytes(picture.pts_ns));
+  AddRows(picture);
+  return End();
 }
 
 Digest Digester::Of(const AudioBlock& audio) {
-  av_sha_init(sha_, 256);
+  Begin();
   Add(EncodeFormat({audio.format, 0}));
   Add(Bytes(audio.pts_ns));
-  Add(audio.samples);
-  Digest digest;
-  av_sha_final(sha_, digest.data());
-  return digest;
+  for (size_t i = 0; i < audio.planes.size(); ++i) Add(audio.Plane(i));
+  return End();
+}
+
+Digest Digester::OfRows(const Picture& picture) {
+  Begin();
+  AddRows(picture);
+  return End();
+}
+
+Digest Digester::OfSamples(const AudioBlock& audio) {
+  Begin();
+  for (size_t i = 0; i < audio.planes.size(); ++i) Add(audio.Plane(i));
+  return End();
+}
+
+Digest Digester::OfBytes(absl::Span<const std::byte> bytes) {
+  Begin();
+  Add(bytes);
+  return End();
 }
 
 }  // namespace parley::film

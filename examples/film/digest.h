@@ -1,9 +1,9 @@
 #ifndef PARLEY_EXAMPLES_FILM_DIGEST_H_
 #define PARLEY_EXAMPLES_FILM_DIGEST_H_
 
-// SHA-256 of what a picture shows or a block of audio sounds like: format, time and every sample,
-// without the padding between rows. A cryptographic one, because the other side would gain from a
-// collision.
+// SHA-256 of the rows of a picture or the samples of a block of audio, without the padding between
+// them, and of both with format and time. A cryptographic one, because the other side would gain
+// from a collision.
 //
 // Threads: one at a time per Digester.
 //
@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "parley/examples/film/media_units.h"
 
 struct AVSHA;
@@ -28,11 +29,19 @@ class Digester {
   Digester(const Digester&) = delete;
   Digester& operator=(const Digester&) = delete;
 
+  // With format and time.
   Digest Of(const Picture& picture);
   Digest Of(const AudioBlock& audio);
+  // Without.
+  Digest OfRows(const Picture& picture);
+  Digest OfSamples(const AudioBlock& audio);
+  Digest OfBytes(absl::Span<const std::byte> bytes);
 
  private:
+  void Begin();
   void Add(absl::Span<const std::byte> bytes);
+  void AddRows(const Picture& picture);
+  Digest End();
 
   AVSHA* sha_;
 };

@@ -5,17 +5,17 @@
 // last key frame, so that every picture and sample arrives once.
 //
 // Exit codes: 0 the whole film was delivered (also, with a warning, of a truncated one everything
-// that is there); 1 trouble: no film, a limit, no memory, an output that cannot be written, workers
-// that keep failing, an unknown flag; 2 wrong usage; 3 --verify found a difference; 4 the film is
-// damaged: what could be decoded was delivered; 130 interrupted: what was delivered until then is
-// kept.
+// that is there); 1 trouble: no film, a limit, no memory, an output that ended early, workers that
+// keep failing, an unknown flag; 2 wrong usage, also outputs that are the input or each other; 3
+// --verify found a difference; 4 the film is damaged: what could be decoded was delivered; 130
+// interrupted: what was delivered until then is kept.
 
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -30,32 +30,35 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "parley/examples/film/check_receiver.h"
+#include "parley/examples/film/digest.h"
+#include "parley/examples/film/film_input.h"
 #include "parley/examples/film/film_receiver.h"
 #include "parley/examples/film/hijack.h"
 #include "parley/examples/film/interrupt.h"
 #include "parley/examples/film/outputs.h"
 #include "parley/examples/film/player.h"
 #include "parley/examples/film/progress.h"
-#include "parley/examples/film/verify.h"
 #include "parley/examples/film/worker_session.h"
+#include "parley/examples/film/y4m_writer.h"
+#include "parley/media/acceptance.h"
+#include "parley/media/incoming_stream.h"
 #include "parley/os/deadline.h"
-#include "parley/os/errors.h"
-#include "parley/os/unique_fd.h"
-#include "parley/sealing/sealed_blob.h"
 
 ABSL_FLAG(std::string, y4m, "", "write the pictures to this YUV4MPEG2 file");
 ABSL_FLAG(std::string, wav, "", "write the sound to this WAV file");
 ABSL_FLAG(std::string, sheet, "", "draw a contact sheet into this PNG file");
 ABSL_FLAG(bool, verify, false,
-          "decode once more, in this process and without a sandbox, and compare everything");
+          "have a second confined worker look at the film by another path, and compare everything");
 ABSL_FLAG(bool, play, false, "show the film in a window, with sound");
 ABSL_FLAG(std::string, hijack, "",
           "make the first worker turn hostile half-way: index-jump, length-lie, rewind, silence, "
           "flood, truncate, death, payload-rewrite, bad-frame, format-flood, early-end, open-file");
 ABSL_FLAG(absl::Duration, patience, absl::Seconds(10),
           "throw a worker away that says nothing for so long");
-ABSL_FLAG(uint32_t, max_file_mib, 2048, "refuse a larger film; it is held in memory");
 ABSL_FLAG(uint32_t, max_frame_mib, 32, "refuse a larger picture; 1 to 512");
+ABSL_FLAG(uint64_t, max_output_gib, 4096,
+          "end after so much of pictures and sound; each counts as 64 KiB at least");
 ABSL_FLAG(std::string, worker, "",
           "the decoder program; by default film_worker in this program's own folder");
 
@@ -76,6 +79,9 @@ constexpr int kMaxUselessWorkers = 3;
 // Workers at all: a film that kills each of them a little later is not worth it.
 constexpr int kMaxWorkers = 50;
 
+// Where the summary goes.
+std::FILE* report = stdout;
+
 void Say(const std::string& sentence) { std::fprintf(stderr, "film: %s\n", sentence.c_str()); }
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
@@ -91,23 +97,6 @@ std::string WorkerProgram() {
   return self.substr(0, self.rfind('/') + 1) + "film_worker";
 }
 
-absl::StatusOr<SealedBlob> LoadFilm(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd.ok()) return ErrnoStatus(errno, "open it");
-  struct stat info;
-  if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "look at it");
-  if (S_ISDIR(info.st_mode)) return absl::InvalidArgumentError("this is a directory, not a film");
-  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("this is no regular file");
-  const uint64_t max_bytes = uint64_t{absl::GetFlag(FLAGS_max_file_mib)} << 20;
-  if (static_cast<uint64_t>(info.st_size) > max_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the file has %d bytes, more than the limit of %d (see --max_file_mib)",
-                        info.st_size, max_bytes));
-  }
-  if (info.st_size == 0) return absl::InvalidArgumentError("the file is empty");
-  return SealedBlob::CreateFromFile(fd.get(), max_bytes);
-}
-
 double OwnCpuSeconds() {
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -117,16 +106,22 @@ double OwnCpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Hands everything to the files and, if there is one, to the player.
+// What a unit of the film counts as, at least.
+constexpr uint64_t kMinUnitBytes = uint64_t{64} << 10;
+
+// Hands everything to the files and, if there is one, to the player, up to the budget.
 class Fork final : public MediaSink {
  public:
-  Fork(Outputs& outputs, Player* player) : outputs_(outputs), player_(player) {}
+  Fork(Outputs& outputs, Player* player, uint64_t max_gib)
+      : outputs_(outputs), player_(player), max_gib_(max_gib) {}
   absl::Status OnPicture(const Picture& picture) override {
+    if (absl::Status spent = Spend(ShapeOf(picture.format).size_bytes()); !spent.ok()) return spent;
     video_ = picture.format;
     const absl::Status kept = outputs_.OnPicture(picture);
     return !kept.ok() || player_ == nullptr ? kept : player_->OnPicture(picture);
   }
   absl::Status OnAudio(const AudioBlock& audio) override {
+    if (absl::Status spent = Spend(audio.bytes()); !spent.ok()) return spent;
     audio_ = audio.format;
     const absl::Status kept = outputs_.OnAudio(audio);
     return !kept.ok() || player_ == nullptr ? kept : player_->OnAudio(audio);
@@ -139,64 +134,109 @@ class Fork final : public MediaSink {
   }
 
  private:
+  // However long a worker goes on, it ends.
+  absl::Status Spend(uint64_t bytes) {
+    spent_bytes_ += std::max(bytes, kMinUnitBytes);
+    if (spent_bytes_ >> 30 < max_gib_) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the film has more than %d GiB of pictures and sound (see "
+                        "--max_output_gib); what was delivered until now is kept",
+                        max_gib_));
+  }
+
   Outputs& outputs_;
   Player* player_;
+  const uint64_t max_gib_;
+  uint64_t spent_bytes_ = 0;
   std::optional<VideoFormat> video_;
   std::optional<AudioFormat> audio_;
 };
 
 // The film with as many workers as it takes.
 struct Run {
-  SessionResult last;  // with everything that was delivered
+  SessionResult last;
+  Delivered delivered;
+  EndWire totals = {};
+  std::string description;  // the last worker's claim; printable
+  absl::StatusCode sink_code = absl::StatusCode::kOk;
   int workers = 0;
   uint64_t messages = 0;
   uint64_t wakeups = 0;
-  uint64_t bytes = 0;
   double worker_cpu_seconds = 0;
   double seconds = 0;
   std::vector<uint64_t> changed_pictures;  // a later worker showed them otherwise
 };
 
-Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& sink) {
+// Each change may begin a file, and costs a parse.
+constexpr uint32_t kMaxFormatChanges = 100'000;
+
+SessionOptions Options(FilmInput& film, const Acceptance& acceptance) {
+  SessionOptions options;
+  options.worker_program = WorkerProgram();
+  options.film = &film;
+  options.acceptance = acceptance;
+  options.max_message_bytes = absl::GetFlag(FLAGS_max_frame_mib) << 20;
+  options.patience = absl::GetFlag(FLAGS_patience);
+  options.stop = Interrupted;
+  return options;
+}
+
+Acceptance Wants() {
+  Acceptance acceptance;
+  if (!absl::GetFlag(FLAGS_y4m).empty()) acceptance.SetPixelFormats(Y4mPixelFormats());
+  acceptance.limits.max_frame_bytes = uint64_t{absl::GetFlag(FLAGS_max_frame_mib)} << 20;
+  acceptance.max_format_changes = kMaxFormatChanges;
+  return acceptance;
+}
+
+Run Stream(FilmInput& film, const Acceptance& acceptance, Hijack hijack, Outputs& outputs,
+           MediaSink& sink) {
   Progress progress;
   Run run;
   const int64_t began_ns = MonotonicNowNs();
   Digester digester;
-  SessionOptions options;
-  options.worker_program = WorkerProgram();
-  options.film = &film;
-  options.max_message_bytes = absl::GetFlag(FLAGS_max_frame_mib) << 20;
-  options.patience = absl::GetFlag(FLAGS_patience);
+  SessionOptions options = Options(film, acceptance);
   options.hijack = hijack;
-  options.stop = Interrupted;
-  options.on_progress = [&](const Delivered& delivered, int64_t duration_ns) {
-    progress.Show(delivered, duration_ns);
-  };
+  const IncomingLimits limits = {.format = acceptance.limits,
+                                 .max_format_changes = acceptance.max_format_changes,
+                                 .alignment = acceptance.alignment};
+  FilmReceiver::OnAgain on_again;
   if (absl::GetFlag(FLAGS_verify)) {
-    options.on_again = [&](uint64_t number, const Picture& picture) {
-      if (outputs.picture_digests()[number] != digester.Of(picture)) {
+    on_again = [&](uint64_t number, const Picture& picture) {
+      const FactsOfPicture& before = outputs.picture_facts()[number];
+      if (before.digest != digester.OfRows(picture) || before.pts_ns != picture.pts_ns) {
         run.changed_pictures.push_back(number);
       }
     };
   }
   for (int fruitless = 0; fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers;) {
-    const Delivered before = run.last.delivered;
+    const Delivered before = run.delivered;
+    FilmReceiver receiver(limits, before, sink, on_again);
+    options.on_progress = [&] {
+      progress.Show(receiver.delivered(), receiver.claimed_duration_ns());
+    };
     try {
-      run.last = RunSession(options, before, sink);
+      run.last = RunSession(
+          options, {.first_picture = before.key_picture, .first_audio_block = before.audio_blocks},
+          receiver);
     } catch (const std::bad_alloc&) {
       // The session's destructors have ended the worker; what was written is kept.
       run.last = SessionResult();
       run.last.what = "there is not enough memory";
-      run.last.delivered = before;
+      return run;
     }
     options.hijack = Hijack::kNone;
     progress.Clear();
     ++run.workers;
+    run.delivered = receiver.delivered();
+    run.totals = receiver.totals();
+    run.description = receiver.description();
+    run.sink_code = receiver.status().code();
     run.messages += run.last.messages;
     run.wakeups += run.last.wakeups;
     run.worker_cpu_seconds += absl::ToDoubleSeconds(run.last.worker_cpu);
     if (run.last.end != SessionEnd::kThrownAway) break;
-    const Delivered& now = run.last.delivered;
+    const Delivered& now = run.delivered;
     fruitless = now.pictures > before.pictures || now.audio_blocks > before.audio_blocks
                     ? 0
                     : fruitless + 1;
@@ -211,22 +251,23 @@ Run Stream(const SealedBlob& film, Hijack hijack, Outputs& outputs, MediaSink& s
 }
 
 void PrintSummary(const Run& run, const std::string& formats, double own_cpu_seconds) {
-  const Delivered& got = run.last.delivered;
+  const Delivered& got = run.delivered;
   const double film_seconds = static_cast<double>(got.reached_ns) / 1e9;
-  std::printf("film       %s\n           %s\n", run.last.description.c_str(), formats.c_str());
-  std::printf("delivered  %llu pictures, %llu samples of sound in %llu blocks: %.2f s of film\n",
-              static_cast<unsigned long long>(got.pictures),
-              static_cast<unsigned long long>(got.audio_frames),
-              static_cast<unsigned long long>(got.audio_blocks), film_seconds);
-  std::printf("took       %.2f s: %.1f times as fast as the film, %.1f MB, %.1f MB/s\n",
-              run.seconds, film_seconds / run.seconds, static_cast<double>(got.bytes) / 1e6,
-              static_cast<double>(got.bytes) / 1e6 / run.seconds);
-  std::printf("channel    %llu messages, %llu wake-ups of the viewer\n",
-              static_cast<unsigned long long>(run.messages),
-              static_cast<unsigned long long>(run.wakeups));
-  std::printf("CPU time   viewer %.2f s, %s %.2f s\n", own_cpu_seconds,
-              run.workers == 1 ? "worker" : absl::StrCat(run.workers, " workers").c_str(),
-              run.worker_cpu_seconds);
+  std::fprintf(report, "film       %s\n           %s\n", run.description.c_str(), formats.c_str());
+  std::fprintf(report,
+               "delivered  %llu pictures, %llu samples of sound in %llu blocks: %.2f s of film\n",
+               static_cast<unsigned long long>(got.pictures),
+               static_cast<unsigned long long>(got.audio_frames),
+               static_cast<unsigned long long>(got.audio_blocks), film_seconds);
+  std::fprintf(report, "took       %.2f s: %.1f times as fast as the film, %.1f MB, %.1f MB/s\n",
+               run.seconds, film_seconds / run.seconds, static_cast<double>(got.bytes) / 1e6,
+               static_cast<double>(got.bytes) / 1e6 / run.seconds);
+  std::fprintf(report, "channel    %llu messages, %llu wake-ups of the viewer\n",
+               static_cast<unsigned long long>(run.messages),
+               static_cast<unsigned long long>(run.wakeups));
+  std::fprintf(report, "CPU time   viewer %.2f s, %s %.2f s\n", own_cpu_seconds,
+               run.workers == 1 ? "worker" : absl::StrCat(run.workers, " workers").c_str(),
+               run.worker_cpu_seconds);
 }
 
 // What the end of the stream means, said once.
@@ -238,7 +279,7 @@ ExitCode Judge(const Run& run) {
       Say("interrupted; what was delivered until now is kept");
       return kExitInterrupted;
     case SessionEnd::kSinkFailed:
-      if (run.last.sink_code == absl::StatusCode::kCancelled) {
+      if (run.sink_code == absl::StatusCode::kCancelled) {
         Say(absl::StrCat(run.last.what, "; what was delivered until now is kept"));
         return kExitInterrupted;
       }
@@ -250,56 +291,90 @@ ExitCode Judge(const Run& run) {
       return kExitTrouble;
     case SessionEnd::kNotDecodable:
     case SessionEnd::kNoWorker:
+    case SessionEnd::kUnreadable:
       if (!run.last.what.empty()) Say(run.last.what);
       return kExitTrouble;
   }
-  if (run.last.totals.bad_packets > 0) {
+  if (run.totals.bad_packets > 0) {
     Say(
         absl::StrFormat("the film is damaged: %d of its packets or pictures could not be decoded "
                         "well; everything else was delivered",
-                        run.last.totals.bad_packets));
+                        run.totals.bad_packets));
     return kExitDamaged;
   }
-  if (run.last.totals.truncated != 0) {
+  if (run.totals.truncated != 0) {
     Say("warning: the film is truncated; everything that is there was delivered");
   }
   return kExitWhole;
 }
 
-ExitCode VerifyAndReport(const SealedBlob& film, const Outputs& outputs, const Run& run) {
+ExitCode VerifyAndReport(FilmInput& film, const Acceptance& acceptance, const Outputs& outputs,
+                         const Run& run) {
   if (!run.changed_pictures.empty()) {
     Say(absl::StrFormat("pictures %s looked different when another worker sent them again",
                         NumberList(run.changed_pictures, 10)));
   }
-  const absl::StatusOr<VerifyResult> result =
-      Verify(film.bytes(), outputs.picture_digests(), outputs.audio_digests(), Interrupted);
-  if (!result.ok()) {
-    Say(Sentence(result.status()));
-    return absl::IsCancelled(result.status()) ? kExitInterrupted : kExitTrouble;
+  SessionOptions options = Options(film, acceptance);
+  options.second_look = true;
+  CheckReceiver check(outputs.picture_facts(), outputs.recorder().formats(), outputs.audio_facts());
+  const SessionResult looked = RunSession(options, {}, check);
+  if (looked.end == SessionEnd::kStopped) {
+    Say("verification was interrupted");
+    return kExitInterrupted;
   }
-  if (result->identical()) {
-    std::printf("verified   all %llu pictures and %llu samples of sound are identical\n",
-                static_cast<unsigned long long>(result->pictures),
-                static_cast<unsigned long long>(result->audio_frames));
+  if (looked.end != SessionEnd::kWhole) {
+    Say(absl::StrCat("no verification: ", looked.what));
+    return kExitTrouble;
+  }
+  const VerifyResult& result = check.result();
+  if (result.identical()) {
+    std::fprintf(report, "verified   all %llu pictures and %llu samples of sound are identical\n",
+                 static_cast<unsigned long long>(result.pictures),
+                 static_cast<unsigned long long>(result.audio_frames));
     return kExitWhole;
   }
-  if (!result->differing_pictures.empty()) {
-    Say(absl::StrFormat("verification: %d pictures differ: %s", result->differing_pictures.size(),
-                        NumberList(result->differing_pictures, 10)));
+  if (!result.differing_pictures.empty()) {
+    Say(absl::StrFormat("verification: %d pictures differ: %s", result.differing_pictures.size(),
+                        NumberList(result.differing_pictures, 10)));
   }
-  if (!result->differing_audio_blocks.empty()) {
+  if (!result.differing_audio_blocks.empty()) {
     Say(absl::StrFormat("verification: %d blocks of audio differ: %s",
-                        result->differing_audio_blocks.size(),
-                        NumberList(result->differing_audio_blocks, 10)));
+                        result.differing_audio_blocks.size(),
+                        NumberList(result.differing_audio_blocks, 10)));
   }
+  Say(absl::StrCat("verification: the first difference: ", result.first_reason));
   return kExitDifferent;
 }
 
+// Standard output, unless an output of the film goes there as well.
+std::FILE* WhereToReport() {
+  struct stat ours;
+  if (::fstat(STDOUT_FILENO, &ours) != 0 || S_ISCHR(ours.st_mode)) return stdout;
+  for (const std::string& path : {absl::GetFlag(FLAGS_y4m), absl::GetFlag(FLAGS_wav)}) {
+    struct stat info;
+    if (!path.empty() && ::stat(path.c_str(), &info) == 0 && info.st_dev == ours.st_dev &&
+        info.st_ino == ours.st_ino) {
+      return stderr;
+    }
+  }
+  return stdout;
+}
+
 ExitCode Main(const std::string& path, Hijack hijack) {
-  absl::StatusOr<SealedBlob> film = LoadFilm(path);
+  absl::StatusOr<FilmInput> film = FilmInput::Open(path);
   if (!film.ok()) {
     Say(absl::StrCat(path, ": ", Sentence(film.status())));
     return kExitTrouble;
+  }
+  report = WhereToReport();
+  Outputs outputs({.y4m = absl::GetFlag(FLAGS_y4m),
+                   .wav = absl::GetFlag(FLAGS_wav),
+                   .sheet = absl::GetFlag(FLAGS_sheet),
+                   .facts = absl::GetFlag(FLAGS_verify),
+                   .keep_going = absl::GetFlag(FLAGS_play)});
+  if (const absl::Status free = outputs.Claim(film->fd(), path); !free.ok()) {
+    Say(Sentence(free));
+    return absl::IsInvalidArgument(free) ? kExitUsage : kExitTrouble;
   }
   std::unique_ptr<Player> player;
   if (absl::GetFlag(FLAGS_play)) {
@@ -310,29 +385,28 @@ ExitCode Main(const std::string& path, Hijack hijack) {
     }
     player = *std::move(created);
   }
-  Outputs outputs({.y4m = absl::GetFlag(FLAGS_y4m),
-                   .wav = absl::GetFlag(FLAGS_wav),
-                   .sheet = absl::GetFlag(FLAGS_sheet),
-                   .digests = absl::GetFlag(FLAGS_verify)});
-  Fork fork(outputs, player.get());
+  Fork fork(outputs, player.get(), absl::GetFlag(FLAGS_max_output_gib));
   const double cpu_before = OwnCpuSeconds();
-  const Run run = Stream(*film, hijack, outputs, fork);
+  const Acceptance acceptance = Wants();
+  const Run run = Stream(*film, acceptance, hijack, outputs, fork);
   player.reset();
   ExitCode code = Judge(run);
   // Whatever happened: nothing is lost that was delivered.
   const absl::Status finished = outputs.Finish();
-  if (!finished.ok()) {
-    Say(Sentence(finished));
-    code = kExitTrouble;
-  }
-  const Delivered& got = run.last.delivered;
+  for (const std::string& sentence : outputs.ended_early()) Say(sentence);
+  if (!finished.ok()) Say(Sentence(finished));
+  if (!finished.ok() || !outputs.ended_early().empty()) code = kExitTrouble;
+  const Delivered& got = run.delivered;
   if (got.pictures > 0 || got.audio_blocks > 0) {
     PrintSummary(run, fork.Formats(), OwnCpuSeconds() - cpu_before);
-    for (const std::string& file : outputs.files()) std::printf("wrote      %s\n", file.c_str());
+    for (const std::string& file : outputs.files()) {
+      std::fprintf(report, "wrote      %s\n", file.c_str());
+    }
+    for (const std::string& note : outputs.Notes()) Say(absl::StrCat("note: ", note));
   }
-  std::fflush(stdout);
+  std::fflush(report);
   if (absl::GetFlag(FLAGS_verify) && run.last.end == SessionEnd::kWhole) {
-    const ExitCode verified = VerifyAndReport(*film, outputs, run);
+    const ExitCode verified = VerifyAndReport(*film, acceptance, outputs, run);
     if (verified != kExitWhole) code = verified;
   }
   return code;
@@ -364,12 +438,15 @@ int main(int argc, char** argv) {
     hijack = *found;
   }
   const uint32_t frame_mib = absl::GetFlag(FLAGS_max_frame_mib);
-  if (frame_mib < 1 || frame_mib > 512 || absl::GetFlag(FLAGS_max_file_mib) < 1 ||
+  if (frame_mib < 1 || frame_mib > 512 || absl::GetFlag(FLAGS_max_output_gib) < 1 ||
       absl::GetFlag(FLAGS_patience) <= absl::ZeroDuration()) {
-    parley::film::Say("--max_frame_mib is from 1 to 512, --max_file_mib and --patience above 0");
+    parley::film::Say("--max_frame_mib is from 1 to 512, --max_output_gib and --patience above 0");
     return parley::film::kExitUsage;
   }
   parley::film::CatchInterrupts();
+  // A reader that leaves, and a limit on the size of files, are errors of one output.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return parley::film::Main(arguments[1], hijack);
   } catch (const std::bad_alloc&) {

@@ -1,18 +1,24 @@
 #ifndef PARLEY_EXAMPLES_FILM_FILM_PROTOCOL_H_
 #define PARLEY_EXAMPLES_FILM_FILM_PROTOCOL_H_
 
-// What the decoder sends to the viewer: one message of the channel per picture, block of audio or
-// record below, told apart by its tag. Nothing goes the other way.
+// What the decoder and the viewer send to each other: one message of the channel per picture, block
+// of audio or record below, told apart by its tag.
 //
-//   Info, then any of { Format, Picture, Audio, Progress } in the order of the film, then End
-//   or, at any point, Failed, which ends the film as well.
+//   viewer:   Accepts, then a Data for each Read
+//   decoder:  Info, then any of { Format, Picture, Audio, Progress } in the order of the film, then
+//             End or, at any point, Failed, which ends the film as well; a Read at any point
+//   or, as the second look of --verify: any of { CheckPicture, CheckAudio, Read }, then End or
+//   Failed
+//
+// The decoder asks for the film's bytes as it needs them, with at most one Read under way; so a
+// film may be of any size, and no descriptor of it leaves the viewer.
 //
 // A picture or block of audio is a FrameHeaderWire and its payload (media/frame.h); a format is a
 // record of media/format.h and precedes the first frame that has it. Pictures are numbered from 0
 // over the whole film, blocks of audio likewise; a worker that resumes begins at the numbers that
 // it was started with, and sends Progress while it decodes what lies before them.
 //
-// Trust: every byte is hostile; FilmReceiver validates.
+// Trust: in the viewer every byte is hostile; FilmReceiver, CheckReceiver and FilmInput validate.
 
 #include <array>
 #include <cstdint>
@@ -29,10 +35,16 @@ enum FilmTag : uint32_t {
   kTagProgress = 5,
   kTagEnd = 6,
   kTagFailed = 7,
+  kTagRead = 8,
+  kTagCheckPicture = 9,
+  kTagCheckAudio = 10,
+  // Of the viewer.
+  kTagAccepts = 100,  // a record of media/acceptance.h
+  kTagData = 101,     // of the film, from where it was asked for; empty: beyond its end
 };
 
 // In the handshake, so that two programs which mean different things do not talk to each other.
-inline constexpr char kFilmProtocol[] = "parley-film/1";
+inline constexpr char kFilmProtocol[] = "parley-film/2";
 
 struct InfoWire {
   int64_t duration_ns;                // 0: not known
@@ -66,6 +78,61 @@ struct FailedWire {
 };
 static_assert(sizeof(FailedWire) == 256);
 static_assert(WireType<FailedWire>);
+
+inline constexpr uint32_t kMaxReadBytes = 256u << 10;
+
+struct ReadRequestWire {
+  uint64_t offset;  // up to the film's size
+  uint32_t bytes;   // 1 to kMaxReadBytes
+  uint32_t reserved;
+};
+static_assert(sizeof(ReadRequestWire) == 16);
+static_assert(WireType<ReadRequestWire>);
+
+// Means over the cells of a grid, where the decoder had to convert the picture.
+inline constexpr uint32_t kGridSide = 8;
+inline constexpr size_t kGridBytes = size_t{kGridSide} * kGridSide * 3;
+inline constexpr uint8_t kGridYuv = 0;
+inline constexpr uint8_t kGridRgb = 1;
+inline constexpr uint8_t kGridGray = 2;  // the second and third of each cell say nothing
+
+// What libav itself says about a picture and a block of audio: its own names and numbers.
+struct CheckPictureWire {
+  double seconds;  // from the start of the film
+  uint32_t width;
+  uint32_t height;
+  uint32_t aspect_numerator;  // 0: unknown
+  uint32_t aspect_denominator;
+  int32_t rotation_degrees;  // counter-clockwise, 0 to 359; of a mirrored one, of what it mirrors
+  uint8_t mirrored;
+  uint8_t full_range;  // 0: no, 1: yes, 2: unspecified
+  uint8_t primaries;
+  uint8_t transfer;
+  uint8_t matrix;
+  uint8_t chroma_place;
+  uint8_t interlaced;
+  uint8_t top_first;
+  uint8_t key;
+  uint8_t grid_kind;  // Y, Cb, Cr and Y alone as they are stored, 0 to 255 being the full scale
+  uint8_t has_grid;
+  uint8_t reserved;
+  std::array<uint8_t, 24> pixel_format;  // text
+  std::array<uint8_t, 32> digest;        // SHA-256 of the rows, plane by plane
+  std::array<uint8_t, kGridBytes> grid;
+};
+static_assert(sizeof(CheckPictureWire) == 288);
+
+struct CheckAudioWire {
+  double seconds;
+  uint64_t mask;  // 0: none
+  uint32_t frames;
+  uint32_t rate_hz;
+  uint32_t channels;
+  uint32_t reserved;
+  std::array<uint8_t, 8> sample_format;  // text
+  std::array<uint8_t, 32> digest;        // SHA-256 of the samples, plane by plane
+};
+static_assert(sizeof(CheckAudioWire) == 72);
 
 }  // namespace parley::film
 

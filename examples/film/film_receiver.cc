@@ -13,17 +13,6 @@ namespace {
 
 absl::Status Bad(const std::string& what) { return absl::DataLossError(what); }
 
-// Up to the first zero; everything that a terminal could obey becomes '?'.
-template <size_t kSize>
-std::string Printable(const std::array<uint8_t, kSize>& text) {
-  std::string out;
-  for (const uint8_t c : text) {
-    if (c == 0) break;
-    out.push_back(c >= 0x20 && c < 0x7f ? static_cast<char>(c) : '?');
-  }
-  return out;
-}
-
 template <typename T>
 absl::Status ReadExactly(absl::Span<const std::byte> message, const char* name, T* out) {
   if (message.size() == sizeof(T) && ReadWire(message, out)) return absl::OkStatus();
@@ -34,7 +23,8 @@ absl::Status ReadExactly(absl::Span<const std::byte> message, const char* name, 
 
 FilmReceiver::FilmReceiver(const IncomingLimits& limits, const Delivered& delivered,
                            MediaSink& sink, OnAgain on_again)
-    : video_(StreamKind::kVideo, limits, delivered.key_picture),
+    : limits_(limits),
+      video_(StreamKind::kVideo, limits, delivered.key_picture),
       audio_(StreamKind::kAudio, limits, delivered.audio_blocks),
       delivered_(delivered),
       sink_(sink),
@@ -42,7 +32,7 @@ FilmReceiver::FilmReceiver(const IncomingLimits& limits, const Delivered& delive
       first_picture_(delivered.key_picture),
       first_audio_block_(delivered.audio_blocks) {}
 
-FilmReceiver::Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> message) {
+Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> message) {
   if (verdict_ != Verdict::kGoOn) return verdict_;
   switch (tag) {
     case kTagInfo:
@@ -95,7 +85,7 @@ absl::Status FilmReceiver::OnInfo(absl::Span<const std::byte> message) {
 absl::Status FilmReceiver::OnFormat(absl::Span<const std::byte> message) {
   // Which of the two it is for is in the record; each stream checks that, and everything else,
   // itself.
-  const absl::StatusOr<NumberedFormat> parsed = ParseFormat(message, FormatLimits{});
+  const absl::StatusOr<NumberedFormat> parsed = ParseFormat(message, limits_.format);
   const bool is_audio = parsed.ok() && std::holds_alternative<AudioFormat>(parsed->format);
   return is_audio ? audio_.OnFormat(message) : video_.OnFormat(message);
 }
@@ -110,6 +100,8 @@ absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> message) {
   picture.duration_ns = frame->duration_ns;
   picture.key = (frame->flags & kFrameKey) != 0;
   picture.corrupt = (frame->flags & kFrameCorrupt) != 0;
+  picture.interlaced = (frame->flags & kFrameInterlaced) != 0;
+  picture.top_first = (frame->flags & kFrameTopFirst) != 0;
   uint64_t bytes = 0;
   for (size_t i = 0; i < frame->plane_count; ++i) {
     picture.planes[i] = message.data() + kFrameHeaderBytes + frame->planes[i].offset_bytes;
@@ -140,13 +132,18 @@ absl::Status FilmReceiver::OnAudio(absl::Span<const std::byte> message) {
   block.duration_ns = frame->duration_ns;
   block.corrupt = (frame->flags & kFrameCorrupt) != 0;
   block.frames = frame->audio_frames;
-  block.samples = message.subspan(kFrameHeaderBytes + frame->planes[0].offset_bytes,
-                                  frame->planes[0].size_bytes);
+  const Plane& plane = frame->planes[0];
+  channels_.clear();
+  for (uint32_t i = 0; i < plane.rows; ++i) {
+    channels_.push_back(message.data() + kFrameHeaderBytes + plane.offset_bytes +
+                        size_t{i} * plane.stride_bytes);
+  }
+  block.planes = channels_;
   const absl::Status taken = FromSink(sink_.OnAudio(block));
   if (!taken.ok()) return taken;
   ++delivered_.audio_blocks;
   delivered_.audio_frames += block.frames;
-  delivered_.bytes += block.samples.size();
+  delivered_.bytes += block.bytes();
   delivered_.reached_ns = std::max(delivered_.reached_ns, frame->pts_ns + frame->duration_ns);
   return absl::OkStatus();
 }

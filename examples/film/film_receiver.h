@@ -17,11 +17,13 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/examples/film/message_handler.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
 #include "parley/media/incoming_stream.h"
@@ -38,15 +40,9 @@ struct Delivered {
   int64_t reached_ns = 0;    // the latest end of anything
 };
 
-class FilmReceiver {
+class FilmReceiver final : public MessageHandler {
  public:
-  enum class Verdict {
-    kGoOn,
-    kEnded,       // totals() say with what
-    kFailed,      // the worker says why in failure()
-    kViolation,   // status() says which
-    kSinkFailed,  // status() is the sink's
-  };
+  using Verdict = film::Verdict;
   // Gets each picture that was delivered before, with its number: a chance to compare.
   using OnAgain = std::function<void(uint64_t number, const Picture& picture)>;
 
@@ -54,13 +50,13 @@ class FilmReceiver {
                OnAgain on_again);
 
   // Anything but kGoOn is final.
-  Verdict OnMessage(uint32_t tag, absl::Span<const std::byte> message);
+  Verdict OnMessage(uint32_t tag, absl::Span<const std::byte> message) override;
 
-  const absl::Status& status() const { return status_; }
+  const absl::Status& status() const override { return status_; }
   const Delivered& delivered() const { return delivered_; }
   const EndWire& totals() const { return totals_; }
   // Printable ASCII.
-  const std::string& failure() const { return failure_; }
+  const std::string& failure() const override { return failure_; }
   // Of what the worker claims the film to be: printable ASCII, and a duration that may be a lie.
   const std::string& description() const { return description_; }
   int64_t claimed_duration_ns() const { return claimed_duration_ns_; }
@@ -77,8 +73,10 @@ class FilmReceiver {
   absl::Status OnFailed(absl::Span<const std::byte> message);
   absl::Status FromSink(absl::Status status);
 
+  const IncomingLimits limits_;
   IncomingStream video_;
   IncomingStream audio_;
+  std::vector<const std::byte*> channels_;
   Delivered delivered_;
   MediaSink& sink_;
   OnAgain on_again_;

@@ -23,8 +23,7 @@ const NumberedFormat kGray = {VideoFormat{.pixel_format = PixelFormat::kGray8,
                                           .width = 8,
                                           .height = 4,
                                           .frame_rate = {25, 1},
-                                          .pixel_aspect = {1, 1},
-                                          .full_range = false},
+                                          .pixel_aspect = {1, 1}},
                               1};
 const NumberedFormat kMono = {
     AudioFormat{.sample_format = SampleFormat::kS16, .rate_hz = 8000, .channels = 1}, 1};

@@ -48,6 +48,13 @@ absl::Status FilmSender::SendProgress() {
 
 absl::Status FilmSender::UseFormat(const StreamFormat& format, Stream& stream) {
   if (stream.format.generation != 0 && stream.format.format == format) return absl::OkStatus();
+  absl::Status accepted = acceptance_.Check(format);
+  if (!accepted.ok()) return accepted;
+  if (stream.format.generation == acceptance_.max_format_changes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the film changes its format more often than the receiver's limit of ",
+                     acceptance_.max_format_changes));
+  }
   stream.format.format = format;
   ++stream.format.generation;
   return Send(kTagFormat, EncodeFormat(stream.format));
@@ -67,9 +74,13 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
   if (number < start_.first_picture) {
     return video_.next % kProgressEvery == 0 ? SendProgress() : absl::OkStatus();
   }
+  // What lies above a limit has no planes that could be counted.
+  if (absl::Status within = CheckLimits(picture.format, acceptance_.limits); !within.ok()) {
+    return within;
+  }
   const PictureShape shape = ShapeOf(picture.format);
-  // 16 bytes of alignment for each plane, at most.
-  const uint64_t bytes = kFrameHeaderBytes + shape.size_bytes() + 16 * kMaxPlanes;
+  const uint64_t bytes =
+      kFrameHeaderBytes + PackedVideoBytes(picture.format, acceptance_.alignment);
   if (bytes > out_.max_message_bytes()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("a picture of ", shape.size_bytes(),
@@ -79,25 +90,28 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
   if (!announced.ok()) return announced;
 
   uint32_t payload_bytes = 0;
-  FrameHeaderWire header = PackedVideoHeader(video_.format, &payload_bytes);
+  FrameHeaderWire header = PackedVideoHeader(video_.format, &payload_bytes, acceptance_.alignment);
   header.sequence = number;
   header.pts_ns = picture.pts_ns;
   header.duration_ns = picture.duration_ns;
-  header.flags = static_cast<uint16_t>((picture.key ? kFrameKey : kFrameDelta) |
-                                       (picture.corrupt ? kFrameCorrupt : 0));
+  header.flags = static_cast<uint16_t>(
+      (picture.key ? kFrameKey : kFrameDelta) | (picture.corrupt ? kFrameCorrupt : 0) |
+      (picture.interlaced ? kFrameInterlaced : 0) | (picture.top_first ? kFrameTopFirst : 0));
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
   uint32_t end = 0;
   for (size_t plane = 0; plane < shape.count; ++plane) {
-    const uint32_t offset = header.planes[plane].offset_bytes;
-    // What lies between two planes would be old bytes of the ring.
-    std::memset(payload->data() + end, 0, offset - end);
+    const PlaneWire& to = header.planes[plane];
+    // What lies between two planes or rows would be old bytes of the ring.
+    std::memset(payload->data() + end, 0, to.offset_bytes - end);
+    end = to.offset_bytes;
     const uint32_t row_bytes = shape.planes[plane].row_bytes;
     for (uint32_t row = 0; row < shape.planes[plane].rows; ++row) {
-      std::memcpy(payload->data() + offset + size_t{row} * row_bytes,
-                  picture.Row(plane, row, row_bytes).data(), row_bytes);
+      const uint32_t at = to.offset_bytes + row * to.stride_bytes;
+      std::memset(payload->data() + end, 0, at - end);
+      std::memcpy(payload->data() + at, picture.Row(plane, row, row_bytes).data(), row_bytes);
+      end = at + row_bytes;
     }
-    end = offset + static_cast<uint32_t>(shape.planes[plane].size_bytes());
   }
   out_.Commit(kTagPicture, static_cast<uint32_t>(kFrameHeaderBytes) + payload_bytes);
   return absl::OkStatus();
@@ -108,22 +122,33 @@ absl::Status FilmSender::OnAudio(const AudioBlock& audio) {
   if (number < start_.first_audio_block) {
     return audio_.next % kProgressEvery == 0 ? SendProgress() : absl::OkStatus();
   }
-  if (audio.samples.size() + kFrameHeaderBytes > out_.max_message_bytes()) {
+  if (absl::Status within = CheckLimits(audio.format, acceptance_.limits); !within.ok()) {
+    return within;
+  }
+  const uint64_t bytes = PackedAudioBytes(audio.format, audio.frames, acceptance_.alignment);
+  if (bytes + kFrameHeaderBytes > out_.max_message_bytes()) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("a block of ", audio.samples.size(),
+        absl::StrCat("a block of ", bytes,
                      " bytes of audio is too large for the channel (see --max_frame_mib)"));
   }
   const absl::Status announced = UseFormat(audio.format, audio_);
   if (!announced.ok()) return announced;
   uint32_t payload_bytes = 0;
-  FrameHeaderWire header = PackedAudioHeader(audio_.format, audio.frames, &payload_bytes);
+  FrameHeaderWire header =
+      PackedAudioHeader(audio_.format, audio.frames, &payload_bytes, acceptance_.alignment);
   header.sequence = number;
   header.pts_ns = audio.pts_ns;
   header.duration_ns = audio.duration_ns;
   header.flags = audio.corrupt ? kFrameCorrupt : uint16_t{0};
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
-  std::memcpy(payload->data(), audio.samples.data(), audio.samples.size());
+  size_t end = 0;
+  for (size_t i = 0; i < audio.planes.size(); ++i) {
+    const size_t at = i * header.planes[1].stride_bytes;
+    std::memset(payload->data() + end, 0, at - end);
+    std::memcpy(payload->data() + at, audio.planes[i], audio.plane_bytes());
+    end = at + audio.plane_bytes();
+  }
   out_.Commit(kTagAudio, static_cast<uint32_t>(kFrameHeaderBytes) + payload_bytes);
   return absl::OkStatus();
 }

@@ -6,7 +6,7 @@
 //
 // Threads: one at a time.
 //
-//   FilmSender sender(message_out, {.first_picture = 60, .first_audio_block = 112});
+//   FilmSender sender(message_out, {.first_picture = 60, .first_audio_block = 112}, acceptance);
 //   sender.SendInfo(decoder->info());
 //   auto totals = decoder->Run(sender);
 //   totals.ok() ? sender.SendEnd(*totals) : sender.SendFailed(totals.status());
@@ -20,6 +20,7 @@
 #include "absl/types/span.h"
 #include "parley/examples/film/decoder.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/media/acceptance.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
 
@@ -43,10 +44,13 @@ struct FilmStart {
 
 class FilmSender final : public MediaSink {
  public:
-  FilmSender(MessageOut& out, const FilmStart& start) : out_(out), start_(start) {}
+  // What `acceptance` refuses is never sent: its sentence ends the film instead.
+  FilmSender(MessageOut& out, const FilmStart& start, const Acceptance& acceptance = {})
+      : out_(out), start_(start), acceptance_(acceptance) {}
 
   absl::Status SendInfo(const FilmInfo& info);
-  // kResourceExhausted for a picture or block that is longer than a message can be.
+  // kResourceExhausted: above a limit of the receiver's, or longer than a message can be;
+  // kUnimplemented: a format that it does not accept.
   absl::Status OnPicture(const Picture& picture) override;
   absl::Status OnAudio(const AudioBlock& audio) override;
   absl::Status SendEnd(const DecodeTotals& totals);
@@ -72,6 +76,7 @@ class FilmSender final : public MediaSink {
 
   MessageOut& out_;
   FilmStart start_;
+  const Acceptance acceptance_;
   Stream video_;
   Stream audio_;
 };

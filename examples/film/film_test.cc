@@ -201,14 +201,12 @@ TEST_F(FilmTest, WhatIsNoFilmGetsOneSentence) {
 
 TEST_F(FilmTest, DirectoriesMissingFilesAndLimitsGetOneSentence) {
   const std::string clip = TestClip("h264-aac.mp4");
-  const std::string large = NewFolder("large") + "/large.mp4";
-  std::ofstream(large, std::ios::binary) << std::string(2 << 20, 'x');
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"/", "this is a directory"},
       {"/dev/zero", "no regular file"},
       {"/no/such/file", "No such file"},
-      {"--max_file_mib=1 '" + large + "'", "more than the limit"},
-      {"--max_frame_mib=1 '" + TestClip("odd-size.mp4") + "'", "too large for the channel"},
+      {"--max_frame_mib=1 '" + TestClip("odd-size.mp4") + "'",
+       "more than the receiver's limit of 1048576"},
       {"--y4m=/no/such/folder/f.y4m '" + clip + "'", "/no/such/folder/f.y4m"},
       {"--worker=/no/such/worker '" + clip + "'", "/no/such/worker"},
       {"--worker=/bin/true '" + clip + "'", "ended normally"},
@@ -250,6 +248,155 @@ TEST_F(FilmTest, AFullDescriptorTableGetsOneSentence) {
 
 TEST_F(FilmTest, NoMemoryGetsOneSentence) { ExpectOneSentenceBelow("as", 225, 450, 15, "000000"); }
 #endif
+
+std::string Make(const std::string& path, const std::string& arguments) {
+  const CommandResult made =
+      RunCommand("ffmpeg -nostdin -loglevel error -y " + arguments + " '" + path + "'");
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+  return path;
+}
+
+// "Honest files are called attacks and cost three workers each": one worker, and either the film or
+// one sentence about a limit.
+TEST_F(FilmTest, HonestFilesAreNoAttacks) {
+  const std::string folder = NewFolder("honest");
+  const std::string jpegs = folder + "/sizes.mjpeg";
+  for (const std::string size : {"64x48", "80x48"}) {
+    Make(folder + "/" + size + ".jpg",
+         "-f lavfi -i testsrc2=size=" + size + " -frames:v 1 -pix_fmt yuvj420p");
+  }
+  RunCommand("for i in $(seq 60); do cat '" + folder + "/64x48.jpg' '" + folder +
+             "/80x48.jpg'; done >'" + jpegs + "'");
+  struct Case {
+    std::string file;
+    std::string says;
+    int exit_code;
+  };
+  const std::vector<Case> cases = {
+      {Make(folder + "/wide.png", "-f lavfi -i color=red:size=20000x16 -frames:v 1"), "20000x16",
+       0},
+      {Make(folder + "/megahertz.wav",
+            "-f lavfi -i sine=duration=0.01:sample_rate=96000 -af asetrate=1000000 -c:a pcm_s16le"),
+       "1000000 Hz", 0},
+      {Make(
+           folder + "/channels.wav", "-f lavfi -i 'aevalsrc=" +
+                                         [] {
+                                           std::string all = "0";
+                                           for (int i = 1; i < 64; ++i) all += "|0";
+                                           return all;
+                                         }() +
+                                         ":d=0.01' -c:a pcm_s16le"),
+       "64 channels", 0},
+      {jpegs, "120 pictures", 0},
+  };
+  for (const Case& honest : cases) {
+    const CommandResult result = Film("--verify '" + honest.file + "'");
+    EXPECT_EQ(result.exit_code, honest.exit_code) << honest.file << result.output;
+    EXPECT_TRUE(Says(result, honest.says)) << honest.file << result.output;
+    EXPECT_FALSE(Says(result, "threw the worker away")) << honest.file << result.output;
+  }
+}
+
+// Damaged pictures of a codec that starts threads or aborts, and lists of other files.
+TEST_F(FilmTest, DamagedPicturesCostOneWorker) {
+  const std::string folder = NewFolder("damaged-pictures");
+  for (const std::string name : {"p.jxl", "p.webp", "p.png", "p.jpg", "p.tif", "p.gif"}) {
+    const std::string path =
+        Make(folder + "/" + name, "-f lavfi -i testsrc2=size=320x180 -frames:v 1");
+    std::vector<std::byte> bytes = ReadAll(path);
+    for (size_t at = bytes.size() / 2; at < bytes.size() / 2 + 40 && at < bytes.size(); ++at) {
+      bytes[at] ^= std::byte{0x5a};
+    }
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    const CommandResult result = Film("'" + path + "'");
+    EXPECT_FALSE(Says(result, "threw the worker away")) << name << result.output;
+    EXPECT_TRUE(result.exit_code == 0 || result.exit_code == 1 || result.exit_code == 4)
+        << name << result.output;
+  }
+}
+
+TEST_F(FilmTest, OutputsThatAreTheInputOrEachOtherAreRefusedBeforeAnythingIsWritten) {
+  const std::string folder = NewFolder("same");
+  const std::string film = folder + "/film.mp4";
+  std::filesystem::copy_file(TestClip("h264-aac.mp4"), film);
+  std::filesystem::create_hard_link(film, folder + "/hard.y4m");
+  std::filesystem::create_symlink(film, folder + "/soft.wav");
+  const auto before = std::filesystem::last_write_time(film);
+  const uint64_t size = std::filesystem::file_size(film);
+  for (const std::string& flags : std::vector<std::string>{
+           "--y4m=" + film, "--y4m=" + folder + "/hard.y4m", "--wav=" + folder + "/soft.wav",
+           "--sheet=" + folder + "/./film.mp4",
+           "--y4m=" + folder + "/a --wav=" + folder + "/../same/a"}) {
+    const CommandResult result = Film(flags + " '" + film + "'");
+    EXPECT_EQ(result.exit_code, 2) << flags << result.output;
+    EXPECT_TRUE(Says(result, "would write to")) << flags << result.output;
+  }
+  EXPECT_EQ(std::filesystem::file_size(film), size);
+  EXPECT_EQ(std::filesystem::last_write_time(film), before);
+  EXPECT_EQ(FilesIn(folder), 3u);
+}
+
+TEST_F(FilmTest, AReaderThatLeavesLosesItsOwnOutputOnly) {
+  const std::string folder = NewFolder("reader");
+  const CommandResult result = RunCommand("mkfifo '" + folder + "/pipe'; head -c 100000 '" +
+                                          folder + "/pipe' >/dev/null & " + kViewer + " --y4m='" +
+                                          folder + "/pipe' --wav='" + folder + "/f.wav' --sheet='" +
+                                          folder + "/f.png' '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(Says(result, "the reader of " + folder + "/pipe has left")) << result.output;
+  EXPECT_TRUE(Says(result, "delivered  50 pictures")) << result.output;
+  EXPECT_TRUE(std::filesystem::exists(folder + "/f.wav"));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/f.png"));
+}
+
+TEST_F(FilmTest, AFullDiskGetsItsOwnSentence) {
+  const CommandResult result = Film("--y4m=/dev/full '" + TestClip("h264-aac.mp4") + "'");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(Says(result, "no space is left on the device of /dev/full")) << result.output;
+  EXPECT_FALSE(Says(result, "shared")) << result.output;
+}
+
+TEST_F(FilmTest, AFilmThatGoesOnForEverEndsAtTheBudget) {
+  // 50 seconds of 4K gray are 12 GiB; one is enough.
+  const std::string film =
+      Make(NewFolder("budget") + "/f.mkv",
+           "-f lavfi -i color=gray:size=3840x2160:rate=25:duration=8 -pix_fmt yuv444p -c:v ffv1");
+  const CommandResult result = Film("--max_output_gib=1 '" + film + "'");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_TRUE(Says(result, "more than 1 GiB of pictures and sound")) << result.output;
+}
+
+// Above 2 GiB, with its index at the end: what is not needed is not read, nor held in memory.
+TEST_F(FilmTest, AFilmOfThreeGibibytesIsStreamed) {
+  const std::string film = NewFolder("three") + "/f.mp4";
+  std::filesystem::copy_file(TestClip("h264-aac.mp4"), film);
+  const uint64_t begins = std::filesystem::file_size(film);
+  // A "free" box of 3 GiB behind the film, by its 64-bit size, and nothing in it.
+  std::ofstream(film, std::ios::binary | std::ios::app)
+      << std::string("\0\0\0\1free\0\0\0\0\xc0\0\0\0", 16);
+  std::filesystem::resize_file(film, begins + (uint64_t{3} << 30));
+  const CommandResult result =
+      RunCommand(std::string("prlimit --as=1500000000 ") + kViewer + " --verify '" + film + "'");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_TRUE(Says(result, "verified   all 50 pictures")) << result.output;
+  std::filesystem::remove(film);
+}
+
+TEST_F(FilmTest, WhatWasConvertedForY4mIsVerifiedByItsColours) {
+  const std::string folder = NewFolder("converted");
+  for (const std::string how :
+       {"-pix_fmt yuvj440p -c:v mjpeg", "-pix_fmt bgr0 -c:v ffv1", "-pix_fmt gbrp10le -c:v ffv1",
+        "-pix_fmt pal8 -c:v png", "-pix_fmt monob -c:v png", "-s 1280x720 -pix_fmt bgr0 -c:v ffv1",
+        "-pix_fmt yuv410p -c:v ffv1", "-pix_fmt ya8 -c:v png", "-pix_fmt rgba -c:v png"}) {
+    const std::string film =
+        Make(folder + "/f.mkv", "-f lavfi -i testsrc2=size=160x96:rate=25:duration=0.2 " + how);
+    const CommandResult result = Film("--verify --y4m=" + folder + "/f.y4m '" + film + "'");
+    EXPECT_EQ(result.exit_code, 0) << how << result.output;
+    EXPECT_TRUE(Says(result, "verified   all 5 pictures")) << how << result.output;
+  }
+}
 
 TEST_F(FilmTest, ATruncatedFilmIsDeliveredAsFarAsItGoesWithAWarning) {
   const std::string folder = NewFolder("truncated");

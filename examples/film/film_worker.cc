@@ -1,5 +1,5 @@
-// The confined decoder. Started by the film viewer with a socket and the film as a sealed blob; it
-// shakes hands, warms up, locks itself down, and only then looks at the film's first byte.
+// The confined decoder. Started by the film viewer with a socket and nothing else; it shakes hands,
+// warms up, locks itself down, and only then asks for the film's first byte.
 //
 // After lock-down it decodes and sends, and can do nothing else: no files, no sockets, no programs.
 // With a --hijack kind it turns hostile half-way (turncoat.h), to show what the viewer makes of it.
@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,15 +18,17 @@
 #include "parley/examples/film/decoder.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/film_sender.h"
+#include "parley/examples/film/remote_source.h"
+#include "parley/examples/film/second_look.h"
 #include "parley/examples/film/turncoat.h"
 #include "parley/examples/film/worker_arguments.h"
 #include "parley/handshake/options.h"
+#include "parley/media/acceptance.h"
+#include "parley/media/pixel_format.h"
 #include "parley/os/deadline.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/hostile_input.h"
-#include "parley/sandbox/inherited.h"
 #include "parley/sandbox/profile.h"
-#include "parley/sealing/sealed_blob.h"
 
 namespace parley::film {
 namespace {
@@ -47,10 +50,11 @@ class ChannelOut final : public MessageOut {
 };
 
 // Takes the proof of confinement: there is no other way to the film's bytes.
-absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film,
-                        const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender) {
+absl::Status StreamFilm(const Confined& confined, HostileInput<RemoteSource>& film,
+                        const Acceptance& acceptance, const WorkerArguments& arguments,
+                        FilmSender& film_sender, Sender& sender) {
   absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder =
-      FilmDecoder::Open(film.Open(confined).bytes());
+      FilmDecoder::Open(film.Open(confined), acceptance);
   if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
   absl::Status status = film_sender.SendInfo((*decoder)->info());
   if (!status.ok()) return status;
@@ -61,23 +65,28 @@ absl::Status StreamFilm(const Confined& confined, HostileInput<SealedBlob>& film
   return film_sender.SendFailed(std::string(totals.status().message()));
 }
 
+absl::Status LookAgain(const Confined& confined, HostileInput<RemoteSource>& film,
+                       const Acceptance& acceptance, MessageOut& out) {
+  const auto accepted = [&](std::string_view libav_name) {
+    const PixelFormatInfo* info = PixelFormatFromLibav(libav_name);
+    return info != nullptr && acceptance.Accepts(info->format);
+  };
+  return SecondLook(film.Open(confined), accepted, out);
+}
+
 // Does not return once it is confined.
 absl::Status Work(const WorkerArguments& arguments) {
-  absl::StatusOr<UniqueFd> film_fd = TakeInheritedFd(kFilmVariable);
-  if (!film_fd.ok()) return film_fd.status();
-  absl::StatusOr<SealedBlob> blob =
-      SealedBlob::Adopt(*std::move(film_fd), arguments.max_film_bytes);
-  if (!blob.ok()) return blob.status();
-  HostileInput<SealedBlob> film(*std::move(blob));
-
   ConnectOptions options;
-  options.direction = Direction::kSendOnly;
   options.format = kFilmProtocol;
   options.limits = {.max_capacity_bytes = uint64_t{1} << 30, .max_message_bytes = 1u << 30};
   options.trust = PeerTrust::Because("the player that started this worker");
-  absl::StatusOr<Channel> channel =
-      ConnectInheritedChannel(options, Deadline::After(absl::Seconds(10)));
+  const Deadline deadline = Deadline::After(absl::Seconds(10));
+  absl::StatusOr<Channel> channel = ConnectInheritedChannel(options, deadline);
   if (!channel.ok()) return channel.status();
+  RemoteSource source(*channel, arguments.film_bytes);
+  const absl::StatusOr<Acceptance> acceptance = source.ReceiveAcceptance(deadline);
+  if (!acceptance.ok()) return acceptance.status();
+  HostileInput<RemoteSource> film(std::move(source));
   WarmUpDecoder();
 
   const ChannelDescriptors descriptors = DescriptorsOf(*channel);
@@ -87,10 +96,12 @@ absl::Status Work(const WorkerArguments& arguments) {
       LockDown(Prepared::After(film, *channel), profile, {.keep = descriptors.all});
   if (!confined.ok()) return confined.status();
   ChannelOut out(channel->sender);
-  FilmSender film_sender(out, arguments.start);
+  FilmSender film_sender(out, arguments.start, *acceptance);
   absl::Status streamed;
   try {
-    streamed = StreamFilm(*confined, film, arguments, film_sender, channel->sender);
+    streamed = arguments.second_look ? LookAgain(*confined, film, *acceptance, out)
+                                     : StreamFilm(*confined, film, *acceptance, arguments,
+                                                  film_sender, channel->sender);
   } catch (const std::bad_alloc&) {
     streamed = film_sender.SendFailed("the decoder has not enough memory");
   }

@@ -18,13 +18,15 @@
 
 namespace parley::film {
 
-// Views: valid only during the call that hands them over.
+// Views: valid only during the call that hands them over. Times count from the film's start.
 struct Picture {
   VideoFormat format;
   int64_t pts_ns = 0;
   int64_t duration_ns = 0;
   bool key = false;
   bool corrupt = false;
+  bool interlaced = false;
+  bool top_first = false;  // of an interlaced one
   std::array<const std::byte*, kMaxPlanes> planes = {};
   std::array<ptrdiff_t, kMaxPlanes> strides_bytes = {};
 
@@ -40,7 +42,15 @@ struct AudioBlock {
   int64_t duration_ns = 0;
   bool corrupt = false;
   uint32_t frames = 0;  // samples per channel
-  absl::Span<const std::byte> samples;
+  // Planar: one for each channel; interleaved: one.
+  absl::Span<const std::byte* const> planes;
+
+  size_t plane_bytes() const {
+    return size_t{frames} *
+           (format.planar ? BytesPerSample(format.sample_format) : BytesPerAudioFrame(format));
+  }
+  absl::Span<const std::byte> Plane(size_t index) const { return {planes[index], plane_bytes()}; }
+  uint64_t bytes() const { return uint64_t{plane_bytes()} * planes.size(); }
 };
 
 class MediaSink {

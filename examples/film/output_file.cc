@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,7 +47,9 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
     if (S_ISDIR(info.st_mode)) return ErrnoStatus(EISDIR, what);
     UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
     if (!fd.ok()) return ErrnoStatus(errno, what);
-    return OutputFile(path, std::move(fd), "", true);
+    OutputFile file(path, std::move(fd), "", true);
+    file.swallows_ = S_ISCHR(info.st_mode) && major(info.st_rdev) == 1;  // memory devices
+    return file;
   }
   UniqueFd fd(::open(DirectoryOf(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kMode));
   if (fd.ok()) return OutputFile(path, std::move(fd), "", false);
@@ -57,12 +60,31 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
   return OutputFile(path, std::move(fd), temporary, false);
 }
 
+absl::Status OutputFile::Broken(int error_number) {
+  broken_ = true;
+  switch (error_number) {
+    case ENOSPC:
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no space is left on the device of ", path_));
+    case EDQUOT:
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the disk quota is used up: cannot write ", path_));
+    case EFBIG:
+      return absl::ResourceExhaustedError(absl::StrCat(
+          path_, " has reached the limit on the size of files (ulimit -f, or the file system's)"));
+    case EPIPE:
+      return absl::UnavailableError(absl::StrCat("the reader of ", path_, " has left"));
+    default:
+      return ErrnoStatus(error_number, absl::StrCat("write ", path_));
+  }
+}
+
 absl::Status OutputFile::WriteOut(absl::Span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      return ErrnoStatus(errno, absl::StrCat("write ", path_));
+      return Broken(errno);
     }
     bytes.remove_prefix(static_cast<size_t>(written));
   }
@@ -72,10 +94,12 @@ absl::Status OutputFile::WriteOut(absl::Span<const std::byte> bytes) {
 absl::Status OutputFile::Flush() {
   const absl::Status written = WriteOut(buffer_);
   buffer_.clear();
+  if (written.ok()) whole_bytes_ = marked_bytes_;
   return written;
 }
 
 absl::Status OutputFile::Write(absl::Span<const std::byte> bytes) {
+  if (broken_) return absl::FailedPreconditionError(absl::StrCat(path_, " is broken"));
   size_bytes_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBufferBytes) {
     const absl::Status flushed = Flush();
@@ -87,8 +111,10 @@ absl::Status OutputFile::Write(absl::Span<const std::byte> bytes) {
 }
 
 absl::Status OutputFile::WriteAt(off_t offset, absl::Span<const std::byte> bytes) {
-  const absl::Status flushed = Flush();
-  if (!flushed.ok()) return flushed;
+  if (!broken_) {
+    const absl::Status flushed = Flush();
+    if (!flushed.ok()) return flushed;
+  }
   if (direct_) {
     return absl::FailedPreconditionError(absl::StrCat(path_, " is no regular file"));
   }
@@ -96,7 +122,7 @@ absl::Status OutputFile::WriteAt(off_t offset, absl::Span<const std::byte> bytes
     const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset);
     if (written < 0) {
       if (errno == EINTR) continue;
-      return ErrnoStatus(errno, absl::StrCat("write ", path_));
+      return Broken(errno);
     }
     offset += written;
     bytes.remove_prefix(static_cast<size_t>(written));
@@ -105,9 +131,25 @@ absl::Status OutputFile::WriteAt(off_t offset, absl::Span<const std::byte> bytes
 }
 
 absl::Status OutputFile::Publish() {
-  const absl::Status flushed = Flush();
-  if (!flushed.ok()) return flushed;
+  if (!broken_) {
+    // An error here is the first one: what was whole before it is kept all the same.
+    const absl::Status flushed = Flush();
+    if (!flushed.ok()) {
+      if (!direct_) static_cast<void>(Publish());
+      return flushed;
+    }
+  }
   if (direct_) return absl::OkStatus();
+  if (broken_) {
+    if (whole_bytes_ == 0) {
+      return absl::DataLossError(absl::StrCat("nothing of ", path_, " is whole"));
+    }
+    if (::ftruncate(fd_.get(), static_cast<off_t>(whole_bytes_)) != 0) return Broken(errno);
+  }
+  return GiveName();
+}
+
+absl::Status OutputFile::GiveName() {
   const std::string what = absl::StrCat("give ", path_, " its name");
   if (temporary_.empty()) {
     // linkat never replaces: take the name directly if it is free, else by way of a temporary one.

@@ -1,104 +1,201 @@
 #include "parley/examples/film/picture_converter.h"
 
-#include <optional>
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/media/colour.h"
+#include "parley/media/pixel_format.h"
 
 namespace parley::film {
 namespace {
 
-std::optional<PixelFormat> Native(AVPixelFormat format) {
-  switch (format) {
-    case AV_PIX_FMT_GRAY8:
-      return PixelFormat::kGray8;
-    case AV_PIX_FMT_YUV420P:
-    case AV_PIX_FMT_YUVJ420P:
-      return PixelFormat::kI420;
-    case AV_PIX_FMT_YUV422P:
-    case AV_PIX_FMT_YUVJ422P:
-      return PixelFormat::kI422;
-    case AV_PIX_FMT_YUV444P:
-    case AV_PIX_FMT_YUVJ444P:
-      return PixelFormat::kI444;
-    case AV_PIX_FMT_GRAY10LE:
-      return PixelFormat::kGray10;
-    case AV_PIX_FMT_YUV420P10LE:
-      return PixelFormat::kI420P10;
-    case AV_PIX_FMT_YUV422P10LE:
-      return PixelFormat::kI422P10;
-    case AV_PIX_FMT_YUV444P10LE:
-      return PixelFormat::kI444P10;
+bool IsOldFullRange(AVPixelFormat format) {
+  return format == AV_PIX_FMT_YUVJ420P || format == AV_PIX_FMT_YUVJ422P ||
+         format == AV_PIX_FMT_YUVJ444P || format == AV_PIX_FMT_YUVJ440P ||
+         format == AV_PIX_FMT_YUVJ411P;
+}
+
+uint8_t CodePoint(int value) {
+  return value >= 0 && value <= 255 ? static_cast<uint8_t>(value) : uint8_t{2};
+}
+
+const char* NameOf(AVPixelFormat format) {
+  const char* name = av_get_pix_fmt_name(format);
+  return name == nullptr ? "none" : name;
+}
+
+AVPixelFormat ToLibav(PixelFormat format) {
+  return av_get_pix_fmt(std::string(InfoOf(format).libav).c_str());
+}
+
+void Describe(const AVFrame& frame, IccProfile& icc, Picture& picture) {
+  VideoFormat& format = picture.format;
+  format.width = static_cast<uint32_t>(frame.width);
+  format.height = static_cast<uint32_t>(frame.height);
+  if (frame.sample_aspect_ratio.num > 0 && frame.sample_aspect_ratio.den > 0) {
+    format.pixel_aspect = {static_cast<uint32_t>(frame.sample_aspect_ratio.num),
+                           static_cast<uint32_t>(frame.sample_aspect_ratio.den)};
+  }
+  format.colour.range = frame.color_range == AVCOL_RANGE_JPEG   ? ColourRange::kFull
+                        : frame.color_range == AVCOL_RANGE_MPEG ? ColourRange::kLimited
+                                                                : ColourRange::kUnspecified;
+  if (IsOldFullRange(static_cast<AVPixelFormat>(frame.format))) {
+    format.colour.range = ColourRange::kFull;
+  }
+  format.colour.primaries = CodePoint(frame.color_primaries);
+  format.colour.transfer = CodePoint(frame.color_trc);
+  format.colour.matrix = CodePoint(frame.colorspace);
+  const int place = frame.chroma_location;
+  format.chroma_place =
+      place >= 0 && place <= 6 ? static_cast<ChromaPlace>(place) : ChromaPlace::kUnspecified;
+  const AVFrameSideData* matrix = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  if (matrix != nullptr && matrix->size >= sizeof(DisplayMatrix)) {
+    // SAFETY: nine aligned int32_t, by libavutil/display.h.
+    format.display_matrix = ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix->data));
+  }
+  const AVFrameSideData* profile = av_frame_get_side_data(&frame, AV_FRAME_DATA_ICC_PROFILE);
+  const absl::Span<const std::byte> bytes =
+      profile == nullptr
+          ? absl::Span<const std::byte>()
+          // SAFETY: std::byte and uint8_t are both bytes.
+          : absl::MakeConstSpan(reinterpret_cast<const std::byte*>(profile->data), profile->size);
+  if (icc.bytes() != bytes) icc = IccProfile(bytes);
+  format.icc = icc;
+  picture.interlaced = frame.interlaced_frame != 0;
+  picture.top_first = picture.interlaced && frame.top_field_first != 0;
+}
+
+// swscale's number of a matrix.
+int SwsMatrix(uint8_t matrix) {
+  switch (matrix) {
+    case 1:
+      return SWS_CS_ITU709;
+    case 4:
+      return SWS_CS_FCC;
+    case 7:
+      return SWS_CS_SMPTE240M;
+    case 9:
+    case 10:
+      return SWS_CS_BT2020;
     default:
-      return std::nullopt;
+      return SWS_CS_ITU601;
   }
-}
-
-bool HasFullRange(const AVFrame& frame) {
-  return frame.color_range == AVCOL_RANGE_JPEG || frame.format == AV_PIX_FMT_YUVJ420P ||
-         frame.format == AV_PIX_FMT_YUVJ422P || frame.format == AV_PIX_FMT_YUVJ444P;
-}
-
-// The nearest format of ours that loses least.
-AVPixelFormat Nearest(AVPixelFormat format) {
-  const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
-  if (descriptor == nullptr || (descriptor->flags & AV_PIX_FMT_FLAG_HWACCEL) != 0) {
-    return AV_PIX_FMT_NONE;
-  }
-  const bool deep = descriptor->comp[0].depth > 8;
-  const bool rgb = (descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0;
-  if (!rgb && descriptor->nb_components <= 2) return deep ? AV_PIX_FMT_GRAY10LE : AV_PIX_FMT_GRAY8;
-  if (!rgb && descriptor->log2_chroma_w == 1 && descriptor->log2_chroma_h == 1) {
-    return deep ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
-  }
-  if (!rgb && descriptor->log2_chroma_w == 1 && descriptor->log2_chroma_h == 0) {
-    return deep ? AV_PIX_FMT_YUV422P10LE : AV_PIX_FMT_YUV422P;
-  }
-  return deep ? AV_PIX_FMT_YUV444P10LE : AV_PIX_FMT_YUV444P;
 }
 
 }  // namespace
 
-absl::Status PictureConverter::Convert(const AVFrame& frame, Picture& picture) {
-  const AVFrame* source = &frame;
-  const AVPixelFormat format = static_cast<AVPixelFormat>(frame.format);
-  picture.format.full_range = HasFullRange(frame);
-  std::optional<PixelFormat> native = Native(format);
-  if (!native.has_value()) {
-    const AVPixelFormat target = Nearest(format);
-    if (target == AV_PIX_FMT_NONE) {
-      return absl::UnimplementedError(absl::StrCat("pixel format ", frame.format));
-    }
-    AVFrame* out = converted_.get();
-    if (out == nullptr || out->width != frame.width || out->height != frame.height ||
-        out->format != target) {
-      converted_.reset(av_frame_alloc());
-      out = converted_.get();
-      if (out == nullptr) return absl::ResourceExhaustedError("no memory for a picture");
-      out->width = frame.width;
-      out->height = frame.height;
-      out->format = target;
-      if (av_frame_get_buffer(out, 0) < 0) {
-        return absl::ResourceExhaustedError("no memory for a picture");
-      }
-    }
-    sws_.reset(sws_getCachedContext(
-        sws_.release(), frame.width, frame.height, format, frame.width, frame.height, target,
-        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT, nullptr, nullptr, nullptr));
-    if (sws_ == nullptr || sws_scale(sws_.get(), frame.data, frame.linesize, 0, frame.height,
-                                     out->data, out->linesize) != frame.height) {
-      return absl::UnimplementedError(absl::StrCat("pixel format ", frame.format));
-    }
-    // swscale makes limited-range YUV of RGB.
-    const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
-    if ((descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0) {
-      picture.format.full_range = false;
-    }
-    source = out;
-    native = Native(target);
+DisplayMatrix ToDisplayMatrix(const int32_t* matrix) {
+  DisplayMatrix out;
+  std::copy_n(matrix, out.size(), out.begin());
+  constexpr int32_t kOne = 1 << 16;
+  const bool turns = out[0] != kOne || out[1] != 0 || out[3] != 0 || out[4] != kOne;
+  const bool can_be_inverted = int64_t{out[0]} * out[4] != int64_t{out[1]} * out[3];
+  return turns && can_be_inverted ? out : DisplayMatrix{};
+}
+
+AVPixelFormat PictureConverter::Target(AVPixelFormat format) const {
+  const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
+  if (descriptor == nullptr || (descriptor->flags & AV_PIX_FMT_FLAG_HWACCEL) != 0 ||
+      sws_isSupportedInput(format) == 0) {
+    return AV_PIX_FMT_NONE;
   }
-  picture.format.pixel_format = *native;
-  picture.format.width = static_cast<uint32_t>(source->width);
-  picture.format.height = static_cast<uint32_t>(source->height);
+  const bool has_alpha = (descriptor->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
+  AVPixelFormat best = AV_PIX_FMT_NONE;
+  for (const PixelFormatInfo& info : AllPixelFormats()) {
+    const AVPixelFormat candidate = ToLibav(info.format);
+    if (!acceptance_.Accepts(info.format) || candidate == AV_PIX_FMT_NONE ||
+        sws_isSupportedOutput(candidate) == 0) {
+      continue;
+    }
+    best = best == AV_PIX_FMT_NONE
+               ? candidate
+               : av_find_best_pix_fmt_of_2(best, candidate, format, has_alpha ? 1 : 0, nullptr);
+  }
+  return best;
+}
+
+absl::Status PictureConverter::Scale(const AVFrame& frame, AVPixelFormat target, Picture& picture) {
+  const AVPixelFormat format = static_cast<AVPixelFormat>(frame.format);
+  const absl::Status failed = absl::UnimplementedError(
+      absl::StrCat("pictures as ", NameOf(format), " cannot be made what the receiver accepts"));
+  AVFrame* out = converted_.get();
+  if (out == nullptr || out->width != frame.width || out->height != frame.height ||
+      out->format != target) {
+    converted_.reset(av_frame_alloc());
+    out = converted_.get();
+    if (out == nullptr) return absl::ResourceExhaustedError("no memory for a picture");
+    out->width = frame.width;
+    out->height = frame.height;
+    out->format = target;
+    if (av_frame_get_buffer(out, 0) < 0) {
+      return absl::ResourceExhaustedError("no memory for a picture");
+    }
+  }
+  constexpr int kFlags =
+      SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP;
+  sws_.reset(sws_getCachedContext(sws_.release(), frame.width, frame.height, format, frame.width,
+                                  frame.height, target, kFlags, nullptr, nullptr, nullptr));
+  if (sws_ == nullptr) return failed;
+
+  const PixelFormatInfo& to = InfoOf(picture.format.pixel_format);
+  const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
+  const bool from_rgb = (descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0;
+  const bool to_rgb = to.model == ColourModel::kRgb;
+  VideoFormat source = picture.format;
+  if (!from_rgb) {
+    // Any format of this kind: what is not specified is guessed as for all others.
+    source.pixel_format = descriptor->nb_components <= 2 ? PixelFormat::kGray8 : PixelFormat::kI420;
+  }
+  const ResolvedColour colour = ResolveColour(source);
+  if (from_rgb && !to_rgb) {
+    picture.format.colour.matrix = kMatrixUnspecified;
+    picture.format.colour.range =
+        to.model == ColourModel::kGray ? ColourRange::kFull : ColourRange::kLimited;
+    picture.format.colour.matrix = ResolveColour(picture.format).matrix;
+  } else if (to_rgb) {
+    picture.format.colour.range = ColourRange::kFull;
+    picture.format.colour.matrix = kMatrixIdentity;
+  } else {
+    picture.format.colour.range = colour.full_range ? ColourRange::kFull : ColourRange::kLimited;
+  }
+  const ResolvedColour result = ResolveColour(picture.format);
+  // Fails for pairs that have neither range nor matrix, as gray and gray; then nothing is lost.
+  static_cast<void>(sws_setColorspaceDetails(
+      sws_.get(), sws_getCoefficients(SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
+      sws_getCoefficients(SwsMatrix(result.matrix)), result.full_range ? 1 : 0, 0, 1 << 16,
+      1 << 16));
+  if (sws_scale(sws_.get(), frame.data, frame.linesize, 0, frame.height, out->data,
+                out->linesize) != frame.height) {
+    return failed;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PictureConverter::Convert(const AVFrame& frame, Picture& picture) {
+  const AVPixelFormat format = static_cast<AVPixelFormat>(frame.format);
+  if (frame.width <= 0 || frame.height <= 0) {
+    return absl::InvalidArgumentError("a picture without width or height");
+  }
+  Describe(frame, icc_, picture);
+  const AVFrame* source = &frame;
+  const PixelFormatInfo* native = PixelFormatFromLibav(NameOf(format));
+  if (native != nullptr && acceptance_.Accepts(native->format)) {
+    picture.format.pixel_format = native->format;
+  } else {
+    const AVPixelFormat target = Target(format);
+    const PixelFormatInfo* info =
+        target == AV_PIX_FMT_NONE ? nullptr : PixelFormatFromLibav(NameOf(target));
+    if (info == nullptr) {
+      return absl::UnimplementedError(absl::StrCat("the receiver does not accept pictures as ",
+                                                   NameOf(format), ", nor what they could become"));
+    }
+    picture.format.pixel_format = info->format;
+    const absl::Status scaled = Scale(frame, target, picture);
+    if (!scaled.ok()) return scaled;
+    source = converted_.get();
+  }
   for (size_t i = 0; i < kMaxPlanes; ++i) {
     // SAFETY: std::byte and uint8_t are both bytes.
     picture.planes[i] = reinterpret_cast<const std::byte*>(source->data[i]);

@@ -1,30 +1,43 @@
 #ifndef PARLEY_EXAMPLES_FILM_PICTURE_CONVERTER_H_
 #define PARLEY_EXAMPLES_FILM_PICTURE_CONVERTER_H_
 
-// Brings a decoded AVFrame into one of Parley's pixel formats: as it is where it is one already,
-// through swscale's bit-exact path where not.
+// Describes a decoded AVFrame as a Picture: as it is where the receiver accepts its format, through
+// swscale's bit-exact path where not. Range and matrix are kept, and what the result has is said.
 //
 // Threads: one at a time.
 //
-//   PictureConverter converter;
+//   PictureConverter converter(acceptance);
 //   Picture picture;
 //   absl::Status converted = converter.Convert(*frame, picture);   // points into *frame or in here
 
 #include "absl/status/status.h"
 #include "parley/examples/film/libav.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/media/acceptance.h"
 
 namespace parley::film {
 
+// The matrix as a format has it: all zero for one that turns nothing.
+DisplayMatrix ToDisplayMatrix(const int32_t* matrix);
+
 class PictureConverter {
  public:
-  // Fills format (but for the frame rate), planes and strides. They are valid until the next call
-  // and as long as `frame`.
+  explicit PictureConverter(const Acceptance& acceptance) : acceptance_(acceptance) {}
+
+  // Fills format (but for the frame rate, and the aspect and matrix of a frame that has none),
+  // flags, planes and strides. They are valid until the next call and as long as `frame`.
+  // kUnimplemented: the receiver accepts no format that this one could become.
   absl::Status Convert(const AVFrame& frame, Picture& picture);
 
  private:
+  // The accepted format that loses least of `format`; AV_PIX_FMT_NONE.
+  AVPixelFormat Target(AVPixelFormat format) const;
+  absl::Status Scale(const AVFrame& frame, AVPixelFormat target, Picture& picture);
+
+  const Acceptance acceptance_;
   AvSwsContext sws_;
   AvFrame converted_;
+  IccProfile icc_;  // of the last picture
 };
 
 }  // namespace parley::film

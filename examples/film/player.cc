@@ -1,12 +1,14 @@
 #include "parley/examples/film/player.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/media/colour.h"
 #include "parley/media/pcm.h"
 #include "parley/os/deadline.h"
 
@@ -29,7 +31,16 @@ struct Closer {
   void operator()(SDL_Texture* texture) const { SDL_DestroyTexture(texture); }
 };
 
-// 8-bit 4:2:0 of any of our formats, by taking the nearest sample: for the eye only.
+// What the window shows: 8-bit 4:2:0 of planar Y'CbCr, by taking the nearest sample, and R, G, B of
+// everything else. For the eye only.
+bool IsPlanarYuv(const VideoFormat& format) {
+  const PixelFormatInfo& info = InfoOf(format.pixel_format);
+  const uint8_t matrix = ResolveColour(format).matrix;
+  return (info.model == ColourModel::kGray || info.model == ColourModel::kYuv) &&
+         info.plane_count >= std::min<uint8_t>(3, info.component_count) && !info.is_float &&
+         !info.has_alpha && matrix != kMatrixIdentity && matrix != 8;
+}
+
 class I420 {
  public:
   explicit I420(const Picture& picture)
@@ -38,11 +49,10 @@ class I420 {
         luma_(size_t{width_} * height_),
         u_(chroma_size(), 128),
         v_(chroma_size(), 128) {
-    const PictureShape shape = ShapeOf(picture.format);
-    Fill(picture, shape, 0, width_, height_, luma_);
-    if (shape.count < 3) return;
-    Fill(picture, shape, 1, chroma_width(), chroma_height(), u_);
-    Fill(picture, shape, 2, chroma_width(), chroma_height(), v_);
+    Fill(picture, 0, 0, luma_);
+    if (InfoOf(picture.format.pixel_format).component_count < 3) return;
+    Fill(picture, 1, 1, u_);
+    Fill(picture, 2, 1, v_);
   }
   void Upload(SDL_Texture* texture) const {
     const int chroma_pitch = static_cast<int>(chroma_width());
@@ -55,22 +65,17 @@ class I420 {
   uint32_t chroma_height() const { return (height_ + 1) / 2; }
   size_t chroma_size() const { return size_t{chroma_width()} * chroma_height(); }
 
-  static void Fill(const Picture& picture, const PictureShape& shape, size_t plane, uint32_t width,
-                   uint32_t height, std::vector<uint8_t>& out) {
-    const PlaneShape& from = shape.planes[plane];
-    const bool wide = picture.format.pixel_format >= PixelFormat::kGray10;
-    const uint32_t columns = from.row_bytes / (wide ? 2 : 1);
-    for (uint32_t y = 0; y < height; ++y) {
-      const auto row = picture.Row(plane, static_cast<uint32_t>(uint64_t{y} * from.rows / height),
-                                   from.row_bytes);
-      for (uint32_t x = 0; x < width; ++x) {
-        const size_t at = static_cast<size_t>(uint64_t{x} * columns / width);
-        uint16_t sample = std::to_integer<uint16_t>(row[wide ? at * 2 : at]);
-        if (wide) {
-          std::memcpy(&sample, row.data() + at * 2, sizeof(sample));
-          sample = static_cast<uint16_t>(std::min<int>(sample, 1023) >> 2);
-        }
-        out[size_t{y} * width + x] = static_cast<uint8_t>(sample);
+  static void Fill(const Picture& picture, size_t component, uint32_t halvings,
+                   std::vector<uint8_t>& out) {
+    const PixelReader reader(picture.format);
+    const PixelComponent& from = InfoOf(picture.format.pixel_format).components[component];
+    const uint32_t step = uint32_t{1} << halvings;
+    size_t at = 0;
+    for (uint32_t y = 0; y < picture.format.height; y += step) {
+      for (uint32_t x = 0; x < picture.format.width; x += step) {
+        const uint32_t raw = reader.Raw(component, picture.planes[from.plane],
+                                        picture.strides_bytes[from.plane], x, y);
+        out[at++] = static_cast<uint8_t>(from.depth_bits > 8 ? raw >> (from.depth_bits - 8) : raw);
       }
     }
   }
@@ -82,6 +87,35 @@ class I420 {
   std::vector<uint8_t> v_;
 };
 
+void UploadRgb(const Picture& picture, SDL_Texture* texture) {
+  const PixelReader reader(picture.format);
+  std::vector<uint8_t> pixels(size_t{picture.format.width} * picture.format.height * 3);
+  size_t at = 0;
+  const auto byte = [](double unit) { return static_cast<uint8_t>(unit * 255 + 0.5); };
+  for (uint32_t y = 0; y < picture.format.height; ++y) {
+    for (uint32_t x = 0; x < picture.format.width; ++x) {
+      const Rgba pixel = reader.At(picture.planes, picture.strides_bytes, x, y);
+      pixels[at++] = byte(pixel.red);
+      pixels[at++] = byte(pixel.green);
+      pixels[at++] = byte(pixel.blue);
+    }
+  }
+  SDL_UpdateTexture(texture, nullptr, pixels.data(), static_cast<int>(picture.format.width * 3));
+}
+
+SDL_YUV_CONVERSION_MODE ConversionOf(const VideoFormat& format) {
+  const ResolvedColour colour = ResolveColour(format);
+  if (colour.full_range) return SDL_YUV_CONVERSION_JPEG;
+  return colour.matrix == kMatrixBt709 ? SDL_YUV_CONVERSION_BT709 : SDL_YUV_CONVERSION_BT601;
+}
+
+// Clockwise, to the nearest quarter, as SDL turns.
+double ClockwiseDegrees(const DisplayMatrix& m) {
+  if (m == DisplayMatrix{}) return 0;
+  const double degrees = std::atan2(double{1} * m[1], double{1} * m[0]) * 180 / std::acos(-1.0);
+  return std::round(degrees / 90) * 90;
+}
+
 SDL_AudioFormat ToSdl(SampleFormat format) {
   switch (format) {
     case SampleFormat::kU8:
@@ -92,8 +126,29 @@ SDL_AudioFormat ToSdl(SampleFormat format) {
       return AUDIO_S32LSB;
     case SampleFormat::kF32:
       return AUDIO_F32LSB;
+    case SampleFormat::kS24In32:
+    case SampleFormat::kS64:
+    case SampleFormat::kF64:
+      return AUDIO_F32LSB;  // what Samples makes of them
   }
   return AUDIO_S16LSB;
+}
+
+// Of the formats that SDL does not have.
+float FloatOf(SampleFormat format, const std::byte* from) {
+  if (format == SampleFormat::kF64) {
+    double sample;
+    std::memcpy(&sample, from, sizeof(sample));
+    return std::isnan(sample) ? 0.0f : static_cast<float>(std::clamp(sample, -1.0, 1.0));
+  }
+  if (format == SampleFormat::kS64) {
+    int64_t sample;
+    std::memcpy(&sample, from, sizeof(sample));
+    return static_cast<float>(std::ldexp(static_cast<double>(sample), -63));
+  }
+  int32_t sample;
+  std::memcpy(&sample, from, sizeof(sample));
+  return static_cast<float>(std::ldexp(static_cast<double>(sample), -23));
 }
 
 class SdlPlayer final : public Player {
@@ -112,8 +167,13 @@ class SdlPlayer final : public Player {
   std::unique_ptr<SDL_Renderer, Closer> renderer_;
   std::unique_ptr<SDL_Texture, Closer> texture_;
   VideoFormat format_;
+  bool planar_ = true;
+  double clockwise_ = 0;
   SDL_AudioDeviceID device_ = 0;
   AudioFormat audio_format_;
+  // Interleaved, in a format that SDL has.
+  void TakeSamples(const AudioBlock& audio);
+
   std::vector<std::byte> samples_;
   std::optional<int64_t> start_ns_;  // the monotonic time of pts 0
 };
@@ -164,8 +224,14 @@ absl::Status SdlPlayer::Show(const VideoFormat& format) {
   if (renderer_ == nullptr) {
     return absl::UnavailableError(absl::StrCat("cannot open a window: ", SDL_GetError()));
   }
-  SDL_RenderSetLogicalSize(renderer_.get(), width, height);
-  texture_.reset(SDL_CreateTexture(renderer_.get(), SDL_PIXELFORMAT_IYUV,
+  // Of a picture that is turned by a quarter, the sides change places.
+  clockwise_ = ClockwiseDegrees(format.display_matrix);
+  const bool swaps = std::lround(clockwise_ / 90) % 2 != 0;
+  SDL_RenderSetLogicalSize(renderer_.get(), swaps ? height : width, swaps ? width : height);
+  planar_ = IsPlanarYuv(format);
+  SDL_SetYUVConversionMode(ConversionOf(format));
+  texture_.reset(SDL_CreateTexture(renderer_.get(),
+                                   planar_ ? SDL_PIXELFORMAT_IYUV : SDL_PIXELFORMAT_RGB24,
                                    SDL_TEXTUREACCESS_STREAMING, width, height));
   if (texture_ == nullptr) {
     return absl::UnavailableError(absl::StrCat("cannot show the picture: ", SDL_GetError()));
@@ -177,12 +243,47 @@ absl::Status SdlPlayer::Show(const VideoFormat& format) {
 absl::Status SdlPlayer::OnPicture(const Picture& picture) {
   absl::Status status = Show(picture.format);
   if (!status.ok()) return status;
-  I420(picture).Upload(texture_.get());
+  if (planar_) {
+    I420(picture).Upload(texture_.get());
+  } else {
+    UploadRgb(picture, texture_.get());
+  }
   status = WaitUntil(picture.pts_ns);
   SDL_RenderClear(renderer_.get());
-  SDL_RenderCopy(renderer_.get(), texture_.get(), nullptr, nullptr);
+  const int width = static_cast<int>(format_.width);
+  const int height = static_cast<int>(format_.height);
+  const bool swaps = std::lround(clockwise_ / 90) % 2 != 0;
+  // Turned about its middle, which lies in the middle of what is shown.
+  const SDL_Rect where = {swaps ? (height - width) / 2 : 0, swaps ? (width - height) / 2 : 0, width,
+                          height};
+  SDL_RenderCopyEx(renderer_.get(), texture_.get(), nullptr, &where, clockwise_, nullptr,
+                   SDL_FLIP_NONE);
   SDL_RenderPresent(renderer_.get());
   return status;
+}
+
+void SdlPlayer::TakeSamples(const AudioBlock& audio) {
+  const SampleFormat format = audio.format.sample_format;
+  const size_t in_bytes = BytesPerSample(format);
+  const size_t channels = audio.format.channels;
+  const bool as_float = ToSdl(format) == AUDIO_F32LSB && format != SampleFormat::kF32;
+  const size_t out_bytes = as_float ? sizeof(float) : in_bytes;
+  samples_.resize(size_t{audio.frames} * channels * out_bytes);
+  std::byte* out = samples_.data();
+  for (size_t i = 0; i < audio.frames; ++i) {
+    for (size_t c = 0; c < channels; ++c) {
+      const std::byte* in = audio.format.planar ? audio.planes[c] + i * in_bytes
+                                                : audio.planes[0] + (i * channels + c) * in_bytes;
+      if (as_float) {
+        const float sample = FloatOf(format, in);
+        std::memcpy(out, &sample, sizeof(sample));
+      } else {
+        std::memcpy(out, in, in_bytes);
+      }
+      out += out_bytes;
+    }
+  }
+  if (as_float || format == SampleFormat::kF32) SanitizeF32(absl::MakeSpan(samples_), 1.0f);
 }
 
 absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
@@ -206,10 +307,7 @@ absl::Status SdlPlayer::OnAudio(const AudioBlock& audio) {
   const uint64_t max_bytes =
       uint64_t{kMaxQueuedSeconds} * audio.format.rate_hz * BytesPerAudioFrame(audio.format);
   if (device_ == 0 || SDL_GetQueuedAudioSize(device_) > max_bytes) return absl::OkStatus();
-  samples_.assign(audio.samples.begin(), audio.samples.end());
-  if (audio.format.sample_format == SampleFormat::kF32) {
-    SanitizeF32(absl::MakeSpan(samples_), 1.0f);
-  }
+  TakeSamples(audio);
   SDL_QueueAudio(device_, samples_.data(), static_cast<Uint32>(samples_.size()));
   return absl::OkStatus();
 }

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstdlib>
+#include <utility>
+
+#include "parley/media/colour.h"
 
 namespace parley::film {
 namespace {
@@ -30,61 +33,53 @@ int GlyphOf(char c) {
   return -1;
 }
 
-bool IsTenBit(PixelFormat format) {
-  return format == PixelFormat::kGray10 || format == PixelFormat::kI420P10 ||
-         format == PixelFormat::kI422P10 || format == PixelFormat::kI444P10;
-}
+// Samples for each pixel of a thumbnail, at most, in each direction.
+constexpr uint32_t kMaxSamples = 8;
 
-// The mean over one box of a plane, on a scale of 0 to 255.
-double Mean(const Picture& picture, const PictureShape& shape, size_t plane, double left,
-            double top, double right, double bottom) {
-  const bool ten_bit = IsTenBit(picture.format.pixel_format);
-  const uint32_t rows = shape.planes[plane].rows;
-  const uint32_t columns = shape.planes[plane].row_bytes / (ten_bit ? 2 : 1);
-  const auto clamp = [](double value, uint32_t limit) {
-    return std::min(static_cast<uint32_t>(value), limit - 1);
-  };
-  const uint32_t x0 = clamp(left * columns, columns);
-  const uint32_t x1 = std::max(x0, clamp(std::ceil(right * columns) - 1, columns));
-  const uint32_t y0 = clamp(top * rows, rows);
-  const uint32_t y1 = std::max(y0, clamp(std::ceil(bottom * rows) - 1, rows));
-  uint64_t sum = 0;
-  for (uint32_t y = y0; y <= y1; ++y) {
-    const auto row = picture.Row(plane, y, shape.planes[plane].row_bytes);
-    for (uint32_t x = x0; x <= x1; ++x) {
-      if (ten_bit) {
-        uint16_t sample;
-        std::memcpy(&sample, row.data() + size_t{x} * 2, sizeof(sample));
-        sum += std::min<uint32_t>(sample, 1023);
-      } else {
-        sum += std::to_integer<uint32_t>(row[x]);
-      }
+uint8_t Clamp(double unit) { return static_cast<uint8_t>(std::clamp(unit, 0.0, 1.0) * 255 + 0.5); }
+
+// The mean over one box of the picture; what is transparent shows the paper's black.
+Rgb Mean(const Picture& picture, const PixelReader& reader, uint32_t x0, uint32_t y0, uint32_t x1,
+         uint32_t y1) {
+  const uint32_t step_x = std::max(1u, (x1 - x0) / kMaxSamples);
+  const uint32_t step_y = std::max(1u, (y1 - y0) / kMaxSamples);
+  double red = 0;
+  double green = 0;
+  double blue = 0;
+  double count = 0;
+  for (uint32_t y = y0; y < y1; y += step_y) {
+    for (uint32_t x = x0; x < x1; x += step_x) {
+      const Rgba pixel = reader.At(picture.planes, picture.strides_bytes, x, y);
+      red += pixel.red * pixel.alpha;
+      green += pixel.green * pixel.alpha;
+      blue += pixel.blue * pixel.alpha;
+      count += 1;
     }
   }
-  const double count = static_cast<double>(x1 - x0 + 1) * static_cast<double>(y1 - y0 + 1);
-  return static_cast<double>(sum) / count / (ten_bit ? 4 : 1);
+  return {Clamp(red / count), Clamp(green / count), Clamp(blue / count)};
 }
 
-uint8_t Clamp(double value) { return static_cast<uint8_t>(std::clamp(value + 0.5, 0.0, 255.0)); }
+// How the picture is to be turned, to the nearest quarter: where a point of what is shown lies in
+// what is stored, both from 0 to 1.
+struct Turn {
+  // x = xx * u + xy * v, y = yx * u + yy * v, with u and v from -0.5 to 0.5.
+  int xx = 1;
+  int xy = 0;
+  int yx = 0;
+  int yy = 1;
+  bool swaps() const { return xx == 0; }
+};
 
-// BT.601 for small pictures and BT.709 for large ones, as players guess.
-Rgb Colour(const VideoFormat& format, double y, double u, double v) {
-  if (!format.full_range) {
-    y = (y - 16) * 255 / 219;
-    u = (u - 128) * 255 / 224;
-    v = (v - 128) * 255 / 224;
-  } else {
-    u -= 128;
-    v -= 128;
+Turn TurnOf(const DisplayMatrix& m) {
+  if (m == DisplayMatrix{}) return {};
+  // A point (x, y) is shown at (a x + c y, b x + d y).
+  const auto sign = [](int32_t value) { return value < 0 ? -1 : 1; };
+  if (std::abs(double{1} * m[0]) + std::abs(double{1} * m[4]) >=
+      std::abs(double{1} * m[1]) + std::abs(double{1} * m[3])) {
+    return {.xx = sign(m[0]), .xy = 0, .yx = 0, .yy = sign(m[4])};
   }
-  const bool large = format.height >= 720;
-  const double kr = large ? 0.2126 : 0.299;
-  const double kb = large ? 0.0722 : 0.114;
-  const double kg = 1 - kr - kb;
-  const double red = y + 2 * (1 - kr) * v;
-  const double blue = y + 2 * (1 - kb) * u;
-  const double green = (y - kr * red - kb * blue) / kg;
-  return {Clamp(red), Clamp(green), Clamp(blue)};
+  // Shown u = c y, v = b x; so x = v / b and y = u / c.
+  return {.xx = 0, .xy = sign(m[1]), .yx = sign(m[3]), .yy = 0};
 }
 
 }  // namespace
@@ -124,26 +119,38 @@ void RgbImage::Label(std::string_view text, uint32_t x, uint32_t y, uint32_t sca
 
 RgbImage Thumbnail(const Picture& picture, uint32_t max_width, uint32_t max_height) {
   const VideoFormat& format = picture.format;
+  const Turn turn = TurnOf(format.display_matrix);
   double aspect = static_cast<double>(format.width) / static_cast<double>(format.height);
   if (format.pixel_aspect.numerator != 0) {
     aspect *= static_cast<double>(format.pixel_aspect.numerator) /
               static_cast<double>(format.pixel_aspect.denominator);
   }
+  if (turn.swaps()) aspect = 1 / aspect;
   const double width = std::min(static_cast<double>(max_width), max_height * aspect);
   RgbImage image(std::max(1u, static_cast<uint32_t>(std::lround(width))),
                  std::clamp(static_cast<uint32_t>(std::lround(width / aspect)), 1u, max_height),
                  {});
-  const PictureShape shape = ShapeOf(format);
+  const PixelReader reader(format);
   const double across = image.width();
   const double down = image.height();
+  // The pixels of the picture between two places of it, at least one.
+  const auto range = [](double from, double to, uint32_t size) {
+    if (from > to) std::swap(from, to);
+    const auto first = static_cast<uint32_t>(std::clamp((from + 0.5) * size, 0.0, size - 1.0));
+    const auto last = static_cast<uint32_t>(std::clamp((to + 0.5) * size, 0.0, double{1} * size));
+    return std::pair(first, std::max(first + 1, last));
+  };
   for (uint32_t y = 0; y < image.height(); ++y) {
     for (uint32_t x = 0; x < image.width(); ++x) {
-      std::array<double, 3> yuv = {0, 128, 128};
-      for (size_t plane = 0; plane < shape.count; ++plane) {
-        yuv[plane] =
-            Mean(picture, shape, plane, x / across, y / down, (x + 1) / across, (y + 1) / down);
-      }
-      image.Set(x, y, Colour(format, yuv[0], yuv[1], yuv[2]));
+      const double u0 = x / across - 0.5;
+      const double u1 = (x + 1) / across - 0.5;
+      const double v0 = y / down - 0.5;
+      const double v1 = (y + 1) / down - 0.5;
+      const auto [x0, x1] =
+          range(turn.xx * u0 + turn.xy * v0, turn.xx * u1 + turn.xy * v1, format.width);
+      const auto [y0, y1] =
+          range(turn.yx * u0 + turn.yy * v0, turn.yx * u1 + turn.yy * v1, format.height);
+      image.Set(x, y, Mean(picture, reader, x0, y0, x1, y1));
     }
   }
   return image;

@@ -43,7 +43,8 @@ class RgbImage {
 
 inline constexpr uint32_t kLabelHeight = 7;  // times the scale
 
-// The picture in its true shape, as large as fits; the mean of what each pixel covers.
+// The picture in its true shape, turned as its display matrix says (to the nearest quarter), as
+// large as fits; the mean of what each pixel covers.
 RgbImage Thumbnail(const Picture& picture, uint32_t max_width, uint32_t max_height);
 
 }  // namespace parley::film

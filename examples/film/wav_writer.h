@@ -1,8 +1,10 @@
 #ifndef PARLEY_EXAMPLES_FILM_WAV_WRITER_H_
 #define PARLEY_EXAMPLES_FILM_WAV_WRITER_H_
 
-// Writes blocks of audio as WAV. A file holds one format and less than 4 GiB: at a change, or when
-// it is full, film.wav is followed by film-2.wav and so on. Floats are sanitised on the way.
+// Writes blocks of audio as WAV, interleaved; integers of 64 bits keep their upper half. The layout
+// of the channels is written down where WAV has a mask for it. A file holds one format and less
+// than 4 GiB: at a change, or when it is full, film.wav is followed by film-2.wav and so on; a pipe
+// cannot be followed, and takes no more. Floats are sanitised on the way.
 //
 // Threads: one at a time.
 //
@@ -19,12 +21,15 @@
 #include "absl/status/status.h"
 #include "parley/examples/film/media_units.h"
 #include "parley/examples/film/output_file.h"
+#include "parley/examples/film/output_names.h"
 
 namespace parley::film {
 
 class WavWriter {
  public:
-  explicit WavWriter(std::string path) : path_(std::move(path)) {}
+  // `names` may be null, and outlives this.
+  explicit WavWriter(std::string path, OutputNames* names = nullptr)
+      : path_(std::move(path)), names_(names) {}
 
   absl::Status Write(const AudioBlock& audio);
   // Publishes what was written, if there was anything.
@@ -34,11 +39,14 @@ class WavWriter {
 
  private:
   absl::Status Begin(const AudioFormat& format);
+  // Into interleaved_.
+  void Interleave(const AudioBlock& audio);
 
   std::string path_;
+  OutputNames* names_;
   std::vector<std::string> files_;
   std::optional<OutputFile> file_;
-  std::vector<std::byte> sanitised_;
+  std::vector<std::byte> interleaved_;
   AudioFormat format_;
   uint64_t data_bytes_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "parley/examples/film/worker_arguments.h"
 
 #include <optional>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
@@ -10,18 +11,19 @@ namespace parley::film {
 
 std::vector<std::string> Encode(const WorkerArguments& arguments) {
   return {absl::StrCat(arguments.start.first_picture),
-          absl::StrCat(arguments.start.first_audio_block), absl::StrCat(arguments.max_film_bytes),
-          HijackName(arguments.hijack)};
+          absl::StrCat(arguments.start.first_audio_block), absl::StrCat(arguments.film_bytes),
+          HijackName(arguments.hijack), arguments.second_look ? "second-look" : "film"};
 }
 
 absl::StatusOr<WorkerArguments> Decode(absl::Span<char* const> arguments) {
   WorkerArguments decoded;
-  if (arguments.size() != 4 || !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
+  if (arguments.size() != 5 || !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
       !absl::SimpleAtoi(arguments[1], &decoded.start.first_audio_block) ||
-      !absl::SimpleAtoi(arguments[2], &decoded.max_film_bytes)) {
+      !absl::SimpleAtoi(arguments[2], &decoded.film_bytes)) {
     return absl::InvalidArgumentError("this program is started by the film viewer, not by hand");
   }
   decoded.hijack = HijackFromName(arguments[3]).value_or(Hijack::kNone);
+  decoded.second_look = std::string_view(arguments[4]) == "second-look";
   return decoded;
 }
 

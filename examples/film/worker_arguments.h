@@ -17,15 +17,13 @@
 
 namespace parley::film {
 
-// The environment variable with the number of the film's sealed memfd.
-inline constexpr char kFilmVariable[] = "PARLEY_FILM";
-
 // The exit code of a worker that has already said on standard error why it could not be set up.
 inline constexpr int kExitSaidWhy = 9;
 
 struct WorkerArguments {
   FilmStart start;
-  uint64_t max_film_bytes = 0;
+  uint64_t film_bytes = 0;
+  bool second_look = false;  // says what libav says, for --verify
   Hijack hijack = Hijack::kNone;
 };
 

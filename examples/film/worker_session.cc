@@ -18,7 +18,6 @@
 #include "parley/examples/film/worker_arguments.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
-#include "parley/media/incoming_stream.h"
 #include "parley/os/deadline.h"
 #include "parley/sandbox/confinement_proof.h"
 #include "parley/sandbox/exit_report.h"
@@ -33,6 +32,8 @@ constexpr absl::Duration kHandshakeTime = absl::Seconds(20);
 constexpr absl::Duration kSlice = absl::Milliseconds(100);
 // For an honest worker to end after its last message.
 constexpr absl::Duration kGoodbye = absl::Seconds(5);
+// The ring for the pieces of the film: one is under way at most.
+constexpr uint64_t kToWorkerBytes = uint64_t{1} << 20;
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
 
@@ -43,23 +44,21 @@ uint64_t AtMostOurs(int resource, uint64_t wanted) {
   return std::min<uint64_t>(wanted, ours.rlim_max);
 }
 
-absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const Delivered& delivered,
+absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const FilmStart& start,
                                    PeerSocket socket) {
   SpawnOptions spawn;
   spawn.program = options.worker_program;
   spawn.name = "film_worker";
-  spawn.arguments = Encode({.start = {.first_picture = delivered.key_picture,
-                                      .first_audio_block = delivered.audio_blocks},
-                            .max_film_bytes = options.film->size_bytes(),
+  spawn.arguments = Encode({.start = start,
+                            .film_bytes = options.film->size_bytes(),
+                            .second_look = options.second_look,
                             .hijack = options.hijack});
   spawn.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
   spawn.descriptors.push_back(
       InheritedDescriptor::Give(std::move(socket).Release(), kSocketVariable));
-  spawn.descriptors.push_back(InheritedDescriptor::Lend(options.film->fd(), kFilmVariable));
-  // Room for the film, the ring (mapped twice) and what a decoder of large pictures needs.
+  // Room for the rings (mapped twice) and what a decoder of large pictures needs.
   spawn.limits.address_space_bytes =
-      AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + options.film->size_bytes() +
-                                uint64_t{8} * options.max_message_bytes);
+      AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + uint64_t{8} * options.max_message_bytes);
   spawn.limits.file_size_bytes = 0;  // nothing is to be written
   spawn.limits.open_files = AtMostOurs(RLIMIT_NOFILE, 64);
   return Spawn(std::move(spawn));
@@ -69,11 +68,11 @@ absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket soc
                                    const Worker& worker) {
   const uint64_t capacity_bytes = std::bit_ceil(uint64_t{2} * options.max_message_bytes);
   AcceptOptions accept;
-  accept.direction = Direction::kReceiveOnly;
+  accept.send = {.capacity_bytes = kToWorkerBytes, .max_message_bytes = kMaxReadBytes};
   accept.receive = {.capacity_bytes = capacity_bytes,
                     .max_message_bytes = options.max_message_bytes};
-  accept.limits = {.max_capacity_bytes = capacity_bytes,
-                   .max_message_bytes = options.max_message_bytes};
+  accept.limits = {.max_capacity_bytes = std::max(capacity_bytes, kToWorkerBytes),
+                   .max_message_bytes = std::max(options.max_message_bytes, kMaxReadBytes)};
   accept.peer_pidfd = worker.pidfd();
   // Until it has locked itself down the worker runs our code on nothing hostile; afterwards our
   // filter keeps it from blocking a doorbell.
@@ -85,34 +84,20 @@ absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket soc
   return AcceptChannel(std::move(socket), accept, Deadline::After(kHandshakeTime));
 }
 
-IncomingLimits Limits(const SessionOptions& options) {
-  IncomingLimits limits;
-  limits.format.max_frame_bytes = options.max_message_bytes;
-  // Each one may begin a file; no real film has many.
-  limits.max_format_changes = 100;
-  return limits;
-}
-
 // One session's listening, from the first message to whatever ends it.
 class Listening {
  public:
-  Listening(const SessionOptions& options, const Delivered& delivered, MediaSink& sink,
-            Receiver& receiver)
+  Listening(const SessionOptions& options, MessageHandler& handler, Channel& channel)
       : options_(options),
-        channel_(receiver),
-        film_(Limits(options), delivered, sink, options.on_again),
-        buffer_(receiver.max_message_bytes()) {}
+        channel_(channel),
+        handler_(handler),
+        buffer_(channel.receiver.max_message_bytes()) {}
 
   SessionResult Run() {
     SessionResult result;
     result.end = Listen(result.what);
-    result.sink_code = film_.status().code();
-    result.delivered = film_.delivered();
-    result.totals = film_.totals();
-    result.description = film_.description();
-    result.messages = channel_.stats().messages;
-    result.wakeups = channel_.stats().wakeups;
-    result.pictures_again = film_.pictures_again();
+    result.messages = channel_.receiver.stats().messages;
+    result.wakeups = channel_.receiver.stats().wakeups;
     return result;
   }
 
@@ -121,36 +106,62 @@ class Listening {
 
  private:
   SessionEnd Listen(std::string& what) {
+    options_.film->BeginWorker();
     Deadline patience = Deadline::After(options_.patience);
     while (true) {
       if (options_.stop()) return SessionEnd::kStopped;
       const absl::StatusOr<Record> message =
-          channel_.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
+          channel_.receiver.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
       if (absl::IsDeadlineExceeded(message.status())) {
         if (!patience.Expired()) continue;
         what = absl::StrCat("it said nothing for ", absl::FormatDuration(options_.patience));
         return SessionEnd::kThrownAway;
       }
       if (!message.ok()) return Broken(message.status(), what);
-      switch (
-          film_.OnMessage(message->tag, absl::MakeConstSpan(buffer_).first(message->size_bytes))) {
-        case FilmReceiver::Verdict::kGoOn:
-          break;
-        case FilmReceiver::Verdict::kEnded:
-          return SessionEnd::kWhole;
-        case FilmReceiver::Verdict::kFailed:
-          what = film_.failure();
-          return SessionEnd::kNotDecodable;
-        case FilmReceiver::Verdict::kViolation:
-          what = absl::StrCat("violation: ", Sentence(film_.status()));
+      const auto bytes = absl::MakeConstSpan(buffer_).first(message->size_bytes);
+      if (message->tag == kTagRead) {
+        const absl::Status answered = Answer(bytes);
+        if (absl::IsDataLoss(answered)) {
+          what = absl::StrCat("violation: ", Sentence(answered));
           return SessionEnd::kThrownAway;
-        case FilmReceiver::Verdict::kSinkFailed:
-          what = Sentence(film_.status());
+        }
+        if (!answered.ok()) {
+          what = Sentence(answered);
+          return SessionEnd::kUnreadable;
+        }
+        patience = Deadline::After(options_.patience);
+        continue;
+      }
+      switch (handler_.OnMessage(message->tag, bytes)) {
+        case Verdict::kGoOn:
+          break;
+        case Verdict::kEnded:
+          return SessionEnd::kWhole;
+        case Verdict::kFailed:
+          what = handler_.failure();
+          return SessionEnd::kNotDecodable;
+        case Verdict::kViolation:
+          what = absl::StrCat("violation: ", Sentence(handler_.status()));
+          return SessionEnd::kThrownAway;
+        case Verdict::kSinkFailed:
+          what = Sentence(handler_.status());
           return SessionEnd::kSinkFailed;
       }
-      options_.on_progress(film_.delivered(), film_.claimed_duration_ns());
+      if (options_.on_progress) options_.on_progress();
       patience = Deadline::After(options_.patience);
     }
+  }
+
+  // A piece of the film. An honest worker waits for each, so there is always space for one;
+  // kDataLoss of any that is not honest.
+  absl::Status Answer(absl::Span<const std::byte> request) {
+    const absl::StatusOr<absl::Span<const std::byte>> piece = options_.film->Answer(request);
+    if (!piece.ok()) return piece.status();
+    if (channel_.sender.TrySend(kTagData, *piece) == Outcome::kWouldBlock) {
+      return absl::DataLossError("it asks for more of the film than it takes");
+    }
+    // Whatever else went wrong, the next receive says.
+    return absl::OkStatus();
   }
 
   SessionEnd Broken(const absl::Status& status, std::string& what) {
@@ -166,24 +177,23 @@ class Listening {
   }
 
   const SessionOptions& options_;
-  Receiver& channel_;
-  FilmReceiver film_;
+  Channel& channel_;
+  MessageHandler& handler_;
   std::vector<std::byte> buffer_;
   bool peer_died_ = false;
 };
 
 }  // namespace
 
-SessionResult RunSession(const SessionOptions& options, const Delivered& delivered,
-                         MediaSink& sink) {
+SessionResult RunSession(const SessionOptions& options, const FilmStart& start,
+                         MessageHandler& handler) {
   SessionResult result;
-  result.delivered = delivered;
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) {
     result.what = Sentence(sockets.status());
     return result;
   }
-  absl::StatusOr<Worker> worker = StartWorker(options, delivered, std::move(sockets->second));
+  absl::StatusOr<Worker> worker = StartWorker(options, start, std::move(sockets->second));
   if (!worker.ok()) {
     result.what = Sentence(worker.status());
     return result;
@@ -202,6 +212,11 @@ SessionResult RunSession(const SessionOptions& options, const Delivered& deliver
     }
     return result;
   }
+  // The ring is empty: there is space for it.
+  if (channel->sender.TrySend(kTagAccepts, EncodeAcceptance(options.acceptance)) != Outcome::kOk) {
+    result.what = "the worker took nothing from the beginning";
+    return result;
+  }
   // By the kernel's word, before anything that it says is taken. One that has ended meanwhile is
   // judged by its report.
   const absl::StatusOr<ConfinementProof> proof =
@@ -210,7 +225,7 @@ SessionResult RunSession(const SessionOptions& options, const Delivered& deliver
     result.what = Sentence(proof.status());
     return result;
   }
-  Listening listening(options, delivered, sink, channel->receiver);
+  Listening listening(options, handler, *channel);
   result = listening.Run();
 
   // An honest worker is let go, one that died is asked how; everything else is killed at once.

@@ -1,40 +1,43 @@
 #ifndef PARLEY_EXAMPLES_FILM_WORKER_SESSION_H_
 #define PARLEY_EXAMPLES_FILM_WORKER_SESSION_H_
 
-// The life of one worker, from its start to its end: started with nothing but a socket and the
-// film, listened to, and killed and reaped whatever happens.
+// The life of one worker, from its start to its end: started with nothing but a socket, answered
+// when it asks for a piece of the film, and killed and reaped whatever happens.
 //
 // Trust: the worker is hostile from its first byte on. The worst that it can cause is a session
 // that ends with kThrownAway and a sentence that says why. Threads: one at a time, and the thread
 // outlives the session (the worker dies with it).
 //
-//   SessionResult result = RunSession(options, delivered, outputs);
-//   if (result.end == SessionEnd::kThrownAway) ... another one, from result.delivered ...
+//   FilmReceiver receiver(...);
+//   SessionResult result = RunSession(options, start, receiver);
+//   if (result.end == SessionEnd::kThrownAway) ... another one, from receiver.delivered() ...
 
 #include <cstdint>
 #include <functional>
 #include <string>
 
 #include "absl/time/time.h"
-#include "parley/examples/film/film_receiver.h"
+#include "parley/examples/film/film_input.h"
+#include "parley/examples/film/film_sender.h"
 #include "parley/examples/film/hijack.h"
-#include "parley/examples/film/media_units.h"
-#include "parley/sealing/sealed_blob.h"
+#include "parley/examples/film/message_handler.h"
+#include "parley/media/acceptance.h"
 
 namespace parley::film {
 
 struct SessionOptions {
   std::string worker_program;
-  const SealedBlob* film = nullptr;
+  FilmInput* film = nullptr;
+  Acceptance acceptance;
   uint32_t max_message_bytes = 0;
+  bool second_look = false;
   // A worker that says nothing for so long is thrown away.
   absl::Duration patience;
   Hijack hijack = Hijack::kNone;
   // Asked several times a second; true ends the session.
   std::function<bool()> stop;
-  // Called after each message.
-  std::function<void(const Delivered& delivered, int64_t claimed_duration_ns)> on_progress;
-  FilmReceiver::OnAgain on_again;
+  // Called after each message that was handled; may be null.
+  std::function<void()> on_progress;
 };
 
 enum class SessionEnd {
@@ -44,6 +47,7 @@ enum class SessionEnd {
   kSinkFailed,    // the disk is full or the window was closed, and the like
   kStopped,       // `stop` said so
   kNoWorker,      // it could not be started, confined or shaken hands with
+  kUnreadable,    // the film's file cannot be read any more
 };
 
 struct SessionResult {
@@ -51,18 +55,13 @@ struct SessionResult {
   // A sentence without a full stop; empty for kWhole and kStopped, and where the worker has said on
   // standard error why it could not be set up.
   std::string what;
-  absl::StatusCode sink_code = absl::StatusCode::kOk;
-  Delivered delivered;
-  EndWire totals = {};
-  std::string description;  // the worker's claim; printable
   uint64_t messages = 0;
   uint64_t wakeups = 0;
-  uint64_t pictures_again = 0;
   absl::Duration worker_cpu;
 };
 
-SessionResult RunSession(const SessionOptions& options, const Delivered& delivered,
-                         MediaSink& sink);
+SessionResult RunSession(const SessionOptions& options, const FilmStart& start,
+                         MessageHandler& handler);
 
 }  // namespace parley::film
 
