@@ -106,9 +106,11 @@ absl::Status WavWriter::Begin(const AudioFormat& format) {
     return absl::ResourceExhaustedError(
         absl::StrCat(format.channels, " channels are more than a WAV file can have"));
   }
+  // /dev/null takes the next one under its own name.
+  const bool swallowed = file_.has_value() && file_->swallows();
   const absl::Status finished = Finish();
   if (!finished.ok()) return finished;
-  const std::string path = PartPath(path_, static_cast<int>(files_.size()) + 1);
+  const std::string path = swallowed ? path_ : PartPath(path_, static_cast<int>(files_.size()) + 1);
   if (names_ != nullptr) {
     const absl::Status free = names_->Claim(path, "--wav");
     if (!free.ok()) return free;
@@ -175,7 +177,8 @@ absl::Status WavWriter::Finish() {
   absl::Status done = file_->WriteAt(0, Header(format_, data_bytes));
   if (absl::IsFailedPrecondition(done)) done = absl::OkStatus();
   done.Update(file_->Publish());
-  if (done.ok()) files_.push_back(file_->path());
+  const bool named = !files_.empty() && files_.back() == file_->path();
+  if (done.ok() && !named) files_.push_back(file_->path());
   file_.reset();
   return done;
 }

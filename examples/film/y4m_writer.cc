@@ -121,13 +121,15 @@ absl::Status Y4mWriter::Begin(const Picture& picture) {
         absl::StrCat("the pictures become ", ToString(format), ", and ", path_,
                      " is no regular file that another one could follow: it gets no more"));
   }
+  // /dev/null takes the next one under its own name.
+  const bool swallowed = file_.has_value() && file_->swallows();
   const absl::Status finished = Finish();
   if (!finished.ok()) return finished;
   if (files_.size() == kMaxParts) {
     return absl::ResourceExhaustedError(absl::StrCat("the format changes again, and ", kMaxParts,
                                                      " files for ", path_, " are enough"));
   }
-  const std::string path = PartPath(path_, static_cast<int>(files_.size()) + 1);
+  const std::string path = swallowed ? path_ : PartPath(path_, static_cast<int>(files_.size()) + 1);
   if (names_ != nullptr) {
     const absl::Status free = names_->Claim(path, "--y4m");
     if (!free.ok()) return free;
@@ -229,7 +231,8 @@ absl::Status Y4mWriter::Finish() {
     }
   }
   published.Update(file_->Publish());
-  if (published.ok()) files_.push_back(file_->path());
+  const bool named = !files_.empty() && files_.back() == file_->path();
+  if (published.ok() && !named) files_.push_back(file_->path());
   file_.reset();
   has_picture_ = false;
   return published;
