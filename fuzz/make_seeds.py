@@ -624,6 +624,30 @@ media("raw", VIDEO, RAW_FORMAT, 64, bytes(range(64)))
 media("payload_of_any_length", VIDEO, FORMAT, video_format(), *[bytes([NO_PAYLOAD]) + u64(5) + picture()[:-2] + u64(2**64 - 1) + bytes([shift]) + RIGHT for shift in (0, 31, 55, 60)])
 
 
+def stream(name, *parts):
+    seed("stream_cli_fuzzer", name, *parts)
+
+
+Y4M, WAV, LINES, RECEIVER = range(4)
+for tags in ("W4 H2 F25:1 Ip A1:1 C420jpeg", "W3 H3 F30000:1001 It C422p10 XCOLORRANGE=FULL", "W2 H2 Cmono", "H2 W2 Q1", "W2 W2 H2", "W70000 H1", "W2 H2 F1:0"):
+    stream(f"y4m_{tags.split()[-1].replace('=', '_').replace(':', '_')}", Y4M, 5, f"YUV4MPEG2 {tags}\n".encode() + (b"FRAME\n" + bytes(range(64))[:12]) * 3)
+stream("y4m_dropped", Y4M, 200, b"YUV4MPEG2 W2 H2 Cmono\n" + b"FRAME\nabcd" * 9)
+for bits, encoding in ((8, 1), (16, 1), (24, 1), (32, 1), (32, 3), (64, 3), (12, 1)):
+    block = 2 * bits // 8
+    fmt = struct.pack("<HHIIHH", encoding, 2, 8000, 8000 * block, block, bits)
+    stream(f"wav_{bits}_{encoding}", WAV, 9, b"RIFF\xff\xff\xff\xffWAVELIST\3\0\0\0abc\0fmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff" + bytes(range(48)))
+stream("wav_extensible", WAV, 9, b"RIFF\0\0\0\0WAVEfmt \x28\0\0\0" + struct.pack("<HHIIHHHHII", 0xFFFE, 6, 48000, 0, 18, 24, 22, 24, 0x3F, 1) + bytes.fromhex("000010008000 00aa00389b71".replace(" ", "")) + b"data\x24\0\0\0" + bytes(range(36)))
+stream("lines", LINES, 3, b"one\n\nthree\nno newline")
+stream("lines_dropped", LINES, 200, b"1\n2\n3\n4\n5\n")
+R_FORMAT, R_FRAME, R_BYTES, R_OPEN, R_END = range(1, 6)
+stream("receive_raw", RECEIVER, 0, R_BYTES, 3, b"abc", RIGHT, R_BYTES, 2, b"de", RIGHT, R_END, 0, RIGHT)
+stream("receive_lines", RECEIVER, 1, R_BYTES, 3, b"abc", RIGHT, R_OPEN, 2, b"de", RIGHT, R_END, 0, RIGHT)
+stream("receive_y4m", RECEIVER, 3, R_FORMAT, video_format(), R_FRAME, picture(), R_FRAME, picture(gap=0x35), R_END, 7, RIGHT)
+stream("receive_wav", RECEIVER, 4, R_FORMAT, audio_format(), R_FRAME, sound(), R_END, 0, RIGHT)
+stream("receive_limit", RECEIVER, 130, R_BYTES, 200, bytes(200), RIGHT, R_BYTES, 200, bytes(200), RIGHT, R_BYTES, 200, bytes(200), RIGHT)
+stream("receive_two_formats", RECEIVER, 3, R_FORMAT, video_format(), R_FRAME, picture(), R_FORMAT, video_format())
+
+
 def film(name, *parts):
     seed("film_receiver_fuzzer", name, *parts)
 

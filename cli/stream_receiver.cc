@@ -1,0 +1,148 @@
+#include "parley/cli/stream_receiver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/cli/y4m.h"
+
+namespace parley::cli {
+namespace {
+
+absl::Status Bad(const std::string& what) { return absl::DataLossError(what); }
+
+absl::Span<const std::byte> Text(std::string_view text) {
+  // SAFETY: characters seen as bytes.
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+StreamReceiver::StreamReceiver(StreamKind kind, const FormatLimits& limits, uint64_t limit_bytes,
+                               Write write)
+    : kind_(kind), limit_bytes_(limit_bytes), write_(std::move(write)), limits_(limits) {
+  // One format: neither y4m nor WAV can change it.
+  const IncomingLimits incoming = {.format = limits, .max_format_changes = 1, .alignment = {}};
+  if (kind == StreamKind::kY4m) media_.emplace(parley::StreamKind::kVideo, incoming, 0);
+  if (kind == StreamKind::kWav) media_.emplace(parley::StreamKind::kAudio, incoming, 0);
+}
+
+absl::Status StreamReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> message) {
+  if (over_.ok()) over_ = Handle(tag, message);
+  return over_;
+}
+
+absl::Status StreamReceiver::Handle(uint32_t tag, absl::Span<const std::byte> message) {
+  if (tag == kTagEnd) return OnEnd(message);
+  if (media_.has_value()) {
+    if (tag == kTagFormat) return OnFormat(message);
+    if (tag == kTagFrame) return OnFrame(message);
+  } else if (tag == kTagBytes || (tag == kTagOpenLine && kind_ == StreamKind::kLines)) {
+    return OnBytes(message, tag == kTagBytes);
+  }
+  return Bad(
+      absl::StrCat("a message with the tag ", tag, " in a stream of ", std::string(NameOf(kind_))));
+}
+
+absl::Status StreamReceiver::Count(uint64_t bytes) {
+  if (bytes > limit_bytes_ || bytes_ > limit_bytes_ - bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the limit of ", limit_bytes_, " bytes is reached"));
+  }
+  bytes_ += bytes;
+  return absl::OkStatus();
+}
+
+absl::Status StreamReceiver::OnFormat(absl::Span<const std::byte> message) {
+  const absl::Status taken = media_->OnFormat(message);
+  if (!taken.ok()) return taken;
+  if (kind_ == StreamKind::kY4m) {
+    const absl::StatusOr<std::string> header =
+        Y4mHeader(std::get<VideoFormat>(media_->format().format));
+    if (!header.ok()) return Bad(std::string(header.status().message()));
+    return write_(Text(*header));
+  }
+  wav_.format = std::get<AudioFormat>(media_->format().format);
+  const std::optional<uint32_t> sample = WavSampleBytes(wav_.format);
+  if (wav_.format.planar || !sample.has_value() || *sample * wav_.format.channels > 0xffff) {
+    return Bad("sound that WAV does not have");
+  }
+  wav_.file_sample_bytes = *sample;
+  return write_(WavHeader(wav_));
+}
+
+absl::Status StreamReceiver::OnFrame(absl::Span<const std::byte> message) {
+  const absl::StatusOr<Frame> frame = media_->OnFrame(message);
+  if (!frame.ok()) return frame.status();
+  const absl::Span<const std::byte> payload = message.subspan(kFrameHeaderBytes);
+  if ((frame->flags & kFrameGap) != 0) ++gaps_;
+  packed_.clear();
+  if (kind_ == StreamKind::kY4m) {
+    const absl::Span<const std::byte> line = Text(kY4mFrameLine);
+    packed_.assign(line.begin(), line.end());
+    for (size_t i = 0; i < frame->plane_count; ++i) {
+      const Plane& plane = frame->planes[i];
+      for (uint32_t row = 0; row < plane.rows; ++row) {
+        const absl::Span<const std::byte> bytes = payload.subspan(
+            plane.offset_bytes + uint64_t{row} * plane.stride_bytes, plane.row_bytes);
+        packed_.insert(packed_.end(), bytes.begin(), bytes.end());
+      }
+    }
+    const absl::Status counted = Count(packed_.size() - line.size());
+    if (!counted.ok()) return counted;
+  } else {
+    const Plane& plane = frame->planes[0];
+    const absl::Span<const std::byte> samples =
+        payload.subspan(plane.offset_bytes, plane.size_bytes);
+    if (wav_.file_sample_bytes == 3) {
+      for (size_t at = 0; at + 4 <= samples.size(); at += 4) {
+        packed_.insert(packed_.end(), samples.begin() + static_cast<ptrdiff_t>(at) + 1,
+                       samples.begin() + static_cast<ptrdiff_t>(at) + 4);
+      }
+    } else {
+      packed_.assign(samples.begin(), samples.end());
+    }
+    const absl::Status counted = Count(packed_.size());
+    if (!counted.ok()) return counted;
+  }
+  ++messages_;
+  return write_(packed_);
+}
+
+absl::Status StreamReceiver::OnBytes(absl::Span<const std::byte> message, bool ended) {
+  const bool lines = kind_ == StreamKind::kLines;
+  if (message.size() > kMaxPieceBytes || (!lines && message.empty())) {
+    return Bad(absl::StrCat("a piece of ", message.size(), " bytes"));
+  }
+  if (open_line_) return Bad("a line behind one that had no end");
+  if (lines && std::find(message.begin(), message.end(), std::byte{'\n'}) != message.end()) {
+    return Bad("a line with a newline in it");
+  }
+  open_line_ = !ended;
+  const absl::Status counted = Count(message.size() + (lines && ended ? 1 : 0));
+  if (!counted.ok()) return counted;
+  ++messages_;
+  if (!lines || !ended) return write_(message);
+  packed_.assign(message.begin(), message.end());
+  packed_.push_back(std::byte{'\n'});
+  return write_(packed_);
+}
+
+absl::Status StreamReceiver::OnEnd(absl::Span<const std::byte> message) {
+  EndWire wire;
+  if (message.size() != sizeof(wire) || !ReadWire(message, &wire)) {
+    return Bad(absl::StrCat("an end of ", message.size(), " bytes"));
+  }
+  if (wire.messages != messages_ || wire.bytes != bytes_) {
+    return Bad(absl::StrCat("the end says ", wire.messages, " messages and ", wire.bytes,
+                            " bytes where ", messages_, " and ", bytes_, " came"));
+  }
+  dropped_ = wire.dropped;
+  return absl::OutOfRangeError("the end");
+}
+
+}  // namespace parley::cli

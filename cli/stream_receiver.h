@@ -1,0 +1,70 @@
+#ifndef PARLEY_CLI_STREAM_RECEIVER_H_
+#define PARLEY_CLI_STREAM_RECEIVER_H_
+
+// Makes a stream of bytes of the messages of `parley send`. Knows no channel and no process.
+//
+// Trust: every message is hostile (and already a private copy). The worst that it can cause is
+// kDataLoss with the reason, or content that is a lie: what is written is a valid y4m or WAV
+// stream in any case. Work is bounded by the message's own size.
+// Threads: one at a time.
+//
+//   StreamReceiver stream(StreamKind::kY4m, limits, write);
+//   absl::Status taken = stream.OnMessage(tag, bytes);   // kOutOfRange: the stream is whole
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "parley/cli/stream_protocol.h"
+#include "parley/cli/wav.h"
+#include "parley/media/incoming_stream.h"
+
+namespace parley::cli {
+
+class StreamReceiver {
+ public:
+  using Write = std::function<absl::Status(absl::Span<const std::byte> bytes)>;
+
+  // `limit_bytes`: of payload; more is kResourceExhausted.
+  StreamReceiver(StreamKind kind, const FormatLimits& limits, uint64_t limit_bytes, Write write);
+
+  // kOutOfRange: the end, in order, and everything came; kDataLoss: a violation; others are those
+  // of `write`. Anything but OK is final.
+  absl::Status OnMessage(uint32_t tag, absl::Span<const std::byte> message);
+
+  uint64_t messages() const { return messages_; }
+  uint64_t bytes() const { return bytes_; }
+  // As the sender counts them, at the end; and how many gaps were seen.
+  uint64_t dropped() const { return dropped_; }
+  uint64_t gaps() const { return gaps_; }
+
+ private:
+  absl::Status Handle(uint32_t tag, absl::Span<const std::byte> message);
+  absl::Status OnFormat(absl::Span<const std::byte> message);
+  absl::Status OnFrame(absl::Span<const std::byte> message);
+  absl::Status OnBytes(absl::Span<const std::byte> message, bool ended);
+  absl::Status OnEnd(absl::Span<const std::byte> message);
+  absl::Status Count(uint64_t bytes);
+
+  const StreamKind kind_;
+  const uint64_t limit_bytes_;
+  const Write write_;
+  std::optional<IncomingStream> media_;
+  FormatLimits limits_;
+  WavStream wav_;
+  std::vector<std::byte> packed_;
+  absl::Status over_;
+  uint64_t messages_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t dropped_ = 0;
+  uint64_t gaps_ = 0;
+  bool open_line_ = false;
+};
+
+}  // namespace parley::cli
+
+#endif  // PARLEY_CLI_STREAM_RECEIVER_H_
