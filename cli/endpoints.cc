@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,22 @@ absl::Status AwaitFd(int fd, int16_t events, absl::Duration patience) {
   }
 }
 
+bool StdoutIsPipe() {
+  struct stat info;
+  return ::fstat(STDOUT_FILENO, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
+// How much one write may be asked to take, so that it doesn't wait for longer than a disk.
+size_t MaxWriteBytes(int fd) {
+  constexpr size_t kMany = size_t{1} << 20;
+  const int flags = ::fcntl(fd, F_GETFL);
+  struct stat info;
+  if (flags >= 0 && (flags & O_NONBLOCK) != 0) return kMany;
+  if (::fstat(fd, &info) == 0 && (S_ISREG(info.st_mode) || S_ISCHR(info.st_mode))) return kMany;
+  // What a pipe takes at once when poll calls it writable.
+  return 4096;
+}
+
 }  // namespace
 
 void CatchSignals() {
@@ -61,7 +78,18 @@ absl::StatusOr<Pipe> Pipe::ReadFrom(const std::vector<std::string>& command) {
 }
 
 absl::StatusOr<Pipe> Pipe::WriteTo(const std::vector<std::string>& command) {
-  if (command.empty()) return Pipe(UniqueFd(), STDOUT_FILENO, -1);
+  if (command.empty()) {
+    // A description of our own, where standard output is a pipe: nobody else's writes become
+    // non-blocking with ours.
+    if (StdoutIsPipe()) {
+      UniqueFd ours(::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+      if (ours.ok()) {
+        const int number = ours.get();
+        return Pipe(std::move(ours), number, -1);
+      }
+    }
+    return Pipe(UniqueFd(), STDOUT_FILENO, -1);
+  }
   return Start(command, false);
 }
 
@@ -90,6 +118,8 @@ absl::StatusOr<Pipe> Pipe::Start(const std::vector<std::string>& command, bool r
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return ErrnoStatus(error, absl::StrCat("start ", command[0]));
+  // Our end is ours alone.
+  if (!reads) static_cast<void>(::fcntl(ours.get(), F_SETFL, O_WRONLY | O_NONBLOCK));
   const int number = ours.get();
   return Pipe(std::move(ours), number, child);
 }
@@ -136,11 +166,11 @@ absl::StatusOr<size_t> FdSource::Read(absl::Span<std::byte> into) {
 }
 
 absl::Status WriteAll(int fd, absl::Span<const std::byte> bytes, absl::Duration patience) {
+  const size_t max_bytes = MaxWriteBytes(fd);
   while (!bytes.empty()) {
     const absl::Status ready = AwaitFd(fd, POLLOUT, patience);
     if (!ready.ok()) return ready;
-    // A pipe that poll calls writable takes this much without waiting.
-    const ssize_t written = ::write(fd, bytes.data(), std::min<size_t>(bytes.size(), 4096));
+    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), max_bytes));
     if (written < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
       if (errno == EPIPE) return absl::AbortedError("the reader of the output has left");

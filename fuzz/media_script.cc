@@ -185,7 +185,7 @@ std::optional<FrameModel> ModelOfFrame(const std::vector<std::byte>& bytes, uint
   const uint64_t pts = Number(bytes, 8, 8);
   const uint64_t planes = Number(bytes, 30, 1);
   const bool planar_sound = !format.video && format.planar;
-  if (flags >= 128 || (flags & 3) == 3 || (flags & 0x60) == 0x40 || Number(bytes, 31, 1) != 0 ||
+  if (flags >= 256 || (flags & 3) == 3 || (flags & 0x60) == 0x40 || Number(bytes, 31, 1) != 0 ||
       Number(bytes, 24, 4) != format.generation || (pts > kMaxNs && pts < 0 - kMaxNs) ||
       Number(bytes, 16, 8) > kMaxNs || planes != format.planes) {
     return std::nullopt;

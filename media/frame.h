@@ -61,7 +61,8 @@ inline constexpr uint16_t kFrameGap = 1 << 3;            // frames are missing b
 inline constexpr uint16_t kFrameCorrupt = 1 << 4;        // made from damaged input
 inline constexpr uint16_t kFrameInterlaced = 1 << 5;     // two fields
 inline constexpr uint16_t kFrameTopFirst = 1 << 6;       // of an interlaced one
-inline constexpr uint16_t kFrameKnownFlags = (1 << 7) - 1;
+inline constexpr uint16_t kFrameConverted = 1 << 7;      // from a format that was not accepted
+inline constexpr uint16_t kFrameKnownFlags = (1 << 8) - 1;
 
 // About 36 years either way: sums and differences of two timestamps stay far from overflow.
 inline constexpr int64_t kMaxTimestampNs = int64_t{1} << 60;

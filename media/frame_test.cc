@@ -67,7 +67,7 @@ TEST(FrameTest, EachHostileVideoFieldIsRefused) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   const std::vector<std::pair<std::string, std::function<void(FrameHeaderWire&)>>> lies = {
       {"reserved", [](auto& w) { w.reserved = 1; }},
-      {"unknown flag", [](auto& w) { w.flags = 1 << 7; }},
+      {"unknown flag", [](auto& w) { w.flags = 1 << 8; }},
       {"a first field of none", [](auto& w) { w.flags = kFrameTopFirst; }},
       {"unknown high flag", [](auto& w) { w.flags = 1 << 15; }},
       {"key and delta", [](auto& w) { w.flags = kFrameKey | kFrameDelta; }},

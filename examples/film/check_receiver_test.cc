@@ -114,8 +114,10 @@ TEST(CheckReceiverTest, AWashedOutPictureIsNotTheSame) {
   const auto why = [&](const VideoFormat& format, const std::vector<int>& values) {
     std::vector<std::vector<std::byte>> storage;
     storage.reserve(4);
-    FactsRecorder recorder(true);
-    const FactsOfPicture facts = recorder.Of(Flat(format, storage, values));
+    FactsRecorder recorder;
+    Picture picture = Flat(format, storage, values);
+    picture.converted = true;
+    const FactsOfPicture facts = recorder.Of(picture);
     return WhyPictureDiffers(facts, format, check);
   };
   VideoFormat format = {.pixel_format = PixelFormat::kI444, .width = 64, .height = 64};

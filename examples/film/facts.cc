@@ -65,7 +65,7 @@ FactsOfPicture FactsRecorder::Of(const Picture& picture) {
   facts.key = picture.key;
   facts.interlaced = picture.interlaced;
   facts.top_first = picture.top_first;
-  if (with_grid_) FillGrids(picture, facts);
+  if (picture.converted) FillGrids(picture, facts);
   return facts;
 }
 

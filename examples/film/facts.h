@@ -26,7 +26,7 @@ struct FactsOfPicture {
   bool key = false;
   bool interlaced = false;
   bool top_first = false;
-  // Where pictures may have been converted: means over a grid, as CheckPictureWire has them, and
+  // Of one that was converted: means over a grid, as CheckPictureWire has them, and
   // the same as R, G, B.
   std::vector<uint8_t> stored_grid = {};
   std::vector<uint8_t> rgb_grid = {};
@@ -41,15 +41,11 @@ struct FactsOfAudio {
 
 class FactsRecorder {
  public:
-  // `with_grid`: pictures may have been converted.
-  explicit FactsRecorder(bool with_grid) : with_grid_(with_grid) {}
-
   FactsOfPicture Of(const Picture& picture);
   FactsOfAudio Of(const AudioBlock& audio);
   const std::vector<VideoFormat>& formats() const { return formats_; }
 
  private:
-  const bool with_grid_;
   Digester digester_;
   std::vector<VideoFormat> formats_;
 };

@@ -102,6 +102,7 @@ absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> message) {
   picture.corrupt = (frame->flags & kFrameCorrupt) != 0;
   picture.interlaced = (frame->flags & kFrameInterlaced) != 0;
   picture.top_first = (frame->flags & kFrameTopFirst) != 0;
+  picture.converted = (frame->flags & kFrameConverted) != 0;
   uint64_t bytes = 0;
   for (size_t i = 0; i < frame->plane_count; ++i) {
     picture.planes[i] = message.data() + kFrameHeaderBytes + frame->planes[i].offset_bytes;

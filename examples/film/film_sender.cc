@@ -96,7 +96,8 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
   header.duration_ns = picture.duration_ns;
   header.flags = static_cast<uint16_t>(
       (picture.key ? kFrameKey : kFrameDelta) | (picture.corrupt ? kFrameCorrupt : 0) |
-      (picture.interlaced ? kFrameInterlaced : 0) | (picture.top_first ? kFrameTopFirst : 0));
+      (picture.interlaced ? kFrameInterlaced : 0) | (picture.top_first ? kFrameTopFirst : 0) |
+      (picture.converted ? kFrameConverted : 0));
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
   uint32_t end = 0;

@@ -396,6 +396,13 @@ TEST_F(FilmTest, WhatWasConvertedForY4mIsVerifiedByItsColours) {
     EXPECT_EQ(result.exit_code, 0) << how << result.output;
     EXPECT_TRUE(Says(result, "verified   all 5 pictures")) << how << result.output;
   }
+  // What no receiver knows is converted in any case.
+  for (const std::string how : {"pal8", "monob"}) {
+    const std::string film =
+        Make(folder + "/f.png", "-f lavfi -i testsrc2=size=160x96 -frames:v 1 -pix_fmt " + how);
+    const CommandResult result = Film("--verify '" + film + "'");
+    EXPECT_EQ(result.exit_code, 0) << how << result.output;
+  }
 }
 
 TEST_F(FilmTest, ATruncatedFilmIsDeliveredAsFarAsItGoesWithAWarning) {

@@ -27,6 +27,7 @@ struct Picture {
   bool corrupt = false;
   bool interlaced = false;
   bool top_first = false;  // of an interlaced one
+  bool converted = false;  // from a format that the receiver does not accept, or does not know
   std::array<const std::byte*, kMaxPlanes> planes = {};
   std::array<ptrdiff_t, kMaxPlanes> strides_bytes = {};
 

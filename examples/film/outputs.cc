@@ -6,8 +6,7 @@
 
 namespace parley::film {
 
-Outputs::Outputs(const OutputOptions& options)
-    : options_(options), recorder_(options.facts && !options.y4m.empty()) {
+Outputs::Outputs(const OutputOptions& options) : options_(options) {
   if (!options.y4m.empty()) y4m_.emplace(options.y4m, &names_);
   if (!options.wav.empty()) wav_.emplace(options.wav, &names_);
   y4m_alive_ = y4m_.has_value();

@@ -192,6 +192,7 @@ absl::Status PictureConverter::Convert(const AVFrame& frame, Picture& picture) {
                                                    NameOf(format), ", nor what they could become"));
     }
     picture.format.pixel_format = info->format;
+    picture.converted = true;
     const absl::Status scaled = Scale(frame, target, picture);
     if (!scaled.ok()) return scaled;
     source = converted_.get();
