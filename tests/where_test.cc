@@ -59,7 +59,8 @@ class WhereTest : public ::testing::TestWithParam<Place> {
 };
 
 const Stage& Walls() {
-  static const Stage stage({"sandbox/walls", "sandbox/testing_worker"});
+  static const Stage stage(
+      {"sandbox/walls", "sandbox/testing_worker", "supervise/links", "supervise/testing_worker"});
   return stage;
 }
 
@@ -90,8 +91,8 @@ std::set<std::string> MayBeSkipped(Place place, bool namespaces) {
 }
 
 // `min`: fewer tests than that have not run what this is about.
-void ExpectWalls(Place place, bool namespaces, const std::string& filter, int min) {
-  std::vector<std::string> environment;
+void ExpectWalls(Place place, bool namespaces, const std::string& filter, int min,
+                 std::vector<std::string> environment = {}) {
   if (!namespaces) environment.emplace_back("PARLEY_TEST_NO_NAMESPACES=1");
   const Ran run = Walls().RunIn(place, "sandbox/walls --gtest_filter=" + filter, environment);
   EXPECT_EQ(run.exit_code, 0) << run.output;
@@ -118,6 +119,25 @@ TEST_P(WhereTest, EscapesAreClosedWithoutNamespaces) {
 TEST_P(WhereTest, EachSystemCallNumberIsAnsweredWithoutNamespaces) {
   if (GetParam() == Place::kContainer) GTEST_SKIP() << "no namespace can be made there anyway";
   ExpectWalls(GetParam(), false, kSweep, 10);
+}
+
+// A worker that was cloned from a template.
+TEST_P(WhereTest, EscapesAreClosedToAClone) {
+  ExpectWalls(GetParam(), true, "*EscapeTest*:*SurvivalTest*", 50, {"PARLEY_TEST_CLONED=1"});
+}
+
+// Whole links: start, handshake, sealed input, lock-down, answer, end; by exec and by a template.
+TEST_P(WhereTest, SupervisedWorkersServe) {
+  for (const char* cloned : {"", "PARLEY_TEST_CLONED=1"}) {
+    std::vector<std::string> environment;
+    if (*cloned != 0) environment.emplace_back(cloned);
+    // In a folder of its own, since files in /tmp are other users'.
+    const Ran run = Walls().RunIn(
+        GetParam(), "D=$(mktemp -d); TEST_TMPDIR=$D supervise/links; R=$?; rm -rf $D; exit $R",
+        environment);
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_GE(Count(run.output).ok, 12) << run.output;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, WhereTest,
