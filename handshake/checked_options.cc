@@ -28,6 +28,13 @@ std::string Is(uint64_t value) { return " is " + std::to_string(value); }
 
 uint64_t MinCapacityBytes() { return std::max<uint64_t>(kMinCapacityBytes, PageBytes()); }
 
+// A request that is right on most machines is right on those of larger pages, where no ring is
+// shorter than one.
+uint64_t AtLeastAPage(uint64_t capacity) {
+  if (capacity < kMinCapacityBytes || !std::has_single_bit(capacity)) return capacity;
+  return std::max(capacity, MinCapacityBytes());
+}
+
 absl::Status CheckLimits(const char* options, const ChannelLimits& limits) {
   const Field field = {options, "limits"};
   if (limits.max_capacity_bytes < MinCapacityBytes() ||
@@ -68,7 +75,7 @@ uint64_t CapacityFor(uint32_t message_bytes, uint64_t max_capacity_bytes) {
 
 absl::Status CheckDirection(const Field& field, const RingRequest& request,
                             const ChannelLimits& limits, bool exists, DirectionTerms* terms) {
-  const uint64_t capacity = request.capacity_bytes;
+  const uint64_t capacity = AtLeastAPage(request.capacity_bytes);
   const uint32_t message = request.max_message_bytes;
   if (absl::Status s = CheckFrames(field, request.frames, limits); !s.ok()) return s;
   if (!exists) {

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <variant>
@@ -98,6 +99,23 @@ TEST(CheckedOptionsTest, AMessageLengthWithoutACapacityGetsARingForTwo) {
     EXPECT_GE(chosen.capacity_bytes, 2 * (uint64_t{message} + kRecordHeaderBytes));
     EXPECT_LE(chosen.capacity_bytes, options.limits.max_capacity_bytes);
   }
+}
+
+// What is right on a machine of small pages is right on one of large ones, simulated.
+TEST(CheckedOptionsDeathTest, OnAMachineOfLargePagesARingHasAtLeastOne) {
+  EXPECT_EXIT(
+      {
+        internal::SimulatePageBytes(65536);
+        AcceptOptions options;
+        options.send.capacity_bytes = 4096;
+        options.send.max_message_bytes = 1024;
+        const auto checked = CheckedAcceptOptions::Make(options);
+        const bool is_a_page = checked.ok() && checked->send().chosen.capacity_bytes == 65536 &&
+                               checked->send().chosen.max_message_bytes == 1024;
+        options.send.capacity_bytes = 2048;
+        std::_Exit(is_a_page && !CheckedAcceptOptions::Make(options).ok() ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 // --- what two sides agree on ---------------------------------------------------------------------
