@@ -81,8 +81,8 @@ constexpr int kSlotMapping = MAP_SHARED;
 #endif
 
 // Runs in the helper: system calls alone, no library, no thread-local storage, no signals.
-[[gnu::no_sanitize("address", "thread", "undefined"), gnu::no_stack_protector]]
-int HelperMain(void* argument) {
+__attribute__((no_sanitize("address", "thread", "undefined"), no_stack_protector)) int HelperMain(
+    void* argument) {
   auto* slot = static_cast<Slot*>(argument);
   uint32_t* const word = &slot->may_end;
   unsigned long next = 0;
