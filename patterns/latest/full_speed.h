@@ -5,7 +5,7 @@
 // second, and for the record (measure.cc).
 //
 // Trust: for tests; all processes are ours.
-// Threads: one; the calling process must have no other, because it forks.
+// Threads: one; the calling process must have no other where it forks.
 //
 //   auto result = testing::RunFullSpeed({.readers = 8, .time = absl::Seconds(60)});
 
@@ -42,7 +42,7 @@ struct FullSpeedResult {
 absl::StatusOr<FullSpeedResult> RunFullSpeed(const FullSpeedOptions& options);
 
 // What a read costs next to a memcpy of as many bytes out of shared memory in the same state: both
-// just written by this thread, alternately, the median of many.
+// just written by another thread, alternately, the median of many, without what the clock takes.
 struct ReadCost {
   uint64_t value_bytes = 0;
   double read_ns = 0;
