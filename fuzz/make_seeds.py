@@ -877,3 +877,50 @@ latest("size_all_ones", value(1), L_STRIKE, L_SIZE | L_WORD | 1, 0, u64(2**64 - 
 latest("being_written", value(1), L_STRIKE, L_SEQUENCE | 1, 5, L_READ, value(2), L_READ)
 latest("overtaken_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_SEQUENCE | 1, 9, 1, 1, L_READ)
 latest("rewritten_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_VALUE | 1, 9, 1, L_READ)
+
+# --- request_fuzzer ---------------------------------------------------------------------------------
+
+Q_START, Q_ANY, Q_TAKE, Q_RESPOND, Q_WANTED, Q_CANCEL = range(6)
+P_START, P_ANY, P_RECEIVE, P_CANCEL, P_DRAIN, P_ANSWER = range(6)
+
+
+def request_server(name, *parts, most=3):
+    seed("request_fuzzer", name, 0, most, *parts)
+
+
+def request_client(name, *parts, most=3):
+    seed("request_fuzzer", name, 1, most, *parts)
+
+
+def q_any(kind, number, code=0, payload=b"", budget=None):
+    shape = kind | code << 6 | (0x10 if budget is not None else 0)
+    return bytes([Q_ANY, shape, number]) + (u64(budget) if budget is not None else b"") + bytes([len(payload)]) + payload
+
+
+Q_ASK = bytes([Q_START, 9, 2, 1, 2])
+request_server("honest", *[Q_ASK, Q_TAKE, Q_WANTED, 0, Q_RESPOND, 0, 1, 7, 3] * 6)
+request_server("out_of_order", Q_ASK * 3, bytes([Q_TAKE] * 3), bytes([Q_RESPOND, 1, 0, 0] * 3))
+request_server("cancelled", Q_ASK * 2, bytes([Q_TAKE, Q_TAKE, Q_CANCEL, 1, Q_WANTED, 0, Q_WANTED, 1, Q_RESPOND, 0, 2, 5, 6, 0]))
+request_server("cancelled_before_it_is_taken", Q_ASK, bytes([Q_CANCEL, 1, Q_TAKE, Q_TAKE, Q_WANTED, 0]))
+request_server("cancelled_twice", Q_ASK, bytes([Q_TAKE, Q_CANCEL, 1, Q_CANCEL, 1, Q_TAKE]))
+request_server("cancelled_after_its_answer", Q_ASK, bytes([Q_TAKE, Q_RESPOND, 0, 0, 0, Q_CANCEL, 1, Q_CANCEL, 1, Q_TAKE]))
+request_server("cancelled_out_of_nothing", Q_ASK, bytes([Q_CANCEL, 2, Q_TAKE, Q_TAKE]))
+request_server("too_many", Q_ASK * 3, bytes([Q_TAKE] * 3), most=1)
+request_server("seen_while_full", Q_ASK * 2, bytes([Q_TAKE, Q_WANTED, 0, Q_RESPOND, 0, 0, 0, Q_TAKE]), most=0)
+request_server("number_left_out", q_any(1, 2), bytes([Q_TAKE]))
+request_server("budget_of_ages", q_any(1, 1, budget=2**64 - 1), bytes([Q_TAKE, Q_WANTED, 0]))
+request_server("unknown_kind", q_any(4, 1), bytes([Q_TAKE]))
+request_server("a_response", q_any(3, 1), bytes([Q_TAKE]))
+request_server("with_a_code", q_any(1, 1, code=1), bytes([Q_TAKE]))
+request_server("cancel_with_a_payload", Q_ASK, bytes([Q_TAKE]), q_any(2, 1, payload=b"x"), bytes([Q_TAKE]))
+request_server("too_short", bytes([Q_ANY, 250, 5, 1, 2, 3, 4, 5, Q_TAKE]))
+P_ASK = bytes([P_START, 1, 2, 1, 2])
+request_client("client_honest", *[P_ASK + bytes([P_ANSWER, 0, i, 1, 9, P_RECEIVE, P_DRAIN]) for i in range(1, 6)])
+request_client("client_full", P_ASK * 5, bytes([P_RECEIVE]))
+request_client("client_expired", bytes([P_START, 0, 0, P_RECEIVE, P_RECEIVE, P_ANSWER, 0, 1, 0, P_RECEIVE]))
+request_client("client_cancelled", P_ASK * 2, bytes([P_CANCEL, 1, P_CANCEL, 1, P_ANSWER, 0, 1, 0, P_ANSWER, 3, 2, 0, P_RECEIVE, P_RECEIVE]))
+request_client("client_answered_twice", P_ASK, bytes([P_ANSWER, 0, 1, 0, P_ANSWER, 0, 1, 0, P_RECEIVE, P_RECEIVE, P_START, 1, 0]))
+request_client("client_answered_out_of_nothing", P_ASK, bytes([P_ANSWER, 0, 2, 0, P_RECEIVE, P_RECEIVE]))
+request_client("client_told_a_request", P_ASK, q_any(1, 1), bytes([P_RECEIVE]))
+request_client("client_told_with_a_budget", P_ASK, q_any(3, 1, budget=1), bytes([P_RECEIVE]))
+request_client("client_too_short", P_ASK, bytes([P_ANY, 250, 3, 1, 2, 3, P_RECEIVE]))

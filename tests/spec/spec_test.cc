@@ -29,6 +29,8 @@
 #include "parley/os/deadline.h"
 #include "parley/patterns/latest/core.h"
 #include "parley/patterns/latest/layout.h"
+#include "parley/patterns/request/request.h"
+#include "parley/patterns/request/wire.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
@@ -130,6 +132,10 @@ Structs CompiledStructs() {
        {sizeof(LatestSlotWire),
         {FIELD(LatestSlotWire, sequence), FIELD(LatestSlotWire, size_bytes),
          FIELD(LatestSlotWire, reserved)}}},
+      {"RequestHeaderWire",
+       {sizeof(RequestHeaderWire),
+        {FIELD(RequestHeaderWire, kind), FIELD(RequestHeaderWire, code),
+         FIELD(RequestHeaderWire, id), FIELD(RequestHeaderWire, budget_us)}}},
       {"FrameSentWire",
        {sizeof(FrameSentWire),
         {FIELD(FrameSentWire, kind), FIELD(FrameSentWire, slot), FIELD(FrameSentWire, generation),
@@ -211,6 +217,14 @@ Constants CompiledConstants() {
       CONSTANT(kLatestUnitBytes),
       CONSTANT(kLatestFrontBytes),
       CONSTANT(kMaxLatestValueBytes),
+      CONSTANT(kRequestStart),
+      CONSTANT(kRequestCancel),
+      CONSTANT(kRequestResponse),
+      CONSTANT(kRequestDone),
+      CONSTANT(kRequestCancelled),
+      CONSTANT(kRequestExpired),
+      CONSTANT(kRequestUserCode),
+      CONSTANT(kMaxOutstandingRequests),
   };
 }
 
@@ -238,7 +252,7 @@ Names NamesInHeaders() {
   Names names;
   for (const char* path : {"handshake/wire.h", "ring/layout.h", "wait/layout.h", "sealing/seals.h",
                            "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h",
-                           "patterns/latest/layout.h"}) {
+                           "patterns/latest/layout.h", "patterns/request/wire.h"}) {
     std::string in_struct;
     std::string in_enum;
     for (const std::string& line : LinesOf(path)) {
@@ -502,6 +516,29 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
                              HexOf(read, latest.ValueOffset(0), 1) +
                              HexOf(read, latest.SequenceOffset(1), 16) +
                              HexOf(read, latest.ValueOffset(1), 3);
+
+  auto asking = testing::ChannelPair::Create();
+  ASSERT_TRUE(asking.ok()) << asking.status();
+  const OwnMemory questions = HostileAccess::Data((*asking)->connecting().sender);
+  const OwnMemory answers = HostileAccess::Data((*asking)->accepting().sender);
+  auto client = RequestClient::Create(std::move((*asking)->connecting()));
+  auto server = RequestServer::Create(std::move((*asking)->accepting()));
+  ASSERT_TRUE(client.ok() && server.ok()) << client.status() << server.status();
+  uint64_t id = 0;
+  const Deadline over = Deadline::AtMonotonicNs(0);
+  ASSERT_EQ(client->TryStart(0x01020304, bytes, over, &id), Outcome::kOk);
+  ASSERT_EQ(client->TryStart(0x01020304, {}, over, &id), Outcome::kOk);
+  client->Cancel(1);
+  Request request;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(server->TryTake(absl::MakeSpan(buffer), &request), Outcome::kOk);
+  }
+  ASSERT_EQ(server->TryRespond(2, kRequestDone, absl::MakeConstSpan(&kLetterD, 1)), Outcome::kOk);
+  const auto written_to = [](OwnMemory ring, std::size_t size) {
+    return Hex(ring.Writable(0, size));
+  };
+  written["golden-request"] = written_to(questions, 40 + 32 + 32);
+  written["golden-response"] = written_to(answers, 40);
 
   EXPECT_EQ(ReadPage().golden, written);
 }
