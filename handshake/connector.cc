@@ -133,6 +133,7 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
   terms.skips_fences = (welcome->features & kFeatureBarrierBeforeSleep) != 0;
   terms.barrier_before_sleep = (welcome->features & kFeatureSkipsFences) != 0;
   terms.reads_broadcast = has_broadcast;
+  terms.peer_is_supervisor = socket.origin() == PeerSocket::Origin::kInherited;
   auto session = Session::Make(std::move(terms), *std::move(outgoing), *std::move(incoming),
                                std::move(socket).Release(), std::move(broadcast));
   status = InstallDoorbells(welcome->doorbell, *std::move(doorbells), session.get());

@@ -118,7 +118,8 @@ absl::Status InstallDoorbells(uint32_t kind, Doorbells doorbells, Session* sessi
     if (receive != nullptr) doorbells.receive = MakeReceiversFutexDoorbell(own, peer);
   }
   if (kind == kDoorbellSocket) {
-    auto made = MakeSocketDoorbells(session->connection(), send != nullptr, receive != nullptr);
+    auto made = MakeSocketDoorbells(session->connection(), send != nullptr, receive != nullptr,
+                                    session->peer_is_supervisor());
     if (!made.ok()) return made.status();
     doorbells = {std::move(made->send), std::move(made->receive)};
   }

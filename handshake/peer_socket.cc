@@ -149,7 +149,7 @@ absl::StatusOr<PeerSocket> PeerSocket::Inherited(const char* variable) {
                                       " holds no descriptor number");
   }
   ::unsetenv(variable);  // NOLINT(concurrency-mt-unsafe): set-up, by contract
-  return Adopt(UniqueFd(number));
+  return Adopt(UniqueFd(number), Origin::kInherited);
 }
 
 absl::Status PeerSocket::Send(absl::Span<const std::byte> message,

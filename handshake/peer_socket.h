@@ -59,7 +59,8 @@ class PeerSocket {
  public:
   // How this end came to be, which says what SO_PEERCRED and SO_PEERPIDFD mean (identity.h).
   enum class Origin {
-    kGiven,      // a pair, or inherited: they name who made it
+    kGiven,      // a pair: they name who made it
+    kInherited,  // by a worker from its supervisor, which it trusts: the same
     kAccepted,   // by a Listener: they name who connected
     kConnected,  // by ConnectTo: they name who called listen
   };

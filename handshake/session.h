@@ -71,6 +71,7 @@ struct SessionTerms {
   bool skips_fences = false;             // this side; the peer makes the barrier before it sleeps
   bool barrier_before_sleep = false;     // this side; the peer skips its fences
   bool reads_broadcast = false;          // the connecting side
+  bool peer_is_supervisor = false;       // this side is a worker: it is trusted with our sockets
 };
 
 class Session {
@@ -100,6 +101,7 @@ class Session {
   bool barrier_before_sleep() const { return terms_.barrier_before_sleep; }
   // The connecting side has the accepting side's broadcast.
   bool reads_broadcast() const { return terms_.reads_broadcast; }
+  bool peer_is_supervisor() const { return terms_.peer_is_supervisor; }
 
   // Null: there is no such direction.
   SendDirection* send() { return send_ ? &*send_ : nullptr; }

@@ -1,17 +1,22 @@
 #include "parley/wait/doorbell.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -186,6 +191,36 @@ TEST(DoorbellTest, AttackF12ADrainReleasesNoneOfThePeersFiles) {
     CloseConnected(std::move(channel.sockets[1]));
     EXPECT_LT(MonotonicNowNs() - before_ns, 1'000'000'000);
   }
+}
+
+// In a child whose filter ends it at a recvmsg: how a signal is drained there.
+int DrainWithoutRecvmsg(bool peer_is_supervisor) {
+  auto sockets = Sockets();
+  auto made = MakeSocketDoorbells(sockets[0].get(), false, true, peer_is_supervisor);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::array<sock_filter, 4> code = {
+        sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_recvmsg, 0, 1),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog filter = {code.size(), code.data()};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+      ::_exit(2);
+    }
+    if (::send(sockets[1].get(), "\1", 1, MSG_DONTWAIT) != 1) ::_exit(3);
+    ::_exit(made->receive->Drain() == Doorbell::Drained::kSignalled ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// The kernel is one that lets a peer send descriptors, as all are before 6.16.
+TEST(DoorbellTest, AWorkerDrainsItsSupervisorsSignalsWithCallsThatItsProfileAllows) {
+  EXPECT_EQ(DrainWithoutRecvmsg(/*peer_is_supervisor=*/true), 0);
+  EXPECT_EQ(DrainWithoutRecvmsg(/*peer_is_supervisor=*/false), 128 + SIGSYS);
 }
 
 // Two threads, one of which saw a plain signal that the other one took: what it receives then is

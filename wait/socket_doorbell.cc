@@ -104,7 +104,8 @@ absl::StatusOr<std::shared_ptr<internal::LocalWake>> MakeWake(bool exists) {
 
 }  // namespace
 
-absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool receives) {
+absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool receives,
+                                                    bool peer_is_supervisor) {
   // The shortest queue: a few signals, which one Drain empties. With the system's default, signals
   // for sleeps that did not take place pile up, and an honest peer looks like a flood when they are
   // drained eight at a time. Each end limits what it sends. If it is refused, that is all.
@@ -116,7 +117,7 @@ absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool
   if (!receive.ok()) return receive.status();
   // Taking a message out of the queue releases its files in this thread, for as long as they like.
   std::shared_ptr<std::mutex> looks;
-  if (!RefusesRights(socket)) looks = std::make_shared<std::mutex>();
+  if (!peer_is_supervisor && !RefusesRights(socket)) looks = std::make_shared<std::mutex>();
   SocketDoorbells made;
   if (sends) {
     made.send =

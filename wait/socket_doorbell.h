@@ -42,7 +42,10 @@ struct SocketDoorbells {
 
 // `socket`: the connection, on which only signals are sent from now on; outlives these, which do
 // not own it. Its queue is made as short as the kernel allows. An eventfd is made for each end.
-absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool receives);
+// Where the kernel lets a peer send descriptors (before Linux 6.16) each message is peeked at
+// first, with recvmsg, which no profile of sandbox/ allows: not where the peer is our supervisor.
+absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool receives,
+                                                    bool peer_is_supervisor = false);
 
 }  // namespace parley
 
