@@ -27,7 +27,7 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
   State& state = *sender.state_;
   auto waiter =
       internal::Waiter::Create(&state.events, state.session->send()->doorbell.get(),
-                               state.termination, options, &state.stats, kStepsPerMessage);
+                               state.termination, options, &state.stats, 2 * kStepsPerMessage);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;

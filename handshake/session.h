@@ -32,6 +32,7 @@
 #include "parley/boundary/peer_memory.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/wire.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/broadcast.h"
@@ -130,7 +131,7 @@ class Session {
   const OutgoingRegion outgoing_;
   const IncomingRegion incoming_;
   const std::optional<BroadcastView> broadcast_;
-  UniqueFd connection_;
+  ConnectedSocket connection_;  // closed without releasing what the peer queued
   std::optional<SendDirection> send_;
   std::optional<ReceiveDirection> receive_;
   internal::Termination termination_;

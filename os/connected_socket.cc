@@ -32,6 +32,13 @@ bool RefusesRights(int socket) {
   return ::getsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &on, &length) == 0 && on == 0;
 }
 
+bool MayBringRights(int socket) {
+  int on = 1;
+  socklen_t length = sizeof(on);
+  if (::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &on, &length) != 0 || on != AF_UNIX) return false;
+  return !RefusesRights(socket);
+}
+
 NextMessage PeekNext(int socket) {
   for (int tries = 0; tries < 4; ++tries) {
     char byte = 0;
@@ -54,7 +61,7 @@ NextMessage PeekNext(int socket) {
 void CloseConnected(UniqueFd socket) {
   if (!socket.ok()) return;
   const int error = errno;
-  if (!RefusesRights(socket.get())) DisposeOf(std::move(socket));
+  if (!DisposesInPlace() && !RefusesRights(socket.get())) DisposeOf(std::move(socket));
   errno = error;
 }
 

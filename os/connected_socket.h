@@ -33,6 +33,9 @@ bool AllowRights(int socket);
 // True if it is off: nothing with descriptors is in the queue, now or later.
 bool RefusesRights(int socket);
 
+// True if a message with descriptors could be in the queue, so that each receive needs a look.
+bool MayBringRights(int socket);
+
 enum class NextMessage {
   kNone,             // nothing there
   kPlain,            // one without descriptors
@@ -43,7 +46,8 @@ enum class NextMessage {
 // that what the peer sent before it can still be received. One system call, two after a reset.
 NextMessage PeekNext(int socket);
 
-// Closes in place where that releases nothing of the peer's, and through DisposeOf otherwise.
+// Closes in place where that releases nothing of the peer's or this process confined itself, and
+// through DisposeOf otherwise.
 void CloseConnected(UniqueFd socket);
 
 // The peer can queue nothing more, and what it has queued is dropped, so that closing the socket

@@ -31,6 +31,8 @@ namespace {
 constexpr std::size_t kMaxBatch = kMaxParkedDescriptors;
 constexpr std::size_t kStackBytes = 32 * 1024;
 
+std::atomic<bool> in_place{false};
+
 // What one helper reads, and the stack it runs on.
 struct alignas(64) Slot {
   uint32_t is_alone;      // 1: the helper has closed its copies of everything else
@@ -169,7 +171,7 @@ int CollectEnded(Helpers& helpers) {
 // waits again until one of them has ended.
 int WaitForFreeHelper(Helpers& helpers) {
   int alive = CollectEnded(helpers);
-  for (int i = 0; i < 20 && alive == kMaxDisposalHelpers && !helpers.stuck; ++i) {
+  for (int i = 0; i < 8 && alive == kMaxDisposalHelpers && !helpers.stuck; ++i) {
     const timespec millisecond = {0, 1'000'000};
     ::nanosleep(&millisecond, nullptr);
     alive = CollectEnded(helpers);
@@ -246,9 +248,17 @@ void DisposeOf(UniqueFd fd) {
   DisposeOf(std::move(one));
 }
 
+void DisposeInPlaceFromNow() { in_place.store(true); }
+bool DisposesInPlace() { return in_place.load(); }
+
 void DisposeOf(std::vector<UniqueFd> fds) {
   if (fds.empty()) return;
   const int error = errno;
+  if (DisposesInPlace()) {
+    fds.clear();
+    errno = error;
+    return;
+  }
   const Lock lock;
   Helpers& helpers = TheHelpers();
   for (UniqueFd& fd : fds) {

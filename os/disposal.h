@@ -21,7 +21,7 @@
 // go with the next helper there is. A listener accepts nobody while DisposalIsFull().
 // Threads: any. A helper is no child that wait() of the program reports: it has no exit signal.
 // System calls: clone, close_range, futex, wait4; none of them waits for the peer. A filter of ours
-// (sandbox/) allows no clone: a confined worker trusts its supervisor not to send what is slow.
+// (sandbox/) allows no clone: see DisposeInPlaceFromNow.
 //
 //   DisposeOf(std::move(fd));
 
@@ -35,10 +35,15 @@ namespace parley {
 inline constexpr int kMaxDisposalHelpers = 8;
 inline constexpr std::size_t kMaxParkedDescriptors = 64;
 
-// About 0.1 ms, and 20 ms once where all helpers hang; never waits for the peer. Keeps errno. Empty
+// About 0.1 ms, and 8 ms once where all helpers hang; never waits for the peer. Keeps errno. Empty
 // ones are left out.
 void DisposeOf(UniqueFd fd);
 void DisposeOf(std::vector<UniqueFd> fds);
+
+// From now on what is disposed of is closed in place: for a process that loses the right to make
+// helpers, because it confines itself. It trusts its supervisor not to send what is slow.
+void DisposeInPlaceFromNow();
+bool DisposesInPlace();
 
 struct DisposalState {
   int helpers = 0;         // that have not ended yet

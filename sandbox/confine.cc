@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
+#include "parley/os/disposal.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/capabilities.h"
@@ -374,6 +375,7 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   if (holder.ok()) holder->Reset();
 
   leak_check_impossible.store(true);
+  DisposeInPlaceFromNow();  // a helper is a clone
   absl::StatusOr<UniqueFd> notifications = LoadOnAllThreads(*complete, *policies, *threads);
   if (!notifications.ok()) return notifications.status();
   streams.Settle();

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "parley/os/connected_socket.h"
 #include "parley/sandbox/plain_code.h"
 
 namespace parley {
@@ -95,6 +96,10 @@ Profile Profile::Ring(std::vector<int> descriptors) {
     profile.Add({Allow("sendto", {Is(0, U(fd)), Is(3, U(MSG_DONTWAIT | MSG_NOSIGNAL)), Is(4, 0)}),
                  Allow("recvfrom", {Is(0, U(fd)), Masked(3, U(MSG_DONTWAIT), U(MSG_DONTWAIT))}),
                  Allow("shutdown", {Is(0, U(fd))})});
+    // Where the kernel does not keep descriptors out, a look goes before each receive.
+    if (MayBringRights(fd)) {
+      profile.Add({Allow("recvmsg", {Is(0, U(fd)), Is(2, U(MSG_PEEK | MSG_DONTWAIT))})});
+    }
     // An event loop whose peer floods it takes the doorbell out of its own epoll for a while.
     // Neither call makes or adds a descriptor.
     profile.Add({Allow("epoll_ctl", {Is(0, U(fd)), Is(1, U(EPOLL_CTL_MOD))}),

@@ -14,7 +14,8 @@
 //           sched_yield; of `descriptors` alone, epoll_ctl MOD and timerfd_settime with an absolute
 //           time, which change what is there and add nothing
 //   wake    on `descriptors` alone: sendto with exactly MSG_DONTWAIT|MSG_NOSIGNAL and no address,
-//           recvfrom with MSG_DONTWAIT; futex WAIT, WAKE and their BITSET forms, private or shared
+//           recvfrom with MSG_DONTWAIT, and before Linux 6.16 recvmsg with exactly MSG_PEEK and
+//           MSG_DONTWAIT; futex WAIT, WAKE and their BITSET forms, private or shared
 //           (which is all that the futex doorbell needs; no REQUEUE, no PI); membarrier QUERY,
 //           PRIVATE_EXPEDITED and REGISTER_GLOBAL_EXPEDITED (GLOBAL_EXPEDITED fails with EPERM)
 //   look    clock_gettime and clock_getres (fixed clocks only), gettimeofday, time, getpid, gettid,

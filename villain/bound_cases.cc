@@ -130,8 +130,8 @@ bool CarriesDescriptors(int socket) {
   return true;
 }
 
-// Handshakes that end after the Welcome, whose message stays in the attacker's queue: its
-// descriptors and their memory stay charged to the victim. As many as are granted.
+// Handshakes that end when the descriptors were sent, whose message stays in the attacker's queue:
+// they and their memory stay charged to the victim. As many as are granted.
 constexpr int kMaxWelcomes = 32;
 void HoardWelcomes(Attacker& a) {
   std::vector<UniqueFd> held;
@@ -143,21 +143,30 @@ void HoardWelcomes(Attacker& a) {
     ::send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL);
     pollfd entry = {socket.get(), POLLIN, 0};
     if (::poll(&entry, 1, 1000) <= 0) continue;
-    std::array<std::byte, 64> start;
-    const ssize_t size =
-        ::recv(socket.get(), start.data(), start.size(), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
-    const bool welcome = size > 40 && start[6] == std::byte{2};
-    if (!welcome) continue;  // refused: nothing of the victim's is in the queue
+    std::array<std::byte, kMaxMessageBytes> bytes;
+    const ssize_t size = ::recv(socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    const auto welcome = ParseWelcome(
+        absl::MakeConstSpan(bytes).first(static_cast<std::size_t>(std::max<ssize_t>(size, 0))));
+    if (!welcome.ok()) continue;  // refused: nothing of the victim's is in the queue
+    const auto accepted = EncodeChannelId(MessageType::kAccepted, welcome->channel_id);
+    ::send(socket.get(), accepted.data(), accepted.size(), MSG_NOSIGNAL);
+    if (::poll(&entry, 1, 1000) <= 0) continue;
     if (CarriesDescriptors(socket.get())) ++with_descriptors;
     ::send(socket.get(), "no", 2, MSG_NOSIGNAL);  // the slot is free again
     held.push_back(std::move(socket));
-    if (i == 60) a.Mounted("gives up after each Welcome, which stays in its queue");
+    if (i == 60) a.Mounted("gives up when the descriptors were sent, which stay in its queue");
   }
   if (with_descriptors > kMaxWelcomes) {
-    a.Leaked("holds " + std::to_string(with_descriptors) + " Welcomes with their descriptors");
+    a.Leaked("holds " + std::to_string(with_descriptors) + " handshakes with their descriptors");
   }
-  a.Mounted("could hold " + std::to_string(with_descriptors) + " Welcomes with descriptors");
+  if (with_descriptors == 0) a.CannotMount("no handshake came as far as its descriptors");
+  a.Mounted("could hold " + std::to_string(with_descriptors) + " handshakes with descriptors");
   Attacker::Stay();
+}
+
+void HoardAsStranger(Attacker& a) {
+  BecomeStranger(a);
+  HoardWelcomes(a);
 }
 
 // A wish for as much as there may be, again and again, which takes long to make.
@@ -270,12 +279,14 @@ void Drip(Attacker& a) {
   }
 }
 
-// What an older honest peer does that publishes while it has nothing to say: a signal now and then.
+// What an older honest peer does that publishes while it has nothing to say: a signal now and then,
+// and one for free space with each twentieth.
 AttackFunction SignalNowAndThen(int every_us) {
   return [=](Attacker& a) {
     const RawPeer peer = RawPeer::Connect(a);
     for (int count = 0;; ++count) {
-      peer.RingBoth();
+      peer.RingData();
+      if (count % 20 == 0) peer.RingBoth();
       peer.Drain();
       if (count == 2)
         a.Mounted("signals without progress, once in " + std::to_string(every_us) + " us");
@@ -318,6 +329,8 @@ std::vector<Case> BoundCases() {
   VictimSetup open;
   open.open_options = true;
   open.flaw = Flaw::kAssertsNumber;
+  VictimSetup edge = open;
+  edge.flaw = Flaw::kGrantsAnything;
   VictimSetup connect;
   connect.kind = VictimKind::kConnect;
   connect.flaw = Flaw::kAssertsNumber;
@@ -329,6 +342,8 @@ std::vector<Case> BoundCases() {
   strangers.cpu_percent = 25;
   VictimSetup hoarded = listener;
   hoarded.client = false;  // of the same user, whose share is out
+  VictimSetup shared = listener;
+  shared.admits_anyone = true;
   VictimSetup large = listener;
   large.open_options = true;
   large.peak_growth_kb = 512 << 10;
@@ -349,7 +364,7 @@ std::vector<Case> BoundCases() {
   loop.attack_time = absl::Seconds(2);
   loop.flaw = Flaw::kAwaitsRoom;
   VictimSetup patient;
-  patient.attack_time = absl::Milliseconds(1500);
+  patient.attack_time = absl::Seconds(4);
   VictimSetup halves;
   halves.style = Style::kTwoThreads;
   VictimSetup tries;
@@ -359,7 +374,7 @@ std::vector<Case> BoundCases() {
        End::kRefused | End::kServed | End::kPeerGone},
       {"wish-for-nothing", "B1", "a ring for messages of no byte", open, Asking(4096, 0),
        End::kRefused | End::kServed | End::kPeerGone},
-      {"wish-for-the-edge", "B1", "a message as long as the ring allows", open,
+      {"wish-for-the-edge", "B1", "a message as long as the ring allows", edge,
        Asking(4096, 4096 - 8), End::kRefused | End::kServed | End::kPeerGone},
       {"grant-of-nothing", "B1", "a grant of messages of no byte", connect, Granting(4096, 0),
        kRefused | kServed},
@@ -371,6 +386,8 @@ std::vector<Case> BoundCases() {
        kServed},
       {"hoard-welcomes", "B2", "Welcomes that nobody takes, more than one identity may hold",
        hoarded, HoardWelcomes, kServed},
+      {"hoard-welcomes-of-others", "B2", "the same by another user, beside an honest client",
+       shared, HoardAsStranger, kServed, MayBeSomebodyElse, "root"},
       {"ask-for-much", "B2", "wishes whose regions take long to make", large, AskForMuch, kServed},
       {"full-table", "B2", "connections to a listener without a descriptor left", full, FillTable,
        kServed},
@@ -380,8 +397,8 @@ std::vector<Case> BoundCases() {
        dial_once, ServeAsHeir, kServed},
       {"drip-in-event-loop", "B5", "eight bytes and a wake-up at a time, in an event loop", loop,
        Drip, kServed | kPoisoned},
-      {"signal-now-and-then", "B5", "no attack: a signal without progress each 100 ms", patient,
-       SignalNowAndThen(100'000), kServed},
+      {"signal-now-and-then", "B5", "no attack: a signal without progress each 5 ms", patient,
+       SignalNowAndThen(5'000), kServed},
       {"violation-wakes-both", "B6", "a violation that one half finds while the other waits",
        halves, ViolateOneHalf, kPoisoned},
       {"end-wakes-both", "B6", "an end that one half finds while the other waits", halves,

@@ -64,6 +64,8 @@ enum class Flaw {
   kReadsLate,         // takes a wake-up a moment after it saw it
   kWakesAll,          // wakes every sleeper of a futex
   kAssertsNumber,     // asserts that the peer's numbers are usable
+  kGrantsAnything,    // agrees to messages of any length, and takes those of its usual one
+  kSignalsByPipe,     // signals through a pipe, whose other end the peer reads
 };
 
 struct VictimSetup {
@@ -72,8 +74,10 @@ struct VictimSetup {
   bool confined = false;  // believes the peer confined: eventfd doorbells
   bool futex = false;     // asks for a futex doorbell
   Confinement confinement = Confinement::kNone;
-  bool ours = false;           // about Parley's sandbox: says nothing about another peer
-  bool late = false;           // starts only once the attack is on its way
+  bool ours = false;  // about Parley's sandbox: says nothing about another peer
+  bool late = false;  // starts only once the attack is on its way
+  // Its socket comes from a pair of somebody else's making, so that the kernel lets descriptors in.
+  bool foreign_pair = false;
   int spare_descriptors = -1;  // how many more it may have; -1: plenty
   // The processor time that it may use while it is under attack, of each 100 ms.
   int cpu_percent = 100;
@@ -84,6 +88,7 @@ struct VictimSetup {
   int max_helpers = 0;
   // How many calls it may make, at most; 0: any number.
   uint64_t max_calls = 0;
+  bool admits_anyone = false;  // not its own user alone
   // Whether its options leave the rings to the peer, and the limits are the default ones.
   bool open_options = false;
   // How long the attack goes on where the victim may be served meanwhile.

@@ -461,6 +461,7 @@ std::vector<Case> KernelCases() {
   listener.kind = VictimKind::kListener;
   VictimSetup late;
   late.late = true;
+  late.foreign_pair = true;  // a pair of our own refuses descriptors from the start
   late.handshake = absl::Milliseconds(500);
   VictimSetup connect;
   connect.kind = VictimKind::kConnect;

@@ -39,6 +39,9 @@
 namespace parley::villain {
 namespace {
 
+// The bytes of a signal.
+constexpr char kDataSignal = 1;
+constexpr char kSpaceSignal = 2;
 constexpr uint64_t kMaxMapped = uint64_t{256} << 20;
 
 uint64_t Mapped(uint64_t data_bytes) { return std::min(data_bytes, kMaxMapped); }
@@ -153,6 +156,13 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
     channel.data_ring = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
     channel.room_wait = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
   }
+  if (victim.setup.flaw == Flaw::kSignalsByPipe) {
+    std::array<int, 2> pipe = {-1, -1};
+    static_cast<void>(!::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK));
+    ::close(channel.data_ring);
+    descriptors.push_back(pipe[0]);
+    channel.data_ring = pipe[1];  // NAIVE: does not wait for room, and so surely for nothing
+  }
   channel.file = ::fcntl(own, F_DUPFD_CLOEXEC, 0);
   Welcome welcome;
   welcome.roles = hello.roles;
@@ -161,6 +171,9 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
                                        : kDoorbellSocket;
   welcome.channel_id = {1, 2};
   welcome.send = {channel.their_bytes, static_cast<uint32_t>(channel.their_bytes / 4)};
+  if (victim.setup.flaw == Flaw::kGrantsAnything) {
+    welcome.send.max_message_bytes = hello.send_max_message_bytes;
+  }
   welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
   const std::vector<std::byte> agreed = EncodeWelcome(welcome);
   ::send(socket, agreed.data(), agreed.size(), 0);
@@ -324,7 +337,8 @@ class TrustingSession {
   volatile uint64_t* Data() const { return channel_.theirs + kControlBytes / 8; }
 
   // NAIVE: as soon as it is woken it looks, as often as that is.
-  void Sleep(int descriptor, std::size_t signals_offset, int ms) {
+  // A signal for the other ring is none for this one.
+  void Sleep(int descriptor, std::size_t signals_offset, char awaits, int ms) {
     if (Has(Flaw::kWaitsForSignal)) ms = -1;
     if (channel_.futexes) {
       // SAFETY: the low half of a word, as the kernel wants it; this is the careless peer.
@@ -336,12 +350,16 @@ class TrustingSession {
       channel_.signals = *word;
       return;
     }
-    pollfd entry = {descriptor, POLLIN, 0};
-    if (::poll(&entry, 1, ms) <= 0) return;
-    const int64_t until_ns = MonotonicNowNs() + 100'000;  // "a moment later"
-    while (Has(Flaw::kReadsLate) && MonotonicNowNs() < until_ns) {
-    }
-    Drain(descriptor);
+    const int64_t end_ns = MonotonicNowNs() + int64_t{ms} * 1'000'000;
+    const char other = awaits == kDataSignal ? kSpaceSignal : kDataSignal;
+    do {
+      pollfd entry = {descriptor, POLLIN, 0};
+      const int64_t left_ms = std::max<int64_t>(0, (end_ns - MonotonicNowNs()) / 1'000'000);
+      if (::poll(&entry, 1, ms < 0 ? -1 : static_cast<int>(left_ms)) <= 0) return;
+      const int64_t until_ns = MonotonicNowNs() + 100'000;  // "a moment later"
+      while (Has(Flaw::kReadsLate) && MonotonicNowNs() < until_ns) {
+      }
+    } while (Drain(descriptor) == other && MonotonicNowNs() < end_ns);
     woken_ = true;
   }
 
@@ -367,7 +385,7 @@ class TrustingSession {
   void AwaitRoom() {
     Call call(victim_.notes, "AwaitRoom", InMs(20));
     if (channel_.theirs[kHeadOffset / 8] == channel_.tail) return;
-    Sleep(channel_.room_wait, kSpaceSignalsOffset, 20);
+    Sleep(channel_.room_wait, kSpaceSignalsOffset, kSpaceSignal, 20);
     if (channel_.theirs[kHeadOffset / 8] != channel_.tail) call.BroughtNothing();
   }
 
@@ -414,7 +432,7 @@ class TrustingSession {
   std::string TakeOne(Call& call) {
     woken_ = false;
     if (channel_.theirs[kTailOffset / 8] == channel_.head) {
-      Sleep(channel_.data_wait, kDataSignalsOffset, Has(Flaw::kAwaitsRoom) ? 0 : 30);
+      Sleep(channel_.data_wait, kDataSignalsOffset, kDataSignal, Has(Flaw::kAwaitsRoom) ? 0 : 30);
       if (!Has(Flaw::kAwaitsRoom)) call.BroughtNothing();
       if (!Has(Flaw::kSignalIsRecord) || !woken_) return "";
       if (channel_.theirs[kTailOffset / 8] == channel_.head) return "took what nobody had sent";
@@ -499,14 +517,16 @@ class TrustingSession {
     }
   }
 
-  void Drain(int descriptor) const {
+  // The byte that came; 0 of an eventfd.
+  char Drain(int descriptor) const {
     uint64_t count = 0;
     if (channel_.eventfds) {
       static_cast<void>(!::read(descriptor, &count, sizeof(count)));  // NAIVE: may block
-    } else {
-      std::array<std::byte, 64> bytes;
-      ReceiveTrusting(descriptor, bytes.data(), bytes.size());  // NAIVE: anything will do
+      return 0;
     }
+    std::array<char, 64> bytes;
+    ReceiveTrusting(descriptor, bytes.data(), bytes.size());  // NAIVE: anything will do
+    return bytes[0];
   }
 
   Victim& victim_;

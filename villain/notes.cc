@@ -1,5 +1,6 @@
 #include "parley/villain/notes.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@ namespace parley::villain {
 namespace {
 
 thread_local int64_t delay_at_last_end_ns = 0;
+std::atomic<int>* crash_note = nullptr;
 
 }  // namespace
 
@@ -65,6 +67,16 @@ Notes* NewNotes() {
   PARLEY_CHECK(page != MAP_FAILED, "mmap");
   // SAFETY: a fresh page of zeros, and Notes is made of lock-free atomics and characters.
   return static_cast<Notes*>(page);
+}
+
+void NoteCrashesIn(Notes& notes) {
+  crash_note = &notes.crashed;
+  struct sigaction action = {};
+  action.sa_handler = [](int number) { crash_note->store(number); };
+  action.sa_flags = SA_RESETHAND;  // the fault comes again, and ends the process
+  for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) {
+    ::sigaction(number, &action, nullptr);
+  }
 }
 
 Call::Call(Notes& notes, const char* name, Deadline deadline, CallKind kind)

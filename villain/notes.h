@@ -45,6 +45,7 @@ struct Notes {
   std::atomic<uint32_t> mounted;     // of an attacker: the attack is really going on
   std::atomic<uint32_t> gave_up;     // of an attacker: it could not mount the attack
   std::atomic<uint32_t> leaked;      // of an attacker: it got what it must not get
+  std::atomic<int> crashed;          // of an attacker: the signal that one of its processes died of
   std::atomic<int64_t> max_stop_ns;  // of an attacker: how long it kept the victim stopped at once
   std::atomic<End> end;
   std::atomic<uint32_t> violation;
@@ -82,6 +83,10 @@ struct Notes {
 
 // A zeroed page; it lives as long as the process.
 Notes* NewNotes();
+
+// From now on a fault of this process, or of one that it forks, is noted before it ends it. A case
+// whose attacker crashed shows nothing.
+void NoteCrashesIn(Notes& notes);
 
 // What a call's processor time is counted as: the work of a handshake or of a blob is bounded by
 // its size, that of a session by what was sent and received.

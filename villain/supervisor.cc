@@ -21,6 +21,7 @@
 #include "parley/boundary/violation.h"
 #include "parley/os/check.h"
 #include "parley/os/pidfd.h"
+#include "parley/villain/old_kernel.h"
 
 namespace parley::villain {
 namespace {
@@ -118,7 +119,8 @@ class Trial {
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     name_ = "@parley-villain-" + std::to_string(::getpid());
     if (has_socket()) {
-      const bool careful = options_.implementation == Implementation::kHonest;
+      const bool careful = options_.implementation == Implementation::kHonest &&
+                           !options_.old_kernel && !case_.victim.foreign_pair;
       if (careful && case_.victim.kind != VictimKind::kBlob) {
         auto sockets = PeerSocket::Pair();
         PARLEY_CHECK(sockets.ok(), "socketpair");
@@ -166,6 +168,7 @@ class Trial {
     victims_socket_.Reset();
     ::munmap(victim_notes_, sizeof(Notes));
     gate.Wait();
+    NoteCrashesIn(*attacker_notes_);
     Attacker attacker{*attacker_notes_,
                       std::move(attackers_socket_),
                       name_,
@@ -190,6 +193,7 @@ class Trial {
       const rlimit limit = {most, most};
       ::setrlimit(RLIMIT_NOFILE, &limit);
     }
+    PARLEY_CHECK(!options_.old_kernel || ForgetNewKernels(), "no filter (seccomp)");
     victim_notes_->stage.store(Stage::kReady);
     gate.Wait();
     victim_notes_->stage.store(Stage::kRunning);
@@ -393,6 +397,9 @@ class Trial {
       why = wedged_;
     } else if (exit != "exit 0") {
       why = "the victim crashed: " + exit + " " + victim_->printed().substr(0, 300);
+    } else if (const int signal = attacker_notes_->crashed.load(); signal != 0) {
+      why = "the attack could not be mounted: its attacker crashed with signal " +
+            std::to_string(signal) + "; it said: " + attacker_notes_->Said();
     } else if (attacker_notes_->leaked.load() != 0) {
       why = "the attacker got what it must not get: " + attacker_notes_->Said();
     } else if (attacker_notes_->mounted.load() == 0) {

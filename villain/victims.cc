@@ -405,6 +405,7 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
   if (victim.setup.confined)
     options.trust = PeerTrust::Because("the case is about a peer that is confined");
   if (victim.setup.futex) options.doorbell = DoorbellKind::kFutex;
+  if (victim.setup.admits_anyone) options.policy = PeerPolicy::Anyone();
   return options;
 }
 

@@ -1,7 +1,7 @@
 // villain: hostile peers that really run.
 //
 //   villain list
-//   villain run [--json] [--naive] [--jobs=N] [CASE...]
+//   villain run [--json] [--naive] [--old-kernel] [--jobs=N] [CASE...]
 //   villain attack [CASE...] --connect PATH | --listen PATH | --exec COMMAND...
 
 #include <unistd.h>
@@ -24,12 +24,13 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: villain list\n"
-    "       villain run [--json] [--naive] [--jobs=N] [CASE|ROW...]\n"
+    "       villain run [--json] [--naive] [--old-kernel] [--jobs=N] [CASE|ROW...]\n"
     "       villain attack [--json] [--format=TEXT] [--patience=SECONDS] [--good-exit=N[,N...]]\n"
     "               [CASE|ROW...] --connect PATH | --listen PATH | --exec COMMAND...\n"
     "\n"
     "list  each attack: its name, its row of docs/ATTACKS.md, what it does and needs\n"
-    "run   runs them against Parley's own ends (--naive: against careless ones, which must fail)\n"
+    "run   runs them against Parley's own ends (--naive: against careless ones, which must fail;\n"
+    "        --old-kernel: without what Linux 6.1 does not have)\n"
     "attack  runs them against your own peer, which speaks Parley's handshake: it listens at PATH\n"
     "        (--connect), connects to PATH again and again (--listen), or is started for each "
     "case\n"
@@ -193,6 +194,8 @@ int Run(const std::vector<std::string>& arguments) {
       json = true;
     } else if (argument == "--naive") {
       options.implementation = Implementation::kNaive;
+    } else if (argument == "--old-kernel") {
+      options.old_kernel = true;
     } else if (argument.rfind("--jobs=", 0) == 0) {
       options.jobs = AtLeastOne(argument.substr(7));
     } else if (!Select(argument, &cases)) {

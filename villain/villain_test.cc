@@ -32,36 +32,14 @@ void Note(const Result& r) {
               r.verdict == Verdict::kPass ? r.attacker.c_str() : r.why.c_str());
 }
 
-// Cases whose defence is not there yet, and what brings it. One of them that passes makes the test
-// fail, so that it is taken off this list; where it depends on how busy the machine is, it may.
-struct Expected {
-  std::string until;
-  bool always = true;
-};
-const std::map<std::string, Expected>& ExpectedToFail() {
-  static const std::map<std::string, Expected> until = {};
-  return until;
-}
-
-TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
-  std::vector<const Case*> cases;
-  for (const Case& c : AllCases()) cases.push_back(&c);
-  RunOptions options;
-  options.jobs = 4;
+// PASS for each, or SKIP for a reason, and not too many of those.
+void ExpectWithoutEffect(const std::vector<const Case*>& cases, const RunOptions& options,
+                         const char* prefix, int max_skipped) {
   int skipped = 0;
   for (const Result& r : RunCases(cases, options, Note)) {
-    if (const auto until = ExpectedToFail().find(r.the_case->name);
-        until != ExpectedToFail().end() && r.verdict != Verdict::kSkip) {
-      EXPECT_TRUE(r.verdict != Verdict::kPass || !until->second.always)
-          << r.the_case->name << " passes: take it off the list; it waited for "
-          << until->second.until;
-      RecordProperty(std::string("villain: ") + r.the_case->name,
-                     "SKIP: expected to fail until " + until->second.until);
-      continue;
-    }
     // For tools/dev/test_report.py, which wants each case that a document names.
-    RecordProperty(std::string("villain: ") + r.the_case->name,
-                   ToString(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
+    ::testing::Test::RecordProperty(std::string(prefix) + r.the_case->name,
+                                    ToString(r.verdict) + (r.why.empty() ? "" : ": " + r.why));
     EXPECT_TRUE(r.verdict == Verdict::kPass || r.verdict == Verdict::kSkip)
         << r.the_case->row << " " << r.the_case->name << ": " << ToString(r.verdict) << ", "
         << r.why << "\n  attacker: " << r.attacker << "\n  victim: " << r.victim << ", " << r.exit
@@ -71,7 +49,31 @@ TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
       ++skipped;
     }
   }
-  EXPECT_LE(skipped, 20);
+  EXPECT_LE(skipped, max_skipped);
+}
+
+TEST(VillainTest, EveryAttackIsRefusedOrWithoutEffect) {
+  std::vector<const Case*> cases;
+  for (const Case& c : AllCases()) cases.push_back(&c);
+  RunOptions options;
+  options.jobs = 4;
+  ExpectWithoutEffect(cases, options, "villain: ", 20);
+}
+
+// What the newest kernels refuse for us is refused without them as well: descriptors in messages, a
+// memfd that is made executable, and who the peer is.
+TEST(VillainTest, DescriptorsAreWithoutEffectWithoutTheNewestKernelsHelp) {
+  std::vector<const Case*> cases;
+  for (const Case& c : AllCases()) {
+    const std::string row = c.row;
+    if (row[0] == 'F' || row == "K1" || row == "K3" || row == "W8" || row == "H7") {
+      cases.push_back(&c);
+    }
+  }
+  RunOptions options;
+  options.jobs = 4;
+  options.old_kernel = true;
+  ExpectWithoutEffect(cases, options, "without the newest kernels, ", 6);
 }
 
 TEST(VillainTest, NamesAreDistinctAndEveryRowHasACase) {
@@ -115,6 +117,7 @@ const std::map<std::string, std::string>& Harmless() {
       {"lock-on-blob", "harms where a write to a sealed file faults first: Linux before 6.16"},
       {"garbage-collector", "harms where sends wait for the collector: Linux before 6.9"},
       {"hoard-welcomes", "harms a peer that has many handshakes at once; this one has one"},
+      {"hoard-welcomes-of-others", "harms a peer that has many handshakes at once"},
       {"pages-out", "harms where memory has to come back from a slow swap"},
       {"mapping-crowd", "harms where memory has to come back from a slow swap"},
       {"held-own-end",
@@ -160,14 +163,7 @@ const std::set<std::string>& Races() {
   return names;
 }
 constexpr int64_t kBusyMs = 20;
-constexpr std::size_t kMaxUndecided = 12;
-
-// Cases that have not been seen to harm anybody yet, and so show little.
-const std::set<std::string>& Unshown() {
-  static const std::set<std::string> names = {"futex-crowd", "receive-into-userfault", "epoch-lies",
-                                              "wish-for-the-edge", "wake-ups-with-descriptors"};
-  return names;
-}
+constexpr std::size_t kMaxUndecided = 2;
 
 bool Harmed(const Result& r) {
   // The attack's doing, and not that it was not there.
@@ -181,7 +177,7 @@ TEST(CarelessTest, IsHarmedByEachAttack) {
   options.jobs = 6;
   std::vector<const Case*> cases;
   for (const Case& c : AllCases()) {
-    if (Harmless().count(c.name) + Unshown().count(c.name) == 0) cases.push_back(&c);
+    if (Harmless().count(c.name) == 0) cases.push_back(&c);
   }
   int skipped = 0;
   std::vector<const Case*> again;
@@ -220,9 +216,6 @@ TEST(CarelessTest, ListsNameCases) {
   std::set<std::string> names;
   for (const Case& c : AllCases()) names.insert(c.name);
   for (const auto& [name, why] : Harmless()) EXPECT_EQ(names.count(name), 1u) << name;
-  for (const auto& [name, until] : ExpectedToFail()) EXPECT_EQ(names.count(name), 1u) << name;
-  for (const std::string& name : Unshown()) EXPECT_EQ(names.count(name), 1u) << name;
-  EXPECT_LE(Unshown().size(), 5u);
   for (const std::string& name : Races()) EXPECT_EQ(names.count(name), 1u) << name;
 }
 
@@ -232,10 +225,7 @@ TEST(CarelessTest, PassesWhereNobodyAttacks) {
   options.implementation = Implementation::kNaive;
   const auto cases = CasesNamed({"honest-connecting", "honest-accepting", "honest-blob"});
   for (const Result& r : RunCases(cases, options, Note)) {
-    // With one connection for both rings a naive wait also ends with the other ring's signal.
-    const bool other_ring = r.why.starts_with("waits came back ");
-    EXPECT_TRUE(r.verdict == Verdict::kPass || other_ring)
-        << r.the_case->name << ": " << r.why << ", " << r.victim;
+    EXPECT_EQ(r.verdict, Verdict::kPass) << r.the_case->name << ": " << r.why << ", " << r.victim;
     EXPECT_GT(r.calls, 0u);
   }
 }

@@ -218,7 +218,8 @@ void FutexCrowd(Attacker& a) {
   for (int i = 0; i < 1000; ++i) {
     for (const std::size_t offset : {kDataSignalsOffset, kSpaceSignalsOffset}) {
       try {
-        std::thread(sleep, offset, i == 500).detach();
+        // A wake-up ends at the one that fails: none for those behind it.
+        std::thread(sleep, offset, i == 500 && offset == kSpaceSignalsOffset).detach();
         ++asleep;
       } catch (const std::system_error&) {  // as many as there may be
       }
@@ -227,10 +228,14 @@ void FutexCrowd(Attacker& a) {
   if (asleep < 100) a.CannotMount("no threads");
   a.Mounted(std::to_string(asleep) +
             " threads sleep on the victim's words, one so that waking fails");
+  uint64_t tail = 0;
   for (uint64_t round = 1;; ++round) {
     DemandRings(peer, round);
-    ServeSilently(peer, round);
-    ::usleep(200);
+    // As a peer that is busy: so the victim has to signal as often.
+    KeepBusy(peer, &tail);
+    peer.own.Store(kDataSignalsOffset, round);
+    Wake(FutexesOf(peer.own) + kDataSignalsOffset / sizeof(uint32_t), 1);
+    ::usleep(25'000);  // all of them sleep again by then
   }
 }
 
@@ -250,6 +255,11 @@ void ReceiveIntoUserfault(Attacker& a) {
     if (::fork() != 0) continue;
     void* page = PageThatNeverComes();
     while (page != nullptr) ::recv(doorbell, page, 1, 0);
+    ::_exit(1);
+  }
+  if (peer.descriptors.size() > 2 && ::fork() == 0) {  // of a victim that signals by a pipe
+    void* page = PageThatNeverComes();
+    while (page != nullptr) static_cast<void>(!::read(peer.descriptors[2].get(), page, 1));
     ::_exit(1);
   }
   a.Mounted("receives wake-ups into memory that never comes, while it asks for more");
@@ -333,8 +343,9 @@ std::vector<Case> WakingCases() {
        with(futex, Flaw::kWakesAll), FutexCrowd, kServed},
       {"close-under-send", "W6", "sockets closed under our sends: SIGPIPE", accept, CloseAtOnce,
        kGone},
-      {"receive-into-userfault", "W7", "our wake-ups received into memory that never comes", longer,
-       ReceiveIntoUserfault, kServed, HasUserfaultfd, "userfaultfd"},
+      {"receive-into-userfault", "W7", "our wake-ups received into memory that never comes",
+       with(longer, Flaw::kSignalsByPipe), ReceiveIntoUserfault, kServed, HasUserfaultfd,
+       "userfaultfd"},
       {"die-with-heir", "W8", "a death that an open socket hides", accept, DieWithHeir, kGone},
       {"epoch-lies", "W9", "a claim to be asleep, at every moment", longer, EpochLies, kServed},
       {"wake-for-each-record", "W9", "a wake-up for each record that it takes",

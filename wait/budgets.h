@@ -36,6 +36,8 @@ class RateBudget {
   }
   void GiveBack(int64_t units) { left_ = std::min(burst_, left_ + std::min(burst_, units)); }
   void GiveAllBack() { left_ = burst_; }
+  // Nothing is earned before that.
+  void EarnFrom(int64_t ns) { refilled_ns_ = std::max(refilled_ns_, ns); }
   // Whether the last Take found all of them.
   bool was_full() const { return was_full_; }
 
@@ -91,8 +93,11 @@ class WakeBudget {
   bool TakeWakeUp(int64_t now_ns) {
     const bool taken = wakeups_.Take(now_ns);
     if (wakeups_.was_full()) throttled_ = 0;
-    if (!taken && throttled_ - short_throttles_ < 30) ++throttled_;
-    return taken;
+    if (taken) return true;
+    if (throttled_ - short_throttles_ < 30) ++throttled_;
+    // Being throttled is no time in which the peer behaved.
+    wakeups_.EarnFrom(now_ns + throttle_ns());
+    return false;
   }
 
   RateBudget wakeups_;

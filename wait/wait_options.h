@@ -29,7 +29,7 @@ struct WaitOptions {
   // always the longest spin.
   double spin_budget = 0.02;
   int spurious_wakeups = 64;
-  absl::Duration spurious_refill = absl::Milliseconds(10);  // one more each
+  absl::Duration spurious_refill = absl::Milliseconds(4);  // one more each
   int throttles = 64;
   absl::Duration throttle_refill = absl::Seconds(1);  // one more each
   absl::Duration throttle_time = absl::Milliseconds(1);
