@@ -638,6 +638,7 @@ for bits, encoding in ((8, 1), (16, 1), (24, 1), (32, 1), (32, 3), (64, 3), (12,
     stream(f"wav_{bits}_{encoding}", WAV, 9, b"RIFF\xff\xff\xff\xffWAVELIST\3\0\0\0abc\0fmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff" + bytes(range(48)))
 stream("wav_extensible", WAV, 9, b"RIFF\0\0\0\0WAVEfmt \x28\0\0\0" + struct.pack("<HHIIHHHHII", 0xFFFE, 6, 48000, 0, 18, 24, 22, 24, 0x3F, 1) + bytes.fromhex("000010008000 00aa00389b71".replace(" ", "")) + b"data\x24\0\0\0" + bytes(range(36)))
 stream("lines", LINES, 3, b"one\n\nthree\nno newline")
+stream("lines_none", LINES, 3)
 stream("lines_dropped", LINES, 200, b"1\n2\n3\n4\n5\n")
 R_FORMAT, R_FRAME, R_BYTES, R_OPEN, R_END = range(1, 6)
 stream("receive_raw", RECEIVER, 0, R_BYTES, 3, b"abc", RIGHT, R_BYTES, 2, b"de", RIGHT, R_END, 0, RIGHT)

@@ -132,8 +132,10 @@ void AttackParsers(Script script, StreamKind kind) {
   const std::string out = Pass(kind, text, piece, drop, &whole);
   if (!whole || drop) return;
   if (kind == StreamKind::kLines) {
-    PARLEY_CHECK(out.size() == text.size() && std::memcmp(out.data(), text.data(), out.size()) == 0,
-                 "other lines than came");
+    const bool same =
+        std::equal(out.begin(), out.end(), text.begin(), text.end(),
+                   [](char a, std::byte b) { return static_cast<std::byte>(a) == b; });
+    PARLEY_CHECK(same, "other lines than came");
     return;
   }
   std::vector<std::byte> again(out.size());
