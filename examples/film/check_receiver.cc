@@ -14,8 +14,9 @@ namespace {
 
 // A container's start is rounded to a microsecond.
 constexpr double kMaxSeconds = 2e-6;
-// Of 255, for the mean of a cell: swscale rounds each sample, and chroma is interpolated.
-constexpr int kMaxGridDifference = 6;
+// Of 255, for the mean of a cell: swscale makes 8 bits of 5 by shifting, and interpolates chroma. A
+// range that was mistaken makes 16 to 20.
+constexpr int kMaxGridDifference = 8;
 
 absl::Status Bad(const std::string& what) { return absl::DataLossError(what); }
 

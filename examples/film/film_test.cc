@@ -389,7 +389,8 @@ TEST_F(FilmTest, WhatWasConvertedForY4mIsVerifiedByItsColours) {
   for (const std::string how :
        {"-pix_fmt yuvj440p -c:v mjpeg", "-pix_fmt bgr0 -c:v ffv1", "-pix_fmt gbrp10le -c:v ffv1",
         "-pix_fmt pal8 -c:v png", "-pix_fmt monob -c:v png", "-s 1280x720 -pix_fmt bgr0 -c:v ffv1",
-        "-pix_fmt yuv410p -c:v ffv1", "-pix_fmt ya8 -c:v png", "-pix_fmt rgba -c:v png"}) {
+        "-pix_fmt yuv410p -c:v ffv1", "-pix_fmt ya8 -c:v png", "-pix_fmt ya16be -c:v png",
+        "-pix_fmt rgba -c:v png"}) {
     const std::string film =
         Make(folder + "/f.mkv", "-f lavfi -i testsrc2=size=160x96:rate=25:duration=0.2 " + how);
     const CommandResult result = Film("--verify --y4m=" + folder + "/f.y4m '" + film + "'");

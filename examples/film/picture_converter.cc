@@ -101,12 +101,15 @@ AVPixelFormat PictureConverter::Target(AVPixelFormat format) const {
       sws_isSupportedInput(format) == 0) {
     return AV_PIX_FMT_NONE;
   }
-  const bool has_alpha = (descriptor->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
+  // swscale gets the range of 16-bit gray with alpha wrong, whatever it is told.
+  const bool deep_gray = descriptor->nb_components == 2 && descriptor->comp[0].depth > 8;
+  const bool has_alpha = (descriptor->flags & AV_PIX_FMT_FLAG_ALPHA) != 0 && !deep_gray;
   AVPixelFormat best = AV_PIX_FMT_NONE;
   for (const PixelFormatInfo& info : AllPixelFormats()) {
     const AVPixelFormat candidate = ToLibav(info.format);
     if (!acceptance_.Accepts(info.format) || candidate == AV_PIX_FMT_NONE ||
-        sws_isSupportedOutput(candidate) == 0) {
+        sws_isSupportedOutput(candidate) == 0 ||
+        (deep_gray && (info.model != ColourModel::kGray || info.has_alpha))) {
       continue;
     }
     best = best == AV_PIX_FMT_NONE
