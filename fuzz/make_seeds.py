@@ -925,3 +925,23 @@ request_client("client_answered_out_of_nothing", P_ASK, bytes([P_ANSWER, 0, 2, 0
 request_client("client_told_a_request", P_ASK, q_any(1, 1), bytes([P_RECEIVE]))
 request_client("client_told_with_a_budget", P_ASK, q_any(3, 1, budget=1), bytes([P_RECEIVE]))
 request_client("client_too_short", P_ASK, bytes([P_ANY, 250, 3, 1, 2, 3, P_RECEIVE]))
+
+# --- wait_set_fuzzer --------------------------------------------------------------------------------
+
+W_ALWAYS, W_ONCE, W_PAUSE, W_RESUME, W_RESET, W_SEND, W_CLOSE, W_DIE, W_FLOOD, W_END, W_DESTROYS, W_RUN = range(12)
+
+
+def wait_set(name, *steps):
+    seed("wait_set_fuzzer", name, *[bytes([what, which]) for what, which in steps])
+
+
+wait_set("served", (W_ALWAYS, 0), (W_ALWAYS, 1), (W_SEND, 0), (W_SEND, 1), (W_SEND, 0), (W_RUN, 0), (W_SEND, 1))
+wait_set("once", (W_ONCE, 0), (W_SEND, 0), (W_SEND, 0), (W_RESUME, 0), (W_RUN, 0), (W_RUN, 0), (W_RESUME, 0))
+wait_set("paused_and_flooded", (W_ALWAYS, 0), (W_RUN, 0), (W_PAUSE, 0), *[(W_FLOOD, 0), (W_RUN, 0)] * 5, (W_DIE, 0),
+         (W_RUN, 0), (W_RESUME, 0))
+wait_set("flooded_to_the_end", (W_ALWAYS, 0), (W_ALWAYS, 1), *[(W_FLOOD, 0), (W_RUN, 0)] * 25, (W_SEND, 1))
+wait_set("dies_with_data", (W_ALWAYS, 0), (W_SEND, 0), (W_SEND, 0), (W_DIE, 0), (W_RUN, 0), (W_RESUME, 0))
+wait_set("closes", (W_ALWAYS, 0), (W_SEND, 0), (W_CLOSE, 0), (W_RUN, 0), (W_RUN, 0), (W_RESUME, 0))
+wait_set("port_ends", (W_ALWAYS, 0), (W_SEND, 0), (W_END, 0), (W_PAUSE, 0), (W_RESUME, 0))
+wait_set("destroys_itself", (W_ALWAYS, 0), (W_ALWAYS, 1), (W_DESTROYS, 0), (W_SEND, 0), (W_SEND, 1), (W_RUN, 0))
+wait_set("registered_anew", (W_ALWAYS, 0), (W_SEND, 0), (W_RESET, 0), (W_ONCE, 0), (W_RESUME, 0), (W_RUN, 0))

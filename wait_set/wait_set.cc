@@ -267,7 +267,8 @@ void WaitSet::Pause(Entry* entry) {
   Unqueue(entry);
   if (entry->state == State::kEnded) return;
   // What was queued as the last word is said at Resume.
-  entry->state = IsFinal(entry->status) ? State::kEnded : State::kIdle;
+  const bool ended = IsFinal(entry->status) || (entry->is_port && entry->port == nullptr);
+  entry->state = ended ? State::kEnded : State::kIdle;
 }
 
 // The port's destructor runs, on this thread.

@@ -7,10 +7,12 @@ import preset_plots
 import presets
 import safety
 import scale
+import waiting
 from layout import TextTable
 
 # Name -> its tables.
-TABLES = {"presets": presets.tables, "scale": scale.tables, "safety": safety.tables}
+TABLES = {"presets": presets.tables, "scale": scale.tables, "safety": safety.tables,
+          "waiting": waiting.tables}
 # Name -> what lies in a file of its own beside it.
 BESIDE = {"safety": "safety_instructions"}
 

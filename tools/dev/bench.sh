@@ -2,7 +2,7 @@
 #
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
 #   dev bench instructions                       counts instructions with callgrind
-#   dev bench presets|scale|safety [--quick]     a study of its own; --help names its flags
+#   dev bench presets|scale|safety|waiting [--quick]  a study of its own; --help names its flags
 #   dev bench report [FOLDER] [--markdown docs | --compare OTHER]   of a run that was made before
 #
 # Results lie in the cache folder, one folder a run; `last` is a link to the last one.
@@ -83,6 +83,7 @@ Usage: ./dev bench [MODE] [flags]
   ./dev bench presets [--quick]      latency and processor time of each waiting preset, 1 Hz to flat out
   ./dev bench scale [--minutes N]    1 to 1,000 channels, rings of 4 KiB to 1 GiB, flat out for N minutes
   ./dev bench safety [--quick]       what each check and each wall costs, on and off
+  ./dev bench waiting [--quick]      a WaitSet with 10 to 10,000 channels, and beside a flood
   ./dev bench instructions           instructions of a send and a receive, by callgrind
   ./dev bench report [FOLDER]        tables and plots again; --markdown docs, --compare FOLDER
 
@@ -98,7 +99,7 @@ run_bench() {
       --list | --help | --helpfull)
         local target=//bench/competitors:bench
         case "${1:-}" in
-          presets | scale | safety) target="//bench/$1" ;;
+          presets | scale | safety | waiting) target="//bench/$1" ;;
           *) bench_usage ;;
         esac
         out="$(mktemp -d)"
@@ -122,7 +123,7 @@ run_bench() {
     instructions)
       count_instructions "$(results_folder instructions)"
       ;;
-    presets | scale | safety)
+    presets | scale | safety | waiting)
       run_study "$@"
       ;;
     *)
