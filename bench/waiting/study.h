@@ -26,6 +26,9 @@ struct WaitingOptions {
   int windows = 8;
   double window_s = 0.25;
   std::size_t among = 1'000;  // how many are registered beside a flood
+  // Server and client at a real-time priority, on a processor each: for a machine that has other
+  // work, which would be most of a p99. The flood stays where it is scheduled. Root only.
+  bool realtime = false;
 };
 
 // What the flooding process does meanwhile.

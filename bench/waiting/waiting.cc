@@ -11,6 +11,7 @@
 #include "parley/bench/waiting/study.h"
 
 ABSL_FLAG(bool, quick, false, "fewer passes, and up to 1,000 channels");
+ABSL_FLAG(bool, realtime, false, "server and client ahead of all others on the machine; root only");
 ABSL_FLAG(int, passes, 5, "how often all is measured");
 ABSL_FLAG(std::string, out, ".", "an existing folder for waiting.json");
 ABSL_FLAG(std::string, commit, "", "what to note as the commit that is measured");
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
     options.passes = 2;
     options.channels = {10, 1'000};
   }
+  options.realtime = absl::GetFlag(FLAGS_realtime);
   const auto result = parley::bench::MeasureWaiting(options);
   std::ofstream(absl::GetFlag(FLAGS_out) + "/waiting.json")
       << parley::bench::ToJson(result, absl::GetFlag(FLAGS_commit));
