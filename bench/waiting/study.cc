@@ -60,6 +60,7 @@ struct Shared {
   std::atomic<Flood> flood{Flood::kNone};
   std::atomic<int> done{0};
   std::atomic<bool> failed{false};
+  std::array<char, 160> why = {};  // before `failed`; ends with a zero
   std::atomic<std::size_t> condition{0};
   std::array<Histogram, kConditions> times;  // the client's, between asked and done
 };
@@ -112,26 +113,28 @@ class Client {
   bool Run(const std::string& name, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       auto channel = ConnectChannel(name, {}, Limit(), WaitOptions::LowestPower());
-      if (!channel.ok()) return Fail();
+      if (!channel.ok()) return Fail(channel.status().ToString());
       channels_.push_back(*std::move(channel));
     }
     for (int asked = 1;; ++asked) {
       while (shared_.asked.load() != asked) ::usleep(20);
       const Work work = shared_.work.load();
       if (work == Work::kEnd) return true;
-      if (!(work == Work::kSendOne ? SendOne() : RoundTrips())) return Fail();
+      if (!(work == Work::kSendOne ? SendOne() : RoundTrips())) return false;
       shared_.done.store(asked);
     }
   }
 
  private:
-  bool Fail() {
+  bool Fail(const std::string& why) {
+    why.copy(shared_.why.data(), shared_.why.size() - 1);
     shared_.failed.store(true);
     return false;
   }
   bool SendOne() {
     for (std::size_t i = 0; i < kActive; ++i) {
-      if (channels_[i].sender.TrySend(0, message_) != Outcome::kOk) return false;
+      if (channels_[i].sender.TrySend(0, message_) == Outcome::kOk) continue;
+      return Fail("a ring is full or gone");
     }
     return true;
   }
@@ -141,8 +144,10 @@ class Client {
     while (!end.Expired()) {
       for (std::size_t i = 0; i < kActive; ++i) {
         const int64_t begin_ns = MonotonicNowNs();
-        if (!channels_[i].sender.Send(1, message_, Limit()).ok()) return false;
-        if (!channels_[i].receiver.Receive(absl::MakeSpan(message_), Limit()).ok()) return false;
+        const absl::Status sent = channels_[i].sender.Send(1, message_, Limit());
+        if (!sent.ok()) return Fail(sent.ToString());
+        const auto back = channels_[i].receiver.Receive(absl::MakeSpan(message_), Limit());
+        if (!back.ok()) return Fail(back.status().ToString());
         times.Add(static_cast<uint64_t>(MonotonicNowNs() - begin_ns));
       }
     }
@@ -261,6 +266,10 @@ class Server {
     return true;
   }
 
+  absl::Status ClientFailed() const {
+    return absl::AbortedError(std::string("the client: ") + shared_.why.data());
+  }
+
   int Ask(Work work) {
     shared_.work.store(work);
     shared_.asked.store(++asked_);
@@ -274,7 +283,7 @@ class Server {
       set_->RunOnce(Deadline::AtMonotonicNs(0));  // all of them wait
       const int asked = Ask(Work::kSendOne);
       while (shared_.done.load() != asked) {
-        if (shared_.failed.load()) return absl::AbortedError("the client failed");
+        if (shared_.failed.load()) return ClientFailed();
         ::usleep(20);
       }
       const uint64_t before = taken_;
@@ -321,7 +330,7 @@ class Server {
     shared_.condition.store(condition);
     const int asked = Ask(Work::kRoundTrips);
     while (shared_.done.load() != asked) {
-      if (shared_.failed.load()) return absl::AbortedError("the client failed");
+      if (shared_.failed.load()) return ClientFailed();
       set_->RunOnce(In(5));
     }
     shared_.flood.store(Flood::kNone);
