@@ -237,6 +237,7 @@ PARLEY_PLAIN_CODE void HoldNamespaces(const HolderStart& start) {
   const int root = start.mounts ? MakeEmptyRoot() : -ENOSYS;
   // For this user namespace: what a kernel gives whoever makes another one is a way round.
   WriteFile("/proc/sys/user/max_user_namespaces", "0", 1);
+  Announce(start.events->walled, kHappened);
   if (Await(start.events->runs, kPatienceMs) != kHappened) End();
   // From here on nothing of ours is for others of the same user to read.
   ::syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -43,6 +43,7 @@ uint32_t Await(Event& event, int milliseconds);
 
 struct HolderEvents {
   Event mapped;  // the user id maps are written
+  Event walled;  // in them no further user namespace can be made
   Event runs;    // the worker is process 2
   Event held;    // the holder has closed our descriptors, and needs nothing more of us
 };

@@ -240,9 +240,9 @@ absl::StatusOr<Worker> WorkerTemplate::Clone(CloneOptions options, Deadline dead
       if (!page->ok()) return ErrnoStatus(errno, what);
       failure = internal::MakeHolder(attempt, holder_socket.get(), self.get(), page->events(),
                                      &process.holder);
-      // Entering would wait for it in the template.
+      // A clone runs at once, where Spawn's worker has an exec before it.
       if (failure.step == StartStep::kNone &&
-          !internal::HolderIsReady(process.holder, page->events().mapped)) {
+          !internal::HolderIsReady(process.holder, page->events().walled)) {
         failure = {StartStep::kNamespaces, EPERM};
       }
     }
