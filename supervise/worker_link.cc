@@ -89,6 +89,8 @@ struct WorkerLink::State {
   int64_t relayed_until_ns = 0;
   EndFacts facts;
   std::vector<std::byte> answer;  // to a read
+  std::optional<uint64_t> job;    // of a pool: the number of the one that is under way
+  std::optional<absl::Status> job_outcome;
   std::optional<WorkerEnd> ended;
 
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
@@ -289,6 +291,12 @@ absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std
     const auto request = internal::ParseRead(message, max_bytes);
     return request.has_value() ? Answer(*request, deadline) : Lied();
   }
+  if (record.tag == internal::kJobDoneTag && job.has_value()) {
+    job_outcome = internal::ParseJobDone(message, *job);
+    if (!job_outcome.has_value()) return Lied();
+    job.reset();
+    return absl::OutOfRangeError("the job is done");
+  }
   if (record.tag == internal::kFailedTag) {
     facts.said = internal::ParseFailed(message);
     if (!facts.said.has_value()) return Lied();
@@ -355,6 +363,42 @@ WorkerEnd WorkerLink::Kill(std::string why) {
 void WorkerLink::Poison(std::string what) {
   state_->facts.violation_text = std::move(what);
   state_->channel.receiver.Poison(Violation::kMetadataInvalid);
+}
+
+void WorkerLink::Interrupt() const { state_->channel.receiver.Interrupt(); }
+
+absl::Status WorkerLinkMaker::BeginJob(WorkerLink& link, uint64_t number, const SealedBlob* input,
+                                       bool in_place, const std::string& request,
+                                       Deadline deadline) {
+  WorkerLink::State& state = *link.state_;
+  const bool streamed = input != nullptr && !in_place;
+  state.source = {};
+  if (streamed) {
+    state.source.size_bytes = input->size_bytes();
+    state.source.read = [bytes = input->bytes()](uint64_t offset, absl::Span<std::byte> into) {
+      const std::size_t size_bytes =
+          offset >= bytes.size() ? 0 : std::min<std::size_t>(into.size(), bytes.size() - offset);
+      if (size_bytes > 0) std::memcpy(into.data(), bytes.data() + offset, size_bytes);
+      return absl::StatusOr<std::size_t>(size_bytes);
+    };
+    state.may_read_bytes = kReadsOfEachByte * input->size_bytes() + (1 << 20);
+  }
+  const internal::JobWire job = {.number = number,
+                                 .input_bytes = input != nullptr ? input->size_bytes() : 0,
+                                 .input_kind = input == nullptr ? internal::kNoInput
+                                               : streamed       ? internal::kStreamedInput
+                                                                : internal::kSealedInput,
+                                 .request_bytes = static_cast<uint32_t>(request.size())};
+  const auto header = WireBytes(job);
+  std::vector<std::byte> message(header.begin(), header.end());
+  for (const char c : request) message.push_back(static_cast<std::byte>(c));
+  state.job = number;
+  state.job_outcome.reset();
+  return state.channel.sender.Send(internal::kJobTag, message, deadline);
+}
+
+std::optional<absl::Status> WorkerLinkMaker::JobOutcome(const WorkerLink& link) {
+  return link.state_->job_outcome;
 }
 
 Channel& WorkerLink::channel() { return state_->channel; }

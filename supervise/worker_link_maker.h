@@ -10,6 +10,8 @@
 //
 //   return WorkerLinkMaker::Make(options, *std::move(worker), std::move(socket), deadline);
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,6 +20,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/worker_link.h"
 
 namespace parley {
@@ -26,6 +29,13 @@ class WorkerLinkMaker {
  public:
   static absl::StatusOr<WorkerLink> Make(const WorkerLinkOptions& options, Worker worker,
                                          PeerSocket socket, Deadline deadline);
+
+  // Of a pool: hands over one job. `in_place`: `input` is the one that the link was started with,
+  // and lies in the worker; else the worker reads it from here, and it outlives the job. Receive
+  // then gives kOutOfRange at the job's end, and JobOutcome the worker's word for it.
+  static absl::Status BeginJob(WorkerLink& link, uint64_t number, const SealedBlob* input,
+                               bool in_place, const std::string& request, Deadline deadline);
+  static std::optional<absl::Status> JobOutcome(const WorkerLink& link);
 
  private:
   static absl::Status NotStarted(const std::string& name, Worker& worker,

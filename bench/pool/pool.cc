@@ -1,0 +1,248 @@
+// What a fresh confined worker costs: until the first byte of its result, in memory of its own, and
+// in jobs a second; beside fork and exec of a program, with and without bubblewrap. ./dev bench pool.
+
+#include "parley/supervise/pool.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/os/deadline.h"
+#include "parley/os/unique_fd.h"
+#include "parley/sealing/sealed_blob.h"
+
+namespace parley {
+namespace {
+
+constexpr int kStarts = 300;
+constexpr int kJobs = 600;
+constexpr int kWorkers = 2;
+constexpr std::size_t kInputBytes = std::size_t{64} << 10;
+
+struct Row {
+  std::string way;
+  std::vector<double> start_ms;
+  double jobs_per_second = 0;
+  double own_kib = -1;
+};
+
+double At(std::vector<double> values, double part) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1,
+                         static_cast<std::size_t>(part * static_cast<double>(values.size())))];
+}
+
+double MsSince(int64_t then_ns) { return static_cast<double>(MonotonicNowNs() - then_ns) / 1e6; }
+
+std::shared_ptr<const SealedBlob> Input() {
+  const std::vector<std::byte> bytes(kInputBytes, std::byte{7});
+  auto blob = SealedBlob::Create(bytes);
+  if (!blob.ok()) return nullptr;
+  return std::make_shared<const SealedBlob>(*std::move(blob));
+}
+
+// Private pages of the largest of our workers; -1 where that may not be seen.
+double OwnKib() {
+  double largest = -1;
+  const std::string command =
+      "for t in /proc/" + std::to_string(::getpid()) + "/task/*/children; do cat $t; done";
+  std::unique_ptr<FILE, int (*)(FILE*)> list(::popen(command.c_str(), "re"), ::pclose);
+  int pid = 0;
+  while (list != nullptr && std::fscanf(list.get(), "%d", &pid) == 1) {
+    std::ifstream name("/proc/" + std::to_string(pid) + "/comm");
+    std::string text;
+    name >> text;
+    if (text != "pool_worker") continue;
+    std::ifstream rollup("/proc/" + std::to_string(pid) + "/smaps_rollup");
+    double kib = 0;
+    for (std::string line; std::getline(rollup, line);) {
+      double value = 0;
+      if (std::sscanf(line.c_str(), "Private_Dirty: %lf", &value) == 1 ||
+          std::sscanf(line.c_str(), "Private_Clean: %lf", &value) == 1) {
+        kib += value;
+      }
+    }
+    largest = std::max(largest, kib);
+  }
+  return largest;
+}
+
+absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bool use_template,
+                           uint32_t jobs_per_worker) {
+  Row row;
+  row.way = way;
+  PoolOptions options;
+  options.program.path = worker;
+  options.program.name = "pool_worker";
+  options.workers = kWorkers;
+  options.use_template = use_template;
+  options.jobs_per_worker = jobs_per_worker;
+  options.max_queued = 16;
+  auto pool = Pool::Start(std::move(options));
+  if (!pool.ok()) return pool.status();
+  const auto input = Input();
+  const auto submit = [&](const std::string& request, std::vector<double>* first_byte_ms) {
+    JobOptions job;
+    job.input = input;
+    job.request = request;
+    if (first_byte_ms != nullptr) {
+      job.on_message = [first_byte_ms, began_ns = MonotonicNowNs()](uint32_t,
+                                                                    absl::Span<const std::byte>) {
+        first_byte_ms->push_back(MsSince(began_ns));
+        return absl::OkStatus();
+      };
+    }
+    return (*pool)->Submit(std::move(job), Deadline::Never());
+  };
+  for (int i = 0; i < kStarts + 5; ++i) {
+    auto job = submit("", &row.start_ms);
+    if (!job.ok()) return job.status();
+    if (!job->Wait().done()) return absl::InternalError(job->Wait().what);
+    if (i == 4) row.start_ms.clear();
+  }
+  auto waiting = submit("wait", nullptr);
+  if (!waiting.ok()) return waiting.status();
+  static_cast<void>(waiting->Wait(Deadline::After(absl::Milliseconds(300))));
+  row.own_kib = OwnKib();
+  waiting->Cancel();
+  static_cast<void>(waiting->Wait());
+  const int64_t began_ns = MonotonicNowNs();
+  std::vector<PoolJob> jobs;
+  for (int i = 0; i < kJobs; ++i) {
+    auto job = submit("", nullptr);
+    if (!job.ok()) return job.status();
+    jobs.push_back(*std::move(job));
+  }
+  for (const PoolJob& job : jobs) {
+    if (!job.Wait().done()) return absl::InternalError(job.Wait().what);
+  }
+  row.jobs_per_second = kJobs / (MsSince(began_ns) / 1e3);
+  return row;
+}
+
+// Until the first byte of a program's output, and its end.
+double RunOnce(const std::vector<std::string>& command) {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return -1;
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  const int64_t began_ns = MonotonicNowNs();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(theirs.get(), 1);
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    ::dup2(null.get(), 2);
+    std::vector<char*> arguments;
+    std::vector<std::string> copy = command;
+    for (std::string& argument : copy) arguments.push_back(argument.data());
+    arguments.push_back(nullptr);
+    ::execvp(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  theirs.Reset();
+  char byte = 0;
+  const bool got = ::read(ours.get(), &byte, 1) == 1;
+  const double ms = MsSince(began_ns);
+  char rest[4096];
+  while (::read(ours.get(), rest, sizeof(rest)) > 0) {
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return got && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? ms : -1;
+}
+
+// Nothing where the program is not there, or does not run here.
+void ByExec(const std::string& way, const std::vector<std::string>& command, int starts,
+            std::vector<Row>* rows) {
+  if (RunOnce(command) < 0) {
+    std::printf("%-40s not here\n", way.c_str());
+    return;
+  }
+  Row row;
+  row.way = way;
+  for (int i = 0; i < starts; ++i) row.start_ms.push_back(RunOnce(command));
+  const int64_t began_ns = MonotonicNowNs();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kWorkers; ++t) {
+    threads.emplace_back([&command, starts] {
+      for (int i = 0; i < starts; ++i) RunOnce(command);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  row.jobs_per_second = kWorkers * starts / (MsSince(began_ns) / 1e3);
+  rows->push_back(std::move(row));
+}
+
+int Main(const std::string& worker) {
+  std::vector<Row> rows;
+  const std::vector<std::pair<std::string, std::pair<bool, uint32_t>>> ways = {
+      {"pool, clone of a template", {true, 1}},
+      {"pool, fork and exec", {false, 1}},
+      {"pool, worker reused (100 jobs)", {true, 100}},
+  };
+  for (const auto& [way, how] : ways) {
+    auto row = ByPool(way, worker, how.first, how.second);
+    if (!row.ok()) {
+      std::fprintf(stderr, "pool: %s: %s\n", way.c_str(),
+                   std::string(row.status().message()).c_str());
+      return 1;
+    }
+    rows.push_back(*std::move(row));
+  }
+  const std::vector<std::string> bwrap = {"bwrap", "--ro-bind", "/", "/", "--unshare-all", "--"};
+  const auto inside = [&bwrap](std::vector<std::string> command) {
+    command.insert(command.begin(), bwrap.begin(), bwrap.end());
+    return command;
+  };
+  const std::vector<std::string> echo = {"/bin/echo", "x"};
+  const std::vector<std::string> ffmpeg = {"ffmpeg",
+                                           "-v",
+                                           "quiet",
+                                           "-f",
+                                           "lavfi",
+                                           "-i",
+                                           "testsrc=size=320x240:duration=0.04",
+                                           "-vf",
+                                           "scale=64:64",
+                                           "-frames:v",
+                                           "1",
+                                           "-f",
+                                           "rawvideo",
+                                           "-"};
+  ByExec("fork and exec of echo, not confined", echo, 200, &rows);
+  ByExec("bwrap echo", inside(echo), 100, &rows);
+  ByExec("fork and exec of ffmpeg, not confined", ffmpeg, 20, &rows);
+  ByExec("bwrap ffmpeg", inside(ffmpeg), 20, &rows);
+  std::printf("%-40s %10s %10s %10s %12s\n", "way", "p50 ms", "p99 ms", "jobs/s", "own KiB");
+  for (const Row& row : rows) {
+    std::printf("%-40s %10.2f %10.2f %10.0f %12s\n", row.way.c_str(), At(row.start_ms, 0.5),
+                At(row.start_ms, 0.99), row.jobs_per_second,
+                row.own_kib < 0 ? "-" : std::to_string(static_cast<int>(row.own_kib)).c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace parley
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: pool WORKER\n");
+    return 2;
+  }
+  return parley::Main(argv[1]);
+}

@@ -1,0 +1,177 @@
+#ifndef PARLEY_SUPERVISE_POOL_H_
+#define PARLEY_SUPERVISE_POOL_H_
+
+// Runs jobs in confined workers: each job is one hostile input and a request, its result is the
+// messages that the worker sends. A fresh worker for each job, cloned from a template that was
+// warmed up once; so one job's death, theft or silence is that job's result and nobody else's.
+//
+//   PoolOptions options;
+//   options.program.path = "/usr/libexec/thumbnail_worker";   // calls JobMain
+//   auto pool = Pool::Start(std::move(options));
+//   auto input = std::make_shared<const SealedBlob>(*std::move(blob));
+//   auto job = (*pool)->Submit({.input = input, .request = "128x128"}, deadline);
+//   JobResult result = job->Wait();
+//   if (!result.done()) std::cerr << result.what << "\n";
+//
+// Trust: a worker is hostile once it has its input. What it can cause: a result that is a lie, a
+// result that says how it ended, and for so long and so much as the job's limits allow. It never
+// sees another job's input, descriptors or memory, unless jobs_per_worker is more than 1.
+// Threads: any may submit, cancel and wait. The pool has one thread for each worker, and callbacks
+// run there. No signal is delivered to them.
+// Ends: the destructor cancels what is queued or runs, and returns when no process is left.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/os/deadline.h"
+#include "parley/sealing/sealed_blob.h"
+#include "parley/supervise/worker_end.h"
+#include "parley/supervise/worker_link.h"
+
+namespace parley {
+
+struct JobLimits {
+  absl::Duration wall_time = absl::Seconds(30);  // from the hand-over to the outcome
+  // Of the worker's process: of a reused one for all its jobs together.
+  uint64_t cpu_seconds = 30;
+  uint64_t memory_bytes = uint64_t{2} << 30;   // address space; WorkerProgram::memory_bytes
+  uint64_t output_bytes = uint64_t{64} << 20;  // of all messages; each counts 64 bytes more
+  bool operator==(const JobLimits&) const = default;
+};
+
+struct PoolOptions {
+  WorkerProgram program;  // calls JobMain
+  int workers = 2;        // at the same time; 1 to 256
+  // 1: a fresh worker for each job. More, for those who accept that a worker which was taken over
+  // by one job's input sees and answers the next ones: inputs of one and the same origin, for
+  // instance.
+  uint32_t jobs_per_worker = 1;
+  // Whether workers are cloned from a template, where that works; else each is started by exec.
+  bool use_template = true;
+  // A new template, with a new layout of memory, after so many.
+  uint64_t clones_per_template = 10'000;
+  std::size_t max_queued = 64;
+  JobLimits limits;
+  // For a worker, or a template, to be ready.
+  absl::Duration start_time = absl::Seconds(20);
+  RingRequest to_worker;
+  RingRequest from_worker;
+  std::string format;
+  ConfinementWanted wanted;
+};
+
+struct JobMessage {
+  uint32_t tag = 0;
+  std::vector<std::byte> bytes;
+};
+
+struct JobResult {
+  enum class Outcome {
+    kDone,           // the body gave OK
+    kFailed,         // the body gave `status`
+    kWorkerEnded,    // `end` says how: crash, refused call, memory, CPU time, broken protocol
+    kOutOfTime,      // wall_time
+    kTooMuchOutput,  // output_bytes
+    kCancelled,      // Cancel, the pool's end
+    kRejected,       // on_message gave `status`
+    kExpired,        // not begun by `begin_by`
+    kNotStarted,     // no worker could be started: `status`
+  };
+  Outcome outcome = Outcome::kNotStarted;
+  absl::Status status;
+  std::string what;                  // one sentence, of anything but kDone
+  std::vector<JobMessage> messages;  // in order; none where on_message takes them
+  std::optional<WorkerEnd> end;      // of a worker that has ended with the job
+  absl::Duration waited;             // in the queue
+  absl::Duration started_in;         // until its worker was ready; 0 for a reused one
+  absl::Duration ran;
+
+  bool done() const { return outcome == Outcome::kDone; }
+};
+// "out of time", for logs; never null.
+const char* ToString(JobResult::Outcome outcome);
+
+struct JobOptions {
+  std::shared_ptr<const SealedBlob> input;  // may be null
+  std::string request;                      // at most kMaxRequestBytes
+  std::optional<JobLimits> limits;          // instead of the pool's
+  // Takes each message instead of JobResult::messages; an error ends the job. Called from the
+  // pool's thread, whose worker waits meanwhile.
+  std::function<absl::Status(uint32_t tag, absl::Span<const std::byte> bytes)> on_message;
+  std::optional<Deadline> begin_by;
+};
+inline constexpr std::size_t kMaxRequestBytes = 4096;
+
+struct PoolStats {
+  uint64_t submitted = 0;
+  std::map<JobResult::Outcome, uint64_t> outcomes;
+  std::map<WorkerEnd::Cause, uint64_t> ends;  // of workers that ended with a job
+  uint64_t spawned = 0;                       // by exec
+  uint64_t cloned = 0;
+  uint64_t reused = 0;  // jobs for a worker that had one before
+  uint64_t templates = 0;
+  std::string no_template;  // why none is used, if one was wanted
+  std::size_t queued = 0;   // now
+  // Of the last 1024 jobs.
+  absl::Duration waited_p50, waited_p99, started_p50, started_p99;
+};
+
+namespace internal {
+struct PoolJobState;
+struct PoolState;
+}  // namespace internal
+
+// One submitted job. Copies mean the same one.
+class PoolJob {
+ public:
+  // Returns when there is a result; the same one each time.
+  const JobResult& Wait() const;
+  // kDeadlineExceeded.
+  absl::StatusOr<JobResult> Wait(Deadline deadline) const;
+  // Takes it out of the queue, or ends its worker. Does not wait. Nothing once there is a result.
+  void Cancel() const;
+
+ private:
+  friend class Pool;
+  explicit PoolJob(std::shared_ptr<internal::PoolJobState> state) : state_(std::move(state)) {}
+  std::shared_ptr<internal::PoolJobState> state_;
+};
+
+class Pool {
+  struct Private {};
+
+ public:
+  Pool(Private, std::shared_ptr<internal::PoolState> state);
+  // Checks the options, makes the threads, and warms the template up in the background.
+  static absl::StatusOr<std::unique_ptr<Pool>> Start(PoolOptions options);
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool();
+
+  // Queues a job; waits for room until `deadline`. kResourceExhausted: there was none;
+  // kInvalidArgument; kCancelled: the pool ends.
+  absl::StatusOr<PoolJob> Submit(JobOptions job, Deadline deadline);
+
+  // Cancels all that is queued or runs; the pool goes on. Safe where a signal handler is not: use a
+  // thread, or the loop that the handler wakes.
+  void CancelAll();
+
+  PoolStats stats() const;
+
+ private:
+  std::shared_ptr<internal::PoolState> state_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SUPERVISE_POOL_H_
