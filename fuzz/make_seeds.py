@@ -945,3 +945,31 @@ wait_set("closes", (W_ALWAYS, 0), (W_SEND, 0), (W_CLOSE, 0), (W_RUN, 0), (W_RUN,
 wait_set("port_ends", (W_ALWAYS, 0), (W_SEND, 0), (W_END, 0), (W_PAUSE, 0), (W_RESUME, 0))
 wait_set("destroys_itself", (W_ALWAYS, 0), (W_ALWAYS, 1), (W_DESTROYS, 0), (W_SEND, 0), (W_SEND, 1), (W_RUN, 0))
 wait_set("registered_anew", (W_ALWAYS, 0), (W_SEND, 0), (W_RESET, 0), (W_ONCE, 0), (W_RESUME, 0), (W_RUN, 0))
+
+# --- worker_message_fuzzer ---------------------------------------------------------------------------
+
+READ, FAILED, JOB_DONE = range(3)
+
+
+def worker(name, kind, message, number=5):
+    seed("worker_message_fuzzer", name, kind, u64(number), message)
+
+
+worker("read", READ, u64(77) + u32(1000) + u32(0))
+worker("read_nothing", READ, u64(0) + u32(0) + u32(0))
+worker("read_too_much", READ, u64(0) + u32(1001) + u32(0))
+worker("read_all_ones", READ, u64(~0) + u32(~0) + u32(~0))
+worker("read_reserved_not_zero", READ, u64(0) + u32(1) + u32(1))
+worker("read_short", READ, u64(0) + u32(1))
+worker("read_long", READ, u64(0) + u32(1) + u32(0) + b"x")
+worker("failed", FAILED, u32(3) + u32(8) + b"a\x1b[2J\n\xff ")
+worker("failed_ok", FAILED, u32(0) + u32(0))
+worker("failed_unknown_code", FAILED, u32(17) + u32(0))
+worker("failed_text_longer_than_said", FAILED, u32(3) + u32(1) + b"ab")
+worker("failed_text_shorter_than_said", FAILED, u32(3) + u32(3) + b"ab")
+worker("failed_text_too_long", FAILED, u32(3) + u32(401) + b"\x01" * 401)
+worker("failed_text_grows", FAILED, u32(3) + u32(400) + b"\x01" * 400)
+worker("done", JOB_DONE, u64(5) + u32(0) + u32(0))
+worker("done_with_a_reason", JOB_DONE, u64(5) + u32(13) + u32(2) + b"no")
+worker("done_another_number", JOB_DONE, u64(6) + u32(0) + u32(0))
+worker("done_short", JOB_DONE, u64(5) + u32(0))
