@@ -55,6 +55,18 @@ std::optional<absl::Status> ParseFailed(absl::Span<const std::byte> message) {
   return StatusOf(failed->code, message.subspan(sizeof(FailedWire)));
 }
 
+std::optional<uint64_t> ParseAcknowledged(absl::Span<const std::byte> message, uint32_t epoch,
+                                          uint64_t oldest, uint64_t newest) {
+  AcknowledgedWire fetched;
+  if (message.size() != sizeof(fetched) || !ReadWire(message, &fetched)) return std::nullopt;
+  // TRUST: of this worker's own epoch, and a message that it has.
+  const auto valid = Untrusted<AcknowledgedWire>(fetched).Validate([&](const AcknowledgedWire& a) {
+    return a.reserved == 0 && a.epoch == epoch && a.number >= oldest && a.number <= newest;
+  });
+  if (!valid) return std::nullopt;
+  return (*valid).number;
+}
+
 std::optional<absl::Status> ParseJobDone(absl::Span<const std::byte> message, uint64_t number) {
   const auto done = Take<JobDoneWire>(message, [](const JobDoneWire&) { return true; });
   if (!done.has_value() || done->number != number) return std::nullopt;

@@ -34,6 +34,11 @@ std::optional<absl::Status> ParseFailed(absl::Span<const std::byte> message);
 // The outcome of the job `number`, which is the only one that may be reported now.
 std::optional<absl::Status> ParseJobDone(absl::Span<const std::byte> message, uint64_t number);
 
+// The number up to which a worker of this epoch has dealt with its messages: one of those that it
+// was sent and has not acknowledged yet, from `oldest` to `newest`.
+std::optional<uint64_t> ParseAcknowledged(absl::Span<const std::byte> message, uint32_t epoch,
+                                          uint64_t oldest, uint64_t newest);
+
 }  // namespace parley::internal
 
 #endif  // PARLEY_SUPERVISE_LINK_MESSAGES_H_

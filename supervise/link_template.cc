@@ -26,6 +26,7 @@ absl::StatusOr<WorkerLink> LinkTemplate::StartLink(WorkerLinkOptions options, De
   if (absl::Status status = internal::CheckLinkOptions(options); !status.ok()) return status;
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
+  const auto output = internal::HoldOutput(&options.program);
   SpawnOptions like = internal::SpawnOptionsOf(options, std::move(sockets->second).Release());
   CloneOptions clone;
   clone.name = std::move(like.name);
@@ -35,7 +36,8 @@ absl::StatusOr<WorkerLink> LinkTemplate::StartLink(WorkerLinkOptions options, De
   clone.output = std::move(like.output);
   absl::StatusOr<Worker> worker = template_.Clone(std::move(clone), deadline);
   if (!worker.ok()) return worker.status();
-  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline);
+  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline,
+                               *output);
 }
 
 }  // namespace parley

@@ -12,6 +12,8 @@
 //     ReadAnswer + bytes              ->
 //     Job + request                   ->     of a pool (supervise/pool.h), for each job
 //                                     <-     JobDone + text
+//   Numbered + message              ->     of a worker that is restarted (supervise/restart.h)
+//                                     <-     Acknowledged   all up to that number
 //                                     <-     Failed + text  the body gave up; the worker ends
 //
 // Trust: what comes from the worker is taken out of the channel once, and validated by the host
@@ -37,6 +39,8 @@ inline constexpr uint32_t kReadAnswerTag = kMaxTag - 2;
 inline constexpr uint32_t kFailedTag = kMaxTag - 3;
 inline constexpr uint32_t kJobTag = kMaxTag - 4;
 inline constexpr uint32_t kJobDoneTag = kMaxTag - 5;
+inline constexpr uint32_t kNumberedTag = kMaxTag - 6;
+inline constexpr uint32_t kAcknowledgedTag = kMaxTag - 7;
 
 // Where an input comes from.
 inline constexpr uint32_t kNoInput = 0;
@@ -81,6 +85,22 @@ struct FailedWire {
   uint32_t text_bytes;
 };
 
+// Followed by the message.
+struct NumberedWire {
+  uint64_t number;
+  uint32_t epoch;
+  uint32_t tag;
+  uint32_t flags;  // kDuplicate: an earlier worker may have dealt with it
+  uint32_t reserved;
+};
+inline constexpr uint32_t kDuplicate = 1;
+
+struct AcknowledgedWire {
+  uint64_t number;
+  uint32_t epoch;
+  uint32_t reserved;  // 0
+};
+
 inline constexpr std::size_t kMaxFailureTextBytes = 400;
 
 static_assert(WireType<BeginWire> && sizeof(BeginWire) == 16);
@@ -89,6 +109,8 @@ static_assert(WireType<ReadAnswerWire> && sizeof(ReadAnswerWire) == 16);
 static_assert(WireType<JobWire> && sizeof(JobWire) == 24);
 static_assert(WireType<JobDoneWire> && sizeof(JobDoneWire) == 16);
 static_assert(WireType<FailedWire> && sizeof(FailedWire) == 8);
+static_assert(WireType<NumberedWire> && sizeof(NumberedWire) == 24);
+static_assert(WireType<AcknowledgedWire> && sizeof(AcknowledgedWire) == 16);
 
 // The descriptor of the sealed input in the worker.
 inline constexpr char kInputVariable[] = "PARLEY_INPUT";

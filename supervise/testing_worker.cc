@@ -121,6 +121,26 @@ absl::Status JumpAhead(ConfinedWorker& worker) {
   StayForEver();
 }
 
+// The tag says what is done with a message: 1 answered and acknowledged, 2 answered only, 3 fatal,
+// 4 fatal to a worker that is the first to see it, 5 answered, with a lie for an acknowledgement.
+absl::Status DealWithNumbered(ConfinedWorker& worker) {
+  std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
+  while (true) {
+    auto message = worker.ReceiveNumbered(absl::MakeSpan(buffer));
+    if (!message.ok()) return message.status();
+    const uint32_t tag = message->record.tag;
+    if (tag == 3 || (tag == 4 && !message->duplicate)) std::abort();
+    std::string answer = std::to_string(message->number) + (message->duplicate ? " again " : " ");
+    for (uint32_t i = 0; i < message->record.size_bytes; ++i) {
+      answer += static_cast<char>(buffer[i]);
+    }
+    if (absl::Status sent = worker.Send(1, BytesOf(answer)); !sent.ok()) return sent;
+    if (tag == 2) continue;
+    if (tag == 5) message->number += 10;
+    if (absl::Status sent = worker.Acknowledge(*message); !sent.ok()) return sent;
+  }
+}
+
 const std::map<std::string, Body>& Bodies() {
   static const std::map<std::string, Body> bodies = {
       {"echo", Echo},
@@ -130,6 +150,7 @@ const std::map<std::string, Body>& Bodies() {
       {"ask_for_too_much", AskForTooMuch},
       {"out_of_memory", UseUpTheMemory},
       {"jump_ahead", JumpAhead},
+      {"numbered", DealWithNumbered},
       {"nothing", [](ConfinedWorker&) { return absl::OkStatus(); }},
       {"fail",
        [](ConfinedWorker&) {

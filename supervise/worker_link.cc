@@ -17,6 +17,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
 #include "parley/ring/layout.h"
+#include "parley/sandbox/output_relay.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/supervise/link_messages.h"
 #include "parley/supervise/link_wire.h"
@@ -91,6 +92,10 @@ struct WorkerLink::State {
   std::vector<std::byte> answer;  // to a read
   std::optional<uint64_t> job;    // of a pool: the number of the one that is under way
   std::optional<absl::Status> job_outcome;
+  uint32_t epoch = 0;  // of a worker that is restarted; 0: of none
+  uint64_t acknowledged = 0;
+  uint64_t first_numbered = 0;  // of this epoch
+  uint64_t last_numbered = 0;
   std::optional<WorkerEnd> ended;
 
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
@@ -143,6 +148,27 @@ ResourceLimits internal::LimitsOf(const WorkerLinkOptions& options) {
   return limits;
 }
 
+void internal::HeldOutput::PassOn() {
+  holds = false;
+  if (!lines.empty()) sink(lines);
+  lines.clear();
+}
+
+std::shared_ptr<internal::HeldOutput> internal::HoldOutput(WorkerProgram* program) {
+  auto held = std::make_shared<HeldOutput>();
+  held->sink =
+      program->output != nullptr ? std::move(program->output) : WriteToStderrWithoutBlocking;
+  // Bounded by what is relayed of a worker at all.
+  program->output = [held](std::string_view lines) {
+    if (held->holds) {
+      held->lines += lines;
+    } else {
+      held->sink(lines);
+    }
+  };
+  return held;
+}
+
 absl::Status internal::CheckLinkOptions(const WorkerLinkOptions& options) {
   if (options.input != nullptr && options.source.read != nullptr) {
     return absl::InvalidArgumentError(
@@ -160,7 +186,8 @@ absl::Status internal::CheckLinkOptions(const WorkerLinkOptions& options) {
 
 // Everything between a process that was started and a link that its user may have.
 absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& options, Worker worker,
-                                                 PeerSocket socket, Deadline deadline) {
+                                                 PeerSocket socket, Deadline deadline,
+                                                 internal::HeldOutput& output) {
   const std::string name = worker.name();
   AcceptOptions accept;
   accept.send = Ring(options.to_worker);
@@ -187,11 +214,12 @@ absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& option
   }
   absl::StatusOr<Channel> channel =
       AcceptChannel(std::move(socket), accept, deadline, options.wait);
-  if (!channel.ok()) return NotStarted(name, worker, channel.status());
+  if (!channel.ok()) return NotStarted(name, worker, channel.status(), output);
   const absl::StatusOr<ConfinementProof> proof = AwaitConfined(worker, deadline, options.wanted);
   if (!proof.ok()) {
-    return absl::IsFailedPrecondition(proof.status()) ? NotStarted(name, worker, proof.status())
-                                                      : proof.status();
+    return absl::IsFailedPrecondition(proof.status())
+               ? NotStarted(name, worker, proof.status(), output)
+               : proof.status();
   }
 
   auto state = std::make_unique<WorkerLink::State>(name, std::move(worker), *std::move(channel));
@@ -216,12 +244,13 @@ absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& option
   const absl::Status begun =
       state->channel.sender.Send(internal::kBeginTag, WireBytes(begin), deadline);
   if (!begun.ok()) return begun;
+  output.PassOn();
   return WorkerLink(std::move(state));
 }
 
 // The reason of a worker that is not there, as far as it can be had.
 absl::Status WorkerLinkMaker::NotStarted(const std::string& name, Worker& worker,
-                                         const absl::Status& status) {
+                                         const absl::Status& status, internal::HeldOutput& output) {
   // It may have died of its own trouble, and said so. Nothing hostile has run in it yet.
   const absl::StatusOr<ExitReport> report = worker.Wait(Deadline::After(kGoodbye));
   if (!report.ok()) {
@@ -230,6 +259,7 @@ absl::Status WorkerLinkMaker::NotStarted(const std::string& name, Worker& worker
   }
   EndFacts facts;
   facts.last_line = worker.last_line();
+  if (report->exit_code != internal::kExitNotSetUp) output.PassOn();
   return absl::UnavailableError(internal::MergeEnd(name, *report, facts).ToString() +
                                 (report->exit_code == internal::kExitNotSetUp
                                      ? ""
@@ -240,10 +270,12 @@ absl::StatusOr<WorkerLink> WorkerLink::Start(WorkerLinkOptions options, Deadline
   if (absl::Status status = internal::CheckLinkOptions(options); !status.ok()) return status;
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
+  const auto output = internal::HoldOutput(&options.program);
   absl::StatusOr<Worker> worker =
       Spawn(internal::SpawnOptionsOf(options, std::move(sockets->second).Release()));
   if (!worker.ok()) return worker.status();
-  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline);
+  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline,
+                               *output);
 }
 
 WorkerLink::~WorkerLink() = default;
@@ -296,6 +328,13 @@ absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std
     if (!job_outcome.has_value()) return Lied();
     job.reset();
     return absl::OutOfRangeError("the job is done");
+  }
+  if (record.tag == internal::kAcknowledgedTag && epoch != 0 && last_numbered != 0) {
+    const auto number = internal::ParseAcknowledged(
+        message, epoch, std::max(acknowledged + 1, first_numbered), last_numbered);
+    if (!number.has_value()) return Lied();
+    acknowledged = *number;
+    return absl::OkStatus();
   }
   if (record.tag == internal::kFailedTag) {
     facts.said = internal::ParseFailed(message);
@@ -400,6 +439,22 @@ absl::Status WorkerLinkMaker::BeginJob(WorkerLink& link, uint64_t number, const 
 std::optional<absl::Status> WorkerLinkMaker::JobOutcome(const WorkerLink& link) {
   return link.state_->job_outcome;
 }
+
+void WorkerLinkMaker::ExpectAcknowledgements(WorkerLink& link, uint32_t epoch) {
+  link.state_->epoch = epoch;
+}
+
+absl::Status WorkerLinkMaker::SendNumbered(WorkerLink& link, uint64_t number,
+                                           absl::Span<const std::byte> message, Deadline deadline) {
+  WorkerLink::State& state = *link.state_;
+  const absl::Status sent = state.channel.sender.Send(internal::kNumberedTag, message, deadline);
+  if (!sent.ok()) return sent;
+  if (state.first_numbered == 0) state.first_numbered = number;
+  state.last_numbered = number;
+  return sent;
+}
+
+uint64_t WorkerLinkMaker::Acknowledged(const WorkerLink& link) { return link.state_->acknowledged; }
 
 Channel& WorkerLink::channel() { return state_->channel; }
 const Worker& WorkerLink::worker() const { return state_->worker; }

@@ -107,6 +107,33 @@ absl::StatusOr<Record> ConfinedWorker::Receive(absl::Span<std::byte> into) {
   return record;
 }
 
+absl::StatusOr<NumberedRecord> ConfinedWorker::ReceiveNumbered(absl::Span<std::byte> into) {
+  const absl::StatusOr<Record> record = ReceiveAny(absl::MakeSpan(buffer_));
+  if (!record.ok()) return record.status();
+  const auto message = absl::MakeConstSpan(buffer_).first(record->size_bytes);
+  internal::NumberedWire wire;
+  if (record->tag != internal::kNumberedTag || !ReadWire(message, &wire)) {
+    return absl::InternalError("the host sent no numbered message");
+  }
+  const auto bytes = message.subspan(sizeof(wire));
+  PARLEY_CHECK(bytes.size() <= into.size(), "ReceiveNumbered: a buffer below max_message_bytes");
+  if (!bytes.empty()) std::memcpy(into.data(), bytes.data(), bytes.size());
+  NumberedRecord numbered;
+  numbered.record = *record;
+  numbered.record.tag = wire.tag;
+  numbered.record.size_bytes = static_cast<uint32_t>(bytes.size());
+  numbered.number = wire.number;
+  numbered.epoch = wire.epoch;
+  numbered.duplicate = (wire.flags & internal::kDuplicate) != 0;
+  return numbered;
+}
+
+absl::Status ConfinedWorker::Acknowledge(const NumberedRecord& message) {
+  const internal::AcknowledgedWire wire = {
+      .number = message.number, .epoch = message.epoch, .reserved = 0};
+  return channel_.sender.Send(internal::kAcknowledgedTag, WireBytes(wire), Deadline::Never());
+}
+
 absl::StatusOr<std::size_t> ConfinedWorker::ReadFromHost(uint64_t offset,
                                                          absl::Span<std::byte> into) {
   if (into.empty()) return 0;

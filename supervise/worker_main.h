@@ -65,6 +65,14 @@ struct WorkerMainOptions {
   WaitOptions wait;
 };
 
+// A message of a host that restarts its worker (supervise/restart.h).
+struct NumberedRecord {
+  Record record = {};
+  uint64_t number = 0;     // over all workers
+  uint32_t epoch = 0;      // of this worker: 1 is the first
+  bool duplicate = false;  // an earlier worker may have dealt with it
+};
+
 // The input that the host has for this worker. Hostile.
 class WorkerInput {
  public:
@@ -109,6 +117,12 @@ class ConfinedWorker {
   // The next message of the host's; `into` has at least channel().receiver.max_message_bytes().
   // kOutOfRange: there will be none.
   absl::StatusOr<Record> Receive(absl::Span<std::byte> into);
+
+  // The same of a host that restarts its worker: its message goes to the front of `into`.
+  // Acknowledge says that all up to `number` were dealt with, and need not be sent to another
+  // worker.
+  absl::StatusOr<NumberedRecord> ReceiveNumbered(absl::Span<std::byte> into);
+  absl::Status Acknowledge(const NumberedRecord& message);
 
   Channel& channel() { return channel_; }
 

@@ -1,5 +1,6 @@
 // What a fresh confined worker costs: until the first byte of its result, in memory of its own, and
-// in jobs a second; beside fork and exec of a program, with and without bubblewrap. ./dev bench pool.
+// in jobs a second; beside fork and exec of a program, with and without bubblewrap. ./dev bench
+// pool.
 
 #include "parley/supervise/pool.h"
 

@@ -1,0 +1,199 @@
+#include "parley/supervise/restart.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/supervise/link_wire.h"
+#include "parley/supervise/worker_link_maker.h"
+
+namespace parley {
+namespace {
+
+// For a worker that has hung up to be gone.
+constexpr absl::Duration kGoodbye = absl::Seconds(1);
+
+bool HasEnded(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsOutOfRange(status) || absl::IsDataLoss(status);
+}
+
+absl::Status Check(const RestartOptions& options) {
+  if (options.link.source.read != nullptr) {
+    return absl::InvalidArgumentError(
+        "RestartOptions::link.source is set; allowed: a sealed input, or none");
+  }
+  if (options.policy.max_restarts < 0 || options.policy.first_delay > options.policy.max_delay) {
+    return absl::InvalidArgumentError(
+        "RestartOptions::policy: max_restarts is below 0, or first_delay beyond max_delay");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::optional<absl::Duration> internal::RestartBudget::Next(int64_t now_ns, absl::Duration lived) {
+  const int64_t within_ns = absl::ToInt64Nanoseconds(policy_.within);
+  while (!restarts_ns_.empty() && now_ns - restarts_ns_.front() >= within_ns) {
+    restarts_ns_.pop_front();
+  }
+  if (restarts_ns_.size() >= static_cast<std::size_t>(policy_.max_restarts)) return std::nullopt;
+  restarts_ns_.push_back(now_ns);
+  if (lived >= policy_.healthy_after) row_ = 0;
+  absl::Duration delay = policy_.first_delay;
+  for (int i = 0; i < row_ && delay < policy_.max_delay; ++i) delay *= 2;
+  ++row_;
+  return std::min(delay, policy_.max_delay);
+}
+
+RestartingLink::RestartingLink(RestartOptions options, WorkerLink link)
+    : options_(std::move(options)),
+      budget_(options_.policy),
+      link_(std::move(link)),
+      started_ns_(MonotonicNowNs()) {
+  WorkerLinkMaker::ExpectAcknowledgements(*link_, epoch_);
+}
+
+absl::StatusOr<RestartingLink> RestartingLink::Start(RestartOptions options, Deadline deadline) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
+  absl::StatusOr<WorkerLink> link = WorkerLink::Start(options.link, deadline);
+  if (!link.ok()) return link.status();
+  return RestartingLink(std::move(options), *std::move(link));
+}
+
+absl::Status RestartingLink::Put(const Pending& pending, absl::Span<const std::byte> bytes,
+                                 Deadline deadline) {
+  const internal::NumberedWire wire = {
+      .number = pending.number,
+      .epoch = epoch_,
+      .tag = pending.tag,
+      .flags = pending.first_epoch != epoch_ ? internal::kDuplicate : 0,
+      .reserved = 0};
+  const auto header = WireBytes(wire);
+  std::vector<std::byte> message(header.begin(), header.end());
+  message.insert(message.end(), bytes.begin(), bytes.end());
+  return WorkerLinkMaker::SendNumbered(*link_, pending.number, message, deadline);
+}
+
+// Of what is kept, all that the present worker has not got yet.
+absl::Status RestartingLink::Flush(Deadline deadline) {
+  while (sent_in_epoch_ < pending_.size()) {
+    Pending& pending = pending_[sent_in_epoch_];
+    if (pending.first_epoch == 0) pending.first_epoch = epoch_;
+    if (absl::Status status = Put(pending, pending.bytes, deadline); !status.ok()) return status;
+    ++sent_in_epoch_;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std::byte> bytes,
+                                              Deadline deadline) {
+  if (!final_.ok()) return final_;
+  const std::size_t max_bytes =
+      link_->channel().sender.max_message_bytes() - sizeof(internal::NumberedWire);
+  if (bytes.size() > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the message has ", bytes.size(), " bytes; allowed: ", max_bytes));
+  }
+  Pending pending = {next_number_, tag, 0, {}};
+  if (options_.delivery == Delivery::kAtMostOnce) {
+    if (restarting_.has_value()) return absl::UnavailableError("the worker has ended");
+    pending.first_epoch = epoch_;
+    if (absl::Status status = Put(pending, bytes, deadline); !status.ok()) return status;
+    pending_.push_back(std::move(pending));
+    sent_in_epoch_ = pending_.size();
+    return next_number_++;
+  }
+  if (kept_bytes_ + bytes.size() > options_.max_kept_bytes) {
+    return absl::ResourceExhaustedError("too much is kept that no worker has acknowledged");
+  }
+  pending.bytes.assign(bytes.begin(), bytes.end());
+  kept_bytes_ += bytes.size();
+  pending_.push_back(std::move(pending));
+  // It is kept: what does not go now goes later, or to the next worker.
+  if (!restarting_.has_value()) {
+    const absl::Status status = Flush(deadline);
+    if (!status.ok() && !HasEnded(status) && !absl::IsDeadlineExceeded(status)) return status;
+  }
+  return next_number_++;
+}
+
+void RestartingLink::TakeAcknowledgements() {
+  const uint64_t acknowledged = WorkerLinkMaker::Acknowledged(*link_);
+  while (!pending_.empty() && sent_in_epoch_ > 0 && pending_.front().number <= acknowledged) {
+    kept_bytes_ -= pending_.front().bytes.size();
+    pending_.pop_front();
+    --sent_in_epoch_;
+  }
+}
+
+absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
+                                                     Deadline deadline) {
+  if (!final_.ok()) return final_;
+  if (restarting_.has_value()) return Restart(deadline);
+  static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
+  const absl::StatusOr<Record> message = link_->Receive(into, deadline);
+  TakeAcknowledgements();
+  RestartEvent event;
+  event.epoch = epoch_;
+  if (message.ok()) {
+    event.record = *message;
+    return event;
+  }
+  const absl::Status& status = message.status();
+  if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status)) return status;
+  event.kind = RestartEvent::Kind::kRestarted;
+  event.end = HasEnded(status) || absl::IsAborted(status)
+                  ? link_->End(Deadline::After(kGoodbye))
+                  : link_->Kill(std::string(status.message()));
+  TakeAcknowledgements();
+  event.undelivered = pending_.size();
+  event.first_undelivered = pending_.empty() ? 0 : pending_.front().number;
+  if (options_.delivery == Delivery::kAtMostOnce) pending_.clear();
+  sent_in_epoch_ = 0;
+  const auto delay =
+      budget_.Next(MonotonicNowNs(), absl::Nanoseconds(MonotonicNowNs() - started_ns_));
+  if (!delay.has_value()) {
+    final_ = absl::UnavailableError(
+        absl::StrCat("too many restarts; the last worker: ", event.end->ToString()));
+    return final_;
+  }
+  restarting_ = std::move(event);
+  next_start_ = Deadline::After(*delay);
+  return Restart(deadline);
+}
+
+absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
+  while (true) {
+    absl::SleepFor(next_start_->Or(deadline).Remaining());
+    if (!next_start_->Expired()) {
+      return absl::DeadlineExceededError("the next worker is not started yet");
+    }
+    absl::StatusOr<WorkerLink> link =
+        WorkerLink::Start(options_.link, Deadline::After(options_.start_time));
+    if (link.ok()) {
+      link_.emplace(*std::move(link));
+      break;
+    }
+    const auto delay = budget_.Next(MonotonicNowNs(), absl::ZeroDuration());
+    if (!delay.has_value()) {
+      final_ = absl::UnavailableError(
+          absl::StrCat("too many restarts; the last one: ", std::string(link.status().message())));
+      return final_;
+    }
+    next_start_ = Deadline::After(*delay);
+  }
+  ++epoch_;
+  started_ns_ = MonotonicNowNs();
+  WorkerLinkMaker::ExpectAcknowledgements(*link_, epoch_);
+  RestartEvent event = *std::move(restarting_);
+  restarting_.reset();
+  event.epoch = epoch_;
+  static_cast<void>(Flush(deadline));
+  return event;
+}
+
+}  // namespace parley

@@ -1,0 +1,150 @@
+#ifndef PARLEY_SUPERVISE_RESTART_H_
+#define PARLEY_SUPERVISE_RESTART_H_
+
+// A worker that is replaced when it ends: with a back-off, so many times in so long, and with an
+// account of what the old one had not acknowledged.
+//
+//   RestartOptions options;
+//   options.link.program.path = "/usr/libexec/resizer";   // calls WorkerMain, and
+//                                                         // ReceiveNumbered in its body
+//   options.delivery = Delivery::kAtLeastOnce;
+//   auto worker = RestartingLink::Start(std::move(options), deadline);
+//   worker->Send(kTag, bytes, deadline);
+//   absl::StatusOr<RestartEvent> event = worker->Receive(absl::MakeSpan(buffer), deadline);
+//   // event->kind: a message, or that the worker was replaced, and why
+//
+// Each worker is an epoch of its own, with a channel of its own: nothing that an old one said is
+// received after its successor has started. Messages to the worker are numbered. The worker
+// acknowledges each when it has dealt with it (Acknowledge). What was sent and not acknowledged
+// when a worker ends is undelivered:
+//   kAtMostOnce   it is reported, and not sent again
+//   kAtLeastOnce  it is kept and sent to the next worker, marked as a duplicate, for the old one
+//                 may have dealt with it
+//
+// Trust: as WorkerLink. A worker acknowledges what it likes of what it was sent, in order; anything
+// else is a broken protocol and ends it. A message that kills each worker is sent again until the
+// limit of restarts: then Receive is an error for good.
+// Threads: one at a time, which all workers die with.
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/os/deadline.h"
+#include "parley/supervise/worker_end.h"
+#include "parley/supervise/worker_link.h"
+
+namespace parley {
+
+struct RestartPolicy {
+  int max_restarts = 5;  // in any span of `within`
+  absl::Duration within = absl::Minutes(1);
+  // Before the first restart in a row, and twice as long before each next one.
+  absl::Duration first_delay = absl::Milliseconds(10);
+  absl::Duration max_delay = absl::Seconds(5);
+  // A worker that has lived for so long ends the row.
+  absl::Duration healthy_after = absl::Seconds(10);
+};
+
+enum class Delivery { kAtMostOnce, kAtLeastOnce };
+
+struct RestartOptions {
+  WorkerLinkOptions link;  // of each worker; without a streamed input
+  RestartPolicy policy;
+  Delivery delivery = Delivery::kAtMostOnce;
+  // Of messages that are kept for the next worker.
+  std::size_t max_kept_bytes = std::size_t{16} << 20;
+  absl::Duration start_time = absl::Seconds(20);  // of each restart
+};
+
+struct RestartEvent {
+  enum class Kind { kMessage, kRestarted };
+  Kind kind = Kind::kMessage;
+  uint32_t epoch = 1;  // of the message's sender, or of the new worker
+  Record record = {};  // kMessage: its tag and size, as Receive's
+  // kRestarted:
+  std::optional<WorkerEnd> end;    // of the old one
+  uint64_t undelivered = 0;        // messages that it had not acknowledged
+  uint64_t first_undelivered = 0;  // the number of the first of them, as Send gave it
+};
+
+namespace internal {
+
+// When a worker may be started again: pure, with the clock as an argument.
+class RestartBudget {
+ public:
+  explicit RestartBudget(const RestartPolicy& policy) : policy_(policy) {}
+  // Of a worker that has ended at `now_ns` after it had lived for `lived`: how long to wait before
+  // the next one; nothing: there were too many.
+  std::optional<absl::Duration> Next(int64_t now_ns, absl::Duration lived);
+
+ private:
+  RestartPolicy policy_;
+  std::deque<int64_t> restarts_ns_;
+  int row_ = 0;
+};
+
+}  // namespace internal
+
+class RestartingLink {
+ public:
+  // The first worker. Errors as those of WorkerLink::Start; it is not tried again.
+  static absl::StatusOr<RestartingLink> Start(RestartOptions options, Deadline deadline);
+  RestartingLink(RestartingLink&&) noexcept = default;
+  RestartingLink& operator=(RestartingLink&&) noexcept = default;
+
+  // Sends one message; the number under which it is accounted for. With kAtLeastOnce it is kept,
+  // and goes to the next worker where this one has ended; kResourceExhausted: max_kept_bytes, until
+  // Receive finds an acknowledgement. With kAtMostOnce errors are those of Sender::Send;
+  // kUnavailable and kOutOfRange: the worker has ended, and Receive replaces it.
+  absl::StatusOr<uint64_t> Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
+
+  // The next message, or the news that the worker was replaced. Waits through the back-off.
+  // kDeadlineExceeded: nothing yet, or the back-off is longer; kUnavailable, for good: too many
+  // restarts, or a worker that cannot be started, with the reason.
+  absl::StatusOr<RestartEvent> Receive(absl::Span<std::byte> into, Deadline deadline);
+
+  uint32_t epoch() const { return epoch_; }
+  uint64_t unacknowledged() const { return pending_.size(); }
+  WorkerLink& link() { return *link_; }
+  WorkerEnd End(Deadline deadline) { return link_->End(deadline); }
+
+ private:
+  struct Pending {
+    uint64_t number;
+    uint32_t tag;
+    uint32_t first_epoch;          // in which it was sent first; 0: not yet
+    std::vector<std::byte> bytes;  // empty unless they are kept
+  };
+
+  RestartingLink(RestartOptions options, WorkerLink link);
+  absl::Status Put(const Pending& pending, absl::Span<const std::byte> bytes, Deadline deadline);
+  absl::Status Flush(Deadline deadline);
+  absl::StatusOr<RestartEvent> Restart(Deadline deadline);
+  void TakeAcknowledgements();
+
+  RestartOptions options_;
+  internal::RestartBudget budget_;
+  std::optional<WorkerLink> link_;
+  uint32_t epoch_ = 1;
+  uint64_t next_number_ = 1;
+  int64_t started_ns_ = 0;
+  std::deque<Pending> pending_;    // not acknowledged, oldest first
+  std::size_t sent_in_epoch_ = 0;  // of these, to the present worker
+  std::size_t kept_bytes_ = 0;
+  absl::Status final_;
+  // Of a restart that is under way.
+  std::optional<RestartEvent> restarting_;
+  std::optional<Deadline> next_start_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_SUPERVISE_RESTART_H_

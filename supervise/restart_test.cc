@@ -1,0 +1,176 @@
+#include "parley/supervise/restart.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "parley/boundary/wire_copy.h"
+#include "parley/os/deadline.h"
+#include "parley/supervise/testing_program.h"
+
+namespace parley {
+namespace {
+
+using testing::kLong;
+using Kind = RestartEvent::Kind;
+using Cause = WorkerEnd::Cause;
+
+constexpr int64_t kMs = 1'000'000;
+
+TEST(RestartBudgetTest, EachRestartInARowWaitsTwiceAsLong) {
+  RestartPolicy policy;
+  policy.max_restarts = 100;
+  policy.first_delay = absl::Milliseconds(10);
+  policy.max_delay = absl::Milliseconds(50);
+  internal::RestartBudget budget(policy);
+  for (const int ms : {10, 20, 40, 50, 50}) {
+    EXPECT_EQ(budget.Next(0, absl::Seconds(1)), absl::Milliseconds(ms));
+  }
+  // One that was healthy ends the row.
+  EXPECT_EQ(budget.Next(0, policy.healthy_after), absl::Milliseconds(10));
+  EXPECT_EQ(budget.Next(0, absl::ZeroDuration()), absl::Milliseconds(20));
+}
+
+TEST(RestartBudgetTest, SoManyInAnySpanOfTime) {
+  RestartPolicy policy;
+  policy.max_restarts = 3;
+  policy.within = absl::Milliseconds(100);
+  internal::RestartBudget budget(policy);
+  EXPECT_TRUE(budget.Next(0, {}).has_value());
+  EXPECT_TRUE(budget.Next(50 * kMs, {}).has_value());
+  EXPECT_TRUE(budget.Next(90 * kMs, {}).has_value());
+  EXPECT_FALSE(budget.Next(99 * kMs, {}).has_value());
+  // The first is forgotten; the one that was refused was none.
+  EXPECT_TRUE(budget.Next(100 * kMs, {}).has_value());
+  EXPECT_FALSE(budget.Next(149 * kMs, {}).has_value());
+  policy.max_restarts = 0;
+  EXPECT_FALSE(internal::RestartBudget(policy).Next(0, {}).has_value());
+}
+
+RestartOptions Options(Delivery delivery) {
+  RestartOptions options;
+  options.link.program = testing::Program("testing_worker", "numbered");
+  options.link.format = "testing";
+  options.policy.first_delay = absl::Milliseconds(1);
+  options.delivery = delivery;
+  return options;
+}
+
+uint64_t Send(RestartingLink& worker, uint32_t tag, const std::string& text) {
+  const auto number = worker.Send(tag, BytesOfWire(absl::MakeConstSpan(text.data(), text.size())),
+                                  Deadline::After(kLong));
+  EXPECT_TRUE(number.ok()) << number.status();
+  return number.value_or(0);
+}
+
+struct News {
+  absl::Status status;
+  RestartEvent event;
+  std::string text;
+};
+
+News Next(RestartingLink& worker) {
+  std::vector<std::byte> buffer(worker.link().max_message_bytes());
+  auto event = worker.Receive(absl::MakeSpan(buffer), Deadline::After(kLong));
+  if (!event.ok()) return {event.status(), {}, ""};
+  News news = {absl::OkStatus(), *std::move(event), ""};
+  if (news.event.kind == Kind::kMessage) {
+    for (uint32_t i = 0; i < news.event.record.size_bytes; ++i) {
+      news.text += static_cast<char>(buffer[i]);
+    }
+  }
+  return news;
+}
+
+TEST(RestartTest, WhatWasUndeliveredIsReportedOnce) {
+  auto worker = RestartingLink::Start(Options(Delivery::kAtMostOnce), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  EXPECT_EQ(Send(*worker, 1, "one"), 1u);
+  EXPECT_EQ(Next(*worker).text, "1 one");
+  EXPECT_EQ(Send(*worker, 2, "not acknowledged"), 2u);
+  EXPECT_EQ(Next(*worker).text, "2 not acknowledged");
+  EXPECT_EQ(Send(*worker, 3, "fatal"), 3u);
+  const News restarted = Next(*worker);
+  ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+  EXPECT_EQ(restarted.event.epoch, 2u);
+  EXPECT_EQ(restarted.event.undelivered, 2u);
+  EXPECT_EQ(restarted.event.first_undelivered, 2u);
+  if (!testing::HasSanitizer()) {
+    EXPECT_EQ(restarted.event.end->cause, Cause::kCrashed) << restarted.event.end->ToString();
+  }
+  EXPECT_EQ(Send(*worker, 1, "four"), 4u);
+  const News four = Next(*worker);
+  EXPECT_EQ(four.text, "4 four");
+  EXPECT_EQ(four.event.epoch, 2u);
+  // Its acknowledgement is behind the answer.
+  EXPECT_EQ(Send(*worker, 1, "five"), 5u);
+  EXPECT_EQ(Next(*worker).text, "5 five");
+  EXPECT_LE(worker->unacknowledged(), 1u);
+}
+
+TEST(RestartTest, AtLeastOnceSendsAgainAndSaysSo) {
+  auto worker = RestartingLink::Start(Options(Delivery::kAtLeastOnce), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Send(*worker, 1, "one");
+  EXPECT_EQ(Next(*worker).text, "1 one");
+  Send(*worker, 4, "fatal once");
+  Send(*worker, 1, "three");
+  const News restarted = Next(*worker);
+  ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+  EXPECT_EQ(restarted.event.undelivered, 2u);
+  EXPECT_EQ(Next(*worker).text, "2 again fatal once");
+  EXPECT_EQ(Next(*worker).text.substr(0, 7), "3 again");
+  Send(*worker, 1, "four");
+  EXPECT_EQ(Next(*worker).text, "4 four");
+  EXPECT_EQ(worker->epoch(), 2u);
+}
+
+TEST(RestartTest, PromiseP3WorkAMessageThatKillsEachWorkerMeetsTheLimit) {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.policy.max_restarts = 3;
+  auto worker = RestartingLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Send(*worker, 3, "fatal to all");
+  for (uint32_t epoch = 2; epoch <= 4; ++epoch) {
+    const News restarted = Next(*worker);
+    ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+    EXPECT_EQ(restarted.event.epoch, epoch);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const News end = Next(*worker);
+    EXPECT_TRUE(absl::IsUnavailable(end.status)) << end.status;
+    EXPECT_NE(std::string(end.status.message()).find("too many restarts"), std::string::npos);
+  }
+  EXPECT_TRUE(absl::IsUnavailable(worker->Send(1, {}, Deadline::After(kLong)).status()));
+}
+
+TEST(RestartTest, AnAcknowledgementOfWhatWasNeverSentIsALie) {
+  auto worker = RestartingLink::Start(Options(Delivery::kAtLeastOnce), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Send(*worker, 5, "lie");
+  EXPECT_EQ(Next(*worker).text, "1 lie");
+  const News restarted = Next(*worker);
+  ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+  EXPECT_EQ(restarted.event.end->cause, Cause::kBrokeProtocol) << restarted.event.end->ToString();
+  EXPECT_EQ(restarted.event.undelivered, 1u);
+}
+
+TEST(RestartTest, WhatIsKeptIsBounded) {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.max_kept_bytes = 1000;
+  auto worker = RestartingLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Send(*worker, 2, std::string(900, 'x'));
+  const std::vector<std::byte> more(101);
+  EXPECT_TRUE(absl::IsResourceExhausted(worker->Send(1, more, Deadline::After(kLong)).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      worker->Send(1, std::vector<std::byte>(1 << 20), Deadline::After(kLong)).status()));
+}
+
+}  // namespace
+}  // namespace parley
