@@ -15,8 +15,11 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
@@ -182,6 +185,56 @@ TEST_P(IdleDaysTest, SendToASleeper) {
         ASSERT_FALSE(BlockingB());  // announces a sleep, and finds nothing
       },
       [&] { return BlockingB(); });
+}
+
+// A thread waits at each end of `b`, an hour at a time, while `a` idles in all of these ways; what
+// ends each wait is a wake-up.
+TEST_P(IdleDaysTest, AThreadForEachDirection) {
+  std::atomic<int> received{0};
+  std::atomic<int> sent{0};
+  std::thread receiving([&] {
+    std::vector<std::byte> into(b().receiver.max_message_bytes());
+    absl::Status status;
+    while (status.ok() || absl::IsDeadlineExceeded(status)) {
+      status = b().receiver.Receive(absl::MakeSpan(into), Deadline::After(absl::Hours(1))).status();
+      received.fetch_add(status.ok() ? 1 : 0);
+    }
+  });
+  const std::vector<std::byte> large(1024);
+  std::thread sending([&] {
+    absl::Status status;
+    while (status.ok() || absl::IsDeadlineExceeded(status)) {
+      status = b().sender.Send(1, large, Deadline::After(absl::Hours(1)));
+      sent.fetch_add(status.ok() ? 1 : 0);
+    }
+  });
+  const auto reaches = [](const std::atomic<int>& count, int wanted) {
+    for (int i = 0; i < 200'000 && count.load() < wanted; ++i) {
+      const timespec moment = {0, 100'000};
+      ::nanosleep(&moment, nullptr);
+    }
+    return count.load() >= wanted;
+  };
+  EXPECT_TRUE(reaches(sent, 3));  // the ring of 4096 bytes is full
+  std::minstd_rand random(1);
+  int messages = 0;
+  int taken = 0;
+  for (int i = 0; i < kCalls && !HasFailure(); ++i) {
+    a().sender.Publish();
+    static_cast<void>(a().sender.PrepareToWait(8));
+    static_cast<void>(a().sender.AwaitDrained(Now()));
+    ahead_ns.fetch_add(kPacesNs[random() % kPacesNs.size()]);
+    if (i % kCallsPerMessage != 0) continue;
+    EXPECT_EQ(a().sender.TrySend(1, {}), Outcome::kOk);
+    EXPECT_TRUE(reaches(received, ++messages)) << i;
+    Record record;
+    EXPECT_EQ(a().receiver.TryReceive(absl::MakeSpan(buffer_), &record), Outcome::kOk) << i;
+    EXPECT_TRUE(reaches(sent, 3 + ++taken)) << i;
+  }
+  ExpectAllWell();
+  a() = Channel();
+  receiving.join();
+  sending.join();
 }
 
 }  // namespace
