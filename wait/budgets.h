@@ -115,22 +115,19 @@ class WakeBudget {
 // wakes its peer on its own processor is often slow on the wall, and costs nothing.)
 class SignalBudget {
  public:
-  // What is spent beyond `usual_ns` for each signal, until signals are spaced out, and until it is
-  // a violation; a thousandth of the time that passes is given back.
-  static constexpr int64_t kSpacedFromNs = 12'000'000;
-  static constexpr int64_t kMaxSpentNs = 25'000'000;
+  // What is spent beyond `usual_ns` for each signal until it is a violation; a thousandth of the
+  // time that passes is given back. No signal is put off before that: whoever has published may
+  // have nothing more to send, and wait for an answer at another end.
+  static constexpr int64_t kMaxSpentNs = 20'000'000;
   static constexpr int64_t kRefillDivisor = 1000;
-  // Spaced out: a signal that cost t is followed by none for kSpacing * t.
-  static constexpr int64_t kSpacing = 64;
   static constexpr int kMeasuredAfterSlow = 16;
   static constexpr int64_t kMeasuredEachNs = 10'000'000;
-  static constexpr int64_t kMinUsualNs = 20'000;
+  // Waking a process that sleeps on another processor was measured at 17 us on a virtual machine.
+  static constexpr int64_t kMinUsualNs = 50'000;
 
   // `usual_ns`: what a signal may cost on this machine without being charged.
   explicit SignalBudget(int64_t usual_ns) : usual_ns_(std::max(kMinUsualNs, usual_ns)) {}
 
-  // False: signals are spaced out, and it is not time yet.
-  bool MaySignal(int64_t now_ns) const { return now_ns >= next_ns_; }
   // Whether the next signal's processor time is to be measured: after a slow one, and where the
   // peer had the time to let many wait since the last measurement.
   bool measures(int64_t now_ns) const {
@@ -164,15 +161,12 @@ class SignalBudget {
     charged_ns_ = now_ns;
     // A cheap one pays for an expensive one: interrupts are charged to whoever runs.
     spent_ns_ = std::max<int64_t>(0, spent_ns_ - earned_ns + cost_ns - usual_ns_);
-    if (spent_ns_ > kMaxSpentNs) return false;
-    next_ns_ = spent_ns_ > kSpacedFromNs ? now_ns + kSpacing * cost_ns : 0;
-    return true;
+    return spent_ns_ <= kMaxSpentNs;
   }
 
   const int64_t usual_ns_;
   int64_t spent_ns_ = 0;
   int64_t charged_ns_ = 0;
-  int64_t next_ns_ = 0;
   int64_t unmeasured_ns_ = 0;
   int measure_ = 0;
   int64_t measured_ns_ = 0;

@@ -150,7 +150,6 @@ int64_t TakenBy(int64_t each_ns, int64_t pace_ns) {
   int64_t taken_ns = 0;
   while (now_ns < kStartNs + 10 * kSecondNs) {
     now_ns += pace_ns;
-    if (!budget.MaySignal(now_ns)) continue;
     now_ns += each_ns;
     taken_ns += each_ns;
     const bool fine = budget.measures(now_ns) ? budget.SentMeasured(now_ns, each_ns)
@@ -170,7 +169,9 @@ TEST(SignalBudgetTest, AttackW11ExpensiveSignalsTakeFiftyMillisecondsAndOneCall)
 }
 
 TEST(SignalBudgetTest, UsualSignalsAreNeverTooExpensive) {
-  for (const int64_t each_ns : {1'000, 5'000, 19'000}) EXPECT_EQ(TakenBy(each_ns, 1'000), -1);
+  for (const int64_t each_ns : {1'000, 5'000, 19'000, 49'000}) {
+    EXPECT_EQ(TakenBy(each_ns, 1'000), -1);
+  }
 }
 
 // A thread that wakes its peer on its own processor is slow on the wall each time.
@@ -179,7 +180,6 @@ TEST(SignalBudgetTest, SlowOnTheWallAloneIsNotCharged) {
   int64_t now_ns = kStartNs;
   for (int i = 0; i < 1'000'000; ++i) {
     now_ns += 3 * kMillisecondNs;
-    ASSERT_TRUE(budget.MaySignal(now_ns));
     ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, 4'000)
                                         : budget.SentUnmeasured(now_ns, 3 * kMillisecondNs));
   }
@@ -192,26 +192,10 @@ TEST(SignalBudgetTest, AFewSlowOnesArePaidForByTheCheapOnes) {
   for (int i = 0; i < 1'000'000; ++i) {
     const int64_t cost_ns = i % 100 == 0 ? 400'000 : 5'000;
     now_ns += 10'000 + cost_ns;
-    ASSERT_TRUE(budget.MaySignal(now_ns)) << i;
     ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, cost_ns)
                                         : budget.SentUnmeasured(now_ns, cost_ns))
         << i;
   }
-}
-
-TEST(SignalBudgetTest, SignalsAreSpacedOutBeforeItIsAViolation) {
-  SignalBudget budget(0);
-  int64_t now_ns = kStartNs;
-  int sent = 0;
-  while (budget.MaySignal(now_ns)) {
-    now_ns += kMillisecondNs;
-    ASSERT_TRUE(budget.measures(now_ns) ? budget.SentMeasured(now_ns, kMillisecondNs)
-                                        : budget.SentUnmeasured(now_ns, kMillisecondNs));
-    ++sent;
-  }
-  EXPECT_LT(sent, 15);
-  EXPECT_FALSE(budget.MaySignal(now_ns + 60 * kMillisecondNs));
-  EXPECT_TRUE(budget.MaySignal(now_ns + 64 * kMillisecondNs));
 }
 
 }  // namespace

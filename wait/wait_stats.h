@@ -17,7 +17,6 @@ struct WaitStats {
   uint64_t spurious_wakeups = 0;  // of these, those without progress
   uint64_t throttles = 0;         // times a flooding doorbell was ignored for a while
   uint64_t signals = 0;           // how often the peer was signalled: one system call each
-  uint64_t deferred_signals = 0;  // put off, because signalling this peer is too expensive
 };
 
 }  // namespace parley

@@ -102,14 +102,7 @@ Waiter::~Waiter() {
     signaller_->Post(signaller_number_);
     return;
   }
-  // Not noted as signalled: each operation asks again.
-  if (!signal_budget_.MaySignal(MonotonicNowNs())) {
-    deferred_ = true;
-    ++stats_->deferred_signals;
-    return;
-  }
   events_->SetSignalled(epoch);
-  deferred_ = false;
   ++stats_->signals;
   SignalNow();
 }
@@ -130,17 +123,6 @@ void Waiter::SignalNow() {
   if (!cheap_enough) termination_->Poison(Violation::kSignalsTooExpensive);
 }
 
-// Before this end sleeps, nothing that was published may wait for its next operation.
-void Waiter::FlushDeferred() {
-  if (!deferred_) return;
-  deferred_ = false;
-  uint64_t epoch = 0;
-  if (!events_->PeerAwaitsSignal(&epoch)) return;
-  events_->SetSignalled(epoch);
-  ++stats_->signals;
-  SignalNow();
-}
-
 [[gnu::noinline]] void Waiter::CheckForEnd() {
   empty_polls_ = 0;
   const int64_t now_ns = MonotonicNowNs();
@@ -153,7 +135,6 @@ void Waiter::FlushDeferred() {
 bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
   PARLEY_CHECK(doorbell_->can_be_polled(),
                "a channel with a futex doorbell has no descriptor to poll");
-  FlushDeferred();
   if (!Announce(ready)) return false;
   doorbell_->BeginPolledSleep();
   return true;
@@ -161,7 +142,6 @@ bool Waiter::Arm(absl::FunctionRef<bool()> ready) {
 
 Waitable::Armed Waiter::ArmForSet(absl::FunctionRef<bool()> ready) {
   if (termination_->poison() != Violation::kNone) return Waitable::Armed::kWoken;
-  FlushDeferred();
   if (!Announce(ready)) return Waitable::Armed::kReady;
   if (termination_->peer_gone()) return Waitable::Armed::kWoken;
   return doorbell_->wake().BeginSleep() ? Waitable::Armed::kSleeping : Waitable::Armed::kWoken;
@@ -335,7 +315,6 @@ Waiter::Result Waiter::Wait(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
                             uint64_t enough, Deadline deadline) {
   ++stats_->waits;
   Refund(progress(), enough);
-  FlushDeferred();
   const Result spun = Spin(ready, progress, enough, deadline);
   if (spun != Result::kDeadline) return spun;
   const Result result = SleepUntil(ready, progress, enough, deadline);

@@ -120,7 +120,6 @@ class Waiter final : private Signaller::Task {
  private:
   void SignalNow() override;
   void CheckForEnd();
-  void FlushDeferred();
   bool Announce(absl::FunctionRef<bool()> ready);
   Result Spin(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
               uint64_t enough, Deadline deadline);
@@ -149,7 +148,6 @@ class Waiter final : private Signaller::Task {
   SignalBudget signal_budget_;
   WakeBudget wake_budget_;
   uint64_t refunded_ = 0;  // progress
-  bool deferred_ = false;  // a signal that was put off
 
   AdaptiveSpin spin_;
   const bool may_spin_;
