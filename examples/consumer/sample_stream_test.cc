@@ -15,6 +15,7 @@
 #include "parley/handshake/connector.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/typed_ring.h"
 
@@ -35,11 +36,12 @@ int ProduceAsChild(parley::PeerSocket socket) {
   parley::ConnectOptions options;
   options.direction = parley::Direction::kSendOnly;
   options.send.capacity_bytes = 8192;
-  auto channel = parley::ConnectHandshake(std::move(socket), options, Soon());
-  if (!channel.ok()) return 1;
-  parley::TypedProducer<SampleWire> producer(channel->outgoing.control(), channel->outgoing.data(),
-                                             channel->incoming.control(),
-                                             channel->send.capacity_bytes);
+  const auto connected = parley::ConnectHandshake(std::move(socket), options, Soon());
+  if (!connected.ok()) return 1;
+  parley::Session& session = **connected;
+  parley::TypedProducer<SampleWire> producer(session.control(), session.send()->data,
+                                             session.peer_control(),
+                                             session.send()->ring.capacity_bytes);
   const parley::Deadline deadline = Soon();
   for (uint32_t i = 0; i < kSamples;) {
     const float level = static_cast<float>(i);
@@ -68,11 +70,12 @@ TEST(SampleStreamTest, EachSampleArrivesOnceAndInOrder) {
   }
   parley::AcceptOptions options;
   options.direction = parley::Direction::kReceiveOnly;
-  auto channel = parley::AcceptHandshake(std::move(sockets->first), options, Soon());
-  ASSERT_TRUE(channel.ok()) << channel.status();
-  parley::TypedConsumer<SampleWire> consumer(channel->outgoing.control(),
-                                             channel->incoming.control(), channel->incoming.data(),
-                                             channel->receive.capacity_bytes);
+  const auto accepted = parley::AcceptHandshake(std::move(sockets->first), options, Soon());
+  ASSERT_TRUE(accepted.ok()) << accepted.status();
+  parley::Session& session = **accepted;
+  parley::TypedConsumer<SampleWire> consumer(session.control(), session.peer_control(),
+                                             session.receive()->data,
+                                             session.receive()->ring.capacity_bytes);
   uint32_t next = 0;
   std::array<SampleWire, 64> samples;
   const parley::Deadline deadline = Soon();
