@@ -1008,7 +1008,7 @@ TEST(FileRegistryTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
     socket = *listener->TryAccept();
   }
   ASSERT_TRUE(socket.has_value());
-  auto peer = IdentifyPeer(socket->fd());
+  auto peer = IdentifyPeer(socket->fd(), -1, socket->origin());
   ASSERT_TRUE(peer.ok()) << peer.status();
   const bool kernel_tells = peer->pidfd.ok();
   peer->pidfd.Reset();
@@ -1018,7 +1018,7 @@ TEST(FileRegistryTest, PromiseP7AFullDescriptorTableIsAnErrorAndNoUnknownPeer) {
   const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
   const rlimit full = {static_cast<rlim_t>(lowest.get()), limit.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &full), 0);
-  peer = IdentifyPeer(socket->fd());
+  peer = IdentifyPeer(socket->fd(), -1, socket->origin());
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   ::kill(child, SIGKILL);
   EXPECT_EQ(::waitpid(child, nullptr, 0), child);

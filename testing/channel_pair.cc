@@ -111,6 +111,9 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   if (!back.ok()) return back.status();
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
+  // As a handshake leaves them: so that the end of one is seen at once (os/disposal.h).
+  sockets->first.RefuseDescriptors();
+  sockets->second.RefuseDescriptors();
 
   const auto self = [] {
     PeerIdentity identity;
