@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "parley/channel/channel.h"
 #include "parley/examples/film/decoder.h"
@@ -82,6 +83,8 @@ absl::Status Work(const WorkerArguments& arguments) {
   options.trust = PeerTrust::Because("the player that started this worker");
   const Deadline deadline = Deadline::After(absl::Seconds(10));
   absl::StatusOr<Channel> channel = ConnectInheritedChannel(options, deadline);
+  // The player has the reason, and says it.
+  if (absl::StartsWith(channel.status().message(), "the peer refused")) ::_exit(kExitRefused);
   if (!channel.ok()) return channel.status();
   RemoteSource source(*channel, arguments.film_bytes);
   const absl::StatusOr<Acceptance> acceptance = source.ReceiveAcceptance(deadline);

@@ -19,6 +19,8 @@ namespace parley::film {
 
 // The exit code of a worker that has already said on standard error why it could not be set up.
 inline constexpr int kExitSaidWhy = 9;
+// The player refused it, and has the reason.
+inline constexpr int kExitRefused = 10;
 
 struct WorkerArguments {
   FilmStart start;

@@ -201,15 +201,14 @@ SessionResult RunSession(const SessionOptions& options, const FilmStart& start,
   absl::StatusOr<Channel> channel = ShakeHands(options, std::move(sockets->first), *worker);
   if (!channel.ok()) {
     result.what = absl::StrCat("no handshake with the worker: ", Sentence(channel.status()));
-    // It may have died of its own trouble, and said so. Where the trouble is ours, it only says
-    // that it was refused.
+    // It may have died of its own trouble, and said so. Where the trouble is ours, it is silent.
     const absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(1)));
     if (report.ok()) {
       // Nothing hostile has run in it yet: its word is good.
-      if (report->exit_code != kExitSaidWhy) {
-        absl::StrAppend(&result.what, "; ", report->ToString());
-      } else if (absl::IsUnavailable(channel.status())) {
+      if (report->exit_code == kExitSaidWhy) {
         result.what.clear();
+      } else if (report->exit_code != kExitRefused) {
+        absl::StrAppend(&result.what, "; ", report->ToString());
       }
     }
     return result;
