@@ -625,7 +625,29 @@ TEST_P(ChannelTest, TryCallsAloneLearnOfADeath) {
   EXPECT_EQ(Receive(ends->b.receiver, In(0)).status().code(), absl::StatusCode::kUnavailable);
 }
 
-// A consumer that takes 8 bytes and signals, again and again: an event loop that waits for much
+// A consumer that takes 8 bytes and signals, again and again.
+class Trickle {
+ public:
+  explicit Trickle(Receiver& receiver)
+      : thread_([this, &receiver] {
+          uint64_t head = 0;
+          while (!stop_.load()) {
+            HostileAccess::Control(receiver).StoreRelease64(kHeadOffset, head += 8);
+            HostileAccess::DoorbellOf(receiver).Signal();
+            ::usleep(20);
+          }
+        }) {}
+  void Stop() {
+    stop_.store(true);
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// An event loop that waits for much
 // more was woken 11,000 times a second.
 TEST_P(ChannelTest, AttackW13AnEventLoopIsNotWokenForEachByte) {
   if (IsFutex(GetParam())) GTEST_SKIP() << "nothing to poll";
@@ -633,15 +655,7 @@ TEST_P(ChannelTest, AttackW13AnEventLoopIsNotWokenForEachByte) {
   while (ends->a.sender.TrySend(1, {}) == Outcome::kOk) {
   }
   ASSERT_GE(ends->a.sender.descriptor(), 0);
-  std::atomic<bool> stop{false};
-  std::thread peer([&] {
-    uint64_t head = 0;
-    while (!stop.load()) {
-      HostileAccess::Control(ends->b.receiver).StoreRelease64(kHeadOffset, head += 8);
-      HostileAccess::DoorbellOf(ends->b.receiver).Signal();
-      ::usleep(20);
-    }
-  });
+  Trickle peer(ends->b.receiver);
   const int64_t start_ns = In(0).monotonic_ns();
   int polls = 0;
   const std::size_t largest = (1 << 20) - 8;
@@ -652,8 +666,7 @@ TEST_P(ChannelTest, AttackW13AnEventLoopIsNotWokenForEachByte) {
     ++polls;
     ASSERT_TRUE(ends->a.sender.FinishWait(largest).ok());
   }
-  stop.store(true);
-  peer.join();
+  peer.Stop();
   // 64 at once, 250 more in the second, 64 throttles of a millisecond, and one each 16 ms after
   // that (each may come twice, with its timer).
   EXPECT_LT(polls, 64 + 250 + 2 * (64 + 60));
@@ -669,15 +682,7 @@ TEST_P(ChannelTest, AttackW13AnEventLoopOfBothEndsIsNotWokenForEachByte) {
   }
   ASSERT_GE(ends->a.sender.descriptor(), 0);
   ASSERT_GE(ends->a.receiver.descriptor(), 0);
-  std::atomic<bool> stop{false};
-  std::thread peer([&] {
-    uint64_t head = 0;
-    while (!stop.load()) {
-      HostileAccess::Control(ends->b.receiver).StoreRelease64(kHeadOffset, head += 8);
-      HostileAccess::DoorbellOf(ends->b.receiver).Signal();
-      ::usleep(20);
-    }
-  });
+  Trickle peer(ends->b.receiver);
   const int64_t start_ns = In(0).monotonic_ns();
   int polls = 0;
   const std::size_t largest = (1 << 20) - 8;
@@ -695,8 +700,7 @@ TEST_P(ChannelTest, AttackW13AnEventLoopOfBothEndsIsNotWokenForEachByte) {
   buffer.resize(ends->a.receiver.max_message_bytes());
   EXPECT_EQ(ends->b.sender.TrySend(1, Bytes("x")), Outcome::kOk);
   EXPECT_EQ(*Receive(ends->a.receiver, In(10'000)), "x");
-  stop.store(true);
-  peer.join();
+  peer.Stop();
   EXPECT_LT(polls, 64 + 250 + 4 * (64 + 60));
   EXPECT_EQ(ends->a.sender.violation(), Violation::kNone);
 }

@@ -49,17 +49,6 @@ Receiver::State& Receiver::state() const {
   return *state_;
 }
 
-// Spreads a violation that was found here to the whole channel.
-[[gnu::noinline]] Outcome Receiver::State::NotDone(Outcome outcome) {
-  if (outcome == Outcome::kPoisoned) {
-    termination->Poison(ring.violation());
-    stats.violations = 1;
-  }
-  if (outcome != Outcome::kWouldBlock) return outcome;
-  // All that a dead peer had sent was taken.
-  return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
-}
-
 // Compiled to code without a stack frame, as Sender::TrySend is.
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = *state_;
@@ -228,10 +217,7 @@ class Receiver::Port final : public Waitable {
     return !status->ok() || Ready();
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
-  bool ended() const override {
-    const internal::Termination& end = *s_.termination;
-    return end.poison() != Violation::kNone || end.peer_gone();
-  }
+  bool ended() const override { return s_.termination->ended(); }
 
  private:
   bool Ready() { return s_.queued || s_.HasData(); }
@@ -252,12 +238,12 @@ FrameGeometry Receiver::frame_geometry() const { return state().session->receive
 PeerMemory Receiver::frame_memory() const { return state().session->receive()->frame_memory; }
 
 void Receiver::Poison(Violation violation) {
-  state().session->termination().Poison(violation);
+  state().termination->Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Receiver::violation() const { return state().session->termination().poison(); }
-bool Receiver::peer_gone() const { return state().session->termination().peer_gone(); }
+Violation Receiver::violation() const { return state().termination->poison(); }
+bool Receiver::peer_gone() const { return state().termination->peer_gone(); }
 void Receiver::Interrupt() const { state().waiter->Interrupt(); }
 
 ChannelStats Receiver::stats() const {

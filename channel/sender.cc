@@ -54,16 +54,6 @@ Sender::State& Sender::state() const {
   return *state_;
 }
 
-// Spreads a violation that was found here to the whole channel. A dead peer takes no more.
-[[gnu::noinline]] Outcome Sender::State::NotDone(Outcome outcome) {
-  if (outcome == Outcome::kPoisoned) {
-    termination->Poison(ring.violation());
-    stats.violations = 1;
-  }
-  if (outcome != Outcome::kWouldBlock) return outcome;
-  return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
-}
-
 // Compiled to code without a stack frame: whatever needs one is behind a call at the end.
 Outcome Sender::TrySend(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = *state_;
@@ -239,10 +229,7 @@ class Sender::Port final : public Waitable {
     return !status->ok() || s_.HasFreeSpace(size_bytes_);
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
-  bool ended() const override {
-    const internal::Termination& end = *s_.termination;
-    return end.poison() != Violation::kNone || end.peer_gone();
-  }
+  bool ended() const override { return s_.termination->ended(); }
 
  private:
   State& s_;
@@ -264,12 +251,12 @@ FrameGeometry Sender::frame_geometry() const { return state().session->send()->f
 OwnMemory Sender::frame_memory() const { return state().session->send()->frame_memory; }
 
 void Sender::Poison(Violation violation) {
-  state().session->termination().Poison(violation);
+  state().termination->Poison(violation);
   state().stats.violations = 1;
 }
 
-Violation Sender::violation() const { return state().session->termination().poison(); }
-bool Sender::peer_gone() const { return state().session->termination().peer_gone(); }
+Violation Sender::violation() const { return state().termination->poison(); }
+bool Sender::peer_gone() const { return state().termination->peer_gone(); }
 void Sender::Interrupt() const { state().waiter->Interrupt(); }
 
 ChannelStats Sender::stats() const {
@@ -281,7 +268,7 @@ ChannelStats Sender::stats() const {
 }
 
 absl::Status Sender::StatusOf(Outcome outcome) const {
-  const internal::Termination& end = state_->session->termination();
+  const internal::Termination& end = *state_->termination;
   if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(end.poison());
   if (outcome == Outcome::kTooLong) return internal::TooLongStatus(max_message_bytes());
   if (end.peer_gone()) return internal::PeerGoneStatus();

@@ -211,6 +211,14 @@ void Say(const std::string& verb, const std::string& sentence) {
   std::fprintf(stderr, "parley %s: %s\n", verb.c_str(), sentence.c_str());
 }
 
+void SayStats(const std::string& verb, uint64_t messages, uint64_t bytes, uint64_t dropped,
+              double seconds) {
+  std::fprintf(stderr, "parley %s: %llu messages, %llu bytes, %llu dropped, %.2f s, %.1f MB/s\n",
+               verb.c_str(), static_cast<unsigned long long>(messages),
+               static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(dropped),
+               seconds, static_cast<double>(bytes) / 1e6 / seconds);
+}
+
 ExitCode CodeOf(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:

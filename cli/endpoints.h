@@ -107,6 +107,9 @@ class Progress {
 };
 
 void Say(const std::string& verb, const std::string& sentence);
+// The line of --stats.
+void SayStats(const std::string& verb, uint64_t messages, uint64_t bytes, uint64_t dropped,
+              double seconds);
 // The exit code of an error that is none of the peer's.
 ExitCode CodeOf(const absl::Status& status);
 

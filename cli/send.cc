@@ -174,12 +174,7 @@ ExitCode RunSend(const StreamOptions& options) {
     }
   }
   if (options.stats) {
-    std::fprintf(stderr,
-                 "parley send: %llu messages, %llu bytes, %llu dropped, %.2f s, %.1f MB/s\n",
-                 static_cast<unsigned long long>(stream.messages()),
-                 static_cast<unsigned long long>(stream.bytes()),
-                 static_cast<unsigned long long>(stream.dropped()), progress.seconds(),
-                 static_cast<double>(stream.bytes()) / 1e6 / progress.seconds());
+    SayStats(kVerb, stream.messages(), stream.bytes(), stream.dropped(), progress.seconds());
   }
   return code;
 }

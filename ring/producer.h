@@ -82,14 +82,13 @@ class BasicProducer {
     PARLEY_CHECK(tag <= kMaxTag, "tag uses the reserved bit");
     if (payload.size() > max_message_) [[unlikely]]
       return Outcome::kTooLong;
-    const uint64_t record_bytes = RecordBytes(payload.size());
-    const Outcome outcome = position_.MakeSpace(record_bytes);
+    const Outcome outcome = position_.MakeSpace(RecordBytes(payload.size()));
     if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
-    const std::size_t offset = position_.Offset();
-    ZeroPadding(offset, payload.size(), record_bytes);
-    own_data_.CopyIn(offset + kRecordHeaderBytes, payload);
-    Finish(offset, tag, payload.size(), record_bytes);
+    const uint64_t end = RecordEnd(payload.size());
+    Write(tag, payload, end,
+          [](OwnMem& data, std::size_t offset, auto from) { data.CopyIn(offset, from); });
+    position_.AdvanceTo(end);
     return Outcome::kOk;
   }
 
@@ -102,8 +101,7 @@ class BasicProducer {
     const Outcome outcome = position_.MakeSpace(RecordBytes(size_bytes));
     if (outcome != Outcome::kOk) [[unlikely]]
       return NotDone(outcome);
-    reserved_end_ = size_bytes + 1;
-    *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
+    Reserve(size_bytes, room);
     return Outcome::kOk;
   }
 
@@ -113,8 +111,7 @@ class BasicProducer {
         [[unlikely]] {
       return false;
     }
-    reserved_end_ = size_bytes + 1;
-    *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
+    Reserve(size_bytes, room);
     return true;
   }
 
@@ -184,19 +181,32 @@ class BasicProducer {
     const std::size_t size = payload.size();
     if (size > max_short_ || tag > kMaxTag || reserved_end_ != 0) [[unlikely]]
       return false;
-    const uint64_t header = static_cast<uint64_t>(tag) << 32 | size;
-    const uint64_t begin = position_.staged_bytes();
     *end = RecordEnd(size);
     if (!position_.HasKnownSpaceUpTo(*end)) [[unlikely]]
       return false;
+    Write(tag, payload, *end,
+          [](OwnMem& data, std::size_t offset, auto from) { data.CopyInSmall(offset, from); });
+    return true;
+  }
+
+  // The record that ends at `end`, into room that is there.
+  template <typename Copy>
+  [[gnu::always_inline]] void Write(uint32_t tag, absl::Span<const std::byte> payload, uint64_t end,
+                                    const Copy& copy) {
+    const uint64_t header = static_cast<uint64_t>(tag) << 32 | payload.size();
     const std::size_t offset = position_.Offset();
     OwnMem data = own_data_;  // a copy, which no store of bytes can seem to change
-    if (size % kRecordAlignBytes != 0) {
-      data.StoreRelaxed64(offset + (*end - begin) - kRecordAlignBytes, 0);
+    // The padding lies in the last word; the payload's own bytes of it come on top.
+    if (payload.size() % kRecordAlignBytes != 0) {
+      data.StoreRelaxed64(offset + (end - position_.staged_bytes()) - kRecordAlignBytes, 0);
     }
-    data.CopyInSmall(offset + kRecordHeaderBytes, payload);
+    copy(data, offset + kRecordHeaderBytes, payload);
     data.StoreRelaxed64(offset, header);
-    return true;
+  }
+
+  void Reserve(std::size_t size_bytes, absl::Span<std::byte>* room) {
+    reserved_end_ = size_bytes + 1;
+    *room = own_data_.Writable(position_.Offset() + kRecordHeaderBytes, size_bytes);
   }
 
   // The header and the padding of a record whose payload is in place. Where it ends.
@@ -214,19 +224,6 @@ class BasicProducer {
     }
     data.StoreRelaxed64(offset, static_cast<uint64_t>(tag) << 32 | used_bytes);
     return end;
-  }
-
-  // The padding lies in the last word; the payload's own bytes of it come on top.
-  void ZeroPadding(std::size_t offset, std::size_t size, uint64_t record_bytes) {
-    if (size % kRecordAlignBytes != 0) {
-      own_data_.StoreRelaxed64(offset + record_bytes - kRecordAlignBytes, 0);
-    }
-  }
-
-  // Writes the header in front of a payload and its padding that are in place already.
-  void Finish(std::size_t offset, uint32_t tag, std::size_t size, uint64_t record_bytes) {
-    own_data_.StoreRelaxed64(offset, static_cast<uint64_t>(tag) << 32 | size);
-    position_.Advance(record_bytes);
   }
 
   SendPosition<OwnMem, PeerMem, kRecordAlignBytes> position_;

@@ -281,9 +281,12 @@ absl::StatusOr<WorkerLink> WorkerLink::Start(WorkerLinkOptions options, Deadline
 WorkerLink::~WorkerLink() = default;
 
 void WorkerLink::State::LookForItsWords() {
-  // The process can add nothing any more, so this ends.
+  // The process can add nothing any more, and a copy of it that lives on, nothing that is looked
+  // at: no more records than fit into the ring.
   PeekedMessage message;
-  while (!facts.said.has_value() && channel.receiver.TryPeek(&message) == Outcome::kOk) {
+  uint64_t left = channel.receiver.capacity_bytes() / kRecordHeaderBytes;
+  while (!facts.said.has_value() && left-- > 0 &&
+         channel.receiver.TryPeek(&message) == Outcome::kOk) {
     if (message.record.tag == internal::kFailedTag &&
         message.record.size_bytes <=
             internal::kMaxFailureTextBytes + sizeof(internal::FailedWire)) {

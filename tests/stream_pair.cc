@@ -84,7 +84,9 @@ int Stream(Channel channel, bool busy, bool parent, uint64_t count) {
   if (!done) return 2;
   const auto& sent = channel.sender.stats();
   const auto& received = channel.receiver.stats();
-  std::printf("%s rings=%llu sleeps=%llu\n", parent ? "parent" : "child",
+  // `early`: rung before the marks, so perhaps taken between the other end's.
+  std::printf("%s early=%llu rings=%llu sleeps=%llu\n", parent ? "parent" : "child",
+              static_cast<unsigned long long>(rings),
               static_cast<unsigned long long>(sent.signals + received.signals - rings),
               static_cast<unsigned long long>(sent.sleeps + received.sleeps - sleeps));
   std::fflush(stdout);

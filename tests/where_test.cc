@@ -10,22 +10,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "parley/sandbox/plain_code.h"
 #include "parley/tests/place.h"
 
 namespace parley {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitizer = true;
-#else
-constexpr bool kSanitizer = false;
-#endif
-#else
-constexpr bool kSanitizer = false;
-#endif
 
 // ---- Runs of GoogleTest programs.
 
@@ -54,7 +43,7 @@ class WhereTest : public ::testing::TestWithParam<Place> {
     if (const std::optional<std::string> why = WhyNot(GetParam()); why.has_value()) {
       GTEST_SKIP() << *why;
     }
-    if (kSanitizer) GTEST_SKIP() << "a sanitizer's runtime needs more than a profile has";
+    if (internal::kSanitizer) GTEST_SKIP() << "a sanitizer's runtime needs more than a profile has";
   }
 };
 

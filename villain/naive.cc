@@ -433,7 +433,9 @@ class TrustingSession {
     woken_ = false;
     if (channel_.theirs[kTailOffset / 8] == channel_.head) {
       Sleep(channel_.data_wait, kDataSignalsOffset, kDataSignal, Has(Flaw::kAwaitsRoom) ? 0 : 30);
-      if (!Has(Flaw::kAwaitsRoom)) call.BroughtNothing();
+      if (!Has(Flaw::kAwaitsRoom) && channel_.theirs[kTailOffset / 8] == channel_.head) {
+        call.BroughtNothing();
+      }
       if (!Has(Flaw::kSignalIsRecord) || !woken_) return "";
       if (channel_.theirs[kTailOffset / 8] == channel_.head) return "took what nobody had sent";
     }

@@ -43,7 +43,7 @@ struct SocketDoorbells {
 // `socket`: the connection, on which only signals are sent from now on; outlives these, which do
 // not own it. Its queue is made as short as the kernel allows. An eventfd is made for each end.
 // Where the kernel lets a peer send descriptors (before Linux 6.16) each message is peeked at
-// first, with recvmsg, which no profile of sandbox/ allows: not where the peer is our supervisor.
+// first, with one more call; not where the peer is our supervisor, whom a worker trusts.
 absl::StatusOr<SocketDoorbells> MakeSocketDoorbells(int socket, bool sends, bool receives,
                                                     bool peer_is_supervisor = false);
 

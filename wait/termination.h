@@ -38,6 +38,9 @@ class Termination {
     return peer_gone_.load(std::memory_order_acquire);  // PAIRS WITH: SetPeerGone
   }
 
+  // By either.
+  bool ended() const { return poison() != Violation::kNone || peer_gone(); }
+
  private:
   void WakeAll();
   std::atomic<Violation> poison_{Violation::kNone};

@@ -214,10 +214,7 @@ Waiter::Result Waiter::MakeWay(absl::FunctionRef<bool()> ready,
 }
 
 // For long spins: whether a descriptor tells of something other than a signal.
-bool Waiter::EndIsNear() {
-  return termination_->poison() != Violation::kNone || termination_->peer_gone() ||
-         doorbell_->PeerHasEnded();
-}
+bool Waiter::EndIsNear() { return termination_->ended() || doorbell_->PeerHasEnded(); }
 
 bool Waiter::Sleep(Deadline deadline) {
   ++stats_->sleeps;

@@ -57,6 +57,17 @@ struct EndState {
       ring.Poison(found);
   }
 
+  // Spreads a violation that was found here to the whole channel; asks now and then whether the
+  // peer is still there, where there was nothing to do: a dead one sends and takes no more.
+  [[gnu::noinline]] Outcome NotDone(Outcome outcome) {
+    if (outcome == Outcome::kPoisoned) {
+      termination->Poison(ring.violation());
+      stats.violations = 1;
+    }
+    if (outcome != Outcome::kWouldBlock) return outcome;
+    return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
+  }
+
   // After something was published: signals if the peer waits for it. kOk.
   Outcome SignalIfAwaited() {
     uint64_t epoch = 0;
@@ -112,8 +123,6 @@ struct Sender::State final : internal::EndState<Producer> {
   Outcome TrySendSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
   Outcome TryReserveSlowly(std::size_t size_bytes, absl::Span<std::byte>* room);
   Outcome TryStageSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
-  // Spreads a violation that was found here to the whole channel. A dead peer takes no more.
-  Outcome NotDone(Outcome outcome);
   bool HasFreeSpace(std::size_t size_bytes) {
     HearOfPoison();
     return ring.HasFreeSpace(size_bytes);
@@ -140,8 +149,6 @@ struct Receiver::State final : internal::EndState<Consumer> {
   Outcome TellReleased();
   void TellReleasedUnlessStopped();
   Outcome Refused(uint64_t word);
-  // Spreads a violation that was found here to the whole channel.
-  Outcome NotDone(Outcome outcome);
   bool HasData() {
     HearOfPoison();
     return ring.HasData();

@@ -22,12 +22,11 @@ void CopyText(std::string_view text, std::array<uint8_t, kSize>& out) {
 
 }  // namespace
 
-absl::Status FilmSender::Send(uint32_t tag, absl::Span<const std::byte> message) {
-  const absl::StatusOr<absl::Span<std::byte>> room =
-      out_.Reserve(static_cast<uint32_t>(message.size()));
+absl::Status MessageOut::Send(uint32_t tag, absl::Span<const std::byte> message) {
+  const absl::StatusOr<absl::Span<std::byte>> room = Reserve(static_cast<uint32_t>(message.size()));
   if (!room.ok()) return room.status();
   std::memcpy(room->data(), message.data(), message.size());
-  out_.Commit(tag, static_cast<uint32_t>(message.size()));
+  Commit(tag, static_cast<uint32_t>(message.size()));
   return absl::OkStatus();
 }
 
@@ -37,13 +36,14 @@ absl::Status FilmSender::SendInfo(const FilmInfo& info) {
   CopyText(info.container, wire.container);
   CopyText(info.video_codec, wire.video_codec);
   CopyText(info.audio_codec, wire.audio_codec);
-  return Send(kTagInfo, WireBytes(wire));
+  return out_.Send(kTagInfo, WireBytes(wire));
 }
 
 absl::Status FilmSender::SendProgress() {
-  return Send(kTagProgress, WireBytes(ProgressWire{
-                                .pictures = std::min(video_.next, start_.first_picture),
-                                .audio_blocks = std::min(audio_.next, start_.first_audio_block)}));
+  return out_.Send(
+      kTagProgress,
+      WireBytes(ProgressWire{.pictures = std::min(video_.next, start_.first_picture),
+                             .audio_blocks = std::min(audio_.next, start_.first_audio_block)}));
 }
 
 absl::Status FilmSender::UseFormat(const StreamFormat& format, Stream& stream) {
@@ -57,7 +57,7 @@ absl::Status FilmSender::UseFormat(const StreamFormat& format, Stream& stream) {
   }
   stream.format.format = format;
   ++stream.format.generation;
-  return Send(kTagFormat, EncodeFormat(stream.format));
+  return out_.Send(kTagFormat, EncodeFormat(stream.format));
 }
 
 absl::StatusOr<absl::Span<std::byte>> FilmSender::Begin(const FrameHeaderWire& header,
@@ -155,18 +155,18 @@ absl::Status FilmSender::OnAudio(const AudioBlock& audio) {
 }
 
 absl::Status FilmSender::SendEnd(const DecodeTotals& totals) {
-  return Send(kTagEnd, WireBytes(EndWire{.pictures = totals.pictures,
-                                         .audio_blocks = totals.audio_blocks,
-                                         .audio_frames = totals.audio_frames,
-                                         .bad_packets = totals.bad_packets,
-                                         .truncated = totals.truncated ? uint32_t{1} : 0,
-                                         .reserved = 0}));
+  return out_.Send(kTagEnd, WireBytes(EndWire{.pictures = totals.pictures,
+                                              .audio_blocks = totals.audio_blocks,
+                                              .audio_frames = totals.audio_frames,
+                                              .bad_packets = totals.bad_packets,
+                                              .truncated = totals.truncated ? uint32_t{1} : 0,
+                                              .reserved = 0}));
 }
 
 absl::Status FilmSender::SendFailed(std::string_view reason) {
   FailedWire wire = {};
   CopyText(reason, wire.reason);
-  return Send(kTagFailed, WireBytes(wire));
+  return out_.Send(kTagFailed, WireBytes(wire));
 }
 
 }  // namespace parley::film

@@ -34,6 +34,9 @@ class MessageOut {
   // Room for a message of `size_bytes`, in place; Commit sends it, whole.
   virtual absl::StatusOr<absl::Span<std::byte>> Reserve(uint32_t size_bytes) = 0;
   virtual void Commit(uint32_t tag, uint32_t size_bytes) = 0;
+
+  // A copy of `message`.
+  absl::Status Send(uint32_t tag, absl::Span<const std::byte> message);
 };
 
 // What comes before was delivered by an earlier worker: decoded, and dropped.
@@ -67,7 +70,6 @@ class FilmSender final : public MediaSink {
     uint64_t next = 0;
     NumberedFormat format;
   };
-  absl::Status Send(uint32_t tag, absl::Span<const std::byte> message);
   absl::Status SendProgress();
   absl::Status UseFormat(const StreamFormat& format, Stream& stream);
   // Header written, payload to be filled in by the caller and then committed.

@@ -52,6 +52,12 @@ struct AudioBlock {
   }
   absl::Span<const std::byte> Plane(size_t index) const { return {planes[index], plane_bytes()}; }
   uint64_t bytes() const { return uint64_t{plane_bytes()} * planes.size(); }
+  // Sample `frame` of `channel`, either way that they lie.
+  const std::byte* Sample(size_t frame, size_t channel) const {
+    const size_t sample_bytes = BytesPerSample(format.sample_format);
+    return format.planar ? planes[channel] + frame * sample_bytes
+                         : planes[0] + (frame * format.channels + channel) * sample_bytes;
+  }
 };
 
 class MediaSink {

@@ -272,8 +272,7 @@ void SdlPlayer::TakeSamples(const AudioBlock& audio) {
   std::byte* out = samples_.data();
   for (size_t i = 0; i < audio.frames; ++i) {
     for (size_t c = 0; c < channels; ++c) {
-      const std::byte* in = audio.format.planar ? audio.planes[c] + i * in_bytes
-                                                : audio.planes[0] + (i * channels + c) * in_bytes;
+      const std::byte* in = audio.Sample(i, c);
       if (as_float) {
         const float sample = FloatOf(format, in);
         std::memcpy(out, &sample, sizeof(sample));

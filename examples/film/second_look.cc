@@ -89,7 +89,6 @@ class Looker {
   absl::Status SayAudio();
   void FillGrid(CheckPictureWire& wire);
   double SecondsOf(size_t track);
-  absl::Status Send(uint32_t tag, absl::Span<const std::byte> message);
   absl::Status SendFailed(const std::string& why);
 
   Cursor cursor_;
@@ -108,19 +107,10 @@ class Looker {
   std::vector<uint8_t> copy_;
 };
 
-absl::Status Looker::Send(uint32_t tag, absl::Span<const std::byte> message) {
-  const absl::StatusOr<absl::Span<std::byte>> room =
-      out_.Reserve(static_cast<uint32_t>(message.size()));
-  if (!room.ok()) return room.status();
-  std::memcpy(room->data(), message.data(), message.size());
-  out_.Commit(tag, static_cast<uint32_t>(message.size()));
-  return absl::OkStatus();
-}
-
 absl::Status Looker::SendFailed(const std::string& why) {
   FailedWire wire = {};
   std::copy_n(why.begin(), std::min(why.size(), wire.reason.size()), wire.reason.begin());
-  return Send(kTagFailed, WireBytes(wire));
+  return out_.Send(kTagFailed, WireBytes(wire));
 }
 
 std::string Looker::Open() {
@@ -285,7 +275,7 @@ absl::Status Looker::SayPicture() {
     FillGrid(wire);
   }
   ++end_.pictures;
-  return Send(kTagCheckPicture, WireBytes(wire));
+  return out_.Send(kTagCheckPicture, WireBytes(wire));
 }
 
 absl::Status Looker::SayAudio() {
@@ -308,7 +298,7 @@ absl::Status Looker::SayAudio() {
   av_sha_final(sha_, wire.digest.data());
   ++end_.audio_blocks;
   end_.audio_frames += wire.frames;
-  return Send(kTagCheckAudio, WireBytes(wire));
+  return out_.Send(kTagCheckAudio, WireBytes(wire));
 }
 
 absl::Status Looker::Feed(size_t track, const AVPacket* packet) {
@@ -352,7 +342,7 @@ absl::Status Looker::Run() {
     const absl::Status flushed = Feed(track, nullptr);
     if (!flushed.ok()) return flushed;
   }
-  return Send(kTagEnd, WireBytes(end_));
+  return out_.Send(kTagEnd, WireBytes(end_));
 }
 
 }  // namespace

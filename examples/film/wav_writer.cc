@@ -132,8 +132,7 @@ void WavWriter::Interleave(const AudioBlock& audio) {
   std::byte* out = interleaved_.data();
   for (size_t i = 0; i < audio.frames; ++i) {
     for (size_t c = 0; c < channels; ++c) {
-      const std::byte* in = audio.format.planar ? audio.planes[c] + i * in_bytes
-                                                : audio.planes[0] + (i * channels + c) * in_bytes;
+      const std::byte* in = audio.Sample(i, c);
       // The upper half of 64 bits.
       std::memcpy(out, in + (in_bytes - out_bytes), out_bytes);
       if (audio.format.sample_format == SampleFormat::kS24In32) {
