@@ -1,4 +1,4 @@
-# Sourced by ./dev: `dev fuzz [TARGET...] [--time SECONDS] [--jobs N] [--record] [-libfuzzer_flags]`.
+# Sourced by ./dev: `dev fuzz [TARGET...] [--time CPU_SECONDS] [--jobs N] [--record] [-libfuzzer_flags]`.
 
 fuzz_bazel() { (cd "$PARLEY_ROOT" && bazel_with clang "$@"); }
 
