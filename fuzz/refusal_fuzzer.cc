@@ -52,7 +52,7 @@ std::optional<internal::LockDownWord> ModelOf(const std::vector<std::byte>& mess
     return std::nullopt;
   }
   internal::LockDownWord word;
-  for (int i = 3; i >= 0; --i) {
+  for (size_t i = 4; i-- > 0;) {
     word.landlock_abi = word.landlock_abi << 8 | std::to_integer<uint32_t>(message[i]);
   }
   word.landlock_covers_all_threads = (message[4] & std::byte{1}) != std::byte{0};
