@@ -3,7 +3,7 @@
 In README.md, SECURITY.md, CHANGELOG.md and docs/*.md a test is written `Suite.Name`, and a case of the
 villain `villain: name`. In docs/ATTACKS.md each row `| M1 | attack | defence | tests | cases |` names
 all of the villain's cases of that row, each in backquotes, and what tests there are, at least one of
-either. A row that says "no test yet" is a finding once a test is named after its attack (AttackM1...,
+either. "those of K1" in the last column are cases of another row that show this one, too. A row that says "no test yet" is a finding once a test is named after its attack (AttackM1...,
 M1...). Every row of the villain has a row there. Each promise in docs/DESIGN.md has a test named
 after it (PromiseP1...).
 
@@ -18,6 +18,7 @@ _NAMED = re.compile(r"`([A-Z]\w*)\.([A-Z]\w*)`")
 _CASE = re.compile(r'[{(]\s*"([a-z0-9-]+)",\s*"([A-Z]\d+|-)",')
 _NAMED_CASE = re.compile(r"`villain: ([a-z0-9-]+)`")
 _CASE_IN_ROW = re.compile(r"`([a-z0-9-]+)`")
+_CASES_OF = re.compile(r"\bthose of ([A-Z]\d+)(?: and ([A-Z]\d+))?")
 _ATTACK = re.compile(r"^\|\s*([A-Z]\d+)\s*\|.*\|\s*([^|]*?)\s*\|\s*([^|]*?)\s*\|\s*$")
 _NOT_YET = "no test yet"
 _ATTACKS = "docs/ATTACKS.md"
@@ -48,11 +49,15 @@ def named_in(text):
 
 
 def _row_findings(row, tests, cases):
-    attack, shown_by, named = row.groups()
+    attack, shown_by, last = row.groups()
     if _NOT_YET in shown_by:
         for test in _tests_of(attack, tests):
             yield f"{attack} has a test: {test}"
-    named = set(_CASE_IN_ROW.findall(named))
+    others = {other for pair in _CASES_OF.findall(last) for other in pair if other}
+    for other in sorted(others):
+        if other == attack or other not in cases.values():
+            yield f"the villain has no case of {other} that would show {attack}"
+    named = set(_CASE_IN_ROW.findall(last))
     if not named and _NOT_YET not in shown_by and not _NAMED.search(shown_by):
         yield f"{attack} names no test: name one, or say '{_NOT_YET}'"
     of_row = {name for name, its_row in cases.items() if its_row == attack}

@@ -234,6 +234,22 @@ SAMPLES = [
         {"named-tests"},
     ),
     (
+        "a row that the cases of another one show",
+        {
+            "docs/ATTACKS.md": "| W1 | x | y | no test yet | those of W2 |\n| W2 | x | y | no test yet | `b` |\n",
+            "villain/x_cases.cc": 'return {{"b", "W2", "c"}};\n',
+        },
+        set(),
+    ),
+    (
+        "a row that leans on one without a case",
+        {
+            "docs/ATTACKS.md": "| W1 | x | y | no test yet | those of W2 and W3 |\n| W2 | x | y | no test yet | `b` |\n",
+            "villain/x_cases.cc": 'return {{"b", "W2", "c"}};\n',
+        },
+        {"named-tests"},
+    ),
+    (
         "a case that the table forgets",
         {
             "docs/ATTACKS.md": "| W1 | x | y | no test yet | |\n",
