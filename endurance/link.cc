@@ -1,8 +1,8 @@
 #include "parley/endurance/link.h"
 
-#include <algorithm>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 

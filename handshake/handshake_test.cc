@@ -919,7 +919,9 @@ TEST(ConnectorTest, ForeignDescriptorsAsRegionsAreRefusedWithoutALeak) {
 
 TEST(ConnectorTest, AnAcceptingSideThatGoesAwayIsAnError) {
   auto pair = PeerSocket::Pair();
-  { PeerSocket gone = std::move(pair->first); }
+  {
+    PeerSocket gone = std::move(pair->first);
+  }
   EXPECT_EQ(ConnectHandshake(std::move(pair->second), {}, Soon()).status().code(),
             absl::StatusCode::kUnavailable);
 }

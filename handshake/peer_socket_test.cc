@@ -276,7 +276,9 @@ TEST(PeerSocketTest, DescriptorsAreRefusedOnceNoneCanBeQueued) {
 
 TEST(PeerSocketTest, AttackW6ASendToAGonePeerRaisesNoSignal) {
   auto pair = PeerSocket::Pair();
-  { PeerSocket gone = std::move(pair->second); }
+  {
+    PeerSocket gone = std::move(pair->second);
+  }
   EXPECT_EQ(pair->first.Send(SomeBytes(3)).code(), absl::StatusCode::kUnavailable);
 }
 

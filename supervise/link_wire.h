@@ -119,6 +119,7 @@ inline constexpr char kInputVariable[] = "PARLEY_INPUT";
 inline constexpr int kExitBodyFailed = 1;   // a Failed message says why
 inline constexpr int kExitNotSetUp = 2;     // before the lock-down; stderr says why
 inline constexpr int kExitOutOfMemory = 3;  // std::bad_alloc in the body
+inline constexpr int kExitRefused = 4;      // the host refused it, and has the reason
 
 }  // namespace internal
 }  // namespace parley

@@ -253,7 +253,7 @@ absl::Status WorkerLinkMaker::NotStarted(const std::string& name, Worker& worker
                                          const absl::Status& status, internal::HeldOutput& output) {
   // It may have died of its own trouble, and said so. Nothing hostile has run in it yet.
   const absl::StatusOr<ExitReport> report = worker.Wait(Deadline::After(kGoodbye));
-  if (!report.ok()) {
+  if (!report.ok() || report->exit_code == internal::kExitRefused) {
     return Because(status,
                    absl::StrCat("no handshake with ", name, ": ", std::string(status.message())));
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -14,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/deadline.h"
@@ -96,6 +98,21 @@ TEST(WorkerLinkTest, MessagesGoBothWaysAndTheEndIsOrderly) {
   const WorkerEnd end = link->End(Deadline::After(kLong));
   EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
   EXPECT_EQ(link->End(Deadline::After(kLong)).report.pid, end.report.pid);
+}
+
+// Where the host cannot do its part, its own reason is said, not what the worker makes of it.
+TEST(WorkerLinkTest, TheHostsOwnTroubleIsSaidAsSuch) {
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 4096;
+  const auto usual = ::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &low), 0);
+  const auto link = Start("echo");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, usual);
+  ASSERT_FALSE(link.ok());
+  EXPECT_THAT(std::string(link.status().message()), ::testing::HasSubstr("RLIMIT_FSIZE"));
 }
 
 TEST(WorkerLinkTest, ASealedInputIsReadWhereItLies) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/handshake/options.h"
@@ -209,6 +210,10 @@ class WorkerProcess {
     connect.trust = PeerTrust::Because("the host that started this worker");
     absl::StatusOr<Channel> channel =
         ConnectInheritedChannel(connect, Deadline::After(kHandshakeTime), options_.wait);
+    // The host has the reason, and says it.
+    if (absl::StartsWith(channel.status().message(), "the peer refused")) {
+      ::_exit(internal::kExitRefused);
+    }
     if (!channel.ok()) return channel.status();
 
     const ChannelDescriptors descriptors = DescriptorsOf(*channel);

@@ -17,9 +17,9 @@
 
 #include "absl/status/statusor.h"
 #include "parley/channel/channel.h"
-#include "parley/wait/wait_options.h"
 #include "parley/handshake/options.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley::testing {
 

@@ -209,7 +209,9 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
   auto sockets = PeerSocket::Pair();
   ASSERT_TRUE(sockets.ok());
   Child hostile([&] {
-    { auto unused = std::move(sockets->first); }
+    {
+      auto unused = std::move(sockets->first);
+    }
     Hello hello;
     hello.roles = kRoleSends | kRoleReceives;
     hello.doorbells = kDoorbellSocket;
@@ -253,7 +255,9 @@ TEST(Promise, P1MemoryTheRegionCannotBePulledFromUnderUs) {
     }
     return 0;
   });
-  { auto unused = std::move(sockets->second); }
+  {
+    auto unused = std::move(sockets->second);
+  }
   AcceptOptions options;
   options.peer_pidfd = hostile.pidfd();
   auto channel = AcceptChannel(std::move(sockets->first), options, Generous());
@@ -499,7 +503,9 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
   auto sockets = PeerSocket::Pair();
   ASSERT_TRUE(sockets.ok());
   Child hostile([&] {
-    { auto unused = std::move(sockets->first); }
+    {
+      auto unused = std::move(sockets->first);
+    }
     Hello hello;
     hello.roles = kRoleSends | kRoleReceives;
     hello.doorbells = kDoorbellSocket;
@@ -526,7 +532,9 @@ TEST(Promise, P5SilenceTheHandshakeHasNoByteThatNobodyWrote) {
     }
     return 0;
   });
-  { auto unused = std::move(sockets->second); }
+  {
+    auto unused = std::move(sockets->second);
+  }
   LeaveSecretsEverywhere();
   AcceptOptions options;
   options.format = "format";
@@ -576,7 +584,9 @@ TEST(Promise, P7ResourcesAPeerThatWantsMoreThanTheLimitsIsRefusedBeforeAnythingI
     auto sockets = PeerSocket::Pair();
     ASSERT_TRUE(sockets.ok());
     Child greedy([&] {
-      { auto unused = std::move(sockets->first); }
+      {
+        auto unused = std::move(sockets->first);
+      }
       ConnectOptions options;
       options.limits.max_capacity_bytes = 1 << 30;
       options.send = {wish.capacity_bytes, wish.max_message_bytes};
@@ -584,7 +594,9 @@ TEST(Promise, P7ResourcesAPeerThatWantsMoreThanTheLimitsIsRefusedBeforeAnythingI
       // And it learns why.
       return std::string(channel.status().message()).find("limits") != std::string::npos ? 0 : 1;
     });
-    { auto unused = std::move(sockets->second); }
+    {
+      auto unused = std::move(sockets->second);
+    }
     AcceptOptions options;
     options.limits = {4 << 20, 1 << 20};
     auto channel = AcceptChannel(std::move(sockets->first), options, Generous());

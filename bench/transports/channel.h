@@ -22,7 +22,6 @@
 #include "parley/bench/clock.h"
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
-#include "parley/wait/wait_options.h"
 #include "parley/frames/frame_port.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -30,6 +29,7 @@
 #include "parley/os/deadline.h"
 #include "parley/shm/frame_layout.h"
 #include "parley/shm/geometry.h"
+#include "parley/wait/wait_options.h"
 
 namespace parley::bench {
 

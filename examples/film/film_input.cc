@@ -2,33 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
-#include "absl/strings/str_cat.h"
-#include "parley/boundary/wire_copy.h"
+#include "absl/status/status.h"
+#include "parley/os/check.h"
 #include "parley/os/errors.h"
 
 namespace parley::film {
-
-absl::StatusOr<ReadRequestWire> ParseRead(absl::Span<const std::byte> message,
-                                          uint64_t film_bytes) {
-  // TRUST: the copy is private; the fields checked are the fields used.
-  ReadRequestWire wire;
-  if (message.size() != sizeof(wire) || !ReadWire(message, &wire)) {
-    return absl::DataLossError(absl::StrCat("a read request of ", message.size(), " bytes"));
-  }
-  if (wire.reserved != 0) return absl::DataLossError("read request: a reserved field is not zero");
-  if (wire.bytes == 0 || wire.bytes > kMaxReadBytes) {
-    return absl::DataLossError(absl::StrCat("read request: for ", wire.bytes, " bytes"));
-  }
-  if (wire.offset > film_bytes || wire.bytes > film_bytes - wire.offset) {
-    return absl::DataLossError(absl::StrCat("read request: ", wire.bytes, " bytes from ",
-                                            wire.offset, " of a film that has ", film_bytes));
-  }
-  return wire;
-}
 
 absl::StatusOr<FilmInput> FilmInput::Open(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -41,23 +23,13 @@ absl::StatusOr<FilmInput> FilmInput::Open(const std::string& path) {
   return FilmInput(std::move(fd), static_cast<uint64_t>(info.st_size));
 }
 
-absl::StatusOr<absl::Span<const std::byte>> FilmInput::Answer(absl::Span<const std::byte> message) {
-  const absl::StatusOr<ReadRequestWire> request = ParseRead(message, size_bytes_);
-  if (!request.ok()) return request.status();
-  if (read_bytes_ / kMaxReadings > size_bytes_ && read_bytes_ > kReadAllowanceBytes) {
-    return absl::DataLossError(absl::StrCat("it read the film ", kMaxReadings, " times over"));
-  }
-  read_bytes_ += request->bytes;
-  size_t got = 0;
-  while (got < request->bytes) {
-    const ssize_t now = ::pread(fd_.get(), piece_.data() + got, request->bytes - got,
-                                static_cast<off_t>(request->offset + got));
-    if (now < 0 && errno == EINTR) continue;
-    if (now < 0) return ErrnoStatus(errno, "read the film");
-    if (now == 0) break;
-    got += static_cast<size_t>(now);
-  }
-  return absl::MakeConstSpan(piece_).first(got);
+InputSource FilmInput::Source() const {
+  absl::StatusOr<InputSource> source = InputSource::FromFile(fd_.get());
+  PARLEY_CHECK(source.ok(), "FilmInput: no regular file");
+  source->size_bytes = size_bytes_;
+  source->max_read_bytes = std::max(
+      kReadAllowanceBytes, kMaxReadings * std::min(size_bytes_, ~uint64_t{0} / kMaxReadings));
+  return *std::move(source);
 }
 
 }  // namespace parley::film

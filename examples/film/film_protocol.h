@@ -4,21 +4,20 @@
 // What the decoder and the viewer send to each other: one message of the channel per picture, block
 // of audio or record below, told apart by its tag.
 //
-//   viewer:   Accepts, then a Data for each Read
+//   viewer:   Accepts
 //   decoder:  Info, then any of { Format, Picture, Audio, Progress } in the order of the film, then
-//             End or, at any point, Failed, which ends the film as well; a Read at any point
-//   or, as the second look of --verify: any of { CheckPicture, CheckAudio, Read }, then End or
-//   Failed
+//             End or, at any point, Failed, which ends the film as well
+//   or, as the second look of --verify: any of { CheckPicture, CheckAudio }, then End or Failed
 //
-// The decoder asks for the film's bytes as it needs them, with at most one Read under way; so a
-// film may be of any size, and no descriptor of it leaves the viewer.
+// The decoder asks for the film's bytes as it needs them (supervise/worker_link.h, InputSource); so
+// a film may be of any size, and no descriptor of it leaves the viewer.
 //
 // A picture or block of audio is a FrameHeaderWire and its payload (media/frame.h); a format is a
 // record of media/format.h and precedes the first frame that has it. Pictures are numbered from 0
 // over the whole film, blocks of audio likewise; a worker that resumes begins at the numbers that
 // it was started with, and sends Progress while it decodes what lies before them.
 //
-// Trust: in the viewer every byte is hostile; FilmReceiver, CheckReceiver and FilmInput validate.
+// Trust: in the viewer every byte is hostile; FilmReceiver and CheckReceiver validate.
 
 #include <array>
 #include <cstdint>
@@ -35,16 +34,14 @@ enum FilmTag : uint32_t {
   kTagProgress = 5,
   kTagEnd = 6,
   kTagFailed = 7,
-  kTagRead = 8,
-  kTagCheckPicture = 9,
-  kTagCheckAudio = 10,
+  kTagCheckPicture = 8,
+  kTagCheckAudio = 9,
   // Of the viewer.
   kTagAccepts = 100,  // a record of media/acceptance.h
-  kTagData = 101,     // of the film, from where it was asked for; empty: beyond its end
 };
 
 // In the handshake, so that two programs which mean different things do not talk to each other.
-inline constexpr char kFilmProtocol[] = "parley-film/2";
+inline constexpr char kFilmProtocol[] = "parley-film/3";
 
 struct InfoWire {
   int64_t duration_ns;                // 0: not known
@@ -79,15 +76,8 @@ struct FailedWire {
 static_assert(sizeof(FailedWire) == 256);
 static_assert(WireType<FailedWire>);
 
-inline constexpr uint32_t kMaxReadBytes = 256u << 10;
-
-struct ReadRequestWire {
-  uint64_t offset;  // up to the film's size
-  uint32_t bytes;   // 1 to kMaxReadBytes
-  uint32_t reserved;
-};
-static_assert(sizeof(ReadRequestWire) == 16);
-static_assert(WireType<ReadRequestWire>);
+// What the decoder asks for at once of the film.
+inline constexpr uint32_t kPieceBytes = 256u << 10;
 
 // Means over the cells of a grid, where the decoder had to convert the picture.
 inline constexpr uint32_t kGridSide = 8;

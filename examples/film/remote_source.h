@@ -1,41 +1,35 @@
 #ifndef PARLEY_EXAMPLES_FILM_REMOTE_SOURCE_H_
 #define PARLEY_EXAMPLES_FILM_REMOTE_SOURCE_H_
 
-// The worker's end of a film that stays with the viewer: asks for pieces of it over the channel.
+// The worker's end of a film that stays with the viewer: keeps the last piece that it asked for,
+// since demuxers read a few bytes at a time.
 //
-// Threads: one at a time, the one that sends pictures. After lock-down it makes no system call but
-// those of the channel.
+// Threads: one at a time, the one that sends pictures.
 //
-//   RemoteSource source(*channel, film_bytes);
-//   auto wants = source.ReceiveAcceptance(deadline);
+//   RemoteSource film(worker.input());
+//   auto decoder = FilmDecoder::Open(film, acceptance);
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "parley/channel/channel.h"
+#include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/film_source.h"
-#include "parley/media/acceptance.h"
-#include "parley/os/deadline.h"
+#include "parley/supervise/worker_main.h"
 
 namespace parley::film {
 
 class RemoteSource final : public FilmSource {
  public:
-  // The channel outlives this.
-  RemoteSource(Channel& channel, uint64_t size_bytes);
+  // The input outlives this.
+  explicit RemoteSource(WorkerInput& input) : input_(input), piece_(kPieceBytes) {}
 
-  // The viewer's first message.
-  absl::StatusOr<Acceptance> ReceiveAcceptance(Deadline deadline);
-
-  uint64_t size_bytes() const override { return size_bytes_; }
+  uint64_t size_bytes() const override { return input_.size_bytes(); }
   size_t ReadAt(uint64_t offset, absl::Span<std::byte> into) override;
 
  private:
-  Channel& channel_;
-  uint64_t size_bytes_;
+  WorkerInput& input_;
   std::vector<std::byte> piece_;  // the last one
   uint64_t piece_offset_ = 0;
   size_t piece_bytes_ = 0;

@@ -11,19 +11,18 @@ namespace parley::film {
 
 std::vector<std::string> Encode(const WorkerArguments& arguments) {
   return {absl::StrCat(arguments.start.first_picture),
-          absl::StrCat(arguments.start.first_audio_block), absl::StrCat(arguments.film_bytes),
-          HijackName(arguments.hijack), arguments.second_look ? "second-look" : "film"};
+          absl::StrCat(arguments.start.first_audio_block), HijackName(arguments.hijack),
+          arguments.second_look ? "second-look" : "film"};
 }
 
 absl::StatusOr<WorkerArguments> Decode(absl::Span<char* const> arguments) {
   WorkerArguments decoded;
-  if (arguments.size() != 5 || !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
-      !absl::SimpleAtoi(arguments[1], &decoded.start.first_audio_block) ||
-      !absl::SimpleAtoi(arguments[2], &decoded.film_bytes)) {
+  if (arguments.size() != 4 || !absl::SimpleAtoi(arguments[0], &decoded.start.first_picture) ||
+      !absl::SimpleAtoi(arguments[1], &decoded.start.first_audio_block)) {
     return absl::InvalidArgumentError("this program is started by the film viewer, not by hand");
   }
-  decoded.hijack = HijackFromName(arguments[3]).value_or(Hijack::kNone);
-  decoded.second_look = std::string_view(arguments[4]) == "second-look";
+  decoded.hijack = HijackFromName(arguments[2]).value_or(Hijack::kNone);
+  decoded.second_look = std::string_view(arguments[3]) == "second-look";
   return decoded;
 }
 

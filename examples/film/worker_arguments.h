@@ -17,14 +17,8 @@
 
 namespace parley::film {
 
-// The exit code of a worker that has already said on standard error why it could not be set up.
-inline constexpr int kExitSaidWhy = 9;
-// The player refused it, and has the reason.
-inline constexpr int kExitRefused = 10;
-
 struct WorkerArguments {
   FilmStart start;
-  uint64_t film_bytes = 0;
   bool second_look = false;  // says what libav says, for --verify
   Hijack hijack = Hijack::kNone;
 };

@@ -1,8 +1,5 @@
 #include "parley/examples/film/worker_session.h"
 
-#include <sys/resource.h>
-
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -13,91 +10,70 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "parley/channel/channel.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/worker_arguments.h"
-#include "parley/handshake/options.h"
-#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
-#include "parley/sandbox/confinement_proof.h"
-#include "parley/sandbox/exit_report.h"
-#include "parley/sandbox/spawn.h"
-#include "parley/sandbox/worker.h"
+#include "parley/supervise/worker_end.h"
+#include "parley/supervise/worker_link.h"
 
 namespace parley::film {
 namespace {
 
-constexpr absl::Duration kHandshakeTime = absl::Seconds(20);
+constexpr absl::Duration kStartTime = absl::Seconds(20);
 // How often `stop` is asked while nothing comes.
 constexpr absl::Duration kSlice = absl::Milliseconds(100);
 // For an honest worker to end after its last message.
 constexpr absl::Duration kGoodbye = absl::Seconds(5);
-// The ring for the pieces of the film: one is under way at most.
-constexpr uint64_t kToWorkerBytes = uint64_t{1} << 20;
+// For the pieces of the film: one is under way at most.
+constexpr RingRequest kToWorker = {.capacity_bytes = uint64_t{1} << 20,
+                                   .max_message_bytes = kPieceBytes + (4u << 10)};
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
 
-// Nobody can raise a limit above the hard one.
-uint64_t AtMostOurs(int resource, uint64_t wanted) {
-  rlimit ours = {};
-  if (::getrlimit(static_cast<__rlimit_resource>(resource), &ours) != 0) return wanted;
-  return std::min<uint64_t>(wanted, ours.rlim_max);
-}
+// What a worker reads is answered inside of WorkerLink::Receive.
+struct Reads {
+  bool any = false;      // since it was last asked
+  absl::Status failure;  // of the film's file
+};
 
-absl::StatusOr<Worker> StartWorker(const SessionOptions& options, const FilmStart& start,
-                                   PeerSocket socket) {
-  SpawnOptions spawn;
-  spawn.program = options.worker_program;
-  spawn.name = "film_worker";
-  spawn.arguments = Encode({.start = start,
-                            .film_bytes = options.film->size_bytes(),
-                            .second_look = options.second_look,
-                            .hijack = options.hijack});
-  spawn.environment_from_ours = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
-  spawn.descriptors.push_back(
-      InheritedDescriptor::Give(std::move(socket).Release(), kSocketVariable));
-  // Room for the rings (mapped twice) and what a decoder of large pictures needs.
-  spawn.limits.address_space_bytes =
-      AtMostOurs(RLIMIT_AS, (uint64_t{2} << 30) + uint64_t{8} * options.max_message_bytes);
-  spawn.limits.file_size_bytes = 0;  // nothing is to be written
-  spawn.limits.open_files = AtMostOurs(RLIMIT_NOFILE, 64);
-  return Spawn(std::move(spawn));
-}
-
-absl::StatusOr<Channel> ShakeHands(const SessionOptions& options, PeerSocket socket,
-                                   const Worker& worker) {
-  const uint64_t capacity_bytes = std::bit_ceil(uint64_t{2} * options.max_message_bytes);
-  AcceptOptions accept;
-  accept.send = {.capacity_bytes = kToWorkerBytes, .max_message_bytes = kMaxReadBytes};
-  accept.receive = {.capacity_bytes = capacity_bytes,
-                    .max_message_bytes = options.max_message_bytes};
-  accept.limits = {.max_capacity_bytes = std::max(capacity_bytes, kToWorkerBytes),
-                   .max_message_bytes = std::max(options.max_message_bytes, kMaxReadBytes)};
-  accept.peer_pidfd = worker.pidfd();
-  // Until it has locked itself down the worker runs our code on nothing hostile; afterwards our
-  // filter keeps it from blocking a doorbell.
-  accept.trust = PeerTrust::Because("the worker locks itself down before it opens the film");
-  accept.check_format = [](const std::string& format) {
-    return format == kFilmProtocol ? absl::OkStatus()
-                                   : absl::InvalidArgumentError("it speaks another protocol");
+WorkerLinkOptions LinkOptions(const SessionOptions& options, const FilmStart& start, Reads& reads) {
+  WorkerLinkOptions link;
+  link.program.path = options.worker_program;
+  link.program.name = "film_worker";
+  link.program.arguments =
+      Encode({.start = start, .second_look = options.second_look, .hijack = options.hijack});
+  // What a decoder of large pictures needs.
+  link.program.memory_bytes = (uint64_t{2} << 30) + uint64_t{4} * options.max_message_bytes;
+  link.to_worker = kToWorker;
+  link.from_worker = {.capacity_bytes = std::bit_ceil(uint64_t{2} * options.max_message_bytes),
+                      .max_message_bytes = options.max_message_bytes};
+  link.format = kFilmProtocol;
+  link.source = options.film->Source();
+  link.source.read = [&reads, read = std::move(link.source.read)](uint64_t offset,
+                                                                  absl::Span<std::byte> into) {
+    absl::StatusOr<std::size_t> got = read(offset, into);
+    reads.any = true;
+    reads.failure.Update(got.status());
+    return got;
   };
-  return AcceptChannel(std::move(socket), accept, Deadline::After(kHandshakeTime));
+  return link;
 }
 
 // One session's listening, from the first message to whatever ends it.
 class Listening {
  public:
-  Listening(const SessionOptions& options, MessageHandler& handler, Channel& channel)
+  Listening(const SessionOptions& options, MessageHandler& handler, WorkerLink& link, Reads& reads)
       : options_(options),
-        channel_(channel),
+        link_(link),
         handler_(handler),
-        buffer_(channel.receiver.max_message_bytes()) {}
+        reads_(reads),
+        buffer_(link.max_message_bytes()) {}
 
   SessionResult Run() {
     SessionResult result;
     result.end = Listen(result.what);
-    result.messages = channel_.receiver.stats().messages;
-    result.wakeups = channel_.receiver.stats().wakeups;
+    result.messages = link_.channel().receiver.stats().messages;
+    result.wakeups = link_.channel().receiver.stats().wakeups;
     return result;
   }
 
@@ -106,33 +82,24 @@ class Listening {
 
  private:
   SessionEnd Listen(std::string& what) {
-    options_.film->BeginWorker();
     Deadline patience = Deadline::After(options_.patience);
     while (true) {
       if (options_.stop()) return SessionEnd::kStopped;
       const absl::StatusOr<Record> message =
-          channel_.receiver.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
+          link_.Receive(absl::MakeSpan(buffer_), Deadline::After(kSlice).Or(patience));
+      if (!reads_.failure.ok()) {
+        what = Sentence(reads_.failure);
+        return SessionEnd::kUnreadable;
+      }
+      if (std::exchange(reads_.any, false)) patience = Deadline::After(options_.patience);
       if (absl::IsDeadlineExceeded(message.status())) {
         if (!patience.Expired()) continue;
         what = absl::StrCat("it said nothing for ", absl::FormatDuration(options_.patience));
         return SessionEnd::kThrownAway;
       }
       if (!message.ok()) return Broken(message.status(), what);
-      const auto bytes = absl::MakeConstSpan(buffer_).first(message->size_bytes);
-      if (message->tag == kTagRead) {
-        const absl::Status answered = Answer(bytes);
-        if (absl::IsDataLoss(answered)) {
-          what = absl::StrCat("violation: ", Sentence(answered));
-          return SessionEnd::kThrownAway;
-        }
-        if (!answered.ok()) {
-          what = Sentence(answered);
-          return SessionEnd::kUnreadable;
-        }
-        patience = Deadline::After(options_.patience);
-        continue;
-      }
-      switch (handler_.OnMessage(message->tag, bytes)) {
+      switch (handler_.OnMessage(message->tag,
+                                 absl::MakeConstSpan(buffer_).first(message->size_bytes))) {
         case Verdict::kGoOn:
           break;
         case Verdict::kEnded:
@@ -152,18 +119,6 @@ class Listening {
     }
   }
 
-  // A piece of the film. An honest worker waits for each, so there is always space for one;
-  // kDataLoss of any that is not honest.
-  absl::Status Answer(absl::Span<const std::byte> request) {
-    const absl::StatusOr<absl::Span<const std::byte>> piece = options_.film->Answer(request);
-    if (!piece.ok()) return piece.status();
-    if (channel_.sender.TrySend(kTagData, *piece) == Outcome::kWouldBlock) {
-      return absl::DataLossError("it asks for more of the film than it takes");
-    }
-    // Whatever else went wrong, the next receive says.
-    return absl::OkStatus();
-  }
-
   SessionEnd Broken(const absl::Status& status, std::string& what) {
     if (absl::IsOutOfRange(status)) {
       what = "violation: it ended the stream without an end record";
@@ -177,8 +132,9 @@ class Listening {
   }
 
   const SessionOptions& options_;
-  Channel& channel_;
+  WorkerLink& link_;
   MessageHandler& handler_;
+  Reads& reads_;
   std::vector<std::byte> buffer_;
   bool peer_died_ = false;
 };
@@ -188,60 +144,24 @@ class Listening {
 SessionResult RunSession(const SessionOptions& options, const FilmStart& start,
                          MessageHandler& handler) {
   SessionResult result;
-  auto sockets = PeerSocket::Pair();
-  if (!sockets.ok()) {
-    result.what = Sentence(sockets.status());
+  Reads reads;
+  const Deadline deadline = Deadline::After(kStartTime);
+  absl::StatusOr<WorkerLink> link = WorkerLink::Start(LinkOptions(options, start, reads), deadline);
+  absl::Status status = link.status();
+  if (status.ok()) status = link->Send(kTagAccepts, EncodeAcceptance(options.acceptance), deadline);
+  if (!status.ok()) {
+    result.what = Sentence(status);
     return result;
   }
-  absl::StatusOr<Worker> worker = StartWorker(options, start, std::move(sockets->second));
-  if (!worker.ok()) {
-    result.what = Sentence(worker.status());
-    return result;
-  }
-  absl::StatusOr<Channel> channel = ShakeHands(options, std::move(sockets->first), *worker);
-  if (!channel.ok()) {
-    result.what = absl::StrCat("no handshake with the worker: ", Sentence(channel.status()));
-    // It may have died of its own trouble, and said so. Where the trouble is ours, it is silent.
-    const absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(absl::Seconds(1)));
-    if (report.ok()) {
-      // Nothing hostile has run in it yet: its word is good.
-      if (report->exit_code == kExitSaidWhy) {
-        result.what.clear();
-      } else if (report->exit_code != kExitRefused) {
-        absl::StrAppend(&result.what, "; ", report->ToString());
-      }
-    }
-    return result;
-  }
-  // The ring is empty: there is space for it.
-  if (channel->sender.TrySend(kTagAccepts, EncodeAcceptance(options.acceptance)) != Outcome::kOk) {
-    result.what = "the worker took nothing from the beginning";
-    return result;
-  }
-  // By the kernel's word, before anything that it says is taken. One that has ended meanwhile is
-  // judged by its report.
-  const absl::StatusOr<ConfinementProof> proof =
-      AwaitConfined(*worker, Deadline::After(kHandshakeTime));
-  if (!proof.ok() && !absl::IsFailedPrecondition(proof.status())) {
-    result.what = Sentence(proof.status());
-    return result;
-  }
-  Listening listening(options, handler, *channel);
+  Listening listening(options, handler, *link, reads);
   result = listening.Run();
-
   // An honest worker is let go, one that died is asked how; everything else is killed at once.
   const bool ends_itself = result.end == SessionEnd::kWhole ||
                            result.end == SessionEnd::kNotDecodable || listening.peer_died();
-  if (!ends_itself) worker->Kill();
-  absl::StatusOr<ExitReport> report = worker->Wait(Deadline::After(kGoodbye));
-  if (!report.ok()) {
-    worker->Kill();
-    report = worker->Wait(Deadline::After(kGoodbye));
-  }
-  if (report.ok()) {
-    result.worker_cpu = report->user_time + report->system_time;
-    if (listening.peer_died()) result.what = report->ToString();
-  }
+  const WorkerEnd end =
+      ends_itself ? link->End(Deadline::After(kGoodbye)) : link->Kill(result.what);
+  result.worker_cpu = end.report.user_time + end.report.system_time;
+  if (listening.peer_died()) result.what = end.ToString();
   return result;
 }
 

@@ -52,8 +52,7 @@ enum class SessionEnd {
 
 struct SessionResult {
   SessionEnd end = SessionEnd::kNoWorker;
-  // A sentence without a full stop; empty for kWhole and kStopped, and where the worker has said on
-  // standard error why it could not be set up.
+  // A sentence without a full stop; empty for kWhole and kStopped.
   std::string what;
   uint64_t messages = 0;
   uint64_t wakeups = 0;

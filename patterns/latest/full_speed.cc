@@ -150,10 +150,14 @@ absl::StatusOr<FullSpeedResult> RunFullSpeed(const FullSpeedOptions& options) {
     if (!sockets.ok()) return sockets.status();
     children[i].pid = ::fork();
     if (children[i].pid == 0) {
-      { const PeerSocket parents = std::move(sockets->first); }
+      {
+        const PeerSocket parents = std::move(sockets->first);
+      }
       ::_exit(ReadUntilStopped(std::move(sockets->second), options, board, &board->lines[i]));
     }
-    { const PeerSocket childs = std::move(sockets->second); }
+    {
+      const PeerSocket childs = std::move(sockets->second);
+    }
     AcceptOptions accept;
     accept.direction = Direction::kNone;
     accept.broadcast = *broadcast;

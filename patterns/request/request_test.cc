@@ -209,11 +209,15 @@ TEST(RequestTest, PromiseP7ResourcesAServerThatNeverAnswersHoldsSoManyPlaces) {
 TEST(RequestTest, TheEndOfTheOtherSideIsAnError) {
   Ends ends;
   ends.Start("a");
-  { const RequestServer gone = std::move(ends.server); }
+  {
+    const RequestServer gone = std::move(ends.server);
+  }
   EXPECT_EQ(ends.client.Receive(absl::MakeSpan(ends.answer), Soon()).status().code(),
             absl::StatusCode::kUnavailable);
   Ends others;
-  { const RequestClient gone = std::move(others.client); }
+  {
+    const RequestClient gone = std::move(others.client);
+  }
   EXPECT_EQ(others.server.Take(absl::MakeSpan(others.question), Soon()).status().code(),
             absl::StatusCode::kUnavailable);
 }
@@ -370,7 +374,9 @@ TEST(RequestTest, TenThousandCallsBetweenTwoProcesses) {
   ASSERT_TRUE(sockets.ok());
   const pid_t child = ::fork();
   if (child == 0) {
-    { const PeerSocket parents = std::move(sockets->first); }
+    {
+      const PeerSocket parents = std::move(sockets->first);
+    }
     auto channel = ConnectChannel(std::move(sockets->second), {}, Soon());
     if (!channel.ok()) ::_exit(2);
     auto server = RequestServer::Create(*std::move(channel));
@@ -384,7 +390,9 @@ TEST(RequestTest, TenThousandCallsBetweenTwoProcesses) {
       if (!server->Respond(request->id, kRequestDone, payload, Soon()).ok()) ::_exit(5);
     }
   }
-  { const PeerSocket childs = std::move(sockets->second); }
+  {
+    const PeerSocket childs = std::move(sockets->second);
+  }
   auto channel = AcceptChannel(std::move(sockets->first), {}, Soon());
   ASSERT_TRUE(channel.ok()) << channel.status();
   {

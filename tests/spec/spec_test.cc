@@ -61,10 +61,9 @@ using Constants = std::map<std::string, uint64_t>;
 
 #define FIELD(type, field)                                 \
   {                                                        \
-#field, { offsetof(type, field), sizeof(type::field) } \
+    #field, { offsetof(type, field), sizeof(type::field) } \
   }
-#define CONSTANT(name) \
-  { #name, static_cast < uint64_t>(name) }
+#define CONSTANT(name) {#name, static_cast<uint64_t>(name)}
 
 Structs CompiledStructs() {
   return {
