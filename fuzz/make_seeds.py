@@ -926,6 +926,60 @@ request_client("client_told_a_request", P_ASK, q_any(1, 1), bytes([P_RECEIVE]))
 request_client("client_told_with_a_budget", P_ASK, q_any(3, 1, budget=1), bytes([P_RECEIVE]))
 request_client("client_too_short", P_ASK, bytes([P_ANY, 250, 3, 1, 2, 3, P_RECEIVE]))
 
+# --- thumb_result_fuzzer -----------------------------------------------------------------------------
+
+T_PICTURE, T_PIXELS, T_FILE, T_STREAM = 1, 2, 3, 4
+
+
+def thumb(name, facts, *messages):
+    seed("thumb_result_fuzzer", name, facts, *[bytes([tag]) + u16(len(data)) + data for tag, data in messages])
+
+
+def t_picture(width, height, channels, reserved=0):
+    return T_PICTURE, u32(width) + u32(height) + u32(channels) + u32(reserved)
+
+
+def t_file(streams, container=b"ogg", duration=5, left_out=0):
+    return T_FILE, container.ljust(32, b"\0") + u64(duration) + u64(0) + u32(streams) + u32(left_out)
+
+
+def t_stream(kind=0, flags=2, codec=b"h264", duration=1, number=3, rotation=90, reserved=0):
+    texts = b"".join(t.ljust(32, b"\0") for t in (codec, b"High", b"yuv420p", b"deu", b"bt709", b"", b"bt709"))
+    return (T_STREAM, u32(kind) + u32(flags) + texts + u64(duration) + u64(7) + u32(number) * 4 + u32(rotation)
+            + u32(25) + u32(1) + u32(0) + u32(0) + u32(reserved))
+
+
+thumb("rgb", 0, t_picture(3, 2, 3), (T_PIXELS, b"x" * 18))
+thumb("rgba_in_parts", 0, t_picture(16, 8, 4), *[(T_PIXELS, bytes([i]) * 64) for i in range(8)])
+thumb("one_pixel", 0, t_picture(1, 1, 4), (T_PIXELS, b"\0\0\0\0"))
+thumb("too_wide", 0, t_picture(17, 1, 3))
+thumb("too_high", 0, t_picture(1, 9, 3))
+thumb("all_ones", 0, t_picture(~0, ~0, ~0, ~0))
+thumb("two_channels", 0, t_picture(1, 1, 2))
+thumb("a_byte_too_many", 0, t_picture(1, 1, 3), (T_PIXELS, b"abcd"))
+thumb("a_byte_too_few", 0, t_picture(1, 1, 3), (T_PIXELS, b"ab"))
+thumb("pixels_first", 0, (T_PIXELS, b"abc"), t_picture(1, 1, 3))
+thumb("twice", 0, t_picture(1, 1, 3), (T_PIXELS, b"abc"), t_picture(1, 1, 3))
+thumb("facts_instead", 0, t_file(0))
+thumb("unknown", 0, (5, b""))
+thumb("facts", 1, t_file(2), t_stream(), t_stream(kind=1, flags=0))
+thumb("facts_without_streams", 1, t_file(0, container=b"x" * 32))
+thumb("facts_too_few", 1, t_file(2), t_stream())
+thumb("facts_too_many", 1, t_file(1), t_stream(), t_stream())
+thumb("facts_escape", 1, t_file(0, container=b"\x1b[2J"))
+thumb("facts_behind_the_end", 1, t_file(0, container=b"a\0b"))
+thumb("facts_all_streams", 1, t_file(64), *[t_stream()] * 64)
+thumb("facts_65_streams", 1, t_file(65))
+thumb("facts_negative", 1, t_file(0, duration=~0))
+thumb("stream_escape", 1, t_file(1), t_stream(codec=b"\x1b"))
+thumb("stream_kind", 1, t_file(1), t_stream(kind=6))
+thumb("stream_flags", 1, t_file(1), t_stream(flags=8))
+thumb("stream_number", 1, t_file(1), t_stream(number=~0))
+thumb("stream_rotation", 1, t_file(1), t_stream(rotation=360))
+thumb("stream_reserved", 1, t_file(1), t_stream(reserved=1))
+thumb("stream_first", 1, t_stream(), t_file(1))
+thumb("picture_instead", 1, t_picture(1, 1, 3))
+
 # --- wait_set_fuzzer --------------------------------------------------------------------------------
 
 W_ALWAYS, W_ONCE, W_PAUSE, W_RESUME, W_RESET, W_SEND, W_CLOSE, W_DIE, W_FLOOD, W_END, W_DESTROYS, W_RUN = range(12)

@@ -16,6 +16,11 @@ def parley_demo_dependencies():
         },
     )
     system_pkg_config(
+        name = "libpng",
+        debian_package = "libpng-dev",
+        packages = {"png": "libpng"},
+    )
+    system_pkg_config(
         name = "sdl2",
         debian_package = "libsdl2-dev",
         packages = {"sdl2": "sdl2"},

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "parley/cli/output_file.h"
 #include "parley/examples/film/libav.h"
-#include "parley/examples/film/output_file.h"
 
 namespace parley::film {
 namespace {
@@ -57,7 +57,7 @@ absl::Status WritePng(const RgbImage& image, const std::string& path) {
       avcodec_receive_packet(context.get(), packet.get()) < 0) {
     return absl::InternalError("the contact sheet cannot be encoded");
   }
-  absl::StatusOr<OutputFile> file = OutputFile::Create(path);
+  absl::StatusOr<cli::OutputFile> file = cli::OutputFile::Create(path);
   if (!file.ok()) return file.status();
   const absl::Status written = file->Write(
       // SAFETY: std::byte and uint8_t are both bytes.

@@ -91,13 +91,6 @@ Ratio ToRatio(AVRational ratio) {
   return {static_cast<uint32_t>(ratio.num), static_cast<uint32_t>(ratio.den)};
 }
 
-struct AvioDeleter {
-  void operator()(AVIOContext* context) const {
-    av_freep(static_cast<void*>(&context->buffer));
-    avio_context_free(&context);
-  }
-};
-
 struct Track {
   int index = -1;
   AVStream* stream = nullptr;
@@ -124,7 +117,7 @@ class LibavDecoder final : public FilmDecoder {
   bool EndsEarly() const;
 
   SourceFile file_;
-  std::unique_ptr<AVIOContext, AvioDeleter> io_;  // outlives format_
+  AvIo io_;  // outlives format_
   AvFormatContext format_;
   Track video_;
   Track audio_;

@@ -30,12 +30,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "parley/cli/interrupt.h"
 #include "parley/examples/film/check_receiver.h"
 #include "parley/examples/film/digest.h"
 #include "parley/examples/film/film_input.h"
 #include "parley/examples/film/film_receiver.h"
 #include "parley/examples/film/hijack.h"
-#include "parley/examples/film/interrupt.h"
 #include "parley/examples/film/outputs.h"
 #include "parley/examples/film/player.h"
 #include "parley/examples/film/progress.h"
@@ -177,7 +177,7 @@ SessionOptions Options(FilmInput& film, const Acceptance& acceptance) {
   options.acceptance = acceptance;
   options.max_message_bytes = absl::GetFlag(FLAGS_max_frame_mib) << 20;
   options.patience = absl::GetFlag(FLAGS_patience);
-  options.stop = Interrupted;
+  options.stop = cli::Interrupted;
   return options;
 }
 
@@ -242,7 +242,7 @@ Run Stream(FilmInput& film, const Acceptance& acceptance, Hijack hijack, Outputs
                     : fruitless + 1;
     Say(absl::StrFormat("threw the worker away after %d pictures and %d blocks of audio: %s",
                         now.pictures, now.audio_blocks, run.last.what));
-    if (fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers && !Interrupted()) {
+    if (fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers && !cli::Interrupted()) {
       Say(absl::StrFormat("another worker resumes at key picture %d", now.key_picture));
     }
   }
@@ -443,7 +443,7 @@ int main(int argc, char** argv) {
     parley::film::Say("--max_frame_mib is from 1 to 512, --max_output_gib and --patience above 0");
     return parley::film::kExitUsage;
   }
-  parley::film::CatchInterrupts();
+  parley::cli::CatchInterrupts();
   // A reader that leaves, and a limit on the size of files, are errors of one output.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);

@@ -115,7 +115,7 @@ absl::Status WavWriter::Begin(const AudioFormat& format) {
     const absl::Status free = names_->Claim(path, "--wav");
     if (!free.ok()) return free;
   }
-  absl::StatusOr<OutputFile> file = OutputFile::Create(path);
+  absl::StatusOr<cli::OutputFile> file = cli::OutputFile::Create(path);
   if (!file.ok()) return file.status();
   file_.emplace(*std::move(file));
   format_ = format;

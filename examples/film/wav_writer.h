@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "parley/cli/output_file.h"
 #include "parley/examples/film/media_units.h"
-#include "parley/examples/film/output_file.h"
 #include "parley/examples/film/output_names.h"
 
 namespace parley::film {
@@ -45,7 +45,7 @@ class WavWriter {
   std::string path_;
   OutputNames* names_;
   std::vector<std::string> files_;
-  std::optional<OutputFile> file_;
+  std::optional<cli::OutputFile> file_;
   std::vector<std::byte> interleaved_;
   AudioFormat format_;
   uint64_t data_bytes_ = 0;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/cli/output_file.h"
 #include "parley/examples/film/contact_sheet.h"
 #include "parley/examples/film/decoder.h"
 #include "parley/examples/film/film_source.h"
@@ -293,7 +294,7 @@ TEST(WritersTest, APipeGetsNoSecondFileAndADeviceTakesAny) {
 TEST(WritersTest, EachTroubleOfAnOutputHasItsSentence) {
   const std::vector<std::byte> some(100'000);
   {
-    auto file = OutputFile::Create("/dev/full");
+    auto file = cli::OutputFile::Create("/dev/full");
     ASSERT_TRUE(file.ok());
     const absl::Status written = file->Write(some);
     EXPECT_EQ(written.message(), "no space is left on the device of /dev/full");
@@ -303,7 +304,7 @@ TEST(WritersTest, EachTroubleOfAnOutputHasItsSentence) {
   const std::string pipe = folder + "/pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  auto file = OutputFile::Create(pipe);
+  auto file = cli::OutputFile::Create(pipe);
   ASSERT_TRUE(file.ok()) << file.status();
   ::close(reader);
   ::signal(SIGPIPE, SIG_IGN);

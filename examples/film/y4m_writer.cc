@@ -134,7 +134,7 @@ absl::Status Y4mWriter::Begin(const Picture& picture) {
     const absl::Status free = names_->Claim(path, "--y4m");
     if (!free.ok()) return free;
   }
-  absl::StatusOr<OutputFile> file = OutputFile::Create(path);
+  absl::StatusOr<cli::OutputFile> file = cli::OutputFile::Create(path);
   if (!file.ok()) return file.status();
   file_.emplace(*std::move(file));
   // The first picture is the first one of the file, whenever the film shows it.

@@ -26,8 +26,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "parley/cli/output_file.h"
 #include "parley/examples/film/media_units.h"
-#include "parley/examples/film/output_file.h"
 #include "parley/examples/film/output_names.h"
 
 namespace parley::film {
@@ -68,7 +68,7 @@ class Y4mWriter {
   std::string path_;
   OutputNames* names_;
   std::vector<std::string> files_;
-  std::optional<OutputFile> file_;
+  std::optional<cli::OutputFile> file_;
   VideoFormat format_;
   Ratio rate_;
   std::vector<std::byte> packed_;  // the last picture, behind its "FRAME" line

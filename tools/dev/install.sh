@@ -12,6 +12,8 @@ Builds Parley and installs it below DIR (default: /usr/local):
   lib/pkgconfig/parley.pc, parley_sandbox.pc
   lib/cmake/parley/                for find_package(parley): parley::parley, parley::sandbox,
                                    and the static parley::parley_static, parley::sandbox_static
+  bin/parley-thumb                 docs/THUMB.md; its worker in libexec/parley, its thumbnailer
+                                   entry in share/thumbnailers
 
 --destdir puts the tree below another root, for packagers; what the files say is the prefix.
 Compile with -std=c++20 or newer. examples/installed has a Makefile and a CMake project.
@@ -79,6 +81,16 @@ write_cmake_config() {
     "$PARLEY_ROOT/tools/install/parleyConfigVersion.cmake.in" >"$folder/parleyConfigVersion.cmake"
 }
 
+# install_thumb ROOT: the program, its worker, and the entry by which file managers find it.
+install_thumb() {
+  local built
+  built="$(bazel_with gcc info --config=opt bazel-bin 2>/dev/null)/thumb"
+  install -D -m 755 "$built/parley_thumb" "$1/bin/parley-thumb"
+  install -D -m 755 "$built/thumb_worker" "$1/libexec/parley/parley-thumb-worker"
+  install -D -m 644 "$PARLEY_ROOT/thumb/parley-thumb.thumbnailer" \
+    "$1/share/thumbnailers/parley-thumb.thumbnailer"
+}
+
 run_install() {
   local prefix=/usr/local destdir=""
   while (($#)); do
@@ -98,9 +110,9 @@ run_install() {
   [[ "$prefix" == /* ]] || prefix="$PWD/$prefix"
   cd "$PARLEY_ROOT"
 
-  say bazel build --config=opt //tools/install:all
+  say bazel build --config=opt //tools/install:all //thumb:parley_thumb
   # shellcheck disable=SC2046
-  bazel_with gcc build $(progress_flags) --config=opt //tools/install:all
+  bazel_with gcc build $(progress_flags) --config=opt //tools/install:all //thumb:parley_thumb
 
   local root="$destdir$prefix" version header absl=() channel sandbox
   version="$(parley_version)"
@@ -122,5 +134,6 @@ run_install() {
   write_pkg_config "$root/lib/pkgconfig/parley_sandbox.pc" "$prefix" parley_sandbox \
     "Spawning and confining a worker for Parley" "parley, libseccomp"
   write_cmake_config "$root/lib/cmake/parley" "${absl[@]#absl_}"
+  install_thumb "$root"
   say "installed Parley $version below $root"
 }

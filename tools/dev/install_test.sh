@@ -30,6 +30,17 @@ installed_run() {
     || { echo "confined printed '$said'" && false; }
 }
 
+# thumb_installed_test PREFIX: the installed program finds its worker, and its entry names it.
+thumb_installed_test() {
+  local prefix="$1" magic
+  ffmpeg -hide_banner -loglevel error -nostdin -y -f lavfi -i testsrc2=size=64x48:duration=0.1 \
+    -frames:v 1 "$prefix/in.png"
+  "$prefix/bin/parley-thumb" --size 32 --output "$prefix/out.png" "$prefix/in.png"
+  magic="$(head -c 4 "$prefix/out.png" | od -An -tx1 | tr -d ' ')"
+  [[ "$magic" == 89504e47 ]] || { echo "parley-thumb wrote '$magic'" && false; }
+  grep -q '^Exec=parley-thumb .*%o %i$' "$prefix/share/thumbnailers/parley-thumb.thumbnailer"
+}
+
 # test_installed REPORT: a line of JSON for each combination of compiler and flags.
 test_installed() {
   local report="$1" prefix compiler flags status=0
@@ -53,6 +64,11 @@ test_installed() {
       echo "{\"test\": \"examples/installed with $compiler -std=$flags\", \"passed\": $passed}" >>"$report"
     done
   done
+  local made=true
+  # shellcheck disable=SC2016
+  bash -c 'set -euo pipefail; PARLEY_ROOT="$1"; source "$2"; thumb_installed_test "$3"' - \
+    "$PARLEY_ROOT" "$PARLEY_ROOT/tools/dev/install_test.sh" "$prefix" || { made=false && status=1; }
+  echo "{\"test\": \"the installed parley-thumb\", \"passed\": $made}" >>"$report"
   rm -rf "$prefix" "$prefix.log"
   return "$status"
 }

@@ -4,9 +4,12 @@ readonly BUILD_PACKAGES=(
   bazel-bootstrap bazel-rules-java g++ pkg-config python3
   libabsl-dev googletest libseccomp-dev
 )
-# The film example, and with it `//...`.
+# parley-thumb and the film example, and with them `//...`.
+readonly THUMB_PACKAGES=(
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libpng-dev
+)
 readonly FILM_PACKAGES=(
-  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev
+  "${THUMB_PACKAGES[@]}" libsdl2-dev
   ffmpeg alsa-utils
 )
 readonly TEST_PACKAGES=(
@@ -28,7 +31,7 @@ packages_for() {
     test) echo "${BUILD_PACKAGES[@]}" "${FILM_PACKAGES[@]}" "${TEST_PACKAGES[@]}" ;;
     check) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" clang-tidy-19 "${FORMAT_PACKAGES[@]}" ;;
     lint) echo python3 ;;
-    fuzz) echo "${BUILD_PACKAGES[@]}" "${CLANG_PACKAGES[@]}" ;;
+    fuzz) echo "${BUILD_PACKAGES[@]}" libpng-dev "${CLANG_PACKAGES[@]}" ;;
     planted) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" patch "$(packages_for verify)" ;;
     coverage) echo "$(packages_for test)" "${CLANG_PACKAGES[@]}" ;;
     verify) echo spin gcc libc6-dev ;;
@@ -39,7 +42,7 @@ packages_for() {
     newer) echo "${BUILD_PACKAGES[@]}" mmdebstrap ;;
     endure-uml) echo user-mode-linux ;;
     bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;
-    install) echo "${BUILD_PACKAGES[@]}" ;;
+    install) echo "${BUILD_PACKAGES[@]}" "${THUMB_PACKAGES[@]}" ;;
     format) echo "${FORMAT_PACKAGES[@]}" ;;
   esac
 }

@@ -19,7 +19,8 @@ HEIGHT = {
 }
 
 # Above all layers; these may use each other, and no layer may use them.
-TOP = {"bench", "cli", "doctor", "endurance", "examples", "fuzz", "integrations", "tests", "villain"}
+TOP = {"bench", "cli", "doctor", "endurance", "examples", "fuzz", "integrations", "tests", "thumb",
+       "villain"}
 
 # Helpers of tests: only a test or a testonly target may use them, from any height.
 FOR_TESTS = {"testing"}
@@ -37,7 +38,8 @@ EXTERNAL = {
     "bench_competitors": {"bench"},
     "event_loops": {"tests"},
     "libseccomp": {"sandbox"},
-    "libav": {"examples"},
+    "libav": {"examples", "thumb"},
+    "libpng": {"thumb"},
     "sdl2": {"examples"},
 }
 

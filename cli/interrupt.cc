@@ -1,14 +1,14 @@
-#include "parley/examples/film/interrupt.h"
+#include "parley/cli/interrupt.h"
 
 #include <csignal>
 #include <initializer_list>
 
-namespace parley::film {
+namespace parley::cli {
 namespace {
 
-volatile std::sig_atomic_t interrupted = 0;
+volatile std::sig_atomic_t interrupted_by = 0;
 
-void OnSignal(int) { interrupted = 1; }
+void OnSignal(int number) { interrupted_by = number; }
 
 }  // namespace
 
@@ -20,6 +20,8 @@ void CatchInterrupts() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
 }
 
-bool Interrupted() { return interrupted != 0; }
+bool Interrupted() { return interrupted_by != 0; }
 
-}  // namespace parley::film
+int InterruptedBy() { return interrupted_by; }
+
+}  // namespace parley::cli

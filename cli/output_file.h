@@ -1,5 +1,5 @@
-#ifndef PARLEY_EXAMPLES_FILM_OUTPUT_FILE_H_
-#define PARLEY_EXAMPLES_FILM_OUTPUT_FILE_H_
+#ifndef PARLEY_CLI_OUTPUT_FILE_H_
+#define PARLEY_CLI_OUTPUT_FILE_H_
 
 // A file that appears under its name only when it is published, whole; until then it has no name
 // where the file system can do that (O_TMPFILE), so that not even SIGKILL leaves anything behind,
@@ -30,7 +30,7 @@
 #include "absl/types/span.h"
 #include "parley/os/unique_fd.h"
 
-namespace parley::film {
+namespace parley::cli {
 
 class OutputFile {
  public:
@@ -90,6 +90,6 @@ class OutputFile {
   bool broken_ = false;
 };
 
-}  // namespace parley::film
+}  // namespace parley::cli
 
-#endif  // PARLEY_EXAMPLES_FILM_OUTPUT_FILE_H_
+#endif  // PARLEY_CLI_OUTPUT_FILE_H_

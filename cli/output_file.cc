@@ -1,4 +1,4 @@
-#include "parley/examples/film/output_file.h"
+#include "parley/cli/output_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "parley/os/errors.h"
 
-namespace parley::film {
+namespace parley::cli {
 namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 16;
@@ -169,4 +169,4 @@ absl::Status OutputFile::GiveName() {
   return absl::OkStatus();
 }
 
-}  // namespace parley::film
+}  // namespace parley::cli

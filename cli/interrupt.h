@@ -1,5 +1,5 @@
-#ifndef PARLEY_EXAMPLES_FILM_INTERRUPT_H_
-#define PARLEY_EXAMPLES_FILM_INTERRUPT_H_
+#ifndef PARLEY_CLI_INTERRUPT_H_
+#define PARLEY_CLI_INTERRUPT_H_
 
 // Ctrl-C, SIGTERM and SIGHUP as a question that the main loop asks. The second one ends the program
 // the hard way.
@@ -9,11 +9,13 @@
 //   CatchInterrupts();
 //   while (!Interrupted()) ...
 
-namespace parley::film {
+namespace parley::cli {
 
 void CatchInterrupts();
 bool Interrupted();
+// The signal's number; 0 if there was none.
+int InterruptedBy();
 
-}  // namespace parley::film
+}  // namespace parley::cli
 
-#endif  // PARLEY_EXAMPLES_FILM_INTERRUPT_H_
+#endif  // PARLEY_CLI_INTERRUPT_H_

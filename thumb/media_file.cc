@@ -1,0 +1,519 @@
+#include "parley/thumb/media_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+
+namespace parley::thumb {
+namespace {
+
+using av::AvCodecContext;
+using av::AvFormatContext;
+using av::AvFrame;
+using av::AvIo;
+using av::AvPacket;
+
+constexpr AVRational kNanoseconds = {1, 1'000'000'000};
+constexpr AVRational kMicroseconds = {1, 1'000'000};
+constexpr int64_t kMaxNs = int64_t{1} << 62;
+// Damaged files can make a demuxer fail again and again without coming to the end.
+constexpr int kMaxReadErrors = 100;
+constexpr std::size_t kMaxComplaintBytes = 160;
+
+// libav's last complaint, which says more than its error codes. One thread, one file.
+std::string& Complaint() {
+  static std::string complaint;
+  return complaint;
+}
+
+void Listen(void*, int level, const char* format, va_list arguments) {
+  if (level > AV_LOG_ERROR) return;
+  std::array<char, kMaxComplaintBytes> text = {};
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  std::string line(text.data());
+  while (!line.empty() && (line.back() == '\n' || line.back() == '.')) line.pop_back();
+  if (!line.empty()) Complaint() = std::move(line);
+}
+
+absl::Status AvStatus(int error, const std::string& what) {
+  std::array<char, AV_ERROR_MAX_STRING_SIZE> reason = {};
+  av_strerror(error, reason.data(), reason.size());
+  std::string text = absl::StrCat(what, ": ", reason.data());
+  if (!Complaint().empty()) absl::StrAppend(&text, " (", Complaint(), ")");
+  if (error == AVERROR(ENOMEM)) return absl::ResourceExhaustedError(text);
+  return absl::InvalidArgumentError(text);
+}
+
+absl::Status NoMemory() { return absl::ResourceExhaustedError("there is not enough memory"); }
+
+// The file as libavformat reads it.
+struct SourceFile {
+  ByteSource* source = nullptr;
+  uint64_t position = 0;
+
+  static int Read(void* opaque, uint8_t* into, int size) {
+    auto* file = static_cast<SourceFile*>(opaque);
+    if (size <= 0) return AVERROR_EOF;
+    const std::size_t got = file->source->ReadAt(
+        // SAFETY: std::byte and uint8_t are both bytes.
+        file->position, {reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
+    if (got == 0) return AVERROR_EOF;
+    file->position += got;
+    return static_cast<int>(got);
+  }
+
+  static int64_t Seek(void* opaque, int64_t offset, int whence) {
+    auto* file = static_cast<SourceFile*>(opaque);
+    const auto size = static_cast<int64_t>(file->source->size_bytes());
+    whence &= ~AVSEEK_FORCE;
+    if (whence == AVSEEK_SIZE) return size;
+    int64_t base = 0;
+    if (whence == SEEK_CUR) base = static_cast<int64_t>(file->position);
+    if (whence == SEEK_END) base = size;
+    int64_t target = 0;
+    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
+    file->position = static_cast<uint64_t>(std::min(target, size));
+    return target;
+  }
+};
+
+// Demuxers that open other files, which a file's text names. None of them is offered.
+bool OpensOtherFiles(const AVInputFormat& format) {
+  if ((format.flags & AVFMT_NOFILE) != 0) return true;
+  for (const char* other : {"hls", "dash", "concat", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub",
+                            "webm_dash_manifest", "avisynth", "vapoursynth"}) {
+    if (av_match_name(other, format.name) != 0) return true;
+  }
+  return false;
+}
+
+// What remains may name other files as well, as a QuickTime reference film does: never opened.
+int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
+  return AVERROR(EPERM);
+}
+
+int64_t ToNs(int64_t timestamp, AVRational time_base) {
+  const int64_t ns = av_rescale_q(timestamp, time_base, kNanoseconds);
+  return std::clamp(ns, -kMaxNs, kMaxNs);
+}
+
+// The options by which libav refuses what is too large before it makes room for it.
+class DecoderOptions {
+ public:
+  explicit DecoderOptions(uint64_t max_pixels) {
+    av_dict_set_int(&dictionary_, "max_pixels", static_cast<int64_t>(max_pixels), 0);
+    av_dict_set(&dictionary_, "threads", "1", 0);
+  }
+  DecoderOptions(const DecoderOptions&) = delete;
+  DecoderOptions& operator=(const DecoderOptions&) = delete;
+  ~DecoderOptions() { av_dict_free(&dictionary_); }
+  AVDictionary** get() { return &dictionary_; }
+
+ private:
+  AVDictionary* dictionary_ = nullptr;
+};
+
+// Reads the headers of all streams, each with the decoder's limits.
+int FindStreams(AVFormatContext* format, uint64_t max_pixels) {
+  std::vector<std::unique_ptr<DecoderOptions>> options;
+  std::vector<AVDictionary*> pointers;
+  for (unsigned i = 0; i < format->nb_streams; ++i) {
+    options.push_back(std::make_unique<DecoderOptions>(max_pixels));
+    pointers.push_back(*options.back()->get());
+  }
+  const int error = avformat_find_stream_info(format, pointers.empty() ? nullptr : pointers.data());
+  // libav leaves in each what it did not use, perhaps as another object.
+  for (std::size_t i = 0; i < pointers.size(); ++i) *options[i]->get() = pointers[i];
+  return error;
+}
+
+// Printable ASCII alone: the host takes nothing else.
+std::string Plain(const char* text) {
+  constexpr std::size_t kMaxText = 31;
+  std::string plain;
+  for (; text != nullptr && *text != 0 && plain.size() < kMaxText; ++text) {
+    plain += *text >= 0x20 && *text < 0x7f ? *text : '?';
+  }
+  return plain;
+}
+
+// What is said of something that nobody has said.
+std::string Named(const char* text) {
+  const std::string plain = Plain(text);
+  return plain == "unknown" || plain == "reserved" ? "" : plain;
+}
+
+StreamKind KindOf(AVMediaType type) {
+  switch (type) {
+    case AVMEDIA_TYPE_VIDEO:
+      return StreamKind::kVideo;
+    case AVMEDIA_TYPE_AUDIO:
+      return StreamKind::kAudio;
+    case AVMEDIA_TYPE_SUBTITLE:
+      return StreamKind::kSubtitle;
+    case AVMEDIA_TYPE_DATA:
+      return StreamKind::kData;
+    case AVMEDIA_TYPE_ATTACHMENT:
+      return StreamKind::kAttachment;
+    default:
+      return StreamKind::kOther;
+  }
+}
+
+uint32_t NotNegative(int value) { return static_cast<uint32_t>(std::max(0, value)); }
+
+const int32_t* MatrixOf(const AVStream* stream) {
+  std::size_t size = 0;
+  const uint8_t* matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+  // SAFETY: nine aligned int32_t, by libavutil/display.h.
+  return size >= 9 * sizeof(int32_t) ? reinterpret_cast<const int32_t*>(matrix) : nullptr;
+}
+
+const int32_t* MatrixOf(const AVFrame* frame) {
+  const AVFrameSideData* data = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  if (data == nullptr || data->size < 9 * sizeof(int32_t)) return nullptr;
+  // SAFETY: as above.
+  return reinterpret_cast<const int32_t*>(data->data);
+}
+
+uint32_t RotationDegrees(const int32_t* matrix) {
+  const double counterclockwise = matrix == nullptr ? 0 : av_display_rotation_get(matrix);
+  if (!std::isfinite(counterclockwise)) return 0;
+  return static_cast<uint32_t>((360 - std::lround(counterclockwise)) % 360);
+}
+
+StreamFacts FactsOf(AVFormatContext* format, AVStream* stream) {
+  const AVCodecParameters& codec = *stream->codecpar;
+  StreamFacts facts;
+  facts.kind = KindOf(codec.codec_type);
+  facts.attached_picture = (stream->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0;
+  facts.can_be_decoded = avcodec_find_decoder(codec.codec_id) != nullptr;
+  facts.codec = Plain(avcodec_get_name(codec.codec_id));
+  facts.profile = Named(avcodec_profile_name(codec.codec_id, codec.profile));
+  facts.bits_per_second = std::clamp<int64_t>(codec.bit_rate, 0, int64_t{1} << 50);
+  if (stream->duration > 0) facts.duration_ns = ToNs(stream->duration, stream->time_base);
+  const AVDictionaryEntry* language = av_dict_get(stream->metadata, "language", nullptr, 0);
+  if (language != nullptr && std::string_view(language->value) != "und") {
+    facts.language = Plain(language->value);
+  }
+  if (facts.kind == StreamKind::kVideo) {
+    facts.width = NotNegative(codec.width);
+    facts.height = NotNegative(codec.height);
+    facts.format = Plain(av_get_pix_fmt_name(static_cast<AVPixelFormat>(codec.format)));
+    facts.primaries = Named(av_color_primaries_name(codec.color_primaries));
+    facts.transfer = Named(av_color_transfer_name(codec.color_trc));
+    facts.matrix = Named(av_color_space_name(codec.color_space));
+    facts.full_range = codec.color_range == AVCOL_RANGE_JPEG;
+    const AVRational aspect = av_guess_sample_aspect_ratio(format, stream, nullptr);
+    facts.pixel_aspect_numerator = NotNegative(aspect.num);
+    facts.pixel_aspect_denominator = NotNegative(aspect.den);
+    facts.rotation_degrees = RotationDegrees(MatrixOf(stream));
+    const AVRational rate = av_guess_frame_rate(format, stream, nullptr);
+    facts.rate_numerator = NotNegative(rate.num);
+    facts.rate_denominator = NotNegative(rate.den);
+  } else if (facts.kind == StreamKind::kAudio) {
+    facts.format = Plain(av_get_sample_fmt_name(static_cast<AVSampleFormat>(codec.format)));
+    facts.sample_rate_hz = NotNegative(codec.sample_rate);
+    facts.channels = NotNegative(codec.ch_layout.nb_channels);
+  }
+  return facts;
+}
+
+class LibavFile final : public MediaFile {
+ public:
+  absl::Status Open(ByteSource& source, uint64_t max_pixels);
+  MediaFacts Facts() const override;
+  bool is_still() const override;
+  int64_t duration_ns() const override { return duration_ns_; }
+  absl::StatusOr<DecodedPicture> PictureAt(int64_t time_ns, Exactness exactness) override;
+
+ private:
+  absl::Status OpenVideo();
+  absl::Status CheckSize(int64_t width, int64_t height) const;
+  // To the key picture before `time_ns`, if that can be done.
+  bool SeekTo(int64_t time_ns);
+  // The next picture, in the order of showing; false at the end.
+  absl::StatusOr<bool> NextPicture();
+  // The first picture at or after `target`, or the last one; false: not one.
+  absl::StatusOr<bool> FindPicture(int64_t target);
+  DecodedPicture Describe();
+
+  SourceFile file_;
+  AvIo io_;  // outlives format_
+  AvFormatContext format_;
+  AVStream* stream_ = nullptr;  // the video's; null: there is none
+  AvCodecContext codec_;
+  AvPacket packet_;
+  AvFrame frame_;
+  AvFrame last_;  // the last one that was decoded
+  bool at_start_ = true;
+  bool flushed_ = false;
+  bool cover_sent_ = false;
+  uint64_t max_pixels_ = 0;
+  int64_t duration_ns_ = 0;
+};
+
+absl::Status LibavFile::Open(ByteSource& source, uint64_t max_pixels) {
+  Complaint().clear();
+  if (source.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
+  max_pixels_ = max_pixels;
+  file_.source = &source;
+  constexpr int kBufferBytes = 1 << 16;
+  auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
+  if (buffer == nullptr) return NoMemory();
+  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, SourceFile::Read, nullptr,
+                               SourceFile::Seek));
+  if (io_ == nullptr) {
+    av_freep(static_cast<void*>(&buffer));
+    return NoMemory();
+  }
+  packet_.reset(av_packet_alloc());
+  frame_.reset(av_frame_alloc());
+  last_.reset(av_frame_alloc());
+  AVFormatContext* format = avformat_alloc_context();
+  if (packet_ == nullptr || frame_ == nullptr || last_ == nullptr || format == nullptr) {
+    avformat_free_context(format);
+    return NoMemory();
+  }
+  format->pb = io_.get();
+  format->io_open = RefuseToOpen;
+  const AVInputFormat* demuxer = nullptr;
+  int error = av_probe_input_buffer2(io_.get(), &demuxer, nullptr, nullptr, 0, 0);
+  if (error < 0 || demuxer == nullptr) {
+    avformat_free_context(format);
+    return AvStatus(error < 0 ? error : AVERROR_INVALIDDATA,
+                    "this is no film and no picture that can be read");
+  }
+  if (OpensOtherFiles(*demuxer)) {
+    avformat_free_context(format);
+    return absl::InvalidArgumentError(absl::StrCat("this is a list of other files (", demuxer->name,
+                                                   "), and none of them is opened"));
+  }
+  // Takes or frees `format`.
+  error = avformat_open_input(&format, nullptr, demuxer, nullptr);
+  if (error < 0) return AvStatus(error, absl::StrCat("it cannot be read as ", demuxer->name));
+  format_.reset(format);
+  error = FindStreams(format, max_pixels);
+  if (error < 0) return AvStatus(error, absl::StrCat("no streams can be found in ", demuxer->name));
+  if (format->duration > 0) duration_ns_ = ToNs(format->duration, kMicroseconds);
+  return absl::OkStatus();
+}
+
+MediaFacts LibavFile::Facts() const {
+  MediaFacts facts;
+  facts.container = Plain(format_->iformat->name);
+  facts.duration_ns = duration_ns_;
+  facts.bits_per_second = std::clamp<int64_t>(format_->bit_rate, 0, int64_t{1} << 50);
+  for (unsigned i = 0; i < format_->nb_streams; ++i) {
+    if (facts.streams.size() == kMaxStreams) {
+      ++facts.streams_left_out;
+    } else {
+      facts.streams.push_back(FactsOf(format_.get(), format_->streams[i]));
+    }
+  }
+  return facts;
+}
+
+bool LibavFile::is_still() const {
+  if (stream_ != nullptr && (stream_->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) return true;
+  const std::string_view name = format_->iformat->name;
+  for (const std::string_view still : {"gif", "apng", "image2", "ico", "tty"}) {
+    if (name == still) return true;
+  }
+  return name.size() > 5 && name.substr(name.size() - 5) == "_pipe";
+}
+
+absl::Status LibavFile::CheckSize(int64_t width, int64_t height) const {
+  if (width <= 0 || height <= 0) {
+    return absl::InvalidArgumentError("a picture without width or height");
+  }
+  if (static_cast<uint64_t>(width) * static_cast<uint64_t>(height) > max_pixels_) {
+    return absl::InvalidArgumentError(absl::StrCat("the picture has ", width, " x ", height,
+                                                   " pixels; at most ", max_pixels_,
+                                                   " are allowed"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LibavFile::OpenVideo() {
+  if (codec_ != nullptr) return absl::OkStatus();
+  const AVCodec* decoder = nullptr;
+  const int index = av_find_best_stream(format_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
+  if (index == AVERROR_DECODER_NOT_FOUND) {
+    return absl::UnimplementedError("there is no decoder for its pictures");
+  }
+  if (index < 0 || decoder == nullptr) {
+    return absl::InvalidArgumentError("there is no picture in it");
+  }
+  for (unsigned i = 0; i < format_->nb_streams; ++i) {
+    if (i != static_cast<unsigned>(index)) format_->streams[i]->discard = AVDISCARD_ALL;
+  }
+  stream_ = format_->streams[index];
+  if (stream_->codecpar->width > 0) {
+    if (absl::Status status = CheckSize(stream_->codecpar->width, stream_->codecpar->height);
+        !status.ok()) {
+      return status;
+    }
+  }
+  codec_.reset(avcodec_alloc_context3(decoder));
+  if (codec_ == nullptr) return NoMemory();
+  int error = avcodec_parameters_to_context(codec_.get(), stream_->codecpar);
+  if (error < 0) return AvStatus(error, absl::StrCat("the parameters of ", decoder->name));
+  codec_->pkt_timebase = stream_->time_base;
+  error = avcodec_open2(codec_.get(), decoder, DecoderOptions(max_pixels_).get());
+  if (error < 0) return AvStatus(error, absl::StrCat("the decoder ", decoder->name));
+  return absl::OkStatus();
+}
+
+bool LibavFile::SeekTo(int64_t time_ns) {
+  if (time_ns <= 0 && at_start_) return true;
+  cover_sent_ = false;
+  // As the ffmpeg program does: to before the time where pictures are reordered, since a seek is by
+  // the time of decoding.
+  int64_t time_us = time_ns / 1000;
+  if (time_us > 0 && stream_->codecpar->video_delay > 0 &&
+      (format_->iformat->flags & AVFMT_SEEK_TO_PTS) == 0) {
+    time_us = std::max<int64_t>(0, time_us - 3 * AV_TIME_BASE / 23);
+  }
+  if (format_->start_time != AV_NOPTS_VALUE &&
+      __builtin_add_overflow(time_us, format_->start_time, &time_us)) {
+    return false;
+  }
+  if (avformat_seek_file(format_.get(), -1, INT64_MIN, time_us, time_us, 0) < 0) return false;
+  avcodec_flush_buffers(codec_.get());
+  flushed_ = false;
+  at_start_ = false;
+  return true;
+}
+
+absl::StatusOr<bool> LibavFile::NextPicture() {
+  int read_errors = 0;
+  while (true) {
+    const int received = avcodec_receive_frame(codec_.get(), frame_.get());
+    if (received >= 0) return true;
+    if (received == AVERROR(ENOMEM)) return NoMemory();
+    if (received == AVERROR_EOF || flushed_) return false;
+    at_start_ = false;
+    const bool is_cover = (stream_->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0;
+    int error = 0;
+    if (is_cover) {
+      error = cover_sent_ ? AVERROR_EOF : av_packet_ref(packet_.get(), &stream_->attached_pic);
+      cover_sent_ = true;
+    } else {
+      error = av_read_frame(format_.get(), packet_.get());
+    }
+    if (error == AVERROR(ENOMEM)) return NoMemory();
+    if (error == AVERROR_EOF || (error < 0 && ++read_errors == kMaxReadErrors)) {
+      flushed_ = true;
+      error = avcodec_send_packet(codec_.get(), nullptr);
+    } else if (error < 0) {
+      continue;
+    } else if (packet_->stream_index == stream_->index) {
+      error = avcodec_send_packet(codec_.get(), packet_.get());
+    }
+    av_packet_unref(packet_.get());
+    // A damaged packet is one picture less.
+    if (error == AVERROR(ENOMEM)) return NoMemory();
+  }
+}
+
+absl::StatusOr<bool> LibavFile::FindPicture(int64_t target) {
+  av_frame_unref(last_.get());
+  bool found = false;
+  while (true) {
+    const absl::StatusOr<bool> more = NextPicture();
+    if (!more.ok()) return more.status();
+    if (!*more) return found;
+    found = true;
+    av_frame_unref(last_.get());
+    av_frame_move_ref(last_.get(), frame_.get());
+    const int64_t pts = last_->best_effort_timestamp;
+    if (pts == AV_NOPTS_VALUE || pts >= target) return true;
+  }
+}
+
+DecodedPicture LibavFile::Describe() {
+  DecodedPicture picture;
+  picture.frame = last_.get();
+  const int32_t* matrix = MatrixOf(last_.get());
+  if (matrix == nullptr) matrix = MatrixOf(stream_);
+  if (matrix != nullptr) picture.turn = TurnOf(matrix);
+  const AVRational aspect = av_guess_sample_aspect_ratio(format_.get(), stream_, last_.get());
+  if (aspect.num > 0 && aspect.den > 0) picture.pixel_aspect = aspect;
+  if (last_->best_effort_timestamp != AV_NOPTS_VALUE) {
+    const int64_t start_ns =
+        format_->start_time == AV_NOPTS_VALUE ? 0 : ToNs(format_->start_time, kMicroseconds);
+    picture.time_ns = std::clamp(ToNs(last_->best_effort_timestamp, stream_->time_base) - start_ns,
+                                 -kMaxNs, kMaxNs);
+  }
+  return picture;
+}
+
+absl::StatusOr<DecodedPicture> LibavFile::PictureAt(int64_t time_ns, Exactness exactness) {
+  if (absl::Status status = OpenVideo(); !status.ok()) return status;
+  if (is_still() && time_ns <= 0) exactness = Exactness::kKeyPicture;
+  const bool sought = SeekTo(time_ns);
+  int64_t target = INT64_MIN;
+  if (exactness == Exactness::kExact || !sought) {
+    int64_t time_us = time_ns / 1000;
+    if (format_->start_time == AV_NOPTS_VALUE ||
+        !__builtin_add_overflow(time_us, format_->start_time, &time_us)) {
+      target = av_rescale_q(time_us, kMicroseconds, stream_->time_base);
+    }
+  }
+  absl::StatusOr<bool> found = FindPicture(target);
+  // Behind the end, or in a part that cannot be decoded: what there is from the start on.
+  if (found.ok() && !*found && time_ns > 0 && SeekTo(0)) found = FindPicture(INT64_MIN);
+  if (!found.ok()) return found.status();
+  if (!*found) {
+    return AvStatus(AVERROR_INVALIDDATA,
+                    absl::StrCat("not one picture of it can be decoded as ", codec_->codec->name));
+  }
+  if (absl::Status status = CheckSize(last_->width, last_->height); !status.ok()) return status;
+  return Describe();
+}
+
+}  // namespace
+
+Turn TurnOf(const int32_t* matrix) {
+  // A point (x, y) is shown at (a x + c y, b x + d y), where a, b, c, d are 0, 1, 3, 4.
+  const auto size = [&](int i) { return std::abs(double{1} * matrix[i]); };
+  const auto sign = [&](int i) { return matrix[i] < 0 ? -1 : 1; };
+  if (size(0) + size(4) >= size(1) + size(3)) {
+    return {.xx = sign(0), .xy = 0, .yx = 0, .yy = sign(4)};
+  }
+  // Shown u = c y, v = b x; so x = v / b and y = u / c.
+  return {.xx = 0, .xy = sign(1), .yx = sign(3), .yy = 0};
+}
+
+absl::StatusOr<std::unique_ptr<MediaFile>> MediaFile::Open(ByteSource& source,
+                                                           uint64_t max_pixels) {
+  auto file = std::make_unique<LibavFile>();
+  if (absl::Status status = file->Open(source, max_pixels); !status.ok()) return status;
+  return file;
+}
+
+void WarmUpLibav() {
+  av_log_set_callback(Listen);
+  // localtime and gmtime read the zone file on first use.
+  ::tzset();
+  void* state = nullptr;
+  while (av_codec_iterate(&state) != nullptr) {
+  }
+  state = nullptr;
+  while (av_demuxer_iterate(&state) != nullptr) {
+  }
+}
+
+}  // namespace parley::thumb

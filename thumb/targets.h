@@ -1,0 +1,26 @@
+#ifndef PARLEY_THUMB_TARGETS_H_
+#define PARLEY_THUMB_TARGETS_H_
+
+// Where the results go: which file is written for which input.
+//
+// Threads: values; any.
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "parley/thumb/options.h"
+
+namespace parley::thumb {
+
+// One for each of `options.files`; "-" is standard output. kInvalidArgument where two would be
+// written to one place, or an input would be overwritten.
+absl::StatusOr<std::vector<std::string>> TargetsOf(const ThumbOptions& options);
+
+// Whole or not at all where the file system can do that (cli/output_file.h).
+absl::Status WriteTarget(const std::string& target, const std::string& bytes);
+
+}  // namespace parley::thumb
+
+#endif  // PARLEY_THUMB_TARGETS_H_
