@@ -20,6 +20,7 @@
 #include "parley/bench/rows.h"
 #include "parley/bench/sample.h"
 #include "parley/bench/transports/descriptors.h"
+#include "parley/sandbox/plain_code.h"
 
 namespace parley::bench {
 namespace {
@@ -133,6 +134,7 @@ TEST(HarnessTest, AnEndThatHangsIsKilledAtTheLimit) {
 
 // The count of system calls is that of what must be called: here one write and one read each.
 TEST(HarnessTest, CountsTheSystemCallsOfBothEnds) {
+  if (internal::kSanitizer) GTEST_SKIP() << "the search for leaks does not live under ptrace";
   for (const Row& row : BuiltInRows()) {
     if (row.name != "pipe" && row.name != "parley ring in place") continue;
     const auto calls = CountSystemCalls(row, {Direction::kOneWay, Placement::kUnpinned, 64}, Few());

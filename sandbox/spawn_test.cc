@@ -665,6 +665,7 @@ int RunWhereCloneRefuses(uint32_t refused, Body body) {
 }
 
 TEST(SecondWallTest, WhereNoneCanBeMadeTheWorkerRunsAndSaysSo) {
+  if (HasSanitizer()) GTEST_SKIP() << "a sanitizer's build makes none";
   const int code = RunWhereCloneRefuses(CLONE_NEWUSER, [] {
     UniqueFd replies;
     SpawnOptions options = WorkerOptions({"exit_3"}, replies);
