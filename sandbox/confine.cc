@@ -331,7 +331,7 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   QuietStreams streams;
   absl::StatusOr<Profile> complete = streams.Put(profile, options.keep);
   if (!complete.ok()) return complete.status();
-  *complete = complete->WithAbortOf(::getpid());
+  *complete = complete->WithAbortOf(::getpid()).WithoutDump();
   // Closed again below, and nothing can put another socket under its number.
   if (parent_socket >= 0) *complete = complete->WithSendmsgOf(parent_socket);
   std::vector<int> keep = options.keep;
@@ -357,9 +357,6 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
   if (options.require_mdwe && !report.mdwe) {
     return absl::UnimplementedError(
         "this kernel cannot refuse new executable memory (MDWE), which was required");
-  }
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
-    return ErrnoStatus(errno, "close this process to others of its user");
   }
   report.code_is_sealed = SealCode();
   if (absl::Status status = NoHandlersForOwnSignals(); !status.ok()) return status;
@@ -389,6 +386,9 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
     const absl::Status sent = internal::SendLockDownWord(parent_socket, word, notifications->get());
     if (!sent.ok()) return sent;
     parent->Reset();
+  }
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    return ErrnoStatus(errno, "close this process to others of its user");
   }
   return Confined(report, *std::move(complete));
 }

@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -95,6 +97,38 @@ TEST_P(EscapeTest, PromiseP8NoSideDoors) {
   const std::optional<std::string> named =
       NamedHere(GetParam().call) ? GetParam().refused : std::nullopt;
   EXPECT_EQ(report->refused_call, named) << report->ToString();
+}
+
+// The kernel counts the descriptors that a user's processes have on their way through sockets, and
+// lets nobody of that user send one while they are more than it may have open. So others, who need
+// not mean harm, could keep each worker from handing over what reports its refused calls.
+TEST(ConfineTest, S17WhatOthersHaveOnTheirWayKeepsNoWorkerFromLockingDown) {
+  std::vector<std::pair<UniqueFd, UniqueFd>> queues;
+  for (int queued = 0; queued < 512; queued += 16) {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    queues.emplace_back(UniqueFd(ends[0]), UniqueFd(ends[1]));
+    std::array<int, 16> fds = {};
+    char byte = 0;
+    iovec part = {&byte, 1};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(fds))> control = {};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(fds));
+    std::memcpy(CMSG_DATA(header), fds.data(), sizeof(fds));
+    ASSERT_EQ(::sendmsg(ends[0], &message, MSG_DONTWAIT), 1);
+  }
+  const auto report = RunToEnd({"try", "openat"});
+  ASSERT_TRUE(report.ok()) << report.status();
+  if (!HasSanitizer()) {
+    EXPECT_EQ(report->refused_call, "openat") << report->ToString();
+  }
 }
 
 // Those that are reported, and those that kill at once.

@@ -167,7 +167,7 @@ TEST(PolicyTest, EachCallThatTakesADescriptorNamesIt) {
   Check(Profile::Ring({4}), elsewhere);
   Check(Profile::Ring({}), elsewhere);
   Profile all = Profile::Ring({4, 5}).WithEventfd(5).WithEpoll(6).WithWriteTo(7).WithReadFrom(8);
-  all = all.WithHeap().WithThreads().WithSanitizer().WithAbortOf(9).WithSendmsgOf(10);
+  all = all.WithHeap().WithThreads().WithSanitizer().WithAbortOf(9).WithoutDump().WithSendmsgOf(10);
   for (const int stream : {0, 1, 2}) all = all.WithStream(stream, Profile::Stream::kNull);
   Check(all, elsewhere);
   // A number that is named, with a higher half, is another argument.

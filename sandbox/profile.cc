@@ -258,6 +258,12 @@ Profile Profile::WithStream(int fd, Stream is) const {
   return profile;
 }
 
+Profile Profile::WithoutDump() const {
+  Profile profile = *this;
+  profile.Add({Allow("prctl", {Is(0, PR_SET_DUMPABLE), Is(1, 0)})});
+  return profile;
+}
+
 Profile Profile::WithSendmsgOf(int fd) const {
   Profile profile = *this;
   profile.Add({Allow("sendmsg", {Is(0, U(fd)), Is(2, U(MSG_DONTWAIT | MSG_NOSIGNAL))})});

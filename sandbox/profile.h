@@ -121,6 +121,8 @@ class Profile {
   Profile WithAbortOf(int pid) const;
   // One of 0, 1, 2: what stdio does to it before it writes fails, and does not end the process.
   Profile WithStream(int fd, Stream is) const;
+  // LockDown's last step but for closing; nobody can be made to be dumped by it.
+  Profile WithoutDump() const;
   // The one message by which LockDown tells the parent that it is done.
   Profile WithSendmsgOf(int fd) const;
   // For a process that has a filter around it already, whose errors come before our notifications:

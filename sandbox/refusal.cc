@@ -29,10 +29,16 @@ namespace {
 struct WordWire {
   uint32_t landlock_abi;
   uint32_t flags;
+  int32_t notifications;  // with kFetch: their number in the worker
+  uint32_t reserved;
 };
-static_assert(sizeof(WordWire) == 8);
+static_assert(sizeof(WordWire) == 16);
 constexpr uint32_t kAllThreads = 1;
 constexpr uint32_t kMdwe = 2;
+// The notifications could not be sent, and are to be taken out of the worker.
+constexpr uint32_t kFetch = 4;
+// For the parent's thread to do so.
+constexpr int kFetchedWithinMs = 10'000;
 
 uint32_t Flags(const LockDownWord& word) {
   return (word.landlock_covers_all_threads ? kAllThreads : 0) | (word.mdwe ? kMdwe : 0);
@@ -101,7 +107,12 @@ bool IsNotifications(int fd) {
 
 void Run(Watch watch) {
   if (EventsBeforeTheEnd(watch.socket.get(), watch.pidfd.get()) == 0) return;
-  const LockDownMessage message = TakeLockDownMessage(watch.socket.get());
+  LockDownMessage message = TakeLockDownMessage(watch.socket.get());
+  if (message.fetch >= 0) {
+    message.notifications.Reset(
+        static_cast<int>(::syscall(SYS_pidfd_getfd, watch.pidfd.get(), message.fetch, 0)));
+    message.lost = !message.notifications.ok();
+  }
   watch.socket.Reset();
   if (message.word.has_value()) watch.shared->Say(Packed(*message.word));
   const UniqueFd& notifications = message.notifications;
@@ -172,7 +183,7 @@ absl::StatusOr<RefusalSockets> MakeRefusalSockets() {
 }
 
 absl::Status SendLockDownWord(int socket, const LockDownWord& word, int notifications) {
-  WordWire wire = {word.landlock_abi, Flags(word)};
+  WordWire wire = {word.landlock_abi, Flags(word), -1, 0};
   iovec part = {&wire, sizeof(wire)};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message = {};
@@ -187,10 +198,25 @@ absl::Status SendLockDownWord(int socket, const LockDownWord& word, int notifica
     header->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(header), &notifications, sizeof(notifications));
   }
-  if (::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(wire)) {
-    return ErrnoStatus(errno, "report the lock-down to the parent");
+  const auto send = [&] {
+    return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(wire);
+  };
+  if (send()) return absl::OkStatus();
+  // Other processes of this user have more descriptors on their way than we may have open: so none
+  // of ours may go.
+  if (errno != ETOOMANYREFS) return ErrnoStatus(errno, "report the lock-down to the parent");
+  wire.flags |= kFetch;
+  wire.notifications = notifications;
+  message.msg_control = nullptr;
+  message.msg_controllen = 0;
+  if (!send()) return ErrnoStatus(errno, "report the lock-down to the parent");
+  // It closes its end once it has them.
+  pollfd entry = {socket, 0, 0};
+  while (::poll(&entry, 1, kFetchedWithinMs) < 0 && errno == EINTR) {
   }
-  return absl::OkStatus();
+  return (entry.revents & POLLHUP) != 0
+             ? absl::OkStatus()
+             : absl::DeadlineExceededError("the parent did not take the notifications");
 }
 
 LockDownMessage TakeLockDownMessage(int parent_socket) {
@@ -215,8 +241,9 @@ LockDownMessage TakeLockDownMessage(int parent_socket) {
     taken.notifications.Reset(number);
   }
   // TRUST: an answer to a question of the parent's, by a worker without hostile input as yet.
-  if (size_bytes == sizeof(wire) && (wire.flags & ~(kAllThreads | kMdwe)) == 0) {
+  if (size_bytes == sizeof(wire) && (wire.flags & ~(kAllThreads | kMdwe | kFetch)) == 0) {
     taken.word = Word(wire.landlock_abi, wire.flags);
+    if ((wire.flags & kFetch) != 0) taken.fetch = wire.notifications;
   }
   return taken;
 }

@@ -8,7 +8,8 @@
 // thread of the parent's reads the call's number, then kills the worker. The call is never made.
 //   1. Spawn makes a pair of sockets and starts the parent's thread (RefusalWatch).
 //   2. LockDown loads the filter, gets the notifications' descriptor, sends it as the one message
-//      of its socket, and closes both. All of that is before any hostile input.
+//      of its socket, and closes both. All of that is before any hostile input. Where the kernel
+//      lets it send none, since its user has too many on their way, the thread takes it.
 //   3. A refused call: the thread reads the number, stores it, and sends SIGKILL.
 //   4. Worker::Wait sees the end, and the number that was stored before it.
 //
@@ -46,7 +47,8 @@ struct LockDownWord {
   bool operator==(const LockDownWord&) const = default;
 };
 
-// The worker's side: the word, and the notifications' descriptor, or -1 where there are none.
+// The worker's side: the word, and the notifications' descriptor, or -1 where there are none. The
+// process is still dumpable. System calls: sendmsg, perhaps poll.
 absl::Status SendLockDownWord(int socket, const LockDownWord& word, int notifications);
 
 // What came over the socket; the parent's side. Never blocks.
@@ -54,6 +56,7 @@ struct LockDownMessage {
   std::optional<LockDownWord> word;
   UniqueFd notifications;  // whatever descriptor it is
   bool lost = false;       // a descriptor was sent and could not be received, or more than one
+  int fetch = -1;          // the worker may send none: the number under which it has it
 };
 LockDownMessage TakeLockDownMessage(int parent_socket);
 
