@@ -135,6 +135,20 @@ TEST(MemoryTest, WordsAndBytesArrive) {
   EXPECT_EQ(out, payload);
 }
 
+// Nothing before, nothing behind.
+TEST(MemoryTest, SmallPiecesAreWrittenToTheByte) {
+  alignas(8) std::array<std::byte, 24> bytes = {};
+  OwnMemory own(bytes.data(), bytes.size());
+  for (std::size_t count = 0; count < 8; ++count) {
+    bytes.fill(std::byte{0xEE});
+    own.ZeroSmall(8, count);
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const bool zeroed = i >= 8 && i < 8 + count;
+      ASSERT_EQ(bytes[i], zeroed ? std::byte{0} : std::byte{0xEE}) << count << " at " << i;
+    }
+  }
+}
+
 #ifndef NDEBUG
 TEST(MemoryDeathTest, PromiseP1MemoryOurOwnOffsetsAreCheckedToo) {
   alignas(8) std::array<std::byte, 64> bytes = {};

@@ -3,8 +3,8 @@
 import re
 import zlib
 
-# What is not the product: helpers of tests.
-_NOT_PRODUCT = re.compile(r"(_test|test_support|testing_\w+|_for_tests|hostile_access)\.(cc|h)$")
+# What is not the product: helpers of tests, and programs that measure.
+_NOT_PRODUCT = re.compile(r"(_test|test_support|testing_\w+|_for_tests|hostile_access|measure|full_speed|start_cost)\.(cc|h)$")
 
 # Each: name, pattern, replacement. Applied to one place of a line at a time.
 _OPERATORS = [

@@ -7,29 +7,43 @@ are a gap in the tests.
 
 import argparse
 import collections
+import contextlib
+import ctypes
 import datetime
+import json
 import os
 import pathlib
+import pickle
 import re
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
+from xml.etree import ElementTree
 
 import mutants
+import weave
 from planted import Tree, cell, flags
 
 TEST_SECONDS = 120
+BASELINE_SECONDS = 60  # a test that takes longer is not asked
 # Folders whose code is also tested by others: asked only where the folder's own tests do not notice.
 BESIDE = {
     "boundary": ["//ring/..."],
     "handshake": ["//channel/..."],
-    "media": ["//fuzz:media_stream_fuzzer", "//fuzz:pcm_fuzzer"],
+    "media": ["//examples/film:pixel_format_libav_test"],
     "os": ["//boundary/...", "//sealing/..."],
     "sealing": ["//shm/..."],
     "shm": ["//handshake/..."],
     "wait": ["//channel/..."],
 }
+# Runs where nothing but its own page is mapped, so that no number could choose there.
+ALONE = {"sandbox/namespace_holder.cc", "sealing/seal_helper.cc"}
 WANTED = {"sandbox": 90, "media": 90}
 WANTED_ELSEWHERE = 95
+SAMPLE = {"sandbox": 40, "media": 40, "supervise": 40}
 
 Result = collections.namedtuple("Result", "mutant verdict by")
 
@@ -45,6 +59,8 @@ def read_reasons(path):
 
 
 class Runner:
+    """One mutant in the sources at a time: what cannot be woven, and what survived as a woven one."""
+
     def __init__(self, tree):
         self.tree = tree
 
@@ -64,24 +80,272 @@ class Runner:
             return True, (cases[0] if cases else label) + (" (never ends)" if status == "TIMEOUT" else "")
         return result.returncode == 0 and not unbuilt, ""
 
-    def ask(self, mutant, folder):
+    def builds(self, labels):
+        return self.tree.bazel("bazel-gcc", "build", *flags(""), "--noshow_progress", *labels).returncode == 0
+
+    @contextlib.contextmanager
+    def changed(self, mutant):
         file = self.tree.root / mutant.path
         text = file.read_text(encoding="utf-8")
         lines = text.split("\n")
         lines[mutant.number - 1] = mutant.after
         file.write_text("\n".join(lines), encoding="utf-8")
         try:
-            for labels in ([f"//{folder}/..."], BESIDE.get(folder)):
-                if labels is None:
-                    break
-                built, by = self.failed(labels)
-                if not built:
-                    return Result(mutant, "not built", "")
-                if by:
-                    return Result(mutant, "caught", by)
-            return Result(mutant, "survived", "")
+            yield
         finally:
             file.write_text(text, encoding="utf-8")
+
+
+class Test:
+    """A test program that was built, and what of it cannot be used: cases that fail without a mutant."""
+
+    def __init__(self, label, environment, words, bin_folder):
+        self.label, self.environment, self.words = label, environment, words
+        package, _, name = label[2:].partition(":")
+        self.name = name
+        self.program = bin_folder / package / name
+        self.left_out = []
+        self.seconds = 0.0
+        self.usable = True
+
+
+class Tests:
+    """Runs the programs themselves: a mutant is chosen in them, nothing is built or linked anew."""
+
+    def __init__(self, tree, folder):
+        self.tree, self.folder = tree, folder
+        self.work = tree.work / "run"
+        self.work.mkdir(exist_ok=True)
+
+    def load(self, labels):
+        """The tests of `labels`, as they are to be asked: cheap ones first."""
+        text = self.tree.bazel("bazel-gcc", "query", "--noshow_progress", "--output=xml", f"tests(set({' '.join(labels)}))").stdout
+        root = ElementTree.fromstring(text[text.index("<?xml"):text.rindex("</query>") + len("</query>")])
+        bin_folder = self.tree.info("bazel-gcc", flags(""), "bazel-bin")
+        tests = []
+        for rule in root.iter("rule"):
+            pairs = rule.findall("dict[@name='env']/pair")
+            environment = {p[0].get("value"): p[1].get("value") for p in pairs}
+            tags = [s.get("value") for s in rule.findall("list[@name='tags']/string")]
+            words = [s.get("value") for s in rule.findall("list[@name='args']/string")]
+            test = Test(rule.get("name"), environment, words, bin_folder)
+            # Their sources are asked once: a variant would only find more.
+            variant = test.name.endswith(("_cloned", "_without_namespaces"))
+            if test.program.exists() and "manual" not in tags and not variant:
+                tests.append(test)
+        return tests
+
+    def run(self, test, case="", seconds=TEST_SECONDS):
+        """None if it passed, else the case that failed ("" if nobody says), and whether it never ended."""
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.work), "USER": os.environ.get("USER", "root"),
+            "TEST_SRCDIR": f"{test.program}.runfiles", "RUNFILES_DIR": f"{test.program}.runfiles", "TEST_WORKSPACE": "parley",
+            "TEST_TMPDIR": tempfile.mkdtemp(prefix="t", dir=self.work), **test.environment,
+        }
+        words = [str(test.program), "--gtest_color=no", "--gtest_fail_fast", *test.words]
+        own = [w.partition("=")[2] for w in test.words if w.startswith("--gtest_filter=")]
+        chosen = (case or (own + ["*"])[0]) + ("-" + ":".join(test.left_out) if test.left_out else "")
+        if chosen != "*":
+            words.append("--gtest_filter=" + chosen)
+        began = time.monotonic()
+        be_subreaper(True)
+        with tempfile.TemporaryFile(dir=self.work) as log:
+            process = subprocess.Popen(
+                words, cwd=f"{test.program}.runfiles/parley", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                code = None
+            test.took = time.monotonic() - began
+            self._end(process)
+            be_subreaper(False)
+            log.seek(0)
+            text = log.read().decode("utf-8", "replace")
+        shutil.rmtree(environment["TEST_TMPDIR"], ignore_errors=True)
+        if code == 0:
+            return None
+        failed = re.findall(r"^\[  FAILED  \] ([\w/.]+)", text, re.M)
+        begun = re.findall(r"^\[ RUN      \] ([\w/.]+)", text, re.M)
+        return (failed or begun[-1:] or [""])[0], code is None
+
+    def _end(self, process):
+        """Whatever the test left behind is our child by now, and goes."""
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+            if not children:
+                return
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+            # In any order: the first process of a namespace ends only after all others in it were reaped.
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0] != 0:
+                    pass
+            time.sleep(0.002)
+
+    def baseline(self, tests):
+        for test in tests:
+            for _ in range(6):
+                failure = self.run(test, seconds=BASELINE_SECONDS)
+                test.seconds = max(test.seconds, test.took)
+                if failure is None:
+                    break
+                case, endless = failure
+                print(f"  {test.label}: {case or '?'} {'never ends' if endless else 'fails'} without a mutant: left out",
+                      file=sys.stderr, flush=True)
+                if not case or endless:  # or too slow to be asked again and again
+                    test.usable = False
+                    break
+                test.left_out.append(case)
+            else:
+                test.usable = False
+            print(f"  {test.label}: {test.seconds:.1f} s", file=sys.stderr, flush=True)
+        return [test for test in tests if test.usable]
+
+    def ask(self, selector, number, tests):
+        """What noticed mutant `number`; a case that fails without it too, just then, is left out from there on."""
+        for test in tests:
+            while True:
+                selector.choose(number)
+                failure = self.run(test, seconds=4 * test.seconds + 20)
+                if failure is None:
+                    break
+                case, endless = failure
+                selector.choose(0)
+                if self.run(test, case) is None:
+                    return (case or test.label) + (" (never ends)" if endless else "")
+                print(f"  {test.label}: {case} is not to be relied on now: left out", file=sys.stderr, flush=True)
+                if not case:
+                    break
+                test.left_out.append(case)
+        return ""
+
+
+def nearest(mutant, tests, own):
+    """The test of the same name first, then those of the folder, then the others; quick ones before slow ones."""
+    stem = pathlib.PurePath(mutant.path).stem
+    return sorted(tests, key=lambda t: (not t.name.startswith(stem), not t.label.startswith(own), t.seconds))
+
+
+class Batch:
+    """The chosen mutants: all in one build, then each that could not be put there by itself."""
+
+    def __init__(self, root, by_folder):
+        self.folders = list(by_folder)
+        self.chosen = [(folder, mutant) for folder, those in by_folder.items() for mutant in those]
+        self.texts = {m.path: (root / m.path).read_text(encoding="utf-8") for _, m in self.chosen}
+        self.held = set()
+
+    def labels(self, folder):
+        return [f"//{folder}/..."] + BESIDE.get(folder, [])
+
+    def write(self, root, left_out=None):
+        """The sources with all mutants that they hold but for `left_out`, or as they were (None)."""
+        self.held = set()
+        for path, text in self.texts.items():
+            numbered = [(n, m) for n, (_, m) in enumerate(self.chosen, 1) if m.path == path and path not in ALONE and n not in (left_out or ())]
+            after, numbers = weave.weave(text, numbered)
+            if left_out is None or not numbers:
+                after, numbers = text, []
+            self.held |= set(numbers)
+            (root / path).write_text(after, encoding="utf-8")
+
+    def prepare(self, tree):
+        labels = sorted({label for folder in self.folders for label in self.labels(folder)})
+        left_out = set()
+        while True:
+            self.write(tree.root, left_out)
+            print(f"building with {len(self.held)} of {len(self.chosen)} mutants", file=sys.stderr, flush=True)
+            result = tree.bazel("bazel-gcc", "build", *flags(""), "--build_tests_only", "--keep_going", "--noshow_progress", *labels)
+            if result.returncode == 0:
+                return
+            places = {(path, int(line)) for path, line in re.findall(r"^(\S+?):(\d+):\d+: (?:error|fatal)", result.stdout, re.M)}
+            files = {n: "/" + self.chosen[n - 1][1].path for n in self.held}
+            lines = {n: self.chosen[n - 1][1].number for n in self.held}
+            refused = {n for n in self.held for path, line in places if line == lines[n] and ("/" + path).endswith(files[n])}
+            if not refused:
+                refused = {n for n in self.held for path, _ in places if ("/" + path).endswith(files[n])}
+            if not refused:
+                (tree.work / "refused.log").write_text(result.stdout, encoding="utf-8")
+                sys.exit("mutate: the sources do not build with their mutants, and nobody says which: see refused.log")
+            left_out |= refused
+
+    def ask(self, runner, folder, report):
+        """The results of one folder's."""
+        tree = runner.tree
+        tests = Tests(tree, folder)
+        verdicts = {}
+        numbers = [n for n, (f, _) in enumerate(self.chosen, 1) if f == folder]
+        usable = tests.load(self.labels(folder))
+        selector = weave.Selector(tests_files(usable))
+        selector.choose(0)
+        usable = tests.baseline(usable)
+        print(f"{folder}: {len(self.held & set(numbers))} of {len(numbers)} in the build, {len(usable)} tests, "
+              f"{sum(t.seconds for t in usable):.0f} s; {len(selector.places)} places", file=sys.stderr, flush=True)
+        for number in sorted(self.held & set(numbers)):
+            mutant = self.chosen[number - 1][1]
+            by = tests.ask(selector, number, nearest(mutant, usable, f"//{folder}"))
+            verdicts[number] = Result(mutant, "caught" if by else "survived", by)
+            report(verdicts[number])
+        selector.choose(0)
+        return verdicts, numbers, tests, usable
+
+    def ask_alone(self, runner, asked, report):
+        """Of one folder, in the sources as they were: what was not in the build, and may be constant."""
+        verdicts, numbers, tests, usable = asked
+        for number in numbers:
+            folder, mutant = self.chosen[number - 1]
+            if number in verdicts and not (verdicts[number].verdict == "survived" and self.may_be_constant(mutant)):
+                continue
+            verdicts[number] = self.alone(runner, folder, mutant, tests, usable)
+            report(verdicts[number])
+        return [verdicts[number] for number in numbers]
+
+    def may_be_constant(self, mutant):
+        """Whether a line stands in a constant expression, where a woven mutant is none: by its line and those around it."""
+        lines = self.texts[mutant.path].split("\n")
+        at, indent = mutant.number - 1, len(mutant.before) - len(mutant.before.lstrip()) + 1
+        while at >= 0 and indent > 0:
+            line = lines[at]
+            here = len(line) - len(line.lstrip())
+            if line.strip() and here < indent:
+                indent = here
+                if re.search(r"\bconst(expr|eval|init)\b|static_assert", line):
+                    return True
+            at -= 1
+        return False
+
+    def alone(self, runner, folder, mutant, tests, usable):
+        with runner.changed(mutant):
+            if not runner.builds(["--build_tests_only", *self.labels(folder)]):
+                return Result(mutant, "not built", "")
+            for test in nearest(mutant, usable, f"//{folder}"):
+                failure = tests.run(test, seconds=4 * test.seconds + 20)
+                # Once more: what depends on the machine's mood passes by then.
+                if failure is not None and tests.run(test, failure[0], seconds=4 * test.seconds + 20) is not None:
+                    return Result(mutant, "caught", (failure[0] or test.label) + (" (never ends)" if failure[1] else ""))
+        return Result(mutant, "survived", "")
+
+
+def be_subreaper(whether):
+    """Processes whose parent ends become our children: not Bazel's server, so only while a test runs."""
+    ctypes.CDLL(None).prctl(36, int(whether), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def tests_files(tests):
+    """Every program and library that the tests are made of or start."""
+    files = set()
+    for test in tests:
+        files.add(test.program.resolve())
+        for folder, _, names in os.walk(f"{test.program}.runfiles"):
+            files |= {pathlib.Path(folder, name).resolve() for name in names}
+    return sorted(f for f in files if f.is_file() and f.read_bytes()[:4] == b"\x7fELF")
 
 
 def rate(results, reasons):
@@ -109,14 +373,41 @@ def show(by_folder, reasons):
     return 1 if failed else 0
 
 
-def show_markdown(by_folder, reasons, options, began):
+def write_down(file, commit, results):
+    with file.open("a", encoding="utf-8") as f:
+        for r in results:
+            m = r.mutant
+            row = {"key": m.key, "path": m.path, "number": m.number, "operator": m.operator, "before": m.before.strip(),
+                   "after": m.after.strip(), "verdict": r.verdict, "by": r.by, "commit": commit}
+            f.write(json.dumps(row) + "\n")
+
+
+def read_back(file):
+    """(folder -> results, the commits): of each mutant what was found last."""
+    rows = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        row = json.loads(line)
+        rows[row["key"], row["after"]] = row
+    by_folder = collections.defaultdict(list)
+    for row in sorted(rows.values(), key=lambda r: (r["path"], r["number"])):
+        mutant = mutants.Mutant(row["path"], row["number"], row["operator"], row["before"], row["after"], 0)
+        mutant.key = row["key"]
+        by_folder[row["path"].split("/")[0]].append(Result(mutant, row["verdict"], row["by"]))
+    return by_folder, list(dict.fromkeys(row["commit"] for row in rows.values()))
+
+
+def show_markdown(by_folder, reasons, commits):
     print(f"""# Mutants
 
 `./dev mutate` changes one line of the product at a time (another comparison, a constant, a condition, a statement,
-guard or list element that is gone; `tools/dev/mutants.py`) and runs the tests of that folder. A mutant that no test
-notices is a gap, or changes nothing that can be seen; then its reason is here and it is not counted.
+guard or list element that is gone; `tools/dev/mutants.py`) and asks the tests of that folder, the nearest first. All
+chosen ones of a folder are in one build (`tools/dev/weave.py`) and a number in the programs chooses one; what cannot be
+put there, and what survives in a constant expression, is built alone. A case that fails must pass without the mutant
+just then, or it does not count. A mutant that no test notices is a gap, or changes nothing that can be seen; then its
+reason is here and it is not counted.
 
-Written by `./dev mutate --markdown {' '.join(options.words)}` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, commit {options.commit}, in {(time.monotonic() - began) / 60:.0f} minutes.
+Written by `./dev mutate --render` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, after runs of `./dev mutate` with seed 1 at commits {', '.join(commits)}.
+What survived was asked again (`--again`) once a test for it was there.
 
 | folder | mutants | do not compile | caught | survived | with a reason | caught of those counted | wanted |
 |---|--:|--:|--:|--:|--:|--:|--:|""")
@@ -142,20 +433,32 @@ def main():
         arguments.add_argument(name, required=True, type=pathlib.Path, help=argparse.SUPPRESS)
     for name in ("--user-root", "--commit"):
         arguments.add_argument(name, required=True, help=argparse.SUPPRESS)
-    arguments.add_argument("--sample", type=int, default=40, metavar="N", help="mutants of each folder (40; 0: all)")
+    arguments.add_argument("--sample", type=int, metavar="N", help="mutants of each folder; 0: all (40 of sandbox, media and supervise, 25 of others)")
     arguments.add_argument("--seed", default="1", help="which ones; the same seed, the same mutants")
     arguments.add_argument("--list", action="store_true", help="only shows them")
-    arguments.add_argument("--markdown", action="store_true", help="the page docs/MUTATION.md")
+    arguments.add_argument("--prepare", action="store_true", help="builds and no more: most of the processor time")
+    arguments.add_argument("--run", action="store_true", help="asks the tests of what --prepare has built")
+    arguments.add_argument("--again", action="store_true", help="those that survived without a reason when they were last asked")
+    arguments.add_argument("--render", action="store_true", help="asks nobody: the page docs/runs/mutation.md from all runs")
     arguments.add_argument("folders", nargs="*", help="default: every folder of the product")
     options = arguments.parse_args()
-    options.words = [w for w in sys.argv[1:] if w.startswith(("--sample", "--seed")) or w in options.folders]
+    reasons = read_reasons(options.root / "tools" / "dev" / "mutation_reasons.txt")
+    record = options.work / "results.jsonl"
+    if options.render:
+        show_markdown(*read_back(record)[:1], reasons, read_back(record)[1])
+        return 0
+    again = {r.mutant.key for results in read_back(record)[0].values() for r in results
+             if r.verdict == "survived" and r.mutant.key not in reasons}
 
     tree = Tree(options)
     sys.path.insert(0, str(options.root / "tools" / "lint"))
     import layers
 
     by_folder = {}
-    for folder in options.folders or sorted(layers.HEIGHT):
+    if options.run:
+        batch = pickle.loads((options.work / "prepared.pickle").read_bytes())
+        by_folder = {folder: [] for folder in options.folders or batch.folders}
+    for folder in [] if options.run else options.folders or sorted(layers.HEIGHT):
         base = tree.root / folder
         if not base.is_dir():
             if options.folders:
@@ -166,7 +469,11 @@ def main():
             name = str(path.relative_to(tree.root))
             if mutants.is_product(name):
                 all_of_it += mutants.mutants_of(name, path.read_text(encoding="utf-8"))
-        by_folder[folder] = mutants.sample(all_of_it, options.sample, options.seed)
+        by_folder[folder] = [m for m in all_of_it if m.key in again] if options.again else \
+            mutants.sample(all_of_it, SAMPLE.get(folder, 25) if options.sample is None else options.sample, options.seed)
+        if options.again and not by_folder[folder]:
+            del by_folder[folder]
+            continue
         print(f"{folder}: {len(all_of_it)} mutants, {len(by_folder[folder])} chosen", file=sys.stderr)
     if options.list:
         for chosen in by_folder.values():
@@ -175,21 +482,26 @@ def main():
 
     began = time.monotonic()
     runner = Runner(tree)
-    reasons = read_reasons(options.root / "tools" / "dev" / "mutation_reasons.txt")
-    for folder, chosen in by_folder.items():
-        built, by = runner.failed([f"//{folder}/..."] + BESIDE.get(folder, []))
-        if by or not built:
-            sys.exit(f"mutate: //{folder}/... must pass without a mutant; it does not: {by or 'does not build'}")
-        results = []
-        for number, mutant in enumerate(chosen, 1):
-            result = runner.ask(mutant, folder)
-            print(f"[{folder} {number}/{len(chosen)}, {time.monotonic() - began:.0f} s] {result.verdict}"
-                  f"{': ' + result.by if result.by else ''}  {mutant}", file=sys.stderr, flush=True)
-            results.append(result)
-        by_folder[folder] = results
-    if options.markdown:
-        show_markdown(by_folder, reasons, options, began)
+    kept = options.work / "prepared.pickle"
+    if not options.run:
+        batch = Batch(tree.root, by_folder)
+        batch.prepare(tree)
+        kept.write_bytes(pickle.dumps(batch))
+    if options.prepare:
         return 0
+
+    def report(result):
+        print(f"[{time.monotonic() - began:.0f} s] {result.verdict}{': ' + result.by if result.by else ''}  {result.mutant}",
+              file=sys.stderr, flush=True)
+
+    asked = {}
+    for folder in by_folder:
+        asked[folder] = batch.ask(runner, folder, report)
+        write_down(record, options.commit, asked[folder][0].values())
+    batch.write(tree.root)
+    for folder in by_folder:
+        by_folder[folder] = batch.ask_alone(runner, asked[folder], report)
+        write_down(record, options.commit, by_folder[folder])
     return show(by_folder, reasons)
 
 
