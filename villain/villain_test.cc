@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -106,25 +107,53 @@ TEST(VillainTest, CasesAreInTheOrderOfTheTable) {
   }
 }
 
-// Where a case leaves a careless peer unharmed, and why; each other one harms it.
-const std::map<std::string, std::string>& Harmless() {
-  static const std::map<std::string, std::string> because = {
-      {"honest-connecting", "no attack"},
-      {"honest-accepting", "no attack"},
-      {"honest-blob", "no attack"},
-      {"heir-of-listener", "no attack: harms a peer that takes who listened for who serves"},
-      {"signal-now-and-then", "no attack: harms a peer whose budget does not refill"},
-      {"lock-on-blob", "harms where a write to a sealed file faults first: Linux before 6.16"},
-      {"garbage-collector", "harms where sends wait for the collector: Linux before 6.9"},
-      {"hoard-welcomes", "harms a peer that has many handshakes at once; this one has one"},
-      {"hoard-welcomes-of-others", "harms a peer that has many handshakes at once"},
-      {"pages-out", "harms where memory has to come back from a slow swap"},
-      {"mapping-crowd", "harms where memory has to come back from a slow swap"},
-      {"held-own-end",
-       "harms where a send waits for the receiver's lock, which no Unix socket's does"},
-      {"udmabuf-from-inside", "harms where there is /dev/udmabuf"},
+// Each case fails somewhere, or it could not tell: most of them against the careless peer
+// (IsHarmedByEachAttack), and these elsewhere.
+struct Elsewhere {
+  enum class Kind {
+    kControl,  // no attack: it fails wherever a peer does not serve
+    kPlanted,  // with the bug fuzz/planted/`where`.patch in our own end, which names the case
+    kKernel,   // against the careless peer, on kernels before `where`
   };
-  return because;
+  Kind kind;
+  std::string where;
+  std::string why;
+};
+const std::map<std::string, Elsewhere>& Harmless() {
+  using Kind = Elsewhere::Kind;
+  static const std::map<std::string, Elsewhere> cases = {
+      {"honest-connecting", {Kind::kControl, "", "no attack"}},
+      {"honest-accepting", {Kind::kControl, "", "no attack"}},
+      {"honest-blob", {Kind::kControl, "", "no attack"}},
+      {"heir-of-listener",
+       {Kind::kPlanted, "listener_taken_for_server",
+        "harms who takes who listened for who serves"}},
+      {"signal-now-and-then",
+       {Kind::kPlanted, "budget_never_refills", "harms a peer whose budget does not refill"}},
+      {"hoard-welcomes",
+       {Kind::kPlanted, "unfinished_handshakes_unbounded",
+        "harms a peer that has many handshakes at once; the careless one has one"}},
+      {"hoard-welcomes-of-others",
+       {Kind::kPlanted, "unfinished_handshakes_unbounded",
+        "harms a peer that has many handshakes at once"}},
+      {"udmabuf-from-inside",
+       {Kind::kPlanted, "device_can_be_opened", "harms where there is /dev/udmabuf"}},
+      {"garbage-collector",
+       {Kind::kPlanted, "signal_waits_for_its_receiver",
+        "harms where sends wait for the collector: Linux before 6.9"}},
+      {"pages-out",
+       {Kind::kPlanted, "signal_waits_for_its_receiver",
+        "harms where memory has to come back from a slow swap"}},
+      {"mapping-crowd",
+       {Kind::kPlanted, "signal_waits_for_its_receiver",
+        "harms where memory has to come back from a slow swap"}},
+      {"held-own-end",
+       {Kind::kKernel, "none that is known",
+        "harms where a send waits for the receiver's lock, which no Unix socket's does"}},
+      {"lock-on-blob",
+       {Kind::kKernel, "6.16", "harms where a write to a sealed file faults before it is refused"}},
+  };
+  return cases;
 }
 
 // Harm that is a race between the two, or takes processor time that a busy machine does not give
@@ -215,8 +244,27 @@ TEST(CarelessTest, IsHarmedByEachAttack) {
 TEST(CarelessTest, ListsNameCases) {
   std::set<std::string> names;
   for (const Case& c : AllCases()) names.insert(c.name);
-  for (const auto& [name, why] : Harmless()) EXPECT_EQ(names.count(name), 1u) << name;
+  for (const auto& [name, elsewhere] : Harmless()) EXPECT_EQ(names.count(name), 1u) << name;
   for (const std::string& name : Races()) EXPECT_EQ(names.count(name), 1u) << name;
+}
+
+// What `./dev planted` runs names the case, and only two cases have no such place.
+TEST(CarelessTest, EachOtherCaseFailsWithAPlantedBug) {
+  std::set<std::string> by_kernel;
+  for (const auto& [name, elsewhere] : Harmless()) {
+    EXPECT_FALSE(elsewhere.why.empty()) << name;
+    if (elsewhere.kind == Elsewhere::Kind::kKernel) by_kernel.insert(name);
+    if (elsewhere.kind != Elsewhere::Kind::kPlanted) continue;
+    const std::string path = "fuzz/planted/" + elsewhere.where + ".patch";
+    std::ifstream patch(path);
+    ASSERT_TRUE(patch.is_open()) << path;
+    bool names_it = false;
+    for (std::string line; std::getline(patch, line) && !line.empty();) {
+      names_it = names_it || line == "Case: " + name;
+    }
+    EXPECT_TRUE(names_it) << path << " does not name " << name;
+  }
+  EXPECT_EQ(by_kernel, (std::set<std::string>{"held-own-end", "lock-on-blob"}));
 }
 
 // ... and nowhere else: with peers that do no harm it is as good as any.

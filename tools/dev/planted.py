@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-MEANS = ("Target", "Test", "Sanitizer", "Build", "Model")
-COLUMNS = ("seed", "fuzzing", "test", "sanitizer", "compiler", "model")
-TITLES = ("a seed", "fuzzing from nothing", "a test", "a sanitizer", "the compiler", "the model")
+MEANS = ("Target", "Test", "Case", "Sanitizer", "Build", "Model")
+COLUMNS = ("seed", "fuzzing", "test", "villain", "sanitizer", "compiler", "model")
+TITLES = ("a seed", "fuzzing from nothing", "a test", "the villain", "a sanitizer", "the compiler", "the model")
 TEST_SECONDS = 120
 INPUT_SECONDS = 10
 
@@ -255,6 +255,44 @@ class Testing:
         patch.say(f"{self.config or 'tests'}: {', '.join(bad) if bad else '-'}")
 
 
+class Attacking:
+    """The villain against our own ends: a case that must be without effect, and is not."""
+
+    def __init__(self, tree, options):
+        self.tree = tree
+
+    def run(self, case):
+        """(built, verdict of the case)"""
+        built = self.tree.bazel("bazel-gcc", "build", *flags(""), "//villain:villain")
+        if built.returncode != 0:
+            return False, built.stdout[-2000:]
+        program = self.tree.info("bazel-gcc", flags(""), "bazel-bin") / "villain" / "villain"
+        result = subprocess.run(
+            [str(program), "run", case], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", cwd=self.tree.work,
+        )
+        verdicts = re.findall(rf"^.*{re.escape(case)} .*?\b(PASS|FAIL|WEDGED|SKIP)\b", result.stdout, re.M)
+        return True, verdicts[0] if verdicts else "?"
+
+    def baseline(self, patches):
+        bad = []
+        for case in sorted({case for p in patches for case in p.means["Case"]}):
+            built, verdict = self.run(case)
+            print(f"  {case}: {verdict} by itself", file=sys.stderr, flush=True)
+            if not built or verdict not in ("PASS", "SKIP"):
+                bad.append(case)
+        return bad
+
+    def catch(self, patch):
+        for case in patch.means["Case"]:
+            built, verdict = self.run(case)
+            if built and verdict in ("FAIL", "WEDGED"):
+                patch.catch("villain", case)
+            else:
+                patch.missed.append(f"villain run {case} ({verdict})")
+            patch.say(f"villain run {case}: {verdict}")
+
+
 class Compiling:
     def __init__(self, tree, options):
         self.tree = tree
@@ -334,6 +372,7 @@ and sees who catches it; whoever the patch names must. `./dev lint` holds that e
   corpus, for {options.time} s at most; `-` says that this was not long enough, or that the bug is not one for a fuzzer.
 * **a test**: the first case that fails in each test of the packages that the patch touches, with g++; with "never ends", the test
   was ended after {TEST_SECONDS} s.
+* **the villain**: the case of `villain run` that is no longer without effect.
 * **a sanitizer**: what it says, in the fuzz target or in a test that runs under it.
 * **the model**: the same bug in `verify/sleep_wake.pml`, which is written by hand, and how spin finds it.
 
@@ -373,6 +412,7 @@ def main():
     phases = [
         ("fuzz targets", Fuzzing(tree, options), lambda p: p.means["Target"]),
         ("tests, g++", Testing(tree, options, ""), None),
+        ("the villain", Attacking(tree, options), lambda p: p.means["Case"]),
         ("the compiler", Compiling(tree, options), lambda p: p.means["Build"]),
     ]
     for config in sorted({m.split()[0] for p in patches for m in p.means["Sanitizer"]}):

@@ -6,6 +6,7 @@
 #   Bug: what is wrong
 #   Target: NAME                a fuzz target finds it, by a seed or from nothing
 #   Test: //PACKAGE:TEST        this test fails, built with g++
+#   Case: NAME                  `villain run NAME` is FAIL or WEDGED
 #   Sanitizer: CONFIG LABEL     this test fails with --config=CONFIG (tsan, asan)
 #   Build: LABEL TEXT           this does not compile, and the compiler says TEXT
 #   Model: -DNAME...            the same bug in verify/: a variant that must fail

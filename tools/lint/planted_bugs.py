@@ -9,7 +9,7 @@ import os
 import re
 
 FOLDER = "fuzz/planted/"
-_HEAD = ("Bug", "Target", "Test", "Sanitizer", "Build", "Model")
+_HEAD = ("Bug", "Target", "Test", "Case", "Sanitizer", "Build", "Model")
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _KINDS = {
     "an off by one in the capacity": ("tail_capacity_off_by_one",),
@@ -60,6 +60,10 @@ def _catcher(tree, key, value):
     """Why nobody can catch the bug in this way; None if somebody can."""
     if key == "Target" and f"fuzz/{value}.cc" not in tree.paths:
         return f"there is no fuzz target {value}"
+    if key == "Case" and not any(
+        f'"{value}"' in tree.read(path) for path in tree.paths if path.startswith("villain/") and path.endswith(".cc")
+    ):
+        return f"there is no case {value}"
     if key in ("Test", "Sanitizer", "Build"):
         label = (value.split() + ["", ""])[1 if key == "Sanitizer" else 0]
         package, _, name = label.removeprefix("//").partition(":")
