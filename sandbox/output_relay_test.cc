@@ -31,6 +31,7 @@ using internal::PrintableLines;
 using internal::WriteToStderrWithoutBlocking;
 using testing::kLong;
 using testing::NextReply;
+using testing::StartWorker;
 using testing::WorkerOptions;
 
 TEST(PrintableLinesTest, EverythingElseIsEscaped) {
@@ -87,7 +88,7 @@ TEST(OutputRelayTest, EscapeSequencesDoNotArrive) {
   std::string seen;
   SpawnOptions options = WorkerOptions({"print_escapes"}, replies);
   options.output = [&seen](std::string_view lines) { seen += lines; };
-  auto worker = Spawn(std::move(options));
+  auto worker = StartWorker(std::move(options));
   ASSERT_TRUE(worker.ok()) << worker.status();
   // Nobody relays before the end.
   auto report = worker->Wait(Deadline::After(kLong));
@@ -123,7 +124,7 @@ TEST(OutputRelayTest, PromiseP3WorkAFloodCostsTheParentABoundedAmount) {
   size_t seen_bytes = 0;
   SpawnOptions options = WorkerOptions({"flood_stderr"}, replies);
   options.output = [&seen_bytes](std::string_view lines) { seen_bytes += lines.size(); };
-  auto worker = Spawn(std::move(options));
+  auto worker = StartWorker(std::move(options));
   ASSERT_TRUE(worker.ok()) << worker.status();
   ASSERT_EQ(NextReply(replies.get()), "flooding");
   const double cpu_before = CpuSeconds();
@@ -158,7 +159,7 @@ TEST(OutputRelayTest, PromiseP8NoSideDoorsADescriptorIsNotInstalled) {
   std::string seen;
   SpawnOptions options = WorkerOptions({"send_descriptor"}, replies);
   options.output = [&seen](std::string_view lines) { seen += lines; };
-  auto worker = Spawn(std::move(options));
+  auto worker = StartWorker(std::move(options));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const int before = OpenDescriptors();
   pollfd entry = {worker->pidfd(), POLLIN, 0};
@@ -200,7 +201,7 @@ TEST(OutputRelayTest, PromiseP8NoSideDoorsASocketAtStderrIsOutOfReach) {
     ssize_t written = -1;
     {
       const StderrIs socket(ours.get());
-      auto worker = Spawn(std::move(options));
+      auto worker = StartWorker(std::move(options));
       ASSERT_TRUE(worker.ok());
       reply = NextReply(replies.get());
       EXPECT_TRUE(worker->Wait(Deadline::After(kLong)).ok());

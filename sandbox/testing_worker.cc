@@ -946,6 +946,9 @@ int LeaveDaemonAndEnd() {
 // Traced by a child of its own, nobody else can reap this process before that child ends.
 int TracedByItsChild() {
   const pid_t parent = ::getpid();
+  // A clone is not, and Yama allows a parent only what it says.
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  ::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
   ForkAway([parent] {
     Reply(::ptrace(PTRACE_SEIZE, parent, nullptr, nullptr) == 0 ? "traced" : "not traced");
     ::alarm(20);  // what a test that fails leaves behind must end
