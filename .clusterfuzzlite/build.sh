@@ -1,4 +1,6 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds every fuzz target with ClusterFuzzLite's compiler and flags, from the repository's own build:
 # each program to $OUT, with its seeds, its dictionary and the libraries that it needs.
 #

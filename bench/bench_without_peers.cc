@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The benchmark where no other library is at hand; //bench/competitors:bench has them all.
 
 #include <vector>

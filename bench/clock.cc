@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/bench/clock.h"
 
 #include "parley/os/deadline.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/bench/system_calls.h"
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Each transport that needs no other library moves messages between two processes, and the harness
 // notices what goes wrong.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_BOUNDARY_VIOLATION_H_
 #define PARLEY_BOUNDARY_VIOLATION_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/boundary/wire_type.h"
 
 #include <array>

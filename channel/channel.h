@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_CHANNEL_CHANNEL_H_
 #define PARLEY_CHANNEL_CHANNEL_H_
 

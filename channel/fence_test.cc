@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Looks for the fences of the waiting protocol in the code that runs: no test of what arrives would
 // miss them for days, and the thread sanitizer does not know them. A call is taken instruction by
 // instruction, and what matters is noted: a store to our control page, a load from the peer's

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Reads the Try calls as the compiler made them, by disassembling this program: they have no loop,
 // no lock, and no call but the copy routine and the doorbell (or, where there was nothing to do,
 // the question whether the peer is still there). So each takes a bounded number of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // parley VERB: channels between processes that do not trust each other, without writing a program.
 //
 //   ffmpeg -i film.mp4 -f yuv4mpegpipe - | parley send --y4m /tmp/film.socket

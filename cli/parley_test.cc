@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs the real program at both ends, between real ffmpeg where films are concerned.
 
 #include <sys/wait.h>

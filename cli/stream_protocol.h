@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_CLI_STREAM_PROTOCOL_H_
 #define PARLEY_CLI_STREAM_PROTOCOL_H_
 

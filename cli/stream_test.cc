@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The parsers, and both ends of a stream without a channel between them.
 
 #include <array>

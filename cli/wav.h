@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_CLI_WAV_H_
 #define PARLEY_CLI_WAV_H_
 

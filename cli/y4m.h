@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_CLI_Y4M_H_
 #define PARLEY_CLI_Y4M_H_
 

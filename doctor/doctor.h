@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_DOCTOR_DOCTOR_H_
 #define PARLEY_DOCTOR_DOCTOR_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The command line of `parley doctor`, and that the documents say what it says. What it says in
 // each place: tests/refused_test.cc.
 

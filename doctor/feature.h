@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_DOCTOR_FEATURE_H_
 #define PARLEY_DOCTOR_FEATURE_H_
 

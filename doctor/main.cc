@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // `parley doctor` as a program of its own.
 
 #include <string>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Clocks that jump while both ends wait for each other and shake hands.
 //
 // CLOCK_MONOTONIC never jumps, but it need not be the same for both: two containers on one machine

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // RLIMIT_NOFILE reached, by every number of descriptors too few in turn, while peers come and go.
 
 #include <fcntl.h>

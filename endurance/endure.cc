@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // endure: hours of bad luck in minutes.
 //
 //   endure [--kills N] [--seconds S] [--seed N] [--only PART,...] [--json | --markdown]

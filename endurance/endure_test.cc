@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A short run of everything, and whether each verdict can be bad.
 
 #include <dirent.h>

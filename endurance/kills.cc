@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SIGKILL at random points. For each lane one survivor that lives through all of it, and one victim
 // after the other. What a session is about stands in the format blob that the victim sends.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_ENDURANCE_MACHINE_CLOCK_H_
 #define PARLEY_ENDURANCE_MACHINE_CLOCK_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Memory control groups at their limit. The kernel charges a page of shared memory to the group of
 // whoever touches it first, and the accepting side makes all pages of both regions before the peer
 // hears of them: so it pays for them, and nothing that the peer does later can add to that.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/endurance/memory_group.h"
 
 #include <dirent.h>

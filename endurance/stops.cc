@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SIGSTOP and SIGCONT on both ends, again and again, while they shake hands and wait for each
 // other. A stopped process returns from nothing, so a wait of its own may last until it goes on;
 // apart from that no deadline may be missed, and not a message may be lost.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The two private accounts of a frame pool, alone: what each says to every word of the peer's.
 
 #include <cstdint>

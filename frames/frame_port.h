@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_FRAMES_FRAME_PORT_H_
 #define PARLEY_FRAMES_FRAME_PORT_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the accepting side of a handshake over a real socket pair, in every state: messages
 // right, mutated, out of order, twice, cut, glued, with descriptors; and the region it hands out,
 // sealed or not, torn or not. A second opinion, below, says of each Hello whether it must be

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks SealedBlob::Adopt and CreateFromFile with every kind of descriptor. Adopted is exactly a
 // memfd with all blob seals, all pages, ordinary ones, within the limit; nothing is left behind.
 //

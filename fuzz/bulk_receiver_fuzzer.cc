@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks BulkReceiver with a hostile sender: records of any tag, length and content, honest
 // messages of a BulkSender in between, payloads changed after they were sent, an orderly end or a
 // death anywhere. A model, a queue of records and the rules of docs/SPEC.md section 9 read byte by

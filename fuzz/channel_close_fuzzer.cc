@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Drives both ends of a real channel, each honest, through sending, staging, peeking, closing and
 // dying in any order. A model, two plain queues, says what must arrive: everything that was
 // published, in order, once, also after the sender closed or died; then the end, told rightly. And

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks a whole channel, Sender and Receiver over real shared memory, with a peer that does
 // anything between two calls (testing/hostile_peer.h). What docs/DESIGN.md promises is asked after
 // each call: an answer of the documented kind at once, bounded messages, one violation that stays

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the connecting side of a handshake over a real socket pair: Welcome and what follows it,
 // right or mutated, out of order, with any number of descriptors of any kind.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks a doorbell, each kind, with everything that a peer can do to its end: ring too much,
 // send rubbish, empty messages and descriptors, read ours, clear O_NONBLOCK, shut down, close,
 // write any count into the word that we sleep on. No call waits (libFuzzer's timeout sees it),

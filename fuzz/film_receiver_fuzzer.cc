@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the viewer of the film example with all that a hijacked decoder can say: the film's own
 // records, formats, pictures and audio, right, spoilt, out of order, again after a resumption. What
 // is accepted goes the way that it goes in the viewer: as YUV4MPEG2 and WAV, and into a thumbnail.

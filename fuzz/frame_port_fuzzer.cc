@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks a FramePort with a hostile peer: records of any content about frames that exist or not,
 // right ones in any order, and generations rewritten in its own region, between any of our caller's
 // calls. A model, which knows the rules of docs/SPEC.md section 10 and keeps for each frame who has

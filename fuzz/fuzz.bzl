@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """cc_fuzz_test with what all of our own targets share."""
 
 load("//testing:fuzz.bzl", "cc_fuzz_test")

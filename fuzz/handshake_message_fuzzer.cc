@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the parsers of handshake/wire.h with any bytes. Each is total; what it accepts is exactly
 // what the tables of docs/SPEC.md allow (said a second time below, from byte offsets), and encodes
 // to the same bytes again.

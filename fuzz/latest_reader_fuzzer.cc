@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the reader of a latest value: an honest writer's versions, and hostile words between any
 // two of the reader's fetches.
 //

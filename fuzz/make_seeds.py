@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the hand-made seeds into fuzz/corpus/<target>/. Run it again after a script's format changed."""
 
 import pathlib

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the parsers of media/: format records, frame headers and the stream that remembers both.
 // A model (media_script.h) says of each record whether it must be refused, and what it means if
 // not; accepted planes are read to their last byte.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the conversions of media/pcm.h with samples of any bit pattern, at any alignment. The
 // model looks at sign, exponent and fraction as integers, and computes in double.
 //

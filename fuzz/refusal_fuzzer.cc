@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the socket over which a worker says that it has locked itself down: any messages, any
 // number of them, descriptors, an early end. The parent looks once.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the three ways in which a region of the peer's making becomes ours, with every kind of
 // descriptor and any announced geometry: IncomingRegion::Adopt, OutgoingRegion::Adopt, and
 // IncomingRegionDraft::Finish after the peer did what it liked with the draft.

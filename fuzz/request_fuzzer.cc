@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks both ends of patterns/request over a real channel: records that no honest peer sends, in
 // any order, between the calls of an honest user.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_FUZZ_RING_ATTACKER_H_
 #define PARLEY_FUZZ_RING_ATTACKER_H_
 

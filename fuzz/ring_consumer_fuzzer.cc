@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks BasicConsumer: a script of honest calls and of hostile writes, which strike before the
 // calls and between their single fetches. A model that shares no code with ring/ must agree on each
 // outcome, violation, record, payload and published word.

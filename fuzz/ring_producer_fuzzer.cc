@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks BasicProducer: a script of honest calls and of hostile writes to its head and state,
 // which strike before the calls and between their single fetches. A model that shares no code with
 // ring/ must agree on each outcome and violation, on the published words, and on every byte of the

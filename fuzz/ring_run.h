@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_FUZZ_RING_RUN_H_
 #define PARLEY_FUZZ_RING_RUN_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks Policy::Compile and what comes out of it: profiles put together in any way, or of any
 // rules at all, are compiled by libseccomp, and the program is asked about any system call.
 //

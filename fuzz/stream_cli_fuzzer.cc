@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks `parley send` and `parley recv`: the parsers of y4m and WAV with text in pieces of any
 // size, and the receiver with messages that are right or nearly right. What is accepted is written
 // and read again: it must mean the same.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks what takes text from a peer, a user or the environment: the text that goes to a terminal
 // (examples/hello), the chat's lines, the numbers of inherited descriptors, the names of the film's
 // hijackings.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks what parley-thumb's host reads from a worker (thumb/result_reader.h): any messages, as
 // parts of a picture or as facts; and what is made of a result: a PNG, a PPM, a line of JSON.
 //

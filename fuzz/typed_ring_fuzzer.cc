@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks TypedProducer and TypedConsumer at elements of 1, 4, 8 and 24 bytes (24 does not divide
 // the capacity): a script of honest calls and of hostile writes, which strike before the calls and
 // between their single fetches. A model that shares no code with ring/ must agree.

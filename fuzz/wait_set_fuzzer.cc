@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A WaitSet with a few channels, in any order of everything that can be done to it: registrations
 // made, paused, resumed and reset; messages, closes, deaths and floods of signals; ports and
 // registrations destroyed outside of a handler and in their own.

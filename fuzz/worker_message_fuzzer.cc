@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Attacks the host's side of the messages of a worker and of a pool's job (supervise/): any bytes
 // as a read request, as the reason of a worker that gives up, as the outcome of a job.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_HANDSHAKE_IDENTITY_H_
 #define PARLEY_HANDSHAKE_IDENTITY_H_
 

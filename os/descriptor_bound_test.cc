@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/os/descriptor_bound.h"
 
 #include <fcntl.h>

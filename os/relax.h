@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_OS_RELAX_H_
 #define PARLEY_OS_RELAX_H_
 

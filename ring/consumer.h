@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_RING_CONSUMER_H_
 #define PARLEY_RING_CONSUMER_H_
 

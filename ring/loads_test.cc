@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Counts what the compiled code really fetches from the peer's memory and stores to ours: the
 // memory is out of reach, so each access is a fault; it is noted, and one instruction runs with the
 // memory in reach. BUILD.bazel compiles this with each level of optimisation, and ./dev check with

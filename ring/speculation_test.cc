@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a processor reads ahead while a validation is not decided yet (attack R9). The memory here
 // accepts every value, as a mispredicted branch does: all that the receiving ends read then must
 // still lie inside of the data, which are mapped twice in a row.

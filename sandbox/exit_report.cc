@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/exit_report.h"
 
 #include <signal.h>

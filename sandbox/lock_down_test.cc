@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What LockDown makes of a process, seen from outside and from behind its filter; how other ends
 // than a refused call are reported; what surrounds it and refuses a part of it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SANDBOX_REFUSAL_H_
 #define PARLEY_SANDBOX_REFUSAL_H_
 

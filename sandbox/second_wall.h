@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SANDBOX_SECOND_WALL_H_
 #define PARLEY_SANDBOX_SECOND_WALL_H_
 

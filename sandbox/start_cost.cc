@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What namespaces add to the start of a worker: from Spawn to the end of its LockDown, and its end.
 //
 //   start_cost [ROUNDS] [MIB]   with and without by turns, ROUNDS times each (default 300); MIB of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Each system call number that there is, made once under each profile in a process of its own: what
 // the kernel does is what the policy says. `testing_worker sweep PROFILE` does it by hand, as any
 // user and in a container.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/template_main.h"
 
 #include <elf.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker of this package's tests: does what its arguments say, most of it hostile.
 //
 //   testing_worker SCENARIO [ARGUMENT [PROFILE]]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SEALING_GUARDED_RANGE_H_
 #define PARLEY_SEALING_GUARDED_RANGE_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SHM_MAPPING_H_
 #define PARLEY_SHM_MAPPING_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SHM_SECTIONS_H_
 #define PARLEY_SHM_SECTIONS_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SUPERVISE_JOB_MAIN_H_
 #define PARLEY_SUPERVISE_JOB_MAIN_H_
 

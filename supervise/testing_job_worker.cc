@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker of the pool's tests: does what a job's request says, most of it hostile.
 
 #include <poll.h>

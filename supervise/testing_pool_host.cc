@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A host with a pool, for a test that kills it in the middle or presses Ctrl-C: prints "ready" when
 // two jobs run and four wait.
 

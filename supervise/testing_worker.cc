@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker of this package's tests: does what its first argument says, most of it hostile.
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """cc_fuzz_test for this repository and for others: one target, a test or a libFuzzer program.
 
     load("@parley//testing:fuzz.bzl", "cc_fuzz_test")

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs a fuzz target once on each file named on the command line, without libFuzzer, so that every
 // compiler and every run of the tests replays the seeds and the crashes of old.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_TESTING_SLOW_FILES_H_
 #define PARLEY_TESTING_SLOW_FILES_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An echo server in a WaitSet and a client with a few channels, to be watched by strace: see
 // wait_set_test.cc.
 //

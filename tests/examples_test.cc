@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The examples, run as a user runs them.
 
 #include <signal.h>

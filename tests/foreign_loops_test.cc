@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A WaitSet inside somebody else's loop, through its one descriptor: GLib's, libuv's, and a bare
 // epoll. The two libraries are looked for when the build is configured.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A frame pool between two real processes: honest, dead, and hostile.
 
 #include <unistd.h>

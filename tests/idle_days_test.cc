@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // An honest pair that has little to say, for simulated days: no calling pattern looks like a flood,
 // and no wake-up is lost. The clock that the library reads runs ahead of the kernel's by as much as
 // this test wishes; sleeps are relative, so they take their real time. (Not with futexes: there the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A program that was started without standard descriptors (`program 0<&- >&- 2>&-`): nothing that
 // Parley makes or receives gets one of their numbers, so no log line goes into a channel.
 

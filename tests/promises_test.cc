@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One test or more for each promise of docs/DESIGN.md, section 1, against a real hostile process.
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs a program under a filter that refuses some features of the kernel, as a container engine or
 // a service manager that is older than they are.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Where a part of the kernel is missing or refused, or a limit is low: Parley works, or says in one
 // sentence what is missing; and `parley doctor` says the same. docs/WHERE.md has the table.
 

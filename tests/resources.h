@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_TESTS_RESOURCES_H_
 #define PARLEY_TESTS_RESOURCES_H_
 

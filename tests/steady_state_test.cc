@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a channel asks of the kernel while it streams, and which way descriptors travel: counted by
 // strace, from outside.
 

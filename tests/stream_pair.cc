@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Two processes that stream, to be watched by strace: see steady_state_test.cc.
 //
 //   stream_pair busy|waiting MESSAGES

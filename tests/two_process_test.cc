@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Channels between real processes: volume, death at any moment, stops, and peers that do not play.
 
 #include <signal.h>

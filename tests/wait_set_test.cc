@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A WaitSet among real processes: a thousand channels, a peer that floods, peers that die, and what
 // it asks of the kernel.
 

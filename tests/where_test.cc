@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Proof that Parley works where people run it: docs/WHERE.md is the table of it.
 //
 // What needs root, or a package that is not there, is skipped with the reason.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_THUMB_BYTE_SOURCE_H_
 #define PARLEY_THUMB_BYTE_SOURCE_H_
 

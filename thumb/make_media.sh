@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Makes one small film or picture of the test set with ffmpeg.
 #
 #   make_media.sh NAME OUT    half a second of 160x120 unless NAME says otherwise; for NAME see below

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_THUMB_MAKE_THUMBNAIL_H_
 #define PARLEY_THUMB_MAKE_THUMBNAIL_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // parley-thumb: small pictures of films and pictures, and what is in them, from files that nobody
 // trusts. docs/THUMB.md is the manual.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_THUMB_RESULT_READER_H_
 #define PARLEY_THUMB_RESULT_READER_H_
 

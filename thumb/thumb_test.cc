@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The whole of parley-thumb with undamaged files: each picture equals the one that is decoded
 // without a sandbox, and the one that ffmpeg makes.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The confined half of parley-thumb: one file in, one small picture or a list of facts out. Started
 // by parley_thumb alone, as a template that is warm and cloned for each file.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """clang-tidy as a Bazel aspect: only what changed is looked at again.
 
     bazel build --config=tidy //...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The repositories that Parley needs, made from Debian's packages.
 
 A consumer who already has the real ones (a registry's Abseil, say) defines them before calling

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For MODULE.bazel: libseccomp is in no registry, so it comes from the system there too."""
 
 load("//tools:system_deps.bzl", "parley_bench_dependencies", "parley_demo_dependencies", "parley_test_dependencies")

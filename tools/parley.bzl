@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three rules that every BUILD file of Parley uses.
 
 They add what all of our targets share: C++20, our warnings, Linux only, and the include path

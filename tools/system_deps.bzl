@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repositories that only Parley's own examples, tests and benchmark need."""
 
 load("//tools:system_repositories.bzl", "system_bench_competitors", "system_event_loops", "system_pkg_config")

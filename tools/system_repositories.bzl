@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repository rules that turn installed Debian packages into Bazel repositories, offline."""
 
 # target -> (package in the real repository, pkg-config name). Only what Parley uses.

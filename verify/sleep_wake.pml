@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sleeping and waking over one ring: the two ends, the words that they share, a store buffer for
 // each processor, and the doorbell. README.md maps each step to the code.
 //

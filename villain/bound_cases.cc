@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows B1 to B8: numbers, identities and rates: what a peer chooses, how much one identity may
 // hold, and how often. And what one half of a channel learns of what the other half found.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows M16 and R14: a hostile writer of a broadcast, and of the latest values in it.
 
 #include <fcntl.h>

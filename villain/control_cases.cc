@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // No attack at all: peers that any victim must serve, a naive one included. They show that a FAIL
 // elsewhere is the attack's doing.
 

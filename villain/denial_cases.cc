@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows D1 to D9: using up our time, memory, descriptors and patience.
 
 #include <sys/socket.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows F1 to F11: descriptors and messages that should not be there.
 
 #include <fcntl.h>

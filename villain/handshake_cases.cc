@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows H1 to H8: who is there, and the order of things.
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows K1 to K6: what the kernel does for the peer in our context. A call of ours that can't block
 // may still last: it releases the last reference to a file of the peer's, walks a queue as long as
 // the peer likes, or waits for a lock that the peer holds. docs/KERNEL.md has the list.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows L1 to L6: what an attacker can read that was not meant for it.
 
 #include <unistd.h>

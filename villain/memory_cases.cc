@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows M1 to M15: what can be wrong with a memory object, and what its other holder can do to it.
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Peers as they are written by those who trust the other side. Each mistake is marked NAIVE; none
 // of this is to be copied. Loops and copies are bounded so that a mistake costs this process and
 // nothing else of the machine.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_VILLAIN_NOTES_H_
 #define PARLEY_VILLAIN_NOTES_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/villain/old_kernel.h"
 
 #include <linux/filter.h>

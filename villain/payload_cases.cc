@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows P1 to P5: pictures and sound that are none.
 
 #include <unistd.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows R1 to R13: positions, states, records and races.
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows S1 to S4: signals, and the ways around a system call filter, each tried by a worker of ours
 // that was taken over after its lock-down.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A user's own peer, as `villain attack` meets it: a few lines on top of a channel.
 //
 //   specimen listen PATH      serves one peer after the other

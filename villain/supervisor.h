@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_VILLAIN_SUPERVISOR_H_
 #define PARLEY_VILLAIN_SUPERVISOR_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // villain: hostile peers that really run.
 //
 //   villain list

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every attack against the honest victims, and the villain itself against careless ones.
 
 #include <unistd.h>

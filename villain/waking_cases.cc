@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rows W1 to W9, W15 and W16: wake-ups too many, too few, and in the way.
 
 #include <fcntl.h>

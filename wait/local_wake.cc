@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/wait/local_wake.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_WAIT_MEMORY_BARRIER_H_
 #define PARLEY_WAIT_MEMORY_BARRIER_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/wait/polled_doorbell.h"
 
 #include <sys/epoll.h>

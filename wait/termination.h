@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_WAIT_TERMINATION_H_
 #define PARLEY_WAIT_TERMINATION_H_
 

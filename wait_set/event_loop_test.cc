@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Built without exceptions and without type information.
 
 #include "parley/wait_set/event_loop.h"

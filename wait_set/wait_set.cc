@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/wait_set/wait_set.h"
 
 #include <poll.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The whole benchmark: what `./dev bench` runs.
 
 #include "parley/bench/competitors/rows.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #if PARLEY_BENCH_HAVE_ICEORYX
 
 #include "parley/bench/competitors/iceoryx.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instructions of a program, counted by valgrind's callgrind."""
 
 import re

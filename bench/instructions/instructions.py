@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instructions and nanoseconds of a send and a receive, with and without the checks.
 
     instructions.py PROGRAM [FILE]     prints a table; writes FILE, as JSON

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs the instruction counter's own tests (self_test.py).
 
 #include <cstdlib>

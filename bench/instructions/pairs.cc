@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sends and receives in one thread, to be counted by callgrind: see instructions.py.
 //
 //   pairs --list               names the cases

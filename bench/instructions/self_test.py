@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows the counter outputs whose answers are known. Run by instructions_test.cc."""
 
 import os

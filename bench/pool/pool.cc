@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a fresh confined worker costs: until the first byte of its result, in memory of its own, and
 // in jobs a second; beside fork and exec of a program, with and without bubblewrap. ./dev bench
 // pool.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker of ./dev bench pool: makes a small picture of its input, or waits to be looked at.
 
 #include <poll.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_BENCH_PRESETS_LOAD_H_
 #define PARLEY_BENCH_PRESETS_LOAD_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // `./dev bench presets`: writes presets.json, which bench/report/ shows.
 
 #include <fstream>

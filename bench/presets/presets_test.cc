@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The pacing, and one short sample of each preset and direction: who is charged for what, and that
 // messages arrive. No times are judged here.
 

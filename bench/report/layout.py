@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tables look like, as text and as Markdown."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plots of a run, by gnuplot: SVG and PNG, log axes, colours that colour-blind people can tell
 apart (and a symbol for each line besides), the legend beside the plot."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plots of `./dev bench presets`: latency and processor time over the rate, log axes."""
 
 from plots import LIMIT, OTHERS, PARLEY

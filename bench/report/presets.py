@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `./dev bench presets` measured: latency and processor time of each way to wait, by rate."""
 
 import statistics

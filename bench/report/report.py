@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns the run.json of bench/ into tables, plots and pages.
 
     report.py FOLDER                  tables to standard output and FOLDER/report.txt, plots to FOLDER

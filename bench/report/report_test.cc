@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs the report's own tests (self_test.py), and lets it read what the C++ side writes.
 
 #include <cstdlib>

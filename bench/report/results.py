@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's samples, and what may be said of them: medians, ranges and ratios within one regime."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `./dev bench safety` measured: each check and each wall, on and off."""
 
 import statistics

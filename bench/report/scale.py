@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `./dev bench scale` measured: many channels, large rings, long runs."""
 
 import statistics

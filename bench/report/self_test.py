@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows the report runs whose answers are known. Run by bench/report/report_test.cc."""
 
 import json

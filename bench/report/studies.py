@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The studies that lie beside a run, each in a file of its own, and what is shown of them."""
 
 import json

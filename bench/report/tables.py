@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables of a run, as text and as Markdown."""
 
 from layout import Table, TextTable, number

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The targets that were set before anything was measured, computed from a run."""
 
 import presets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `./dev bench waiting` measured: a WaitSet with many channels, and beside a flood."""
 
 import statistics

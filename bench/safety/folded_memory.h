@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_BENCH_SAFETY_FOLDED_MEMORY_H_
 #define PARLEY_BENCH_SAFETY_FOLDED_MEMORY_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // `./dev bench safety`: writes safety.json, which bench/report/ shows. And, for
 // bench/instructions/instructions.py:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every case does what it says, with the wall and without: both give the same. No times are judged.
 
 #include <array>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_BENCH_SCALE_CHANNELS_H_
 #define PARLEY_BENCH_SCALE_CHANNELS_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Small versions of each part: that it measures what it says. No times are judged here.
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_BENCH_TRANSPORTS_REFERENCE_H_
 #define PARLEY_BENCH_TRANSPORTS_REFERENCE_H_
 

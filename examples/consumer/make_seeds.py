@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the seeds into corpus/telemetry_fuzzer/: what a sensor process may do (testing/hostile_peer.h
 has the steps). Run it again after ReadingWire or the steps changed."""
 

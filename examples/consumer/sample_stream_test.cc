@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A typed ring between two processes: fixed-size samples without record headers, on regions and a
 // handshake that the program drives itself.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A fuzz target for a message handler of one's own: the input plays the sensor process.
 
 #include <cmath>

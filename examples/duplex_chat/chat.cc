@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Two people, two terminals, one channel: lines typed on either side appear on the other.
 //
 //   chat PATH [PATIENCE_SECONDS]

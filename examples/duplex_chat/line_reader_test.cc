@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/examples/duplex_chat/line_reader.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Many clients of the server beside this, in one process and one thread: each connects, sends some
 // messages, and expects each back.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Serves thousands of channels with one thread: each client has a coroutine, which sends back what
 // comes, until it closes, is silent for a minute, or is hostile. Ends on Ctrl-C, or after CLIENTS.
 //

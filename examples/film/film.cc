@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // film FILE: shows or converts a film whose decoder is not trusted.
 //
 // A confined worker decodes and streams over one Parley channel; this program validates what comes

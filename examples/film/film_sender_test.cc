@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/examples/film/film_sender.h"
 
 #include <map>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Runs the real viewer and the real worker.
 
 #include <sys/prctl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The confined decoder. Started by the film viewer with a socket and nothing else; it is locked
 // down, and verified by the viewer, before it asks for the film's first byte.
 //

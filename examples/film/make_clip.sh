@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Makes the demo's default clip with ffmpeg, or one of the small clips of the test set.
 #
 #   make_clip.sh OUT.mp4          H.264 + AAC, 10 s at 720p: a moving picture and recorded speech

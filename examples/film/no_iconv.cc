@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker converts no character sets. libavformat wants to for the texts of some containers (the
 // service names of MPEG-TS), and glibc would load conversion modules from files for that, which
 // after lock-down is the end of the process. This definition takes the place of glibc's;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_EXAMPLES_FILM_OUTPUTS_H_
 #define PARLEY_EXAMPLES_FILM_OUTPUTS_H_
 

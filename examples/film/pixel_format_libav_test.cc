@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // media/pixel_format.h against libav's own descriptors, by name.
 
 #include <set>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_EXAMPLES_FILM_SECOND_LOOK_H_
 #define PARLEY_EXAMPLES_FILM_SECOND_LOOK_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/examples/film/y4m_writer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_EXAMPLES_FILM_Y4M_WRITER_H_
 #define PARLEY_EXAMPLES_FILM_Y4M_WRITER_H_
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A painter and a viewer, two processes: pictures go through a frame pool, without a copy. The
 // viewer keeps the last two, as one does that compares pictures, and returns the oldest.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Prints each message that hello_sender sends, until it closes.
 //
 //   hello_receiver PATH

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Sends each of its arguments as one message to hello_receiver.
 //
 //   hello_sender PATH MESSAGE...

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Starts a worker that inherits nothing, and says how it ended; built against an installed Parley.
 //
 //   confined PROGRAM

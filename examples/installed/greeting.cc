@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One process greets another over a channel, built against an installed Parley.
 //
 //   greeting PATH &          waits at the socket PATH and prints what it is sent

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The example of the README runs, is the one in the README, and is as short as that says.
 
 #include "parley/examples/worker/count_lines.h"

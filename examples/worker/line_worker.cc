@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The worker of the example in the README: counts the lines of a text that a stranger sent. It has
 // no files, no sockets and no programs when it looks at the first byte.
 

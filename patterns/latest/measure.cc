@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What latest values cost and whether each is whole, as JSON lines: a writer at full speed with
 // readers for a time, then a read next to a memcpy for some sizes.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_PATTERNS_REQUEST_REQUEST_H_
 #define PARLEY_PATTERNS_REQUEST_REQUEST_H_
 

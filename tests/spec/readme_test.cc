@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The example of README.md, compiled and run; and that it is the one in README.md.
 
 #include <sys/wait.h>

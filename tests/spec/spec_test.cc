@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // docs/SPEC.md against the headers, in both directions.
 //
 // Three sources must agree: the tables and hex blocks of the page, the text of the headers (for

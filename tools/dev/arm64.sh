@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev arm64 [--only REGEX] [--record]`.
 
 # shellcheck source=/dev/null

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev bench [report|instructions] [flags]`.
 #
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by format.sh and check.sh: buildifier's binary, from npm, in the cache folder.
 
 readonly BUILDIFIER_VERSION=8.2.1

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev check`, the steps of CHECK_STEPS. A failing step does not stop the others.
 
 # shellcheck source=/dev/null

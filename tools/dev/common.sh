@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: the cache folder, what is printed, and Bazel.
 
 readonly CHECK_STEPS=(format buildifier lint gcc clang tidy asan tsan)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev coverage [--markdown]`.
 #
 # Line coverage of the folders that meet the peer, by everything that tests them: their own unit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Line coverage of the hostile surface's folders, and a reason for each line that no test reaches.
 
     coverage_report.py --root DIR --profile ALL.profdata --reasons FILE [--markdown] BINARY...

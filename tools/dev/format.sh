@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev format`, and its two read-only halves for `dev check`.
 
 # shellcheck source=/dev/null

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev fuzz [TARGET...] [--time CPU_SECONDS] [--jobs N] [--record] [-libfuzzer_flags]`.
 
 fuzz_bazel() { (cd "$PARLEY_ROOT" && bazel_with clang "$@"); }

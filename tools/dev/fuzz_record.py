@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Merges the runs of `dev fuzz` into fuzz/results.tsv, and that into the table of docs/FUZZING.md, so
 that no figure is typed and a machine may go.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs libFuzzer programs, several at once if asked to, for `dev fuzz`.
 
 Each target has a folder: seeds (the corpus of the tree), work (what was found before), crashes, log.

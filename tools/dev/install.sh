@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev install`, headers and libraries for those who do not build with Bazel.
 
 install_usage() {

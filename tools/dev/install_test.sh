@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by tools/dev/test.sh: what `./dev install` installs serves a Makefile and a CMake project.
 
 # installed_test COMPILER PREFIX FLAGS: both projects of examples/installed, each also run.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev kernels [--only REGEX] [--record] [VERSION...]`.
 
 # shellcheck source=/dev/null

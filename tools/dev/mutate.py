@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes the sources one small step at a time, and sees whether a test notices; for ./dev mutate.
 
 A mutant is caught if a test of its folder fails, crashes or does not end; one that does not compile is

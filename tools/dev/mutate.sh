@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev mutate [--sample N] [--seed S] [--list] [--prepare | --run] [--again] [--render] [FOLDER...]`.
 
 # shellcheck source=/dev/null

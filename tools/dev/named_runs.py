@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the tests that SECURITY.md and docs/ATTACKS.md name did run, by the test.xml files of a run.
 
 A GoogleTest case counts if it passed, or was skipped with a reason; so does each instance of a

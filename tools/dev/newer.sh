@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev newer [--only REGEX] [--record] [VARIANT...]`.
 
 # shellcheck source=/dev/null

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: which Debian packages each verb needs, and installing them.
 
 readonly BUILD_PACKAGES=(

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev pages [--only REGEX] [--record] [BYTES...]`.
 
 # shellcheck source=/dev/null

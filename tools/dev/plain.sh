@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: building and running the tests in a root of their own, where there is no Bazel.
 
 # shellcheck source=/dev/null

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plants bugs in a copy of the tree, one at a time, and sees who catches each; for ./dev planted.
 
 tools/dev/planted.sh says what the first lines of a patch mean. First everything that is to catch a

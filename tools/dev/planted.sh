@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev planted [--quick] [--time SECONDS] [--markdown] [PATCH...]`.
 #
 # Plants each bug of fuzz/planted/ in a copy of the tree and sees who catches it. A patch says so in

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: other systems in folders of their own, so that nothing of them is installed here.
 
 # As root, or with sudo; what it runs is printed by the caller.

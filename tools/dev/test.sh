@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev test`.
 
 # run_bazel_tests BASE REPORT ARGS...: in the current workspace. Bazel's own exit code: 0 passed,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts test cases in the event files that Bazel writes, and ends with one plain line.
 
     test_report.py --bazel-status 0 [--named-in ROOT] events.json [events.json...]

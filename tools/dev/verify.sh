@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Sourced by ./dev: `dev verify [-DNAME...]`, the Promela models in verify/; with names, that one variant.
 #
 # Each comment line of a model asks for one variant of it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many mutants of a source in one program, of which a number in the binary chooses one; for ./dev mutate.
 
 Each changed expression becomes `(parley_mutant(7) ? changed : original)`, each removed statement is made

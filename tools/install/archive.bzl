@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One static archive out of a library and all of Parley's libraries below it, for ./dev install."""
 
 def _archive_impl(ctx):

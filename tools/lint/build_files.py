@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What BUILD files declare, read without running Bazel: they are Python to the parser."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers of docs/DESIGN.md, section 10: an arrow only ever points down."""
 
 # Folder -> height. A folder may use what is strictly below it, and itself.

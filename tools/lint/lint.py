@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of this code base that no compiler knows. Prints file:line: [rule] what is wrong.
 
     lint.py [--root DIR]       exit code 0: clean, 1: findings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents name the tests that show a claim; each such test must exist.
 
 In README.md, SECURITY.md, CHANGELOG.md and docs/*.md a test is written `Suite.Name`, and a case of the

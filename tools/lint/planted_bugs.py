@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each patch in fuzz/planted/ still says what it plants, who must catch it, and applies.
 
 The head is as tools/dev/planted.sh says. A patch applies as `patch -F0` takes it: the lines of each

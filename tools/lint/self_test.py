@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each rule against a sample that it must flag and one that it must not."""
 
 import os

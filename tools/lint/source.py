@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """C++ lines split into code and comment, well enough for line-based rules."""
 
 import re

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The target, in libFuzzer's form: linked with :outfuzz_main it is fuzzed out of process.
 
 #include <cstddef>

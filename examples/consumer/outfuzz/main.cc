@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Fuzzes LLVMFuzzerTestOneInput, which is linked with it, out of process: see README.md.
 //
 // Exit codes: 0 nothing was found; 1 trouble: no seeds to read, no worker to start, a file that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // icon_outfuzz as a user runs it: arguments, files, exit codes, Ctrl-C.
 
 #include <fcntl.h>

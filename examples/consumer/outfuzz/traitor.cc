@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A worker whose target is in an attacker's hands: the first byte of an input says what it does
 // with the channel. For supervisor_test.
 

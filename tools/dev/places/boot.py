@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Boots one Debian kernel in qemu, without KVM, and lets run_cases.py run in it.
 
     boot.py --package FILE.deb --root ROOT.img --tests TESTS.img --events FILE --console FILE

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Copies built test programs, and what they read and load, into one folder for another place.
 
     collect.py --query FILE --place NAME [--only REGEX] (--labels | --bin FOLDER --to FOLDER)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is not run, or not judged, in which place, and why: expectations.txt."""
 
 import os

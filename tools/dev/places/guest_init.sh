@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # The first process of a guest that boot.py starts, once its root is there.
 mount -t proc proc /proc
 mount -t sysfs sys /sys

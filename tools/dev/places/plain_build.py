@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes a build.ninja for the tests, from what Bazel knows, for places where Bazel doesn't run.
 
     plain_build.py --query FILE --labels FILE --source FOLDER --build FOLDER --place NAME

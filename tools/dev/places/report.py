@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The tables of what ran in which place, from the events that run_cases.py wrote.
 
     report.py [--markdown --title TEXT --command TEXT --commit TEXT] [--manifest FILE] NAME=PLACE=EVENTS...

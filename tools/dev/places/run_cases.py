@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs test programs case by case and writes one line of JSON for each event.
 
     run_cases.py --tree FOLDER --out FILE [--scale N] [--tries N] [--wrap COMMAND] [--only REGEX]
