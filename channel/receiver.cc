@@ -53,11 +53,12 @@ Receiver::State& Receiver::state() const {
 // Compiled to code without a stack frame, as Sender::TrySend is.
 Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
   State& s = *state_;
-  const uint64_t known_bytes = s.ring.KnownBytes();
-  if (s.Stopped() || known_bytes == 0 || into.size() < s.ring.max_message_bytes()) [[unlikely]]
+  uint64_t behind_header = 0;
+  if (s.Stopped() || !s.ring.HasKnownRecord(&behind_header) || !s.ring.FitsAny(into.size()))
+      [[unlikely]]
     return s.TryReceiveSlowly(into, record);
   uint64_t word = 0;
-  if (!s.ring.FetchKnown(known_bytes, &word)) [[unlikely]]
+  if (!s.ring.FetchKnown(behind_header, &word)) [[unlikely]]
     return s.Refused(word);
   if (!Consumer::IsShortAndWhole(word)) return s.Take(into.data(), record, word);
   const uint32_t size_bytes = Consumer::SizeOf(word);
@@ -96,11 +97,11 @@ Outcome Receiver::TryReceive(absl::Span<std::byte> into, Record* record) {
 
 Outcome Receiver::TryPeek(PeekedMessage* message) {
   State& s = *state_;
-  const uint64_t known_bytes = s.ring.KnownBytes();
-  if (s.Stopped() || known_bytes == 0) [[unlikely]]
+  uint64_t behind_header = 0;
+  if (s.Stopped() || !s.ring.HasKnownRecord(&behind_header)) [[unlikely]]
     return s.TryPeekSlowly(message);
   uint64_t word = 0;
-  if (!s.ring.FetchKnown(known_bytes, &word)) [[unlikely]]
+  if (!s.ring.FetchKnown(behind_header, &word)) [[unlikely]]
     return s.Refused(word);
   if (Consumer::HasPadding(word)) return s.PeekPadded(message, word);
   message->view = s.ring.ViewOf(s.ring.PayloadOffset(), Consumer::SizeOf(word));

@@ -64,14 +64,22 @@ class BasicConsumer {
   }
 
   // TryReceive and TryPeek in parts, for callers that do no more than they need between two calls.
-  // Whether a record is there without a look at the peer.
-  uint64_t KnownBytes() const { return position_.KnownBytes(); }
-  // With KnownBytes(), which is not 0: fetches and validates the next record's header. True:
-  // `*word` is the record, private. False: what is to be given to Refuse.
-  [[gnu::always_inline]] bool FetchKnown(uint64_t known_bytes, uint64_t* word) const {
+  // Whether a record is there without a look at the peer. `*behind_header`: how much is known to be
+  // there behind its header.
+  [[gnu::always_inline]] bool HasKnownRecord(uint64_t* behind_header) const {
+    // What is known is a multiple of 8: nothing, or the header at least. The comparison is the
+    // subtraction.
+    return !__builtin_sub_overflow(position_.KnownBytes(), uint64_t{kRecordHeaderBytes},
+                                   behind_header);
+  }
+  // Whether `size` bytes are enough for any record, as TryReceive wants it.
+  bool FitsAny(std::size_t size) const { return size >= max_message_; }
+  // After HasKnownRecord said true: fetches and validates the next record's header. True: `*word`
+  // is the record, private. False: what is to be given to Refuse.
+  [[gnu::always_inline]] bool FetchKnown(uint64_t behind_header, uint64_t* word) const {
     // TRUST: size within the agreement and within what is published; reserved tag bit clear.
-    // What is known is a multiple of 8 and not zero: there is at least the header.
-    uint64_t longest = Cursor64::LongestRecord(max_message_, known_bytes, kRecordHeaderBytes);
+    uint64_t longest = Cursor64::LongestRecord(max_message_, behind_header + kRecordHeaderBytes,
+                                               kRecordHeaderBytes);
     // Known before the load, so that a caller needs no register for what it is made of.
     asm volatile("" : "+r"(longest));
     const auto header = peer_data_.LoadRelaxed64(position_.Offset()).Validate([&](uint64_t h) {
@@ -160,7 +168,7 @@ class BasicConsumer {
   // Whether the producer closed, and everything before that was taken.
   bool ended() const { return position_.ended(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
-  uint32_t max_message_bytes() const { return max_message_; }
+  uint32_t max_message_bytes() const { return static_cast<uint32_t>(max_message_); }
   // Bytes ever given back, headers and padding included, as far as the producer was told.
   uint64_t released_bytes() const { return position_.released_bytes(); }
   // The same with what was peeked at.
@@ -178,7 +186,7 @@ class BasicConsumer {
     const Outcome outcome = Available();
     if (outcome != Outcome::kOk) return outcome;
     uint64_t word = 0;
-    if (!FetchKnown(position_.KnownBytes(), &word)) [[unlikely]]
+    if (!FetchKnown(position_.KnownBytes() - kRecordHeaderBytes, &word)) [[unlikely]]
       return Refuse(word);
     if (HasPadding(word) && !PaddingIsZero(word)) return RefusePadding();
     *offset = PayloadOffset();
@@ -191,7 +199,7 @@ class BasicConsumer {
 
   ReceivePosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   PeerMem peer_data_;
-  const uint32_t max_message_;
+  const uint64_t max_message_;
   const uint64_t record_mask_;  // of a header: the tag, and a size below the capacity
 };
 

@@ -108,10 +108,11 @@ class BasicProducer {
 
   // TryReserve where nothing has to be asked. False: nothing happened, and TryReserve says why.
   bool ReserveKnown(std::size_t size_bytes, absl::Span<std::byte>* room) {
-    if (size_bytes > max_message_ || !position_.HasKnownSpaceUpTo(RecordEnd(size_bytes)))
-        [[unlikely]] {
+    // The limit is a multiple of kRecordAlignBytes: what fits below it fits rounded up as well.
+    uint64_t end = position_.staged_bytes() + kRecordHeaderBytes + size_bytes;
+    asm("" : "+r"(end));  // one addition: compilers spread it over the comparison
+    if (size_bytes > max_message_ || !position_.HasKnownSpaceUpTo(end)) [[unlikely]]
       return false;
-    }
     Reserve(size_bytes, room);
     return true;
   }
@@ -152,7 +153,7 @@ class BasicProducer {
   // Whether the peer was seen to take no more, at the last look.
   bool peer_ended() const { return position_.peer_ended(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
-  uint32_t max_message_bytes() const { return max_message_; }
+  uint32_t max_message_bytes() const { return static_cast<uint32_t>(max_message_); }
   // Bytes that the peer is known to have taken, by its last valid word.
   uint64_t taken_bytes() const { return position_.peer_position(); }
   // Bytes ever published, headers and padding included.
@@ -229,7 +230,7 @@ class BasicProducer {
 
   SendPosition<OwnMem, PeerMem, kRecordAlignBytes> position_;
   OwnMem own_data_;
-  const uint32_t max_message_;
+  const std::size_t max_message_;
   const std::size_t max_short_;
   std::size_t reserved_end_ = 0;  // one more than what is reserved; 0: nothing is
 };

@@ -134,9 +134,10 @@ TEST(RingWrapTest, PositionsPassFourGibibytes) {
     ASSERT_EQ(record.size_bytes, kRecord);
     ASSERT_EQ(consumer.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
     ASSERT_EQ(record.size_bytes, odd);
-    ASSERT_NE(consumer.KnownBytes(), 0u);
+    uint64_t behind_header = 0;
+    ASSERT_TRUE(consumer.HasKnownRecord(&behind_header));
     uint64_t word = 0;
-    ASSERT_TRUE(consumer.FetchKnown(consumer.KnownBytes(), &word) && consumer.PaddingIsZero(word));
+    ASSERT_TRUE(consumer.FetchKnown(behind_header, &word) && consumer.PaddingIsZero(word));
     record = consumer.Step(word);
     ASSERT_EQ(record.size_bytes, small.size());
     consumer.Release();

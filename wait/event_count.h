@@ -51,7 +51,7 @@ class EventCount {
   bool PeerAwaitsSignal(uint64_t* epoch) const {
     // PAIRS WITH: the fence or barrier in Announce of the peer. Our position before its epoch, or
     // its epoch before our position.
-    if (!skips_fences_) {
+    if (!skips_fences_) [[likely]] {
       std::atomic_thread_fence(std::memory_order_seq_cst);
     } else {
       // PAIRS WITH: the same; the compiler keeps the order, the peer makes the processor keep it.
