@@ -18,7 +18,7 @@
 
 #include "absl/types/span.h"
 #include "parley/boundary/copy.h"
-#include "parley/boundary/debug_check.h"
+#include "parley/os/check.h"
 
 namespace parley {
 

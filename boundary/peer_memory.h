@@ -21,8 +21,8 @@
 
 #include "absl/types/span.h"
 #include "parley/boundary/copy.h"
-#include "parley/boundary/debug_check.h"
 #include "parley/boundary/untrusted.h"
+#include "parley/os/check.h"
 
 namespace parley {
 

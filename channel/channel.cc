@@ -9,6 +9,7 @@
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/listener.h"
+#include "parley/handshake/server.h"
 #include "parley/handshake/session.h"
 
 namespace parley {
@@ -116,6 +117,18 @@ absl::StatusOr<ChannelListener> ChannelListener::Listen(const std::string& name,
   return ChannelListener(
       std::make_unique<Server>(*std::move(listener), *std::move(checked), limits), wait);
 }
+
+ChannelListener::ChannelListener(std::unique_ptr<Server> server, const WaitOptions& wait)
+    : server_(std::move(server)), wait_(wait) {}
+ChannelListener::ChannelListener(ChannelListener&& other) noexcept = default;
+ChannelListener& ChannelListener::operator=(ChannelListener&& other) noexcept = default;
+ChannelListener::~ChannelListener() = default;
+
+void ChannelListener::Tend() { server_->Tend(); }
+bool ChannelListener::HasReady() const { return server_->HasReady(); }
+absl::StatusOr<int> ChannelListener::descriptor() { return server_->descriptor(); }
+uint64_t ChannelListener::failures() const { return server_->failures(); }
+const absl::Status& ChannelListener::last_failure() const { return server_->last_failure(); }
 
 absl::StatusOr<Channel> ChannelListener::Accept(Deadline deadline) {
   auto session = server_->Accept(deadline);

@@ -18,7 +18,7 @@
 //   // The connecting side:
 //   absl::StatusOr<Channel> channel =
 //       ConnectChannel("/run/user/1000/viewer.sock", {}, Deadline::After(absl::Seconds(5)));
-//   channel->sender.Send(kTag, bytes, deadline);
+//   absl::Status sent = channel->sender.Send(kTag, bytes, deadline);
 
 #include <cstdint>
 #include <memory>
@@ -28,14 +28,17 @@
 #include "absl/status/statusor.h"
 #include "parley/channel/receiver.h"
 #include "parley/channel/sender.h"
+#include "parley/handshake/identity.h"
 #include "parley/handshake/options.h"
-#include "parley/handshake/peer_socket.h"
-#include "parley/handshake/server.h"
-#include "parley/handshake/session.h"
+#include "parley/handshake/server_limits.h"
 #include "parley/os/deadline.h"
 #include "parley/wait/wait_options.h"
 
 namespace parley {
+
+class PeerSocket;  // handshake/peer_socket.h
+class Server;      // handshake/server.h
+class Session;     // handshake/session.h
 
 struct Channel {
   Sender sender;            // false if this direction does not exist
@@ -77,20 +80,23 @@ class ChannelListener {
   static absl::StatusOr<ChannelListener> Listen(const std::string& name, AcceptOptions options,
                                                 ServerLimits limits = {},
                                                 const WaitOptions& wait = {});
+  ChannelListener(ChannelListener&& other) noexcept;
+  ChannelListener& operator=(ChannelListener&& other) noexcept;
+  ~ChannelListener();
+
   // The next peer that completes its handshake. kDeadlineExceeded.
   absl::StatusOr<Channel> Accept(Deadline deadline);
   // For loops that do other things as well (handshake/server.h): Tend whenever descriptor() is
   // readable, and Accept while HasReady.
-  void Tend() { server_->Tend(); }
-  bool HasReady() const { return server_->HasReady(); }
-  absl::StatusOr<int> descriptor() { return server_->descriptor(); }
+  void Tend();
+  bool HasReady() const;
+  absl::StatusOr<int> descriptor();
   // How many handshakes failed so far.
-  uint64_t failures() const { return server_->failures(); }
-  const absl::Status& last_failure() const { return server_->last_failure(); }
+  uint64_t failures() const;
+  const absl::Status& last_failure() const;
 
  private:
-  ChannelListener(std::unique_ptr<Server> server, const WaitOptions& wait)
-      : server_(std::move(server)), wait_(wait) {}
+  ChannelListener(std::unique_ptr<Server> server, const WaitOptions& wait);
   std::unique_ptr<Server> server_;
   WaitOptions wait_;
 };

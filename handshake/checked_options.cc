@@ -7,9 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "parley/handshake/wire.h"
 #include "parley/os/eventfd.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/guarded_range.h"
+#include "parley/shm/frame_layout.h"
 #include "parley/wait/memory_barrier.h"
 
 namespace parley {

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "parley/handshake/options.h"
+#include "parley/handshake/wire.h"
 
 namespace parley {
 

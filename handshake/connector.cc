@@ -10,6 +10,7 @@
 
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/doorbells.h"
+#include "parley/handshake/identify_peer.h"
 #include "parley/handshake/negotiate.h"
 #include "parley/os/check.h"
 #include "parley/shm/broadcast.h"

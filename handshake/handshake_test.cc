@@ -28,6 +28,7 @@
 #include "gtest/gtest.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/connector.h"
+#include "parley/handshake/identify_peer.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"

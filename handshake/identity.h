@@ -2,7 +2,7 @@
 #ifndef PARLEY_HANDSHAKE_IDENTITY_H_
 #define PARLEY_HANDSHAKE_IDENTITY_H_
 
-// Who is at the other end of a socket, by the kernel's word, and whom we admit.
+// Who is at the other end of a channel, by the kernel's word (identify_peer.h), and whom we admit.
 //
 // Trust: SO_PEERCRED and SO_PEERPIDFD name who connected (asked by the accepting side), who called
 // listen (asked by the connecting side), or who made the pair (asked at either end of one). Only
@@ -18,14 +18,16 @@
 
 #include <sys/types.h>
 
+#include <array>
+#include <cstdint>
 #include <functional>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "parley/handshake/peer_socket.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley {
+
+// Of a channel: random, and the same at both ends.
+using ChannelId = std::array<uint64_t, 2>;
 
 struct PeerIdentity {
   pid_t pid = 0;  // 0: unknown
@@ -37,11 +39,6 @@ struct PeerIdentity {
   // Whether the socket is a socketpair of our own making, so that the three numbers are ours.
   bool own_pair = false;
 };
-
-// What the kernel says of `socket`, which came to be as `origin` says. `known_pidfd`: the peer's,
-// from its spawn; duplicated. -1: none.
-absl::StatusOr<PeerIdentity> IdentifyPeer(int socket, int known_pidfd = -1,
-                                          PeerSocket::Origin origin = PeerSocket::Origin::kGiven);
 
 // Whom to admit. All conditions that are set must hold.
 class PeerPolicy {

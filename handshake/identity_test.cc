@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/handshake/identify_peer.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"

@@ -15,6 +15,7 @@
 #include "parley/handshake/peer_trust_maker.h"
 #include "parley/os/without_preadv2.h"
 #include "parley/ring/layout.h"
+#include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/shm/broadcast.h"

@@ -17,16 +17,12 @@
 #include "absl/status/status.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/peer_trust.h"
-#include "parley/handshake/wire.h"
-#include "parley/ring/ring_types.h"
-#include "parley/sealing/file_registry.h"
-#include "parley/shm/broadcast.h"
-#include "parley/shm/frame_layout.h"
-#include "parley/shm/geometry.h"
-#include "parley/shm/region.h"
-#include "parley/wait/doorbell.h"
+#include "parley/shm/shape.h"
 
 namespace parley {
+
+class Broadcast;     // shm/broadcast.h
+class FileRegistry;  // sealing/file_registry.h
 
 // A ring as it is asked for. Zeros leave the choice to the other side. Where both sides leave it,
 // the accepting one takes kDefaultCapacityBytes and a quarter of the capacity. A message length
@@ -87,24 +83,24 @@ enum class DoorbellKind {
 
 struct ConnectOptions {
   Direction direction = Direction::kBoth;
-  RingRequest send;
-  RingRequest receive;
+  RingRequest send = {};
+  RingRequest receive = {};
   // The kinds of sections that this side understands of a broadcast of the accepting side: it gets
   // the broadcast if that has one of these kinds, and else a session without. At most 8, each at
   // least 1 and once.
-  std::vector<uint16_t> broadcast_kinds;
-  std::string format;  // at most kMaxFormatBytes; the other side sees it before it agrees
-  ChannelLimits limits;
+  std::vector<uint16_t> broadcast_kinds = {};
+  std::string format = {};  // at most kMaxFormatBytes; the other side sees it before it agrees
+  ChannelLimits limits = {};
   // In the accepting side, for instance of a worker in its supervisor: eventfd doorbells are
   // offered as well (the other side could block our writes), and fences skipped.
-  PeerTrust trust;
+  PeerTrust trust = {};
   FenceMode fences = FenceMode::kAutomatic;
   // Anything but kAutomatic: offers that one alone.
   DoorbellKind doorbell = DoorbellKind::kAutomatic;
   // Whom we connect to: judged before anything is said to it. Not set: for a name, where anybody
   // may listen first, SameUserOrRoot; for a socket that the caller brings, anyone. What the kernel
   // says is who called listen.
-  std::optional<PeerPolicy> policy;
+  std::optional<PeerPolicy> policy = {};
   // The set in which regions are claimed; nullptr: the process's.
   FileRegistry* registry = nullptr;
 };
@@ -116,12 +112,12 @@ struct AcceptOptions {
   // sets a message length here may send, and receive into buffers of, that length without asking.
   // What is left zero is the peer's choice, from kMinMessageLimitBytes to the limits: ask
   // max_message_bytes() of the channel.
-  RingRequest send;
-  RingRequest receive;
+  RingRequest send = {};
+  RingRequest receive = {};
   // For each peer that offers one of its kinds, to read. Any number of sessions share it.
-  std::shared_ptr<Broadcast> broadcast;
-  std::string format;
-  ChannelLimits limits;
+  std::shared_ptr<Broadcast> broadcast = {};
+  std::string format = {};
+  ChannelLimits limits = {};
   PeerPolicy policy = PeerPolicy::SameUser();
   // The peer's process descriptor, where this process spawned it; -1: ask the kernel. Not owned.
   int peer_pidfd = -1;
@@ -129,14 +125,14 @@ struct AcceptOptions {
   // That the peer runs under a system call filter of ours that denies F_SETFL, FIONBIO, AIO and
   // io_uring (every profile of sandbox/ does), or is trusted not to block us. Only then are
   // eventfds shared with it, and barriers made for it.
-  PeerTrust trust;
+  PeerTrust trust = {};
   FenceMode fences = FenceMode::kAutomatic;
   // Of both rings, which this side makes. Huge ones pay for messages of several MiB, in rings of as
   // much as the last cache, and change nothing else (docs/BENCHMARKS.md). They double the time in
   // which the rings are made; where `send` and `receive` are open, their size is the peer's choice.
   HugePages pages = HugePages::kUsual;
   // Called with the peer's format; an error refuses the channel. Empty: any format.
-  std::function<absl::Status(const std::string& format)> check_format;
+  std::function<absl::Status(const std::string& format)> check_format = {};
   FileRegistry* registry = nullptr;
 };
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "parley/handshake/identify_peer.h"
 #include "parley/os/connected_socket.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"

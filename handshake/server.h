@@ -40,32 +40,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/server_limits.h"
 #include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley {
-
-struct ServerLimits {
-  int max_pending = 16;          // handshakes under way; 1 to 4096
-  int max_pending_of_user = 12;  // of these
-  absl::Duration handshake_time = absl::Seconds(5);
-  // Handshakes with memory that the peer was given and has not finished with, or has given up. One
-  // more than these bytes allow is let in, whatever its size.
-  int max_unfinished = 64;
-  int max_unfinished_of_user = 24;
-  uint64_t max_unfinished_bytes = uint64_t{512} << 20;
-  uint64_t max_unfinished_bytes_of_user = uint64_t{128} << 20;
-  absl::Duration given_up_time = absl::Minutes(1);
-  // Of a socket file; 0: as the policy needs it (PeerPolicy::socket_file_mode).
-  mode_t socket_file_mode = 0;
-};
 
 // kInvalidArgument says which field is impossible, and what is allowed.
 absl::Status CheckServerLimits(const ServerLimits& limits);

@@ -19,8 +19,9 @@
 // Threads: poison and death may be set and read from any thread; a direction belongs to the one
 // thread that uses it; the rest is constant.
 //
-//   absl::StatusOr<std::shared_ptr<Session>> session = ConnectHandshake(socket, options, deadline);
-//   if ((*session)->send() != nullptr) ...
+//   absl::StatusOr<std::shared_ptr<Session>> session =
+//       ConnectHandshake(std::move(socket), options, deadline);
+//   if (session.ok() && (*session)->send() != nullptr) SendOn(*session);
 
 #include <cstddef>
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/check.h"
 #include "parley/ring/ring_types.h"
+#include "parley/shm/frame_layout.h"
 
 namespace parley {
 namespace {

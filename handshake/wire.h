@@ -29,8 +29,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/boundary/wire_type.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/handshake/identity.h"
 #include "parley/shm/sections.h"
+#include "parley/shm/shape.h"
 
 namespace parley {
 
@@ -159,8 +160,6 @@ const char* ToString(RefusalReason reason);
 
 // --- private, validated forms
 // ---------------------------------------------------------------------
-
-using ChannelId = std::array<uint64_t, 2>;
 
 // One direction. Sections of kinds that are not known here are not part of it: in a Hello they are
 // offers that are not taken.

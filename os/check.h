@@ -24,4 +24,13 @@ namespace parley::internal {
     }                                                                           \
   } while (false)
 
+// An invariant of our own that validation has established already; checked again wherever NDEBUG is
+// not defined (tests, sanitizers, fuzzers), free in optimised builds. Never a check of a peer's
+// byte: those are validated in every build.
+#ifdef NDEBUG
+#define PARLEY_DEBUG_CHECK(condition) static_cast<void>(0)
+#else
+#define PARLEY_DEBUG_CHECK(condition) PARLEY_CHECK(condition, "internal invariant")
+#endif
+
 #endif  // PARLEY_OS_CHECK_H_

@@ -19,6 +19,10 @@
 #error "Parley needs a 64-bit system"
 #endif
 
+#if !defined(__GCC_ATOMIC_LLONG_LOCK_FREE) || __GCC_ATOMIC_LLONG_LOCK_FREE != 2
+#error "Parley needs lock-free 64-bit atomics: the words that two processes share are such"
+#endif
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "Parley needs a little-endian system: shared words are not converted"
 #endif

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "parley/boundary/wire_type.h"
+#include "parley/shm/shape.h"
 
 namespace parley {
 
@@ -32,13 +33,6 @@ struct FrameLineWire {
 static_assert(WireType<FrameLineWire> && sizeof(FrameLineWire) == 64);
 
 inline constexpr std::size_t kFrameTableBytes = kMaxFrames * sizeof(FrameLineWire);
-
-// The frames of one direction, all of one length; none by default.
-struct FrameGeometry {
-  uint32_t count = 0;        // at most kMaxFrames
-  uint64_t frame_bytes = 0;  // a multiple of kFrameUnitBytes, at most kMaxFrameUnits of them
-  bool operator==(const FrameGeometry&) const = default;
-};
 
 // Both zero, or both as said.
 bool IsValid(const FrameGeometry& frames);

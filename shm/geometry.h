@@ -15,9 +15,11 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "parley/sealing/file_registry.h"
+#include "parley/shm/shape.h"
 
 namespace parley {
+
+class FileRegistry;
 
 // Neither part of a region is larger, whatever the limits say: the arithmetic on sizes can't
 // overflow below this.
@@ -31,12 +33,6 @@ struct RegionGeometry {
   uint64_t frames_bytes = 0;
 
   bool operator==(const RegionGeometry&) const = default;
-};
-
-// What memory a region is made of.
-enum class HugePages : uint8_t {
-  kUsual,
-  kHugeIfPossible,  // sealing/huge_pages.h; takes about twice as long to make
 };
 
 struct RegionLimits {

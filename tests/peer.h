@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "parley/channel/channel.h"
 #include "parley/handshake/options.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/tests/child.h"
 

@@ -18,9 +18,10 @@
 #include <memory>
 
 #include "absl/time/time.h"
-#include "parley/wait/signaller.h"
 
 namespace parley {
+
+class Signaller;  // wait/signaller.h
 
 struct WaitOptions {
   // The longest spin before a sleep. The real one is learned from the last waits. No spin at all on

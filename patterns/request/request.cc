@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 
+#include "parley/boundary/own_memory.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/check.h"
 

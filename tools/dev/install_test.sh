@@ -43,6 +43,22 @@ thumb_installed_test() {
   grep -q '^Exec=parley-thumb .*%o %i$' "$prefix/share/thumbnailers/parley-thumb.thumbnailer"
 }
 
+# refused_test COMPILER PREFIX: where Parley cannot be built, the first error is a sentence of ours.
+refused_test() {
+  local compiler="$1" prefix="$2" header case said
+  for header in channel/channel.h channel/bulk.h handshake/options.h; do
+    for case in "C++20:-std=c++17" "64-bit system:-std=c++20 -U__LP64__" \
+      "lock-free 64-bit atomics:-std=c++20 -U__GCC_ATOMIC_LLONG_LOCK_FREE -D__GCC_ATOMIC_LLONG_LOCK_FREE=1"; do
+      # The flags are several words.
+      # shellcheck disable=SC2086
+      said="$(echo "#include <parley/$header>" | "$compiler" ${case#*:} -I"$prefix/include" \
+        -fsyntax-only -x c++ - 2>&1 | grep -m1 error:)" || true
+      [[ "$said" == *"Parley needs"*"${case%%:*}"* ]] \
+        || { echo "$compiler ${case#*:} says of $header: $said" && return 1; }
+    done
+  done
+}
+
 # test_installed REPORT: a line of JSON for each combination of compiler and flags.
 test_installed() {
   local report="$1" prefix compiler flags status=0
@@ -65,6 +81,9 @@ test_installed() {
         || { passed=false && status=1; }
       echo "{\"test\": \"examples/installed with $compiler -std=$flags\", \"passed\": $passed}" >>"$report"
     done
+    local refused=true
+    refused_test "$compiler" "$prefix" || { refused=false && status=1; }
+    echo "{\"test\": \"what $compiler cannot build is refused in a sentence\", \"passed\": $refused}" >>"$report"
   done
   local made=true
   # shellcheck disable=SC2016

@@ -23,6 +23,15 @@ class Rule:
         return isinstance(value, ast.Constant) and value.value in (True, 1)
 
 
+def default_visibility(text):
+    """What package() says. Raises SyntaxError."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "package":
+            keywords = {k.arg: k.value for k in node.keywords if k.arg}
+            return Rule("package", "", node.lineno, keywords).strings("default_visibility")
+    return []
+
+
 def rules(text):
     """The calls with a name, in a list comprehension or not. Raises SyntaxError."""
     found = []

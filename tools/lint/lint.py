@@ -14,6 +14,9 @@ import re
 import sys
 
 import build_files
+import examples
+import face
+import includes
 import layers
 import named_tests
 import planted_bugs
@@ -23,6 +26,9 @@ CXX = (".h", ".cc")
 TEXT = CXX + (".bazel", ".bzl", ".md", ".sh", ".py", ".pml", ".txt", ".tpl", ".bazelrc", ".patch")
 LINE_LIMITS = {"README.md": 170, "SECURITY.md": 90, "CONTRIBUTING.md": 100}
 COLUMNS = 100
+LICENSED = (".h", ".cc", ".pml", ".py", ".sh", ".bzl")
+_SLASHES = (".h", ".cc", ".pml")
+_LICENSE = tuple(mark + " SPDX-License-Identifier: Apache-2.0" for mark in ("#", "//"))
 EXCEPTIONS = "tools/lint/exceptions.txt"
 
 _ORDER = re.compile(
@@ -143,11 +149,18 @@ class Linter:
             if os.path.basename(path) in LINE_LIMITS and path.count("/") == 0:
                 self._length(path, text)
             self._names(path, text)
+            self._license(path, text)
         for path in self.tree.paths:
             if path.endswith(CXX):
                 self._cxx(path, self.tree.read(path), path in public_headers)
         for path, line, message in named_tests.findings(self.tree):
             self.flag(path, line, "named-tests", message)
+        for path, line, message in examples.findings(self.tree):
+            self.flag(path, line, "examples", message)
+        for path, line, message in face.findings(self.tree):
+            self.flag(path, line, "face", message)
+        for path, line, message in includes.findings(self.tree):
+            self.flag(path, line, "includes", message)
         for path, line, message in planted_bugs.findings(self.tree):
             self.flag(path, line, "planted", message)
         for exception in self.exceptions:
@@ -161,6 +174,12 @@ class Linter:
         lines, limit = len(text.splitlines()), LINE_LIMITS[os.path.basename(path)]
         if lines >= limit:
             self.flag(path, lines, "length", f"{lines} lines; it must stay under {limit}")
+
+    def _license(self, path, text):
+        if not path.endswith(LICENSED) and os.path.basename(path) not in ("dev", "run"):
+            return
+        if text.split("\n", 2)[:2].count(_LICENSE[path.endswith(_SLASHES)]) != 1:
+            self.flag(path, 1, "license", f"the first line, or the second of a script, is {_LICENSE[0][2:]}")
 
     def _names(self, path, text):
         for number, line in enumerate(text.split("\n"), 1):

@@ -19,7 +19,19 @@ HEADER = """#ifndef PARLEY_RING_X_H_
 #endif  // PARLEY_RING_X_H_
 """
 PATCH = "Bug: x\nTest: //ring:x_test\n\n--- a/ring/a.cc\n+++ b/ring/a.cc\n@@ -2,2 +2,2 @@\n int b;\n-int c;\n+int d;\n"
+PUBLIC = 'parley_cc_library(name = "%s", visibility = ["//%s"])\n'
 LIBRARY = 'parley_cc_library(name = "x", hdrs = ["x.h"], deps = [%s])\n'
+
+
+
+def pulling(name, end, start=0):
+    """A header that includes os/h<start>.h up to os/h<end - 1>.h, and channel/sender.h unless it is that."""
+    guard = f"PARLEY_CHANNEL_{name}_H_"
+    lines = [f'#include "parley/os/h{i}.h"' for i in range(start, end)]
+    if name != "SENDER":
+        lines.append('#include "parley/channel/sender.h"')
+    return "\n".join([f"#ifndef {guard}", f"#define {guard}", *lines, "#endif", ""])
+
 
 # (what, {path: text}, the rules that must be flagged, and no others)
 SAMPLES = [
@@ -177,6 +189,78 @@ SAMPLES = [
         {
             "ring/x.h": HEADER.replace("Threads: any.", "") % "inline constexpr int kA = 3;\nclass B;",
             "ring/BUILD.bazel": LIBRARY % "",
+        },
+        set(),
+    ),
+    (
+        "a user's header that pulls in the house",
+        {
+            "channel/channel.h": pulling("CHANNEL", 11),
+            "channel/sender.h": pulling("SENDER", 20, 11),
+            **{f"os/h{i}.h": "#ifndef PARLEY_OS_H%d_H_\n#define PARLEY_OS_H%d_H_\n#endif\n" % (i, i) for i in range(20)},
+        },
+        {"includes"},
+    ),
+    (
+        "a user's header with as many as it may have, some of them twice",
+        {
+            "channel/channel.h": pulling("CHANNEL", 11),
+            "channel/sender.h": pulling("SENDER", 19, 5),
+            **{f"os/h{i}.h": "#ifndef PARLEY_OS_H%d_H_\n#define PARLEY_OS_H%d_H_\n#endif\n" % (i, i) for i in range(20)},
+        },
+        set(),
+    ),
+    ("a source without its license", {"ring/a.cc": "\nint a;\n"}, {"license"}),
+    ("a license below the code", {"os/a.cc": "\n\n// SPDX-License-Identifier: Apache-2.0\n"}, {"license"}),
+    ("another license", {"os/a.py": "\n# SPDX-License-Identifier: MIT\n"}, {"license"}),
+    ("a script's license, in its second line", {"os/a.sh": "\n# SPDX-License-Identifier: Apache-2.0\n"}, set()),
+    (
+        "a package that is public by default",
+        {"ring/BUILD.bazel": 'package(default_visibility = ["//visibility:public"])\n'},
+        {"face"},
+    ),
+    ("a public target that the face does not name", {"ring/BUILD.bazel": PUBLIC % ("cursor", "visibility:public")}, {"face"}),
+    ("a target of the face that is not public", {"ring/BUILD.bazel": PUBLIC % ("ring", ":__subpackages__")}, {"face"}),
+    (
+        "power over safety for the whole house",
+        {"channel/BUILD.bazel": PUBLIC % ("hostile_access", ":__subpackages__")},
+        {"face"},
+    ),
+    (
+        "a consumer that names what is not public",
+        {"examples/consumer/BUILD.bazel": 'cc_test(name = "t", deps = ["@parley//ring:cursor"])\n'},
+        {"face"},
+    ),
+    (
+        "public, private, restricted, and a consumer of the public",
+        {
+            "ring/BUILD.bazel": 'package(default_visibility = ["//visibility:private"])\n'
+            + PUBLIC % ("ring", "visibility:public")
+            + PUBLIC % ("cursor", ":__subpackages__"),
+            "channel/BUILD.bazel": PUBLIC % ("hostile_access", "tests:__pkg__"),
+            "examples/consumer/BUILD.bazel": 'cc_test(name = "t", deps = ["@parley//ring", "@parley//os:deadline"])\n',
+        },
+        set(),
+    ),
+    (
+        "a user's header with an example that nothing compiles",
+        {
+            "ring/BUILD.bazel": PUBLIC.replace("vis", 'hdrs = ["x.h", "y.h"], vis') % ("ring", "visibility:public"),
+            "ring/x.h": (HEADER % "").replace("// Trust", "//   Ring ring;  // one\n//   ring.Turn(\n//\n// Trust"),
+            "ring/y.h": (HEADER % "").replace("RING_X", "RING_Y"),
+            "tests/header_examples/BUILD.bazel": "",
+        },
+        {"examples"},
+    ),
+    (
+        "an example that is compiled, a picture, and a private header",
+        {
+            "ring/BUILD.bazel": PUBLIC.replace("vis", 'hdrs = ["x.h", "y.h"], vis') % ("ring", "visibility:public")
+            + 'parley_cc_library(name = "z", hdrs = ["z.h"])\n',
+            "ring/x.h": (HEADER % "").replace("// Trust", "//   Ring ring;\n//\n// Trust"),
+            "ring/y.h": (HEADER % "").replace("RING_X", "RING_Y").replace("// Trust", "//   | head | tail |\n//\n// Trust"),
+            "ring/z.h": (HEADER % "").replace("RING_X", "RING_Z").replace("// Trust", "//   Ring ring;\n//\n// Trust"),
+            "tests/header_examples/BUILD.bazel": '_EXAMPLES = [("ring/x.h", 0, 0)]\n',
         },
         set(),
     ),
@@ -341,10 +425,15 @@ SAMPLES = [
     ),
 ]
 
+_LICENSE = " SPDX-License-Identifier: Apache-2.0\n"
+
 
 def rules_flagged(files):
     with tempfile.TemporaryDirectory() as root:
         for path, text in files.items():
+            # Each sample has its license, but for those that begin with an empty line.
+            if path.endswith(lint.LICENSED) and not text.startswith("\n"):
+                text = ("//" if path.endswith((".h", ".cc", ".pml")) else "#") + _LICENSE + text
             os.makedirs(os.path.dirname(os.path.join(root, path)) or root, exist_ok=True)
             with open(os.path.join(root, path), "w", encoding="utf-8") as stream:
                 stream.write(text)

@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "parley/os/deadline.h"
-#include "parley/os/errors.h"
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/profile.h"
 
@@ -62,7 +61,7 @@ absl::StatusOr<uint64_t> InForks(const std::vector<Input>& inputs, bool confined
   uint64_t count = 0;
   for (; !deadline.Expired() && !stop(); ++count) {
     const pid_t child = ::fork();
-    if (child < 0) return parley::ErrnoStatus(errno, "fork");
+    if (child < 0) return absl::ErrnoToStatus(errno, "fork");
     if (child == 0) RunAsChild(inputs[count % inputs.size()], confined, target);
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
