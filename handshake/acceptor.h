@@ -15,7 +15,7 @@
 //
 //   Acceptor acceptor(std::move(socket), &checked_options);
 //   while (true) {
-//     ... unless acceptor.busy(), poll acceptor.fd() until the deadline ...
+//     if (!acceptor.busy()) AwaitReadable(acceptor.fd(), deadline);   // poll
 //     absl::StatusOr<bool> done = acceptor.Advance(Deadline::After(absl::Milliseconds(1)));
 //     if (!done.ok()) return done.status();
 //     if (*done) return std::move(acceptor).Take();

@@ -14,7 +14,7 @@
 //   Acceptance wants;                                  // everything, up to the default limits
 //   wants.SetPixelFormats({PixelFormat::kI420, PixelFormat::kNv12});
 //   Send(EncodeAcceptance(wants));
-//   ...
+//
 //   absl::StatusOr<Acceptance> wants = ParseAcceptance(record);
 //   if (auto fits = wants->Check(format); !fits.ok()) return fits;   // it names the reason
 

@@ -12,8 +12,8 @@
 // Threads: values and pure functions; any.
 //
 //   const PixelFormatInfo& info = InfoOf(PixelFormat::kNv12);
-//   info.components[1];                  // Cb: plane 1, every 2 bytes, from byte 0, 8 bits
-//   const PixelFormat* same = PixelFormatFromLibav("p010le");
+//   const PixelComponent& cb = info.components[1];   // plane 1, every 2 bytes, from byte 0, 8 bits
+//   const PixelFormatInfo* same = PixelFormatFromLibav("p010le");
 
 #include <array>
 #include <cstddef>

@@ -9,7 +9,7 @@
 // Threads: a value; any.
 //
 //   const Deadline deadline = Deadline::After(absl::Seconds(2));
-//   while (!done && !deadline.Expired()) ...
+//   while (!done && !deadline.Expired()) Work();
 
 #include <cstdint>
 #include <ctime>

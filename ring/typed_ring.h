@@ -17,7 +17,7 @@
 //   std::size_t sent = out.TryPush(samples);          // as many as fit, possibly 0
 //   TypedConsumer<float> in(own_control, peer_control, peer_data, capacity_bytes);
 //   std::size_t got = in.TryPop(absl::MakeSpan(buffer));
-//   if (got == 0 && in.outcome() == Outcome::kPoisoned) ...
+//   if (got == 0 && in.outcome() == Outcome::kPoisoned) Drop(in.violation());
 
 #include <algorithm>
 #include <cstddef>

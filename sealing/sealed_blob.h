@@ -11,7 +11,7 @@
 // Threads: a blob is immutable; any thread may read it. The writer: one at a time.
 //
 //   absl::StatusOr<SealedBlob> blob = SealedBlob::CreateFromFile(fd, kMaxFilmBytes);
-//   ... send blob->fd() over a socket; the other process:
+//   SendOverASocket(blob->fd());   // the other process:
 //   absl::StatusOr<SealedBlob> same = SealedBlob::Adopt(std::move(received), kMaxFilmBytes);
 //   Parse(same->bytes());
 

@@ -103,13 +103,13 @@ struct JobResult {
 const char* ToString(JobResult::Outcome outcome);
 
 struct JobOptions {
-  std::shared_ptr<const SealedBlob> input;  // may be null
-  std::string request;                      // at most kMaxRequestBytes
-  std::optional<JobLimits> limits;          // instead of the pool's
+  std::shared_ptr<const SealedBlob> input = {};  // may be null
+  std::string request = {};                      // at most kMaxRequestBytes
+  std::optional<JobLimits> limits = {};          // instead of the pool's
   // Takes each message instead of JobResult::messages; an error ends the job. Called from the
   // pool's thread, whose worker waits meanwhile.
-  std::function<absl::Status(uint32_t tag, absl::Span<const std::byte> bytes)> on_message;
-  std::optional<Deadline> begin_by;
+  std::function<absl::Status(uint32_t tag, absl::Span<const std::byte> bytes)> on_message = {};
+  std::optional<Deadline> begin_by = {};
 };
 inline constexpr std::size_t kMaxRequestBytes = 4096;
 

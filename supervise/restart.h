@@ -10,7 +10,7 @@
 //                                                         // ReceiveNumbered in its body
 //   options.delivery = Delivery::kAtLeastOnce;
 //   auto worker = RestartingLink::Start(std::move(options), deadline);
-//   worker->Send(kTag, bytes, deadline);
+//   absl::StatusOr<uint64_t> number = worker->Send(kTag, bytes, deadline);
 //   absl::StatusOr<RestartEvent> event = worker->Receive(absl::MakeSpan(buffer), deadline);
 //   // event->kind: a message, or that the worker was replaced, and why
 //

@@ -58,18 +58,18 @@ namespace parley {
 
 // A program that calls WorkerMain, and what it may use up.
 struct WorkerProgram {
-  std::string path;
-  std::string name;                    // for reports; the path's last part if empty
-  std::vector<std::string> arguments;  // argv[1] and on
-  std::vector<std::pair<std::string, std::string>> environment;
+  std::string path = {};
+  std::string name = {};                    // for reports; the path's last part if empty
+  std::vector<std::string> arguments = {};  // argv[1] and on
+  std::vector<std::pair<std::string, std::string>> environment = {};
   // Address space of code, libraries, stacks and heap; room for the rings and the input is added.
   uint64_t memory_bytes = uint64_t{2} << 30;
   // The rest. `address_space_bytes` and `file_size_bytes` are set from here: nothing is written.
-  ResourceLimits limits;
-  NamespaceOptions namespaces;
+  ResourceLimits limits = {};
+  NamespaceOptions namespaces = {};
   int nice = 0;
   // Takes what the worker prints: printable lines, bounded; as SpawnOptions::output.
-  std::function<void(std::string_view lines)> output;
+  std::function<void(std::string_view lines)> output = {};
 };
 
 // An input that is read piece by piece, when the worker asks: for what is too large to be held in
@@ -90,18 +90,18 @@ struct InputSource {
 };
 
 struct WorkerLinkOptions {
-  WorkerProgram program;
+  WorkerProgram program = {};
   // The rings. Zeros: 64 KiB, and messages of up to a quarter of that; a message length alone gets
   // a ring for two of them. Limits of both sides follow from these.
-  RingRequest to_worker;
-  RingRequest from_worker;
+  RingRequest to_worker = {};
+  RingRequest from_worker = {};
   // The protocol's name, which the worker has to give as well (WorkerMainOptions::format).
-  std::string format;
+  std::string format = {};
   // The hostile input: one of the two, or none. Outlives the link.
   const SealedBlob* input = nullptr;
-  InputSource source;
-  ConfinementWanted wanted;
-  WaitOptions wait;
+  InputSource source = {};
+  ConfinementWanted wanted = {};
+  WaitOptions wait = {};
 };
 
 class WorkerLink {

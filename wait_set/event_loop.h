@@ -13,6 +13,7 @@
 //       if (!sent.ok()) co_return;
 //     }
 //   }
+//
 //   loop->Spawn(Serve(loop, std::move(channel)));
 //   loop->Run(Deadline::After(absl::Hours(1)));
 //

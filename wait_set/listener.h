@@ -10,7 +10,9 @@
 // Threads: that of the set.
 //
 //   absl::StatusOr<Registration> registration =
-//       AddListener(set, &listener, [&](absl::StatusOr<Channel> channel) { ... });
+//       AddListener(set, &listener, [&](absl::StatusOr<Channel> channel) {
+//         if (channel.ok()) Serve(*std::move(channel));
+//       });
 
 #include <functional>
 

@@ -32,7 +32,9 @@
 //   while (true) {
 //     absl::StatusOr<Request> request = server.Take(absl::MakeSpan(into), deadline);
 //     if (!request.ok()) break;
-//     server.Respond(request->id, kRequestDone, Answer(*request, into), request->deadline);
+//     absl::Status sent =
+//         server.Respond(request->id, kRequestDone, Answer(*request, into), request->deadline);
+//     if (!sent.ok()) break;
 //   }
 
 #include <cstddef>
