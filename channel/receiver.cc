@@ -18,8 +18,7 @@ Receiver::State::State(const std::shared_ptr<Session>& s)
 absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<Session> session,
                                           const WaitOptions& options) {
   Receiver receiver;
-  receiver.owned_ = std::make_shared<State>(session);
-  receiver.state_ = receiver.owned_.get();
+  receiver.state_ = internal::EndHandle<State>(std::make_shared<State>(session));
   State& state = *receiver.state_;
   auto waiter = internal::Waiter::Create(&state.events, state.session->receive()->doorbell.get(),
                                          state.termination, options, &state.stats);
@@ -31,19 +30,10 @@ absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<Session> session,
 Receiver::State::State()
     : EndState(OwnMemory(), PeerMemory(), PeerMemory(), RingGeometry{4096, 64}) {}
 
-Receiver::State* Receiver::NoState() {
-  static State none;
-  return &none;
-}
-
-Receiver::Receiver() : state_(NoState()) {}
-Receiver::Receiver(Receiver&& other) noexcept
-    : owned_(std::move(other.owned_)), state_(std::exchange(other.state_, NoState())) {}
-Receiver& Receiver::operator=(Receiver&& other) noexcept {
-  owned_ = std::move(other.owned_);
-  state_ = std::exchange(other.state_, NoState());
-  return *this;
-}
+Receiver::Receiver() = default;
+Receiver::Receiver(const Receiver&) = default;
+Receiver::Receiver(Receiver&& other) noexcept = default;
+Receiver& Receiver::operator=(Receiver&& other) noexcept = default;
 
 Receiver::State& Receiver::state() const {
   state_->CheckExists();

@@ -31,6 +31,7 @@
 #include "absl/types/span.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/boundary/violation.h"
+#include "parley/channel/internal/end_handle.h"
 #include "parley/channel/stats.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
@@ -54,7 +55,7 @@ class Receiver {
   Receiver();
   Receiver(Receiver&& other) noexcept;
   Receiver& operator=(Receiver&& other) noexcept;
-  explicit operator bool() const { return owned_ != nullptr; }
+  explicit operator bool() const { return static_cast<bool>(state_); }
 
   // Copies the next message to the front of `into`, which has at least max_message_bytes().
   Outcome TryReceive(absl::Span<std::byte> into, Record* record);
@@ -109,19 +110,17 @@ class Receiver {
   // channel is moved to. Used by the same thread.
   friend class BulkReceiver;
   friend class FramePort;
-  Receiver(const Receiver&) = default;
+  Receiver(const Receiver&);
 
   struct State;
   class Port;
   static absl::StatusOr<Receiver> Create(std::shared_ptr<Session> session,
                                          const WaitOptions& options);
   State& state() const;  // aborts where there is none
-  static State* NoState();
   template <typename Try>
   absl::Status Until(Try attempt, Deadline deadline);
 
-  std::shared_ptr<State> owned_;
-  State* state_;  // of owned_, or NoState()
+  internal::EndHandle<State> state_;
 };
 
 }  // namespace parley

@@ -23,8 +23,7 @@ Sender::State::State(const std::shared_ptr<Session>& s)
 absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
                                       const WaitOptions& options) {
   Sender sender;
-  sender.owned_ = std::make_shared<State>(session);
-  sender.state_ = sender.owned_.get();
+  sender.state_ = internal::EndHandle<State>(std::make_shared<State>(session));
   State& state = *sender.state_;
   auto waiter =
       internal::Waiter::Create(&state.events, state.session->send()->doorbell.get(),
@@ -36,19 +35,10 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
 
 Sender::State::State() : EndState(OwnMemory(), OwnMemory(), PeerMemory(), RingGeometry{4096, 64}) {}
 
-Sender::State* Sender::NoState() {
-  static State none;
-  return &none;
-}
-
-Sender::Sender() : state_(NoState()) {}
-Sender::Sender(Sender&& other) noexcept
-    : owned_(std::move(other.owned_)), state_(std::exchange(other.state_, NoState())) {}
-Sender& Sender::operator=(Sender&& other) noexcept {
-  owned_ = std::move(other.owned_);
-  state_ = std::exchange(other.state_, NoState());
-  return *this;
-}
+Sender::Sender() = default;
+Sender::Sender(const Sender&) = default;
+Sender::Sender(Sender&& other) noexcept = default;
+Sender& Sender::operator=(Sender&& other) noexcept = default;
 
 Sender::State& Sender::state() const {
   state_->CheckExists();

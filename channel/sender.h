@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
+#include "parley/channel/internal/end_handle.h"
 #include "parley/channel/stats.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/ring_types.h"
@@ -43,7 +44,7 @@ class Sender {
   Sender();
   Sender(Sender&& other) noexcept;
   Sender& operator=(Sender&& other) noexcept;
-  explicit operator bool() const { return owned_ != nullptr; }
+  explicit operator bool() const { return static_cast<bool>(state_); }
 
   // Copies one message. tag <= kMaxTag: anything else is the caller's bug and aborts. kTooLong:
   // bytes.size() > max_message_bytes(). The handshake agreed on that: what our options ask for, or
@@ -112,19 +113,17 @@ class Sender {
   // channel is moved to. Used by the same thread.
   friend class BulkSender;
   friend class FramePort;
-  Sender(const Sender&) = default;
+  Sender(const Sender&);
 
   struct State;
   class Port;
   static absl::StatusOr<Sender> Create(std::shared_ptr<Session> session,
                                        const WaitOptions& options);
   State& state() const;  // aborts where there is none
-  static State* NoState();
   absl::Status WaitForFreeSpace(std::size_t size_bytes, Deadline deadline);
   absl::Status StatusOf(Outcome outcome) const;
 
-  std::shared_ptr<State> owned_;
-  State* state_;  // of owned_, or NoState()
+  internal::EndHandle<State> state_;
 };
 
 }  // namespace parley

@@ -62,6 +62,15 @@ uint64_t BudgetUs(Deadline deadline) {
   return left_ns <= 0 ? 0 : static_cast<uint64_t>(left_ns) / kNsPerUs;
 }
 
+// The entry of this id, 0: one that is free; nullptr: there is none.
+template <typename Entry>
+Entry* Find(std::vector<Entry>& entries, uint64_t id) {
+  for (Entry& entry : entries) {
+    if (entry.id == id) return &entry;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 // --- the client ----------------------------------------------------------------------------------
@@ -79,17 +88,10 @@ std::size_t RequestClient::max_response_bytes() const {
   return channel_.receiver.max_message_bytes() - kHeaderBytes;
 }
 
-RequestClient::Entry* RequestClient::Find(uint64_t id) {
-  for (Entry& entry : entries_) {
-    if (entry.id == id) return &entry;
-  }
-  return nullptr;
-}
-
 Outcome RequestClient::TryStart(uint32_t tag, absl::Span<const std::byte> payload,
                                 Deadline deadline, uint64_t* id) {
   TellOfCancelled();
-  Entry* const place = Find(0);
+  Entry* const place = Find(entries_, 0);
   if (place == nullptr) return Outcome::kWouldBlock;
   const RequestHeaderWire header = {kRequestStart, 0, last_id_ + 1, BudgetUs(deadline)};
   const Outcome outcome = TrySendRecord(channel_.sender, tag, header, payload);
@@ -109,7 +111,7 @@ void RequestClient::GiveUp(Entry& entry) {
 }
 
 void RequestClient::Cancel(uint64_t id) {
-  Entry* const entry = id == 0 ? nullptr : Find(id);
+  Entry* const entry = id == 0 ? nullptr : Find(entries_, id);
   if (entry != nullptr && !entry->given_up) GiveUp(*entry);
 }
 
@@ -146,7 +148,8 @@ RequestClient::Taken RequestClient::TakeIn(const PeekedMessage& message, absl::S
                                            Response* response) {
   RequestHeaderWire header{};
   // TRUST: a response to a request that is out, once: its place is free afterwards.
-  Entry* const entry = ReadHeader(message, &header) && header.id != 0 ? Find(header.id) : nullptr;
+  Entry* const entry =
+      ReadHeader(message, &header) && header.id != 0 ? Find(entries_, header.id) : nullptr;
   if (entry == nullptr || header.kind != kRequestResponse || header.budget_us != 0) {
     channel_.receiver.Poison(Violation::kMetadataInvalid);
     return Taken::kViolation;
@@ -252,15 +255,8 @@ std::size_t RequestServer::max_response_bytes() const {
   return channel_.sender.max_message_bytes() - kHeaderBytes;
 }
 
-RequestServer::Entry* RequestServer::Find(uint64_t id) {
-  for (Entry& entry : entries_) {
-    if (entry.id == id) return &entry;
-  }
-  return nullptr;
-}
-
 RequestServer::Entry& RequestServer::Outstanding(uint64_t id) {
-  Entry* const entry = id == 0 ? nullptr : Find(id);
+  Entry* const entry = id == 0 ? nullptr : Find(entries_, id);
   PARLEY_CHECK(entry != nullptr, "RequestServer: an id that was not taken, or is answered");
   return *entry;
 }
@@ -276,7 +272,7 @@ bool RequestServer::OnRecord(const PeekedMessage& message) {
         message.view.size_bytes() != kHeaderBytes) {
       return false;
     }
-    Entry* const entry = Find(header.id);
+    Entry* const entry = Find(entries_, header.id);
     if (entry != nullptr && entry->cancelled) return false;  // twice
     if (entry != nullptr) entry->cancelled = true;
     channel_.receiver.Release();
@@ -311,7 +307,7 @@ Request RequestServer::TakeNext(absl::Span<std::byte> into) {
   const Deadline deadline =
       Deadline::After(absl::Microseconds(static_cast<int64_t>(next_->budget_us)));
   Request request = {++last_id_, next_->message.record.tag, size_bytes, deadline};
-  *Find(0) = {request.id, request.tag, deadline.monotonic_ns(), false};
+  *Find(entries_, 0) = {request.id, request.tag, deadline.monotonic_ns(), false};
   ++used_;
   next_.reset();
   channel_.receiver.Release();

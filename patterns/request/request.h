@@ -120,7 +120,6 @@ class RequestClient {
   };
   RequestClient(Channel channel, const RequestOptions& options)
       : channel_(std::move(channel)), options_(options), entries_(options.max_outstanding) {}
-  Entry* Find(uint64_t id);
   void GiveUp(Entry& entry);
   void TellOfCancelled();
   bool TakeExpired(Response* response);
@@ -185,7 +184,6 @@ class RequestServer {
   };
   RequestServer(Channel channel, const RequestOptions& options)
       : channel_(std::move(channel)), options_(options), entries_(options.max_outstanding) {}
-  Entry* Find(uint64_t id);
   Entry& Outstanding(uint64_t id);
   Outcome Advance();
   bool OnRecord(const PeekedMessage& message);
