@@ -138,6 +138,13 @@ def _system_event_loops_impl(rctx):
     for name, (header, folder, linkopts) in _EVENT_LOOPS.items():
         found = rctx.path("/usr/include/" + header).exists
         includes = []
+        if found and not folder:
+            # The header and, beside it, the folder of its parts.
+            includes = [name]
+            parts = header[:-len(".h")]
+            rctx.symlink("/usr/include/" + header, name + "/" + header)
+            if rctx.path("/usr/include/" + parts).exists:
+                rctx.symlink("/usr/include/" + parts, name + "/" + parts)
         if found and folder:
             rctx.symlink("/usr/include/" + folder, name)
             includes = [name]

@@ -74,7 +74,7 @@ void NoteCrashesIn(Notes& notes) {
   crash_note = &notes.crashed;
   struct sigaction action = {};
   action.sa_handler = [](int number) { crash_note->store(number); };
-  action.sa_flags = SA_RESETHAND;  // the fault comes again, and ends the process
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the fault comes again, and ends the process
   for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) {
     ::sigaction(number, &action, nullptr);
   }
