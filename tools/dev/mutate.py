@@ -42,6 +42,14 @@ BESIDE = {
 }
 # Runs where nothing but its own page is mapped, so that no number could choose there.
 ALONE = {"sandbox/namespace_holder.cc", "sealing/seal_helper.cc"}
+# A table that is a constant expression is made when the program starts, for its woven mutants to be there.
+AT_START = {"media/pixel_format.cc": [
+    ("constexpr Row kRows", "const Row kRows"),
+    ("constexpr std::array<PixelFormatInfo, kCount> kTable", "const std::array<PixelFormatInfo, kCount> kTable"),
+    ("constexpr std::array<PixelFormatInfo, kCount> MakeTable", "std::array<PixelFormatInfo, kCount> MakeTable"),
+    ("constexpr bool NumbersAreInOrder", "[[maybe_unused]] bool NumbersAreInOrder"),
+    ("static_assert(NumbersAreInOrder());", ""),
+]}
 WANTED = {"sandbox": 90, "media": 90}
 WANTED_ELSEWHERE = 95
 SAMPLE = {"sandbox": 40, "media": 40, "supervise": 40}
@@ -254,6 +262,8 @@ class Batch:
             after, numbers = weave.weave(text, numbered)
             if left_out is None or not numbers:
                 after, numbers = text, []
+            for before, start in AT_START.get(path, []) if numbers else []:
+                after = after.replace(before, start)
             self.held |= set(numbers)
             (root / path).write_text(after, encoding="utf-8")
 
@@ -310,6 +320,8 @@ class Batch:
 
     def may_be_constant(self, mutant):
         """Whether a line stands in a constant expression, where a woven mutant is none: by its line and those around it."""
+        if mutant.path in AT_START:
+            return False
         lines = self.texts[mutant.path].split("\n")
         at, indent = mutant.number - 1, len(mutant.before) - len(mutant.before.lstrip()) + 1
         while at >= 0 and indent > 0:
