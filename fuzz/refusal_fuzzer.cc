@@ -47,19 +47,34 @@ bool Send(int fd, const std::vector<std::byte>& message, int descriptor) {
   return ::sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-// The version of Landlock, then two flags, of 8 bytes and nothing else.
+// The version of Landlock, then three flags, the number that the third one is about, and a reserved
+// word: 16 bytes and nothing else.
+constexpr std::size_t kWordBytes = 16;
+bool IsWord(const std::vector<std::byte>& message) {
+  if (message.size() != kWordBytes || message[4] > std::byte{7}) return false;
+  for (const std::size_t reserved : {5u, 6u, 7u, 12u, 13u, 14u, 15u}) {
+    if (message[reserved] != std::byte{0}) return false;
+  }
+  return true;
+}
+uint32_t NumberAt(const std::vector<std::byte>& message, std::size_t at) {
+  uint32_t number = 0;
+  for (std::size_t i = 4; i-- > 0;) {
+    number = number << 8 | std::to_integer<uint32_t>(message[at + i]);
+  }
+  return number;
+}
 std::optional<internal::LockDownWord> ModelOf(const std::vector<std::byte>& message) {
-  if (message.size() != 8 || message[5] != std::byte{0} || message[6] != std::byte{0} ||
-      message[7] != std::byte{0} || message[4] > std::byte{3}) {
-    return std::nullopt;
-  }
+  if (!IsWord(message)) return std::nullopt;
   internal::LockDownWord word;
-  for (size_t i = 4; i-- > 0;) {
-    word.landlock_abi = word.landlock_abi << 8 | std::to_integer<uint32_t>(message[i]);
-  }
+  word.landlock_abi = NumberAt(message, 0);
   word.landlock_covers_all_threads = (message[4] & std::byte{1}) != std::byte{0};
   word.mdwe = (message[4] & std::byte{2}) != std::byte{0};
   return word;
+}
+int FetchOf(const std::vector<std::byte>& message) {
+  const bool fetch = IsWord(message) && (message[4] & std::byte{4}) != std::byte{0};
+  return fetch ? static_cast<int>(NumberAt(message, 8)) : -1;
 }
 
 void Run(testing::Script script) {
@@ -72,10 +87,10 @@ void Run(testing::Script script) {
     UniqueFd descriptor;
     switch (script.Take8() % 4) {
       case 0: {
-        message.resize(8);
+        message.resize(kWordBytes);
         message[0] = std::byte{script.Take8()};
         message[1] = std::byte{script.Take8()};
-        const std::size_t at = script.Take8() % 8;
+        const std::size_t at = script.Take8() % kWordBytes;
         message[at] |= std::byte{script.Take8()};
         break;
       }
@@ -83,7 +98,7 @@ void Run(testing::Script script) {
         message = script.TakeBytes(script.Take8());
         break;
       case 2:
-        message = script.TakeBytes(8);
+        message = script.TakeBytes(kWordBytes);
         descriptor = MakeDescriptor(script, 4096);
         break;
       case 3:
@@ -97,6 +112,7 @@ void Run(testing::Script script) {
   }
   const internal::LockDownMessage got = internal::TakeLockDownMessage(sockets->parent.get());
   PARLEY_CHECK(got.word == (first ? ModelOf(*first) : std::nullopt), "another word, or none");
+  PARLEY_CHECK(got.fetch == (first ? FetchOf(*first) : -1), "another number, or none");
   PARLEY_CHECK(got.notifications.ok() == with_descriptor && !got.lost, "another descriptor");
 }
 

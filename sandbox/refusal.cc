@@ -242,7 +242,8 @@ LockDownMessage TakeLockDownMessage(int parent_socket) {
     taken.notifications.Reset(number);
   }
   // TRUST: an answer to a question of the parent's, by a worker without hostile input as yet.
-  if (size_bytes == sizeof(wire) && (wire.flags & ~(kAllThreads | kMdwe | kFetch)) == 0) {
+  if (size_bytes == sizeof(wire) && (wire.flags & ~(kAllThreads | kMdwe | kFetch)) == 0 &&
+      wire.reserved == 0) {
     taken.word = Word(wire.landlock_abi, wire.flags);
     if ((wire.flags & kFetch) != 0) taken.fetch = wire.notifications;
   }
