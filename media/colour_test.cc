@@ -105,6 +105,14 @@ TEST(ColourTest, PackedAndPremultipliedPixels) {
   EXPECT_NEAR(deep.At(0, 0).red, 0.5, 0.001);
   EXPECT_NEAR(deep.At(0, 0).green, 1, 0.001);
   EXPECT_NEAR(deep.At(0, 0).blue, 0, 0.001);
+  Flat floats({.pixel_format = PixelFormat::kGbrpF32, .width = 1, .height = 1});
+  const std::array<float, 3> green_blue_red = {0.25f, 0.5f, 0.75f};
+  for (size_t i = 0; i < 3; ++i) {
+    std::memcpy(floats.bytes[i].data(), &green_blue_red[i], sizeof(float));
+  }
+  EXPECT_NEAR(floats.At(0, 0).green, 0.25, 0.001);
+  EXPECT_NEAR(floats.At(0, 0).blue, 0.5, 0.001);
+  EXPECT_NEAR(floats.At(0, 0).red, 0.75, 0.001);
   Flat nan({.pixel_format = PixelFormat::kGbrpF32, .width = 1, .height = 1});
   for (size_t i = 0; i < 3; ++i) nan.Fill(i, 0xff);
   EXPECT_EQ(nan.At(0, 0).red, 0);

@@ -39,6 +39,16 @@ TEST(PcmTest, HostileFloatsBecomePlayable) {
   }
 }
 
+TEST(PcmTest, EachSampleIsChangedInItsPlace) {
+  const std::vector<float> samples = {0.5f, 2.0f, -0.25f, -3.0f, 1.0f};
+  std::vector<std::byte> bytes(samples.size() * sizeof(float));
+  std::memcpy(bytes.data(), samples.data(), bytes.size());
+  EXPECT_EQ(SanitizeF32(absl::MakeSpan(bytes), 1.0f), 2u);
+  std::vector<float> clean(samples.size());
+  std::memcpy(clean.data(), bytes.data(), bytes.size());
+  EXPECT_EQ(clean, (std::vector<float>{0.5f, 1.0f, -0.25f, -1.0f, 1.0f}));
+}
+
 TEST(PcmTest, ATrailingPartIsLeftAlone) {
   std::array<std::byte, 7> bytes;
   bytes.fill(std::byte{0xff});
