@@ -109,6 +109,7 @@ class Receiver {
   // Ports that stand on this end hold a second handle to it, and so keep it alive wherever the
   // channel is moved to. Used by the same thread.
   friend class BulkReceiver;
+  friend class AudioPort;  // and uses its ring, since it may never signal
   friend class FramePort;
   Receiver(const Receiver&);
 

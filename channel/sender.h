@@ -112,6 +112,7 @@ class Sender {
   // Ports that stand on this end hold a second handle to it, and so keep it alive wherever the
   // channel is moved to. Used by the same thread.
   friend class BulkSender;
+  friend class AudioPort;  // and uses its ring, since it may never signal
   friend class FramePort;
   Sender(const Sender&);
 

@@ -883,6 +883,49 @@ latest("being_written", value(1), L_STRIKE, L_SEQUENCE | 1, 5, L_READ, value(2),
 latest("overtaken_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_SEQUENCE | 1, 9, 1, 1, L_READ)
 latest("rewritten_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_VALUE | 1, 9, 1, L_READ)
 
+# --- audio_port_fuzzer ------------------------------------------------------------------------------
+
+A_BLOCK, A_RAW, A_USE, A_DRAIN = range(4)
+
+
+def audio(name, *parts, cycles=0):
+    seed("audio_port_fuzzer", name, cycles, *parts)
+
+
+def sound(frames, shift=0, back=0, events=(), bits=0x3F000000):
+    shape = shift | back << 4 | len(events) << 5
+    return (bytes([A_BLOCK, shape, frames]) + b"".join(bytes([frame, 7]) for frame in events) +
+            u32(bits) * frames)
+
+
+def use(frames):
+    return bytes([A_USE, frames])
+
+
+audio("stream", sound(8, events=(0, 7)), sound(5), use(8), use(4), sound(8), use(8))
+audio("underrun_and_refill", sound(4), use(8), sound(2), use(2), sound(2), use(2))
+audio("gap", sound(8), sound(8, shift=5), use(8), use(8))
+audio("backwards", sound(8), sound(8, back=1), use(8), use(8), sound(4))
+audio("too_much_delay", *[sound(8)] * 4, use(8), use(8), use(8))
+audio("more_than_is_held", *[sound(8)] * 12, use(8), use(8), use(8), use(8), use(8))
+audio("no_frames", sound(0), use(1))
+audio("too_many_frames", sound(9), use(1))
+audio("too_many_events", sound(8, events=(0, 1, 2)), use(8))
+audio("event_behind_the_block", sound(4, events=(4,)), use(4))
+audio("events_out_of_order", sound(4, events=(3, 2)), use(4))
+audio("nan", sound(8, bits=0x7FC00000), use(8))
+audio("infinity", sound(8, bits=0xFF800000), use(8))
+audio("subnormal", sound(8, bits=1), use(8))
+audio("too_loud", sound(8, bits=0x7F000000), use(8))
+audio("raw_header", bytes([A_RAW, 1, 16]) + u64(0) + u32(4) + u32(0), use(4))
+audio("raw_overflow", bytes([A_RAW, 1, 24]) + u64(0) + u32(0x80000000) + u32(0xFFFFFFFF) + bytes(8), use(4))
+audio("position_all_ones", bytes([A_RAW, 1, 20]) + u64(2**64 - 1) + u32(1) + u32(0) + bytes(4), use(4))
+audio("another_tag", bytes([A_RAW, 0, 9, 20]) + u64(0) + u32(1) + u32(0) + bytes(4), use(4))
+audio("cycle", sound(8), use(7), sound(8, shift=8), use(7), A_DRAIN, use(7), cycles=1)
+audio("late_answer", use(7), sound(8), sound(4, shift=8), use(3), cycles=1)
+audio("answer_from_the_future", sound(8, shift=9), use(7), use(7), cycles=1)
+audio("answer_of_another_length", sound(4), use(7), use(7), cycles=1)
+
 # --- request_fuzzer ---------------------------------------------------------------------------------
 
 Q_START, Q_ANY, Q_TAKE, Q_RESPOND, Q_WANTED, Q_CANCEL = range(6)

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// effect [--seconds S] [--stall]: an audio effect in a process of its own, as a plug-in host would
+// run it. Each 2.7 ms a block goes to a confined worker and its answer is waited for, for at most
+// half of that; what is not there in time is silence, and counted.
+//
+// Exit codes: 0; 1: the worker could not be started, or ended; 2: wrong usage.
+
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/examples/effect/effect_options.h"
+#include "parley/media/audio_port.h"
+#include "parley/os/deadline.h"
+#include "parley/supervise/worker_link.h"
+
+ABSL_FLAG(double, seconds, 5, "how long; 0.1 to 86400");
+ABSL_FLAG(bool, stall, false, "the worker stops half a second after its start");
+ABSL_FLAG(std::string, worker, "", "the effect's program; by default effect_worker beside this one");
+
+namespace {
+
+constexpr uint32_t kFrames = 128;
+constexpr int64_t kPeriodNs = int64_t{kFrames} * 1'000'000'000 / 48'000;
+
+// How long the cycles took: each bar is twice as long a time as the one before it.
+void PrintHistogram(std::vector<int64_t> took_ns) {
+  if (took_ns.empty()) return;
+  std::sort(took_ns.begin(), took_ns.end());
+  const auto part = [&](double p) {
+    return static_cast<double>(took_ns[static_cast<size_t>(
+               p * static_cast<double>(took_ns.size() - 1))]) /
+           1e3;
+  };
+  std::printf("there and back: p50 %.1f us, p99 %.1f us, p99.9 %.1f us, longest %.1f us\n",
+              part(0.5), part(0.99), part(0.999), part(1));
+  for (int64_t from_ns = 1000; from_ns < 2 * kPeriodNs; from_ns *= 2) {
+    const auto count = std::count_if(took_ns.begin(), took_ns.end(), [&](int64_t t) {
+      return t < 2 * from_ns && (t >= from_ns || from_ns == 1000);
+    });
+    const auto bar = static_cast<size_t>(60 * count / static_cast<int64_t>(took_ns.size()));
+    std::printf("%6lld us %8lld %s\n", static_cast<long long>(from_ns / 1000),
+                static_cast<long long>(count), std::string(bar, '#').c_str());
+  }
+}
+
+int Run(const std::string& worker) {
+  const parley::AudioPortOptions audio = parley::effect::Options();
+  parley::WorkerLinkOptions options;
+  options.program.path = worker;
+  if (absl::GetFlag(FLAGS_stall)) options.program.arguments = {"stall"};
+  options.to_worker = parley::AudioSendRing(audio);
+  options.from_worker = parley::AudioReceiveRing(audio);
+  auto link = parley::WorkerLink::Start(std::move(options),
+                                        parley::Deadline::After(absl::Seconds(10)));
+  if (!link.ok()) {
+    std::fprintf(stderr, "effect: %s\n", std::string(link.status().message()).c_str());
+    return 1;
+  }
+  parley::AudioPortOptions ours = audio;
+  ours.poll_sleep = absl::ZeroDuration();  // a real-time thread's
+  auto port = parley::AudioPort::Create(link->channel(), ours);
+  if (!port.ok()) {
+    std::fprintf(stderr, "effect: %s\n", std::string(port.status().message()).c_str());
+    return 1;
+  }
+
+  std::array<float, size_t{kFrames} * 2> in = {};
+  std::array<float, size_t{kFrames} * 2> out = {};
+  double phase = 0;
+  double peak = 0;
+  std::vector<int64_t> took_ns;
+  const auto cycles =
+      static_cast<int64_t>(absl::GetFlag(FLAGS_seconds) * 1e9 / static_cast<double>(kPeriodNs));
+  took_ns.reserve(static_cast<size_t>(cycles));
+  timespec next = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &next);
+  for (int64_t cycle = 0; cycle < cycles; ++cycle) {
+    // What a sound card does for a real host.
+    next.tv_nsec += kPeriodNs;
+    if (next.tv_nsec >= 1'000'000'000) {
+      next.tv_nsec -= 1'000'000'000;
+      ++next.tv_sec;
+    }
+    ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, nullptr);
+    for (size_t i = 0; i < in.size(); i += 2) {
+      in[i] = in[i + 1] = static_cast<float>(0.25 * std::sin(phase));
+      phase += 440 * 2 * M_PI / 48'000;
+    }
+    const int64_t began_ns = parley::MonotonicNowNs();
+    const parley::AudioReadResult result =
+        port->Process(in, {}, absl::MakeSpan(out), {},
+                      parley::Deadline::AtMonotonicNs(began_ns + kPeriodNs / 2));
+    if (result.outcome == parley::AudioOutcome::kOk) {
+      took_ns.push_back(parley::MonotonicNowNs() - began_ns);
+    }
+    if (result.outcome == parley::AudioOutcome::kEnded) break;
+    for (const float sample : out) peak = std::max(peak, std::fabs(static_cast<double>(sample)));
+  }
+  const parley::AudioPortStats stats = port->stats();
+  std::printf("%llu cycles of %u frames: %llu answered in time, %llu of silence, %llu answers late\n",
+              static_cast<unsigned long long>(cycles), kFrames,
+              static_cast<unsigned long long>(took_ns.size()),
+              static_cast<unsigned long long>(stats.underruns),
+              static_cast<unsigned long long>(stats.late_blocks));
+  std::printf("loudest sample %.3f\n", peak);
+  PrintHistogram(std::move(took_ns));
+  port->Close();
+  const bool ended = port->violation() != parley::Violation::kNone;
+  const parley::WorkerEnd end = absl::GetFlag(FLAGS_stall)
+                                    ? link->Kill("it stopped")
+                                    : link->End(parley::Deadline::After(absl::Seconds(2)));
+  if (!end.done() && !absl::GetFlag(FLAGS_stall)) {
+    std::fprintf(stderr, "effect: %s\n", end.ToString().c_str());
+  }
+  return ended || (!end.done() && !absl::GetFlag(FLAGS_stall)) ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("an audio effect in a confined process, measured");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  const double seconds = absl::GetFlag(FLAGS_seconds);
+  if (rest.size() > 1 || !(seconds >= 0.1 && seconds <= 86'400)) {
+    std::fprintf(stderr, "effect: --seconds is 0.1 to 86400, and there is nothing else to give\n");
+    return 2;
+  }
+  std::string worker = absl::GetFlag(FLAGS_worker);
+  if (worker.empty()) {
+    const std::string self = argv[0];
+    worker = self.substr(0, self.rfind('/') + 1) + "effect_worker";
+  }
+  return Run(worker);
+}

@@ -1,0 +1,282 @@
+// Attacks the receiving half of an AudioPort over a real channel: blocks that no honest peer
+// writes, between the reads or the cycles of an honest user.
+//
+// Input: which use (1 byte: a stream's reader, or a host's cycles), then steps: one byte each
+// (modulo 4), followed by what it needs. Deadlines are over, so no clock decides anything.
+//
+// What must hold, by a model of its own that reads the records byte by byte: each sample and event
+// of each call, in its place; every sample finite, bounded and not subnormal; what no honest peer
+// can say ends the port, and nothing else does.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "parley/boundary/violation.h"
+#include "parley/channel/channel.h"
+#include "parley/media/audio_port.h"
+#include "parley/os/check.h"
+#include "parley/os/deadline.h"
+#include "parley/ring/ring_types.h"
+#include "parley/testing/channel_pair.h"
+#include "parley/testing/scripted_memory.h"
+
+namespace parley::fuzz {
+namespace {
+
+using testing::ChannelPair;
+using testing::Script;
+using Message = std::vector<std::byte>;
+
+constexpr int kMaxSteps = 200;
+constexpr uint32_t kTag = 0x61;
+constexpr uint32_t kFrames = 8;
+constexpr uint32_t kEvents = 2;
+constexpr uint32_t kBlocks = 4;
+constexpr uint32_t kPrefill = 3;
+constexpr uint32_t kMaxDelay = 20;
+constexpr float kLimit = 2;
+
+AudioPortOptions Options() {
+  AudioPortOptions options;
+  options.max_block_frames = kFrames;
+  options.max_block_events = kEvents;
+  options.ring_blocks = kBlocks;
+  options.prefill_frames = kPrefill;
+  options.max_delay_frames = kMaxDelay;
+  options.limit = kLimit;
+  return options;
+}
+
+uint64_t At(const Message& m, std::size_t offset, std::size_t bytes) {
+  uint64_t value = 0;
+  for (std::size_t i = bytes; i-- > 0;) {
+    value = value << 8 | std::to_integer<uint64_t>(m[offset + i]);
+  }
+  return value;
+}
+
+void Put(Message& m, std::size_t bytes, uint64_t value) {
+  for (std::size_t i = 0; i < bytes; ++i) m.push_back(static_cast<std::byte>(value >> (8 * i)));
+}
+
+float Playable(uint32_t bits) {
+  float sample = 0;
+  std::memcpy(&sample, &bits, sizeof(sample));
+  if (std::isnan(sample) || std::fpclassify(sample) == FP_SUBNORMAL) return 0;
+  return std::clamp(sample, -kLimit, kLimit);
+}
+
+// One record, as the model reads it.
+struct Block {
+  bool honest = false;
+  uint64_t position = 0;
+  std::vector<float> samples;
+  std::vector<AudioEvent> events;
+};
+
+Block Parse(uint32_t tag, const Message& m) {
+  Block block;
+  if (tag != kTag || m.size() < 16) return block;
+  block.position = At(m, 0, 8);
+  const uint64_t frames = At(m, 8, 4);
+  const uint64_t events = At(m, 12, 4);
+  if (block.position > uint64_t{1} << 62 || frames == 0 || frames > kFrames || events > kEvents ||
+      m.size() != 16 + 24 * events + 4 * frames) {
+    return block;
+  }
+  for (uint64_t i = 0; i < events; ++i) {
+    AudioEvent event;
+    std::memcpy(&event, m.data() + 16 + 24 * i, sizeof(event));
+    if (event.frame >= frames) return block;
+    if (i > 0 && event.frame < block.events.back().frame) return block;
+    block.events.push_back(event);
+  }
+  for (uint64_t i = 0; i < frames; ++i) {
+    block.samples.push_back(
+        Playable(static_cast<uint32_t>(At(m, 16 + 24 * events + 4 * i, 4))));
+  }
+  block.honest = true;
+  return block;
+}
+
+bool Same(const AudioEvent& a, const AudioEvent& b) {
+  return a.kind == b.kind && a.data == b.data;
+}
+
+class Run {
+ public:
+  Run(Script script, bool cycles)
+      : script_(script),
+        cycles_(cycles),
+        pair_(*ChannelPair::Create()),
+        port_(*AudioPort::Create(pair_->accepting(), Options())) {}
+
+  void Steps() {
+    for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
+      switch (script_.Take8() % 4) {
+        case 0:
+          SendBlock();
+          break;
+        case 1:
+          Send(script_.Take8() % 4 == 0 ? script_.Take8() : kTag,
+               script_.TakeBytes(script_.Take8() % 64));
+          break;
+        case 2:
+          cycles_ ? Cycle() : Read();
+          break;
+        case 3:
+          Drain();
+          break;
+      }
+      const bool ended = port_.violation() != Violation::kNone;
+      PARLEY_CHECK(ended == dead_, "the port's end, or none, is not the model's");
+    }
+  }
+
+ private:
+  void Send(uint32_t tag, const Message& record) {
+    if (pair_->connecting().sender.TrySend(tag, record) == Outcome::kOk) {
+      queue_.push_back(Parse(tag, record));
+    }
+  }
+
+  // Mostly honest: a small step back or on, a number of frames near the limit.
+  void SendBlock() {
+    const uint8_t shape = script_.Take8();
+    const uint64_t base = cycles_ ? sent_frames_ - std::min<uint64_t>(sent_frames_, 8) : next_;
+    const uint64_t position = base + (shape & 0x0f) - ((shape & 0x10) != 0 ? 1 : 0);
+    const uint32_t frames = script_.Take8() % (kFrames + 2);
+    const uint32_t events = (shape >> 5) % (kEvents + 2);
+    Message record;
+    Put(record, 8, position);
+    Put(record, 4, frames);
+    Put(record, 4, events);
+    for (uint32_t i = 0; i < events; ++i) {
+      Put(record, 4, script_.Take8() % (kFrames + 1));
+      Put(record, 4, script_.Take8());
+      Put(record, 8, i);
+      Put(record, 8, ~uint64_t{i});
+    }
+    for (uint32_t i = 0; i < frames; ++i) Put(record, 4, script_.Take32());
+    next_ = position + frames;
+    Send(kTag, record);
+  }
+
+  void Drain() {
+    Receiver& receiver = pair_->connecting().receiver;
+    Message into(receiver.max_message_bytes());
+    Record record;
+    while (receiver.TryReceive(absl::MakeSpan(into), &record) == Outcome::kOk) {
+    }
+  }
+
+  void Read() {
+    const uint32_t wanted = script_.Take8() % (kFrames + 1);
+    std::vector<float> samples(wanted, 9);
+    std::vector<AudioEvent> events(64);
+    const AudioReadResult result = port_.Read(absl::MakeSpan(samples), absl::MakeSpan(events),
+                                              Deadline::AtMonotonicNs(0));
+    const bool over = dead_;
+    while (!dead_ && !queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames) {
+      const Block block = queue_.front();
+      queue_.pop_front();
+      dead_ = !block.honest || block.position < expected_;
+      if (dead_) break;
+      expected_ = block.position + block.samples.size();
+      for (AudioEvent event : block.events) {
+        held_events_.emplace_back(first_ + held_.size() + event.frame, event);
+      }
+      held_.insert(held_.end(), block.samples.begin(), block.samples.end());
+    }
+    running_ = running_ || held_.size() >= kPrefill;
+    if (running_ && held_.size() > kMaxDelay) Forget(held_.size() - kPrefill);
+    const std::size_t frames = running_ || over ? std::min<std::size_t>(wanted, held_.size()) : 0;
+    PARLEY_CHECK(result.frames == frames, "another number of frames");
+    PARLEY_CHECK((result.outcome == AudioOutcome::kOk) == (frames == wanted), "another outcome");
+    for (std::size_t i = 0; i < wanted; ++i) {
+      PARLEY_CHECK(samples[i] == (i < frames ? held_[i] : 0), "another sample");
+    }
+    uint32_t count = 0;
+    for (const auto& [frame, event] : held_events_) {
+      if (frame >= first_ + frames) break;
+      PARLEY_CHECK(count < result.events && events[count].frame == frame - first_ &&
+                       Same(events[count], event),
+                   "another event, or elsewhere");
+      ++count;
+    }
+    PARLEY_CHECK(count == result.events, "events that nobody sent");
+    Forget(frames);
+    if (frames < wanted) running_ = false;
+  }
+
+  void Forget(std::size_t frames) {
+    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(frames));
+    first_ += frames;
+    while (!held_events_.empty() && held_events_.front().first < first_) held_events_.pop_front();
+  }
+
+  void Cycle() {
+    const uint32_t frames = 1 + script_.Take8() % kFrames;
+    const std::vector<float> in(frames, 0.5f);
+    std::vector<float> out(frames, 9);
+    std::vector<AudioEvent> events(kEvents);
+    const uint64_t overruns = port_.stats().overruns;
+    const AudioReadResult result = port_.Process(in, {}, absl::MakeSpan(out),
+                                                 absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
+    const uint64_t position = sent_frames_;
+    sent_frames_ += frames;
+    const bool asked = !dead_ && port_.stats().overruns == overruns;
+    AudioOutcome expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kLate;
+    Block answer;
+    while (asked && !queue_.empty()) {
+      const Block block = queue_.front();
+      queue_.pop_front();
+      dead_ = !block.honest;
+      if (!dead_ && block.position < position) continue;
+      dead_ = dead_ || block.position != position || block.samples.size() != frames;
+      expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kOk;
+      if (!dead_) answer = block;
+      break;
+    }
+    PARLEY_CHECK(result.outcome == expected, "another outcome of a cycle");
+    answer.samples.resize(frames, 0);
+    PARLEY_CHECK(out == answer.samples, "another answer");
+    PARLEY_CHECK(result.events == answer.events.size(), "other events of an answer");
+    for (std::size_t i = 0; i < answer.events.size(); ++i) {
+      PARLEY_CHECK(events[i].frame == answer.events[i].frame && Same(events[i], answer.events[i]),
+                   "another event of an answer");
+    }
+  }
+
+  Script script_;
+  const bool cycles_;
+  std::unique_ptr<ChannelPair> pair_;
+  AudioPort port_;
+  std::deque<Block> queue_;  // on its way
+  uint64_t next_ = 0;        // an honest writer's position
+  uint64_t expected_ = 0;
+  std::deque<float> held_;
+  std::deque<std::pair<uint64_t, AudioEvent>> held_events_;
+  uint64_t first_ = 0;        // the number of held_.front()
+  uint64_t sent_frames_ = 0;  // of our own blocks
+  bool running_ = false;
+  bool dead_ = false;
+};
+
+}  // namespace
+}  // namespace parley::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  parley::testing::Script script(data, size);
+  const bool cycles = script.Take8() % 2 == 1;
+  parley::fuzz::Run(script, cycles).Steps();
+  return 0;
+}

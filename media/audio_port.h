@@ -1,0 +1,193 @@
+#ifndef PARLEY_MEDIA_AUDIO_PORT_H_
+#define PARLEY_MEDIA_AUDIO_PORT_H_
+
+// Sound for a real-time thread, to and from a process that is not trusted: a voice call, an
+// instrument or an effect that runs in a process of its own.
+//
+// Three uses, each at both ends of one channel:
+//   a stream      Write(block) ------------------------> Read(any number of frames)
+//   a cycle       Process(in, out, deadline) <---------> Respond(effect, deadline)
+//   events        MIDI, parameters: each belongs to a frame of a block, and travels with it
+//
+// No call takes a lock, allocates, or makes a system call (AudioPortTest.NoCallIsASystemCall): time
+// comes from the vDSO, and nobody is signalled. A call that waits looks at the ring again and again
+// until its deadline, which is why deadlines are parts of a block; `poll_sleep` is for threads that
+// may sleep in between. What is not there in time is silence, and counted: a peer that is late,
+// stopped, dead or hostile costs exactly that.
+//
+// A stream keeps its delay: after an underrun Read gives silence until `prefill_frames` are there
+// again, and where more than `max_delay_frames` have gathered it goes on with the newest of them.
+// A cycle keeps its place: an answer that comes too late is dropped.
+//
+// Trust: every sample is finite, at most `limit` and not subnormal once it is here; lengths, counts
+// and places of events are checked on a private copy; a lie ends the port (violation()). A call
+// looks at no more than kMaxBlocksPerCall blocks, however fast the peer writes them.
+// Threads: one at a time for Write, Read, Process and Respond: the real-time thread. stats() is for
+// that thread as well. CheckPeer and Interrupt are for any other.
+// SCHED_FIFO: a waiting call does not yield. Give the two ends different processors, or the
+// responding one a lower priority and `poll_sleep`; a worker is never given real-time priority by
+// Spawn, its parent can with sched_setscheduler(worker.pid(), ...), and RLIMIT_RTTIME bounds it.
+//
+//   AudioPortOptions options;                            // the same at both ends
+//   options.send_channels = options.receive_channels = 2;
+//   Channel channel = *ConnectChannel(name, AudioConnectOptions(options), deadline);
+//   AudioPort port = *AudioPort::Create(channel, options);
+//   port.Process(in, {}, out, {}, Deadline::After(absl::Milliseconds(2)));   // the host
+//
+//   port.Respond([&](const AudioBlock& block) { Reverb(block.in, block.out); }, deadline);
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "parley/boundary/violation.h"
+#include "parley/boundary/wire_type.h"
+#include "parley/channel/channel.h"
+#include "parley/handshake/options.h"
+#include "parley/os/deadline.h"
+
+namespace parley {
+
+// Something that happens at a frame: a MIDI message, a parameter's new value.
+struct AudioEvent {
+  uint32_t frame;                // of the block, or of what a Read returns
+  uint32_t kind;                 // the users' own
+  std::array<uint8_t, 16> data;  // theirs as well; the peer's choice
+};
+static_assert(sizeof(AudioEvent) == 24);
+static_assert(WireType<AudioEvent>);
+
+struct AudioPortOptions {
+  uint32_t rate_hz = 48'000;
+  // Interleaved 32-bit floats, as this side sees it: what one sends, the other one receives.
+  uint32_t send_channels = 1;     // 0 to 64; 0: nothing is sent
+  uint32_t receive_channels = 1;  // as above
+  uint32_t max_block_frames = 1024;
+  uint32_t max_block_events = 64;
+  // Blocks of the maximum that fit into the ring on their way.
+  uint32_t ring_blocks = 8;
+  // Of a stream's reader: what has to be there before it begins, and where it cuts the delay. 0:
+  // one and a half blocks; all that the reader holds, which is as much as the ring.
+  uint32_t prefill_frames = 0;
+  uint32_t max_delay_frames = 0;
+  // Samples of the peer's are cut to this: 1 is full scale, so the default leaves 12 dB.
+  float limit = 4.0f;
+  // Between two looks of a call that waits. Zero: none, and no system call.
+  absl::Duration poll_sleep = absl::ZeroDuration();
+};
+
+// The channel's options for the two sides. The format blob says the rate, the channels and the
+// limits, and the accepting side refuses another one than its own.
+AcceptOptions AudioAcceptOptions(const AudioPortOptions& options);
+ConnectOptions AudioConnectOptions(const AudioPortOptions& options);
+// The rings alone, for a worker's link (supervise/worker_link.h): what this side sends through, and
+// what it receives through.
+RingRequest AudioSendRing(const AudioPortOptions& options);
+RingRequest AudioReceiveRing(const AudioPortOptions& options);
+
+// Counts since Create. Frames are of our side.
+struct AudioPortStats {
+  uint64_t blocks_sent = 0;
+  uint64_t blocks_received = 0;
+  uint64_t overruns = 0;         // blocks of ours that found no room
+  uint64_t underruns = 0;        // calls that had to give silence, after the first sound came
+  uint64_t silent_frames = 0;    // of these calls
+  uint64_t late_blocks = 0;      // answers to an earlier cycle: dropped
+  uint64_t missed_frames = 0;    // that the peer's side dropped, by its own account
+  uint64_t skipped_frames = 0;   // dropped here, since too much delay had gathered
+  uint64_t repaired_samples = 0; // NaN, infinite, above the limit, subnormal
+  uint64_t events_sent = 0;
+  uint64_t events_received = 0;
+  uint64_t events_dropped = 0;   // found no room in a Read's or our own buffer
+  uint32_t buffered_frames = 0;  // now
+  // How much faster the peer's clock seems to run than ours, in parts per million, by what came and
+  // what was read of a stream; worth something after a minute.
+  double drift_ppm = 0;
+};
+
+enum class AudioOutcome {
+  kOk,
+  kLate,   // Write: no room; Read: silence, in whole or in part; Respond: no block came
+  kEnded,  // the peer ended the stream or broke the protocol, or we did: silence for ever
+};
+
+struct AudioReadResult {
+  AudioOutcome outcome = AudioOutcome::kOk;
+  uint32_t frames = 0;  // at the front, that are the peer's; the rest is silence
+  uint32_t events = 0;
+};
+
+// What Respond hands over. Spans are valid during the call.
+struct AudioBlock {
+  uint32_t frames = 0;
+  absl::Span<const float> in;  // frames * receive_channels
+  absl::Span<const AudioEvent> events;
+  absl::Span<float> out;  // frames * send_channels, silent
+};
+
+class AudioPort {
+ public:
+  static constexpr uint32_t kMaxBlocksPerCall = 256;
+
+  // The channel's ends are the port's from here on, wherever the channel goes: nobody else uses
+  // them. kInvalidArgument: an option, or one that does not fit what the channel has.
+  static absl::StatusOr<AudioPort> Create(const Channel& channel, const AudioPortOptions& options);
+  AudioPort(AudioPort&&) noexcept;
+  AudioPort& operator=(AudioPort&&) noexcept;
+  ~AudioPort();
+
+  // One block: frames * send_channels samples, 1 to max_block_frames, with up to max_block_events
+  // events in the order of their frames. Anything else is the caller's bug and aborts. Where there
+  // is no room by the deadline the block is dropped and counted; the peer's reader sees the gap.
+  AudioOutcome Write(absl::Span<const float> samples, absl::Span<const AudioEvent> events,
+                     Deadline deadline);
+
+  // Fills `samples`, a multiple of receive_channels, with what comes next, and `events` with what
+  // belongs to it.
+  AudioReadResult Read(absl::Span<float> samples, absl::Span<AudioEvent> events, Deadline deadline);
+
+  // A host's cycle: sends `in` and waits for the answer to it, as many frames of out as of in.
+  AudioReadResult Process(absl::Span<const float> in, absl::Span<const AudioEvent> in_events,
+                          absl::Span<float> out, absl::Span<AudioEvent> out_events,
+                          Deadline deadline);
+
+  // The other side's: waits for a block and answers it with what `effect` makes of it.
+  template <typename Effect>
+  AudioOutcome Respond(const Effect& effect, Deadline deadline) {
+    AudioBlock block;
+    const AudioOutcome taken = TakeBlock(&block, deadline);
+    if (taken != AudioOutcome::kOk) return taken;
+    effect(static_cast<const AudioBlock&>(block));
+    return Answer(block);
+  }
+
+  // Ends the stream in order: the peer reads what is there, then kEnded. The real-time thread's.
+  void Close();
+
+  // Whether the peer's process or its end of the channel is gone: makes a system call, so it is for
+  // another thread, now and then. Afterwards the real-time thread's calls say kEnded.
+  bool CheckPeer() const;
+  // Makes the real-time thread's calls, also one that waits, say kEnded.
+  void Interrupt() const;
+
+  Violation violation() const;
+  AudioPortStats stats() const;
+
+ private:
+  struct State;
+  explicit AudioPort(std::unique_ptr<State> state);
+  AudioOutcome TakeBlock(AudioBlock* block, Deadline deadline);
+  AudioOutcome Answer(const AudioBlock& block);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_MEDIA_AUDIO_PORT_H_
