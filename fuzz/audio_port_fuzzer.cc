@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Attacks the receiving half of an AudioPort over a real channel: blocks that no honest peer
 // writes, between the reads or the cycles of an honest user.
 //
@@ -100,16 +101,13 @@ Block Parse(uint32_t tag, const Message& m) {
     block.events.push_back(event);
   }
   for (uint64_t i = 0; i < frames; ++i) {
-    block.samples.push_back(
-        Playable(static_cast<uint32_t>(At(m, 16 + 24 * events + 4 * i, 4))));
+    block.samples.push_back(Playable(static_cast<uint32_t>(At(m, 16 + 24 * events + 4 * i, 4))));
   }
   block.honest = true;
   return block;
 }
 
-bool Same(const AudioEvent& a, const AudioEvent& b) {
-  return a.kind == b.kind && a.data == b.data;
-}
+bool Same(const AudioEvent& a, const AudioEvent& b) { return a.kind == b.kind && a.data == b.data; }
 
 class Run {
  public:
@@ -182,8 +180,8 @@ class Run {
     const uint32_t wanted = script_.Take8() % (kFrames + 1);
     std::vector<float> samples(wanted, 9);
     std::vector<AudioEvent> events(64);
-    const AudioReadResult result = port_.Read(absl::MakeSpan(samples), absl::MakeSpan(events),
-                                              Deadline::AtMonotonicNs(0));
+    const AudioReadResult result =
+        port_.Read(absl::MakeSpan(samples), absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
     const bool over = dead_;
     while (!dead_ && !queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames) {
       const Block block = queue_.front();
@@ -229,8 +227,8 @@ class Run {
     std::vector<float> out(frames, 9);
     std::vector<AudioEvent> events(kEvents);
     const uint64_t overruns = port_.stats().overruns;
-    const AudioReadResult result = port_.Process(in, {}, absl::MakeSpan(out),
-                                                 absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
+    const AudioReadResult result = port_.Process(
+        in, {}, absl::MakeSpan(out), absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
     const uint64_t position = sent_frames_;
     sent_frames_ += frames;
     const bool asked = !dead_ && port_.stats().overruns == overruns;

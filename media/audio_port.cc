@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/media/audio_port.h"
 
 #include <poll.h>
@@ -51,7 +52,8 @@ absl::Status Wrong(const char* name, uint64_t value, const char* allowed) {
 }
 
 absl::Status Check(const AudioPortOptions& o) {
-  if (o.rate_hz < 1000 || o.rate_hz > 1'000'000) return Wrong("rate_hz", o.rate_hz, "1000 to 1 MHz");
+  if (o.rate_hz < 1000 || o.rate_hz > 1'000'000)
+    return Wrong("rate_hz", o.rate_hz, "1000 to 1 MHz");
   if (o.send_channels > kMaxChannels) return Wrong("send_channels", o.send_channels, "0 to 64");
   if (o.receive_channels > kMaxChannels) {
     return Wrong("receive_channels", o.receive_channels, "0 to 64");
@@ -107,11 +109,6 @@ void SetRings(const AudioPortOptions& options, RingRequest* send, RingRequest* r
   limits->max_message_bytes = std::max(send->max_message_bytes, receive->max_message_bytes);
 }
 
-absl::Span<std::byte> BytesOf(absl::Span<float> samples) {
-  // SAFETY: any object may be seen as bytes.
-  return {reinterpret_cast<std::byte*>(samples.data()), samples.size() * sizeof(float)};
-}
-
 }  // namespace
 
 RingRequest AudioSendRing(const AudioPortOptions& options) {
@@ -127,8 +124,9 @@ AcceptOptions AudioAcceptOptions(const AudioPortOptions& options) {
   SetRings(options, &accept.send, &accept.receive, &accept.limits);
   accept.format = Format(options, options.send_channels, options.receive_channels);
   accept.check_format = [wanted = accept.format](const std::string& format) {
-    return format == wanted ? absl::OkStatus()
-                            : absl::InvalidArgumentError("it wants another port than '" + wanted + "'");
+    return format == wanted
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError("it wants another port than '" + wanted + "'");
   };
   return accept;
 }
@@ -156,12 +154,11 @@ struct AudioPort::State {
         block_events(o.max_block_events),
         in(std::size_t{o.max_block_frames} * o.receive_channels),
         out(std::size_t{o.max_block_frames} * o.send_channels),
-        prefill(o.prefill_frames != 0 ? o.prefill_frames
-                                      : std::min(o.max_block_frames * 3 / 2 + 1,
-                                                 held_frames - o.max_block_frames)),
-        max_delay(o.max_delay_frames != 0
-                      ? o.max_delay_frames
-                      : std::max(prefill, held_frames - o.max_block_frames)) {}
+        prefill(o.prefill_frames != 0
+                    ? o.prefill_frames
+                    : std::min(o.max_block_frames * 3 / 2 + 1, held_frames - o.max_block_frames)),
+        max_delay(o.max_delay_frames != 0 ? o.max_delay_frames
+                                          : std::max(prefill, held_frames - o.max_block_frames)) {}
 
   // Whether nothing more will come or go, for any reason.
   bool Stopped() {
@@ -181,8 +178,7 @@ struct AudioPort::State {
     const int64_t left_ns = deadline.monotonic_ns() - MonotonicNowNs();
     if (left_ns <= 0) return false;
     if (options.poll_sleep > absl::ZeroDuration()) {
-      const auto sleep = absl::ToTimespec(
-          std::min(options.poll_sleep, absl::Nanoseconds(left_ns)));
+      const auto sleep = absl::ToTimespec(std::min(options.poll_sleep, absl::Nanoseconds(left_ns)));
       ::clock_nanosleep(CLOCK_MONOTONIC, 0, &sleep, nullptr);
     } else {
       internal::RelaxFor(32);
@@ -259,7 +255,8 @@ AudioPort::AudioPort(AudioPort&&) noexcept = default;
 AudioPort& AudioPort::operator=(AudioPort&&) noexcept = default;
 AudioPort::~AudioPort() = default;
 
-absl::StatusOr<AudioPort> AudioPort::Create(const Channel& channel, const AudioPortOptions& options) {
+absl::StatusOr<AudioPort> AudioPort::Create(const Channel& channel,
+                                            const AudioPortOptions& options) {
   if (absl::Status status = Check(options); !status.ok()) return status;
   if (!channel.sender || !channel.receiver) {
     return absl::InvalidArgumentError("an AudioPort needs a channel with both directions");
@@ -278,8 +275,8 @@ Outcome AudioPort::State::TryWrite(uint64_t position, uint32_t frames,
                                    absl::Span<const float> samples,
                                    absl::Span<const AudioEvent> events) {
   absl::Span<std::byte> room;
-  const Outcome outcome = producer.TryReserve(
-      send_limits.Bytes(frames, static_cast<uint32_t>(events.size())), &room);
+  const Outcome outcome =
+      producer.TryReserve(send_limits.Bytes(frames, static_cast<uint32_t>(events.size())), &room);
   if (outcome != Outcome::kOk) return outcome;
   const AudioBlockWire block = {
       .position = position, .frames = frames, .events = static_cast<uint32_t>(events.size())};
@@ -307,7 +304,8 @@ Outcome AudioPort::State::TryTake(AudioBlockWire* block, PeerView* view) {
     view->CopyTo(0, absl::MakeSpan(bytes));
   }
   if (!ReadWire(absl::MakeConstSpan(bytes), block) ||
-      !internal::IsAudioBlock(*block, record.size_bytes, receive_limits) || !CopyEvents(*block, *view)) {
+      !internal::IsAudioBlock(*block, record.size_bytes, receive_limits) ||
+      !CopyEvents(*block, *view)) {
     Lied();
     return Outcome::kPoisoned;
   }
@@ -332,8 +330,8 @@ void AudioPort::State::CopySamples(const AudioBlockWire& block, const PeerView& 
                                    absl::Span<float> into) {
   if (into.empty()) return;
   view.CopyTo(sizeof(AudioBlockWire) + std::size_t{block.events} * internal::kAudioEventBytes,
-              BytesOf(into));
-  stats.repaired_samples += SanitizeF32(BytesOf(into), options.limit);
+              WritableBytesOfWire(into));
+  stats.repaired_samples += SanitizeF32(WritableBytesOfWire(into), options.limit);
 }
 
 bool AudioPort::State::Follow(const AudioBlockWire& block) {
@@ -485,9 +483,9 @@ AudioReadResult AudioPort::Process(absl::Span<const float> in,
                                    absl::Span<AudioEvent> out_events, Deadline deadline) {
   State& s = *state_;
   const uint32_t channels = s.receive_limits.channels;
-  PARLEY_CHECK(s.send_limits.channels > 0 &&
-                   out.size() == in.size() / s.send_limits.channels * channels,
-               "AudioPort::Process: `out` has not as many frames as `in`");
+  PARLEY_CHECK(
+      s.send_limits.channels > 0 && out.size() == in.size() / s.send_limits.channels * channels,
+      "AudioPort::Process: `out` has not as many frames as `in`");
   const uint64_t position = s.send_position;
   const auto frames = static_cast<uint32_t>(in.size() / s.send_limits.channels);
   AudioReadResult result;
@@ -549,7 +547,8 @@ AudioOutcome AudioPort::TakeBlock(AudioBlock* block, Deadline deadline) {
     }
     if (taken != Outcome::kOk || !s.Follow(wire)) break;
     block->frames = wire.frames;
-    const auto in = absl::MakeSpan(s.in).first(std::size_t{wire.frames} * s.receive_limits.channels);
+    const auto in =
+        absl::MakeSpan(s.in).first(std::size_t{wire.frames} * s.receive_limits.channels);
     s.CopySamples(wire, view, in);
     s.Done();
     block->in = in;

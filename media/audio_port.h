@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_MEDIA_AUDIO_PORT_H_
 #define PARLEY_MEDIA_AUDIO_PORT_H_
 
@@ -96,13 +97,13 @@ RingRequest AudioReceiveRing(const AudioPortOptions& options);
 struct AudioPortStats {
   uint64_t blocks_sent = 0;
   uint64_t blocks_received = 0;
-  uint64_t overruns = 0;         // blocks of ours that found no room
-  uint64_t underruns = 0;        // calls that had to give silence, after the first sound came
-  uint64_t silent_frames = 0;    // of these calls
-  uint64_t late_blocks = 0;      // answers to an earlier cycle: dropped
-  uint64_t missed_frames = 0;    // that the peer's side dropped, by its own account
-  uint64_t skipped_frames = 0;   // dropped here, since too much delay had gathered
-  uint64_t repaired_samples = 0; // NaN, infinite, above the limit, subnormal
+  uint64_t overruns = 0;          // blocks of ours that found no room
+  uint64_t underruns = 0;         // calls that had to give silence, after the first sound came
+  uint64_t silent_frames = 0;     // of these calls
+  uint64_t late_blocks = 0;       // answers to an earlier cycle: dropped
+  uint64_t missed_frames = 0;     // that the peer's side dropped, by its own account
+  uint64_t skipped_frames = 0;    // dropped here, since too much delay had gathered
+  uint64_t repaired_samples = 0;  // NaN, infinite, above the limit, subnormal
   uint64_t events_sent = 0;
   uint64_t events_received = 0;
   uint64_t events_dropped = 0;   // found no room in a Read's or our own buffer

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/media/audio_port.h"
 
 #include <linux/filter.h>
@@ -10,10 +11,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,19 +32,14 @@ namespace {
 std::atomic<uint64_t> allocations{0};
 }  // namespace
 
-// Counted, for AudioPortTest.NoCallAllocates.
+// Counts what is allocated in this program.
 void* operator new(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(size);  // NOLINT(cppcoreguidelines-no-malloc)
-  if (memory == nullptr) std::abort();
-  return memory;
+  allocations.fetch_add(1, std::memory_order_relaxed);  // RELAXED: a count
+  if (void* const memory = std::malloc(size)) return memory;
+  std::abort();
 }
-void operator delete(void* memory) noexcept {
-  std::free(memory);  // NOLINT(cppcoreguidelines-no-malloc)
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);  // NOLINT(cppcoreguidelines-no-malloc)
-}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace parley {
 namespace {
@@ -137,7 +133,8 @@ TEST(AudioPortTest, SamplesAndEventsArriveAtTheirFramesWhateverSizesAreReadAndWr
   std::vector<uint64_t> heard;
   for (int round = 0; round < 400; ++round) {
     const uint32_t frames = 1 + static_cast<uint32_t>(round * 7 % kBlock);
-    const std::vector<AudioEvent> events = {Event(0, 7), Event(frames / 2, 7), Event(frames - 1, 7)};
+    const std::vector<AudioEvent> events = {Event(0, 7), Event(frames / 2, 7),
+                                            Event(frames - 1, 7)};
     for (const AudioEvent& event : events) event_frames.push_back(written + event.frame);
     ASSERT_EQ(ports.a.Write(Ramp(written, frames), events, kNow), AudioOutcome::kOk);
     written += frames;
@@ -334,9 +331,9 @@ TEST(AudioPortTest, AnAnswerThatComesLateIsDropped) {
   std::thread late([&] {
     while (answer(0.2f) == AudioOutcome::kLate) absl::SleepFor(absl::Milliseconds(1));
   });
-  EXPECT_EQ(ports.a.Process(in, {}, absl::MakeSpan(out), {}, Deadline::After(absl::Seconds(10)))
-                .outcome,
-            AudioOutcome::kOk);
+  EXPECT_EQ(
+      ports.a.Process(in, {}, absl::MakeSpan(out), {}, Deadline::After(absl::Seconds(10))).outcome,
+      AudioOutcome::kOk);
   late.join();
   EXPECT_EQ(out, std::vector<float>(in.size(), 0.2f));
   EXPECT_EQ(ports.a.stats().late_blocks, 1u);
@@ -471,7 +468,8 @@ TEST(AudioPortTest, AttackP13AStreamThatGoesBackwardsOrAnAnswerToNoQuestionEndsT
   stream.port.Read(absl::MakeSpan(samples), {}, kNow);
   EXPECT_EQ(stream.port.violation(), Violation::kMetadataInvalid);
   // Of a cycle: an answer from the future, and one of another length.
-  for (const AudioBlockWire& answer : {AudioBlockWire{kBlock, kBlock, 0}, AudioBlockWire{0, 4, 0}}) {
+  for (const AudioBlockWire& answer :
+       {AudioBlockWire{kBlock, kBlock, 0}, AudioBlockWire{0, 4, 0}}) {
     Hostile cycle = MakeHostile();
     cycle.Send(answer, {}, std::vector<float>(std::size_t{answer.frames} * 2));
     EXPECT_EQ(cycle.port.Process(samples, {}, absl::MakeSpan(samples), {}, kNow).outcome,
@@ -559,8 +557,8 @@ TEST(AudioPortTest, AnInterruptEndsAWait) {
 TEST(AudioPortTest, OptionsAreCheckedAndBothSidesMustHaveTheSame) {
   AudioPortOptions other = Mirrored(Options());
   other.rate_hz = 44'100;
-  const auto pair = ChannelPair::CreateByHandshake(AudioAcceptOptions(Options()),
-                                                   AudioConnectOptions(other));
+  const auto pair =
+      ChannelPair::CreateByHandshake(AudioAcceptOptions(Options()), AudioConnectOptions(other));
   EXPECT_FALSE(pair.ok());
   const auto status = [](auto change) {
     AudioPortOptions options = Options();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_MEDIA_AUDIO_WIRE_H_
 #define PARLEY_MEDIA_AUDIO_WIRE_H_
 

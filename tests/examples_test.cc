@@ -118,6 +118,31 @@ TEST_F(ExamplesTest, EventLoopEndsOnCtrlC) {
   EXPECT_FALSE(SocketExists());
 }
 
+// --- effect: whatever the machine does, each block is answered or silent
+// ----------------------------------------------------------------------------------------
+
+TEST(EffectTest, EachBlockIsAnsweredInTimeOrSilentAlsoWhereTheWorkerStops) {
+  for (const bool stalls : {false, true}) {
+    std::vector<std::string> command = {Binary("examples/effect/effect"), "--seconds=1",
+                                        "--worker=" + Binary("examples/effect/effect_worker")};
+    if (stalls) command.push_back("--stall");
+    Process effect(command);
+    EXPECT_EQ(effect.Wait(Generous()), 0) << effect.errors();
+    unsigned long long cycles = 0;
+    unsigned long long answered = 0;
+    unsigned long long silent = 0;
+    ASSERT_EQ(std::sscanf(effect.output().c_str(),
+                          "%llu cycles of 128 frames: %llu answered in time, %llu of silence",
+                          &cycles, &answered, &silent),
+              3)
+        << effect.output();
+    EXPECT_EQ(cycles, 375u);
+    EXPECT_EQ(answered + silent, cycles);
+    EXPECT_GT(answered, 0u);
+    if (stalls) EXPECT_GE(silent, 100u);
+  }
+}
+
 // --- hello
 // ----------------------------------------------------------------------------------------
 

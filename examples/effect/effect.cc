@@ -27,7 +27,8 @@
 
 ABSL_FLAG(double, seconds, 5, "how long; 0.1 to 86400");
 ABSL_FLAG(bool, stall, false, "the worker stops half a second after its start");
-ABSL_FLAG(std::string, worker, "", "the effect's program; by default effect_worker beside this one");
+ABSL_FLAG(std::string, worker, "",
+          "the effect's program; by default effect_worker beside this one");
 
 namespace {
 
@@ -39,8 +40,8 @@ void PrintHistogram(std::vector<int64_t> took_ns) {
   if (took_ns.empty()) return;
   std::sort(took_ns.begin(), took_ns.end());
   const auto part = [&](double p) {
-    return static_cast<double>(took_ns[static_cast<size_t>(
-               p * static_cast<double>(took_ns.size() - 1))]) /
+    return static_cast<double>(
+               took_ns[static_cast<size_t>(p * static_cast<double>(took_ns.size() - 1))]) /
            1e3;
   };
   std::printf("there and back: p50 %.1f us, p99 %.1f us, p99.9 %.1f us, longest %.1f us\n",
@@ -62,8 +63,8 @@ int Run(const std::string& worker) {
   if (absl::GetFlag(FLAGS_stall)) options.program.arguments = {"stall"};
   options.to_worker = parley::AudioSendRing(audio);
   options.from_worker = parley::AudioReceiveRing(audio);
-  auto link = parley::WorkerLink::Start(std::move(options),
-                                        parley::Deadline::After(absl::Seconds(10)));
+  auto link =
+      parley::WorkerLink::Start(std::move(options), parley::Deadline::After(absl::Seconds(10)));
   if (!link.ok()) {
     std::fprintf(stderr, "effect: %s\n", std::string(link.status().message()).c_str());
     return 1;
@@ -99,9 +100,8 @@ int Run(const std::string& worker) {
       phase += 440 * 2 * M_PI / 48'000;
     }
     const int64_t began_ns = parley::MonotonicNowNs();
-    const parley::AudioReadResult result =
-        port->Process(in, {}, absl::MakeSpan(out), {},
-                      parley::Deadline::AtMonotonicNs(began_ns + kPeriodNs / 2));
+    const parley::AudioReadResult result = port->Process(
+        in, {}, absl::MakeSpan(out), {}, parley::Deadline::AtMonotonicNs(began_ns + kPeriodNs / 2));
     if (result.outcome == parley::AudioOutcome::kOk) {
       took_ns.push_back(parley::MonotonicNowNs() - began_ns);
     }
@@ -109,11 +109,12 @@ int Run(const std::string& worker) {
     for (const float sample : out) peak = std::max(peak, std::fabs(static_cast<double>(sample)));
   }
   const parley::AudioPortStats stats = port->stats();
-  std::printf("%llu cycles of %u frames: %llu answered in time, %llu of silence, %llu answers late\n",
-              static_cast<unsigned long long>(cycles), kFrames,
-              static_cast<unsigned long long>(took_ns.size()),
-              static_cast<unsigned long long>(stats.underruns),
-              static_cast<unsigned long long>(stats.late_blocks));
+  std::printf(
+      "%llu cycles of %u frames: %llu answered in time, %llu of silence, %llu answers late\n",
+      static_cast<unsigned long long>(cycles), kFrames,
+      static_cast<unsigned long long>(took_ns.size()),
+      static_cast<unsigned long long>(stats.underruns),
+      static_cast<unsigned long long>(stats.late_blocks));
   std::printf("loudest sample %.3f\n", peak);
   PrintHistogram(std::move(took_ns));
   port->Close();
