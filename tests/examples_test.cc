@@ -139,7 +139,9 @@ TEST(EffectTest, EachBlockIsAnsweredInTimeOrSilentAlsoWhereTheWorkerStops) {
     EXPECT_EQ(cycles, 375u);
     EXPECT_EQ(answered + silent, cycles);
     EXPECT_GT(answered, 0u);
-    if (stalls) EXPECT_GE(silent, 100u);
+    if (stalls) {
+      EXPECT_GE(silent, 100u);
+    }
   }
 }
 
