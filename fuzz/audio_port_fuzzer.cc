@@ -190,6 +190,7 @@ class Run {
       if (dead_) break;
       expected_ = block.position + block.samples.size();
       for (AudioEvent event : block.events) {
+        if (held_events_.size() == kEvents * kBlocks) continue;  // dropped, and counted
         held_events_.emplace_back(first_ + held_.size() + event.frame, event);
       }
       held_.insert(held_.end(), block.samples.begin(), block.samples.end());

@@ -150,8 +150,9 @@ class AudioPort {
   AudioOutcome Write(absl::Span<const float> samples, absl::Span<const AudioEvent> events,
                      Deadline deadline);
 
-  // Fills `samples`, a multiple of receive_channels, with what comes next, and `events` with what
-  // belongs to it.
+  // Fills `samples`, a multiple of receive_channels and up to max_block_frames, with what comes
+  // next, and `events` with what belongs to it. Events that find no room are dropped and counted: a
+  // reader holds ring_blocks * max_block_events of them.
   AudioReadResult Read(absl::Span<float> samples, absl::Span<AudioEvent> events, Deadline deadline);
 
   // A host's cycle: sends `in` and waits for the answer to it, as many frames of out as of in.
