@@ -33,8 +33,9 @@
 //   options.send_channels = options.receive_channels = 2;
 //   Channel channel = *ConnectChannel(name, AudioConnectOptions(options), deadline);
 //   AudioPort port = *AudioPort::Create(channel, options);
-//   port.Process(in, {}, out, {}, Deadline::After(absl::Milliseconds(2)));   // the host
-//
+//   // The host, each block:
+//   port.Process(in, {}, out, {}, Deadline::After(absl::Milliseconds(2)));
+//   // The other side, again and again:
 //   port.Respond([&](const AudioBlock& block) { Reverb(block.in, block.out); }, deadline);
 
 #include <array>

@@ -4,18 +4,23 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <variant>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "parley/channel/channel.h"
 #include "parley/media/acceptance.h"
+#include "parley/media/audio_port.h"
 #include "parley/media/colour.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/media/pixel_format.h"
+#include "parley/os/deadline.h"
 
 namespace parley {
 namespace {
@@ -26,6 +31,12 @@ using ConstBytes = absl::Span<const std::byte>;
   const auto Send = [](const auto& /*record*/) {};
 #include "tests/header_examples/media/acceptance_0.inc"
   return absl::OkStatus();
+}
+
+[[maybe_unused]] void AudioPortExample(const std::string& name, Deadline deadline,
+                                       absl::Span<const float> in, absl::Span<float> out) {
+  const auto Reverb = [](absl::Span<const float> /*in*/, absl::Span<float> /*out*/) {};
+#include "tests/header_examples/media/audio_port_0.inc"
 }
 
 [[maybe_unused]] void ColourExample(const VideoFormat& picture_format,
