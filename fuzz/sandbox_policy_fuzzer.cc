@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Attacks Policy::Compile and what comes out of it: profiles put together in any way, or of any
-// rules at all, are compiled by libseccomp, and the program is asked about any system call.
+// rules at all, are compiled, and the program is asked about any system call.
 //
 // Three must agree: Policy::AskRaw; an interpreter of the program, below, written from the kernel's
 // description of classic BPF; and a model that knows no BPF, only the list of rules. Besides, the

@@ -3,9 +3,9 @@
 #define PARLEY_SANDBOX_BPF_H_
 
 // A small interpreter of classic BPF, the language of seccomp filters: written from the kernel's
-// rules and not from libseccomp's, so that the two check each other.
+// rules and not from the compiler's (sandbox/filter_compiler.h), so that the two check each other.
 //
-// Trust: the program is libseccomp's. A program that the kernel would refuse (a jump out of it, an
+// Trust: the program is our compiler's. One that the kernel would refuse (a jump out of it, an
 // instruction that we do not know, no return) answers "kill the process".
 // Threads: any.
 

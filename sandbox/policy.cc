@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/policy.h"
 
-#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <memory>
-#include <type_traits>
 
+#include "absl/types/span.h"
 #include "parley/os/errors.h"
-#include "parley/os/unique_fd.h"
 #include "parley/sandbox/bpf.h"
+#include "parley/sandbox/filter_compiler.h"
 
 namespace parley {
 namespace {
@@ -26,54 +23,16 @@ namespace {
 constexpr uint32_t kUretprobe = 335;
 constexpr uint32_t kUprobe = 336;
 
-struct ReleaseFilter {
-  void operator()(void* filter) const { ::seccomp_release(filter); }
-};
-using Filter = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, ReleaseFilter>;
-
-// libseccomp asks the kernel whether it has an action, and has no filter where seccomp is missing
-// or refused. A policy is compiled anywhere, so it is given actions that it knows without asking,
-// and PutActions puts ours in their place.
-constexpr uint32_t kUnlistedStandIn = SCMP_ACT_TRAP;
-constexpr uint32_t kKillStandIn = SCMP_ACT_KILL_THREAD;
-
-void PutActions(std::vector<sock_filter>& program, Policy::Answer unlisted) {
-  const uint32_t ours =
-      unlisted == Policy::Answer::kReport ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
-  for (sock_filter& instruction : program) {
-    if (instruction.code != (BPF_RET | BPF_K)) continue;
-    if (instruction.k == kUnlistedStandIn) instruction.k = ours;
-    if (instruction.k == kKillStandIn) instruction.k = SECCOMP_RET_KILL_PROCESS;
-  }
-}
-
 uint32_t Action(const Rule& rule) {
   switch (rule.answer) {
     case Rule::Answer::kAllow:
-      return SCMP_ACT_ALLOW;
+      return SECCOMP_RET_ALLOW;
     case Rule::Answer::kErrno:
-      return SCMP_ACT_ERRNO(static_cast<uint32_t>(rule.error));
+      return SECCOMP_RET_ERRNO | (static_cast<uint32_t>(rule.error) & SECCOMP_RET_DATA);
     case Rule::Answer::kKill:
       break;
   }
-  return kKillStandIn;
-}
-
-scmp_arg_cmp Comparison(const ArgumentFilter& filter) {
-  scmp_arg_cmp comparison = {};
-  comparison.arg = filter.index;
-  if (filter.op == ArgumentFilter::Op::kAtMost) {
-    comparison.op = SCMP_CMP_LE;
-    comparison.datum_a = filter.value;
-  } else if (filter.mask == ~uint64_t{0}) {
-    comparison.op = SCMP_CMP_EQ;
-    comparison.datum_a = filter.value;
-  } else {
-    comparison.op = SCMP_CMP_MASKED_EQ;
-    comparison.datum_a = filter.mask;
-    comparison.datum_b = filter.value;
-  }
-  return comparison;
+  return SECCOMP_RET_KILL_PROCESS;
 }
 
 // No value meets both.
@@ -117,82 +76,45 @@ bool Implies(const Rule& a, const Rule& b) {
   });
 }
 
-// The rules without those that another one leaves nothing to say. libseccomp must not see two
-// answers for the same arguments: it lets a wider rule replace a narrower one that came before it,
-// and takes no rule whose answer is the default, so that a later one would hold. Nor must it see
-// the same answer twice: of two limits of one argument, 2.5.4 loses what only the wider one allows.
-absl::StatusOr<std::vector<Rule>> Settled(const std::vector<Rule>& rules) {
-  std::vector<Rule> settled;
-  for (const Rule& rule : rules) {
+// The rules of one call without those that another one leaves nothing to say, so that no two have
+// different answers for the same arguments.
+absl::StatusOr<std::vector<const Rule*>> Settled(absl::Span<const Rule* const> rules) {
+  std::vector<const Rule*> settled;
+  for (const Rule* const rule : rules) {
     bool decided = false;
-    for (const Rule& earlier : settled) {
-      if (std::strcmp(earlier.call, rule.call) != 0) continue;
-      decided = decided || earlier.filters.empty() || earlier.filters == rule.filters;
-      if (!decided && Action(earlier) != Action(rule) && Overlap(earlier, rule)) {
-        return absl::InvalidArgumentError(std::string("two rules for ") + rule.call +
+    for (const Rule* const earlier : settled) {
+      decided = decided || earlier->filters.empty() || earlier->filters == rule->filters;
+      if (!decided && Action(*earlier) != Action(*rule) && Overlap(*earlier, *rule)) {
+        return absl::InvalidArgumentError(std::string("two rules for ") + rule->call +
                                           " have different answers for some arguments");
       }
-      decided = decided || (Action(earlier) == Action(rule) && Implies(rule, earlier));
+      decided = decided || (Action(*earlier) == Action(*rule) && Implies(*rule, *earlier));
     }
     if (decided) continue;
-    std::erase_if(settled, [&](const Rule& earlier) {
-      return std::strcmp(earlier.call, rule.call) == 0 && Implies(earlier, rule);
-    });
+    std::erase_if(settled, [&](const Rule* earlier) { return Implies(*earlier, *rule); });
     settled.push_back(rule);
   }
   return settled;
 }
 
-absl::Status AddRule(const Filter& filter, const Rule& rule) {
-  const int number = ::seccomp_syscall_resolve_name(rule.call);
-  // Unknown to this libseccomp (__NR_SCMP_ERROR) or missing on this architecture (other negative
-  // numbers): then the default action meets it, which never allows.
-  if (number < 0) return absl::OkStatus();
-  const uint32_t action = Action(rule);
-  std::vector<scmp_arg_cmp> comparisons;
-  for (const ArgumentFilter& argument : rule.filters) comparisons.push_back(Comparison(argument));
-  const int error = ::seccomp_rule_add_exact_array(
-      filter.get(), action, number, static_cast<unsigned>(comparisons.size()), comparisons.data());
-  if (error == 0 || error == -EEXIST) return absl::OkStatus();
-  return ErrnoStatus(-error, std::string("add the filter rule for ") + rule.call);
-}
+struct NumberedRule {
+  uint32_t number;
+  const Rule* rule;
+};
 
-absl::StatusOr<std::vector<sock_filter>> Export(const Filter& filter) {
-  // Sockets and no file, for which a worker may have no allowance (RLIMIT_FSIZE), nor a pipe, which
-  // is small where this user has many.
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
-    return ErrnoStatus(errno, "make sockets for the filter");
+// In order of their numbers; of one number in their own order. Without those for calls that this
+// libseccomp does not know, or this architecture does not have (negative numbers): the answer to
+// unlisted ones, which never allows, is the answer to these.
+std::vector<NumberedRule> Numbered(const std::vector<Rule>& rules) {
+  std::vector<NumberedRule> numbered;
+  for (const Rule& rule : rules) {
+    const int number = ::seccomp_syscall_resolve_name(rule.call);
+    if (number >= 0) numbered.push_back({static_cast<uint32_t>(number), &rule});
   }
-  const UniqueFd from(ends[0]);
-  UniqueFd to(ends[1]);
-  // One instruction more than the kernel takes, so that a longer one is noticed.
-  std::vector<sock_filter> program(BPF_MAXINSNS + 1);
-  const size_t room_bytes = program.size() * sizeof(sock_filter);
-  // The kernel counts its own structures too; it doubles what is asked for.
-  const int wanted_bytes = static_cast<int>(2 * room_bytes);
-  int given_bytes = 0;
-  socklen_t size = sizeof(given_bytes);
-  if (::setsockopt(to.get(), SOL_SOCKET, SO_SNDBUF, &wanted_bytes, sizeof(wanted_bytes)) != 0 ||
-      ::getsockopt(to.get(), SOL_SOCKET, SO_SNDBUF, &given_bytes, &size) != 0) {
-    return ErrnoStatus(errno, "make sockets for the filter");
-  }
-  if (given_bytes < wanted_bytes) {
-    return absl::ResourceExhaustedError(
-        "cannot compile the filter: sockets hold too little here (net.core.wmem_max)");
-  }
-  const int error = ::seccomp_export_bpf(filter.get(), to.get());
-  if (error != 0) return ErrnoStatus(-error, "compile the filter");
-  to.Reset();
-  const ssize_t got_bytes = ::read(from.get(), program.data(), room_bytes);
-  if (got_bytes < 0) return ErrnoStatus(errno, "read the filter");
-  const size_t size_bytes = static_cast<size_t>(got_bytes);
-  program.resize(size_bytes / sizeof(sock_filter));
-  if (size_bytes != program.size() * sizeof(sock_filter) || program.empty() ||
-      program.size() > BPF_MAXINSNS) {
-    return absl::InternalError("cannot compile the filter: its size is wrong");
-  }
-  return program;
+  std::stable_sort(
+      numbered.begin(), numbered.end(),
+      [](const NumberedRule& a, const NumberedRule& b) { return a.number < b.number; });
+  return numbered;
 }
 
 }  // namespace
@@ -201,20 +123,29 @@ absl::StatusOr<Policy> Policy::Compile(const Profile& profile, Options options) 
   if (options.unlisted != Answer::kReport && options.unlisted != Answer::kKill) {
     return absl::InvalidArgumentError("a policy's unlisted calls are reported or killed");
   }
-  const absl::StatusOr<std::vector<Rule>> rules = Settled(profile.rules());
-  if (!rules.ok()) return rules.status();
-  const Filter filter(::seccomp_init(kUnlistedStandIn));
-  if (filter == nullptr) return absl::ResourceExhaustedError("no memory to compile a filter");
-  // Foreign architectures and x32: no report, whose number would mean another call.
-  const int error = ::seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, kKillStandIn);
-  if (error != 0) return ErrnoStatus(-error, "set the answer to foreign architectures");
-  for (const Rule& rule : *rules) {
-    if (absl::Status status = AddRule(filter, rule); !status.ok()) return status;
+  const std::vector<NumberedRule> numbered = Numbered(profile.rules());
+  std::vector<internal::FilterRule> rules;
+  for (size_t begin = 0, end = 0; begin < numbered.size(); begin = end) {
+    std::vector<const Rule*> of_one_call;
+    while (end < numbered.size() && numbered[end].number == numbered[begin].number) {
+      of_one_call.push_back(numbered[end++].rule);
+    }
+    const absl::StatusOr<std::vector<const Rule*>> settled = Settled(of_one_call);
+    if (!settled.ok()) return settled.status();
+    for (const Rule* const rule : *settled) {
+      rules.push_back({numbered[begin].number, rule->filters, Action(*rule)});
+    }
   }
-  absl::StatusOr<std::vector<sock_filter>> program = Export(filter);
-  if (!program.ok()) return program.status();
-  PutActions(*program, options.unlisted);
-  return Policy(*std::move(program));
+  const uint32_t unlisted =
+      options.unlisted == Answer::kReport ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
+  std::vector<sock_filter> program =
+      internal::CompileFilter(std::move(rules), ::seccomp_arch_native(), unlisted);
+  if (program.size() > BPF_MAXINSNS) {
+    return absl::InvalidArgumentError(
+        "a profile is too long for the kernel: " + std::to_string(program.size()) +
+        " instructions of " + std::to_string(BPF_MAXINSNS));
+  }
+  return Policy(std::move(program));
 }
 
 bool Policy::PassesEveryFilter(uint32_t audit_arch, uint32_t number) {

@@ -2,8 +2,8 @@
 #ifndef PARLEY_SANDBOX_POLICY_H_
 #define PARLEY_SANDBOX_POLICY_H_
 
-// A profile compiled by libseccomp to the program that the kernel runs, which can be asked here, in
-// this process, what it would answer, and can be written out for others (`bwrap --seccomp`).
+// A profile compiled to the program that the kernel runs, which can be asked here, in this process,
+// what it would answer, and can be written out for others (`bwrap --seccomp`).
 //
 // A call that no rule allows gets one of two answers:
 //   kKill    the kernel ends the process, and nothing in it runs again. CallsThatKillAtOnce(),

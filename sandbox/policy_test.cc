@@ -394,7 +394,6 @@ TEST(PolicyTest, TheFirstOfTwoContradictingRulesHolds) {
         {{"openat", {}, {Answer::kErrno, EPERM}}});
 }
 
-// What libseccomp makes of overlapping rules is not what their order says; see policy.cc.
 TEST(PolicyTest, AnEarlierRuleThatSettlesAllArgumentsHolds) {
   const Rule kill = {.call = "read", .filters = {}, .answer = Rule::Answer::kKill};
   const ArgumentFilter third = {.index = 0, .value = 3};
@@ -408,7 +407,7 @@ TEST(PolicyTest, AnEarlierRuleThatSettlesAllArgumentsHolds) {
         {{"read", {3}, {Answer::kErrno, EPERM}}, {"read", {4}, kReport}});
 }
 
-// Of two limits of one argument, libseccomp 2.5.4 loses what only the wider one allows, where the
+// Of two limits of one argument, libseccomp 2.5.4 lost what only the wider one allows, where the
 // upper halves differ (found by sandbox_policy_fuzzer).
 TEST(PolicyTest, OfTwoRulesThatSayTheSameTheWiderOneHolds) {
   const auto at_most = [](uint64_t value) {

@@ -33,6 +33,7 @@
 #include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/threads.h"
+#include "parley/sandbox/warm_up.h"
 
 // glibc's, 2.35 and later.
 extern "C" {
@@ -201,6 +202,7 @@ class Template {
       : socket_(std::move(socket)), in_clone_(in_clone), body_(body) {}
 
   absl::Status Prepare() {
+    internal::WarmUpLibc();  // or each clone does
     if (absl::Status status = CheckThreads(); !status.ok()) return status;
     if (absl::Status status = CheckMemory(); !status.ok()) return status;
     parent_ = ::getppid();

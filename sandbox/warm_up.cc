@@ -2,8 +2,12 @@
 #include "parley/sandbox/warm_up.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <ctime>
@@ -16,7 +20,11 @@ namespace {
 constexpr size_t kBlocks = 64;
 constexpr size_t kBlockBytes = 65536;
 
-void* ShrinkOwnArena(void*) {
+// Joined, a thread may still be listed: the kernel wakes the joining one first.
+constexpr int kPatience = 10'000;
+
+void* ShrinkOwnArena(void* id) {
+  *static_cast<pid_t*>(id) = ::gettid();
   std::array<void*, kBlocks> blocks;
   for (void*& block : blocks) {
     block = std::malloc(kBlockBytes);
@@ -34,10 +42,17 @@ int CompareInts(const void* a, const void* b) {
 }  // namespace
 
 void WarmUpLibc() {
+  // Kept in private memory, so that a clone has what its template did.
+  static std::atomic<bool> is_warm{false};
+  if (is_warm.exchange(true)) return;
   // Without a thread to spare (RLIMIT_NPROC) there are no other arenas either.
   pthread_t thread;
-  if (::pthread_create(&thread, nullptr, ShrinkOwnArena, nullptr) == 0) {
+  pid_t id = -1;
+  if (::pthread_create(&thread, nullptr, ShrinkOwnArena, &id) == 0) {
     ::pthread_join(thread, nullptr);
+    for (int i = 0; i < kPatience && ::syscall(SYS_tgkill, ::getpid(), id, 0) == 0; ++i) {
+      ::sched_yield();
+    }
   }
   // Beyond 1 KiB it wants memory.
   std::array<int, 1024> numbers = {};

@@ -11,8 +11,11 @@
 //
 // What cannot be done here, since it is read again each time: localtime and mktime without TZ set.
 //
+// All of that is state of the process, so a clone of a template has it, and a second call does
+// nothing.
+//
 // Trust: no peer yet; this is for before there is one.
-// Threads: any; starts one for a moment, whose arena is the one to shrink.
+// Threads: any; starts one, whose arena is the one to shrink, and returns when it is gone.
 
 namespace parley::internal {
 
