@@ -22,7 +22,8 @@ enum class StartStep : int {
   kNone,
   kClone,
   kNamespaces,
-  kNobody,  // other user ids; noted by the parent
+  kNobody,         // other user ids; noted by the parent
+  kHolderProgram,  // the same; in this process the next holder is a copy
   kDieWithParent,
   kSignals,
   kSession,

@@ -13,35 +13,38 @@
 #include <cerrno>
 
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/raw_call.h"
 
 namespace parley::internal {
 namespace {
 
-constexpr unsigned long kTimerSlackNs = 50'000;  // NOLINT: prctl's type; the kernel's own default
-constexpr int kDefaultIoLevel = 4;               // 0 is the most urgent
+constexpr int kTimerSlackNs = 50'000;  // the kernel's own default
+constexpr int kDefaultIoLevel = 4;     // 0 is the most urgent
 constexpr int kSchedDeadline = 6;
 
-PARLEY_PLAIN_CODE int OrdinaryScheduling() {
-  const long answer = ::syscall(SYS_sched_getscheduler, 0);  // NOLINT: syscall's type
-  if (answer < 0) return errno;
+// NOLINTBEGIN(google-runtime-int): system calls' type
+
+PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS int OrdinaryScheduling() {
+  const long answer = RawCall(SYS_sched_getscheduler, 0);
+  if (answer < 0) return static_cast<int>(-answer);
   const int policy = static_cast<int>(answer) & ~SCHED_RESET_ON_FORK;
   if (policy != SCHED_FIFO && policy != SCHED_RR && policy != kSchedDeadline) return 0;
   const sched_param none = {};
-  return ::syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &none) == 0 ? 0 : errno;
+  return static_cast<int>(-RawCall(SYS_sched_setscheduler, 0, SCHED_OTHER, RawAddress(&none)));
 }
 
-PARLEY_PLAIN_CODE int OrdinaryNice(int nice) {
+PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS int OrdinaryNice(int nice) {
   // The system call's own answer is 20 less the nice value, to keep it positive.
-  const long answer = ::syscall(SYS_getpriority, PRIO_PROCESS, 0);  // NOLINT: syscall's type
-  if (answer < 0) return errno;
+  const long answer = RawCall(SYS_getpriority, PRIO_PROCESS, 0);
+  if (answer < 0) return static_cast<int>(-answer);
   const int ours = 20 - static_cast<int>(answer);
   const int wanted = (ours < 0 ? 0 : ours) + nice;
   if (wanted == ours) return 0;
-  return ::syscall(SYS_setpriority, PRIO_PROCESS, 0, wanted) == 0 ? 0 : errno;
+  return static_cast<int>(-RawCall(SYS_setpriority, PRIO_PROCESS, 0, wanted));
 }
 
-PARLEY_PLAIN_CODE int OrdinaryIoPriority() {
-  const long answer = ::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);  // NOLINT: syscall's type
+PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS int OrdinaryIoPriority() {
+  const long answer = RawCall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
   if (answer < 0) return 0;  // a kernel without block devices
   const int kind = static_cast<int>(answer) >> IOPRIO_CLASS_SHIFT;
   const int level = static_cast<int>(answer) & 7;
@@ -49,8 +52,10 @@ PARLEY_PLAIN_CODE int OrdinaryIoPriority() {
       kind == IOPRIO_CLASS_RT || (kind == IOPRIO_CLASS_BE && level < kDefaultIoLevel);
   if (!urgent) return 0;
   // No class of its own: it follows from the nice value.
-  return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) == 0 ? 0 : errno;
+  return static_cast<int>(-RawCall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0));
 }
+
+// NOLINTEND(google-runtime-int)
 
 constexpr char kOomScore[] = "/proc/self/oom_score_adj";
 
@@ -77,18 +82,23 @@ PARLEY_PLAIN_CODE int RaiseOomScoreToZero() {
 
 }  // namespace
 
-PARLEY_PLAIN_CODE int MakeOrdinary(int nice) {
+PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS int MakeOrdinaryInSharedMemory(int nice) {
   if (const int error = OrdinaryScheduling(); error != 0) return error;
   if (const int error = OrdinaryNice(nice); error != 0) return error;
   if (const int error = OrdinaryIoPriority(); error != 0) return error;
+  if (RawCall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs) != 0) return EINVAL;
+  // Both are refused in some containers, and nothing there hangs on them.
+  RawCall(SYS_personality, 0);
+  RawCall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+  RawCall(SYS_umask, 077);
+  return 0;
+}
+
+PARLEY_PLAIN_CODE int MakeOrdinary(int nice) {
+  if (const int error = MakeOrdinaryInSharedMemory(nice); error != 0) return error;
   // With our privileges, if there are any, it could not be lowered again. Otherwise the child does
   // it (OrdinaryOomScore).
   if (IsSparedWhenMemoryIsOut()) static_cast<void>(RaiseOomScoreToZero());
-  if (::syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs, 0, 0, 0) != 0) return errno;
-  // Both are refused in some containers, and nothing there hangs on them.
-  ::syscall(SYS_personality, 0UL);
-  ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
-  ::syscall(SYS_umask, 077);
   return 0;
 }
 

@@ -24,6 +24,10 @@ namespace parley::internal {
 // is lower. Nothing here needs a privilege, except for a result below our own nice value.
 int MakeOrdinary(int nice);
 
+// The same but for oom_score_adj, which is of all processes that share their memory with this one.
+// Leaves errno alone, which a process beside it may use.
+int MakeOrdinaryInSharedMemory(int nice);
+
 // The rest, in a process that has its memory for itself: oom_score_adj, if MakeOrdinary could not.
 int OrdinaryOomScore();
 

@@ -16,6 +16,7 @@
 
 #include "parley/os/deadline.h"
 #include "parley/os/errors.h"
+#include "parley/os/file_size_signal.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83  // Linux 6.16
@@ -163,6 +164,7 @@ void WriteToStderrWithoutBlocking(std::string_view text) {
   }
   const NoSignalsFromWriting quiet;
   if (S_ISREG(status.st_mode)) {
+    const NoFileSizeSignal no_signal;
     static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
     return;
   }

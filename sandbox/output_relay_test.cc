@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -306,6 +308,30 @@ TEST(WriteToStderrTest, AFileGetsEverything) {
   char text[16] = {};
   EXPECT_EQ(::pread(file.get(), text, sizeof(text) - 1, 0), 8);
   EXPECT_EQ(std::string(text), "one\ntwo\n");
+  ::unlink(path.c_str());
+}
+
+// What a worker prints must not end its host: once it was SIGXFSZ.
+TEST(WriteToStderrTest, AFileAtItsSizeLimitIsNoSignal) {
+  const char* const folder = std::getenv("TEST_TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+  std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/stderr.XXXXXX";
+  const UniqueFd file(::mkostemp(path.data(), O_CLOEXEC | O_APPEND));
+  ASSERT_TRUE(file.ok());
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const rlimit limit = {4, 4};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    ::dup2(file.get(), STDERR_FILENO);
+    for (int i = 0; i < 3; ++i) WriteToStderrWithoutBlocking("one\n");
+    ::_exit(7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  struct stat written;
+  ASSERT_EQ(::fstat(file.get(), &written), 0);
+  EXPECT_EQ(written.st_size, 4);
   ::unlink(path.c_str());
 }
 

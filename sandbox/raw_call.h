@@ -2,7 +2,8 @@
 #ifndef PARLEY_SANDBOX_RAW_CALL_H_
 #define PARLEY_SANDBOX_RAW_CALL_H_
 
-// A system call without libc: for code that runs where libc no longer is mapped.
+// A system call without libc: for code that runs where libc no longer is mapped, or beside the
+// thread whose errno libc would overwrite.
 //
 // Trust: the caller's numbers.
 // Threads: any; no errno is set.
@@ -47,6 +48,12 @@ inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long
 #else
 #error "how is a system call made on this architecture?"
 #endif
+
+// An address as a system call takes it.
+inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawAddress(
+    const volatile void* address) {
+  return __builtin_bit_cast(long, address);
+}
 // NOLINTEND(google-runtime-int)
 
 }  // namespace parley::internal

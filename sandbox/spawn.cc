@@ -184,6 +184,7 @@ const char* internal::StepText(StartStep step) {
       return ", making its namespaces";
     case StartStep::kClone:
     case StartStep::kNobody:
+    case StartStep::kHolderProgram:
     case StartStep::kExec:
     case StartStep::kNone:
       break;

@@ -879,6 +879,52 @@ TEST(SecondWallTest, AParentThatCannotBeDumpedHasWorkersToo) {
   EXPECT_EQ(status, 0);
 }
 
+// For the rest of the calling process's life.
+void RefuseToExecuteFiles() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {4, filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+    ::_exit(9);
+  }
+}
+
+void WriteNoFiles() {
+  const rlimit none = {0, 0};
+  if (::setrlimit(RLIMIT_FSIZE, &none) != 0) ::_exit(9);
+}
+
+// The holder is then a copy of its parent, and all else is the same.
+TEST(SecondWallTest, WhereNoFileMayBeWrittenOrExecutedTheHolderIsACopy) {
+  const bool can = CanMakeNamespaces();
+  for (void (*const limit)() : {RefuseToExecuteFiles, WriteNoFiles}) {
+    const pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      limit();
+      for (int i = 0; i < 2; ++i) {
+        UniqueFd replies;
+        SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+        options.namespaces.use = Use::kWhereAvailable;
+        auto worker = Spawn(std::move(options));
+        if (!worker.ok()) ::_exit(1);
+        auto report = worker->Wait(Deadline::After(kLong));
+        if (!report.ok() || report->exit_code != 3) ::_exit(2);
+        if (worker->second_wall().pid != can) ::_exit(3);
+      }
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+  }
+}
+
 TEST(ExitReportTest, Sentences) {
   ExitReport report;
   report.name = "decoder";

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -38,9 +39,11 @@ constexpr int kSliceMs = 20;
 // What both sides of a clone see and what exec leaves behind.
 struct Shared {
   StartFailure failure;
-  HolderEvents events;
   int proc_error;
 };
+
+// A holder could not execute its program here.
+std::atomic<bool> programs_are_refused{false};
 
 // Pages that are unmapped at the end of the scope.
 class Pages {
@@ -128,19 +131,19 @@ bool WriteNobodysMaps(pid_t holder) {
 
 // A failure with kNamespaces: not with these.
 void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_socket,
-                 Shared& shared, StartedProcess& process) {
+                 HolderPage& page, Shared& shared, StartedProcess& process) {
   const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   const Pages stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
   const Pages child_stack(kStackBytes, MAP_PRIVATE | MAP_STACK);
-  if (!self.ok() || !stack.ok() || !child_stack.ok()) {
+  if (!page.ok() || !self.ok() || !stack.ok() || !child_stack.ok()) {
     process.failure = {StartStep::kNamespaces, errno};
     return;
   }
   process.failure = MakeHolder(attempt, holder_socket, start.dies_with_parent ? self.get() : -1,
-                               shared.events, &process.holder);
+                               page, &process.holder);
   if (process.failure.step != StartStep::kNone) return;
   const WallStart wall = {
-      .events = &shared.events,
+      .events = &page.events(),
       .holder_pidfd = process.holder.get(),
       .namespaces = attempt.namespaces,
       .becomes_nobody = attempt.nobody,
@@ -171,24 +174,43 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
   static_cast<void>(::waitid(P_PID, static_cast<id_t>(between), &info, WEXITED | __WALL));
   process.pid = entrance.pid;
   process.pidfd.Reset(entrance.pidfd);
-  if (shared.failure.step == StartStep::kNone &&
-      !HolderIsReady(process.holder, shared.events.held)) {
-    shared.failure = {StartStep::kNamespaces, ETIMEDOUT};
+  if (shared.failure.step == StartStep::kNone) {
+    shared.failure = AwaitHolderAlone(process.holder, page);
   }
 }
 
 }  // namespace
 
+// Shared with a holder that is a copy, too.
+struct HolderPage::Memory {
+  HolderEvents events;
+  HolderStart start;
+  char user_map[32];
+  char group_map[32];
+};
+
 HolderPage::HolderPage() {
-  void* const page = ::mmap(nullptr, sizeof(HolderEvents), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* const page =
+      ::mmap(nullptr, sizeof(Memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return;
+  void* const stack = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) {
+    ::munmap(page, sizeof(Memory));
+    return;
+  }
   // SAFETY: page-aligned, zeroed by the kernel, a plain struct.
-  if (page != MAP_FAILED) events_ = static_cast<HolderEvents*>(page);
+  memory_ = static_cast<Memory*>(page);
+  stack_ = stack;
 }
 
 HolderPage::~HolderPage() {
-  if (events_ != nullptr) ::munmap(events_, sizeof(HolderEvents));
+  if (memory_ == nullptr) return;
+  ::munmap(memory_, sizeof(Memory));
+  ::munmap(stack_, kStackBytes);
 }
+
+HolderEvents& HolderPage::events() const { return memory_->events; }
 
 void KillAndReapChild(const UniqueFd& pidfd) {
   if (!pidfd.ok()) return;
@@ -198,12 +220,28 @@ void KillAndReapChild(const UniqueFd& pidfd) {
   static_cast<void>(ReapUntil(pidfd.get(), Deadline::After(kPatience), &info, &usage));
 }
 
-bool HolderIsReady(const UniqueFd& holder, Event& held) {
+bool HolderSays(const UniqueFd& holder, Event& event) {
   const Deadline deadline = Deadline::After(kPatience);
-  while (Await(held, kSliceMs) != kHappened) {
+  while (Await(event, kSliceMs) != kHappened) {
     if (ProcessHasEnded(holder.get()) || deadline.Expired()) return false;
   }
   return true;
+}
+
+StartFailure AwaitHolderAlone(const UniqueFd& holder, const HolderPage& page) {
+  constexpr StartFailure kNot = {StartStep::kNamespaces, ETIMEDOUT};
+  constexpr StartFailure kDone = {StartStep::kNone, 0};
+  HolderEvents& events = page.events();
+  if (!page.has_program()) return HolderSays(holder, events.held) ? kDone : kNot;
+  const Deadline deadline = Deadline::After(kPatience);
+  while (AwaitChange(events.shares_memory, kHappened, kSliceMs) != 0) {
+    if (deadline.Expired()) return kNot;
+  }
+  if (events.execution_error != 0) {
+    programs_are_refused.store(true);
+    return {StartStep::kHolderProgram, events.execution_error};
+  }
+  return ProcessHasEnded(holder.get()) ? kNot : kDone;
 }
 
 SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error) {
@@ -222,34 +260,52 @@ SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error) {
 }
 
 StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
-                        HolderEvents& events, UniqueFd* pidfd) {
+                        HolderPage& page, UniqueFd* pidfd) {
+  if (!programs_are_refused.load()) {
+    int error = 0;
+    page.program_ = HolderProgram(&error);
+    if (error != 0) return {StartStep::kClone, error};
+  }
+  HolderPage::Memory& memory = *page.memory_;
   const std::string user_map = OneToOne(::geteuid());
   const std::string group_map = OneToOne(::getegid());
-  const HolderStart holder_start = {
-      .events = &events,
+  std::memcpy(memory.user_map, user_map.data(), user_map.size());
+  std::memcpy(memory.group_map, group_map.data(), group_map.size());
+  memory.start = {
+      .events = &memory.events,
       .socket = holder_socket,
       .parent_pidfd = parent_pidfd,
+      .program = page.program_.get(),
       .descriptor_bound = DescriptorBoundWithoutCloseRange(),
       .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
       .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
       .writes_maps = !attempt.nobody,
-      .user_map = user_map.data(),
+      .user_map = memory.user_map,
       .user_map_bytes = user_map.size(),
-      .group_map = group_map.data(),
+      .group_map = memory.group_map,
       .group_map_bytes = group_map.size(),
   };
   const AllSignalsBlocked blocked;
   int holder_pidfd = -1;
   // Without a signal at its end: nobody else in this process need know of it.
-  const long holder =  // NOLINT: syscall's type
-      ::syscall(SYS_clone, attempt.namespaces | CLONE_PIDFD, nullptr, &holder_pidfd, nullptr,
-                nullptr);
-  if (holder == 0) HoldNamespaces(holder_start);
+  // DESCRIPTOR: gets its UniqueFd below.
+  const int flags = attempt.namespaces | CLONE_PIDFD;
+  long holder = 0;  // NOLINT: syscall's type
+  if (page.has_program()) {
+    memory.events.shares_memory.value = kHappened;
+    holder = ::clone(
+        [](void* start) -> int { HoldNamespaces(*static_cast<const HolderStart*>(start)); },
+        static_cast<char*>(page.stack_) + kStackBytes, flags | CLONE_VM | CLONE_CHILD_CLEARTID,
+        &memory.start, &holder_pidfd, nullptr, &memory.events.shares_memory);
+  } else {
+    holder = ::syscall(SYS_clone, flags, nullptr, &holder_pidfd, nullptr, nullptr);
+    if (holder == 0) HoldNamespaces(memory.start);
+  }
   if (holder < 0) return {StartStep::kNamespaces, errno};
   pidfd->Reset(holder_pidfd);
   if (!attempt.nobody) return {StartStep::kNone, 0};
   const bool written = WriteNobodysMaps(static_cast<pid_t>(holder));
-  Announce(events.mapped, written ? kHappened : kFailed);
+  Announce(memory.events.mapped, written ? kHappened : kFailed);
   return written ? StartFailure{StartStep::kNone, 0} : StartFailure{StartStep::kNobody, EPERM};
 }
 
@@ -310,7 +366,8 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
     const NamespaceAttempt attempt = attempts[i];
     std::memset(page.start(), 0, sizeof(Shared));
     process = StartedProcess();
-    StartWithin(start, attempt, holder_socket.get(), shared, process);
+    HolderPage holder_page;
+    StartWithin(start, attempt, holder_socket.get(), holder_page, shared, process);
     if (process.failure.step == StartStep::kNone) process.failure = shared.failure;
     const StartFailure failure = process.failure;
     if (failure.step == StartStep::kNone) {
@@ -322,6 +379,7 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
     KillAndReapChild(process.holder);
     process.pidfd.Reset();
     process.holder.Reset();
+    if (failure.step == StartStep::kHolderProgram) continue;
     const bool for_nobody =
         failure.step == StartStep::kNobody ||
         (failure.step == StartStep::kExec && failure.error == EACCES && attempt.nobody);

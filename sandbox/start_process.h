@@ -38,26 +38,39 @@ struct NamespaceAttempt {
 std::vector<NamespaceAttempt> NamespaceAttempts(const NamespaceOptions& options,
                                                 std::string* missing, StartFailure* failure);
 
-// What both sides of a holder's clone see.
+// What both sides of a holder's clone see, and what the holder runs on until it has left our
+// memory: it has then, or was reaped, when this ends.
 class HolderPage {
  public:
   HolderPage();
   HolderPage(const HolderPage&) = delete;
   HolderPage& operator=(const HolderPage&) = delete;
   ~HolderPage();
-  bool ok() const { return events_ != nullptr; }
-  HolderEvents& events() const { return *events_; }
+  bool ok() const { return memory_ != nullptr; }
+  HolderEvents& events() const;
+  // Whether the holder executes a program; else it is a copy of this process.
+  bool has_program() const { return program_.ok(); }
+
+  struct Memory;
 
  private:
-  HolderEvents* events_ = nullptr;
+  friend StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket,
+                                 int parent_pidfd, HolderPage& page, UniqueFd* pidfd);
+  Memory* memory_ = nullptr;
+  void* stack_ = nullptr;
+  UniqueFd program_;
 };
 
-// Makes the process that holds the namespaces of `attempt`; `pidfd` gets its descriptor. Returns
-// when they can be entered. `parent_pidfd`: of this process; -1: it does not die with us.
+// Makes the process that holds the namespaces of `attempt`; `pidfd` gets its descriptor. They can
+// be entered once `page.events().mapped` has happened. `parent_pidfd`: of this process; -1: it does
+// not die with us. `page` is a new one.
 StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
-                        HolderEvents& events, UniqueFd* pidfd);
+                        HolderPage& page, UniqueFd* pidfd);
+// Whether it happens before the holder ends.
+bool HolderSays(const UniqueFd& holder, Event& event);
 // Once its worker runs: whether the holder has what it needs, and nothing of ours any more.
-bool HolderIsReady(const UniqueFd& holder, Event& held);
+// kHolderProgram: it could not execute its program, and the same with another holder will do.
+StartFailure AwaitHolderAlone(const UniqueFd& holder, const HolderPage& page);
 // What a worker in the namespaces of `attempt` has behind its filter.
 SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error);
 // Of a child that is not wanted any more.

@@ -183,148 +183,198 @@ void WorkerTemplate::Abandon(Making* making) {
   }
 }
 
-absl::StatusOr<Worker> WorkerTemplate::Clone(CloneOptions options, Deadline deadline) {
-  internal::ReapWhatCanBe();
-  const std::string what = "clone " + options.name;
-  if (attempts_.empty()) {
-    internal::StartFailure failure = {};
-    attempts_ = internal::NamespaceAttempts(options.namespaces, &missing_, &failure);
-    if (failure.step != StartStep::kNone) {
-      return ErrnoStatus(failure.error, what + internal::StepText(failure.step));
-    }
-  }
-  internal::OutputSink sink = options.output != nullptr ? std::move(options.output)
-                                                        : internal::WriteToStderrWithoutBlocking;
+// What one clone needs of us, whatever namespaces it gets.
+struct WorkerTemplate::Request {
+  std::string what;              // "clone decoder"
+  CloneOrder order = {};         // but for what the attempt decides
+  std::vector<int> descriptors;  // its 2, 3, ...
+  std::vector<InheritedDescriptor> given;
   UniqueFd printed;
+  std::optional<internal::OutputRelay> relay;
+  internal::RefusalSockets refusals;
+  UniqueFd holder_socket;
+  UniqueFd to_holder;
+  UniqueFd self;
+};
+
+absl::Status WorkerTemplate::FindAttempts(const CloneOptions& options) {
+  if (!attempts_.empty()) return absl::OkStatus();
+  internal::StartFailure failure = {};
+  attempts_ = internal::NamespaceAttempts(options.namespaces, &missing_, &failure);
+  if (failure.step == StartStep::kNone) return absl::OkStatus();
+  return ErrnoStatus(failure.error, "clone " + options.name + internal::StepText(failure.step));
+}
+
+absl::StatusOr<WorkerTemplate::Request> WorkerTemplate::MakeRequest(CloneOptions* options) {
+  Request request;
+  request.what = "clone " + options->name;
+  internal::OutputSink sink = options->output != nullptr ? std::move(options->output)
+                                                         : internal::WriteToStderrWithoutBlocking;
   absl::StatusOr<internal::OutputRelay> relay =
-      internal::OutputRelay::Make(options.name, std::move(sink), printed);
+      internal::OutputRelay::Make(options->name, std::move(sink), request.printed);
   if (!relay.ok()) return relay.status();
+  request.relay = *std::move(relay);
   absl::StatusOr<internal::RefusalSockets> refusals = internal::MakeRefusalSockets();
   if (!refusals.ok()) return refusals.status();
+  request.refusals = *std::move(refusals);
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return ErrnoStatus(errno, what);
+    return ErrnoStatus(errno, request.what);
   }
-  const UniqueFd holder_socket(ends[0]);
-  const UniqueFd to_holder(ends[1]);
+  request.holder_socket.Reset(ends[0]);
+  request.to_holder.Reset(ends[1]);
+  request.self.Reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
 
-  CloneOrder order = {};
-  std::vector<int> descriptors = {printed.get(), refusals->worker.get()};
+  CloneOrder& order = request.order;
+  std::vector<int>& descriptors = request.descriptors;
+  request.given = std::move(options->descriptors);
+  descriptors = {request.printed.get(), request.refusals.worker.get()};
   absl::Status named = AddVariable(internal::kRefusalVariable, 1, &order);
-  for (const InheritedDescriptor& descriptor : options.descriptors) {
+  for (const InheritedDescriptor& descriptor : request.given) {
     if (named.ok()) named = AddVariable(descriptor.environment_name(), descriptors.size(), &order);
     descriptors.push_back(descriptor.fd());
   }
+  // Sent with namespaces alone.
   if (named.ok()) named = AddVariable(internal::kHolderVariable, descriptors.size(), &order);
   if (!named.ok()) return named;
   if (descriptors.size() + 2 > internal::kMaxCloneDescriptors) {
     return absl::InvalidArgumentError("too many descriptors for a clone");
   }
-  const std::vector<internal::ChildStart::Limit> limits = internal::LimitsOfChild(options.limits);
+  const std::vector<internal::ChildStart::Limit> limits = internal::LimitsOfChild(options->limits);
   if (limits.size() > order.limits.size()) return absl::InternalError("too many limits");
   for (size_t i = 0; i < limits.size(); ++i) {
     order.limits[i] = {limits[i].resource, 0, limits[i].value.rlim_cur, limits[i].value.rlim_max};
   }
   order.limit_count = static_cast<uint32_t>(limits.size());
-  order.processes_within = internal::ProcessesWithin(options.limits);
-  const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  order.processes_within = internal::ProcessesWithin(options->limits);
+  return request;
+}
 
+absl::StatusOr<Worker> WorkerTemplate::MakeWorker(const std::string& name,
+                                                  internal::StartedProcess process,
+                                                  Request request) {
+  Worker worker =
+      WorkerMaker::Make(name, std::move(process), std::nullopt, std::move(request.relay));
+  auto watch = internal::RefusalWatch::Start(std::move(request.refusals.parent), worker.pidfd());
+  if (!watch.ok()) return watch.status();
+  WorkerMaker::Watch(worker, *std::move(watch));
+  return worker;
+}
+
+absl::Status WorkerTemplate::Order(const internal::NamespaceAttempt& attempt,
+                                   const Request& request, Deadline deadline,
+                                   internal::StartedProcess* process, int* proc_error) {
+  const bool within = attempt.namespaces != 0;
+  CloneOrder order = request.order;
+  std::vector<int> sent = request.descriptors;
+  if (within) {
+    sent.insert(sent.begin(), process->holder.get());
+    sent.push_back(request.to_holder.get());
+  }
+  order.namespaces = attempt.namespaces;
+  order.becomes_nobody = attempt.nobody ? 1 : 0;
+  order.descriptor_count = static_cast<uint32_t>(sent.size() - (within ? 1 : 0));
+  if (const int error = SendOrder(socket_.get(), order, sent); error != 0) {
+    process_.Kill();
+    return absl::UnavailableError(request.what + ": its template has ended or does not listen");
+  }
+  Making making;
+  if (absl::Status status = AwaitClone(deadline, &making); !status.ok()) {
+    // It has one clone too few or too many: nothing more is to be had of it.
+    Abandon(&making);
+    process_.Kill();
+    return status;
+  }
+  // It has ended, but for the last steps of an exit.
+  if (making.between > 0) {
+    siginfo_t info = {};
+    static_cast<void>(::waitid(P_PID, static_cast<id_t>(making.between), &info, WEXITED | __WALL));
+    making.between = -1;
+  }
+  process->failure = making.failure;
+  *proc_error = making.proc_error;
+  if (making.failure.step != StartStep::kNone) {
+    Abandon(&making);
+    return absl::OkStatus();
+  }
+  process->pid = making.pid;
+  absl::StatusOr<UniqueFd> pidfd = OpenPidfd(making.pid);
+  if (!pidfd.ok() || !IsOurChild(pidfd->get())) {
+    return absl::UnavailableError(request.what + ": it ended before it could be watched");
+  }
+  process->pidfd = *std::move(pidfd);
+  return absl::OkStatus();
+}
+
+absl::Status WorkerTemplate::Attempt(const internal::NamespaceAttempt& attempt,
+                                     const Request& request, internal::HolderPage& page,
+                                     Deadline deadline, internal::StartedProcess* process) {
+  const bool within = attempt.namespaces != 0;
+  int proc_error = ENOSYS;
+  if (within) {
+    if (!page.ok()) return ErrnoStatus(ENOMEM, request.what);
+    process->failure = internal::MakeHolder(attempt, request.holder_socket.get(),
+                                            request.self.get(), page, &process->holder);
+    if (process->failure.step != StartStep::kNone) return absl::OkStatus();
+    // A clone runs at once, where Spawn's worker has an exec before it.
+    if (!internal::HolderSays(process->holder, page.events().walled)) {
+      process->failure = {StartStep::kNamespaces, EPERM};
+      return absl::OkStatus();
+    }
+  }
+  if (absl::Status status = Order(attempt, request, deadline, process, &proc_error);
+      !status.ok() || process->failure.step != StartStep::kNone) {
+    return status;
+  }
+  if (within) {
+    internal::Announce(page.events().runs, internal::kHappened);
+    process->failure = internal::AwaitHolderAlone(process->holder, page);
+    process->wall = internal::WallOf(attempt, proc_error);
+  }
+  process->wall.missing = missing_;
+  return absl::OkStatus();
+}
+
+bool WorkerTemplate::HasAnother(const internal::StartFailure& failure) {
+  const auto miss = [this](const std::string& why) {
+    absl::StrAppend(&missing_, missing_.empty() ? "" : "; ", why);
+  };
+  if (failure.step == StartStep::kHolderProgram) return true;
+  if (failure.step == StartStep::kNobody) {
+    for (internal::NamespaceAttempt& left : attempts_) left.nobody = false;
+    miss("its user id stays root's: this process may not change user ids");
+    return true;
+  }
+  // What we lack is no reason to do without.
+  const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
+                      failure.error == ENOMEM || failure.error == EAGAIN;
+  if (failure.step != StartStep::kNamespaces || scarce || attempts_.size() == 1) return false;
+  miss(absl::StrCat("making its namespaces: ",
+                    std::string(ErrnoStatus(failure.error, "").message())));
+  attempts_.erase(attempts_.begin());
+  return true;
+}
+
+absl::StatusOr<Worker> WorkerTemplate::Clone(CloneOptions options, Deadline deadline) {
+  internal::ReapWhatCanBe();
+  if (absl::Status status = FindAttempts(options); !status.ok()) return status;
+  absl::StatusOr<Request> request = MakeRequest(&options);
+  if (!request.ok()) return request.status();
   while (true) {
-    const internal::NamespaceAttempt attempt = attempts_.front();
-    const bool within = attempt.namespaces != 0;
+    internal::HolderPage page;
     internal::StartedProcess process;
-    internal::StartFailure failure = {};
-    int proc_error = ENOSYS;
-    std::optional<internal::HolderPage> page;
-    if (within) {
-      page.emplace();
-      if (!page->ok()) return ErrnoStatus(errno, what);
-      failure = internal::MakeHolder(attempt, holder_socket.get(), self.get(), page->events(),
-                                     &process.holder);
-      // A clone runs at once, where Spawn's worker has an exec before it.
-      if (failure.step == StartStep::kNone &&
-          !internal::HolderIsReady(process.holder, page->events().walled)) {
-        failure = {StartStep::kNamespaces, EPERM};
-      }
-    }
-    if (failure.step == StartStep::kNone) {
-      std::vector<int> sent = descriptors;
-      if (within) {
-        sent.insert(sent.begin(), process.holder.get());
-        sent.push_back(to_holder.get());
-      }
-      order.namespaces = attempt.namespaces;
-      order.becomes_nobody = attempt.nobody ? 1 : 0;
-      order.descriptor_count = static_cast<uint32_t>(sent.size() - (within ? 1 : 0));
-      if (const int error = SendOrder(socket_.get(), order, sent); error != 0) {
-        internal::KillAndReapChild(process.holder);
-        process_.Kill();
-        return absl::UnavailableError(what + ": its template has ended or does not listen");
-      }
-      Making making;
-      if (absl::Status status = AwaitClone(deadline, &making); !status.ok()) {
-        // It has one clone too few or too many: nothing more is to be had of it.
-        Abandon(&making);
-        process_.Kill();
-        internal::KillAndReapChild(process.holder);
-        return status;
-      }
-      siginfo_t info = {};
-      // It has ended, but for the last steps of an exit.
-      if (making.between > 0) {
-        static_cast<void>(
-            ::waitid(P_PID, static_cast<id_t>(making.between), &info, WEXITED | __WALL));
-        making.between = -1;
-      }
-      failure = making.failure;
-      proc_error = making.proc_error;
-      if (failure.step != StartStep::kNone) Abandon(&making);
-      if (failure.step == StartStep::kNone) {
-        process.pid = making.pid;
-        absl::StatusOr<UniqueFd> pidfd = OpenPidfd(making.pid);
-        if (!pidfd.ok() || !IsOurChild(pidfd->get())) {
-          internal::KillAndReapChild(process.holder);
-          return absl::UnavailableError(what + ": it ended before it could be watched");
-        }
-        process.pidfd = *std::move(pidfd);
-        if (within) {
-          internal::Announce(page->events().runs, internal::kHappened);
-          if (!internal::HolderIsReady(process.holder, page->events().held)) {
-            failure = {StartStep::kNamespaces, ETIMEDOUT};
-          }
-        }
-      }
-    }
-    if (failure.step == StartStep::kNone) {
+    const absl::Status status = Attempt(attempts_.front(), *request, page, deadline, &process);
+    if (status.ok() && process.failure.step == StartStep::kNone) {
       ++clones_;
-      process.wall = within ? internal::WallOf(attempt, proc_error) : SecondWall();
-      process.wall.missing = missing_;
-      Worker worker =
-          WorkerMaker::Make(options.name, std::move(process), std::nullopt, *std::move(relay));
-      auto watch = internal::RefusalWatch::Start(std::move(refusals->parent), worker.pidfd());
-      if (!watch.ok()) return watch.status();
-      WorkerMaker::Watch(worker, *std::move(watch));
-      return worker;
+      return MakeWorker(options.name, std::move(process), *std::move(request));
     }
     internal::KillAndReapChild(process.pidfd);
     internal::KillAndReapChild(process.holder);
-    const auto miss = [this](const std::string& why) {
-      absl::StrAppend(&missing_, missing_.empty() ? "" : "; ", why);
-    };
-    if (failure.step == StartStep::kNobody) {
-      for (internal::NamespaceAttempt& left : attempts_) left.nobody = false;
-      miss("its user id stays root's: this process may not change user ids");
-      continue;
+    if (!status.ok()) return status;
+    if (!HasAnother(process.failure)) {
+      return ErrnoStatus(process.failure.error,
+                         request->what + internal::StepText(process.failure.step));
     }
-    // What we lack is no reason to do without.
-    const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
-                        failure.error == ENOMEM || failure.error == EAGAIN;
-    if (failure.step != StartStep::kNamespaces || scarce || attempts_.size() == 1) {
-      return ErrnoStatus(failure.error, what + internal::StepText(failure.step));
-    }
-    miss(absl::StrCat("making its namespaces: ",
-                      std::string(ErrnoStatus(failure.error, "").message())));
-    attempts_.erase(attempts_.begin());
   }
 }
 

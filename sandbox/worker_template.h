@@ -78,6 +78,20 @@ class WorkerTemplate {
     internal::StartFailure failure = {};
     int proc_error = 0;
   };
+  struct Request;
+  absl::Status FindAttempts(const CloneOptions& options);
+  static absl::StatusOr<Request> MakeRequest(CloneOptions* options);
+  // One clone in the namespaces of `attempt`, or `process->failure`. An error: the template is of
+  // no more use. Either way the caller reaps what was made.
+  absl::Status Attempt(const internal::NamespaceAttempt& attempt, const Request& request,
+                       internal::HolderPage& page, Deadline deadline,
+                       internal::StartedProcess* process);
+  absl::Status Order(const internal::NamespaceAttempt& attempt, const Request& request,
+                     Deadline deadline, internal::StartedProcess* process, int* proc_error);
+  // Whether there is another attempt after this failure, which is the first one of attempts_ then.
+  bool HasAnother(const internal::StartFailure& failure);
+  static absl::StatusOr<Worker> MakeWorker(const std::string& name,
+                                           internal::StartedProcess process, Request request);
   absl::StatusOr<Message> AwaitMessage(Deadline deadline, absl::Span<char> into);
   absl::Status AwaitClone(Deadline deadline, Making* making);
   absl::Status Take(const Message& message, const char* bytes, Making* making);

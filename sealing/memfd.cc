@@ -2,20 +2,19 @@
 #include "parley/sealing/memfd.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <string>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
+#include "parley/os/file_size_signal.h"
 
 // Linux 6.3; the value is the kernel's ABI.
 #ifndef MFD_NOEXEC_SEAL
@@ -27,36 +26,6 @@ namespace {
 
 // The same for all, because /proc/PID/maps shows it.
 constexpr char kName[] = "parley";
-
-// Exceeding RLIMIT_FSIZE raises SIGXFSZ, which kills a process that never heard of it. While this
-// lives, the calling thread gets EFBIG alone.
-class NoFileSizeSignal {
- public:
-  NoFileSizeSignal() {
-    ::sigemptyset(&only_this_);
-    ::sigaddset(&only_this_, SIGXFSZ);
-    sigset_t pending;
-    ::sigemptyset(&pending);
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGXFSZ) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &only_this_, &before_);
-  }
-  ~NoFileSizeSignal() {
-    const timespec now = {};
-    if (!was_pending_) {
-      while (::sigtimedwait(&only_this_, nullptr, &now) < 0 && errno == EINTR) {
-      }
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  NoFileSizeSignal(const NoFileSizeSignal&) = delete;
-  NoFileSizeSignal& operator=(const NoFileSizeSignal&) = delete;
-
- private:
-  sigset_t only_this_;
-  sigset_t before_;
-  bool was_pending_;
-};
 
 std::string What(uint64_t size_bytes) {
   return "allocate " + std::to_string(size_bytes) + " bytes of shared memory";

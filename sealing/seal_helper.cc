@@ -21,6 +21,7 @@
 #include "parley/os/check.h"
 #include "parley/os/descriptor_bound.h"
 #include "parley/os/errors.h"
+#include "parley/os/file_size_signal.h"
 #include "parley/os/poll.h"
 
 // In the kernel's headers, not in all C libraries.
@@ -285,11 +286,15 @@ absl::StatusOr<UniqueFd> WriteProgram(int fd, off_t size_bytes, SealSet seals) {
       static_cast<uint64_t>(fd), static_cast<uint64_t>(size_bytes), seals,
       static_cast<uint64_t>(DescriptorBoundWithoutCloseRange())};
   const auto program_bytes = static_cast<size_t>(parley_seal_end - parley_seal_program);
+  // A worker's limit may be 0 (ResourceLimits::file_size_bytes).
+  const NoFileSizeSignal no_signal;
   const auto parameters_at = static_cast<off_t>(parley_seal_parameters - parley_seal_program);
+  errno = EFBIG;  // of one that wrote only a part
   if (::pwrite(file.get(), parley_seal_program, program_bytes, 0) !=
           static_cast<ssize_t>(program_bytes) ||
       ::pwrite(file.get(), parameters.data(), sizeof(parameters), parameters_at) !=
           static_cast<ssize_t>(sizeof(parameters))) {
+    if (errno == EFBIG) return absl::UnimplementedError("no file may be written here");
     return ErrnoStatus(errno, "write the program of a helper process");
   }
   return file;

@@ -15,9 +15,10 @@
 // raises SIGCHLD when it ends and shows up in wait(): it is the attendant that gets both. The
 // attendant itself has no exit signal.
 //
-// Where no file of ours may be executed (vm.memfd_noexec=2, a system call filter, another processor
-// than x86-64 and arm64), the helper is a copy of this process with a descriptor table of its own,
-// closed down to the memfd. Then the cost grows with the memory, and one that hangs keeps a copy.
+// Where no file of ours may be written or executed (a file size limit of 0, vm.memfd_noexec=2, a
+// system call filter, another processor than x86-64 and arm64), the helper is a copy of this
+// process with a descriptor table of its own, closed down to the memfd. Then the cost grows with
+// the memory, and one that hangs keeps a copy.
 //
 // Trust: the file is shared with the peer. Threads: one at a time.
 // System calls: clone, execveat, memfd_create, wait4, ppoll; in the helper close_range, ftruncate,

@@ -86,6 +86,21 @@ TEST(SealSharedTest, WhereNoFileMayBeExecutedACopySeals) {
   }
 }
 
+// A worker that writes no files connects to somebody whom it does not trust. Once it died here.
+TEST(SealSharedTest, AFileSizeLimitIsNoObstacleAndNoSignal) {
+  for (const rlim_t size_bytes : {rlim_t{0}, rlim_t{100}}) {
+    EXPECT_EQ(RunInChild([size_bytes] {
+                UniqueFd fd = RawMemfd(4096);
+                const rlimit limit = {size_bytes, size_bytes};
+                ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+                EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Soon()), absl::OkStatus());
+                EXPECT_TRUE(VerifySeals(fd.get(), kRegionSeals).ok());
+              }),
+              "ok")
+        << size_bytes;
+  }
+}
+
 // Of many calls, the fastest: the machine does other things, too. Enough once one took less than
 // `enough_ns`.
 int64_t FastestNs(int calls, int64_t enough_ns) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a fresh confined worker costs: until the first byte of its result, in memory of its own, and
-// in jobs a second; beside fork and exec of a program, with and without bubblewrap. ./dev bench
-// pool.
+// What a fresh confined worker costs: until the first byte of its result, in processor time, in
+// memory of its own, and in jobs a second; beside fork and exec of a program, with and without
+// bubblewrap. ./dev bench pool [--quick].
+//
+// Processor time is of all processes of a way, its template among them, over all its jobs. What
+// else the machine has to do changes it little, and times until the first byte a lot.
 
 #include "parley/supervise/pool.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +19,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -30,14 +35,21 @@
 namespace parley {
 namespace {
 
-constexpr int kStarts = 300;
-constexpr int kJobs = 600;
 constexpr int kWorkers = 2;
+constexpr int kWarmUps = 5;
 constexpr std::size_t kInputBytes = std::size_t{64} << 10;
+
+// How often: one after the other, then as many at once as there are workers.
+struct Rounds {
+  int starts = 300;
+  int jobs = 600;
+  int programs = 200;  // of a small one; a tenth of that of a large one
+};
 
 struct Row {
   std::string way;
   std::vector<double> start_ms;
+  double processor_ms = 0;  // each
   double jobs_per_second = 0;
   double own_kib = -1;
 };
@@ -50,6 +62,18 @@ double At(std::vector<double> values, double part) {
 }
 
 double MsSince(int64_t then_ns) { return static_cast<double>(MonotonicNowNs() - then_ns) / 1e6; }
+
+double ProcessorMs() {
+  double sum_ms = 0;
+  for (const auto who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage = {};
+    ::getrusage(who, &usage);
+    for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+      sum_ms += static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+    }
+  }
+  return sum_ms;
+}
 
 std::shared_ptr<const SealedBlob> Input() {
   const std::vector<std::byte> bytes(kInputBytes, std::byte{7});
@@ -85,9 +109,10 @@ double OwnKib() {
 }
 
 absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bool use_template,
-                           uint32_t jobs_per_worker) {
+                           uint32_t jobs_per_worker, const Rounds& rounds) {
   Row row;
   row.way = way;
+  const double before_ms = ProcessorMs();
   PoolOptions options;
   options.program.path = worker;
   options.program.name = "pool_worker";
@@ -111,11 +136,11 @@ absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bo
     }
     return (*pool)->Submit(std::move(job), Deadline::Never());
   };
-  for (int i = 0; i < kStarts + 5; ++i) {
+  for (int i = 0; i < rounds.starts + kWarmUps; ++i) {
     auto job = submit("", &row.start_ms);
     if (!job.ok()) return job.status();
     if (!job->Wait().done()) return absl::InternalError(job->Wait().what);
-    if (i == 4) row.start_ms.clear();
+    if (i == kWarmUps - 1) row.start_ms.clear();
   }
   auto waiting = submit("wait", nullptr);
   if (!waiting.ok()) return waiting.status();
@@ -125,7 +150,7 @@ absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bo
   static_cast<void>(waiting->Wait());
   const int64_t began_ns = MonotonicNowNs();
   std::vector<PoolJob> jobs;
-  for (int i = 0; i < kJobs; ++i) {
+  for (int i = 0; i < rounds.jobs; ++i) {
     auto job = submit("", nullptr);
     if (!job.ok()) return job.status();
     jobs.push_back(*std::move(job));
@@ -133,7 +158,9 @@ absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bo
   for (const PoolJob& job : jobs) {
     if (!job.Wait().done()) return absl::InternalError(job.Wait().what);
   }
-  row.jobs_per_second = kJobs / (MsSince(began_ns) / 1e3);
+  row.jobs_per_second = rounds.jobs / (MsSince(began_ns) / 1e3);
+  pool->reset();
+  row.processor_ms = (ProcessorMs() - before_ms) / (rounds.starts + kWarmUps + rounds.jobs + 1);
   return row;
 }
 
@@ -177,6 +204,7 @@ void ByExec(const std::string& way, const std::vector<std::string>& command, int
   }
   Row row;
   row.way = way;
+  const double before_ms = ProcessorMs();
   for (int i = 0; i < starts; ++i) row.start_ms.push_back(RunOnce(command));
   const int64_t began_ns = MonotonicNowNs();
   std::vector<std::thread> threads;
@@ -187,10 +215,11 @@ void ByExec(const std::string& way, const std::vector<std::string>& command, int
   }
   for (std::thread& thread : threads) thread.join();
   row.jobs_per_second = kWorkers * starts / (MsSince(began_ns) / 1e3);
+  row.processor_ms = (ProcessorMs() - before_ms) / ((1 + kWorkers) * starts);
   rows->push_back(std::move(row));
 }
 
-int Main(const std::string& worker) {
+int Main(const std::string& worker, const Rounds& rounds) {
   std::vector<Row> rows;
   const std::vector<std::pair<std::string, std::pair<bool, uint32_t>>> ways = {
       {"pool, clone of a template", {true, 1}},
@@ -198,7 +227,7 @@ int Main(const std::string& worker) {
       {"pool, worker reused (100 jobs)", {true, 100}},
   };
   for (const auto& [way, how] : ways) {
-    auto row = ByPool(way, worker, how.first, how.second);
+    auto row = ByPool(way, worker, how.first, how.second, rounds);
     if (!row.ok()) {
       std::fprintf(stderr, "pool: %s: %s\n", way.c_str(),
                    std::string(row.status().message()).c_str());
@@ -226,14 +255,16 @@ int Main(const std::string& worker) {
                                            "-f",
                                            "rawvideo",
                                            "-"};
-  ByExec("fork and exec of echo, not confined", echo, 200, &rows);
-  ByExec("bwrap echo", inside(echo), 100, &rows);
-  ByExec("fork and exec of ffmpeg, not confined", ffmpeg, 20, &rows);
-  ByExec("bwrap ffmpeg", inside(ffmpeg), 20, &rows);
-  std::printf("%-40s %10s %10s %10s %12s\n", "way", "p50 ms", "p99 ms", "jobs/s", "own KiB");
+  ByExec("fork and exec of echo, not confined", echo, rounds.programs, &rows);
+  ByExec("bwrap echo", inside(echo), rounds.programs, &rows);
+  ByExec("fork and exec of ffmpeg, not confined", ffmpeg, rounds.programs / 10, &rows);
+  ByExec("bwrap ffmpeg", inside(ffmpeg), rounds.programs / 10, &rows);
+  std::printf("%-40s %10s %10s %10s %10s %10s %10s\n", "way", "p10 ms", "p50 ms", "p99 ms",
+              "cpu ms", "jobs/s", "own KiB");
   for (const Row& row : rows) {
-    std::printf("%-40s %10.2f %10.2f %10.0f %12s\n", row.way.c_str(), At(row.start_ms, 0.5),
-                At(row.start_ms, 0.99), row.jobs_per_second,
+    std::printf("%-40s %10.2f %10.2f %10.2f %10.2f %10.0f %10s\n", row.way.c_str(),
+                At(row.start_ms, 0.1), At(row.start_ms, 0.5), At(row.start_ms, 0.99),
+                row.processor_ms, row.jobs_per_second,
                 row.own_kib < 0 ? "-" : std::to_string(static_cast<int>(row.own_kib)).c_str());
   }
   return 0;
@@ -243,9 +274,10 @@ int Main(const std::string& worker) {
 }  // namespace parley
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: pool WORKER\n");
+  const bool quick = argc == 3 && std::string_view(argv[2]) == "--quick";
+  if (argc != 2 && !quick) {
+    std::fprintf(stderr, "usage: pool WORKER [--quick]\n");
     return 2;
   }
-  return parley::Main(argv[1]);
+  return parley::Main(argv[1], quick ? parley::Rounds{100, 200, 50} : parley::Rounds{});
 }

@@ -5,7 +5,7 @@
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
 #   dev bench instructions                       counts instructions with callgrind
 #   dev bench presets|scale|safety|waiting [--quick]  a study of its own; --help names its flags
-#   dev bench pool                               what a fresh confined worker costs, beside fork and exec
+#   dev bench pool [--quick]                     what a fresh confined worker costs, beside fork and exec
 #   dev bench report [FOLDER] [--markdown docs | --compare OTHER]   of a run that was made before
 #
 # Results lie in the cache folder, one folder a run; `last` is a link to the last one.
@@ -85,7 +85,7 @@ bench_pool() {
   bazel_with gcc build $(progress_flags) --config=opt //bench/pool:pool //bench/pool:pool_worker </dev/null
   local bin
   bin="$(bazel_with gcc info --config=opt bazel-bin 2>/dev/null)"
-  "$bin/bench/pool/pool" "$bin/bench/pool/pool_worker"
+  "$bin/bench/pool/pool" "$bin/bench/pool/pool_worker" "$@"
 }
 
 bench_usage() {
@@ -97,7 +97,7 @@ Usage: ./dev bench [MODE] [flags]
   ./dev bench scale [--minutes N]    1 to 1,000 channels, rings of 4 KiB to 1 GiB, flat out for N minutes
   ./dev bench safety [--quick]       what each check and each wall costs, on and off
   ./dev bench waiting [--quick]      a WaitSet with 10 to 10,000 channels, and beside a flood
-  ./dev bench pool                   a fresh confined worker for each job, beside fork and exec, and bwrap
+  ./dev bench pool [--quick]         a fresh confined worker for each job, beside fork and exec, and bwrap
   ./dev bench instructions           instructions of a send and a receive, by callgrind
   ./dev bench report [FOLDER]        tables and plots again; --markdown docs, --compare FOLDER
 
@@ -141,7 +141,8 @@ run_bench() {
       run_study "$@"
       ;;
     pool)
-      bench_pool
+      shift
+      bench_pool "$@"
       ;;
     *)
       out="$(bench_folder)/$(date -u +%Y%m%dT%H%M%SZ)"
