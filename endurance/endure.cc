@@ -22,10 +22,10 @@
 #include "absl/time/time.h"
 #include "parley/endurance/lane.h"
 #include "parley/endurance/machine_clock.h"
-#include "parley/endurance/memory_group.h"
 #include "parley/endurance/options.h"
 #include "parley/endurance/parts.h"
 #include "parley/endurance/row.h"
+#include "parley/sandbox/memory_group.h"
 
 namespace parley::endurance {
 namespace {

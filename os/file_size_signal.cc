@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/os/file_size_signal.h"
 
 #include <cerrno>

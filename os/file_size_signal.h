@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_OS_FILE_SIZE_SIGNAL_H_
 #define PARLEY_OS_FILE_SIZE_SIGNAL_H_
 

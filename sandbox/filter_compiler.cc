@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/filter_compiler.h"
 
 #include <linux/audit.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef PARLEY_SANDBOX_FILTER_COMPILER_H_
 #define PARLEY_SANDBOX_FILTER_COMPILER_H_
 

@@ -155,6 +155,7 @@ WorkerLinkOptions LinkOptions(const PoolOptions& pool, const PoolJobState& job) 
   options.program = pool.program;
   options.program.memory_bytes = job.limits.memory_bytes;
   options.program.limits.cpu_seconds = job.limits.cpu_seconds;
+  options.program.resident_bytes = job.limits.resident_bytes;
   options.to_worker = pool.to_worker;
   options.from_worker = pool.from_worker;
   options.format = pool.format;
@@ -205,6 +206,9 @@ absl::StatusOr<WorkerLink> StartWorker(PoolState& pool, const PoolJobState& job)
     const std::lock_guard<std::mutex> lock(pool.mutex);
     if (link.ok()) {
       ++(cloned ? pool.stats.cloned : pool.stats.spawned);
+      if (!link->no_resident_limit().empty()) {
+        pool.stats.no_resident_limit = link->no_resident_limit();
+      }
       return link;
     }
     status = link.status();
@@ -221,6 +225,7 @@ JobResult Converse(Seat& seat, PoolJobState& job, Deadline deadline) {
                                                   seat.has_input, job.options.request, deadline);
   std::vector<std::byte> buffer(link.max_message_bytes());
   uint64_t left_bytes = job.limits.output_bytes;
+  uint64_t left_pixels = job.limits.output_pixels;
   while (status.ok()) {
     const absl::StatusOr<Record> message = link.Receive(absl::MakeSpan(buffer), deadline);
     status = message.status();
@@ -233,6 +238,15 @@ JobResult Converse(Seat& seat, PoolJobState& job, Deadline deadline) {
     }
     left_bytes -= cost;
     const auto bytes = absl::MakeConstSpan(buffer).first(message->size_bytes);
+    // TRUST: the worker's claim; it only counts against the worker.
+    const uint64_t pixels =
+        job.options.pixels != nullptr ? job.options.pixels(message->tag, bytes) : 0;
+    if (pixels > left_pixels) {
+      result.outcome = JobOutcome::kTooMuchOutput;
+      result.what = absl::StrCat("it sent more than ", job.limits.output_pixels, " pixels");
+      return result;
+    }
+    left_pixels -= pixels;
     if (job.options.on_message == nullptr) {
       result.messages.push_back({message->tag, {bytes.begin(), bytes.end()}});
       continue;
@@ -306,6 +320,7 @@ void internal::PoolState::Finish(const std::shared_ptr<PoolJobState>& job, JobRe
     // What the caller gave is given back.
     job->options.input.reset();
     job->options.on_message = nullptr;
+    job->options.pixels = nullptr;
   }
   job->has_result.notify_all();
 }

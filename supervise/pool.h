@@ -47,6 +47,10 @@ struct JobLimits {
   uint64_t cpu_seconds = 30;
   uint64_t memory_bytes = uint64_t{2} << 30;   // address space; WorkerProgram::memory_bytes
   uint64_t output_bytes = uint64_t{64} << 20;  // of all messages; each counts 64 bytes more
+  // Of all messages, as JobOptions::pixels counts them.
+  uint64_t output_pixels = uint64_t{1} << 28;
+  // Resident memory, where that can be had: WorkerProgram::resident_bytes, and PoolStats.
+  uint64_t resident_bytes = 0;
   bool operator==(const JobLimits&) const = default;
 };
 
@@ -82,7 +86,7 @@ struct JobResult {
     kFailed,         // the body gave `status`
     kWorkerEnded,    // `end` says how: crash, refused call, memory, CPU time, broken protocol
     kOutOfTime,      // wall_time
-    kTooMuchOutput,  // output_bytes
+    kTooMuchOutput,  // output_bytes, output_pixels
     kCancelled,      // Cancel, the pool's end
     kRejected,       // on_message gave `status`
     kExpired,        // not begun by `begin_by`
@@ -109,6 +113,8 @@ struct JobOptions {
   // Takes each message instead of JobResult::messages; an error ends the job. Called from the
   // pool's thread, whose worker waits meanwhile.
   std::function<absl::Status(uint32_t tag, absl::Span<const std::byte> bytes)> on_message = {};
+  // How many pixels a message claims to hold, by what the host reads in it; before on_message.
+  std::function<uint64_t(uint32_t tag, absl::Span<const std::byte> bytes)> pixels = {};
   std::optional<Deadline> begin_by = {};
 };
 inline constexpr std::size_t kMaxRequestBytes = 4096;
@@ -121,8 +127,9 @@ struct PoolStats {
   uint64_t cloned = 0;
   uint64_t reused = 0;  // jobs for a worker that had one before
   uint64_t templates = 0;
-  std::string no_template;  // why none is used, if one was wanted
-  std::size_t queued = 0;   // now
+  std::string no_template;        // why none is used, if one was wanted
+  std::string no_resident_limit;  // why resident_bytes is not in force, if it was asked for
+  std::size_t queued = 0;         // now
   // Of the last 1024 jobs.
   absl::Duration waited_p50, waited_p99, started_p50, started_p99;
 };

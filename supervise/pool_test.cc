@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -199,6 +201,64 @@ TEST_P(PoolTest, PromiseP6ContainmentOneJobsDeathIsItsOwn) {
     EXPECT_EQ(Text(result), jobs[i].first.request);
   }
   EXPECT_EQ(pool->stats().ends.at(Cause::kRefusedCall), 1u);
+}
+
+// "100x1000"
+uint64_t PixelsOf(uint32_t, absl::Span<const std::byte> bytes) {
+  std::string text;
+  for (const std::byte byte : bytes) text += static_cast<char>(byte);
+  unsigned width = 0;
+  unsigned height = 0;
+  if (std::sscanf(text.c_str(), "%ux%u", &width, &height) != 2) return 0;
+  return uint64_t{width} * height;
+}
+
+// However few bytes claim them.
+TEST_P(PoolTest, PromiseP7ResourcesMorePixelsThanAllowedEndTheJob) {
+  PoolOptions options = Options();
+  options.limits.output_pixels = 1'000'000;
+  auto pool = Start(std::move(options));
+  for (const char* const request : {"pictures", "one_picture", "input"}) {
+    JobOptions job;
+    job.request = request;
+    job.input = Blob("1000x1000");
+    job.pixels = PixelsOf;
+    uint64_t taken = 0;
+    job.on_message = [&taken](uint32_t tag, absl::Span<const std::byte> bytes) {
+      taken += PixelsOf(tag, bytes);
+      return absl::OkStatus();
+    };
+    const JobResult result = Submit(*pool, std::move(job)).Wait();
+    EXPECT_LE(taken, 1'000'000u);
+    if (request == std::string("input")) {
+      EXPECT_TRUE(result.done()) << result.what;
+      EXPECT_EQ(taken, 1'000'000u);
+      continue;
+    }
+    EXPECT_EQ(result.outcome, Outcome::kTooMuchOutput) << result.what;
+    EXPECT_EQ(result.what, "it sent more than 1000000 pixels");
+  }
+}
+
+// Where a control group can be made; else the pool says that it cannot.
+TEST_P(PoolTest, PromiseP7ResourcesMoreMemoryThanAllowedEndsTheJob) {
+  PoolOptions options = Options();
+  options.limits.resident_bytes = uint64_t{32} << 20;
+  auto pool = Start(std::move(options));
+  const PoolJob hungry = Submit(*pool, "resident");
+  const PoolJob innocent = Submit(*pool, "input", "small");
+  EXPECT_EQ(Text(innocent.Wait()), "small") << innocent.Wait().what;
+  const JobResult& result = hungry.Wait();
+  const std::string why_not = pool->stats().no_resident_limit;
+  if (!why_not.empty()) {
+    EXPECT_TRUE(result.done()) << result.what;
+    GTEST_SKIP() << why_not;
+  }
+  EXPECT_EQ(result.outcome, Outcome::kWorkerEnded) << result.what;
+  ASSERT_TRUE(result.end.has_value());
+  EXPECT_EQ(result.end->cause, Cause::kOutOfMemory) << result.what;
+  EXPECT_NE(result.what.find("more than 33554432 bytes of memory"), std::string::npos)
+      << result.what;
 }
 
 // A second outcome, or one of the next job, is of no use to a worker that is gone by then; and

@@ -77,6 +77,22 @@ const std::map<std::string, Body>& Bodies() {
          }
          return absl::InternalError("there is no limit");
        }},
+      // Touched, which address space alone does not bound.
+      {"resident",
+       [](Job& job) -> absl::Status {
+         constexpr size_t kBytes = size_t{128} << 20;
+         const std::vector<char> block(kBytes, 'x');
+         return SendText(job, std::string(1, block[kBytes / 2]));
+       }},
+      {"pictures",
+       [](Job& job) -> absl::Status {
+         // 100 x 1000 each, as the host reads it, in eight bytes.
+         for (int i = 0; i < 1000; ++i) {
+           if (absl::Status sent = SendText(job, "100x1000"); !sent.ok()) return sent;
+         }
+         return absl::OkStatus();
+       }},
+      {"one_picture", [](Job& job) { return SendText(job, "65535x65535"); }},
       {"flood",
        [](Job& job) -> absl::Status {
          while (true) {

@@ -53,6 +53,10 @@ WorkerEnd internal::MergeEnd(const std::string& name, const std::optional<ExitRe
     end.cause = Cause::kSaidWhy;
     end.what = facts.last_line.empty() ? "could not be set up"
                                        : absl::StrCat("could not be set up: ", facts.last_line);
+  } else if (facts.resident_bytes != 0 && report->signal == SIGKILL) {
+    end.cause = Cause::kOutOfMemory;
+    end.what =
+        absl::StrCat("was killed for using more than ", facts.resident_bytes, " bytes of memory");
   } else if (facts.killed.has_value() && report->signal == SIGKILL) {
     end.cause = Cause::kKilled;
     end.what = absl::StrCat("was killed: ", *facts.killed);

@@ -12,6 +12,7 @@
 //   const WorkerEnd end = link.End(Deadline::After(absl::Seconds(2)));
 //   if (!end.done()) std::cerr << end.ToString() << "\n";
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -58,6 +59,7 @@ struct EndFacts {
   std::optional<absl::Status> said;   // Failed message
   std::string last_line;              // of its stderr, printable
   std::optional<std::string> killed;  // why we ended it
+  uint64_t resident_bytes = 0;        // the limit for which the kernel has ended it; 0: none
 };
 
 // `report`: absent where the process could not be reaped.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
 #include "parley/ring/layout.h"
+#include "parley/sandbox/memory_group.h"
 #include "parley/sandbox/output_relay.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/supervise/link_messages.h"
@@ -84,6 +86,10 @@ struct WorkerLink::State {
       : name(std::move(name_of_it)), worker(std::move(started)), channel(std::move(shaken)) {}
 
   std::string name;
+  // Before the worker, whose end it waits for.
+  std::optional<MemoryGroup> memory;
+  uint64_t resident_bytes = 0;
+  std::string no_resident_limit;
   Worker worker;
   Channel channel;
   InputSource source;
@@ -99,6 +105,7 @@ struct WorkerLink::State {
   uint64_t last_numbered = 0;
   std::optional<WorkerEnd> ended;
 
+  void LimitResident(uint64_t limit_bytes);
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
   absl::Status Answer(const internal::ReadRequest& request, Deadline deadline);
   absl::Status Lied() {
@@ -111,6 +118,7 @@ struct WorkerLink::State {
     if (facts.violation == Violation::kNone) facts.violation = channel.receiver.violation();
     if (facts.violation == Violation::kNone) facts.violation = channel.sender.violation();
     facts.last_line = worker.last_line();
+    if (memory.has_value() && memory->Kills() > 0) facts.resident_bytes = resident_bytes;
     return internal::MergeEnd(name, report, facts);
   }
 };
@@ -185,6 +193,22 @@ absl::Status internal::CheckLinkOptions(const WorkerLinkOptions& options) {
   return absl::OkStatus();
 }
 
+void WorkerLink::State::LimitResident(uint64_t limit_bytes) {
+  static std::atomic<uint64_t> next_number{0};
+  if (limit_bytes == 0) return;
+  constexpr uint64_t kMax = uint64_t{1} << 62;
+  absl::StatusOr<MemoryGroup> group =
+      MemoryGroup::Create(absl::StrCat("worker-", ::getpid(), "-", next_number.fetch_add(1)),
+                          static_cast<int64_t>(std::min(limit_bytes, kMax)));
+  const absl::Status status = group.ok() ? group->Add(worker.pid()) : group.status();
+  if (!status.ok()) {
+    no_resident_limit = std::string(status.message());
+    return;
+  }
+  memory.emplace(*std::move(group));
+  resident_bytes = limit_bytes;
+}
+
 // Everything between a process that was started and a link that its user may have.
 absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& options, Worker worker,
                                                  PeerSocket socket, Deadline deadline,
@@ -234,6 +258,7 @@ absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& option
         known ? kReadsOfEachByte * std::min(size_bytes, kReadsOfUnknownSize << 20) + (1 << 20)
               : kReadsOfUnknownSize;
   }
+  state->LimitResident(options.program.resident_bytes);
   const internal::BeginWire begin = {.input_bytes = options.input != nullptr
                                                         ? options.input->size_bytes()
                                                     : streamed ? size_bytes
@@ -460,6 +485,7 @@ absl::Status WorkerLinkMaker::SendNumbered(WorkerLink& link, uint64_t number,
 
 uint64_t WorkerLinkMaker::Acknowledged(const WorkerLink& link) { return link.state_->acknowledged; }
 
+const std::string& WorkerLink::no_resident_limit() const { return state_->no_resident_limit; }
 Channel& WorkerLink::channel() { return state_->channel; }
 const Worker& WorkerLink::worker() const { return state_->worker; }
 uint32_t WorkerLink::max_message_bytes() const {

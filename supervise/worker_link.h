@@ -64,6 +64,10 @@ struct WorkerProgram {
   std::vector<std::pair<std::string, std::string>> environment = {};
   // Address space of code, libraries, stacks and heap; room for the rings and the input is added.
   uint64_t memory_bytes = uint64_t{2} << 30;
+  // Resident memory, where a control group can be made for it (sandbox/memory_group.h): of what it
+  // allocates after its lock-down. 0: no limit but the other one. Costs up to tens of milliseconds
+  // at the start.
+  uint64_t resident_bytes = 0;
   // The rest. `address_space_bytes` and `file_size_bytes` are set from here: nothing is written.
   ResourceLimits limits = {};
   NamespaceOptions namespaces = {};
@@ -139,6 +143,8 @@ class WorkerLink {
   Channel& channel();
   const Worker& worker() const;
   uint32_t max_message_bytes() const;
+  // Why resident_bytes is not in force, if it was asked for.
+  const std::string& no_resident_limit() const;
 
  private:
   friend class WorkerLinkMaker;

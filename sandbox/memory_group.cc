@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/endurance/memory_group.h"
+#include "parley/sandbox/memory_group.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -14,10 +14,10 @@
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 
-namespace parley::endurance {
+namespace parley {
 namespace {
 
-constexpr char kPrefix[] = "parley-endure-";
+constexpr char kPrefix[] = "parley-";
 
 absl::Status Write(const std::string& path, const std::string& text) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -127,9 +127,11 @@ MemoryGroup::~MemoryGroup() {
   for (int i = 0; i < 200 && ::rmdir(path_.c_str()) != 0 && errno == EBUSY; ++i) ::usleep(5000);
 }
 
-absl::Status MemoryGroup::Enter() const {
-  return Write(path_ + "/cgroup.procs", std::to_string(::getpid()));
+absl::Status MemoryGroup::Add(pid_t pid) const {
+  return Write(path_ + "/cgroup.procs", std::to_string(pid));
 }
+
+absl::Status MemoryGroup::Enter() const { return Add(::getpid()); }
 
 absl::Status MemoryGroup::SetLimit(int64_t limit_bytes) const {
   return Write(path_ + (version_2_ ? "/memory.max" : "/memory.limit_in_bytes"),
@@ -179,4 +181,4 @@ void RemoveMemoryGroups(const std::string& tag_prefix) {
   ::closedir(folder);
 }
 
-}  // namespace parley::endurance
+}  // namespace parley
