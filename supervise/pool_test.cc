@@ -209,6 +209,7 @@ uint64_t PixelsOf(uint32_t, absl::Span<const std::byte> bytes) {
   for (const std::byte byte : bytes) text += static_cast<char>(byte);
   unsigned width = 0;
   unsigned height = 0;
+  // NOLINTNEXTLINE(cert-err34-c): what the test itself wrote
   if (std::sscanf(text.c_str(), "%ux%u", &width, &height) != 2) return 0;
   return uint64_t{width} * height;
 }
