@@ -82,7 +82,7 @@ TEST(DisposalTest, ItIsClosedInTheEnd) {
 }
 
 TEST(DisposalTest, AttackF12AHelperThatHangsHoldsNothingOfOursAndOurProcessEnds) {
-  if (!HangingFile::Possible()) GTEST_SKIP() << "no root, or no FUSE";
+  if (!HangingFile::Possible()) GTEST_SKIP() << "no root, no FUSE, or its release does not wait";
   EXPECT_EQ(RunInChild([] {
               HangingFile file;
               ASSERT_TRUE(file.ok());
@@ -146,7 +146,7 @@ TEST(DisposalTest, WithoutAHelperDescriptorsAreParkedAndGoWithTheNextOne) {
 }
 
 TEST(DisposalTest, PromiseP7ResourcesAtMostSoManyHelpersHang) {
-  if (!HangingFile::Possible()) GTEST_SKIP() << "no root, or no FUSE";
+  if (!HangingFile::Possible()) GTEST_SKIP() << "no root, no FUSE, or its release does not wait";
   EXPECT_EQ(RunInChild([] {
               std::vector<std::unique_ptr<HangingFile>> files;
               constexpr int kTooMany = kMaxDisposalHelpers + 3;

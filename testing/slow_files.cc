@@ -151,11 +151,40 @@ HangingFile::HangingFile() {
   file_ = std::move(file);
 }
 
+namespace {
+
+// Whether a process that ends as the last owner of the file hangs: a third of a second, if so.
+bool ReleaseWaits(HangingFile& file) {
+  int ends[2] = {-1, -1};
+  int go[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 ||
+      ::pipe2(go, O_CLOEXEC) != 0 || !file.SendTo(ends[0])) {
+    return false;
+  }
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    ::close(go[1]);
+    char byte = 0;
+    ::_exit(::read(go[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  for (const int fd : {ends[0], ends[1], go[0], go[1]}) ::close(fd);
+  bool ended = false;
+  for (int i = 0; i < 30 && !ended; ++i) {
+    ::usleep(10'000);
+    ended = ::waitpid(owner, nullptr, WNOHANG) == owner;
+  }
+  file.StopDaemon();
+  if (!ended) ::waitpid(owner, nullptr, 0);
+  return !ended;
+}
+
+}  // namespace
+
 bool HangingFile::Possible() {
   const pid_t child = ::fork();
   if (child == 0) {
     HangingFile file;
-    const bool ok = file.ok();
+    const bool ok = file.ok() && ReleaseWaits(file);
     file.StopDaemon();
     ::_exit(ok ? 0 : 1);
   }

@@ -21,7 +21,8 @@ UniqueFd LingeringSocket(absl::Duration linger);
 
 // A file of a FUSE daemon that does not answer writes, with data that its release has to write: it
 // hangs in state D, also in a process that ends, until the daemon ends. For a forked child: it
-// takes a mount namespace of its own. Wants root and FUSE: ask Possible, in the test itself.
+// takes a mount namespace of its own. Wants root, FUSE, and a kernel whose release waits for the
+// data (6.18 does, 6.1 and 6.12 do not): ask Possible, in the test itself.
 class HangingFile {
  public:
   HangingFile();
@@ -30,7 +31,7 @@ class HangingFile {
   HangingFile& operator=(const HangingFile&) = delete;
 
   bool ok() const { return file_.ok(); }
-  // Tries it in a child.
+  // Tries it in a child, the release too.
   static bool Possible();
   // Sends a message of one byte with the file, of which the queue then has the only reference.
   bool SendTo(int socket);

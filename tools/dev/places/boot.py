@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Boots one Debian kernel in qemu, without KVM, and lets run_cases.py run in it.
+"""Boots one Debian kernel in qemu and lets run_cases.py run in it.
 
     boot.py --package FILE.deb --root ROOT.img --tests TESTS.img --events FILE --console FILE
-            [--memory MIB] [--silence SECONDS] -- [arguments of run_cases.py]
+            [--accel tcg|kvm] [--memory MIB] [--silence SECONDS] -- [arguments of run_cases.py]
 
 The kernel comes out of the package, which is unpacked and not installed. ROOT.img is a Debian root,
-TESTS.img what collect.py made; both are ext4, and nothing is written back to either. The events come through the second serial
-port. Exit code: 0 if the run got to its end; 1 if the guest died, said nothing for --silence
+TESTS.img what collect.py made; both are ext4, and nothing is written back to either. The events come through the
+second serial port, and are added to FILE. Exit code: 0 if the run got to its end; 1 if the guest died, said nothing for --silence
 seconds, or reported a fault of the kernel (the console's lines are printed).
 """
 
@@ -114,6 +114,7 @@ class Progress:
 
     def __init__(self, path):
         self._file = open(path, encoding="utf-8", errors="replace")
+        self._file.seek(0, os.SEEK_END)
         self._pending = ""
         self.ended, self.target = False, ""
 
@@ -147,12 +148,12 @@ def main():
     parser.add_argument("--tests", required=True)
     parser.add_argument("--events", required=True)
     parser.add_argument("--console", required=True)
+    parser.add_argument("--accel", choices=("tcg", "kvm"), default="tcg")
     parser.add_argument("--memory", type=int, default=3072)
     parser.add_argument("--silence", type=float, default=1800)
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
 
-    open(options.events, "w").close()
     with tempfile.TemporaryDirectory(prefix="boot") as folder:
         kernel, modules = unpack(options.package, folder)
         with open(f"{folder}/initrd", "wb") as out:
@@ -162,10 +163,12 @@ def main():
             drives += ["-drive", f"file={image},if=virtio,format=raw,snapshot=on"]
         append = "console=ttyS0 panic=-1 quiet loglevel=5 -- " + " ".join(options.arguments)
         qemu = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+            ["qemu-system-x86_64", "-accel", {"tcg": "tcg,thread=multi"}.get(options.accel, options.accel),
+             "-cpu", "max", "-smp", "2",
              "-m", str(options.memory), "-kernel", kernel, "-initrd", f"{folder}/initrd", "-append", append,
              *drives, "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none",
-             "-serial", f"file:{options.console}", "-serial", f"file:{options.events}"],
+             "-serial", f"file:{options.console}",
+             "-chardev", f"file,id=events,append=on,path={options.events}", "-serial", "chardev:events"],
             stdin=subprocess.DEVNULL,
         )
         progress, last, stopped = Progress(options.events), time.monotonic(), ""

@@ -4,11 +4,11 @@
 import os
 import re
 
-_KINDS = ("left-out", "not-judged")
+_KINDS = ("left-out", "not-judged", "not-judged-for")
 
 
 class Expectations:
-    """The lines that hold for one place: native, emulated, arm64, trixie, pages."""
+    """The lines that hold for one place: native, emulated, kvm, arm64, trixie, pages."""
 
     def __init__(self, place, path=None):
         self._rules = {kind: [] for kind in _KINDS}
@@ -22,6 +22,7 @@ class Expectations:
                 if len(parts) != 4 or parts[0] not in _KINDS:
                     raise ValueError(f"{path}:{number}: not 'kind places pattern reason'")
                 kind, places, pattern, reason = parts
+                pattern = pattern.replace("_", " ") if kind == "not-judged-for" else pattern
                 if place in places.split(",") or places == "all":
                     self._rules[kind].append((re.compile(pattern), reason.strip()))
 
@@ -36,9 +37,17 @@ class Expectations:
         """The reason for which a target is not run there; "" if it is."""
         return self._find("left-out", target)
 
-    def not_judged(self, case):
-        """The reason for which a failure of this case says nothing there; "" if it counts."""
-        return self._find("not-judged", case)
+    def not_judged(self, case, why=""):
+        """The reason for which a failure of this case says nothing there; "" if it counts. `why` is what the villain
+        said of it: each of its sentences must be one that says nothing."""
+        reason = self._find("not-judged", case)
+        if reason or not case.startswith("villain: "):
+            return reason
+        said = [sentence for sentence in why.removeprefix("FAIL: ").split("; ") if sentence]
+        # "; the machine itself was late by" is the second half of a sentence.
+        said = [sentence for sentence in said if not sentence.startswith("the machine itself ")]
+        reasons = [self._find("not-judged-for", sentence) for sentence in said]
+        return reasons[0] if reasons and all(reasons) else ""
 
     def unused(self):
         return sorted(

@@ -43,7 +43,7 @@ class Run:
     def _add(self, event):
         result, why = event["result"], event["why"]
         if result == "failed":
-            reason = self.rules.not_judged(event["case"]) or self.rules.not_judged(event["target"])
+            reason = self.rules.not_judged(event["case"], why) or self.rules.not_judged(event["target"])
             if reason:
                 result, why = "not judged", f"{reason} ({why[:160]})"
         elif result == "passed" and event["tries"] > 1:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs test programs case by case and writes one line of JSON for each event.
 
-    run_cases.py --tree FOLDER --out FILE [--scale N] [--tries N] [--wrap COMMAND] [--only REGEX]
+    run_cases.py --tree FOLDER --out FILE [--scale N] [--tries N] [--wrap COMMAND] [--only REGEX] [--villain REGEX] [--append]
 
 FOLDER is what collect.py made: `manifest.json`, and the programs with their data below `parley/`. The
 script needs nothing but Python's own library, since it also runs inside of a guest kernel.
@@ -11,7 +11,9 @@ Events: {"place": ...} first; {"target", "case", "result", "ms", "why", "tries"}
 the result "passed", "failed" or "skipped"; {"end": true} last. A case that ends or hangs its program
 counts as failed, and the program's other cases run all the same. --scale multiplies the limits on
 time of whole programs, --tries repeats a failed case alone; a case that passes then is written with
-the number of its tries. --wrap is put before each program (an emulator, for one).
+the number of its tries. --wrap is put before each program (an emulator, for one). --villain runs those
+of the villain's cases whose names match. If FOLDER has a `done.json`, a list of [target, case], what it names is
+not run again: a whole program for a test, a case for the villain.
 """
 
 import argparse
@@ -106,6 +108,10 @@ class Runner:
         self._emit = emit
         self._wrap = shlex.split(options.wrap)
         self._tree = os.path.abspath(options.tree)
+        self._done = set()
+        if os.path.exists(os.path.join(self._tree, "done.json")):
+            with open(os.path.join(self._tree, "done.json"), encoding="utf-8") as done:
+                self._done = {tuple(pair) for pair in json.load(done)}
         self._scratch = tempfile.mkdtemp(prefix="p")
 
     def close(self):
@@ -184,6 +190,9 @@ class Runner:
                    why="it was not built", tries=1)
         return False
 
+    def is_done(self, test):
+        return (test["target"], "") in self._done
+
     def run(self, test):
         failed = []
         for case, result, ms, why in self._cases_of(test, None):
@@ -215,6 +224,8 @@ class Runner:
             self._emit(target=test["target"], case="villain list", result="failed", ms=0,
                        why="it lists no case", tries=1)
         for name in names:
+            if (test["target"], "villain: " + name) in self._done or not re.search(self._options.villain, name):
+                continue
             result, why, first_why, ms, tries = "failed", "", "", 0, 0
             while result == "failed" and tries < max(1, self._options.tries):
                 tries += 1
@@ -260,11 +271,13 @@ def main():
     parser.add_argument("--wrap", default="")
     parser.add_argument("--env", action="append", default=[])
     parser.add_argument("--only", default="")
+    parser.add_argument("--villain", default="")
+    parser.add_argument("--append", action="store_true", help="to what FILE has")
     options = parser.parse_args()
 
     with open(os.path.join(options.tree, "manifest.json"), encoding="utf-8") as manifest:
         tests = json.load(manifest)["tests"]
-    out = open(options.out, "w", encoding="utf-8")
+    out = open(options.out, "a" if options.append else "w", encoding="utf-8")
 
     def emit(**event):
         out.write(json.dumps(event) + "\n")
@@ -274,7 +287,7 @@ def main():
     runner = Runner(options, emit)
     try:
         for test in tests:
-            if not re.search(options.only, test["target"]):
+            if not re.search(options.only, test["target"]) or runner.is_done(test):
                 continue
             emit(begin=test["target"])
             if not runner.is_built(test):
