@@ -50,7 +50,8 @@ struct ChannelLimits {
 
 // Whether publishing pays a full fence, to see a peer that is about to sleep. Without it the
 // sleeper makes up for it, with membarrier(2); see wait/memory_barrier.h for what it costs to be
-// registered.
+// registered. To register takes 10 to 20 ms of the first connect in a process with several threads,
+// whatever its deadline; RegisterForBarriers, called before there are threads, saves it.
 enum class FenceMode {
   // A connecting side skips them towards a peer that it trusts (`trust`), and an accepting side
   // makes the barrier for a peer that it trusts. Nobody else does either.
