@@ -214,9 +214,60 @@ TEST_P(ChannelTest, AnEndThatIsPinnedToOneProcessorOfSeveralSpins) {
   ends = MakeEnds(GetParam(), WaitOptions::LowestLatency());
   EXPECT_EQ(Receive(ends->b.receiver, In(5)).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
-  // One in the spin, which makes way for a peer on the same processor; and at the deadline the last
-  // poll is one of a sleep, which ends at once.
-  EXPECT_LE(ends->b.receiver.stats().sleeps, 2u);
+  // Three in the spin, each of a twentieth of it, which make way for a peer on the same processor;
+  // and at the deadline the last poll is one of a sleep, which ends at once.
+  EXPECT_LE(ends->b.receiver.stats().sleeps, 4u);
+}
+
+// Under SCHED_FIFO a spin on the processor that the peer needs would keep it away for the whole
+// spin, which is a second long. The peer may have a lower priority, and some work to do.
+TEST_P(ChannelTest, RealTimeEndsOnOneProcessorMakeWayForEachOther) {
+  const int processor = ::sched_getcpu();
+  struct Pair {
+    int rounds, our_priority;
+    absl::Duration work;
+  };
+  for (const Pair& pair :
+       {Pair{300, 1, absl::ZeroDuration()}, Pair{20, 2, absl::Microseconds(200)}}) {
+    ends = MakeEnds(GetParam(), WaitOptions::LowestLatency());
+    std::atomic<bool> real_time = true;
+    const auto go_ahead = [&](int priority) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(static_cast<std::size_t>(processor), &one);
+      const sched_param parameters = {.sched_priority = priority};
+      if (::sched_setaffinity(0, sizeof(one), &one) != 0 ||
+          ::sched_setscheduler(0, SCHED_FIFO, &parameters) != 0) {
+        real_time = false;
+      }
+      return real_time.load();
+    };
+    const Deadline deadline = In(800);  // less than one spin
+    std::thread peer([&] {
+      if (!go_ahead(1)) return;
+      for (int i = 0; i < pair.rounds; ++i) {
+        const auto text = Receive(ends->b.receiver, deadline);
+        if (!real_time) return;
+        ASSERT_TRUE(text.ok()) << i << ": " << text.status();
+        for (const absl::Time end = absl::Now() + pair.work; absl::Now() < end;) {
+        }
+        ASSERT_TRUE(ends->b.sender.Send(1, Bytes(*text), deadline).ok());
+      }
+    });
+    std::thread ours([&] {
+      if (!go_ahead(pair.our_priority)) return;
+      for (int i = 0; i < pair.rounds; ++i) {
+        ASSERT_TRUE(ends->a.sender.Send(1, Bytes(std::to_string(i)), deadline).ok());
+        const auto text = Receive(ends->a.receiver, deadline);
+        if (!real_time) return;
+        ASSERT_TRUE(text.ok()) << i << ": " << text.status();
+        ASSERT_EQ(*text, std::to_string(i));
+      }
+    });
+    peer.join();
+    ours.join();
+    if (!real_time) GTEST_SKIP() << "SCHED_FIFO needs the privilege to ask for it";
+  }
 }
 
 // Each end sleeps in turn, with no spin: a lost wake-up would cost the whole deadline.

@@ -10,8 +10,9 @@
 // part of the time that passes, whatever the peer does.
 //
 // A spin on the processor that the peer needs keeps the peer from answering: for a time slice, and
-// under SCHED_FIFO for the whole spin. So a spin that has lasted kProbeAfterNs makes way once, by a
-// sleep of kProbeNs. Where data come in that sleep, kProbesToSleep times in a row, the two share a
+// under SCHED_FIFO for the whole spin. So a spin that has lasted kProbeAfterNs makes way by a sleep
+// of ProbeNs, and again each time that it has lasted twice as long as before it last did, up to
+// kMaxProbeGapNs. Where data come in such a sleep, kProbesToSleep times in a row, the two share a
 // processor, and there is no spin for kSharedNs.
 //
 // Trust: the peer decides when data come. The worst pattern costs `max_spin` for each wait while
@@ -46,7 +47,11 @@ class AdaptiveSpin {
   }
 
   static constexpr int64_t kProbeAfterNs = 500'000;
-  static constexpr int64_t kProbeNs = 50'000;
+  static constexpr int64_t kMaxProbeGapNs = 16'000'000;
+  // After so long a spin: a twentieth of it, so that a peer with a lower priority gets on.
+  static constexpr int64_t ProbeNs(int64_t gap_ns) {
+    return std::max<int64_t>(50'000, gap_ns / 20);
+  }
   static constexpr int kProbesToSleep = 3;
   static constexpr int64_t kSharedNs = 1'000'000'000;
 

@@ -174,7 +174,8 @@ Waiter::Result Waiter::Spin(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
   if (allowed_ns == 0) return Result::kDeadline;
   const int64_t end_ns = std::min(wait_began_ns_ + allowed_ns, deadline.monotonic_ns());
   int64_t next_check_ns = wait_began_ns_ + kCheckWhileSpinningNs;
-  int64_t next_probe_ns = wait_began_ns_ + AdaptiveSpin::kProbeAfterNs;
+  int64_t probe_gap_ns = AdaptiveSpin::kProbeAfterNs;
+  int64_t next_probe_ns = wait_began_ns_ + probe_gap_ns;
   int64_t now_ns = wait_began_ns_;
   while (now_ns < end_ns) {
     for (int i = 0; i < kPollsPerClock; ++i) {
@@ -187,10 +188,13 @@ Waiter::Result Waiter::Spin(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
     if (doorbell_->wake().Has(LocalWake::kInterrupt | LocalWake::kCheck)) break;
     now_ns = MonotonicNowNs();
     if (now_ns >= next_probe_ns) {
-      next_probe_ns = INT64_MAX;
-      const Result made = MakeWay(ready, progress, enough, deadline, now_ns);
+      const Deadline soon =
+          Deadline::AtMonotonicNs(now_ns + AdaptiveSpin::ProbeNs(probe_gap_ns)).Or(deadline);
+      const Result made = MakeWay(ready, progress, enough, soon);
       if (made != Result::kDeadline) return made;
       now_ns = MonotonicNowNs();
+      probe_gap_ns = std::min(2 * probe_gap_ns, AdaptiveSpin::kMaxProbeGapNs);
+      next_probe_ns = now_ns + probe_gap_ns;
     }
     if (now_ns >= next_check_ns) {
       next_check_ns = now_ns + kCheckWhileSpinningNs;
@@ -204,8 +208,7 @@ Waiter::Result Waiter::Spin(absl::FunctionRef<bool()> ready, absl::FunctionRef<u
 // A peer that needs the processor on which we spin gets it for a moment.
 Waiter::Result Waiter::MakeWay(absl::FunctionRef<bool()> ready,
                                absl::FunctionRef<uint64_t()> progress, uint64_t enough,
-                               Deadline deadline, int64_t now_ns) {
-  const Deadline soon = Deadline::AtMonotonicNs(now_ns + AdaptiveSpin::kProbeNs).Or(deadline);
+                               Deadline soon) {
   const Result result = SleepUntil(ready, progress, enough, soon);
   const bool found = result == Result::kReady;
   const int64_t after_ns = MonotonicNowNs();

@@ -125,7 +125,7 @@ class Waiter final : private Signaller::Task {
   Result Spin(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
               uint64_t enough, Deadline deadline);
   Result MakeWay(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
-                 uint64_t enough, Deadline deadline, int64_t now_ns);
+                 uint64_t enough, Deadline soon);
   bool EndIsNear();
   Result SleepUntil(absl::FunctionRef<bool()> ready, absl::FunctionRef<uint64_t()> progress,
                     uint64_t enough, Deadline deadline);
