@@ -278,9 +278,10 @@ TEST_P(BulkDoorbells, TwoThreadsGoOnWhereADeadlineStoppedThem) {
 TEST(BulkTest, PromiseP2TimeADeadlineInTheMiddleKeepsTheProgress) {
   auto pair = MakePair(4096, 1024);
   BulkSender sender(&pair->accepting().sender);
-  BulkReceiver receiver(&pair->connecting().receiver, 10'000);
-  std::vector<std::byte> into(10'000, kUntouched);
-  const auto bytes = Pattern(10'000, 1);
+  constexpr size_t kBytes = 200'000;  // more than a ring, of pages of 64 KiB too
+  BulkReceiver receiver(&pair->connecting().receiver, kBytes);
+  std::vector<std::byte> into(kBytes, kUntouched);
+  const auto bytes = Pattern(kBytes, 1);
 
   int64_t start_ns = MonotonicNowNs();
   EXPECT_EQ(receiver.Receive(absl::MakeSpan(into), In(20)).status().code(),

@@ -48,6 +48,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/testing/slow_files.h"
 #include "parley/wait/layout.h"
 #include "parley/wait/memory_barrier.h"
@@ -333,7 +334,7 @@ TEST_P(ChannelTest, CloseDeliversEverythingThenEnds) {
 TEST_P(ChannelTest, AReceiverThatClosesEndsTheSender) {
   ends->b.receiver.Close();
   absl::Status status;
-  for (int i = 0; i < 10 && status.ok(); ++i) {
+  for (int i = 0; i < 100 && status.ok(); ++i) {
     status = ends->a.sender.Send(1, Bytes(std::string(1000, 'x')), In(1000));
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange) << status;
@@ -369,7 +370,7 @@ TEST_P(ChannelTest, DeathWithoutCloseDeliversWhatWasSentThenSaysSo) {
   EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(Receive(ends->b.receiver, In(1000)).status().code(), absl::StatusCode::kUnavailable);
   absl::Status status;
-  for (int i = 0; i < 10 && status.ok(); ++i) {
+  for (int i = 0; i < 100 && status.ok(); ++i) {
     status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(1000));
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
@@ -430,13 +431,12 @@ TEST_P(ChannelTest, AnEventLoopPollsTheDescriptor) {
   EXPECT_TRUE(ends->a.sender.Send(1, Bytes("x"), In(1000)).ok());
   EXPECT_FALSE(ends->b.receiver.PrepareToWait());
 
-  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
-  }
+  int sent = 1;  // the "x" above
+  while (ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) ++sent;
   ASSERT_TRUE(ends->a.sender.PrepareToWait(1000));
   pollfd room = {ends->a.sender.descriptor(), POLLIN, 0};
   ASSERT_EQ(::poll(&room, 1, 0), 0);
-  EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
-  EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
+  for (int i = 0; i < sent / 2; ++i) EXPECT_TRUE(Receive(ends->b.receiver, In(1000)).ok());
   ASSERT_EQ(::poll(&room, 1, 10'000), 1);
   EXPECT_TRUE(ends->a.sender.FinishWait(1000).ok());
   EXPECT_EQ(ends->a.sender.TrySend(1, Bytes(std::string(1000, 'x'))), Outcome::kOk);
@@ -1119,8 +1119,7 @@ TEST(ChannelSocketTest, RubbishOnTheSocketIsAViolation) {
   absl::Status status;
   std::vector<std::byte> into(1024);
   // It arrives on whichever ring's doorbell that socket is.
-  for (int i = 0; i < 5 && ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk;
-       ++i) {
+  while (ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
   }
   status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(2000));
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
@@ -1159,7 +1158,7 @@ TEST(ChannelSizesTest, PromiseP9AbortIsOursNoRequestLeavesUsWithoutSpaceForSmall
     Hello hello;
     hello.roles = kRoleSends | kRoleReceives;
     hello.doorbells = kDoorbellSocket;
-    hello.send = hello.receive = {4096, requested};
+    hello.send = hello.receive = {std::max<uint64_t>(4096, PageBytes()), requested};
     ASSERT_TRUE(pair->second.Send(EncodeHello(hello)).ok());
     AcceptOptions options;
     FileRegistry registry;

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -207,14 +208,15 @@ TEST(HandshakeTest, EventfdsAreOfferedToASupervisorAlone) {
 TEST(HandshakeTest, SizesAreTheConnectingSidesWishOrOursOrTheDefault) {
   Ends ends;
   ends.connect.send = {1 << 20, 100'000};
-  ends.accept.send = {8192, 0};
+  const uint64_t small = std::max<uint64_t>(8192, PageBytes());
+  ends.accept.send = {small, 0};
   ends.Run();
   ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
   EXPECT_EQ((*ends.accepted)->receive()->ring.capacity_bytes, 1u << 20);
   EXPECT_EQ((*ends.accepted)->receive()->ring.max_message_bytes, 100'000u);
-  EXPECT_EQ((*ends.accepted)->send()->ring.capacity_bytes, 8192u);
-  EXPECT_EQ((*ends.accepted)->send()->ring.max_message_bytes, 2048u);
-  EXPECT_EQ((*ends.connected)->receive()->ring.capacity_bytes, 8192u);
+  EXPECT_EQ((*ends.accepted)->send()->ring.capacity_bytes, small);
+  EXPECT_EQ((*ends.accepted)->send()->ring.max_message_bytes, small / 4);
+  EXPECT_EQ((*ends.connected)->receive()->ring.capacity_bytes, small);
 }
 
 TEST(HandshakeTest, PromiseP7ResourcesSizesBeyondTheLimitAreRefusedWithTheReason) {
@@ -236,20 +238,22 @@ TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerRelies
     RingRequest receive;  //
     bool agreed;
   };
+  const uint64_t page = PageBytes();
   const Case cases[] = {
       {{}, {}, true},
-      {{8192, 1000}, {8192, 2000}, true},
-      {{4096, 64}, {65536, 3000}, true},  // shorter ones than we can take, longer than we send
-      {{}, {8192, 1999}, false},
-      {{}, {4096, 2000}, false},
-      {{}, {8192, 64}, false},
-      {{8192, 1001}, {}, false},
+      {{2 * page, 1000}, {2 * page, 2000}, true},
+      // Shorter ones than we can take, longer than we send.
+      {{page, 64}, {16 * page, 3000}, true},
+      {{}, {2 * page, 1999}, false},
+      {{}, {page, 2000}, false},
+      {{}, {2 * page, 64}, false},
+      {{2 * page, 1001}, {}, false},
       {{1 << 20, 0}, {}, false},
   };
   for (const Case& c : cases) {
     Ends ends;
-    ends.accept.send = {8192, 2000};
-    ends.accept.receive = {8192, 1000};
+    ends.accept.send = {2 * page, 2000};
+    ends.accept.receive = {2 * page, 1000};
     ends.connect.send = c.send;
     ends.connect.receive = c.receive;
     ends.Run();
@@ -411,7 +415,8 @@ TEST_F(BroadcastHandshakeTest, AttackM16AHostileWritersRegionIsRefusedWithoutALe
   good.doorbell = kDoorbellSocket;
   good.send = {65536, 1000};
   good.receive = {65536, 1000};
-  good.broadcast = {{3, 1, 8192}};
+  const uint64_t page = PageBytes();
+  good.broadcast = {{3, 1, 2 * page}};
   const auto region = [](uint64_t bytes, int seals) {
     UniqueFd fd(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
@@ -419,8 +424,7 @@ TEST_F(BroadcastHandshakeTest, AttackM16AHostileWritersRegionIsRefusedWithoutALe
     EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
     return fd;
   };
-  const uint64_t page = PageBytes();
-  const uint64_t right = page + 8192;
+  const uint64_t right = 3 * page;
   constexpr int kAll = static_cast<int>(kRegionSeals);
   enum Kind { kRight, kMissing, kTheirRegion, kOurRegion, kPipe, kOneMore };
   struct Case {
@@ -752,7 +756,8 @@ TEST_F(AcceptorTest, AHolePunchedBeforeSealingIsRefused) {
   auto got = TakeDescriptors();
   ASSERT_TRUE(got.ok()) << got.status();
   const int region = got->descriptors[1].get();
-  ASSERT_EQ(::fallocate(region, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
+  const auto page = static_cast<off_t>(PageBytes());
+  ASSERT_EQ(::fallocate(region, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page, page), 0);
   ASSERT_EQ(::fcntl(region, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
   ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, id)).ok());
   EXPECT_FALSE(acceptor->Advance(Soon()).ok());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/handshake/negotiate.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -36,15 +37,19 @@ Hello PlainHello(uint32_t roles = kRoleSends | kRoleReceives) {
 TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
   struct Case {
     void (*spoil)(AcceptOptions&);
-    const char* sentence;
+    std::string sentence;
   };
+  const uint64_t least = std::max<uint64_t>(4096, PageBytes());
   const Case cases[] = {
       {[](AcceptOptions& o) { o.send.capacity_bytes = 4097; }, "send.capacity_bytes is 4097"},
       {[](AcceptOptions& o) { o.receive.capacity_bytes = 2048; }, "receive.capacity_bytes is 2048"},
       {[](AcceptOptions& o) { o.send.capacity_bytes = uint64_t{1} << 31; }, "send.capacity_bytes"},
       {[](AcceptOptions& o) { o.send.capacity_bytes = 32 << 20; }, "limits.max_capacity_bytes"},
       {[](AcceptOptions& o) { o.send.max_message_bytes = 63; }, "allowed: 0, or 64 to"},
-      {[](AcceptOptions& o) { o.receive = {4096, 4089}; }, "receive.max_message_bytes is 4089"},
+      {[](AcceptOptions& o) {
+         o.receive = {4096, static_cast<uint32_t>(std::max<uint64_t>(4096, PageBytes()) - 7)};
+       },
+       "receive.max_message_bytes is " + std::to_string(least - 7)},
       {[](AcceptOptions& o) { o.receive.max_message_bytes = 5 << 20; }, "limits.max_message_bytes"},
       {[](AcceptOptions& o) { o.send.frames = {65, 4096}; }, "send.frames"},
       {[](AcceptOptions& o) { o.send.frames = {1, 4095}; }, "send.frames"},
@@ -197,7 +202,7 @@ TEST(NegotiateTest, AHelloOfOursIsAnsweredWithWhatWeCanLiveWith) {
       accept.fences = connect.fences = fences;
       if (trust) accept.trust = PeerTrust::Because("a test");
       if (trust) connect.trust = internal::PeerTrustMaker::ConfinedBy("a test");
-      connect.send = {8192, 0};
+      connect.send = {std::max<uint64_t>(8192, PageBytes()), 0};
       connect.receive = {0, 5000};
       const auto accepting = CheckedAcceptOptions::Make(accept);
       const auto connecting = CheckedConnectOptions::Make(connect);
@@ -208,7 +213,7 @@ TEST(NegotiateTest, AHelloOfOursIsAnsweredWithWhatWeCanLiveWith) {
       ASSERT_NE(agreement, nullptr);
       EXPECT_TRUE(CheckAgreement(*connecting, hello, *agreement).ok());
       EXPECT_EQ(agreement->doorbell, trust ? kDoorbellEventfd : kDoorbellSocket);
-      EXPECT_EQ(agreement->send.max_message_bytes, 2048u);
+      EXPECT_EQ(agreement->send.max_message_bytes, connect.send.capacity_bytes / 4);
       EXPECT_EQ(agreement->receive.max_message_bytes, 5000u);
 
       // What was not offered.
@@ -297,7 +302,7 @@ TEST(NegotiateTest, AReaderLivesWithABroadcastOfAKindThatItOfferedWithinItsLimit
        {Case{{}, kOk}, Case{{{3, 1, 1}}, kOk}, Case{{{3, 4, 100}, {9, 1, 65536}}, kOk},
         // Also sections that it does not know, where it knows one.
         Case{{{3, 1, 1}, {4, 1, 1}, {0xffff, 1, 1}}, kOk}, Case{{{4, 1, 1}}, kInvalidArgument},
-        Case{{{3, 2, 65536}}, kResourceExhausted},
+        Case{{{3, 2, 65536 + 8 * PageBytes()}}, kResourceExhausted},
         Case{{{3, 0xffffffff, kMost}}, kResourceExhausted},
         Case{{{3, 1, kMost}, {9, 1, kMost}}, kResourceExhausted},
         Case{{{3, 1, 1}, {4, 1, uint64_t{1} << 40}}, kResourceExhausted}}) {
