@@ -29,6 +29,10 @@
 namespace parley {
 namespace {
 
+// What a kernel gives at least.
+const size_t kPage = PageBytes();
+const auto kPageDistance = static_cast<ptrdiff_t>(kPage);
+
 using testing_support::LeakOf;
 using testing_support::RefuseSystemCall;
 using testing_support::RunInChild;
@@ -65,23 +69,23 @@ void Store(std::byte* to) {
 // How a load at `offset_bytes` from the base ends, in a process that has a mapping of its own.
 std::string LoadAt(ptrdiff_t offset_bytes) {
   return RunInChild([=] {
-    const Mapped mapped = MapNew(8192, GuardedRange::Access::kRead);
+    const Mapped mapped = MapNew(2 * kPage, GuardedRange::Access::kRead);
     Load(mapped.range.base());
     Load(mapped.range.base() + offset_bytes);
   });
 }
 
 TEST(GuardedRangeTest, PromiseP1AnOverrunHitsAGuardOnEitherSide) {
-  EXPECT_EQ(LoadAt(8191), "ok");
-  EXPECT_EQ(LoadAt(8192), kSegv);
-  EXPECT_EQ(LoadAt(8192 + 4095), kSegv);
+  EXPECT_EQ(LoadAt(kPageDistance * 2 - 1), "ok");
+  EXPECT_EQ(LoadAt(kPageDistance * 2), kSegv);
+  EXPECT_EQ(LoadAt(kPageDistance * 3 - 1), kSegv);
   EXPECT_EQ(LoadAt(-1), kSegv);
-  EXPECT_EQ(LoadAt(-4096), kSegv);
+  EXPECT_EQ(LoadAt(-kPageDistance), kSegv);
 }
 
 // Long ones begin where a huge page can; the guards lie next to them all the same.
 TEST(GuardedRangeTest, LongRangesAreAligned) {
-  constexpr size_t kBytes = size_t{GuardedRange::kAlignedFromBytes} + 4096;
+  static const size_t kBytes = size_t{GuardedRange::kAlignedFromBytes} + kPage;
   for (int i = 0; i < 4; ++i) {
     const Mapped mapped = MapNew(kBytes, GuardedRange::Access::kRead);
     // SAFETY: only the address is looked at.
@@ -101,17 +105,17 @@ TEST(GuardedRangeTest, LongRangesAreAligned) {
 }
 
 TEST(GuardedRangeTest, ReadingIsNotWriting) {
-  EXPECT_EQ(RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kReadWrite).range.base()); }),
+  EXPECT_EQ(RunInChild([] { Store(MapNew(kPage, GuardedRange::Access::kReadWrite).range.base()); }),
             "ok");
-  EXPECT_EQ(RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kRead).range.base()); }),
+  EXPECT_EQ(RunInChild([] { Store(MapNew(kPage, GuardedRange::Access::kRead).range.base()); }),
             kSegv);
   EXPECT_EQ(
-      RunInChild([] { Store(MapNew(4096, GuardedRange::Access::kReadPrivately).range.base()); }),
+      RunInChild([] { Store(MapNew(kPage, GuardedRange::Access::kReadPrivately).range.base()); }),
       kSegv);
 }
 
 TEST(GuardedRangeTest, M13AChildHasNoneOfIt) {
-  const Mapped mapped = MapNew(4096, GuardedRange::Access::kReadWrite);
+  const Mapped mapped = MapNew(kPage, GuardedRange::Access::kReadWrite);
   Load(mapped.range.base());
   EXPECT_EQ(RunInChild([&] { Load(mapped.range.base()); }), kSegv);
 }
@@ -151,9 +155,9 @@ TEST(GuardedRangeTest, M13AChildThatUsesItAbortsWithASentence) {
   struct sigaction present = {};
   ::sigaction(SIGSEGV, nullptr, &present);
   if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
-  Mapped mapped = MapNew(8192, GuardedRange::Access::kReadWrite);
+  Mapped mapped = MapNew(2 * kPage, GuardedRange::Access::kReadWrite);
   const std::string aborted = "signal " + std::to_string(SIGABRT);
-  for (const size_t at : {size_t{0}, size_t{4096}, size_t{8191}}) {
+  for (const size_t at : {size_t{0}, size_t{kPage}, size_t{2 * kPage - 1}}) {
     const ChildEnd load = UseInAChild([&] { Load(mapped.range.base() + at); });
     EXPECT_EQ(load.how, aborted);
     EXPECT_NE(load.said.find("used in a forked child"), std::string::npos) << load.said;
@@ -173,15 +177,16 @@ TEST(GuardedRangeTest, M13AChildThatUsesItAbortsWithASentence) {
   // Destroying it is fine, and a child can make its own.
   EXPECT_EQ(UseInAChild([&] {
               mapped.range = GuardedRange();
-              const Mapped own = MapNew(8192, GuardedRange::Access::kReadWrite);
+              const Mapped own = MapNew(2 * kPage, GuardedRange::Access::kReadWrite);
               Store(own.range.base());
             }).how,
             "exit 0");
   EXPECT_EQ(UseInAChild([&] {
               for (int i = 0; i < 2000; ++i) {
                 const auto* const page = static_cast<std::byte*>(
-                    ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-                if (page >= mapped.range.base() && page < mapped.range.base() + 8192) ::_exit(1);
+                    ::mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+                if (page >= mapped.range.base() && page < mapped.range.base() + 2 * kPage)
+                  ::_exit(1);
               }
             }).how,
             "exit 0");
@@ -200,7 +205,7 @@ TEST(GuardedRangeTest, LargerPagesAreSimulated) {
             "ok");
   EXPECT_EQ(RunInChild([] {
               internal::SimulatePageBytes(65536);
-              Load(MapNew(65536, GuardedRange::Access::kRead).range.base() + 65536 + 4096);
+              Load(MapNew(65536, GuardedRange::Access::kRead).range.base() + 65536 + kPage);
             }),
             kSegv);
 }
@@ -220,7 +225,7 @@ std::string FlagsOf(const std::byte* address) {
 }
 
 TEST(GuardedRangeTest, M13NeitherDumpedNorInherited) {
-  const Mapped mapped = MapNew(4096, GuardedRange::Access::kRead);
+  const Mapped mapped = MapNew(kPage, GuardedRange::Access::kRead);
   const std::string flags = FlagsOf(mapped.range.base());
   EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
   EXPECT_NE(flags.find(" dc "), std::string::npos) << flags;
@@ -274,16 +279,17 @@ TEST(GuardedRangeTest, AKernelWithoutPopulateServesAsWell) {
 }
 
 TEST(GuardedRangeTest, PrefaultingByTouchChangesNoByte) {
-  EXPECT_EQ(RunInChild([] {
-              RefuseSystemCall(SYS_madvise, 2, 4);
-              auto fd = CreateMemfd(4096);
-              auto range = GuardedRange::Reserve(4096);
-              ASSERT_TRUE(fd.ok() && range.ok());
-              ASSERT_EQ(::pwrite(fd->get(), "\x5a", 1, 0), 1);
-              ASSERT_TRUE(range->Map(0, fd->get(), 0, 4096, GuardedRange::Access::kReadWrite).ok());
-              EXPECT_EQ(*range->base(), std::byte{0x5a});
-            }),
-            "ok");
+  EXPECT_EQ(
+      RunInChild([] {
+        RefuseSystemCall(SYS_madvise, 2, 4);
+        auto fd = CreateMemfd(kPage);
+        auto range = GuardedRange::Reserve(kPage);
+        ASSERT_TRUE(fd.ok() && range.ok());
+        ASSERT_EQ(::pwrite(fd->get(), "\x5a", 1, 0), 1);
+        ASSERT_TRUE(range->Map(0, fd->get(), 0, kPage, GuardedRange::Access::kReadWrite).ok());
+        EXPECT_EQ(*range->base(), std::byte{0x5a});
+      }),
+      "ok");
 }
 
 TEST(GuardedRangeTest, PromiseP7NoRoomIsAnErrorAndLeaksNothing) {
@@ -302,22 +308,22 @@ TEST(GuardedRangeTest, PromiseP7NoRoomIsAnErrorAndLeaksNothing) {
 TEST(GuardedRangeTest, WhatAnotherThreadPutIntoAGapStays) {
   EXPECT_EQ(
       RunInChild([] {
-        for (const size_t at : {size_t{0}, size_t{4096}, size_t{8192}}) {
+        for (const size_t at : {size_t{0}, kPage, 2 * kPage}) {
           std::byte* gap = nullptr;
           {
-            auto range = GuardedRange::Reserve(12288);
+            auto range = GuardedRange::Reserve(3 * kPage);
             ASSERT_TRUE(range.ok());
-            const absl::Status failed = range->Map(at, -1, 0, 4096, GuardedRange::Access::kRead);
+            const absl::Status failed = range->Map(at, -1, 0, kPage, GuardedRange::Access::kRead);
             ASSERT_FALSE(failed.ok());
             gap = range->base() + at;
-            void* const others = ::mmap(gap, 4096, PROT_READ | PROT_WRITE,
+            void* const others = ::mmap(gap, kPage, PROT_READ | PROT_WRITE,
                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
             ASSERT_EQ(others, gap) << "there was no gap";
             *gap = std::byte{42};
             const GuardedRange moved = *std::move(range);  // a lost part moves with it
           }
           EXPECT_EQ(*gap, std::byte{42});
-          ::munmap(gap, 4096);
+          ::munmap(gap, kPage);
         }
       }),
       "ok");
@@ -333,20 +339,20 @@ TEST(GuardedRangeTest, ThreadsThatMapMeanwhileLoseNothing) {
     others.emplace_back([&] {
       while (!stop) {
         void* const page =
-            ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == MAP_FAILED) continue;
         auto* const byte = static_cast<volatile unsigned char*>(page);
         *byte = 42;
         if (*byte != 42) ++lost;
-        ::munmap(page, 4096);
+        ::munmap(page, kPage);
       }
     });
   }
-  const auto fd = CreateMemfd(4096);
+  const auto fd = CreateMemfd(kPage);
   ASSERT_TRUE(fd.ok());
   for (int i = 0; i < 2000; ++i) {
-    const auto range = ReserveAndMap(4096, [&](GuardedRange& in) {
-      return in.Map(0, fd->get(), 0, 4096, GuardedRange::Access::kReadWrite);
+    const auto range = ReserveAndMap(kPage, [&](GuardedRange& in) {
+      return in.Map(0, fd->get(), 0, kPage, GuardedRange::Access::kReadWrite);
     });
     ASSERT_TRUE(range.ok()) << range.status();
     Store(range->base());
@@ -358,33 +364,33 @@ TEST(GuardedRangeTest, ThreadsThatMapMeanwhileLoseNothing) {
 
 TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {
   EXPECT_EQ(LeakOf([] {
-              auto range = GuardedRange::Reserve(8192);
+              auto range = GuardedRange::Reserve(2 * kPage);
               ASSERT_TRUE(range.ok());
-              EXPECT_FALSE(range->Map(0, -1, 0, 8192, GuardedRange::Access::kRead).ok());
+              EXPECT_FALSE(range->Map(0, -1, 0, 2 * kPage, GuardedRange::Access::kRead).ok());
             }),
             "nothing");
-  EXPECT_EQ(LeakOf([] { MapNew(8192, GuardedRange::Access::kRead); }), "nothing");
+  EXPECT_EQ(LeakOf([] { MapNew(2 * kPage, GuardedRange::Access::kRead); }), "nothing");
 }
 
 TEST(GuardedRangeTest, M13WhatCantBeKeptOutOfForksIsNotMapped) {
   EXPECT_EQ(RunInChild([] {
-              auto fd = CreateMemfd(4096);
-              auto range = GuardedRange::Reserve(4096);
+              auto fd = CreateMemfd(kPage);
+              auto range = GuardedRange::Reserve(kPage);
               ASSERT_TRUE(fd.ok() && range.ok());
               RefuseSystemCall(SYS_madvise, 2, 8);  // DONTFORK is 10; DONTDUMP 16, POPULATE 22, 23
-              EXPECT_FALSE(range->Map(0, fd->get(), 0, 4096, GuardedRange::Access::kRead).ok());
+              EXPECT_FALSE(range->Map(0, fd->get(), 0, kPage, GuardedRange::Access::kRead).ok());
             }),
             "ok");
 }
 
 TEST(GuardedRangeTest, MovesLeaveOneOwner) {
   EXPECT_EQ(LeakOf([] {
-              Mapped a = MapNew(4096, GuardedRange::Access::kReadWrite);
-              Mapped b = MapNew(8192, GuardedRange::Access::kReadWrite);
+              Mapped a = MapNew(kPage, GuardedRange::Access::kReadWrite);
+              Mapped b = MapNew(2 * kPage, GuardedRange::Access::kReadWrite);
               b.range = std::move(a.range);
               const GuardedRange c(std::move(b.range));
               EXPECT_EQ(b.range.base(), nullptr);
-              EXPECT_EQ(c.size_bytes(), 4096u);
+              EXPECT_EQ(c.size_bytes(), kPage);
               Store(c.base());
             }),
             "nothing");

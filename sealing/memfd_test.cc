@@ -15,11 +15,16 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
 
 namespace parley {
 namespace {
+
+// What a kernel gives at least.
+const size_t kPage = PageBytes();
+const auto kPageAt = static_cast<off_t>(kPage);
 
 using testing_support::FailSystemCall;
 using testing_support::LeakOf;
@@ -35,17 +40,18 @@ struct stat StatOf(int fd) {
 }
 
 TEST(MemfdTest, PromiseP7AllPagesAreThereAtOnce) {
-  for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{4096}, uint64_t{4097}, 9 * kMiB}) {
+  for (const uint64_t size :
+       {uint64_t{0}, uint64_t{1}, uint64_t{kPage}, uint64_t{kPage + 1}, 9 * kMiB}) {
     auto fd = CreateMemfd(size);
     ASSERT_TRUE(fd.ok()) << fd.status();
     const struct stat file = StatOf(fd->get());
     EXPECT_EQ(static_cast<uint64_t>(file.st_size), size);
-    EXPECT_EQ(static_cast<uint64_t>(file.st_blocks) * 512, (size + 4095) / 4096 * 4096);
+    EXPECT_EQ(static_cast<uint64_t>(file.st_blocks) * 512, (size + kPage - 1) / kPage * kPage);
   }
 }
 
 TEST(MemfdTest, PromiseP8CloseOnExecNotExecutableOneNameForAll) {
-  auto fd = CreateMemfd(4096);
+  auto fd = CreateMemfd(kPage);
   ASSERT_TRUE(fd.ok());
   EXPECT_NE(::fcntl(fd->get(), F_GETFD) & FD_CLOEXEC, 0);
   char target[64] = {};
@@ -66,7 +72,7 @@ TEST(MemfdTest, AKernelWithoutTheNoexecFlagServesAsWell) {
               constexpr unsigned kNoexecSeal = 8;
               RefuseSystemCall(SYS_memfd_create, 1, kNoexecSeal);
               ASSERT_LT(::memfd_create("x", kNoexecSeal), 0);
-              auto fd = CreateMemfd(4096);
+              auto fd = CreateMemfd(kPage);
               ASSERT_TRUE(fd.ok()) << fd.status();
               EXPECT_TRUE(AddSeals(fd->get(), kRegionSeals).ok());
             }),
@@ -106,7 +112,7 @@ TEST(MemfdTest, ASignalThatWasPendingAlreadyStaysPending) {
               ::sigaddset(&signals, SIGXFSZ);
               ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
               ::raise(SIGXFSZ);
-              EXPECT_TRUE(CreateMemfd(4096).ok());
+              EXPECT_TRUE(CreateMemfd(kPage).ok());
               ::sigpending(&signals);
               EXPECT_EQ(::sigismember(&signals, SIGXFSZ), 1);
             }),
@@ -127,7 +133,7 @@ TEST(MemfdTest, PromiseP7FullDescriptorTable) {
   EXPECT_EQ(RunInChild([] {
               const rlimit limit = {0, 0};
               ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-              const absl::Status status = CreateMemfd(4096).status();
+              const absl::Status status = CreateMemfd(kPage).status();
               EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
               EXPECT_NE(status.ToString().find("ulimit -n"), std::string::npos);
             }),
@@ -151,25 +157,25 @@ TEST(MemfdTest, ABusyTimerDoesNotStopIt) {
 }
 
 TEST(MemfdTest, ResizeAllocatesAndARefusedOneChangesNothing) {
-  auto fd = CreateMemfd(4096);
+  auto fd = CreateMemfd(kPage);
   ASSERT_TRUE(fd.ok());
-  ASSERT_TRUE(ResizeMemfd(fd->get(), 4096, 3 * 4096).ok());
-  EXPECT_EQ(StatOf(fd->get()).st_blocks * 512, 3 * 4096);
-  EXPECT_FALSE(ResizeMemfd(fd->get(), 3 * 4096, uint64_t{64} << 40).ok());
-  EXPECT_EQ(StatOf(fd->get()).st_size, 3 * 4096);
-  ASSERT_TRUE(ResizeMemfd(fd->get(), 3 * 4096, 100).ok());
+  ASSERT_TRUE(ResizeMemfd(fd->get(), kPage, 3 * kPage).ok());
+  EXPECT_EQ(StatOf(fd->get()).st_blocks * 512, 3 * kPageAt);
+  EXPECT_FALSE(ResizeMemfd(fd->get(), 3 * kPage, uint64_t{64} << 40).ok());
+  EXPECT_EQ(StatOf(fd->get()).st_size, 3 * kPageAt);
+  ASSERT_TRUE(ResizeMemfd(fd->get(), 3 * kPage, 100).ok());
   EXPECT_EQ(StatOf(fd->get()).st_size, 100);
 }
 
 TEST(MemfdTest, PromiseP7NoMemoryForThePagesIsAnErrorAndTheOldSizeStays) {
   EXPECT_EQ(RunInChild([] {
-              auto fd = CreateMemfd(4096);
+              auto fd = CreateMemfd(kPage);
               ASSERT_TRUE(fd.ok());
               FailSystemCall(SYS_fallocate, ENOSPC);
-              EXPECT_EQ(ResizeMemfd(fd->get(), 4096, 3 * 4096).code(),
+              EXPECT_EQ(ResizeMemfd(fd->get(), kPage, 3 * kPage).code(),
                         absl::StatusCode::kResourceExhausted);
-              EXPECT_EQ(StatOf(fd->get()).st_size, 4096);
-              EXPECT_EQ(CreateMemfd(4096).status().code(), absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(StatOf(fd->get()).st_size, kPageAt);
+              EXPECT_EQ(CreateMemfd(kPage).status().code(), absl::StatusCode::kResourceExhausted);
             }),
             "ok");
 }

@@ -10,11 +10,16 @@
 
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/memfd.h"
 #include "parley/sealing/test_support.h"
 
 namespace parley {
 namespace {
+
+// What a kernel gives at least.
+const size_t kPage = PageBytes();
+const auto kPageAt = static_cast<off_t>(kPage);
 
 using testing_support::FillRaw;
 using testing_support::InodeLockHolder;
@@ -37,33 +42,34 @@ UniqueFd Finished(size_t size_bytes) {
 }
 
 TEST(VerifyTest, WhatWeMakePassesAndIsIdentified) {
-  auto a = CreateMemfd(8192);
-  auto b = CreateMemfd(8192);
+  auto a = CreateMemfd(2 * kPage);
+  auto b = CreateMemfd(2 * kPage);
   ASSERT_TRUE(a.ok() && b.ok());
   ASSERT_TRUE(AddSeals(a->get(), kRegionSeals).ok());
   ASSERT_TRUE(AddSeals(b->get(), kRegionSeals).ok());
-  const auto facts_a = VerifyMemfd(a->get(), 8192, kLimit, kRegionSeals);
-  const auto facts_b = VerifyMemfd(b->get(), 8192, kLimit, kRegionSeals);
+  const auto facts_a = VerifyMemfd(a->get(), 2 * kPage, kLimit, kRegionSeals);
+  const auto facts_b = VerifyMemfd(b->get(), 2 * kPage, kLimit, kRegionSeals);
   ASSERT_TRUE(facts_a.ok()) << facts_a.status();
   ASSERT_TRUE(facts_b.ok()) << facts_b.status();
-  EXPECT_EQ(facts_a->size_bytes, 8192u);
-  EXPECT_EQ(facts_a->allocated_bytes, 8192u);
+  EXPECT_EQ(facts_a->size_bytes, 2 * kPage);
+  EXPECT_EQ(facts_a->allocated_bytes, 2 * kPage);
   EXPECT_NE(facts_a->identity, facts_b->identity);
   const UniqueFd again(::fcntl(a->get(), F_DUPFD_CLOEXEC, 0));
-  EXPECT_EQ(VerifyMemfd(again.get(), 8192, kLimit, kRegionSeals)->identity, facts_a->identity);
+  EXPECT_EQ(VerifyMemfd(again.get(), 2 * kPage, kLimit, kRegionSeals)->identity, facts_a->identity);
 }
 
 TEST(VerifyTest, M5TheSizeIsTheAnnouncedOneAndWithinTheLimit) {
-  const UniqueFd fd = Finished(8192);
-  EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kOk);
-  for (const uint64_t announced : {uint64_t{0}, uint64_t{4096}, uint64_t{8191}, uint64_t{8193},
-                                   uint64_t{64} << 40, (uint64_t{1} << 63) - 1, ~uint64_t{0}}) {
+  const UniqueFd fd = Finished(2 * kPage);
+  EXPECT_EQ(CodeOf(fd.get(), 2 * kPage), absl::StatusCode::kOk);
+  for (const uint64_t announced :
+       {uint64_t{0}, uint64_t{kPage}, uint64_t{2 * kPage - 1}, uint64_t{2 * kPage + 1},
+        uint64_t{64} << 40, (uint64_t{1} << 63) - 1, ~uint64_t{0}}) {
     EXPECT_EQ(CodeOf(fd.get(), announced), absl::StatusCode::kInvalidArgument) << announced;
   }
-  EXPECT_EQ(CodeOf(fd.get(), 8192, 8191), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 8191, kRegionSeals).status().code(),
+  EXPECT_EQ(CodeOf(fd.get(), 2 * kPage, 2 * kPage - 1), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 2 * kPage - 1, kRegionSeals).status().code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 8192, kRegionSeals)->size_bytes, 8192u);
+  EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), 2 * kPage, kRegionSeals)->size_bytes, 2 * kPage);
 }
 
 TEST(VerifyTest, M5MonstrousFilesAreRefusedBeforeAnythingIsMapped) {
@@ -78,26 +84,28 @@ TEST(VerifyTest, M5MonstrousFilesAreRefusedBeforeAnythingIsMapped) {
 }
 
 TEST(VerifyTest, M10ASparseFileIsRefused) {
-  const UniqueFd empty = RawMemfd(8 * 4096);
+  const UniqueFd empty = RawMemfd(8 * kPage);
   SealRaw(empty.get(), kRegionSeals);
-  EXPECT_EQ(CodeOf(empty.get(), 8 * 4096), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(empty.get(), 8 * kPage), absl::StatusCode::kInvalidArgument);
 
-  const UniqueFd one_missing = RawMemfd(8 * 4096);
-  FillRaw(one_missing.get(), 8 * 4096);
-  ASSERT_EQ(::fallocate(one_missing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096),
-            0);
+  const UniqueFd one_missing = RawMemfd(8 * kPage);
+  FillRaw(one_missing.get(), 8 * kPage);
+  ASSERT_EQ(
+      ::fallocate(one_missing.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kPageAt, kPageAt),
+      0);
   SealRaw(one_missing.get(), kRegionSeals);
-  EXPECT_EQ(CodeOf(one_missing.get(), 8 * 4096), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(one_missing.get(), 8 * kPage), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(VerifyTest, M10MorePagesThanTheSizeExplainsAreRefused) {
   for (const uint64_t beyond : {uint64_t{1}, uint64_t{16}}) {
-    const UniqueFd fd = RawMemfd(8 * 4096);
-    FillRaw(fd.get(), 8 * 4096);
-    ASSERT_EQ(
-        ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * 4096, static_cast<off_t>(beyond) * 4096), 0);
+    const UniqueFd fd = RawMemfd(8 * kPage);
+    FillRaw(fd.get(), 8 * kPage);
+    ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * kPageAt,
+                          static_cast<off_t>(beyond) * kPageAt),
+              0);
     SealRaw(fd.get(), kRegionSeals);
-    const absl::Status status = VerifyMemfd(fd.get(), 8 * 4096, kLimit, kRegionSeals).status();
+    const absl::Status status = VerifyMemfd(fd.get(), 8 * kPage, kLimit, kRegionSeals).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_NE(status.ToString().find("beyond its end"), std::string::npos) << status;
   }
@@ -105,18 +113,19 @@ TEST(VerifyTest, M10MorePagesThanTheSizeExplainsAreRefused) {
 
 TEST(VerifyTest, M10HolesHiddenByPagesBeyondTheEndAreFound) {
   // Seven holes, and seven pages where nobody can map them.
-  const UniqueFd fd = RawMemfd(8 * 4096);
-  FillRaw(fd.get(), 4096);
-  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * 4096, 7 * 4096), 0);
+  const UniqueFd fd = RawMemfd(8 * kPage);
+  FillRaw(fd.get(), kPage);
+  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 8 * kPageAt, 7 * kPageAt), 0);
   SealRaw(fd.get(), kRegionSeals);
-  const auto facts = VerifyMemfd(fd.get(), 8 * 4096, kLimit, kRegionSeals);
+  const auto facts = VerifyMemfd(fd.get(), 8 * kPage, kLimit, kRegionSeals);
   ASSERT_TRUE(facts.ok()) << "the count alone is deceived";
   EXPECT_TRUE(VerifyNothingAllocatedSince(fd.get(), *facts).ok());
-  void* const mapped = ::mmap(nullptr, 8 * 4096, PROT_READ, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
+  void* const mapped =
+      ::mmap(nullptr, 8 * kPage, PROT_READ, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
   ASSERT_NE(mapped, MAP_FAILED);
   EXPECT_EQ(VerifyNothingAllocatedSince(fd.get(), *facts).code(),
             absl::StatusCode::kInvalidArgument);
-  ::munmap(mapped, 8 * 4096);
+  ::munmap(mapped, 8 * kPage);
 }
 
 TEST(VerifyTest, M4HugePagesAreRefusedInSpiteOfAllSeals) {
@@ -130,23 +139,23 @@ TEST(VerifyTest, M4HugePagesAreRefusedInSpiteOfAllSeals) {
 }
 
 TEST(VerifyTest, M1ShrinkableFilesAreRefused) {
-  const UniqueFd fd = RawMemfd(8192);
-  FillRaw(fd.get(), 8192);
+  const UniqueFd fd = RawMemfd(2 * kPage);
+  FillRaw(fd.get(), 2 * kPage);
   SealRaw(fd.get(), F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
-  EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(fd.get(), 2 * kPage), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(VerifyTest, PromiseP2AHeldInodeLockDoesNotHoldUpAnyQuestion) {
-  UniqueFd fd = RawMemfd(8192);
-  FillRaw(fd.get(), 8192);
+  UniqueFd fd = RawMemfd(2 * kPage);
+  FillRaw(fd.get(), 2 * kPage);
   SealRaw(fd.get(), kShapeSeals);
   InodeLockHolder peer(fd.get());
   if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
   EXPECT_EQ(RunInChild([&] {
-              auto facts = VerifyMemfd(fd.get(), 8192, kLimit, kShapeSeals);
+              auto facts = VerifyMemfd(fd.get(), 2 * kPage, kLimit, kShapeSeals);
               EXPECT_TRUE(facts.ok()) << facts.status();
               EXPECT_TRUE(VerifyNothingAllocatedSince(fd.get(), *facts).ok());
-              EXPECT_EQ(CodeOf(fd.get(), 8192), absl::StatusCode::kInvalidArgument);
+              EXPECT_EQ(CodeOf(fd.get(), 2 * kPage), absl::StatusCode::kInvalidArgument);
             }),
             "ok");
 }

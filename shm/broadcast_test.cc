@@ -27,6 +27,9 @@
 namespace parley {
 namespace {
 
+// What a kernel gives at least.
+const size_t kPage = PageBytes();
+
 constexpr uint64_t kPlenty = uint64_t{1} << 30;
 
 Deadline Soon() { return Deadline::After(absl::Seconds(10)); }
@@ -141,20 +144,22 @@ TEST_F(BroadcastTest, ASectionHasOneWriter) {
 }
 
 TEST_F(BroadcastTest, PromiseP1MemoryAReaderCannotWriteResizeOrPunch) {
-  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  auto broadcast = Made({{3, 1, 2 * kPage}}, &writers);
   const UniqueFd fd = Duplicate(broadcast->fd());
-  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
+  EXPECT_EQ(::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), MAP_FAILED);
   EXPECT_LT(::pwrite(fd.get(), "x", 1, 0), 0);
   EXPECT_NE(::ftruncate(fd.get(), 0), 0);
-  EXPECT_NE(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+  EXPECT_NE(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                        static_cast<off_t>(kPage)),
+            0);
   EXPECT_NE(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
 }
 
 TEST_F(BroadcastTest, AReaderTakesOnlyWhatTheListSays) {
-  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  auto broadcast = Made({{3, 1, 2 * kPage}}, &writers);
   const SectionLayout& layout = broadcast->layout();
   EXPECT_FALSE(Adopt(Duplicate(broadcast->fd()), LayoutOf({{3, 1, 65536}})).ok());
-  EXPECT_FALSE(Adopt(Duplicate(broadcast->fd()), LayoutOf({{3, 1, 4096}})).ok());
+  EXPECT_FALSE(Adopt(Duplicate(broadcast->fd()), LayoutOf({{3, 1, kPage}})).ok());
   const auto file_bytes = static_cast<off_t>(PageBytes() + layout.bytes());
   constexpr int kShape = F_SEAL_SHRINK | F_SEAL_GROW;
   constexpr int kAll = kShape | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
@@ -177,7 +182,7 @@ TEST_F(BroadcastTest, AReaderTakesOnlyWhatTheListSays) {
 
 // Memory that we write is nobody's to be read as its own; what is read is not written as well.
 TEST_F(BroadcastTest, M12WhatWeWriteIsNotReadAsAPeersBroadcast) {
-  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  auto broadcast = Made({{3, 1, 2 * kPage}}, &writers);
   EXPECT_EQ(BroadcastView::Adopt(Duplicate(broadcast->fd()), broadcast->layout(), Soon(), &writers)
                 .status()
                 .code(),
@@ -187,7 +192,7 @@ TEST_F(BroadcastTest, M12WhatWeWriteIsNotReadAsAPeersBroadcast) {
   RegionLimits limits;
   limits.registry = &readers;
   RegionGeometry geometry;
-  geometry.frames_bytes = 8192;
+  geometry.frames_bytes = 2 * kPage;
   EXPECT_EQ(
       IncomingRegion::Adopt(Duplicate(broadcast->fd()), geometry, limits, Soon()).status().code(),
       absl::StatusCode::kAlreadyExists);
@@ -195,7 +200,7 @@ TEST_F(BroadcastTest, M12WhatWeWriteIsNotReadAsAPeersBroadcast) {
 
 // All readers share one file. One that keeps its lock holds up neither the writer nor another one.
 TEST_F(BroadcastTest, PromiseP2AReaderThatHoldsTheInodeLockHoldsUpNobody) {
-  auto broadcast = Made({{3, 1, 8192}}, &writers);
+  auto broadcast = Made({{3, 1, 2 * kPage}}, &writers);
   testing_support::InodeLockHolder holder(broadcast->fd());
   if (!holder.ok()) GTEST_SKIP() << "no userfaultfd here";
   const int64_t begun_ns = MonotonicNowNs();

@@ -37,7 +37,7 @@ TEST(GeometryTest, M5HugeSizesMeetALimitWhateverTheCallerAllows) {
 
 TEST(GeometryTest, FramesAreWholePagesWithinALimitOfTheirOwn) {
   const auto code = [](uint64_t frames_bytes, uint64_t limit) {
-    return ValidateGeometry({4096, frames_bytes}, {.max_frames_bytes = limit}).code();
+    return ValidateGeometry({ControlBytes(), frames_bytes}, {.max_frames_bytes = limit}).code();
   };
   const uint64_t page = ControlBytes();
   EXPECT_EQ(code(3 * page, 3 * page), absl::StatusCode::kOk);

@@ -28,11 +28,16 @@
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
 
 namespace parley {
 namespace {
+
+// What a kernel gives at least.
+const size_t kPage = PageBytes();
+const auto kPageAt = static_cast<off_t>(kPage);
 
 using testing_support::FillRaw;
 using testing_support::FootprintNow;
@@ -62,15 +67,15 @@ std::string Read(const PeerMemory& memory, size_t at, size_t size_bytes) {
 
 // Each way to change a file that its seals leave to a process with a descriptor of it.
 void ExpectNobodyCanWrite(int fd) {
-  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+  EXPECT_EQ(::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
   EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
-  void* const page = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  void* const page = ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, fd, 0);
   ASSERT_NE(page, MAP_FAILED);
-  EXPECT_NE(::mprotect(page, 4096, PROT_READ | PROT_WRITE), 0);
+  EXPECT_NE(::mprotect(page, kPage, PROT_READ | PROT_WRITE), 0);
   EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
-  EXPECT_NE(::madvise(page, 4096, MADV_REMOVE), 0);
+  EXPECT_NE(::madvise(page, kPage, MADV_REMOVE), 0);
   EXPECT_TRUE(errno == EPERM || errno == EACCES) << errno;
-  ::munmap(page, 4096);
+  ::munmap(page, kPage);
   EXPECT_EQ(::pwrite(fd, "x", 1, 0), -1);
   EXPECT_EQ(errno, EPERM);
   EXPECT_NE(::ftruncate(fd, 0), 0);
@@ -79,16 +84,16 @@ void ExpectNobodyCanWrite(int fd) {
   EXPECT_EQ(errno, EPERM);
   for (const int mode : {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
                          FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE}) {
-    EXPECT_NE(::fallocate(fd, mode, 0, 4096), 0) << mode;
+    EXPECT_NE(::fallocate(fd, mode, 0, kPageAt), 0) << mode;
   }
   EXPECT_NE(::fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   const UniqueFd again(::open(path.c_str(), O_RDWR | O_CLOEXEC));  // M8: root may
   if (again.ok()) {
     EXPECT_EQ(::pwrite(again.get(), "x", 1, 0), -1);
-    EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0),
+    EXPECT_EQ(::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0),
               MAP_FAILED);
-    EXPECT_NE(::fallocate(again.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+    EXPECT_NE(::fallocate(again.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kPageAt), 0);
   }
   EXPECT_FALSE(UniqueFd(::open(path.c_str(), O_RDWR | O_TRUNC | O_CLOEXEC)).ok());
 }
@@ -265,10 +270,10 @@ TEST(RegionTest, PromiseP7ABuilderAllocatesInItsStepsAndAllBeforeItsEnd) {
   struct stat file = {};
   ASSERT_EQ(::fstat(draft.fd(), &file), 0);
   EXPECT_EQ(static_cast<uint64_t>(file.st_blocks) * 512, FileBytes({uint64_t{1} << 20}));
-  const RegionLimits small = {.max_data_bytes = 4096};
-  EXPECT_EQ(OutgoingRegionBuilder::Start({8192}, small).status().code(),
+  const RegionLimits small = {.max_data_bytes = kPage};
+  EXPECT_EQ(OutgoingRegionBuilder::Start({2 * kPage}, small).status().code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(IncomingRegionDraftBuilder::Start({8192}, small).status().code(),
+  EXPECT_EQ(IncomingRegionDraftBuilder::Start({2 * kPage}, small).status().code(),
             absl::StatusCode::kResourceExhausted);
 }
 
@@ -324,7 +329,7 @@ UniqueFd Spoiled(SealSet seals, const std::function<void(int)>& spoil = {}) {
 }
 
 void PunchOnePage(int fd) {
-  ASSERT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 4096), 0);
+  ASSERT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kPageAt, kPageAt), 0);
 }
 
 absl::StatusCode AdoptCode(UniqueFd fd, RegionGeometry geometry = kGeometry,
@@ -369,14 +374,14 @@ TEST(RegionTest, AdoptRefusesEachLieAndLeaksNothing) {
         const auto hide = [](int fd) {
           PunchOnePage(fd);
           const auto end = static_cast<off_t>(FileBytes(kGeometry));
-          ASSERT_EQ(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, 4096), 0);
+          ASSERT_EQ(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, kPageAt), 0);
         };
         EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals, hide)), kLie);
         EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals, hide)), kLie);
         // A page more than the size explains.
         const auto add = [](int fd) {
           const auto end = static_cast<off_t>(FileBytes(kGeometry));
-          ASSERT_EQ(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, 4096), 0);
+          ASSERT_EQ(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, kPageAt), 0);
         };
         EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals, add)), kLie);
         EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals, add)), kLie);
@@ -397,14 +402,15 @@ TEST(RegionTest, AdoptRefusesEachLieAndLeaksNothing) {
 void AdoptWhilePagesLeave(bool free_beyond_end) {
   const auto file_bytes = static_cast<off_t>(FileBytes(kGeometry));
   UniqueFd fd = RawMemfd(FileBytes(kGeometry));
-  ASSERT_EQ(::fallocate(fd.get(), 0, 0, 8192), 0);
-  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, file_bytes, file_bytes - 8192), 0);
+  ASSERT_EQ(::fallocate(fd.get(), 0, 0, 2 * kPageAt), 0);
+  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, file_bytes, file_bytes - 2 * kPageAt), 0);
   SealRaw(fd.get(), kShapeSeals);
   InodeLockHolder lock(fd.get());
   if (!lock.ok()) GTEST_SKIP() << "no userfaultfd here";
   const pid_t remover = ::fork();
   if (remover == 0) {
-    ::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, file_bytes - 8192);
+    ::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kPageAt,
+                file_bytes - 2 * kPageAt);
     struct stat file = {};
     const Deadline end = Deadline::After(absl::Seconds(2));
     while (free_beyond_end && !end.Expired()) {
@@ -535,10 +541,10 @@ TEST(RegionTest, FinishRefusesADraftThatThePeerSpoiled) {
                         absl::StatusCode::kInvalidArgument);
               // The shape is fixed from the start: no size, and no page beyond the end.
               EXPECT_EQ(FinishAfter([](int fd) {
-                          EXPECT_NE(::ftruncate(fd, 4096), 0);
+                          EXPECT_NE(::ftruncate(fd, kPageAt), 0);
                           EXPECT_NE(::ftruncate(fd, off_t{1} << 20), 0);
                           const auto end = static_cast<off_t>(FileBytes(kGeometry));
-                          EXPECT_NE(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, 4096), 0);
+                          EXPECT_NE(::fallocate(fd, FALLOC_FL_KEEP_SIZE, end, kPageAt), 0);
                           SealRaw(fd, kRegionSeals);
                         }),
                         absl::StatusCode::kOk);
@@ -603,7 +609,7 @@ TEST(RegionTest, PromiseP7LackOfDescriptorsMemoryOrFileSizeIsAnError) {
               // What is mapped now and 16 MiB more; a sanitizer's own needs fit into that.
               uint64_t pages = 0;
               std::ifstream("/proc/self/statm") >> pages;
-              const rlim_t room = pages * 4096 + (rlim_t{16} << 20);
+              const rlim_t room = pages * kPage + (rlim_t{16} << 20);
               const rlimit limit = {room, room};
               ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
               const int descriptors = FootprintNow().descriptors;
