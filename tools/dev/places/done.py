@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What a run that did not get to its end need not do again.
 
     done.py --tree FOLDER --events FILE [--more]
