@@ -136,7 +136,8 @@ TEST(HarnessTest, AnEndThatHangsIsKilledAtTheLimit) {
 
 // The count of system calls is that of what must be called: here one write and one read each.
 TEST(HarnessTest, CountsTheSystemCallsOfBothEnds) {
-  if (internal::kSanitizer) GTEST_SKIP() << "the search for leaks does not live under ptrace";
+  if (parley::internal::kSanitizer)
+    GTEST_SKIP() << "the search for leaks does not live under ptrace";
   for (const Row& row : BuiltInRows()) {
     if (row.name != "pipe" && row.name != "parley ring in place") continue;
     const auto calls = CountSystemCalls(row, {Direction::kOneWay, Placement::kUnpinned, 64}, Few());
