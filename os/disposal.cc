@@ -112,6 +112,7 @@ struct Helpers {
   std::atomic_flag busy;
   pid_t maker = 0;                                   // whose children they are
   bool stuck = false;                                // all of them hung when we last waited for one
+  int64_t may_wait_from_ns = 0;                      // for one that is free
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
   std::array<Slot*, kMaxDisposalHelpers> slots = {};
   std::vector<UniqueFd> parked;
@@ -168,16 +169,27 @@ int CollectEnded(Helpers& helpers) {
   return alive;
 }
 
+int64_t NowNs() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 // A helper that does not hang ends within a millisecond. Once all were waited for in vain, no call
-// waits again until one of them has ended.
+// waits again until one of them has ended; and helpers that end slowly, one after the other, cost
+// one such wait in a tenth of a second, however many sockets are closed in that time.
 int WaitForFreeHelper(Helpers& helpers) {
   int alive = CollectEnded(helpers);
-  for (int i = 0; i < 8 && alive == kMaxDisposalHelpers && !helpers.stuck; ++i) {
+  if (alive < kMaxDisposalHelpers || helpers.stuck || NowNs() < helpers.may_wait_from_ns) {
+    return alive;
+  }
+  for (int i = 0; i < 8 && alive == kMaxDisposalHelpers; ++i) {
     const timespec millisecond = {0, 1'000'000};
     ::nanosleep(&millisecond, nullptr);
     alive = CollectEnded(helpers);
   }
   helpers.stuck = alive == kMaxDisposalHelpers;
+  if (helpers.stuck) helpers.may_wait_from_ns = NowNs() + 100'000'000;
   return alive;
 }
 
