@@ -11,9 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/os/deadline.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/tests/place.h"
+#include "parley/tests/process.h"
 
 namespace parley {
 namespace {
@@ -129,6 +132,42 @@ TEST_P(WhereTest, SupervisedWorkersServe) {
     EXPECT_EQ(run.exit_code, 0) << run.output;
     EXPECT_GE(Count(run.output).ok, 12) << run.output;
   }
+}
+
+// parley-thumb, a film, and a file that is none.
+class Thumbs {
+ public:
+  Thumbs() : stage_({"thumb/parley_thumb", "thumb/thumb_worker"}) {
+    const std::string film = stage_.folder() + "/film.mp4";
+    Process make({Binary("thumb/make_media.sh"), "h264.mp4", film});
+    EXPECT_EQ(make.Wait(Deadline::After(absl::Minutes(1))), 0) << make.errors();
+    Process rest({"/bin/sh", "-c",
+                  "chmod 644 " + film + "; echo \\#EXTM3U >" + stage_.folder() + "/list.m3u8"});
+    EXPECT_EQ(rest.Wait(Deadline::After(absl::Minutes(1))), 0) << rest.errors();
+    // What the decoder makes of it without any place around it.
+    picture_ = RunIn(Place::kUser).output;
+  }
+  Ran RunIn(Place place) const {
+    return stage_.RunIn(place,
+                        "D=$(mktemp -d); thumb/parley_thumb --quiet --size 100 -o $D film.mp4; "
+                        "echo code $?; cksum <$D/film.mp4.png; "
+                        "thumb/parley_thumb --json film.mp4 list.m3u8; echo code $?; rm -rf $D");
+  }
+  const std::string& picture() const { return picture_; }
+
+ private:
+  Stage stage_;
+  std::string picture_;
+};
+
+TEST_P(WhereTest, ParleyThumbMakesItsPicture) {
+  static const Thumbs thumbs;
+  const Ran run = thumbs.RunIn(GetParam());
+  EXPECT_EQ(run.output, thumbs.picture());
+  EXPECT_EQ(run.output.find("code 0\n"), 0u) << run.output;
+  EXPECT_NE(run.output.find("\"codec\":\"h264\""), std::string::npos) << run.output;
+  EXPECT_NE(run.output.find("\"error\":\""), std::string::npos) << run.output;
+  EXPECT_NE(run.output.find("\ncode 1\n"), std::string::npos) << run.output;
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, WhereTest,

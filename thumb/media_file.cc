@@ -41,7 +41,7 @@ std::string& Complaint() {
 void Listen(void*, int level, const char* format, va_list arguments) {
   if (level > AV_LOG_ERROR) return;
   std::array<char, kMaxComplaintBytes> text = {};
-  std::vsnprintf(text.data(), text.size(), format, arguments);
+  static_cast<void>(std::vsnprintf(text.data(), text.size(), format, arguments));
   std::string line(text.data());
   while (!line.empty() && (line.back() == '\n' || line.back() == '.')) line.pop_back();
   if (!line.empty()) Complaint() = std::move(line);

@@ -3,8 +3,6 @@
 // parley-thumb: small pictures of films and pictures, and what is in them, from files that nobody
 // trusts. docs/THUMB.md is the manual.
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -36,7 +34,8 @@ int main(int argc, char** argv) {
     return code;
   }
   if (options->help) {
-    std::fwrite(parley::thumb::ThumbUsage().data(), 1, parley::thumb::ThumbUsage().size(), stdout);
+    const std::string usage(parley::thumb::ThumbUsage());
+    std::fprintf(stdout, "%s", usage.c_str());
     return parley::thumb::kExitDone;
   }
   if (options->worker.empty()) {

@@ -17,7 +17,9 @@ constexpr std::size_t kMaxNameBytes = 300;
 constexpr std::size_t kMaxWhatBytes = 700;
 constexpr std::size_t kBarWidth = 24;
 
-void Write(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+void Write(std::string_view text) {
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
+}
 
 }  // namespace
 

@@ -130,6 +130,8 @@ absl::StatusOr<std::unique_ptr<Pool>> Run::StartPool(const std::string& worker) 
   options.program.output = [this](std::string_view lines) { report_.WorkerSays(lines); };
   options.workers = static_cast<int>(
       std::min<std::size_t>(static_cast<std::size_t>(options_.jobs), options_.files.size()));
+  // A program of low priority on a busy machine takes long to load libav.
+  options.start_time = absl::Minutes(1);
   options.format = kThumbProtocol;
   options.from_worker.capacity_bytes = 4 * kMessageBytes;
   options.from_worker.max_message_bytes = kMessageBytes;
@@ -159,7 +161,13 @@ void Run::Fail(std::size_t index, Fate fate, std::string_view what, std::string_
 void Run::Begin(Pool& pool, std::size_t index) {
   absl::StatusOr<SealedBlob> blob =
       ReadInput(options_.files[index], options_.max_input_bytes,
-                Deadline::After(options_.time_limit), [this] { return Stopped(); });
+                Deadline::After(options_.time_limit), [this, &pool] {
+                  // Results do not wait for a pipe that is slow.
+                  while (!pending_.empty() && pending_.front().job.Wait(Deadline::After({})).ok()) {
+                    EndOldest(pool);
+                  }
+                  return Stopped();
+                });
   if (absl::IsCancelled(blob.status())) return Fail(index, Fate::kInterrupted, "interrupted");
   if (!blob.ok()) {
     return Fail(index, Fate::kUnreadable, std::string(blob.status().message()));

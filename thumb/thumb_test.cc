@@ -177,6 +177,44 @@ TEST(ThumbTest, PicturesStandUpright) {
   }
 }
 
+// EXIF of a camera that was held on its side, and of one that mirrors.
+TEST(ThumbTest, AJpegsExifIsFollowed) {
+  const std::string jpeg = ReadFile(Media("jpeg.jpg"));
+  const Picture upright = ThumbOf(Media("jpeg.jpg"), {"--size=160"});
+  for (const char orientation : {'\x02', '\x03', '\x06', '\x08'}) {
+    const std::string tiff = std::string("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0", 18) +
+                             orientation + std::string(7, '\0');
+    const std::string exif = std::string("Exif\0\0", 6) + tiff;
+    const std::string path = ::testing::TempDir() + "/exif.jpg";
+    testing::WriteFile(path, jpeg.substr(0, 2) + "\xff\xe1" + '\0' +
+                                 static_cast<char>(exif.size() + 2) + exif + jpeg.substr(2));
+    const Picture turned = ThumbOf(path, {"--size=160"});
+    Picture expected;
+    const bool lies = orientation >= 5;
+    expected.width = lies ? upright.height : upright.width;
+    expected.height = lies ? upright.width : upright.height;
+    for (uint32_t y = 0; y < expected.height; ++y) {
+      for (uint32_t x = 0; x < expected.width; ++x) {
+        uint32_t from_x = upright.width - 1 - x;
+        uint32_t from_y = y;
+        if (orientation == 3) from_y = upright.height - 1 - y;
+        if (orientation == 6) {
+          from_x = y;
+          from_y = upright.height - 1 - x;
+        }
+        if (orientation == 8) {
+          from_x = upright.width - 1 - y;
+          from_y = x;
+        }
+        for (size_t c = 0; c < 3; ++c) {
+          expected.bytes.push_back(upright.bytes[upright.At(from_x, from_y) + c]);
+        }
+      }
+    }
+    ExpectSame(turned, expected, absl::StrCat("orientation ", int{orientation}));
+  }
+}
+
 TEST(ThumbTest, PixelsAreMadeSquare) {
   // 160x120 with pixels of 4:3 is 213x120; of 1:2 it is 160x240.
   const Picture wide = ThumbOf(Media("pixels-4-3.mkv"), {"--size=100"});
@@ -247,6 +285,21 @@ TEST(ThumbTest, JsonSaysWhatIsInEachFile) {
   has("\"rotation_degrees\":270");
   has("\"attached_picture\":true");
   has("{\"file\":\"/nowhere/x\",\"error\":\"cannot open it");
+}
+
+TEST(ThumbTest, ProgressIsShownOnATerminalAlone) {
+  const std::string command =
+      absl::StrCat(Binary("thumb/parley_thumb"), " --size=50 --output ", NewFolder("terminal"), " ",
+                   Media("png.png"), " ", Media("jpeg.jpg"));
+  Process terminal({"script", "-qec", command, "/dev/null"});
+  terminal.EndInput();
+  EXPECT_EQ(terminal.Wait(Deadline::After(absl::Minutes(1))), 0) << terminal.errors();
+  EXPECT_NE(terminal.output().find("\r\x1b[K[============            ] 1 of 2 files"),
+            std::string::npos)
+      << terminal.output();
+  Process pipe({"/bin/sh", "-c", command});
+  EXPECT_EQ(pipe.Wait(Deadline::After(absl::Minutes(1))), 0);
+  EXPECT_EQ(pipe.errors(), "parley-thumb: 2 files: 2 made\n");
 }
 
 TEST(ThumbTest, PipesOnBothSides) {

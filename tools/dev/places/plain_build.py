@@ -23,7 +23,7 @@ import collect
 import expectations
 
 _GTEST = "/usr/src/googletest"
-_OUTSIDE = ("@libav", "@sdl2", "@bench_peers")
+_OUTSIDE = ("@libav", "@libpng", "@sdl2", "@bench_peers")
 
 
 class Target:
