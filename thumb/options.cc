@@ -255,7 +255,7 @@ confined process of its own, which cannot open files, make sockets or start prog
                         folder; standard output for JSON, one line for each file, and for -
   -j, --jobs N          files at the same time (the number of processors)
   --time-limit SECONDS  for each file, of time and of processor time (20)
-  --memory-limit BYTES  of address space for each file's process (1G)
+  --memory-limit BYTES  of address space for each file, beside its process's libraries (1G)
   --max-pixels N        a larger picture is not decoded (100M)
   --max-input BYTES     a larger file is not read (1G)
   -v, --verbose         a line for each file, and what its process printed

@@ -38,6 +38,8 @@ namespace {
 constexpr absl::Duration kWait = absl::Milliseconds(50);
 // What headers and facts may cost besides pixels.
 constexpr uint64_t kOutputBytes = 256 << 10;
+// Address space of libav and what it needs, before a file is looked at: 273 MiB with Debian 12's.
+constexpr uint64_t kLibraryBytes = uint64_t{384} << 20;
 constexpr std::size_t kMaxErrorBytes = 700;
 
 // One file on its way through the pool.
@@ -138,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Pool>> Run::StartPool(const std::string& worker) 
   options.limits.wall_time = options_.time_limit;
   options.limits.cpu_seconds =
       static_cast<uint64_t>(std::max<int64_t>(1, absl::ToInt64Seconds(options_.time_limit) + 1));
-  options.limits.memory_bytes = options_.memory_limit_bytes;
+  options.limits.memory_bytes = options_.memory_limit_bytes + kLibraryBytes;
   // Each message costs 64 bytes more, and holds kMessageBytes.
   options.limits.output_bytes =
       uint64_t{MaxWidth(options_.request)} * MaxHeight(options_.request) * 4 / 1000 * 1001 +
