@@ -157,12 +157,7 @@ Listener::~Listener() { Close(); }
 // Connections that were not accepted yet go with the last descriptor, and their messages with them.
 void Listener::Close() {
   RemoveFile();
-  const bool queued_rights = socket_.ok() && !RefusesRights(socket_.get());
-  CloseConnected(std::move(socket_));
-  // The name is free when the helper has ended.
-  for (int i = 0; queued_rights && i < 20 && TendDisposal().helpers > 0; ++i) {
-    absl::SleepFor(absl::Milliseconds(1));
-  }
+  CloseListening(std::move(socket_));
 }
 
 void Listener::RemoveFile() {

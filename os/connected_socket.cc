@@ -22,6 +22,9 @@ bool SetPassRights(int socket, int on) {
   return ::setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof(on)) == 0;
 }
 
+// Where it is closed here, and the peer's files with it.
+bool MayReleaseRights(int socket) { return !DisposesInPlace() && !RefusesRights(socket); }
+
 }  // namespace
 
 bool RefuseRights(int socket) { return SetPassRights(socket, 0); }
@@ -62,7 +65,14 @@ NextMessage PeekNext(int socket) {
 void CloseConnected(UniqueFd socket) {
   if (!socket.ok()) return;
   const int error = errno;
-  if (!DisposesInPlace() && !RefusesRights(socket.get())) DisposeOf(std::move(socket));
+  if (MayReleaseRights(socket.get())) DisposeOf(std::move(socket));
+  errno = error;
+}
+
+void CloseListening(UniqueFd socket) {
+  if (!socket.ok()) return;
+  const int error = errno;
+  if (MayReleaseRights(socket.get())) DisposeOfAndAwait(std::move(socket));
   errno = error;
 }
 

@@ -110,9 +110,9 @@ __attribute__((no_sanitize("address", "thread", "undefined"), no_stack_protector
 
 struct Helpers {
   std::atomic_flag busy;
-  pid_t maker = 0;                                   // whose children they are
+  pid_t maker = 0;  // whose children they are
+  pid_t newest = 0;
   bool stuck = false;                                // all of them hung when we last waited for one
-  int64_t may_wait_from_ns = 0;                      // for one that is free
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
   std::array<Slot*, kMaxDisposalHelpers> slots = {};
   std::vector<UniqueFd> parked;
@@ -169,27 +169,22 @@ int CollectEnded(Helpers& helpers) {
   return alive;
 }
 
-int64_t NowNs() {
-  timespec now = {};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+constexpr int kMaxAwaitMs = 8;
+
+void SleepForAMillisecond() {
+  const timespec millisecond = {0, 1'000'000};
+  ::nanosleep(&millisecond, nullptr);
 }
 
 // A helper that does not hang ends within a millisecond. Once all were waited for in vain, no call
-// waits again until one of them has ended; and helpers that end slowly, one after the other, cost
-// one such wait in a tenth of a second, however many sockets are closed in that time.
+// waits again until one of them has ended.
 int WaitForFreeHelper(Helpers& helpers) {
   int alive = CollectEnded(helpers);
-  if (alive < kMaxDisposalHelpers || helpers.stuck || NowNs() < helpers.may_wait_from_ns) {
-    return alive;
-  }
-  for (int i = 0; i < 8 && alive == kMaxDisposalHelpers; ++i) {
-    const timespec millisecond = {0, 1'000'000};
-    ::nanosleep(&millisecond, nullptr);
+  for (int i = 0; i < kMaxAwaitMs && alive == kMaxDisposalHelpers && !helpers.stuck; ++i) {
+    SleepForAMillisecond();
     alive = CollectEnded(helpers);
   }
   helpers.stuck = alive == kMaxDisposalHelpers;
-  if (helpers.stuck) helpers.may_wait_from_ns = NowNs() + 100'000'000;
   return alive;
 }
 
@@ -227,6 +222,7 @@ bool StartHelper(Helpers& helpers) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return false;
   *free = pid;
+  helpers.newest = pid;
 
   // What we close after this is closed: the helper has no copy of it any more.
   const timespec limit = {0, 100'000'000};
@@ -253,25 +249,9 @@ int StartHelpers(Helpers& helpers) {
   return alive;
 }
 
-}  // namespace
-
-void DisposeOf(UniqueFd fd) {
-  std::vector<UniqueFd> one;
-  if (fd.ok()) one.push_back(std::move(fd));
-  DisposeOf(std::move(one));
-}
-
-void DisposeInPlaceFromNow() { in_place.store(true); }
-bool DisposesInPlace() { return in_place.load(); }
-
-void DisposeOf(std::vector<UniqueFd> fds) {
-  if (fds.empty()) return;
-  const int error = errno;
-  if (DisposesInPlace()) {
-    fds.clear();
-    errno = error;
-    return;
-  }
+// The helper that has the last of them; 0: it is closed, or waits for one.
+pid_t Dispose(std::vector<UniqueFd> fds) {
+  if (DisposesInPlace()) return 0;
   const Lock lock;
   Helpers& helpers = TheHelpers();
   for (UniqueFd& fd : fds) {
@@ -282,7 +262,46 @@ void DisposeOf(std::vector<UniqueFd> fds) {
       static_cast<void>(fd.Release());  // a forked child of a process that was in here: stays open
     }
   }
-  if (lock.held()) StartHelpers(helpers);
+  if (!lock.held()) return 0;
+  StartHelpers(helpers);
+  return helpers.parked.empty() ? helpers.newest : 0;
+}
+
+bool HasEnded(pid_t helper) {
+  const Lock lock;
+  if (!lock.held()) return true;
+  Helpers& helpers = TheHelpers();
+  CollectEnded(helpers);
+  return std::find(helpers.pids.begin(), helpers.pids.end(), helper) == helpers.pids.end();
+}
+
+std::vector<UniqueFd> OneOf(UniqueFd fd) {
+  std::vector<UniqueFd> one;
+  one.push_back(std::move(fd));
+  return one;
+}
+
+}  // namespace
+
+void DisposeOf(UniqueFd fd) {
+  if (fd.ok()) DisposeOf(OneOf(std::move(fd)));
+}
+
+void DisposeOfAndAwait(UniqueFd fd) {
+  if (!fd.ok()) return;
+  const int error = errno;
+  const pid_t helper = Dispose(OneOf(std::move(fd)));
+  for (int i = 0; i < kMaxAwaitMs && helper != 0 && !HasEnded(helper); ++i) SleepForAMillisecond();
+  errno = error;
+}
+
+void DisposeInPlaceFromNow() { in_place.store(true); }
+bool DisposesInPlace() { return in_place.load(); }
+
+void DisposeOf(std::vector<UniqueFd> fds) {
+  if (fds.empty()) return;
+  const int error = errno;
+  Dispose(std::move(fds));
   errno = error;
 }
 

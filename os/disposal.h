@@ -40,6 +40,9 @@ inline constexpr std::size_t kMaxParkedDescriptors = 64;
 // ones are left out.
 void DisposeOf(UniqueFd fd);
 void DisposeOf(std::vector<UniqueFd> fds);
+// The same, and waits until it is released, for what others may take then: a name. Another 8 ms at
+// most, where its helper hangs; those that hang for other descriptors are not waited for.
+void DisposeOfAndAwait(UniqueFd fd);
 
 // From now on what is disposed of is closed in place: for a process that loses the right to make
 // helpers, because it confines itself. It trusts its supervisor not to send what is slow.

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <utility>
@@ -79,6 +80,31 @@ TEST(DisposalTest, ItIsClosedInTheEnd) {
     EXPECT_EQ(::send(pair.attacker.get(), "x", 1, MSG_NOSIGNAL), -1);
     EXPECT_EQ(errno, EPIPE);
   }
+}
+
+// A listener's end waited for every helper, and so for those that the peer had made slow.
+TEST(DisposalTest, AttackF12AWaitIsForItsOwnDescriptorAlone) {
+  if (!HangingFile::Possible()) GTEST_SKIP() << "no root, no FUSE, or its release does not wait";
+  EXPECT_EQ(RunInChild([] {
+              HangingFile file;
+              ASSERT_TRUE(file.ok());
+              LoadedPair slow;
+              ASSERT_TRUE(file.SendTo(slow.attacker.get()));
+              EXPECT_LE(TimeOf([&] { DisposeOfAndAwait(std::move(slow.victim)); }),
+                        absl::Milliseconds(500));
+              absl::Duration fastest = absl::InfiniteDuration();
+              for (int i = 0; i < 20; ++i) {
+                LoadedPair pair;
+                fastest =
+                    std::min(fastest, TimeOf([&] { DisposeOfAndAwait(std::move(pair.victim)); }));
+                EXPECT_EQ(TendDisposal().helpers, 1) << "the one that hangs";
+                EXPECT_EQ(::send(pair.attacker.get(), "x", 1, MSG_NOSIGNAL), -1);
+              }
+              EXPECT_LT(fastest, absl::Milliseconds(8)) << "as if its own helper hung";
+              file.StopDaemon();
+              EXPECT_TRUE(AllHelpersEnd(absl::Seconds(5)));
+            }),
+            "ok");
 }
 
 TEST(DisposalTest, AttackF12AHelperThatHangsHoldsNothingOfOursAndOurProcessEnds) {
