@@ -103,7 +103,8 @@ std::string Film(const std::string& parameters, size_t frame_bytes, int frames) 
   std::string film = "YUV4MPEG2 " + parameters + "\n";
   for (int i = 0; i < frames; ++i) {
     film += "FRAME\n";
-    for (size_t at = 0; at < frame_bytes; ++at) film.push_back(static_cast<char>(at * 7 + i));
+    for (size_t at = 0; at < frame_bytes; ++at)
+      film.push_back(static_cast<char>(at * 7 + static_cast<size_t>(i)));
   }
   return film;
 }

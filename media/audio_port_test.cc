@@ -409,7 +409,7 @@ TEST(AudioPortTest, NoCallIsASystemCall) {
 
 // ---- A hostile peer.
 
-TEST(AudioPortTest, AttackP13EachLieEndsThePort) {
+TEST(AudioPortTest, AttackP16EachLieEndsThePort) {
   struct Lie {
     const char* what;
     AudioBlockWire block;
@@ -460,7 +460,7 @@ TEST(AudioPortTest, AttackP13EachLieEndsThePort) {
   EXPECT_EQ(short_one.port.violation(), Violation::kMetadataInvalid);
 }
 
-TEST(AudioPortTest, AttackP13AStreamThatGoesBackwardsOrAnAnswerToNoQuestionEndsThePort) {
+TEST(AudioPortTest, AttackP16AStreamThatGoesBackwardsOrAnAnswerToNoQuestionEndsThePort) {
   std::vector<float> samples(std::size_t{kBlock} * 2);
   Hostile stream = MakeHostile();
   stream.Send({100, 4, 0}, {}, std::vector<float>(8));
@@ -478,7 +478,7 @@ TEST(AudioPortTest, AttackP13AStreamThatGoesBackwardsOrAnAnswerToNoQuestionEndsT
   }
 }
 
-TEST(AudioPortTest, AttackP13EverySampleIsFiniteBoundedAndNotSubnormal) {
+TEST(AudioPortTest, AttackP16EverySampleIsFiniteBoundedAndNotSubnormal) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> bad = {nan, infinity, -infinity, 1e30f, -5, 1e-40f, 0.5f, 4};
@@ -496,7 +496,7 @@ TEST(AudioPortTest, AttackP13EverySampleIsFiniteBoundedAndNotSubnormal) {
 }
 
 // Blocks of one frame and stale answers, written as fast as they are taken.
-TEST(AudioPortTest, AttackP13AFloodOfBlocksCostsABoundedNumberOfLooks) {
+TEST(AudioPortTest, AttackP16AFloodOfBlocksCostsABoundedNumberOfLooks) {
   AudioPortOptions options = Options();
   options.ring_blocks = 64;
   Hostile peer = MakeHostile(options);

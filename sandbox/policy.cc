@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <map>
 
 #include "absl/types/span.h"
 #include "parley/os/errors.h"
@@ -97,24 +98,16 @@ absl::StatusOr<std::vector<const Rule*>> Settled(absl::Span<const Rule* const> r
   return settled;
 }
 
-struct NumberedRule {
-  uint32_t number;
-  const Rule* rule;
-};
-
-// In order of their numbers; of one number in their own order. Without those for calls that this
-// libseccomp does not know, or this architecture does not have (negative numbers): the answer to
-// unlisted ones, which never allows, is the answer to these.
-std::vector<NumberedRule> Numbered(const std::vector<Rule>& rules) {
-  std::vector<NumberedRule> numbered;
+// By their numbers, each in its rules' order. Without those for calls that this libseccomp does not
+// know, or this architecture does not have (negative numbers): the answer to unlisted ones, which
+// never allows, is the answer to these.
+std::map<uint32_t, std::vector<const Rule*>> ByNumber(const std::vector<Rule>& rules) {
+  std::map<uint32_t, std::vector<const Rule*>> by_number;
   for (const Rule& rule : rules) {
     const int number = ::seccomp_syscall_resolve_name(rule.call);
-    if (number >= 0) numbered.push_back({static_cast<uint32_t>(number), &rule});
+    if (number >= 0) by_number[static_cast<uint32_t>(number)].push_back(&rule);
   }
-  std::stable_sort(
-      numbered.begin(), numbered.end(),
-      [](const NumberedRule& a, const NumberedRule& b) { return a.number < b.number; });
-  return numbered;
+  return by_number;
 }
 
 }  // namespace
@@ -123,17 +116,12 @@ absl::StatusOr<Policy> Policy::Compile(const Profile& profile, Options options) 
   if (options.unlisted != Answer::kReport && options.unlisted != Answer::kKill) {
     return absl::InvalidArgumentError("a policy's unlisted calls are reported or killed");
   }
-  const std::vector<NumberedRule> numbered = Numbered(profile.rules());
   std::vector<internal::FilterRule> rules;
-  for (size_t begin = 0, end = 0; begin < numbered.size(); begin = end) {
-    std::vector<const Rule*> of_one_call;
-    while (end < numbered.size() && numbered[end].number == numbered[begin].number) {
-      of_one_call.push_back(numbered[end++].rule);
-    }
+  for (const auto& [number, of_one_call] : ByNumber(profile.rules())) {
     const absl::StatusOr<std::vector<const Rule*>> settled = Settled(of_one_call);
     if (!settled.ok()) return settled.status();
     for (const Rule* const rule : *settled) {
-      rules.push_back({numbered[begin].number, rule->filters, Action(*rule)});
+      rules.push_back({number, rule->filters, Action(*rule)});
     }
   }
   const uint32_t unlisted =
