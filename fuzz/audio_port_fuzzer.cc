@@ -2,8 +2,9 @@
 // Attacks the receiving half of an AudioPort over a real channel: blocks that no honest peer
 // writes, between the reads or the cycles of an honest user.
 //
-// Input: which use (1 byte: a stream's reader, or a host's cycles), then steps: one byte each
-// (modulo 4), followed by what it needs. Deadlines are over, so no clock decides anything.
+// Input: which use (1 byte, modulo 3: a reader's, a host's cycles, an effect's answers), then steps:
+// one byte each (modulo 5), followed by what it needs. Deadlines are over, so no clock decides
+// anything.
 //
 // What must hold, by a model of its own that reads the records byte by byte: each sample and event
 // of each call, in its place; every sample finite, bounded and not subnormal; what no honest peer
@@ -107,19 +108,21 @@ Block Parse(uint32_t tag, const Message& m) {
   return block;
 }
 
+enum Use : uint8_t { kReads, kCycles, kAnswers };
+
 bool Same(const AudioEvent& a, const AudioEvent& b) { return a.kind == b.kind && a.data == b.data; }
 
 class Run {
  public:
-  Run(Script script, bool cycles)
+  Run(Script script, Use use)
       : script_(script),
-        cycles_(cycles),
+        use_(use),
         pair_(*ChannelPair::Create()),
         port_(*AudioPort::Create(pair_->accepting(), Options())) {}
 
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
-      switch (script_.Take8() % 4) {
+      switch (script_.Take8() % 5) {
         case 0:
           SendBlock();
           break;
@@ -128,10 +131,14 @@ class Run {
                script_.TakeBytes(script_.Take8() % 64));
           break;
         case 2:
-          cycles_ ? Cycle() : Read();
+          Act();
           break;
         case 3:
           Drain();
+          break;
+        case 4:
+          if (!closed_) pair_->connecting().sender.Close();
+          closed_ = true;
           break;
       }
       const bool ended = port_.violation() != Violation::kNone;
@@ -140,7 +147,19 @@ class Run {
   }
 
  private:
+  void Act() {
+    switch (use_) {
+      case kReads:
+        return Read();
+      case kCycles:
+        return Cycle();
+      case kAnswers:
+        return Answer();
+    }
+  }
+
   void Send(uint32_t tag, const Message& record) {
+    if (closed_) return;
     if (pair_->connecting().sender.TrySend(tag, record) == Outcome::kOk) {
       queue_.push_back(Parse(tag, record));
     }
@@ -149,7 +168,8 @@ class Run {
   // Mostly honest: a small step back or on, a number of frames near the limit.
   void SendBlock() {
     const uint8_t shape = script_.Take8();
-    const uint64_t base = cycles_ ? sent_frames_ - std::min<uint64_t>(sent_frames_, 8) : next_;
+    const uint64_t base =
+        use_ == kCycles ? sent_frames_ - std::min<uint64_t>(sent_frames_, 8) : next_;
     const uint64_t position = base + (shape & 0x0f) - ((shape & 0x10) != 0 ? 1 : 0);
     const uint32_t frames = script_.Take8() % (kFrames + 2);
     const uint32_t events = (shape >> 5) % (kEvents + 2);
@@ -173,16 +193,23 @@ class Run {
     Message into(receiver.max_message_bytes());
     Record record;
     while (receiver.TryReceive(absl::MakeSpan(into), &record) == Outcome::kOk) {
+      if (use_ != kAnswers) continue;
+      PARLEY_CHECK(!answers_.empty(), "an answer to nothing");
+      const Message& answer = answers_.front();
+      PARLEY_CHECK(record.tag == kTag && record.size_bytes == answer.size() &&
+                       std::equal(answer.begin(), answer.end(), into.begin()),
+                   "another answer than given");
+      answers_.pop_front();
     }
+    PARLEY_CHECK(answers_.empty(), "an answer that was not sent");
   }
 
   void Read() {
     const uint32_t wanted = script_.Take8() % (kFrames + 1);
     std::vector<float> samples(wanted, 9);
-    std::vector<AudioEvent> events(64);
+    std::vector<AudioEvent> events(script_.Take8() % 4);
     const AudioReadResult result =
         port_.Read(absl::MakeSpan(samples), absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
-    const bool over = dead_;
     while (!dead_ && !queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames) {
       const Block block = queue_.front();
       queue_.pop_front();
@@ -195,17 +222,24 @@ class Run {
       }
       held_.insert(held_.end(), block.samples.begin(), block.samples.end());
     }
-    running_ = running_ || held_.size() >= kPrefill;
+    // What was sent before the end is read first; it is seen by looking.
+    const bool looked = !dead_ && queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames;
+    saw_end_ = saw_end_ || (closed_ && looked);
+    const bool over = dead_ || saw_end_;
+    running_ = running_ || held_.size() >= kPrefill || saw_end_;
     if (running_ && held_.size() > kMaxDelay) Forget(held_.size() - kPrefill);
     const std::size_t frames = running_ || over ? std::min<std::size_t>(wanted, held_.size()) : 0;
     PARLEY_CHECK(result.frames == frames, "another number of frames");
-    PARLEY_CHECK((result.outcome == AudioOutcome::kOk) == (frames == wanted), "another outcome");
+    const AudioOutcome expected = frames == wanted ? AudioOutcome::kOk
+                                  : over           ? AudioOutcome::kEnded
+                                                   : AudioOutcome::kLate;
+    PARLEY_CHECK(result.outcome == expected, "another outcome");
     for (std::size_t i = 0; i < wanted; ++i) {
       PARLEY_CHECK(samples[i] == (i < frames ? held_[i] : 0), "another sample");
     }
     uint32_t count = 0;
     for (const auto& [frame, event] : held_events_) {
-      if (frame >= first_ + frames) break;
+      if (frame >= first_ + frames || count == events.size()) break;
       PARLEY_CHECK(count < result.events && events[count].frame == frame - first_ &&
                        Same(events[count], event),
                    "another event, or elsewhere");
@@ -245,6 +279,9 @@ class Run {
       if (!dead_) answer = block;
       break;
     }
+    if (asked && closed_ && queue_.empty() && expected == AudioOutcome::kLate) {
+      expected = AudioOutcome::kEnded;
+    }
     PARLEY_CHECK(result.outcome == expected, "another outcome of a cycle");
     answer.samples.resize(frames, 0);
     PARLEY_CHECK(out == answer.samples, "another answer");
@@ -255,8 +292,65 @@ class Run {
     }
   }
 
+  // Each sample comes back, and so does each event.
+  void Answer() {
+    Block block;
+    AudioOutcome expected =
+        dead_ || (closed_ && queue_.empty()) ? AudioOutcome::kEnded : AudioOutcome::kLate;
+    if (!dead_ && !queue_.empty()) {
+      block = queue_.front();
+      queue_.pop_front();
+      dead_ = !block.honest || block.position < expected_;
+      expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kOk;
+    }
+    const uint64_t overruns = port_.stats().overruns;
+    bool asked = false;
+    const AudioOutcome outcome = port_.Respond(
+        [&](const AudioBlock& got) {
+          asked = true;
+          PARLEY_CHECK(
+              expected == AudioOutcome::kOk &&
+                  std::equal(got.in.begin(), got.in.end(), block.samples.begin(),
+                             block.samples.end()) &&
+                  got.events.size() == block.events.size() &&
+                  std::equal(got.events.begin(), got.events.end(), block.events.begin(), Same),
+              "another block than was sent");
+          std::copy(got.in.begin(), got.in.end(), got.out.begin());
+          std::copy(got.events.begin(), got.events.end(), got.out_events.begin());
+          return got.events.size();
+        },
+        Deadline::AtMonotonicNs(0));
+    PARLEY_CHECK(asked == (expected == AudioOutcome::kOk), "an effect that was not asked, or was");
+    if (expected == AudioOutcome::kOk) {
+      expected_ = block.position + block.samples.size();
+      if (port_.stats().overruns != overruns) {
+        expected = AudioOutcome::kLate;
+      } else {
+        answers_.push_back(AnswerTo(block));
+      }
+    }
+    PARLEY_CHECK(outcome == expected, "another outcome of an answer");
+  }
+
+  static Message AnswerTo(const Block& block) {
+    Message record;
+    Put(record, 8, block.position);
+    Put(record, 4, block.samples.size());
+    Put(record, 4, block.events.size());
+    for (const AudioEvent& event : block.events) {
+      const auto* bytes = reinterpret_cast<const std::byte*>(&event);  // SAFETY: a wire type
+      record.insert(record.end(), bytes, bytes + sizeof(event));
+    }
+    for (const float sample : block.samples) {
+      uint32_t bits = 0;
+      std::memcpy(&bits, &sample, sizeof(bits));
+      Put(record, 4, bits);
+    }
+    return record;
+  }
+
   Script script_;
-  const bool cycles_;
+  const Use use_;
   std::unique_ptr<ChannelPair> pair_;
   AudioPort port_;
   std::deque<Block> queue_;  // on its way
@@ -267,6 +361,9 @@ class Run {
   uint64_t first_ = 0;        // the number of held_.front()
   uint64_t sent_frames_ = 0;  // of our own blocks
   bool running_ = false;
+  std::deque<Message> answers_;  // of ours, that the peer has not taken
+  bool closed_ = false;          // by the peer
+  bool saw_end_ = false;
   bool dead_ = false;
 };
 
@@ -275,7 +372,7 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   parley::testing::Script script(data, size);
-  const bool cycles = script.Take8() % 2 == 1;
-  parley::fuzz::Run(script, cycles).Steps();
+  const auto use = static_cast<parley::fuzz::Use>(script.Take8() % 3);
+  parley::fuzz::Run(script, use).Steps();
   return 0;
 }

@@ -885,11 +885,11 @@ latest("rewritten_in_the_copy", value(1, 1), L_READ | L_STRUCK, 1, 1, 1, 0, L_VA
 
 # --- audio_port_fuzzer ------------------------------------------------------------------------------
 
-A_BLOCK, A_RAW, A_USE, A_DRAIN = range(4)
+A_BLOCK, A_RAW, A_USE, A_DRAIN, A_CLOSE = range(5)
 
 
-def audio(name, *parts, cycles=0):
-    seed("audio_port_fuzzer", name, cycles, *parts)
+def audio(name, *parts, cycles=0, answers=0):
+    seed("audio_port_fuzzer", name, cycles + 2 * answers, *parts)
 
 
 def sound(frames, shift=0, back=0, events=(), bits=0x3F000000):
@@ -898,7 +898,11 @@ def sound(frames, shift=0, back=0, events=(), bits=0x3F000000):
             u32(bits) * frames)
 
 
-def use(frames):
+def use(frames, events=3):
+    return bytes([A_USE, frames, events])
+
+
+def cycle(frames):
     return bytes([A_USE, frames])
 
 
@@ -921,10 +925,18 @@ audio("raw_header", bytes([A_RAW, 1, 16]) + u64(0) + u32(4) + u32(0), use(4))
 audio("raw_overflow", bytes([A_RAW, 1, 24]) + u64(0) + u32(0x80000000) + u32(0xFFFFFFFF) + bytes(8), use(4))
 audio("position_all_ones", bytes([A_RAW, 1, 20]) + u64(2**64 - 1) + u32(1) + u32(0) + bytes(4), use(4))
 audio("another_tag", bytes([A_RAW, 0, 9, 20]) + u64(0) + u32(1) + u32(0) + bytes(4), use(4))
-audio("cycle", sound(8), use(7), sound(8, shift=8), use(7), A_DRAIN, use(7), cycles=1)
-audio("late_answer", use(7), sound(8), sound(4, shift=8), use(3), cycles=1)
-audio("answer_from_the_future", sound(8, shift=9), use(7), use(7), cycles=1)
-audio("answer_of_another_length", sound(4), use(7), use(7), cycles=1)
+audio("more_events_than_are_held", *[sound(1, events=(0, 0))] * 6, use(8, 1), use(8), use(8))
+audio("closed_with_sound", sound(8), sound(2), A_CLOSE, use(8), use(8), use(8))
+audio("closed_before_the_prefill", sound(2), A_CLOSE, use(8), use(8))
+audio("cycle", sound(8), cycle(7), sound(8, shift=8), cycle(7), A_DRAIN, cycle(7), cycles=1)
+audio("late_answer", cycle(7), sound(8), sound(4, shift=8), cycle(3), cycles=1)
+audio("answer_from_the_future", sound(8, shift=9), cycle(7), cycle(7), cycles=1)
+audio("answer_of_another_length", sound(4), cycle(7), cycle(7), cycles=1)
+audio("cycle_closed", sound(8), A_CLOSE, cycle(7), cycle(7), cycles=1)
+audio("answers", sound(8, events=(0, 7)), sound(3), A_USE, A_USE, A_USE, A_DRAIN, answers=1)
+audio("answers_a_lie", sound(8), A_USE, sound(8, back=1), A_USE, A_USE, A_DRAIN, answers=1)
+audio("answers_without_room", *[sound(8), A_USE] * 90, A_DRAIN, A_USE, answers=1)
+audio("answers_the_end", sound(8), A_CLOSE, A_USE, A_USE, A_DRAIN, answers=1)
 
 # --- request_fuzzer ---------------------------------------------------------------------------------
 

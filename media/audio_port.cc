@@ -51,6 +51,18 @@ absl::Status Wrong(const char* name, uint64_t value, const char* allowed) {
       absl::StrFormat("AudioPortOptions::%s is %d; allowed: %s", name, value, allowed));
 }
 
+// What a stream's reader can hold beside the block that comes in.
+uint32_t MaxBuffered(const AudioPortOptions& o) { return (o.ring_blocks - 1) * o.max_block_frames; }
+
+uint32_t PrefillOf(const AudioPortOptions& o) {
+  return o.prefill_frames != 0 ? o.prefill_frames
+                               : std::min(o.max_block_frames * 3 / 2 + 1, MaxBuffered(o));
+}
+
+uint32_t MaxDelayOf(const AudioPortOptions& o) {
+  return o.max_delay_frames != 0 ? o.max_delay_frames : MaxBuffered(o);
+}
+
 absl::Status Check(const AudioPortOptions& o) {
   if (o.rate_hz < 1000 || o.rate_hz > 1'000'000)
     return Wrong("rate_hz", o.rate_hz, "1000 to 1 MHz");
@@ -67,12 +79,13 @@ absl::Status Check(const AudioPortOptions& o) {
   if (o.ring_blocks < 2 || o.ring_blocks > kMaxRingBlocks) {
     return Wrong("ring_blocks", o.ring_blocks, "2 to 256");
   }
-  const uint32_t held = (o.ring_blocks - 1) * o.max_block_frames;
-  if (o.prefill_frames > held) return Wrong("prefill_frames", o.prefill_frames, "less than held");
-  if (o.max_delay_frames != 0 &&
-      (o.max_delay_frames > held || o.max_delay_frames < o.prefill_frames)) {
+  if (PrefillOf(o) > MaxBuffered(o)) {
+    return Wrong("prefill_frames", o.prefill_frames, "up to (ring_blocks - 1) * max_block_frames");
+  }
+  if (MaxDelayOf(o) < PrefillOf(o) || MaxDelayOf(o) > MaxBuffered(o)) {
     return Wrong("max_delay_frames", o.max_delay_frames,
-                 "prefill_frames to (ring_blocks - 1) * max_block_frames");
+                 "prefill_frames (1.5 blocks where that is 0) to (ring_blocks - 1) * "
+                 "max_block_frames");
   }
   if (!(o.limit > 0 && std::isfinite(o.limit))) {
     return absl::InvalidArgumentError("AudioPortOptions::limit is not a positive number");
@@ -85,7 +98,6 @@ absl::Status Check(const AudioPortOptions& o) {
 
 RingRequest RingFor(const AudioPortOptions& options, uint32_t channels) {
   RingRequest ring;
-  // A direction without sound still carries events and ends.
   const std::size_t block_bytes = LimitsOf(options, channels).MaxBytes();
   ring.max_message_bytes =
       static_cast<uint32_t>(std::max<std::size_t>(block_bytes, kMinMessageLimitBytes));
@@ -105,8 +117,10 @@ void SetRings(const AudioPortOptions& options, RingRequest* send, RingRequest* r
               ChannelLimits* limits) {
   *send = AudioSendRing(options);
   *receive = AudioReceiveRing(options);
-  limits->max_capacity_bytes = std::max(send->capacity_bytes, receive->capacity_bytes);
-  limits->max_message_bytes = std::max(send->max_message_bytes, receive->max_message_bytes);
+  limits->max_capacity_bytes =
+      std::max({limits->max_capacity_bytes, send->capacity_bytes, receive->capacity_bytes});
+  limits->max_message_bytes =
+      std::max({limits->max_message_bytes, send->max_message_bytes, receive->max_message_bytes});
 }
 
 }  // namespace
@@ -154,24 +168,20 @@ struct AudioPort::State {
         block_events(o.max_block_events),
         in(std::size_t{o.max_block_frames} * o.receive_channels),
         out(std::size_t{o.max_block_frames} * o.send_channels),
-        prefill(o.prefill_frames != 0
-                    ? o.prefill_frames
-                    : std::min(o.max_block_frames * 3 / 2 + 1, held_frames - o.max_block_frames)),
-        max_delay(o.max_delay_frames != 0 ? o.max_delay_frames
-                                          : std::max(prefill, held_frames - o.max_block_frames)) {}
+        out_events(o.max_block_events),
+        prefill(PrefillOf(o)),
+        max_delay(MaxDelayOf(o)) {}
 
-  // Whether nothing more will come or go, for any reason.
-  bool Stopped() {
-    const Violation found = session->termination().poison();
-    if (found != Violation::kNone) [[unlikely]] {
-      producer.Poison(found);
-      consumer.Poison(found);
-      return true;
-    }
-    return stop.load(std::memory_order_relaxed) ||  // RELAXED: a flag that stands alone
-           session->termination().peer_gone();
+  // Ended by a violation, found by anybody, or by us.
+  bool Broken() {
+    sender.state().HearOfPoison();
+    receiver.state().HearOfPoison();
+    return receiver.state().Stopped() ||
+           stop.load(std::memory_order_relaxed);  // RELAXED: a flag that stands alone
   }
-  void Lied() { session->termination().Poison(Violation::kMetadataInvalid); }
+  // Whether nothing more will be taken from us, for any reason.
+  bool Stopped() { return Broken() || session->termination().peer_gone(); }
+  void Lied() { receiver.Poison(Violation::kMetadataInvalid); }
 
   // True until the deadline is over, a moment later.
   bool MayLookAgain(Deadline deadline) const {
@@ -207,8 +217,8 @@ struct AudioPort::State {
   void NoteBuffered(uint32_t wanted);
 
   const AudioPortOptions options;
-  const Sender sender;
-  const Receiver receiver;
+  Sender sender;
+  Receiver receiver;
   const AudioBlockLimits send_limits;
   const AudioBlockLimits receive_limits;
   Producer& producer;
@@ -234,6 +244,7 @@ struct AudioPort::State {
   std::vector<AudioEvent> block_events;
   std::vector<float> in;
   std::vector<float> out;
+  std::vector<AudioEvent> out_events;
   uint64_t answer_position = 0;
 
   const uint32_t prefill;
@@ -277,6 +288,7 @@ Outcome AudioPort::State::TryWrite(uint64_t position, uint32_t frames,
   absl::Span<std::byte> room;
   const Outcome outcome =
       producer.TryReserve(send_limits.Bytes(frames, static_cast<uint32_t>(events.size())), &room);
+  if (outcome == Outcome::kPoisoned) sender.state().SpreadViolation();
   if (outcome != Outcome::kOk) return outcome;
   const AudioBlockWire block = {
       .position = position, .frames = frames, .events = static_cast<uint32_t>(events.size())};
@@ -296,7 +308,7 @@ Outcome AudioPort::State::TryTake(AudioBlockWire* block, PeerView* view) {
   Record record;
   const Outcome outcome = consumer.TryPeek(&record, view);
   if (outcome == Outcome::kClosed) peer_closed = true;
-  if (outcome == Outcome::kPoisoned) session->termination().Poison(consumer.violation());
+  if (outcome == Outcome::kPoisoned) receiver.state().SpreadViolation();
   if (outcome != Outcome::kOk) return outcome;
   // TRUST: a private copy of the header, and what is checked is what is used.
   std::array<std::byte, sizeof(AudioBlockWire)> bytes = {};
@@ -455,8 +467,9 @@ AudioReadResult AudioPort::Read(absl::Span<float> samples, absl::Span<AudioEvent
   uint32_t may_look = kMaxBlocksPerCall;
   bool over = false;
   while (true) {
+    // What the peer sent before its end is read as well.
+    if (!s.Broken() && !s.peer_closed) s.Gather(&may_look);
     over = s.Stopped() || s.peer_closed;
-    if (!over) s.Gather(&may_look);
     if (s.buffered() >= s.prefill || s.peer_closed) s.running = true;
     if (s.running && s.buffered() > s.max_delay) s.Skip(s.buffered() - s.prefill);
     if (over || (s.running && s.buffered() >= wanted)) break;
@@ -555,16 +568,18 @@ AudioOutcome AudioPort::TakeBlock(AudioBlock* block, Deadline deadline) {
     block->events = absl::MakeConstSpan(s.block_events).first(wire.events);
     block->out = absl::MakeSpan(s.out).first(std::size_t{wire.frames} * s.send_limits.channels);
     std::fill(block->out.begin(), block->out.end(), 0.0f);
+    block->out_events = absl::MakeSpan(s.out_events);
     s.answer_position = wire.position;
     return AudioOutcome::kOk;
   }
   return AudioOutcome::kEnded;
 }
 
-AudioOutcome AudioPort::Answer(const AudioBlock& block) {
+AudioOutcome AudioPort::Answer(const AudioBlock& block, std::size_t events) {
   State& s = *state_;
+  PARLEY_CHECK(events <= block.out_events.size(), "AudioPort::Respond: more events than room");
   if (s.Stopped()) return AudioOutcome::kEnded;
-  switch (s.TryWrite(s.answer_position, block.frames, block.out, {})) {
+  switch (s.TryWrite(s.answer_position, block.frames, block.out, block.out_events.first(events))) {
     case Outcome::kOk:
       return AudioOutcome::kOk;
     case Outcome::kWouldBlock:

@@ -41,9 +41,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -69,8 +70,8 @@ static_assert(WireType<AudioEvent>);
 struct AudioPortOptions {
   uint32_t rate_hz = 48'000;
   // Interleaved 32-bit floats, as this side sees it: what one sends, the other one receives.
-  uint32_t send_channels = 1;     // 0 to 64; 0: nothing is sent
-  uint32_t receive_channels = 1;  // as above
+  uint32_t send_channels = 1;     // 0 to 64; 0: there is no Write
+  uint32_t receive_channels = 1;  // 0 to 64; 0: there is no Read
   uint32_t max_block_frames = 1024;
   uint32_t max_block_events = 64;
   // Blocks of the maximum that fit into the ring on their way.
@@ -98,8 +99,9 @@ RingRequest AudioReceiveRing(const AudioPortOptions& options);
 struct AudioPortStats {
   uint64_t blocks_sent = 0;
   uint64_t blocks_received = 0;
-  uint64_t overruns = 0;          // blocks of ours that found no room
-  uint64_t underruns = 0;         // calls that had to give silence, after the first sound came
+  uint64_t overruns = 0;  // blocks of ours that found no room
+  // Calls that had to give silence: of Read after the first sound came, of Process all.
+  uint64_t underruns = 0;
   uint64_t silent_frames = 0;     // of these calls
   uint64_t late_blocks = 0;       // answers to an earlier cycle: dropped
   uint64_t missed_frames = 0;     // that the peer's side dropped, by its own account
@@ -116,8 +118,9 @@ struct AudioPortStats {
 
 enum class AudioOutcome {
   kOk,
-  kLate,   // Write: no room; Read: silence, in whole or in part; Respond: no block came
-  kEnded,  // the peer ended the stream or broke the protocol, or we did: silence for ever
+  kLate,  // Write: no room; Read: silence, in whole or in part; Respond: no block came
+  // The peer ended or broke the protocol, or we ended: silence for ever, after what Read holds.
+  kEnded,
 };
 
 struct AudioReadResult {
@@ -132,6 +135,8 @@ struct AudioBlock {
   absl::Span<const float> in;  // frames * receive_channels
   absl::Span<const AudioEvent> events;
   absl::Span<float> out;  // frames * send_channels, silent
+  // Room for max_block_events, in the order of their frames, for an effect that has some.
+  absl::Span<AudioEvent> out_events;
 };
 
 class AudioPort {
@@ -161,23 +166,30 @@ class AudioPort {
                           absl::Span<float> out, absl::Span<AudioEvent> out_events,
                           Deadline deadline);
 
-  // The other side's: waits for a block and answers it with what `effect` makes of it.
+  // The other side's: waits for a block and answers it with what `effect` makes of it. It returns
+  // nothing, or how many of `out_events` it wrote.
   template <typename Effect>
   AudioOutcome Respond(const Effect& effect, Deadline deadline) {
     AudioBlock block;
     const AudioOutcome taken = TakeBlock(&block, deadline);
     if (taken != AudioOutcome::kOk) return taken;
-    effect(static_cast<const AudioBlock&>(block));
-    return Answer(block);
+    if constexpr (std::is_void_v<decltype(effect(std::as_const(block)))>) {
+      effect(std::as_const(block));
+      return Answer(block, 0);
+    } else {
+      return Answer(block, effect(std::as_const(block)));
+    }
   }
 
-  // Ends the stream in order: the peer reads what is there, then kEnded. The real-time thread's.
+  // Ends the stream in order: the peer reads what is there, then kEnded. The real-time thread's;
+  // nothing is written afterwards, which would be the caller's bug.
   void Close();
 
-  // Whether the peer's process or its end of the channel is gone: makes a system call, so it is for
-  // another thread, now and then. Afterwards the real-time thread's calls say kEnded.
+  // False once the peer's process or its end of the channel is gone. Makes a system call, so it is
+  // for another thread, now and then. Afterwards Write, Process and Respond say kEnded, and Read
+  // does after what the peer had sent.
   bool CheckPeer() const;
-  // Makes the real-time thread's calls, also one that waits, say kEnded.
+  // Ends the real-time thread's calls, also one that waits: kEnded, of Read after what it holds.
   void Interrupt() const;
 
   Violation violation() const;
@@ -187,7 +199,7 @@ class AudioPort {
   struct State;
   explicit AudioPort(std::unique_ptr<State> state);
   AudioOutcome TakeBlock(AudioBlock* block, Deadline deadline);
-  AudioOutcome Answer(const AudioBlock& block);
+  AudioOutcome Answer(const AudioBlock& block, std::size_t events);
   std::unique_ptr<State> state_;
 };
 

@@ -24,8 +24,10 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/channel/hostile_access.h"
 #include "parley/media/audio_wire.h"
 #include "parley/os/deadline.h"
+#include "parley/ring/layout.h"
 #include "parley/testing/channel_pair.h"
 
 namespace {
@@ -277,6 +279,8 @@ TEST(AudioPortTest, AfterCloseTheReaderGetsTheRestAndThenTheEnd) {
   std::vector<float> samples(std::size_t{kBlock} * 2);
   AudioReadResult result = ports.b.Read(absl::MakeSpan(samples), {}, kNow);
   EXPECT_EQ(result.frames, 36u);
+  EXPECT_EQ(result.outcome, AudioOutcome::kEnded);
+  EXPECT_EQ(ports.b.stats().underruns, 0u) << "an end is none";
   result = ports.b.Read(absl::MakeSpan(samples), {}, Deadline::After(absl::Seconds(30)));
   EXPECT_EQ(result.outcome, AudioOutcome::kEnded);
   EXPECT_EQ(result.frames, 0u);
@@ -293,7 +297,9 @@ TEST(AudioPortTest, ACycleAnswersEachBlockInItsPlace) {
       outcome = ports.b.Respond(
           [](const AudioBlock& block) {
             for (std::size_t i = 0; i < block.out.size(); ++i) block.out[i] = block.in[i] * 2;
+            std::copy(block.events.begin(), block.events.end(), block.out_events.begin());
             for (const AudioEvent& event : block.events) block.out[event.frame * 2] = 1.5f;
+            return block.events.size();
           },
           Deadline::After(absl::Seconds(10)));
     }
@@ -302,9 +308,13 @@ TEST(AudioPortTest, ACycleAnswersEachBlockInItsPlace) {
   for (uint64_t cycle = 0; cycle < 200; ++cycle) {
     const std::vector<float> in = Ramp(cycle, kBlock);
     const std::vector<AudioEvent> events = {Event(static_cast<uint32_t>(cycle % kBlock), 1)};
+    std::vector<AudioEvent> answered(8);
     const AudioReadResult result =
-        ports.a.Process(in, events, absl::MakeSpan(out), {}, Deadline::After(absl::Seconds(10)));
+        ports.a.Process(in, events, absl::MakeSpan(out), absl::MakeSpan(answered),
+                        Deadline::After(absl::Seconds(10)));
     ASSERT_EQ(result.outcome, AudioOutcome::kOk) << cycle;
+    ASSERT_EQ(result.events, 1u);
+    ASSERT_EQ(answered[0].frame, events[0].frame);
     for (std::size_t i = 0; i < out.size(); ++i) {
       const bool marked = i == cycle % kBlock * 2;
       ASSERT_EQ(out[i], marked ? 1.5f : in[i] * 2) << cycle << " " << i;
@@ -387,6 +397,8 @@ TEST(AudioPortTest, NoCallAllocates) {
 [[noreturn]] void UseAllWithoutSystemCalls() {
   Ports ports = MakePorts();
   UseAll(ports, 1);
+  Hostile liar = MakeHostile();
+  liar.Send({0, 0, 0}, {}, {});
   sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
@@ -399,7 +411,16 @@ TEST(AudioPortTest, NoCallAllocates) {
     ::_exit(100);
   }
   UseAll(ports, 300);
-  ::_exit(ports.b.stats().blocks_received > 300 ? 0 : 1);
+  // The ends as well: a violation that is found, and our own.
+  static std::array<float, std::size_t{kBlock} * 2> samples = {};
+  const bool found =
+      liar.port.Read(absl::MakeSpan(samples), {}, kNow).outcome == AudioOutcome::kEnded;
+  while (ports.a.Write(samples, {}, kNow) == AudioOutcome::kOk) {
+  }
+  ports.a.Write(samples, {}, Deadline::AtMonotonicNs(MonotonicNowNs() + 100'000));
+  ports.a.Close();
+  ports.b.Interrupt();
+  ::_exit(found && ports.b.stats().blocks_received > 300 ? 0 : 1);
 }
 
 TEST(AudioPortTest, NoCallIsASystemCall) {
@@ -442,12 +463,7 @@ TEST(AudioPortTest, AttackP16EachLieEndsThePort) {
       const AudioOutcome outcome =
           cycle ? peer.port.Process(samples, {}, absl::MakeSpan(samples), {}, kNow).outcome
                 : peer.port.Read(absl::MakeSpan(samples), {}, kNow).outcome;
-      if (!cycle) {
-        // Found while looking; the call itself may have come to its deadline.
-        EXPECT_NE(outcome, AudioOutcome::kOk);
-      } else {
-        EXPECT_EQ(outcome, AudioOutcome::kEnded);
-      }
+      EXPECT_EQ(outcome, AudioOutcome::kEnded);
       EXPECT_EQ(peer.port.violation(), Violation::kMetadataInvalid);
       EXPECT_EQ(peer.port.Read(absl::MakeSpan(samples), {}, kNow).outcome, AudioOutcome::kEnded);
       EXPECT_EQ(peer.port.Write(samples, {}, kNow), AudioOutcome::kEnded);
@@ -525,6 +541,33 @@ TEST(AudioPortTest, AttackP16AFloodOfBlocksCostsABoundedNumberOfLooks) {
   EXPECT_EQ(peer.port.violation(), Violation::kNone);
 }
 
+// The ring's own words, by each half of a port that looks at them.
+TEST(AudioPortTest, AttackP16ALieAboutAPositionEndsThePortForBothHalves) {
+  std::vector<float> samples(std::size_t{kBlock} * 2);
+  Hostile head = MakeHostile();
+  // More was taken than was ever sent; seen once our ring seems full.
+  HostileAccess::Control(head.receiver()).StoreRelease64(kHeadOffset, uint64_t{1} << 40);
+  for (int i = 0; i < 100; ++i) head.port.Write(samples, {}, kNow);
+  EXPECT_EQ(head.port.violation(), Violation::kConsumerPositionOutOfRange);
+  EXPECT_EQ(head.port.Read(absl::MakeSpan(samples), {}, kNow).outcome, AudioOutcome::kEnded);
+  Hostile tail = MakeHostile();
+  HostileAccess::Control(tail.sender()).StoreRelease64(kTailOffset, uint64_t{1} << 40);
+  EXPECT_EQ(tail.port.Read(absl::MakeSpan(samples), {}, kNow).outcome, AudioOutcome::kEnded);
+  EXPECT_EQ(tail.port.violation(), Violation::kProducerPositionOutOfRange);
+  EXPECT_EQ(tail.port.Write(samples, {}, kNow), AudioOutcome::kEnded);
+}
+
+TEST(AudioPortTest, WhatThePeerHadSentBeforeItsEndIsRead) {
+  Hostile peer = MakeHostile();
+  peer.Send({0, 4, 0}, {}, std::vector<float>(8, 0.5f));
+  peer.pair->connecting() = Channel();
+  while (peer.port.CheckPeer()) absl::SleepFor(absl::Milliseconds(1));
+  std::vector<float> samples(std::size_t{kBlock} * 2);
+  const AudioReadResult result = peer.port.Read(absl::MakeSpan(samples), {}, kNow);
+  EXPECT_EQ(result.frames, 4u);
+  EXPECT_EQ(result.outcome, AudioOutcome::kEnded);
+}
+
 TEST(AudioPortTest, APeerThatIsGoneIsSeenByAnotherThreadAndEndsTheCalls) {
   Hostile peer = MakeHostile();
   EXPECT_TRUE(peer.port.CheckPeer());
@@ -572,8 +615,9 @@ TEST(AudioPortTest, OptionsAreCheckedAndBothSidesMustHaveTheSame) {
         status([](O& o) { o.max_block_frames = 65'537; }),
         status([](O& o) { o.max_block_events = 5000; }), status([](O& o) { o.ring_blocks = 1; }),
         status([](O& o) { o.prefill_frames = 1'000'000; }),
-        status([](O& o) { o.max_delay_frames = 1'000'000; }), status([](O& o) { o.limit = 0; }),
-        status([](O& o) { o.limit = std::nanf(""); }),
+        status([](O& o) { o.max_delay_frames = 1'000'000; }),
+        status([](O& o) { o.prefill_frames = 0, o.max_delay_frames = 10; }),
+        status([](O& o) { o.limit = 0; }), status([](O& o) { o.limit = std::nanf(""); }),
         status([](O& o) { o.poll_sleep = absl::Seconds(2); })}) {
     EXPECT_NE(text.find("AudioPortOptions::"), std::string::npos) << text;
   }

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/media/pcm.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/wire_copy.h"
 
 namespace parley {
 namespace {
@@ -66,6 +72,19 @@ TEST(PcmTest, ConversionSaturates) {
   EXPECT_EQ(S16FromF32(-Limits::infinity()), -32768);
   EXPECT_EQ(S16FromF32(Limits::quiet_NaN()), 0);
 }
+
+#if defined(__x86_64__)
+// As audio threads set the processor: subnormals are zeros to each comparison.
+TEST(PcmTest, ASubnormalIsOneWhereTheProcessorTakesItForZero) {
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);  // flush to zero, denormals are zero
+  uint32_t bits = 1;
+  const size_t repaired = SanitizeF32(WritableBytesOfWire(absl::MakeSpan(&bits, 1)), 1.0f);
+  _mm_setcsr(before);
+  EXPECT_EQ(repaired, 1u);
+  EXPECT_EQ(bits, 0u);
+}
+#endif
 
 }  // namespace
 }  // namespace parley

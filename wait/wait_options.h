@@ -42,7 +42,8 @@ struct WaitOptions {
   // For what follows the default is a good choice: spins through gaps of microseconds, sleeps
   // through those of milliseconds.
   static WaitOptions Balanced() { return {}; }
-  // A processor for each waiting end, as long as it waits up to a second.
+  // A processor for each waiting end, as long as it waits up to a second. A twentieth of a wait
+  // beyond half a millisecond is slept, to find out whether the peer shares the processor.
   static WaitOptions LowestLatency() {
     WaitOptions options;
     options.max_spin = absl::Seconds(1);

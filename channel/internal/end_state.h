@@ -58,13 +58,15 @@ struct EndState {
       ring.Poison(found);
   }
 
-  // Spreads a violation that was found here to the whole channel; asks now and then whether the
-  // peer is still there, where there was nothing to do: a dead one sends and takes no more.
+  // Spreads a violation that was found here to the whole channel.
+  void SpreadViolation() {
+    termination->Poison(ring.violation());
+    stats.violations = 1;
+  }
+  // Does that for kPoisoned; asks now and then whether the peer is still there, where there was
+  // nothing to do: a dead one sends and takes no more.
   [[gnu::noinline]] Outcome NotDone(Outcome outcome) {
-    if (outcome == Outcome::kPoisoned) {
-      termination->Poison(ring.violation());
-      stats.violations = 1;
-    }
+    if (outcome == Outcome::kPoisoned) SpreadViolation();
     if (outcome != Outcome::kWouldBlock) return outcome;
     return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
   }
