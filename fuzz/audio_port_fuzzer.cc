@@ -2,9 +2,8 @@
 // Attacks the receiving half of an AudioPort over a real channel: blocks that no honest peer
 // writes, between the reads or the cycles of an honest user.
 //
-// Input: which use (1 byte, modulo 3: a reader's, a host's cycles, an effect's answers), then steps:
-// one byte each (modulo 5), followed by what it needs. Deadlines are over, so no clock decides
-// anything.
+// Input: which use (1 byte, modulo 3: a reader, a host, an effect), then steps: one byte each
+// (modulo 5), followed by what it needs. Deadlines are over, so no clock decides anything.
 //
 // What must hold, by a model of its own that reads the records byte by byte: each sample and event
 // of each call, in its place; every sample finite, bounded and not subnormal; what no honest peer

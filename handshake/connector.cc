@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/doorbells.h"
 #include "parley/handshake/identify_peer.h"
@@ -19,13 +20,18 @@
 namespace parley {
 namespace {
 
+constexpr char kRefusalPayload[] = "parley/refusal";
+
 // The status for a message that is not the one expected: a refusal says why.
 absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherwise) {
   const auto type = PeekType(message);
   if (!type.ok() || *type != MessageType::kRefused) return otherwise;
   const auto reason = ParseRefused(message);
   if (!reason.ok()) return reason.status();
-  return absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
+  absl::Status refusal =
+      absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
+  refusal.SetPayload(kRefusalPayload, absl::Cord());
+  return refusal;
 }
 
 // The status of a send that failed: a peer that refused us and hung up has said why before that.
@@ -37,6 +43,10 @@ absl::Status RefusalOr(const PeerSocket& socket, absl::Status otherwise) {
 }
 
 }  // namespace
+
+bool IsRefusal(const absl::Status& status) {
+  return status.GetPayload(kRefusalPayload).has_value();
+}
 
 absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
                                                           const ConnectOptions& options,

@@ -17,6 +17,7 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/options.h"
@@ -36,6 +37,9 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
 absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
                                                           const ConnectOptions& options,
                                                           Deadline deadline);
+
+// Whether an error of these is the other side's refusal: it has the reason in its own words.
+bool IsRefusal(const absl::Status& status);
 
 }  // namespace parley
 

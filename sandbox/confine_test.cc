@@ -125,7 +125,12 @@ TEST(ConfineTest, S17WhatOthersHaveOnTheirWayKeepsNoWorkerFromLockingDown) {
     std::memcpy(CMSG_DATA(header), fds.data(), sizeof(fds));
     ASSERT_EQ(::sendmsg(ends[0], &message, MSG_DONTWAIT), 1);
   }
-  const auto report = RunToEnd({"try", "openat"});
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"try", "openat"}, replies);
+  options.namespaces.root_becomes_nobody = false;  // who would be another user
+  auto worker = StartWorker(std::move(options));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const auto report = worker->Wait(Deadline::After(kLong));
   ASSERT_TRUE(report.ok()) << report.status();
   if (!HasSanitizer()) {
     EXPECT_EQ(report->refused_call, "openat") << report->ToString();

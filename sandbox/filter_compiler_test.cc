@@ -152,6 +152,7 @@ std::vector<std::pair<std::string, Profile>> Profiles() {
                   .WithThreads()
                   .WithFilesAbsent()
                   .WithAbortOf(71)
+                  .WithoutDump()
                   .WithSendmsgOf(8)
                   .WithStream(0, Profile::Stream::kNull)
                   .WithStream(1, Profile::Stream::kNone)},

@@ -106,7 +106,10 @@ absl::StatusOr<MemoryGroup> MemoryGroup::Create(const std::string& tag, int64_t 
   auto parent = MemoryGroupParent(&version_2);
   if (!parent.ok()) return parent.status();
   const std::string path = *parent + "/" + kPrefix + tag;
-  if (::mkdir(path.c_str(), 0755) != 0) return ErrnoStatus(errno, "make the group " + path);
+  // An empty one of that name is left of a process that was killed, and had our number.
+  if (::mkdir(path.c_str(), 0755) != 0 &&
+      (errno != EEXIST || ::rmdir(path.c_str()) != 0 || ::mkdir(path.c_str(), 0755) != 0))
+    return ErrnoStatus(errno, "make the group " + path);
   MemoryGroup group(path, version_2);
   if (absl::Status s = group.SetLimit(limit_bytes); !s.ok()) return s;
   // Swap would only make it slow. Not there if the kernel does not count it.

@@ -286,7 +286,7 @@ PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
   } else if (Await(start.events->mapped, kPatienceMs) != kHappened) {
     End();
   }
-  // Without oom_score_adj: it holds two pages, and the worker has its own.
+  // Without oom_score_adj: little is left of its memory, and the worker has its own.
   static_cast<void>(MakeOrdinaryInSharedMemory(0));
   const int root = start.mounts ? MakeEmptyRoot() : -ENOSYS;
   // For this user namespace: what a kernel gives whoever makes another one is a way round.
@@ -304,6 +304,7 @@ PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
   }
   KeepMountsOverExec();
   const char* const none[] = {nullptr};
+  start.events->execution_error = 0;
   start.events->execution_error = static_cast<int>(-RawCall(
       SYS_execveat, kProgram, RawAddress(""), RawAddress(none), RawAddress(none), AT_EMPTY_PATH));
   End();

@@ -51,6 +51,8 @@ void Announce(Event& event, uint32_t value);
 uint32_t Await(Event& event, int milliseconds);
 uint32_t AwaitChange(Event& event, uint32_t from, int milliseconds);
 
+inline constexpr int kHolderNotReady = -1;
+
 struct HolderEvents {
   Event mapped;  // the user id maps are written
   Event walled;  // in them no further user namespace can be made
@@ -58,7 +60,7 @@ struct HolderEvents {
   Event held;    // a copy has closed our descriptors, and needs nothing more of us
   // kHappened while it runs in our memory; cleared by the kernel when it has left, or ended.
   Event shares_memory;
-  volatile int execution_error;  // why it could not execute its program
+  volatile int execution_error;  // why it could not execute its program; kHolderNotReady before it
 };
 
 struct HolderStart {

@@ -205,7 +205,8 @@ HolderPage::HolderPage() {
 }
 
 HolderPage::~HolderPage() {
-  if (memory_ == nullptr) return;
+  // One that could not be reaped runs here until it ends, and the kernel writes to a word then.
+  if (memory_ == nullptr || events().shares_memory.value != 0) return;
   ::munmap(memory_, sizeof(Memory));
   ::munmap(stack_, kStackBytes);
 }
@@ -237,11 +238,18 @@ StartFailure AwaitHolderAlone(const UniqueFd& holder, const HolderPage& page) {
   while (AwaitChange(events.shares_memory, kHappened, kSliceMs) != 0) {
     if (deadline.Expired()) return kNot;
   }
-  if (events.execution_error != 0) {
+  const int error = events.execution_error;
+  if (error == EACCES || error == EPERM || error == ENOSYS || error == ENOEXEC) {
     programs_are_refused.store(true);
-    return {StartStep::kHolderProgram, events.execution_error};
+    return {StartStep::kHolderProgram, error};
   }
+  if (error == kHolderNotReady) return kNot;
+  if (error != 0) return {StartStep::kNamespaces, error};
   return ProcessHasEnded(holder.get()) ? kNot : kDone;
+}
+
+bool IsScarce(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
 }
 
 SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error) {
@@ -261,7 +269,9 @@ SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error) {
 
 StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
                         HolderPage& page, UniqueFd* pidfd) {
-  if (!programs_are_refused.load()) {
+  // What it unmaps is written for pages of 4 KiB.
+  const bool small_pages = ::sysconf(_SC_PAGESIZE) == 4096;
+  if (small_pages && !programs_are_refused.load()) {
     int error = 0;
     page.program_ = HolderProgram(&error);
     if (error != 0) return {StartStep::kClone, error};
@@ -278,7 +288,7 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
       .program = page.program_.get(),
       .descriptor_bound = DescriptorBoundWithoutCloseRange(),
       .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
-      .small_pages = ::sysconf(_SC_PAGESIZE) == 4096,
+      .small_pages = small_pages,
       .writes_maps = !attempt.nobody,
       .user_map = memory.user_map,
       .user_map_bytes = user_map.size(),
@@ -293,6 +303,7 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
   long holder = 0;  // NOLINT: syscall's type
   if (page.has_program()) {
     memory.events.shares_memory.value = kHappened;
+    memory.events.execution_error = kHolderNotReady;
     holder = ::clone(
         [](void* start) -> int { HoldNamespaces(*static_cast<const HolderStart*>(start)); },
         static_cast<char*>(page.stack_) + kStackBytes, flags | CLONE_VM | CLONE_CHILD_CLEARTID,
@@ -301,7 +312,10 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
     holder = ::syscall(SYS_clone, flags, nullptr, &holder_pidfd, nullptr, nullptr);
     if (holder == 0) HoldNamespaces(memory.start);
   }
-  if (holder < 0) return {StartStep::kNamespaces, errno};
+  if (holder < 0) {
+    memory.events.shares_memory.value = 0;
+    return {StartStep::kNamespaces, errno};
+  }
   pidfd->Reset(holder_pidfd);
   if (!attempt.nobody) return {StartStep::kNone, 0};
   const bool written = WriteNobodysMaps(static_cast<pid_t>(holder));
@@ -312,8 +326,8 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
 std::vector<NamespaceAttempt> NamespaceAttempts(const NamespaceOptions& options,
                                                 std::string* missing, StartFailure* failure) {
   using Use = NamespaceOptions::Use;
-  // A holder has a copy of our memory for a moment; one that others of our user could look into
-  // meanwhile is not what a process that cannot be dumped wants, and any other can't be entered.
+  // A holder has our memory, or a copy of it, for a moment; one that others of our user could look
+  // into is not what a process that cannot be dumped wants, and any other can't be entered.
   const bool hidden = ::geteuid() != 0 && ::prctl(PR_GET_DUMPABLE) != 1;
   const bool nobody = options.root_becomes_nobody && ::geteuid() == 0;
   std::vector<NamespaceAttempt> attempts;
@@ -390,10 +404,8 @@ StartedProcess StartProcess(ChildStart start, const NamespaceOptions& options,
                : "its user id stays root's: user 65534 may not execute the program");
       continue;
     }
-    // What we lack is no reason to do without.
-    const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
-                        failure.error == ENOMEM || failure.error == EAGAIN;
-    if (failure.step != StartStep::kNamespaces || scarce || options.use == Use::kRequired) {
+    if (failure.step != StartStep::kNamespaces || IsScarce(failure.error) ||
+        options.use == Use::kRequired) {
       return process;
     }
     if (i == 0) miss("making its namespaces: " + ErrnoText(failure.error));

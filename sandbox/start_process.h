@@ -39,7 +39,7 @@ std::vector<NamespaceAttempt> NamespaceAttempts(const NamespaceOptions& options,
                                                 std::string* missing, StartFailure* failure);
 
 // What both sides of a holder's clone see, and what the holder runs on until it has left our
-// memory: it has then, or was reaped, when this ends.
+// memory. Where it could not be reaped when this ends, that stays mapped.
 class HolderPage {
  public:
   HolderPage();
@@ -71,6 +71,8 @@ bool HolderSays(const UniqueFd& holder, Event& event);
 // Once its worker runs: whether the holder has what it needs, and nothing of ours any more.
 // kHolderProgram: it could not execute its program, and the same with another holder will do.
 StartFailure AwaitHolderAlone(const UniqueFd& holder, const HolderPage& page);
+// What we lack (descriptors, memory, processes): no reason to do without namespaces.
+bool IsScarce(int error);
 // What a worker in the namespaces of `attempt` has behind its filter.
 SecondWall WallOf(const NamespaceAttempt& attempt, int proc_error);
 // Of a child that is not wanted any more.

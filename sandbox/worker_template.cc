@@ -224,6 +224,7 @@ absl::StatusOr<WorkerTemplate::Request> WorkerTemplate::MakeRequest(CloneOptions
   request.holder_socket.Reset(ends[0]);
   request.to_holder.Reset(ends[1]);
   request.self.Reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!request.self.ok()) return ErrnoStatus(errno, request.what);
 
   CloneOrder& order = request.order;
   std::vector<int>& descriptors = request.descriptors;
@@ -345,10 +346,10 @@ bool WorkerTemplate::HasAnother(const internal::StartFailure& failure) {
     miss("its user id stays root's: this process may not change user ids");
     return true;
   }
-  // What we lack is no reason to do without.
-  const bool scarce = failure.error == EMFILE || failure.error == ENFILE ||
-                      failure.error == ENOMEM || failure.error == EAGAIN;
-  if (failure.step != StartStep::kNamespaces || scarce || attempts_.size() == 1) return false;
+  if (failure.step != StartStep::kNamespaces || internal::IsScarce(failure.error) ||
+      attempts_.size() == 1) {
+    return false;
+  }
   miss(absl::StrCat("making its namespaces: ",
                     std::string(ErrnoStatus(failure.error, "").message())));
   attempts_.erase(attempts_.begin());

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/handshake/connector.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_trust.h"
 #include "parley/os/check.h"
@@ -212,9 +212,7 @@ class WorkerProcess {
     absl::StatusOr<Channel> channel =
         ConnectInheritedChannel(connect, Deadline::After(kHandshakeTime), options_.wait);
     // The host has the reason, and says it.
-    if (absl::StartsWith(channel.status().message(), "the peer refused")) {
-      ::_exit(internal::kExitRefused);
-    }
+    if (IsRefusal(channel.status())) ::_exit(internal::kExitRefused);
     if (!channel.ok()) return channel.status();
 
     const ChannelDescriptors descriptors = DescriptorsOf(*channel);

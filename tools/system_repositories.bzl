@@ -11,6 +11,7 @@ _ABSL = {
     "absl/functional:function_ref": "absl_function_ref",
     "absl/status:status": "absl_status",
     "absl/status:statusor": "absl_statusor",
+    "absl/strings:cord": "absl_cord",
     "absl/strings:str_format": "absl_str_format",
     "absl/strings:strings": "absl_strings",
     "absl/time:time": "absl_time",
