@@ -18,7 +18,12 @@ void CatchInterrupts() {
   action.sa_handler = OnSignal;
   // Once: afterwards the signal does what it always does.
   action.sa_flags = static_cast<int>(SA_RESETHAND);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    // What was ignored when we began stays so: nohup, a job in the background.
+    struct sigaction before = {};
+    if (::sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    ::sigaction(number, &action, nullptr);
+  }
 }
 
 bool Interrupted() { return interrupted_by != 0; }

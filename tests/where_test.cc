@@ -144,7 +144,7 @@ class Thumbs {
     Process rest({"/bin/sh", "-c",
                   "chmod 644 " + film + "; echo \\#EXTM3U >" + stage_.folder() + "/list.m3u8"});
     EXPECT_EQ(rest.Wait(Deadline::After(absl::Minutes(1))), 0) << rest.errors();
-    // What the decoder makes of it without any place around it.
+    // What the others are compared with; thumb_test compares it with an unconfined decoder's.
     picture_ = RunIn(Place::kUser).output;
   }
   Ran RunIn(Place place) const {

@@ -55,7 +55,7 @@ class Captured {
   UniqueFd before_;
 };
 
-// Made once, whatever the seeds are; sound alone has no picture.
+// The files that are damaged. Without wide.png, which is there for its width, and costs much.
 std::vector<std::string> Kinds() {
   std::vector<std::string> kinds = MediaNames();
   kinds.erase(std::remove(kinds.begin(), kinds.end(), "wide.png"), kinds.end());

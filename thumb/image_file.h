@@ -16,7 +16,7 @@
 
 namespace parley::thumb {
 
-// 8 bits a channel, sRGB. kResourceExhausted without memory.
+// 8 bits a channel, sRGB. kResourceExhausted: libpng has no memory.
 absl::StatusOr<std::string> EncodePng(const Picture& picture);
 
 // P6. What is transparent shows white.

@@ -32,11 +32,13 @@ absl::Status TooLarge(uint64_t max_bytes) {
 absl::Status AwaitData(int fd, Deadline deadline, const std::function<bool()>& stop) {
   while (true) {
     if (stop()) return absl::CancelledError("interrupted");
-    if (deadline.Expired()) return absl::DeadlineExceededError("it did not end in time");
+    // One look in any case: `stop` may have taken the time.
+    const bool last = deadline.Expired();
     pollfd entry = {fd, POLLIN, 0};
-    const int ready = ::poll(&entry, 1, kWaitMs);
+    const int ready = ::poll(&entry, 1, last ? 0 : kWaitMs);
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) return ErrnoStatus(errno, "wait for it");
+    if (last) return absl::DeadlineExceededError("it did not end in time");
   }
 }
 

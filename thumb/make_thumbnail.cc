@@ -121,11 +121,13 @@ absl::StatusOr<Picture> Sheet(MediaFile& file, const ThumbRequest& request) {
 
 absl::StatusOr<ThumbResult> MakeThumbnail(ByteSource& source, const ThumbRequest& request) {
   ThumbResult result;
-  if (const auto first = AnimatedWebp(source); first.has_value() && !request.facts) {
-    absl::StatusOr<Picture> picture = FirstOfWebp(*first, request);
-    if (!picture.ok()) return picture.status();
-    result.picture = *std::move(picture);
-    return result;
+  if (!request.facts) {
+    if (const auto first = AnimatedWebp(source); first.has_value()) {
+      absl::StatusOr<Picture> picture = FirstOfWebp(*first, request);
+      if (!picture.ok()) return picture.status();
+      result.picture = *std::move(picture);
+      return result;
+    }
   }
   const auto file = MediaFile::Open(source, request.max_pixels);
   if (!file.ok()) return file.status();

@@ -159,7 +159,8 @@ const std::map<std::string_view, Flag>& FlagsWithValues() {
         "seconds"}},
       {"--memory-limit",
        {[](ThumbOptions& o, std::string_view v) {
-          return SetAmount(o.memory_limit_bytes, v, 1024);
+          return SetAmount(o.memory_limit_bytes, v, 1024) && o.memory_limit_bytes <= uint64_t{1}
+                                                                                         << 40;
         },
         "bytes, as 512M"}},
       {"--max-input",
@@ -253,7 +254,7 @@ confined process of its own, which cannot open files, make sockets or start prog
   -o, --output PATH     of one file: the file to write, or - for standard output; of many: a
                         folder that exists. Without it: FILE's name and .png (or .ppm) in this
                         folder; standard output for JSON, one line for each file, and for -
-  -j, --jobs N          files at the same time (the number of processors)
+  -j, --jobs N          files at the same time (the number of processors, 16 at most)
   --time-limit SECONDS  for each file, of time and of processor time (20)
   --memory-limit BYTES  of address space for each file, beside its process's libraries (1G)
   --max-pixels N        a larger picture is not decoded (100M)

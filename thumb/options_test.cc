@@ -122,7 +122,7 @@ TEST(ThumbTargetsTest, EachFileHasItsOwn) {
 // Also under another name.
 TEST(ThumbTargetsTest, NoInputIsOverwritten) {
   const std::string file = ::testing::TempDir() + "/in.png";
-  ASSERT_TRUE(WriteTarget(file, "not a picture").ok());
+  ASSERT_TRUE(WriteTarget(file, "not a picture", [] { return false; }).ok());
   ThumbOptions options;
   options.files = {file};
   options.output = ::testing::TempDir() + "/./in.png";

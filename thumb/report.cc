@@ -79,9 +79,9 @@ void Report::Show() {
 }
 
 void Report::Add(std::string_view file, Fate fate, std::string_view what, std::string_view timing) {
-  const std::lock_guard<std::mutex> lock(mutex_);
   ++counts_[static_cast<std::size_t>(fate)];
   Clear();
+  ShowWorkersWords();
   const bool bad = fate != Fate::kDone && fate != Fate::kInterrupted;
   if (bad || (verbose_ && !quiet_)) {
     std::string line = absl::StrCat("parley-thumb: ", Printable(file, kMaxNameBytes), ": ",
@@ -95,16 +95,25 @@ void Report::Add(std::string_view file, Fate fate, std::string_view what, std::s
 }
 
 void Report::WorkerSays(std::string_view lines) {
+  if (!verbose_ || quiet_) return;
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!verbose_ || quiet_ || worker_bytes_ + lines.size() > kMaxWorkerBytes) return;
+  if (worker_bytes_ + lines.size() > kMaxWorkerBytes) return;
   worker_bytes_ += lines.size();
-  Clear();
-  Write(lines);
+  workers_words_ += lines;
+}
+
+void Report::ShowWorkersWords() {
+  std::string words;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    words.swap(workers_words_);
+  }
+  Write(words);
 }
 
 void Report::Finish() {
-  const std::lock_guard<std::mutex> lock(mutex_);
   Clear();
+  ShowWorkersWords();
   if (quiet_ || files_ < 2) return;
   std::string text = absl::StrCat("parley-thumb: ", files_, " files: ");
   bool first = true;
@@ -114,18 +123,6 @@ void Report::Finish() {
     first = false;
   }
   Write(text + "\n");
-}
-
-uint64_t Report::count(Fate fate) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return counts_[static_cast<std::size_t>(fate)];
-}
-
-uint64_t Report::total() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  uint64_t total = 0;
-  for (const uint64_t count : counts_) total += count;
-  return total;
 }
 
 }  // namespace parley::thumb

@@ -7,10 +7,10 @@
 //
 // Trust: file names and workers' words are hostile; each line is printable ASCII. What workers
 // print is bounded for all of them together, besides each one's own bound (sandbox/output_relay.h).
-// Threads: any.
+// Threads: WorkerSays: any, and it never waits for the terminal. The rest: one.
 //
 //   Report report(files, verbose, quiet);
-//   report.Add("a.mp4", Fate::kCrashed, "its worker was killed by signal 11");
+//   report.Add("a.mp4", Fate::kCrashed, "its worker was killed by signal 11", "");
 //   report.Finish();
 
 #include <array>
@@ -50,26 +50,27 @@ class Report {
 
   // A file is over. `what` is empty for kDone.
   void Add(std::string_view file, Fate fate, std::string_view what, std::string_view timing);
-  // Lines of a worker's, printable already.
+  // Lines of a worker's, printable already. Shown, if at all, with what is said next.
   void WorkerSays(std::string_view lines);
   // The counts, of more than one file.
   void Finish();
 
-  uint64_t count(Fate fate) const;
-  uint64_t total() const;
+  uint64_t count(Fate fate) const { return counts_[static_cast<std::size_t>(fate)]; }
 
  private:
   void Clear();
   void Show();
+  void ShowWorkersWords();
 
   const std::size_t files_;
   const bool verbose_;
   const bool quiet_;
   const bool on_terminal_;
-  mutable std::mutex mutex_;
   std::array<uint64_t, kFates> counts_ = {};
-  std::size_t worker_bytes_ = 0;
   bool visible_ = false;
+  std::mutex mutex_;  // of these two
+  std::string workers_words_;
+  std::size_t worker_bytes_ = 0;  // of all of them
 };
 
 }  // namespace parley::thumb

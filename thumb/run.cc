@@ -116,6 +116,8 @@ class Run {
   // Waits for the oldest one, and writes what came of it.
   void EndOldest(Pool& pool);
   Verdict Write(const Pending& pending);
+  // kDone, or what became of the output.
+  Verdict Deliver(std::size_t index, const std::string& bytes);
   void Fail(std::size_t index, Fate fate, std::string_view what, std::string_view timing = "");
 
   const ThumbOptions& options_;
@@ -123,6 +125,7 @@ class Run {
   const std::vector<std::string> targets_;
   Report report_;
   std::deque<Pending> pending_;
+  bool reader_left_ = false;  // of standard output: no other result has a place to go
 };
 
 absl::StatusOr<std::unique_ptr<Pool>> Run::StartPool(const std::string& worker) {
@@ -151,9 +154,10 @@ absl::StatusOr<std::unique_ptr<Pool>> Run::StartPool(const std::string& worker) 
 void Run::Fail(std::size_t index, Fate fate, std::string_view what, std::string_view timing) {
   const std::string& file = options_.files[index];
   if (options_.format == Format::kJson && fate != Fate::kInterrupted && fate != Fate::kNotWritten) {
-    const std::string line = ErrorToJson(file, Printable(what, kMaxErrorBytes)) + "\n";
-    if (absl::Status written = WriteTarget(targets_[index], line); !written.ok()) {
-      report_.Add(file, Fate::kNotWritten, std::string(written.message()), timing);
+    const Verdict written =
+        Deliver(index, ErrorToJson(file, Printable(what, kMaxErrorBytes)) + "\n");
+    if (written.fate != Fate::kDone) {
+      report_.Add(file, written.fate, written.what, timing);
       return;
     }
   }
@@ -206,10 +210,15 @@ Verdict Run::Write(const Pending& pending) {
     if (!png.ok()) return {Fate::kNotWritten, std::string(png.status().message())};
     bytes = *std::move(png);
   }
-  if (const absl::Status written = WriteTarget(targets_[pending.index], bytes); !written.ok()) {
-    return {Fate::kNotWritten, std::string(written.message())};
-  }
-  return {};
+  return Deliver(pending.index, bytes);
+}
+
+Verdict Run::Deliver(std::size_t index, const std::string& bytes) {
+  const absl::Status written = WriteTarget(targets_[index], bytes, [this] { return Stopped(); });
+  if (written.ok()) return {};
+  if (absl::IsCancelled(written)) return {Fate::kInterrupted, "interrupted"};
+  reader_left_ = reader_left_ || absl::IsUnavailable(written);
+  return {Fate::kNotWritten, std::string(written.message())};
 }
 
 void Run::EndOldest(Pool& pool) {
@@ -241,6 +250,7 @@ int Run::AllFiles(const std::string& worker) {
     const auto max_pending = static_cast<std::size_t>(options_.jobs) + 1;
     for (std::size_t i = 0; i < options_.files.size() && !Stopped(); ++i) {
       while (pending_.size() >= max_pending) EndOldest(**pool);
+      if (reader_left_) break;
       Begin(**pool, i);
       // Without a worker no other file will have one.
       if (report_.count(Fate::kNoWorker) > 0) break;
@@ -271,8 +281,9 @@ absl::StatusOr<std::string> FindWorker() {
 
 int RunThumb(const ThumbOptions& options, const std::string& worker,
              const std::function<int()>& interrupted_by) {
-  // A reader that leaves is an error of writing and not the end.
+  // A reader that leaves, and a limit for files (ulimit -f), are errors of writing and not the end.
   static_cast<void>(::signal(SIGPIPE, SIG_IGN));
+  static_cast<void>(::signal(SIGXFSZ, SIG_IGN));
   absl::StatusOr<std::vector<std::string>> targets = TargetsOf(options);
   if (!targets.ok()) {
     std::fprintf(stderr, "parley-thumb: %s\n",

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/thumb/targets.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -53,11 +57,19 @@ std::string TargetOf(const std::string& file, const ThumbOptions& options) {
   return absl::StrCat(output, output.back() == '/' ? "" : "/", name);
 }
 
-absl::Status WriteToStandardOutput(const std::string& bytes) {
+// How soon a stop is noticed.
+constexpr int kWaitMs = 50;
+
+absl::Status WriteToStandardOutput(const std::string& bytes, const std::function<bool()>& stop) {
   std::string_view rest = bytes;
   while (!rest.empty()) {
-    const ssize_t written = ::write(STDOUT_FILENO, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
+    if (stop()) return absl::CancelledError("interrupted");
+    pollfd entry = {STDOUT_FILENO, POLLOUT, 0};
+    if (::poll(&entry, 1, kWaitMs) <= 0) continue;
+    // A pipe that is writable takes so much without waiting.
+    const ssize_t written =
+        ::write(STDOUT_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
+    if (written < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (written < 0 && errno == EPIPE) {
       return absl::UnavailableError("the reader of standard output has left");
     }
@@ -74,7 +86,7 @@ absl::StatusOr<std::vector<std::string>> TargetsOf(const ThumbOptions& options) 
   std::set<std::string> taken;
   std::set<FileNumber> inputs;
   for (const std::string& file : options.files) {
-    const auto number = file == "-" ? std::nullopt : FileNumberOf(file);
+    const auto number = file == "-" ? FileNumberOf("/dev/stdin") : FileNumberOf(file);
     if (number.has_value()) inputs.insert(*number);
   }
   for (const std::string& file : options.files) {
@@ -95,8 +107,9 @@ absl::StatusOr<std::vector<std::string>> TargetsOf(const ThumbOptions& options) 
   return targets;
 }
 
-absl::Status WriteTarget(const std::string& target, const std::string& bytes) {
-  if (target == "-") return WriteToStandardOutput(bytes);
+absl::Status WriteTarget(const std::string& target, const std::string& bytes,
+                         const std::function<bool()>& stop) {
+  if (target == "-") return WriteToStandardOutput(bytes, stop);
   absl::StatusOr<cli::OutputFile> file = cli::OutputFile::Create(target);
   if (!file.ok()) return file.status();
   absl::Status written = file->Write(BytesOfWire(absl::MakeConstSpan(bytes.data(), bytes.size())));

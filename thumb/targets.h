@@ -6,6 +6,7 @@
 //
 // Threads: values; any.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,10 @@ namespace parley::thumb {
 // written to one place, or an input would be overwritten.
 absl::StatusOr<std::vector<std::string>> TargetsOf(const ThumbOptions& options);
 
-// Whole or not at all where the file system can do that (cli/output_file.h).
-absl::Status WriteTarget(const std::string& target, const std::string& bytes);
+// Whole or not at all where the file system can do that (cli/output_file.h). kUnavailable: the
+// reader of standard output has left; kCancelled: `stop`, which is asked while that one waits.
+absl::Status WriteTarget(const std::string& target, const std::string& bytes,
+                         const std::function<bool()>& stop);
 
 }  // namespace parley::thumb
 

@@ -33,7 +33,9 @@ run_damaged() {
   table="$(mktemp)"
   say damaged "${arguments[@]}"
   "$(bazel_with gcc info bazel-bin 2>/dev/null)/thumb/damaged" "${arguments[@]}" --markdown "$table" || status=1
-  if ((record)); then
+  if ((record)) && [[ ! -s "$table" || "$status" != 0 ]]; then
+    echo "dev: not recorded, since a fault was found" >&2
+  elif ((record)); then
     {
       echo "# Damaged files through parley-thumb"
       echo
