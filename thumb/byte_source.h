@@ -13,7 +13,7 @@
 
 #include "absl/types/span.h"
 
-namespace parley::thumb {
+namespace parley::av {
 
 class ByteSource {
  public:
@@ -44,6 +44,6 @@ class SpanSource final : public ByteSource {
   absl::Span<const std::byte> bytes_;
 };
 
-}  // namespace parley::thumb
+}  // namespace parley::av
 
 #endif  // PARLEY_THUMB_BYTE_SOURCE_H_

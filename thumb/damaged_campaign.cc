@@ -200,7 +200,7 @@ CampaignResult RunCampaign(const CampaignOptions& options) {
     }
     ++result.undamaged;
     const std::string bytes = ReadFile(Media(one.kind));
-    SpanSource source(BytesOfWire(absl::MakeConstSpan(bytes.data(), bytes.size())));
+    av::SpanSource source(BytesOfWire(absl::MakeConstSpan(bytes.data(), bytes.size())));
     const auto plain = MakeThumbnail(source, thumb.request);
     if (plain.ok() != made || (made && plain->picture->bytes != picture.bytes)) {
       result.faults.push_back(one.name +

@@ -21,7 +21,7 @@ namespace {
 constexpr uint64_t kMaxWebpBytes = uint64_t{256} << 20;
 constexpr std::array<uint8_t, 4> kPaper = {24, 24, 27, 255};
 
-std::optional<FirstPicture> AnimatedWebp(ByteSource& source) {
+std::optional<FirstPicture> AnimatedWebp(av::ByteSource& source) {
   std::array<std::byte, 16> head;
   if (source.size_bytes() > kMaxWebpBytes || source.ReadAt(0, absl::MakeSpan(head)) < head.size() ||
       head[8] != std::byte{'W'}) {
@@ -41,7 +41,7 @@ absl::StatusOr<Picture> FirstOfWebp(const FirstPicture& first, const ThumbReques
   if (uint64_t{first.canvas_width} * first.canvas_height > request.max_pixels) {
     return absl::InvalidArgumentError("the animation has more pixels than are allowed");
   }
-  SpanSource source(first.webp);
+  av::SpanSource source(first.webp);
   const auto file = MediaFile::Open(source, request.max_pixels);
   if (!file.ok()) return file.status();
   absl::StatusOr<DecodedPicture> decoded = (*file)->PictureAt(0, Exactness::kKeyPicture);
@@ -119,7 +119,7 @@ absl::StatusOr<Picture> Sheet(MediaFile& file, const ThumbRequest& request) {
 
 }  // namespace
 
-absl::StatusOr<ThumbResult> MakeThumbnail(ByteSource& source, const ThumbRequest& request) {
+absl::StatusOr<ThumbResult> MakeThumbnail(av::ByteSource& source, const ThumbRequest& request) {
   ThumbResult result;
   if (!request.facts) {
     if (const auto first = AnimatedWebp(source); first.has_value()) {

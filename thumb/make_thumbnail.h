@@ -27,7 +27,7 @@ struct ThumbResult {
 };
 
 // Errors say in one sentence why there is none.
-absl::StatusOr<ThumbResult> MakeThumbnail(ByteSource& source, const ThumbRequest& request);
+absl::StatusOr<ThumbResult> MakeThumbnail(av::ByteSource& source, const ThumbRequest& request);
 
 }  // namespace parley::thumb
 

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "parley/thumb/libav_input.h"
 
 namespace parley::thumb {
 namespace {
@@ -24,6 +25,9 @@ using av::AvFormatContext;
 using av::AvFrame;
 using av::AvIo;
 using av::AvPacket;
+using av::OpensOtherFiles;
+using av::RefuseToOpen;
+using av::SourceFile;
 
 constexpr AVRational kNanoseconds = {1, 1'000'000'000};
 constexpr AVRational kMicroseconds = {1, 1'000'000};
@@ -57,52 +61,6 @@ absl::Status AvStatus(int error, const std::string& what) {
 }
 
 absl::Status NoMemory() { return absl::ResourceExhaustedError("there is not enough memory"); }
-
-// The file as libavformat reads it.
-struct SourceFile {
-  ByteSource* source = nullptr;
-  uint64_t position = 0;
-
-  static int Read(void* opaque, uint8_t* into, int size) {
-    auto* file = static_cast<SourceFile*>(opaque);
-    if (size <= 0) return AVERROR_EOF;
-    const std::size_t got = file->source->ReadAt(
-        // SAFETY: std::byte and uint8_t are both bytes.
-        file->position, {reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
-    if (got == 0) return AVERROR_EOF;
-    file->position += got;
-    return static_cast<int>(got);
-  }
-
-  static int64_t Seek(void* opaque, int64_t offset, int whence) {
-    auto* file = static_cast<SourceFile*>(opaque);
-    const auto size = static_cast<int64_t>(file->source->size_bytes());
-    whence &= ~AVSEEK_FORCE;
-    if (whence == AVSEEK_SIZE) return size;
-    int64_t base = 0;
-    if (whence == SEEK_CUR) base = static_cast<int64_t>(file->position);
-    if (whence == SEEK_END) base = size;
-    int64_t target = 0;
-    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
-    file->position = static_cast<uint64_t>(std::min(target, size));
-    return target;
-  }
-};
-
-// Demuxers that open other files, which a file's text names. None of them is offered.
-bool OpensOtherFiles(const AVInputFormat& format) {
-  if ((format.flags & AVFMT_NOFILE) != 0) return true;
-  for (const char* other : {"hls", "dash", "concat", "sdp", "rtsp", "rtp", "sap", "imf", "vobsub",
-                            "webm_dash_manifest", "avisynth", "vapoursynth"}) {
-    if (av_match_name(other, format.name) != 0) return true;
-  }
-  return false;
-}
-
-// What remains may name other files as well, as a QuickTime reference film does: never opened.
-int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
-  return AVERROR(EPERM);
-}
 
 int64_t ToNs(int64_t timestamp, AVRational time_base) {
   const int64_t ns = av_rescale_q(timestamp, time_base, kNanoseconds);
@@ -233,7 +191,7 @@ StreamFacts FactsOf(AVFormatContext* format, AVStream* stream) {
 
 class LibavFile final : public MediaFile {
  public:
-  absl::Status Open(ByteSource& source, uint64_t max_pixels);
+  absl::Status Open(av::ByteSource& source, uint64_t max_pixels);
   MediaFacts Facts() const override;
   bool is_still() const override;
   int64_t duration_ns() const override { return duration_ns_; }
@@ -265,7 +223,7 @@ class LibavFile final : public MediaFile {
   int64_t duration_ns_ = 0;
 };
 
-absl::Status LibavFile::Open(ByteSource& source, uint64_t max_pixels) {
+absl::Status LibavFile::Open(av::ByteSource& source, uint64_t max_pixels) {
   Complaint().clear();
   if (source.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
   max_pixels_ = max_pixels;
@@ -498,7 +456,7 @@ Turn TurnOf(const int32_t* matrix) {
   return {.xx = 0, .xy = sign(1), .yx = sign(3), .yy = 0};
 }
 
-absl::StatusOr<std::unique_ptr<MediaFile>> MediaFile::Open(ByteSource& source,
+absl::StatusOr<std::unique_ptr<MediaFile>> MediaFile::Open(av::ByteSource& source,
                                                            uint64_t max_pixels) {
   auto file = std::make_unique<LibavFile>();
   if (absl::Status status = file->Open(source, max_pixels); !status.ok()) return status;

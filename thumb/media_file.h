@@ -53,7 +53,8 @@ class MediaFile {
  public:
   // `source` outlives it. Errors say what is wrong with the file, in libav's words where it has
   // some.
-  static absl::StatusOr<std::unique_ptr<MediaFile>> Open(ByteSource& source, uint64_t max_pixels);
+  static absl::StatusOr<std::unique_ptr<MediaFile>> Open(av::ByteSource& source,
+                                                         uint64_t max_pixels);
   MediaFile(const MediaFile&) = delete;
   MediaFile& operator=(const MediaFile&) = delete;
   virtual ~MediaFile() = default;

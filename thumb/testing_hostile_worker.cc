@@ -104,7 +104,7 @@ absl::Status Run(Job& job) {
   }
   const std::string hijack = "hijack ";
   if (text.compare(0, hijack.size(), hijack) == 0) return Hijacked(job, text.substr(hijack.size()));
-  SpanSource source(*bytes);
+  av::SpanSource source(*bytes);
   const absl::StatusOr<ThumbResult> result = MakeThumbnail(source, *request);
   if (!result.ok()) return result.status();
   return SendResult(

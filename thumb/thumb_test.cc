@@ -72,7 +72,7 @@ Picture ThumbOf(const std::string& path, std::vector<std::string> flags = {}) {
 Picture Unsandboxed(const std::string& path, const ThumbRequest& request = {}) {
   WarmUpLibav();
   const std::string bytes = ReadFile(path);
-  SpanSource source(BytesOfWire(absl::MakeConstSpan(bytes.data(), bytes.size())));
+  av::SpanSource source(BytesOfWire(absl::MakeConstSpan(bytes.data(), bytes.size())));
   const auto result = MakeThumbnail(source, request);
   EXPECT_TRUE(result.ok()) << path << ": " << result.status();
   return result.ok() ? *result->picture : Picture();

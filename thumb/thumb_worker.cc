@@ -22,7 +22,7 @@ absl::Status Run(Job& job) {
   // The first look at hostile bytes.
   const absl::StatusOr<absl::Span<const std::byte>> bytes = job.input().Bytes();
   if (!bytes.ok()) return bytes.status();
-  SpanSource source(*bytes);
+  av::SpanSource source(*bytes);
   const absl::StatusOr<ThumbResult> result = MakeThumbnail(source, *request);
   if (!result.ok()) return result.status();
   return SendResult(

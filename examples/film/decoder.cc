@@ -15,9 +15,14 @@
 #include "parley/examples/film/picture_converter.h"
 #include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
+#include "parley/thumb/libav_input.h"
 
 namespace parley::film {
 namespace {
+
+using av::OpensOtherFiles;
+using av::RefuseToOpen;
+using av::SourceFile;
 
 constexpr AVRational kNanoseconds = {1, 1000000000};
 // Damaged films can make a demuxer fail again and again without coming to the end.
@@ -29,52 +34,6 @@ absl::Status AvStatus(int error, const std::string& what) {
   const std::string text = absl::StrCat(what, ": ", reason);
   if (error == AVERROR(ENOMEM)) return absl::ResourceExhaustedError(text);
   return absl::InvalidArgumentError(text);
-}
-
-// The film as libavformat reads it.
-struct SourceFile {
-  FilmSource* source = nullptr;
-  uint64_t position = 0;
-
-  static int Read(void* opaque, uint8_t* into, int size) {
-    auto* file = static_cast<SourceFile*>(opaque);
-    if (size <= 0) return AVERROR_EOF;
-    const size_t taken = file->source->ReadAt(
-        // SAFETY: std::byte and uint8_t are both bytes.
-        file->position, {reinterpret_cast<std::byte*>(into), static_cast<size_t>(size)});
-    if (taken == 0) return AVERROR_EOF;
-    file->position += taken;
-    return static_cast<int>(taken);
-  }
-
-  static int64_t Seek(void* opaque, int64_t offset, int whence) {
-    auto* file = static_cast<SourceFile*>(opaque);
-    const int64_t size = static_cast<int64_t>(file->source->size_bytes());
-    whence &= ~AVSEEK_FORCE;
-    if (whence == AVSEEK_SIZE) return size;
-    int64_t base = 0;
-    if (whence == SEEK_CUR) base = static_cast<int64_t>(file->position);
-    if (whence == SEEK_END) base = size;
-    int64_t target = 0;
-    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
-    file->position = static_cast<uint64_t>(std::min(target, size));
-    return target;
-  }
-};
-
-// Demuxers that open other files, which a file's text names. None of them is offered.
-bool OpensOtherFiles(const AVInputFormat& format) {
-  if ((format.flags & AVFMT_NOFILE) != 0) return true;
-  for (const std::string_view other : {"hls", "dash", "concat", "sdp", "rtsp", "rtp", "sap", "imf",
-                                       "vobsub", "webm_dash_manifest", "avisynth", "vapoursynth"}) {
-    if (av_match_name(std::string(other).c_str(), format.name) != 0) return true;
-  }
-  return false;
-}
-
-// What remains may name other files as well, as a QuickTime reference film does: never opened.
-int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
-  return AVERROR(EPERM);
 }
 
 void Silent(void*, int, const char*, va_list) {}

@@ -110,7 +110,7 @@ def weave(text, numbered):
             edits.append((at, at, f"if (!{test}) "))
             held.append(number)
             continue
-        if mutant.operator not in _LOCAL and mutant.operator == "element removed":
+        if mutant.operator == "element removed":
             continue
         first, last, new = changed_part(mutant.before, mutant.after)
         if mutant.operator in _LOCAL:

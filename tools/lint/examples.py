@@ -30,7 +30,11 @@ def findings(tree):
         path = f"{package}/BUILD.bazel"
         if path not in tree.paths:
             continue
-        for rule in build_files.rules(tree.read(path)):
+        try:
+            rules = build_files.rules(tree.read(path))
+        except SyntaxError:
+            continue  # lint.py says so
+        for rule in rules:
             if rule.name not in targets.split():
                 continue
             for name in rule.strings("hdrs"):

@@ -24,6 +24,7 @@ PUBLIC = {
     "shm": "broadcast sections shape",
     "supervise": "job_main link_template pool restart worker_end worker_link worker_main",
     "testing": "channel_pair heap_memory hostile_access hostile_peer libfuzzer replay_main scripted_memory",
+    "thumb": "parley_thumb thumb_worker",
     "wait": "options signaller",
     "wait_set": "async_channel event_loop listener wait_set",
 }
@@ -32,7 +33,7 @@ RESTRICTED = {("channel", "hostile_access"), ("handshake", "peer_trust_maker")}
 
 _ALL = "//visibility:public"
 _HOUSE = "//:__subpackages__"
-_PACKAGES = set(layers.HEIGHT) | {"cli", "doctor", "testing"}
+_PACKAGES = set(layers.HEIGHT) | {"cli", "doctor", "testing", "thumb"}
 _CONSUMER = "examples/consumer/"
 
 

@@ -266,7 +266,11 @@ SAMPLES = [
     ),
     ("libseccomp outside the sandbox", {"channel/BUILD.bazel": LIBRARY % '"@libseccomp//:seccomp"'}, {"layer"}),
     ("libav in a layer", {"media/BUILD.bazel": LIBRARY % '"@libav//:avcodec"'}, {"layer"}),
-    ("a BUILD file that is cut", {"os/BUILD.bazel": "parley_cc_library(\n"}, {"build"}),
+    (
+        "a BUILD file that is cut",
+        {"os/BUILD.bazel": "parley_cc_library(\n", "tests/header_examples/BUILD.bazel": ""},
+        {"build"},
+    ),
     ("sh_test", {"os/BUILD.bazel": 'sh_test(name = "t", srcs = ["t.sh"])\n'}, {"test-rule"}),
     (
         "dependencies as they should be",
