@@ -141,8 +141,8 @@ mode_t ModeOf(const std::string& path) {
 }
 
 TEST_F(ListenerTest, TheFilesModeIsTheOneAskedForWhateverTheUmask) {
-  for (const mode_t umask : {0000, 0022, 0077, 0277, 0777}) {
-    for (const mode_t mode : {0600, 0660, 0666}) {
+  for (const mode_t umask : {0000u, 0022u, 0077u, 0277u, 0777u}) {
+    for (const mode_t mode : {0600u, 0660u, 0666u}) {
       const mode_t before = ::umask(umask);
       auto listener = Listener::Bind(Path("a"), mode);
       ::umask(before);

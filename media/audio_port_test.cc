@@ -133,15 +133,15 @@ TEST(AudioPortTest, SamplesAndEventsArriveAtTheirFramesWhateverSizesAreReadAndWr
   uint64_t read = 0;
   std::vector<uint64_t> event_frames;
   std::vector<uint64_t> heard;
-  for (int round = 0; round < 400; ++round) {
-    const uint32_t frames = 1 + static_cast<uint32_t>(round * 7 % kBlock);
+  for (uint32_t round = 0; round < 400; ++round) {
+    const uint32_t frames = 1 + round * 7 % kBlock;
     const std::vector<AudioEvent> events = {Event(0, 7), Event(frames / 2, 7),
                                             Event(frames - 1, 7)};
     for (const AudioEvent& event : events) event_frames.push_back(written + event.frame);
     ASSERT_EQ(ports.a.Write(Ramp(written, frames), events, kNow), AudioOutcome::kOk);
     written += frames;
-    const uint32_t wanted = std::min<uint32_t>(1 + static_cast<uint32_t>(round * 13 % kBlock),
-                                               static_cast<uint32_t>(written - read));
+    const uint32_t wanted =
+        std::min<uint32_t>(1 + round * 13 % kBlock, static_cast<uint32_t>(written - read));
     std::vector<float> samples(std::size_t{wanted} * 2);
     std::vector<AudioEvent> got(64);
     const AudioReadResult result = ports.b.Read(absl::MakeSpan(samples), absl::MakeSpan(got), kNow);

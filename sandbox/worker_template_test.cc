@@ -89,7 +89,7 @@ TEST_F(WorkerTemplateTest, AClonesStateIsItsOwn) {
     auto report = clone->Wait(Deadline::After(kLong));
     ASSERT_TRUE(report.ok() && report->clean()) << report->ToString();
   }
-  for (int i = 0; i < 2; ++i) {
+  for (size_t i = 0; i < 2; ++i) {
 #if defined(__x86_64__)
     EXPECT_NE(clones[i]["protector"], clones[i + 1]["protector"]);
 #endif

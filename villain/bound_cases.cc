@@ -89,7 +89,7 @@ void BecomeStranger(Attacker& a) {
 void HoldConnections(Attacker& a, std::size_t count, const std::string& who) {
   std::vector<UniqueFd> sockets;
   std::vector<pollfd> entries;
-  for (uint64_t made = 0;; ++made) {
+  while (true) {
     while (sockets.size() < count) {
       UniqueFd socket = Dial(a);
       if (!socket.ok()) a.CannotMount("the victim does not listen");
@@ -327,7 +327,6 @@ void DieSilently(Attacker& a) {
 }  // namespace
 
 std::vector<Case> BoundCases() {
-  const VictimSetup accept;
   VictimSetup open;
   open.open_options = true;
   open.flaw = Flaw::kAssertsNumber;
