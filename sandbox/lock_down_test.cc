@@ -110,7 +110,7 @@ TEST(LockDownTest, PromiseP3WorkNobodyWatchesAWorkerThatHasEnded) {
   }
   const Deadline deadline = Deadline::After(kLong);
   while (Watchers() > before && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
-  EXPECT_EQ(Watchers(), before);
+  EXPECT_LE(Watchers(), before);  // one of an earlier test's may have ended meanwhile
 }
 
 TEST(LockDownTest, AStreamThatIsKeptAndNotNamedCannotBeWritten) {

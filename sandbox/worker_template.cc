@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/os/errors.h"
@@ -35,6 +36,7 @@ using internal::CloneOrder;
 using internal::StartStep;
 
 constexpr absl::Duration kGoodbye = absl::Seconds(2);
+constexpr absl::Duration kBetweenOrders = absl::Milliseconds(1);
 
 // One message with descriptors; 0 or an errno. Never waits: the template has nothing else to do.
 int SendOrder(int socket, const CloneOrder& order, absl::Span<const int> descriptors) {
@@ -275,7 +277,19 @@ absl::Status WorkerTemplate::Order(const internal::NamespaceAttempt& attempt,
   order.namespaces = attempt.namespaces;
   order.becomes_nobody = attempt.nobody ? 1 : 0;
   order.descriptor_count = static_cast<uint32_t>(sent.size() - (within ? 1 : 0));
-  if (const int error = SendOrder(socket_.get(), order, sent); error != 0) {
+  int error = SendOrder(socket_.get(), order, sent);
+  // Others of this user have more descriptors on their way than we may have open.
+  while (error == ETOOMANYREFS && !deadline.Expired()) {
+    absl::SleepFor(kBetweenOrders);
+    error = SendOrder(socket_.get(), order, sent);
+  }
+  if (error == ETOOMANYREFS) {
+    return absl::ResourceExhaustedError(
+        request.what +
+        ": this user's processes have more descriptors on their way through sockets "
+        "than this one may have open (RLIMIT_NOFILE)");
+  }
+  if (error != 0) {
     process_.Kill();
     return absl::UnavailableError(request.what + ": its template has ended or does not listen");
   }

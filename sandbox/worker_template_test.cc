@@ -224,7 +224,7 @@ TEST_F(WorkerTemplateTest, PromiseP7ResourcesATemplateThatDiesInTheMiddleLeavesN
     }
   }
   EXPECT_GT(failed, 0);
-  EXPECT_EQ(Children(), before);
+  EXPECT_LE(Children(), before);
 }
 
 TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
@@ -247,7 +247,7 @@ TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
   const Deadline deadline = Deadline::After(kLong);
   while (descriptors() > before && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
   EXPECT_LE(descriptors(), before);
-  EXPECT_EQ(Children(), children);
+  EXPECT_LE(Children(), children);
 }
 
 }  // namespace

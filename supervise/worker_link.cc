@@ -94,10 +94,12 @@ struct WorkerLink::State {
   Channel channel;
   InputSource source;
   uint64_t may_read_bytes = 0;
+  bool read_too_much = false;
   int64_t relayed_until_ns = 0;
   EndFacts facts;
   std::vector<std::byte> answer;  // to a read
-  std::optional<uint64_t> job;    // of a pool: the number of the one that is under way
+  std::size_t unsent_answer_bytes = 0;
+  std::optional<uint64_t> job;  // of a pool: the number of the one that is under way
   std::optional<absl::Status> job_outcome;
   uint32_t epoch = 0;  // of a worker that is restarted; 0: of none
   uint64_t acknowledged = 0;
@@ -108,6 +110,8 @@ struct WorkerLink::State {
   void LimitResident(uint64_t limit_bytes);
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
   absl::Status Answer(const internal::ReadRequest& request, Deadline deadline);
+  // What is left to be said before anything else is heard; an error stays one.
+  absl::Status Settle(Deadline deadline);
   absl::Status Lied() {
     channel.receiver.Poison(Violation::kMetadataInvalid);
     return absl::DataLossError(absl::StrCat(name, " sent what is no message of a worker's"));
@@ -328,8 +332,8 @@ absl::Status WorkerLink::State::Answer(const internal::ReadRequest& request, Dea
   internal::ReadAnswerWire header = {.offset = request.offset, .size_bytes = 0, .failed = 0};
   answer.resize(sizeof(header) + request.size_bytes);
   if (request.size_bytes > may_read_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(name, " has read more of its input than it may"));
+    read_too_much = true;
+    return Settle(deadline);
   }
   may_read_bytes -= request.size_bytes;
   const absl::StatusOr<std::size_t> got =
@@ -339,9 +343,21 @@ absl::Status WorkerLink::State::Answer(const internal::ReadRequest& request, Dea
   PARLEY_CHECK(header.size_bytes <= request.size_bytes, "InputSource::read gave more than asked");
   const auto bytes = WireBytes(header);
   std::memcpy(answer.data(), bytes.data(), bytes.size());
-  return channel.sender.Send(internal::kReadAnswerTag,
-                             absl::MakeConstSpan(answer).first(sizeof(header) + header.size_bytes),
-                             deadline);
+  unsent_answer_bytes = sizeof(header) + header.size_bytes;
+  return Settle(deadline);
+}
+
+absl::Status WorkerLink::State::Settle(Deadline deadline) {
+  if (read_too_much) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name, " has read more of its input than it may"));
+  }
+  if (unsent_answer_bytes == 0) return absl::OkStatus();
+  const absl::Status sent = channel.sender.Send(
+      internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
+  // It waits for that: at the deadline it is kept for the next call.
+  if (!absl::IsDeadlineExceeded(sent)) unsent_answer_bytes = 0;
+  return sent;
 }
 
 absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std::byte> message,
@@ -375,6 +391,7 @@ absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std
 
 absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline deadline) {
   State& state = *state_;
+  if (absl::Status settled = state.Settle(deadline); !settled.ok()) return settled;
   while (true) {
     const Deadline slice = Deadline::After(kSlice);
     if (slice.monotonic_ns() >= state.relayed_until_ns) {

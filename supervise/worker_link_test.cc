@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
@@ -288,8 +289,33 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
   ASSERT_TRUE(link.ok()) << link.status();
   // Not beyond the caller's time either.
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status) || reads > 1000);
-  EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
+  // However often it is asked.
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
   EXPECT_LE(reads, 10'000'000u / 8192 + 2);
+}
+
+// The deadline of one Receive that comes between a question and its answer is not the worker's end.
+TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
+  WorkerLinkOptions options = Options("read_for_ever");
+  options.source.size_bytes = 100;
+  options.source.max_read_bytes = 10'000'000;
+  options.source.read = [](uint64_t, absl::Span<std::byte>) {
+    return absl::StatusOr<std::size_t>(100);
+  };
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  // It asks, and is stopped while it waits for the answer.
+  absl::SleepFor(absl::Milliseconds(100));
+  ASSERT_EQ(::kill(link->worker().pid(), SIGSTOP), 0);
+  const std::vector<std::byte> much(1000);
+  while (link->Send(1, much, Deadline::AtMonotonicNs(0)).ok()) {
+  }
+  std::vector<std::byte> little(1);
+  while (link->Send(1, little, Deadline::AtMonotonicNs(0)).ok()) {
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status));
+  ASSERT_EQ(::kill(link->worker().pid(), SIGCONT), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
 }
 
 TEST(WorkerLinkTest, AFloodDoesNotHoldUpTheEnd) {

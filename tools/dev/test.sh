@@ -14,25 +14,27 @@ run_bazel_tests() {
 }
 
 # test_everything BASE ARGS...: this workspace, then, if the whole was asked for, the consumer's and
-# what ./dev install installs; then what the security documents name must have run. Ends with the
-# line "N passed, N failed[, N skipped]".
+# what ./dev install installs; then what the security documents name must have run. A test that fails
+# in a run of the whole is run once more, and named. Ends with the line
+# "N passed, N failed[, N skipped]".
 test_everything() {
   local base="$1"
   shift
   local reports status=0 whole=1 argument targets=(//...) named=(--named-in "$PARLEY_ROOT")
+  local again=(--flaky_test_attempts=2)
   for argument in "$@"; do
-    [[ "$argument" == -* ]] || { whole=0 && targets=(); }
+    [[ "$argument" == -* ]] || { whole=0 && targets=() && again=(); }
     [[ "$argument" != --test*filter* ]] || named=()
   done
   ((whole)) || named=()
   mkdir -p "$(cache_dir)"
   reports="$(mktemp -d "$(cache_dir)/report.XXXXXX")"
 
-  (cd "$PARLEY_ROOT" && run_bazel_tests "$base" "$reports/1.json" "$@" "${targets[@]}") || status=$?
+  (cd "$PARLEY_ROOT" && run_bazel_tests "$base" "$reports/1.json" "${again[@]}" "$@" "${targets[@]}") || status=$?
   if ((whole)) && [[ -f "$PARLEY_ROOT/examples/consumer/WORKSPACE" ]]; then
     say cd examples/consumer
     (cd "$PARLEY_ROOT/examples/consumer" \
-      && run_bazel_tests "$base-consumer" "$reports/2.json" //...) || ((status)) || status=$?
+      && run_bazel_tests "$base-consumer" "$reports/2.json" "${again[@]}" //...) || ((status)) || status=$?
     say test examples/installed
     # shellcheck source=/dev/null
     source "$PARLEY_ROOT/tools/dev/install.sh"

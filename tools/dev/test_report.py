@@ -4,7 +4,8 @@
     test_report.py --bazel-status 0 [--named-in ROOT] events.json [events.json...]
 
 A case is one GoogleTest case; a test without cases of its own counts as one. A target that did
-not build, timed out or crashed counts as one failure at least. After a run of everything
+not build, timed out or crashed counts as one failure at least. Each case that failed is named, with the first
+line of what it says; one that passed when its test was run again, too: it depends on time, and wants mending. After a run of everything
 (--named-in) each test that ROOT's SECURITY.md or docs/ATTACKS.md names and that did not run counts as
 a failure too (named_runs.py). Of those that were skipped each reason is printed, with how many gave it, so
 that a proof which did not take place is seen. The exit code is 0 only if Bazel said 0, something passed, and nothing failed.
@@ -41,6 +42,28 @@ def count_cases(path):
     return passed, failed, skipped
 
 
+def failed_cases(paths):
+    """"Suite.Case: the first line of what failed" of each case that did."""
+    found = []
+    for path in paths:
+        try:
+            root = ElementTree.parse(path).getroot()
+        except (OSError, ElementTree.ParseError):
+            continue
+        for case in root.iter("testcase"):
+            for failure in case.findall("failure")[:1] + case.findall("error")[:1]:
+                lines = (failure.get("message") or failure.text or "").split("\n")
+                said = " | ".join(line.strip() for line in lines[:5] if line.strip())
+                name = ".".join(filter(None, [case.get("classname"), case.get("name")]))
+                found.append(f"{name}: {said[:300]}")
+    return found
+
+
+def folder_of(path):
+    """Of a test.xml, the same for each attempt of one test or shard."""
+    return path.removesuffix("/test.xml").rsplit("/test_attempts/", 1)[0]
+
+
 def skip_reasons(paths):
     """reason -> how many cases gave it."""
     reasons = collections.Counter()
@@ -64,6 +87,7 @@ class Target:
         self.skipped = False
         self.status = None
         self.xml = []
+        self.failed_xml = []
 
 
 def read_events(path):
@@ -91,9 +115,11 @@ def read_events(path):
         elif kind == "testSummary":
             target.status = event.get("testSummary", {}).get("overallStatus")
         elif kind == "testResult":
-            for output in event.get("testResult", {}).get("testActionOutput", []):
+            result = event.get("testResult", {})
+            xml = target.xml if result.get("status") == "PASSED" else target.failed_xml
+            for output in result.get("testActionOutput", []):
                 if output.get("name") == "test.xml" and output.get("uri", "").startswith("file://"):
-                    target.xml.append(urllib.parse.unquote(output["uri"][len("file://") :]))
+                    xml.append(urllib.parse.unquote(output["uri"][len("file://") :]))
     return targets
 
 
@@ -116,9 +142,16 @@ def main():
 
     passed = failed = skipped = 0
     bad = []
+    unsteady = []
     xml = []
     for path in options.events:
         for label, target in sorted(read_events(path).items()):
+            if target.status == "FLAKY":
+                unsteady += [f"{label}: {case}" for case in failed_cases(target.failed_xml) or ["no case"]]
+            else:
+                # Of several attempts, the last.
+                last = {folder_of(path): path for path in target.failed_xml}
+                target.xml += [path for path in last.values() if path not in target.xml]
             xml += target.xml
             if target.skipped:
                 skipped += target.is_test
@@ -134,14 +167,17 @@ def main():
                 else:
                     passed, failed, skipped = passed + p, failed + max(f, 1), skipped + s
                     bad.append((label, target.status or "does not build"))
+                    bad += [(label, case) for case in failed_cases(target.xml)]
 
     for name, good in read_lines(options.also):
         passed, failed = passed + good, failed + (not good)
         if not good:
             bad.append((name, "failed"))
 
+    for line in unsteady:
+        print(f"passed only when it was run again {line}")
     for label, why in bad:
-        print(f"FAIL {label}: {why.lower().replace('_', ' ')}")
+        print(f"FAIL {label}: {why.lower().replace('_', ' ') if why.isupper() else why}")
     if options.named_in and options.bazel_status in (0, 3):
         failures, skips = named_runs.check(options.named_in, xml)
         for line in skips:
