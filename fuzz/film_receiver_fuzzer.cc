@@ -211,6 +211,14 @@ class Run {
                       receiver_->status().message() == "the sink is full"),
                  "the sink's error is not the peer's");
     if (!over_ && verdict == FilmReceiver::Verdict::kGoOn) Remember(tag, message);
+    if (!over_ && verdict == FilmReceiver::Verdict::kEnded) {
+      PARLEY_CHECK(tag == film::kTagEnd && message.size() == 40 &&
+                       Number(message, 0, 8) == now.pictures &&
+                       Number(message, 8, 8) == now.audio_blocks &&
+                       Number(message, 16, 8) == now.audio_frames && Number(message, 32, 4) <= 1 &&
+                       Number(message, 36, 4) == 0,
+                   "an end was accepted against the rules");
+    }
     over_ = verdict != FilmReceiver::Verdict::kGoOn;
     last_ = verdict;
   }

@@ -410,7 +410,8 @@ ONE, BYTE, LONG, MANY, FD, PEER_READS, SHUT, GONE, RING, DRAIN = range(10)
 doorbell("socket_rung", 0, ONE, DRAIN, DRAIN)
 doorbell("socket_flood", 0, MANY, 255, DRAIN, DRAIN, RING, 255, DRAIN)
 doorbell("socket_exactly_eight", 0, MANY, 8, DRAIN, DRAIN)
-doorbell("socket_rubbish_byte", 0, ONE, BYTE, 2, ONE, DRAIN, DRAIN)
+doorbell("socket_signal_of_the_other_ring", 0, ONE, BYTE, 2, ONE, DRAIN, DRAIN)
+doorbell("socket_rubbish_byte", 0, ONE, BYTE, 7, ONE, DRAIN, DRAIN)
 doorbell("socket_two_bytes", 0, LONG, 2, DRAIN)
 doorbell("socket_empty_message", 0, LONG, 0, DRAIN, ONE, DRAIN)
 doorbell("socket_long_message", 0, LONG, 255, DRAIN)
@@ -1050,6 +1051,7 @@ def wait_set(name, *steps):
 
 wait_set("served", (W_ALWAYS, 0), (W_ALWAYS, 1), (W_SEND, 0), (W_SEND, 1), (W_SEND, 0), (W_RUN, 0), (W_SEND, 1))
 wait_set("once", (W_ONCE, 0), (W_SEND, 0), (W_SEND, 0), (W_RESUME, 0), (W_RUN, 0), (W_RUN, 0), (W_RESUME, 0))
+wait_set("paused_with_a_message_to_tell", (W_ONCE, 0), (W_SEND, 0), (W_RESUME, 0), (W_PAUSE, 0), (W_RUN, 0))
 wait_set("paused_and_flooded", (W_ALWAYS, 0), (W_RUN, 0), (W_PAUSE, 0), *[(W_FLOOD, 0), (W_RUN, 0)] * 5, (W_DIE, 0),
          (W_RUN, 0), (W_RESUME, 0))
 wait_set("flooded_to_the_end", (W_ALWAYS, 0), (W_ALWAYS, 1), *[(W_FLOOD, 0), (W_RUN, 0)] * 25, (W_SEND, 1))

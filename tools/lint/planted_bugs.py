@@ -3,7 +3,7 @@
 
 The head is as tools/dev/planted.sh says. A patch applies as `patch -F0` takes it: the lines of each
 hunk stand in the file in one piece, one hunk after the other. Who must catch it exists: the fuzz
-target's source, the test's package, the model's variant.
+target's source, the test's package, the model's variant. And each fuzz target has one to find.
 """
 
 import os
@@ -112,6 +112,15 @@ def _of_patch(tree, path):
         yield 1, "changes nothing"
 
 
+def _targets_without(tree, patches):
+    """Sources of fuzz targets that no patch names."""
+    named = {line for path in patches for line in tree.read(path).split("\n") if line.startswith("Target: ")}
+    for path in tree.paths:
+        target = re.fullmatch(r"fuzz/(\w+_fuzzer)\.cc", path)
+        if target and f"Target: {target.group(1)}" not in named:
+            yield path
+
+
 def findings(tree):
     """(path, line, message)."""
     patches = [path for path in tree.paths if path.startswith(FOLDER) and path.endswith(".patch")]
@@ -120,6 +129,9 @@ def findings(tree):
             yield path, line, message
     if len(patches) < FEWEST and "tools/dev/planted.py" in tree.paths:
         yield FOLDER, 1, f"{len(patches)} planted bugs; there must be {FEWEST}"
+    if patches:
+        for path in _targets_without(tree, patches):
+            yield path, 1, f"no planted bug for it: {FOLDER} has a patch for each fuzz target"
     if len(patches) >= FEWEST:
         names = {os.path.basename(path).removesuffix(".patch") for path in patches}
         for kind, those in _KINDS.items():

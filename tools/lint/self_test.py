@@ -417,6 +417,25 @@ SAMPLES = [
         {"planted"},
     ),
     (
+        "a fuzzer that has a planted bug to find",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test", "Target: x_fuzzer"),
+            "fuzz/x_fuzzer.cc": "",
+            "ring/a.cc": "int b;\nint c;\n",
+        },
+        set(),
+    ),
+    (
+        "one that has none",
+        {
+            "fuzz/planted/x.patch": PATCH.replace("Test: //ring:x_test", "Target: x_fuzzer"),
+            "fuzz/x_fuzzer.cc": "",
+            "fuzz/y_fuzzer.cc": "",
+            "ring/a.cc": "int b;\nint c;\n",
+        },
+        {"planted"},
+    ),
+    (
         "documents whose tests are there",
         {
             "docs/ATTACKS.md": "| W1 | x | y | `A.AttackW1Naive` | `b`, `c-2` |\n| W2 | x | y | no test yet | |\n",
