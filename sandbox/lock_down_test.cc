@@ -119,6 +119,10 @@ TEST(LockDownTest, AStreamThatIsKeptAndNotNamedCannotBeWritten) {
   EXPECT_TRUE(outcome.report.clean()) << outcome.report.ToString();
 }
 
+TEST(LockDownTest, AStreamThatIsNamedStaysWhatItWas) {
+  EXPECT_EQ(RunAndListen({"named_streams"}).reply, "all there");
+}
+
 TEST(LockDownTest, AFileSizeLimitOfZeroIsNoObstacle) {
   UniqueFd replies;
   SpawnOptions options = WorkerOptions({"live_on_heap"}, replies);
@@ -190,6 +194,35 @@ TEST(LockDownTest, WhatIsRequiredAndMissingIsAnError) {
   ExpectConfinedInside("mdwe_einval", "no MDWE");
 }
 
+// Run in the namespaces that Spawn made for it, or without any.
+Outcome RunInside(const char* around, NamespaceOptions::Use use) {
+  UniqueFd replies;
+  SpawnOptions options = WorkerOptions({"inside", around}, replies);
+  options.namespaces.use = use;
+  return RunWith(std::move(options), replies);
+}
+
+TEST(LockDownTest, AnEmptyRootThatIsRequiredAndMissingIsAnError) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  const Outcome without = RunInside("require_empty_root", NamespaceOptions::Use::kNone);
+  EXPECT_EQ(without.reply,
+            "cannot enter an empty root, which was required: No such file or directory");
+  EXPECT_EQ(without.report.exit_code, 0) << without.report.ToString();
+  const Outcome optional = RunInside("nothing", NamespaceOptions::Use::kNone);
+  EXPECT_TRUE(Has(optional.reply, ", the system's root, ")) << optional.reply;
+  EXPECT_EQ(optional.report.refused_call, "openat") << optional.report.ToString();
+}
+
+// Who makes the empty root says how it went; whatever else comes is no empty root.
+TEST(LockDownTest, TheRootIsEmptyIfItsHolderSaysSo) {
+  ExpectErrorInside("holder_eperm require_empty_root", "required: Operation not permitted");
+  ExpectErrorInside("holder_short require_empty_root", "required: Broken pipe");
+  ExpectErrorInside("holder_gone require_empty_root", "required: Broken pipe");
+  ExpectConfinedInside("holder_eperm", ", the system's root, ");
+  ExpectConfinedInside("holder_gone", ", the system's root, ");
+  ExpectConfinedInside("holder_succeeds require_empty_root", ", empty root, ");
+}
+
 TEST(LockDownTest, DescriptorsAreClosedWithoutCloseRangeToo) {
   ExpectConfinedInside("close_range_eperm", "confined:");
 }
@@ -233,6 +266,12 @@ bool HasMdwe() {
   return InAChild([] { return ::prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) == 0; });
 }
 bool HasMseal() { return ::syscall(462 /* mseal */, 0, 0, 0) == 0; }
+
+// Each wall that this kernel has may be required.
+TEST(LockDownTest, WhatIsRequiredAndThereIsNoError) {
+  if (LandlockAbi() > 0) ExpectConfinedInside("require_landlock", ", Landlock ");
+  if (HasMdwe()) ExpectConfinedInside("require_mdwe", ", MDWE, ");
+}
 
 TEST(LockDownTest, BehindTheFilterStandTheOtherWalls) {
   if (HasSanitizer()) GTEST_SKIP() << "a sanitizer's runtime does not live under that profile";

@@ -208,11 +208,29 @@ TEST(PolicyTest, StandardStreamsAreQuietUnlessNamed) {
                                                           {"fstat", {2, 0x1000}, kReport}});
   Check(Profile::Ring({4}).WithWriteTo(2).WithStream(2, Stream::kNamed),
         {{"write", {2, 0x1000, 100}, kAllow}, {"newfstatat", {2, 0x1000}, kBadFd}});
-  EXPECT_TRUE(Profile::Ring({4}).Names(4));
-  EXPECT_TRUE(Profile::Ring({4}).WithWriteTo(2).Names(2));
-  EXPECT_TRUE(Profile::Ring({4}).WithSanitizer().Names(2));
-  EXPECT_FALSE(Profile::Ring({4}).WithAbortOf(2).Names(2));
-  EXPECT_FALSE(Profile::Ring({4}).WithThreads().Names(0));
+}
+
+// Each addition that a program makes for a descriptor of its own names it; none of LockDown's does.
+TEST(PolicyTest, AnAdditionForADescriptorNamesIt) {
+  const Profile ring = Profile::Ring({4, 5});
+  EXPECT_TRUE(ring.Names(4));
+  EXPECT_TRUE(ring.Names(5));
+  EXPECT_FALSE(ring.Names(0));
+  for (const int fd : {0, 1, 2, 9}) {
+    EXPECT_TRUE(ring.WithEventfd(fd).Names(fd)) << fd;
+    EXPECT_TRUE(ring.WithEpoll(fd).Names(fd)) << fd;
+    EXPECT_TRUE(ring.WithWriteTo(fd).Names(fd)) << fd;
+    EXPECT_TRUE(ring.WithReadFrom(fd).Names(fd)) << fd;
+    const Profile all = ring.WithEventfd(fd).WithEpoll(10).WithWriteTo(11).WithReadFrom(12);
+    for (const int named : {4, 5, fd, 10, 11, 12}) EXPECT_TRUE(all.Names(named)) << named;
+    EXPECT_FALSE(ring.WithStream(fd, Profile::Stream::kNull).Names(fd)) << fd;
+    EXPECT_FALSE(ring.WithStream(fd, Profile::Stream::kNone).Names(fd)) << fd;
+    EXPECT_FALSE(ring.WithSendmsgOf(fd).Names(fd)) << fd;
+    EXPECT_FALSE(ring.WithAbortOf(fd).Names(fd)) << fd;
+    EXPECT_FALSE(ring.WithHeap().WithThreads().WithFilesAbsent().WithoutDump().Names(fd)) << fd;
+  }
+  EXPECT_TRUE(ring.WithSanitizer().Names(2));
+  EXPECT_FALSE(ring.WithSanitizer().Names(1));
 }
 
 // glibc's last words before an abort, where there is no heap.
@@ -475,6 +493,12 @@ TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
   EXPECT_EQ(compiles({at_most_three}, {four}), absl::StatusCode::kOk);
   EXPECT_EQ(compiles({odd}, {four}), absl::StatusCode::kOk);
   EXPECT_EQ(compiles({three, other}, {four, other}), absl::StatusCode::kOk);
+}
+
+// As the kernel takes it: the call is not made, and returns 0.
+TEST(PolicyTest, AnErrorThatIsNotGivenIsNone) {
+  Check(ProfileForTests::Of({{.call = "getpid", .filters = {}, .answer = Rule::Answer::kErrno}}),
+        {{"getpid", {}, {Answer::kErrno, 0}}});
 }
 
 TEST(PolicyTest, SanitizerReportsAreNotCutShort) {

@@ -99,21 +99,6 @@ std::string Absolute(const std::string& path) {
   return ::getcwd(ours, sizeof(ours)) == nullptr ? path : std::string(ours) + "/" + path;
 }
 
-// Processes and threads are counted for each user namespace since Linux 5.14; before, a limit on
-// one worker's counts all that its user runs.
-bool CountsProcessesWithin() {
-  utsname system = {};
-  int major = 0;
-  int minor = 0;
-  ::uname(&system);
-  const std::string release = system.release;
-  const size_t dot = release.find('.');
-  if (dot == std::string::npos) return false;
-  major = std::atoi(release.c_str());            // NOLINT(cert-err34-c): the kernel's own
-  minor = std::atoi(release.c_str() + dot + 1);  // NOLINT(cert-err34-c): the kernel's own
-  return major > 5 || (major == 5 && minor >= 14);
-}
-
 // What `wanted` becomes where ours is closed or a socket.
 OutputTo OutputPossible(OutputTo wanted, int ours) {
   struct stat status;
@@ -213,8 +198,19 @@ std::vector<ChildStart::Limit> internal::LimitsOfChild(const ResourceLimits& lim
   return result;
 }
 
+bool internal::CountsProcessesWithin(const std::string& release) {
+  const size_t dot = release.find('.');
+  if (dot == std::string::npos) return false;
+  const int major = std::atoi(release.c_str());            // NOLINT(cert-err34-c): the kernel's own
+  const int minor = std::atoi(release.c_str() + dot + 1);  // NOLINT(cert-err34-c): the kernel's own
+  return major > 5 || (major == 5 && minor >= 14);
+}
+
 unsigned internal::ProcessesWithin(const ResourceLimits& limits) {
-  return !limits.processes.has_value() && CountsProcessesWithin() ? kProcessesWithin : 0;
+  utsname system = {};
+  ::uname(&system);
+  const bool counts = CountsProcessesWithin(system.release);
+  return !limits.processes.has_value() && counts ? kProcessesWithin : 0;
 }
 
 InheritedDescriptor InheritedDescriptor::Give(UniqueFd fd, std::string environment_name) {

@@ -39,6 +39,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/testing_spawn.h"
+#include "parley/sandbox/worker_maker.h"
 
 namespace parley {
 namespace {
@@ -348,24 +349,52 @@ std::string StateOfAWorker(SpawnOptions (*change)(SpawnOptions) = nullptr) {
   return NextReply(replies.get());
 }
 
+// What a thread that spawns has for itself, and what its worker then has.
+struct Importance {
+  int policy;
+  int nice;
+  int io_class;
+  int io_level;
+  const char* nice_of_the_worker;
+  bool io_is_kept;
+};
+
 // As of an audio program that spawns from its real-time thread.
 TEST(SpawnTest, AnImportantParentHasAnOrdinaryWorker) {
-  std::string state;
-  bool real_time = false;
-  bool urgent_io = false;
-  std::thread important([&] {
-    const sched_param priority = {.sched_priority = 10};
-    real_time = ::sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
-    urgent_io = ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_BE << 13 | 0) == 0;
-    ::prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    state = StateOfAWorker();
-  });
-  important.join();
-  EXPECT_TRUE(urgent_io);
-  if (!real_time) std::puts("no real-time scheduling for this user: not tried");
-  EXPECT_EQ(Line(state, "Policy:"), "0") << state;
-  EXPECT_NE(Line(state, "IoPriority:"), std::to_string(IOPRIO_CLASS_BE)) << state;
-  EXPECT_EQ(Line(state, "TimerSlack:"), "50000") << state;
+  const Importance each[] = {
+      {SCHED_FIFO, 0, IOPRIO_CLASS_BE, 0, "0", false},
+      {SCHED_RR, 0, IOPRIO_CLASS_BE, 3, "0", false},
+      {SCHED_OTHER, -5, IOPRIO_CLASS_RT, 7, "0", false},
+      // More modest than it has to be, and so is its worker.
+      {SCHED_BATCH, 4, IOPRIO_CLASS_BE, 4, "4", true},
+      {SCHED_IDLE, 0, IOPRIO_CLASS_IDLE, 0, "0", true},
+  };
+  for (const Importance& one : each) {
+    SCOPED_TRACE("policy " + std::to_string(one.policy) + ", io class " +
+                 std::to_string(one.io_class) + ", level " + std::to_string(one.io_level));
+    std::string state;
+    bool allowed = true;
+    std::thread important([&] {
+      const bool real_time = one.policy == SCHED_FIFO || one.policy == SCHED_RR;
+      const sched_param priority = {.sched_priority = real_time ? 10 : 0};
+      allowed = ::sched_setscheduler(0, one.policy, &priority) == 0 &&
+                ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), one.nice) == 0 &&
+                ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+                          one.io_class << IOPRIO_CLASS_SHIFT | one.io_level) == 0;
+      ::prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+      if (allowed) state = StateOfAWorker();
+    });
+    important.join();
+    if (!allowed) {
+      std::puts("not for this user: not tried");
+      continue;
+    }
+    const bool modest = one.policy == SCHED_BATCH || one.policy == SCHED_IDLE;
+    EXPECT_EQ(Line(state, "Policy:"), std::to_string(modest ? one.policy : SCHED_OTHER)) << state;
+    EXPECT_EQ(Line(state, "Nice:"), one.nice_of_the_worker) << state;
+    EXPECT_EQ(Line(state, "IoPriority:") == std::to_string(one.io_class), one.io_is_kept) << state;
+    EXPECT_EQ(Line(state, "TimerSlack:"), "50000") << state;
+  }
 }
 
 TEST(SpawnTest, AParentThatIsNeverKilledHasAWorkerThatIs) {
@@ -433,6 +462,16 @@ TEST(SpawnTest, PromiseP7ResourcesThereAreLimitsByDefault) {
     if (HasSanitizer() && key == std::string("Max address space")) continue;
     const std::string line = Line(state, key);
     EXPECT_EQ(line.substr(0, line.find(' ')), value) << key;
+  }
+}
+
+TEST(SpawnTest, ProcessesAreCountedWithinSinceLinux5Dot14) {
+  for (const char* release :
+       {"5.14.0", "5.14", "5.15.0-91-generic", "6.0.1", "6.1.0-13-amd64", "10.2.3", "5.100.0"}) {
+    EXPECT_TRUE(internal::CountsProcessesWithin(release)) << release;
+  }
+  for (const char* release : {"5.13.19", "5.4.0-150-generic", "4.19.0", "2.6.78", "5", ""}) {
+    EXPECT_FALSE(internal::CountsProcessesWithin(release)) << release;
   }
 }
 

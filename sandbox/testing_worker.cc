@@ -20,6 +20,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -574,6 +575,33 @@ int KeepStderrUnnamed() {
   return refused ? 0 : kNotRefused;
 }
 
+// Three streams that the profile names, each by another addition, are still what they were.
+int UseNamedStreams() {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0 || ::write(ends[1], "x", 1) != 1) return kSetUpFailed;
+  const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  if (::dup2(ends[0], 0) != 0 || ::dup2(event, 1) != 1 || ::dup2(epoll, 2) != 2) {
+    return kSetUpFailed;
+  }
+  [[maybe_unused]] const Confined confined =
+      MustLockDown(LiveProfile().WithReadFrom(0).WithEventfd(1).WithEpoll(2));
+  std::string seen;
+  char byte = 0;
+  if (::read(0, &byte, 1) != 1 || byte != 'x') seen += " the pipe";
+  const uint64_t three = 3;
+  uint64_t count = 0;
+  const iovec part = {&count, sizeof(count)};
+  if (::write(1, &three, sizeof(three)) != sizeof(three) ||
+      ::preadv2(1, &part, 1, -1, RWF_NOWAIT) != sizeof(count) || count != 3) {
+    seen += " the eventfd";
+  }
+  epoll_event event_of;
+  if (::epoll_wait(2, &event_of, 1, 0) != 0) seen += " the epoll";
+  Reply(seen.empty() ? "all there" : "not there:" + seen);
+  return 0;
+}
+
 // ---- Inside of something that has a filter of its own.
 
 // As a container engine that is older than the call: EPERM, or another error.
@@ -592,14 +620,33 @@ void RefuseAround(uint32_t number, uint32_t error, int argument = -1, uint32_t b
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
 }
 
+// In the place of Spawn's holder of namespaces, one that has answered already: with an error (0 for
+// success), with a part of one, or that is gone (0 bytes). Gives its end.
+int AnswerAsHolder(int error, size_t size_bytes) {
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) != 0) ::_exit(kSetUpFailed);
+  if (size_bytes > 0 && ::send(ends[1], &error, size_bytes, MSG_NOSIGNAL) < 0) {
+    ::_exit(kSetUpFailed);
+  }
+  const std::string number = std::to_string(ends[0]);
+  ::setenv("PARLEY_HOLDER_FD", number.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  if (size_bytes == 0) ::shutdown(ends[1], SHUT_RDWR);
+  return ends[1];
+}
+
 int LockDownInside(const std::string& around) {
   LockDownOptions options = {.keep = {reply_socket}};
   options.require_landlock = around.find("require_landlock") != std::string::npos;
   options.require_mdwe = around.find("require_mdwe") != std::string::npos;
+  options.require_empty_root = around.find("require_empty_root") != std::string::npos;
   const auto has = [&around](const char* word) { return around.find(word) != std::string::npos; };
   if (has("landlock_eperm")) RefuseAround(SYS_landlock_create_ruleset, EPERM);
   if (has("landlock_enosys")) RefuseAround(SYS_landlock_create_ruleset, ENOSYS);
   if (has("mdwe_einval")) RefuseAround(SYS_prctl, EINVAL, 0, 64);  // PR_SET_MDWE is 65
+  if (has("holder_succeeds")) options.keep.push_back(AnswerAsHolder(0, sizeof(int)));
+  if (has("holder_eperm")) options.keep.push_back(AnswerAsHolder(EPERM, sizeof(int)));
+  if (has("holder_short")) options.keep.push_back(AnswerAsHolder(0, 1));
+  if (has("holder_gone")) options.keep.push_back(AnswerAsHolder(0, 0));
   if (has("close_range_eperm")) RefuseAround(SYS_close_range, EPERM);
   if (has("listener_einval")) RefuseAround(SYS_seccomp, EINVAL, 1, 8 /* NEW_LISTENER */);
   if (has("syslog_eperm")) RefuseAround(SYS_syslog, EPERM);
@@ -1014,6 +1061,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
       {"claim_with_child", ClaimWithChild},
       {"chatty", BeChatty},
       {"keep_stderr_unnamed", KeepStderrUnnamed},
+      {"named_streams", UseNamedStreams},
       {"behind_the_filter", LookBehindTheFilter},
       {"exit_3", ExitWith3},
       {"list_descriptors", ListDescriptors},

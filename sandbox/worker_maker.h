@@ -40,6 +40,9 @@ namespace internal {
 
 // The kernel's form of `limits`, none above our own hard limits.
 std::vector<ChildStart::Limit> LimitsOfChild(const ResourceLimits& limits);
+// Whether the kernel of this release ("6.1.0-13-amd64") counts processes and threads for each user
+// namespace: since Linux 5.14. Before, a limit on one worker's counts all that its user runs.
+bool CountsProcessesWithin(const std::string& release);
 // What `limits.processes` is where it is not given and the kernel counts them for each user
 // namespace; else 0.
 unsigned ProcessesWithin(const ResourceLimits& limits);

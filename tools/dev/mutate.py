@@ -54,7 +54,7 @@ WANTED = {"sandbox": 90, "media": 90}
 WANTED_ELSEWHERE = 95
 SAMPLE = {"sandbox": 40, "media": 40, "supervise": 40}
 
-Result = collections.namedtuple("Result", "mutant verdict by")
+Result = collections.namedtuple("Result", "mutant verdict by alone", defaults=[False])
 
 
 def read_reasons(path):
@@ -218,7 +218,7 @@ class Tests:
         return [test for test in tests if test.usable]
 
     def ask(self, selector, number, tests):
-        """What noticed mutant `number`; a case that fails without it too, just then, is left out from there on."""
+        """What noticed mutant `number`, twice; a case that fails without it or passes with it just then is left out."""
         for test in tests:
             while True:
                 selector.choose(number)
@@ -228,7 +228,9 @@ class Tests:
                 case, endless = failure
                 selector.choose(0)
                 if self.run(test, case) is None:
-                    return (case or test.label) + (" (never ends)" if endless else "")
+                    selector.choose(number)
+                    if endless or self.run(test, case, seconds=4 * test.seconds + 20) is not None:
+                        return (case or test.label) + (" (never ends)" if endless else "")
                 print(f"  {test.label}: {case} is not to be relied on now: left out", file=sys.stderr, flush=True)
                 if not case:
                     break
@@ -245,7 +247,9 @@ def nearest(mutant, tests, own):
 class Batch:
     """The chosen mutants: all in one build, then each that could not be put there by itself."""
 
-    def __init__(self, root, by_folder):
+    def __init__(self, root, by_folder, name, commit, seed, again):
+        # What every row of the record says, so that no other run's is counted with them.
+        self.name, self.commit, self.seed, self.again = name, commit, seed, again
         self.folders = list(by_folder)
         self.chosen = [(folder, mutant) for folder, those in by_folder.items() for mutant in those]
         self.texts = {m.path: (root / m.path).read_text(encoding="utf-8") for _, m in self.chosen}
@@ -287,8 +291,8 @@ class Batch:
                 sys.exit("mutate: the sources do not build with their mutants, and nobody says which: see refused.log")
             left_out |= refused
 
-    def ask(self, runner, folder, report):
-        """The results of one folder's."""
+    def ask(self, runner, folder, known, report):
+        """The results of one folder's, but for those that are `known` (by key) from a run that was stopped."""
         tree = runner.tree
         tests = Tests(tree, folder)
         verdicts = {}
@@ -301,18 +305,23 @@ class Batch:
               f"{sum(t.seconds for t in usable):.0f} s; {len(selector.places)} places", file=sys.stderr, flush=True)
         for number in sorted(self.held & set(numbers)):
             mutant = self.chosen[number - 1][1]
+            if mutant.key in known:
+                verdicts[number] = known[mutant.key]
+                continue
             by = tests.ask(selector, number, nearest(mutant, usable, f"//{folder}"))
             verdicts[number] = Result(mutant, "caught" if by else "survived", by)
             report(verdicts[number])
         selector.choose(0)
         return verdicts, numbers, tests, usable
 
-    def ask_alone(self, runner, asked, report):
+    def ask_alone(self, runner, asked, known, report):
         """Of one folder, in the sources as they were: what was not in the build, and may be constant."""
         verdicts, numbers, tests, usable = asked
         for number in numbers:
             folder, mutant = self.chosen[number - 1]
-            if number in verdicts and not (verdicts[number].verdict == "survived" and self.may_be_constant(mutant)):
+            verdicts.setdefault(number, known.get(mutant.key))
+            found = verdicts[number]
+            if found and (found.alone or not (found.verdict == "survived" and self.may_be_constant(mutant))):
                 continue
             verdicts[number] = self.alone(runner, folder, mutant, tests, usable)
             report(verdicts[number])
@@ -337,13 +346,14 @@ class Batch:
     def alone(self, runner, folder, mutant, tests, usable):
         with runner.changed(mutant):
             if not runner.builds(["--build_tests_only", *self.labels(folder)]):
-                return Result(mutant, "not built", "")
+                return Result(mutant, "not built", "", True)
             for test in nearest(mutant, usable, f"//{folder}"):
                 failure = tests.run(test, seconds=4 * test.seconds + 20)
                 # Once more: what depends on the machine's mood passes by then.
                 if failure is not None and tests.run(test, failure[0], seconds=4 * test.seconds + 20) is not None:
-                    return Result(mutant, "caught", (failure[0] or test.label) + (" (never ends)" if failure[1] else ""))
-        return Result(mutant, "survived", "")
+                    by = (failure[0] or test.label) + (" (never ends)" if failure[1] else "")
+                    return Result(mutant, "caught", by, True)
+        return Result(mutant, "survived", "", True)
 
 
 def be_subreaper(whether):
@@ -386,53 +396,88 @@ def show(by_folder, reasons):
     return 1 if failed else 0
 
 
-def write_down(file, commit, results):
+def begin_record(file, batch):
+    """One row for each folder: what was chosen there, before anything is asked."""
     with file.open("a", encoding="utf-8") as f:
-        for r in results:
-            m = r.mutant
-            row = {"key": m.key, "path": m.path, "number": m.number, "operator": m.operator, "before": m.before.strip(),
-                   "after": m.after.strip(), "verdict": r.verdict, "by": r.by, "commit": commit}
-            f.write(json.dumps(row) + "\n")
+        for folder in batch.folders:
+            keys = [m.key for of, m in batch.chosen if of == folder]
+            f.write(json.dumps({"batch": batch.name, "folder": folder, "commit": batch.commit, "seed": batch.seed,
+                                "again": batch.again, "chosen": keys}) + "\n")
+
+
+def write_down(file, batch, result):
+    m = result.mutant
+    row = {"batch": batch.name, "key": m.key, "path": m.path, "number": m.number, "operator": m.operator,
+           "before": m.before.strip(), "after": m.after.strip(), "verdict": result.verdict, "by": result.by, "alone": result.alone}
+    with file.open("a", encoding="utf-8") as f:
+        f.write(json.dumps(row) + "\n")
+
+
+def rows_of(file):
+    """(the rows that begin a batch, those of mutants). Rows of before there were batches are nobody's."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return [r for r in rows if "chosen" in r], [r for r in rows if "chosen" not in r and "batch" in r]
+
+
+def result_of(row):
+    mutant = mutants.Mutant(row["path"], row["number"], row["operator"], row["before"], row["after"], 0)
+    mutant.key = row["key"]
+    return Result(mutant, row["verdict"], row["by"], row["alone"])
+
+
+class Run:
+    """Of one folder: its last run that asked anybody, and what was asked again since."""
+
+    def __init__(self, begun, results, commits_again):
+        self.seed, self.commit, self.chosen = begun["seed"], begun["commit"], len(begun["chosen"])
+        self.results, self.commits_again = results, commits_again
 
 
 def read_back(file):
-    """(folder -> results, the commits): of each mutant what was found last."""
-    rows = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        row = json.loads(line)
-        rows[row["key"], row["after"]] = row
-    by_folder = collections.defaultdict(list)
-    for row in sorted(rows.values(), key=lambda r: (r["path"], r["number"])):
-        mutant = mutants.Mutant(row["path"], row["number"], row["operator"], row["before"], row["after"], 0)
-        mutant.key = row["key"]
-        by_folder[row["path"].split("/")[0]].append(Result(mutant, row["verdict"], row["by"]))
-    return by_folder, list(dict.fromkeys(row["commit"] for row in rows.values()))
+    """folder -> Run."""
+    begun, rows = rows_of(file)
+    runs = {}
+    for begin in begun:
+        own = {r["key"]: r for r in rows if r["batch"] == begin["batch"] and r["key"] in begin["chosen"]}
+        if begin["again"] or not own:
+            continue
+        commits = []
+        for later in begun[begun.index(begin) + 1:]:
+            if later["again"] and later["folder"] == begin["folder"]:
+                again = {r["key"]: r for r in rows if r["batch"] == later["batch"] and r["key"] in own}
+                own.update(again)
+                commits += [later["commit"]] if again else []
+        ordered = sorted(own.values(), key=lambda r: (r["path"], r["number"]))
+        runs[begin["folder"]] = Run(begin, [result_of(r) for r in ordered], list(dict.fromkeys(commits)))
+    return runs
 
 
-def show_markdown(by_folder, reasons, commits):
+def show_markdown(runs, reasons):
     print(f"""# Mutants
 
 `./dev mutate` changes one line of the product at a time (another comparison, a constant, a condition, a statement,
 guard or list element that is gone; `tools/dev/mutants.py`) and asks the tests of that folder, the nearest first. All
 chosen ones of a folder are in one build (`tools/dev/weave.py`) and a number in the programs chooses one; what cannot be
-put there, and what survives in a constant expression, is built alone. A case that fails must pass without the mutant
-just then, or it does not count. A mutant that no test notices is a gap, or changes nothing that can be seen; then its
-reason is here and it is not counted.
+put there, and what survives in a constant expression, is built alone. A case that fails counts if it fails twice, and
+passes without the mutant in between; of those that are built alone, if it fails twice. A mutant that no test notices is a
+gap, or changes nothing that can be seen; then its reason is here and it is not counted.
 
-Written by `./dev mutate --render` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, after runs of `./dev mutate` with seed 1 at commits {', '.join(commits)}.
-What survived was asked again (`--again`) once a test for it was there.
+Written by `./dev mutate --render` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, after `./dev mutate --prepare FOLDER` and `./dev mutate --run`
+of each folder at the commit that is named. What survived was asked again (`--again`) once a test for it was there.
 
-| folder | mutants | do not compile | caught | survived | with a reason | caught of those counted | wanted |
-|---|--:|--:|--:|--:|--:|--:|--:|""")
-    for folder, results in by_folder.items():
-        caught, counted = rate(results, reasons)
-        count = collections.Counter(r.verdict for r in results)
-        excused = sum(r.verdict == "survived" and r.mutant.key in reasons for r in results)
-        print(f"| `{folder}` | {len(results)} | {count['not built']} | {count['caught']} | {count['survived']} | {excused} | "
-              f"{f'{100 * caught / counted:.0f} %' if counted else '-'} | {WANTED.get(folder, WANTED_ELSEWHERE)} % |")
+| folder | commit | seed | chosen | asked | do not compile | caught | survived | with a reason | caught of those counted | wanted |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|""")
+    for folder, run in sorted(runs.items()):
+        caught, counted = rate(run.results, reasons)
+        count = collections.Counter(r.verdict for r in run.results)
+        excused = sum(r.verdict == "survived" and r.mutant.key in reasons for r in run.results)
+        commits = ", then ".join([run.commit, *run.commits_again])
+        print(f"| `{folder}` | {commits} | {run.seed} | {run.chosen} | {len(run.results)} | {count['not built']} | {count['caught']} | "
+              f"{count['survived']} | {excused} | {f'{caught} of {counted}: {100 * caught / counted:.0f} %' if counted else '-'} | "
+              f"{WANTED.get(folder, WANTED_ELSEWHERE)} % |")
     print("\n## Survivors\n\n| place | mutant | reason |\n|---|---|---|")
-    for results in by_folder.values():
-        for r in results:
+    for _, run in sorted(runs.items()):
+        for r in run.results:
             if r.verdict == "survived":
                 m = r.mutant
                 print(f"| `{m.path}:{m.number}` | {m.operator}: `{cell(m.before.strip())}` | "
@@ -450,7 +495,7 @@ def main():
     arguments.add_argument("--seed", default="1", help="which ones; the same seed, the same mutants")
     arguments.add_argument("--list", action="store_true", help="only shows them")
     arguments.add_argument("--prepare", action="store_true", help="builds and no more: most of the processor time")
-    arguments.add_argument("--run", action="store_true", help="asks the tests of what --prepare has built")
+    arguments.add_argument("--run", action="store_true", help="asks the tests of what --prepare has built; after a stop, the rest of it")
     arguments.add_argument("--again", action="store_true", help="those that survived without a reason when they were last asked")
     arguments.add_argument("--render", action="store_true", help="asks nobody: the page docs/runs/mutation.md from all runs")
     arguments.add_argument("folders", nargs="*", help="default: every folder of the product")
@@ -458,9 +503,9 @@ def main():
     reasons = read_reasons(options.root / "tools" / "dev" / "mutation_reasons.txt")
     record = options.work / "results.jsonl"
     if options.render:
-        show_markdown(*read_back(record)[:1], reasons, read_back(record)[1])
+        show_markdown(read_back(record), reasons)
         return 0
-    again = {r.mutant.key for results in read_back(record)[0].values() for r in results
+    again = {r.mutant.key for run in read_back(record).values() for r in run.results
              if r.verdict == "survived" and r.mutant.key not in reasons}
 
     tree = Tree(options)
@@ -497,24 +542,26 @@ def main():
     runner = Runner(tree)
     kept = options.work / "prepared.pickle"
     if not options.run:
-        batch = Batch(tree.root, by_folder)
+        name = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M:%S}"
+        batch = Batch(tree.root, by_folder, name, options.commit, options.seed, options.again)
         batch.prepare(tree)
         kept.write_bytes(pickle.dumps(batch))
+        begin_record(record, batch)
     if options.prepare:
         return 0
 
     def report(result):
+        write_down(record, batch, result)
         print(f"[{time.monotonic() - began:.0f} s] {result.verdict}{': ' + result.by if result.by else ''}  {result.mutant}",
               file=sys.stderr, flush=True)
 
+    known = {r["key"]: result_of(r) for r in rows_of(record)[1] if r["batch"] == batch.name}
     asked = {}
     for folder in by_folder:
-        asked[folder] = batch.ask(runner, folder, report)
-        write_down(record, options.commit, asked[folder][0].values())
+        asked[folder] = batch.ask(runner, folder, known, report)
     batch.write(tree.root)
     for folder in by_folder:
-        by_folder[folder] = batch.ask_alone(runner, asked[folder], report)
-        write_down(record, options.commit, by_folder[folder])
+        by_folder[folder] = batch.ask_alone(runner, asked[folder], known, report)
     return show(by_folder, reasons)
 
 
