@@ -103,7 +103,7 @@ void AddChannelRows(std::vector<Row>& rows) {
       "parley bulk", bulk, "copied in and out; as records of 64 KiB through a ring of 2 MiB"));
   rows.push_back(ChannelRow<Moving::kFrames>(
       "parley frame pool", spin,
-      "in place; 4 MiB of frames, 4 to 64, which come back in any order"));
+      "in place; 4 MiB of frames, or 4 of them, which come back in any order"));
   rows.push_back(ChannelRow<Moving::kFramesChunked>("parley frame pool, chunked", spin,
                                                     "in place; as frames of 2 MiB"));
   rows.push_back(ChannelRow<Moving::kFramesInPieces>("parley frame pool, copied out in pieces",

@@ -198,21 +198,20 @@ class Receiver::Port final : public Waitable {
   explicit Port(State* state) : s_(*state) {}
   absl::Span<const pollfd> polled() override { return s_.waiter->polled(); }
   Armed Arm() override {
-    const bool over = (s_.ring.ended() || s_.ring.closed()) && !s_.queued;
+    const bool over = s_.ring.ended() || s_.ring.closed();
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
     s_.waiter->Refund(s_.ring.taken_records(), 1);
-    return s_.waiter->ArmForSet([this] { return Ready(); });
+    return s_.waiter->ArmForSet([this] { return s_.HasData(); });
   }
   void Disarm() override { s_.waiter->Disarm(); }
   bool TakeWakeUps(absl::Span<const short> revents, absl::Status* status) override {
     *status = s_.TakeWakeUps(revents);
-    return !status->ok() || Ready();
+    return !status->ok() || s_.HasData();
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
   bool ended() const override { return s_.termination->ended(); }
 
  private:
-  bool Ready() { return s_.queued || s_.HasData(); }
   State& s_;
   bool told_end_ = false;
 };
@@ -226,8 +225,8 @@ Waitable* Receiver::waitable() const {
 int Receiver::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Receiver::max_message_bytes() const { return state().ring.max_message_bytes(); }
 uint64_t Receiver::capacity_bytes() const { return state().ring.capacity_bytes(); }
-FrameGeometry Receiver::frame_geometry() const { return state().session->receive()->frames; }
-PeerMemory Receiver::frame_memory() const { return state().session->receive()->frame_memory; }
+ArenaGeometry Receiver::arena_geometry() const { return state().session->receive()->arena; }
+PeerMemory Receiver::arena_memory() const { return state().session->receive()->arena_memory; }
 
 void Receiver::Poison(Violation violation) {
   state().termination->Poison(violation);

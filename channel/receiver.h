@@ -38,9 +38,13 @@
 
 namespace parley {
 
+namespace internal {
+struct FrameReceiverState;
+}  // namespace internal
+
 class Session;
 class Waitable;
-struct FrameGeometry;
+struct ArenaGeometry;
 struct WaitOptions;
 
 // A message seen where it lies, until Release.
@@ -93,9 +97,9 @@ class Receiver {
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
-  // The region's frames that the peer writes, for frames/; empty without.
-  FrameGeometry frame_geometry() const;
-  PeerMemory frame_memory() const;
+  // The arena of the region that the peer writes, for frames/; empty without.
+  ArenaGeometry arena_geometry() const;
+  PeerMemory arena_memory() const;
   // Poisons the channel for a reason that a higher layer found, such as kMetadataInvalid.
   void Poison(Violation violation);
   Violation violation() const;
@@ -110,7 +114,8 @@ class Receiver {
   // channel is moved to. Used by the same thread.
   friend class BulkReceiver;
   friend class AudioPort;  // and uses its ring, since it may never signal
-  friend class FramePort;
+  friend class FrameReceiver;
+  friend struct internal::FrameReceiverState;
   Receiver(const Receiver&);
 
   struct State;

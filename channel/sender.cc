@@ -9,12 +9,6 @@
 #include "parley/wait/wait_options.h"
 
 namespace parley {
-namespace {
-
-// Room that comes in at least so large a part of what is waited for is no reason to listen less.
-constexpr uint64_t kStepsPerMessage = 16;
-
-}  // namespace
 
 Sender::State::State(const std::shared_ptr<Session>& s)
     : EndState(s, s->Places(kSendEpochOffset, kReceiveEpochOffset), s->control(), s->send()->data,
@@ -25,9 +19,9 @@ absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
   Sender sender;
   sender.state_ = internal::EndHandle<State>(std::make_shared<State>(session));
   State& state = *sender.state_;
-  auto waiter =
-      internal::Waiter::Create(&state.events, state.session->send()->doorbell.get(),
-                               state.termination, options, &state.stats, 2 * kStepsPerMessage);
+  auto waiter = internal::Waiter::Create(&state.events, state.session->send()->doorbell.get(),
+                                         state.termination, options, &state.stats,
+                                         2 * State::kStepsPerMessage);
   if (!waiter.ok()) return waiter.status();
   state.waiter = *std::move(waiter);
   return sender;
@@ -150,12 +144,16 @@ void Sender::Close() {
 
 absl::Status Sender::WaitForFreeSpace(std::size_t size_bytes, Deadline deadline) {
   State& s = *state_;
+  return s.Wait([&] { return s.HasFreeSpace(size_bytes); }, s.Enough(size_bytes), deadline);
+}
+
+absl::Status Sender::State::Wait(absl::FunctionRef<bool()> ready, uint64_t enough,
+                                 Deadline deadline) {
   // What is staged must be seen, or both sides would wait.
   Publish();
-  const auto result = s.waiter->Wait([&] { return s.HasFreeSpace(size_bytes); },
-                                     [&] { return s.ring.taken_bytes(); },
-                                     size_bytes / kStepsPerMessage + 1, deadline);
-  return internal::WaitStatus(result, s.termination->poison());
+  const auto result = waiter->Wait(
+      ready, [this] { return Progress(); }, enough, deadline);
+  return internal::WaitStatus(result, termination->poison());
 }
 
 absl::Status Sender::AwaitDrained(Deadline deadline) {
@@ -167,7 +165,7 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
   };
   if (!settled()) {
     const auto result = s.waiter->Wait(
-        settled, [&] { return s.ring.taken_bytes(); }, s.ring.capacity_bytes() / kStepsPerMessage,
+        settled, [&] { return s.Progress(); }, s.ring.capacity_bytes() / State::kStepsPerMessage,
         deadline);
     if (result != internal::Waiter::Result::kReady) {
       return internal::WaitStatus(result, s.termination->poison());
@@ -180,8 +178,8 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
 bool Sender::PrepareToWait(std::size_t size_bytes) {
   Publish();
   State& s = *state_;
-  s.waiter->Refund(s.ring.taken_bytes(), size_bytes / kStepsPerMessage + 1);
-  return s.waiter->Arm([&] { return s.HasFreeSpace(size_bytes); });
+  s.waiter->Refund(s.Progress(), s.Enough(size_bytes));
+  return s.waiter->Arm([&] { return s.Ready(size_bytes); });
 }
 
 absl::Status Sender::FinishWait(std::size_t size_bytes) {
@@ -189,10 +187,10 @@ absl::Status Sender::FinishWait(std::size_t size_bytes) {
 }
 
 absl::Status Sender::State::TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents) {
-  const bool ready = HasFreeSpace(size_bytes);
+  const bool ready = Ready(size_bytes);
   // Since the last time, also where PrepareToWait saw it before the signal for it came.
-  const uint64_t step = ring.taken_bytes() - taken_at_last_wake_up;
-  taken_at_last_wake_up = ring.taken_bytes();
+  const uint64_t step = Progress() - taken_at_last_wake_up;
+  taken_at_last_wake_up = Progress();
   using Progress = internal::Waiter::Progress;
   const auto result = waiter->TakeWakeUps(ready       ? Progress::kEnough
                                           : step != 0 ? Progress::kLittle
@@ -211,13 +209,13 @@ class Sender::Port final : public Waitable {
     const bool over = s_.ring.peer_ended() || s_.ring.closed();
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
     s_.Publish();
-    s_.waiter->Refund(s_.ring.taken_bytes(), size_bytes_ / kStepsPerMessage + 1);
-    return s_.waiter->ArmForSet([this] { return s_.HasFreeSpace(size_bytes_); });
+    s_.waiter->Refund(s_.Progress(), s_.Enough(size_bytes_));
+    return s_.waiter->ArmForSet([this] { return s_.Ready(size_bytes_); });
   }
   void Disarm() override { s_.waiter->Disarm(); }
   bool TakeWakeUps(absl::Span<const short> revents, absl::Status* status) override {
     *status = s_.TakeWakeUps(size_bytes_, revents);
-    return !status->ok() || s_.HasFreeSpace(size_bytes_);
+    return !status->ok() || s_.Ready(size_bytes_);
   }
   int64_t throttled_until_ns() const override { return s_.waiter->throttled_until_ns(); }
   bool ended() const override { return s_.termination->ended(); }
@@ -238,8 +236,8 @@ Waitable* Sender::waitable(std::size_t size_bytes) const {
 int Sender::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Sender::max_message_bytes() const { return state().ring.max_message_bytes(); }
 uint64_t Sender::capacity_bytes() const { return state().ring.capacity_bytes(); }
-FrameGeometry Sender::frame_geometry() const { return state().session->send()->frames; }
-OwnMemory Sender::frame_memory() const { return state().session->send()->frame_memory; }
+ArenaGeometry Sender::arena_geometry() const { return state().session->send()->arena; }
+OwnMemory Sender::arena_memory() const { return state().session->send()->arena_memory; }
 
 void Sender::Poison(Violation violation) {
   state().termination->Poison(violation);

@@ -32,10 +32,14 @@
 
 namespace parley {
 
+namespace internal {
+struct FrameSenderState;
+}  // namespace internal
+
 class OwnMemory;
 class Session;
 class Waitable;
-struct FrameGeometry;
+struct ArenaGeometry;
 struct WaitOptions;
 
 class Sender {
@@ -95,9 +99,9 @@ class Sender {
 
   uint32_t max_message_bytes() const;
   uint64_t capacity_bytes() const;
-  // The region's frames that we write, for frames/; empty without.
-  FrameGeometry frame_geometry() const;
-  OwnMemory frame_memory() const;
+  // The arena of the region that we write, for frames/; empty without.
+  ArenaGeometry arena_geometry() const;
+  OwnMemory arena_memory() const;
   // Poisons the channel for a reason that a higher layer found.
   void Poison(Violation violation);
   Violation violation() const;
@@ -113,7 +117,8 @@ class Sender {
   // channel is moved to. Used by the same thread.
   friend class BulkSender;
   friend class AudioPort;  // and uses its ring, since it may never signal
-  friend class FramePort;
+  friend class FrameSender;
+  friend struct internal::FrameSenderState;
   Sender(const Sender&);
 
   struct State;

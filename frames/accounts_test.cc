@@ -1,178 +1,194 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The two private accounts of a frame pool, alone: what each says to every word of the peer's.
+// The two private accounts of an arena, alone: what each says to every word of the peer's.
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/violation.h"
+#include "parley/frames/arena_allocator.h"
 #include "parley/frames/frame_wire.h"
-#include "parley/frames/receiver_pool.h"
-#include "parley/frames/sender_pool.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/frames/receiver_account.h"
+#include "parley/frames/sender_account.h"
+#include "parley/shm/arena_layout.h"
 
 namespace parley {
 namespace {
 
 constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
-constexpr FrameGeometry kFrames = {3, 8192};
+constexpr ArenaGeometry kArena = {8192, 64};
 
-Untrusted<FrameReturnedWire> Returned(uint32_t slot, uint64_t generation,
-                                      uint32_t kind = kFrameReturned) {
-  return Untrusted<FrameReturnedWire>({kind, slot, generation});
+// The peer's words.
+struct Words {
+  std::map<uint32_t, uint64_t> returned;
+  auto Load() const {
+    return [this](uint32_t id) {
+      const auto found = returned.find(id);
+      return Untrusted<uint64_t>(found == returned.end() ? 0 : found->second);
+    };
+  }
+};
+
+FrameSenderAccount::Use LendOne(FrameSenderAccount* account, uint64_t bytes = 4096) {
+  const uint32_t extent = account->TryAcquire(bytes);
+  EXPECT_NE(extent, ArenaAllocator::kNone);
+  const FrameSenderAccount::Use use = *account->NextUse();
+  account->Lend(extent);
+  return use;
 }
-Untrusted<FrameSentWire> Sent(uint32_t slot, uint64_t generation, uint64_t size_bytes,
-                              uint32_t kind = kFrameSent) {
-  return Untrusted<FrameSentWire>({kind, slot, generation, size_bytes});
+bool Full(FrameSenderAccount* account) {
+  const uint32_t extent = account->TryAcquire(4096);
+  if (extent == ArenaAllocator::kNone) return true;
+  account->LetGo(extent);
+  return false;
 }
 
-uint32_t LendOne(FrameSenderPool* lender) {
-  uint32_t slot = 99;
-  EXPECT_TRUE(lender->TryTake(&slot));
-  lender->Lend(slot);
-  return slot;
-}
-
-// What is longer than kReuseBytes goes out again at once, what is shorter when others have been.
-TEST(FrameSenderPoolTest, AFrameIsUsedAnewWhenEnoughElseWasWrittenAndNotMuchLater) {
-  const auto order = [](uint64_t frame_bytes) {
-    FrameSenderPool lender({4, frame_bytes});
-    std::vector<uint32_t> slots;
-    for (int i = 0; i < 6; ++i) {
-      slots.push_back(LendOne(&lender));
-      EXPECT_EQ(lender.TakeReturn(Returned(slots.back(), lender.generation(slots.back()))),
-                Violation::kNone);
+TEST(FrameSenderAccountTest, AttackR12OnlyTheUseThatIsLentIsReturned) {
+  FrameSenderAccount account(kArena);
+  Words words;
+  const auto first = LendOne(&account);
+  LendOne(&account);
+  ASSERT_TRUE(Full(&account));
+  EXPECT_EQ(first.generation, 1u);
+  // Every word but the right one, under every id, means nothing.
+  for (uint32_t id = 0; id < kMaxFrames; ++id) {
+    for (const uint64_t word : {uint64_t{0}, uint64_t{2}, uint64_t{3}, kMost}) {
+      words.returned[id] = word;
+      EXPECT_EQ(account.TakeAllReturns(words.Load()), 0u);
+      EXPECT_EQ(account.TakeReturnsInOrder(words.Load()), 0u);
     }
-    return slots;
-  };
-  EXPECT_EQ(order(FrameSenderPool::kReuseBytes), (std::vector<uint32_t>{3, 3, 3, 3, 3, 3}));
-  EXPECT_EQ(order(FrameSenderPool::kReuseBytes / 2), (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
-  EXPECT_EQ(order(FrameSenderPool::kReuseBytes / 2 + 4096),
-            (std::vector<uint32_t>{2, 3, 2, 3, 2, 3}));
-  EXPECT_EQ(order(4096), (std::vector<uint32_t>{0, 1, 2, 3, 0, 1}));
-}
-
-TEST(FrameSenderPoolTest, WhatIsOutIsNotUsed) {
-  FrameSenderPool lender({3, 4 << 20});
-  EXPECT_EQ(LendOne(&lender), 2u);
-  EXPECT_EQ(LendOne(&lender), 1u);
-  EXPECT_EQ(LendOne(&lender), 0u);
-  uint32_t slot = 99;
-  EXPECT_FALSE(lender.TryTake(&slot));
-  EXPECT_EQ(lender.TakeReturn(Returned(2, 1)), Violation::kNone);
-  EXPECT_EQ(lender.TakeReturn(Returned(0, 1)), Violation::kNone);
-  EXPECT_EQ(LendOne(&lender), 0u);
-  EXPECT_EQ(LendOne(&lender), 2u);
-  EXPECT_EQ(lender.generation(0), 2u);
-  EXPECT_EQ(lender.generation(1), 1u);
-}
-
-TEST(FrameSenderPoolTest, AttackR12AReturnCountsOnceAndOnlyForWhatWasLent) {
-  FrameSenderPool lender({3, 4 << 20});
-  // Nothing is lent: nothing can come back.
-  for (const uint64_t generation : {uint64_t{0}, uint64_t{1}, kMost}) {
-    EXPECT_NE(lender.TakeReturn(Returned(0, generation)), Violation::kNone);
+    if (id >= 2) words.returned[id] = 1;  // of no use that is lent
   }
-  uint32_t slot = 99;
-  ASSERT_TRUE(lender.TryTake(&slot));
-  // Taken to be written, and not sent: the peer can know its number and has not been given it.
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 1)), Violation::kNone);
-  lender.Lend(slot);
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 0)), Violation::kNone);
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 2)), Violation::kNone);
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 1, kFrameSent)), Violation::kNone);
-  EXPECT_NE(lender.TakeReturn(Returned(1, 1)), Violation::kNone);
-  EXPECT_NE(lender.TakeReturn(Returned(3, 1)), Violation::kNone);
-  EXPECT_NE(lender.TakeReturn(Returned(std::numeric_limits<uint32_t>::max(), 1)), Violation::kNone);
-  EXPECT_EQ(lender.lent_count(), 1u);
-  EXPECT_EQ(lender.TakeReturn(Returned(slot, 1)), Violation::kNone);
-  EXPECT_EQ(lender.free_count(), 3u);
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 1)), Violation::kNone);
-  EXPECT_EQ(lender.free_count(), 3u);
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 0u);
+  words.returned[first.id] = first.generation;
+  EXPECT_TRUE(account.AnyReturned(words.Load()));
+  EXPECT_EQ(account.TakeReturnsInOrder(words.Load()), 1u);
+  EXPECT_EQ(account.lent_count(), 1u);
+  EXPECT_FALSE(Full(&account));
+  // The word stays where it is, and counts once.
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 0u);
 }
 
-TEST(FrameSenderPoolTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
-  FrameSenderPool lender({2, 4 << 20});
-  const uint32_t first = LendOne(&lender);
-  const uint32_t second = LendOne(&lender);
-  EXPECT_EQ(lender.RevokeOldest(), first);
-  EXPECT_EQ(lender.free_count(), 1u);
-  EXPECT_EQ(LendOne(&lender), first);                                  // generation 2
-  EXPECT_EQ(lender.TakeReturn(Returned(first, 1)), Violation::kNone);  // on its way already
-  EXPECT_EQ(lender.free_count(), 0u);
-  EXPECT_EQ(lender.lent_count(), 2u);
-  EXPECT_NE(lender.TakeReturn(Returned(first, 1)), Violation::kNone);
-  EXPECT_EQ(lender.RevokeOldest(), second);
-  EXPECT_EQ(lender.TakeReturn(Returned(second, 1)), Violation::kNone);  // revoked, not lent anew
-  EXPECT_EQ(lender.free_count(), 1u);
-  EXPECT_EQ(lender.TakeReturn(Returned(first, 2)), Violation::kNone);
-  EXPECT_EQ(lender.free_count(), 2u);
-  EXPECT_EQ(lender.RevokeOldest(), std::nullopt);
+TEST(FrameSenderAccountTest, ReturnsInAnyOrder) {
+  FrameSenderAccount account(kArena);
+  Words words;
+  const auto first = LendOne(&account);
+  const auto second = LendOne(&account);
+  words.returned[second.id] = second.generation;
+  EXPECT_EQ(account.TakeReturnsInOrder(words.Load()), 0u);  // the first one is not there
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 1u);
+  EXPECT_EQ(account.lent_count(), 1u);
+  words.returned[first.id] = first.generation;
+  EXPECT_EQ(account.TakeReturnsInOrder(words.Load()), 1u);
 }
 
-TEST(FrameSenderPoolTest, AUseThatWasNeverSentIsNotCounted) {
-  FrameSenderPool lender({1, 4 << 20});
-  uint32_t slot = 99;
-  for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(lender.TryTake(&slot));
-    EXPECT_EQ(lender.generation(slot), 1u);
-    lender.PutBack(slot);
+TEST(FrameSenderAccountTest, WhatWasRevokedMayComeBackLateAndIsNotFreedTwice) {
+  FrameSenderAccount account({4096, 64});
+  Words words;
+  const auto first = LendOne(&account);
+  const auto revoked = account.RevokeOldest();
+  ASSERT_TRUE(revoked.has_value());
+  EXPECT_EQ(revoked->id, first.id);
+  EXPECT_FALSE(account.RevokeOldest().has_value());
+  FrameSenderAccount::Use again;
+  // Until the same id comes round.
+  for (uint32_t i = 0; i < kMaxFrames; ++i) {
+    again = LendOne(&account);
+    if (again.id == first.id) break;
+    ASSERT_TRUE(account.RevokeOldest().has_value());
   }
-  EXPECT_NE(lender.TakeReturn(Returned(slot, 1)), Violation::kNone);
+  ASSERT_EQ(again.id, first.id);
+  EXPECT_EQ(again.generation, first.generation + 1);
+  words.returned[first.id] = first.generation;  // on its way already
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 0u);
+  EXPECT_TRUE(Full(&account));
+  words.returned[first.id] = again.generation;
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 1u);
+  EXPECT_FALSE(Full(&account));
 }
 
-// Every sequence of seven steps with two frames, against a set of what is out.
+TEST(FrameSenderAccountTest, AFrameIsFreeWhenItsWriterAndEachUseHaveLetGo) {
+  FrameSenderAccount account({4096, 64});
+  Words words;
+  const uint32_t extent = account.TryAcquire(4096);
+  EXPECT_FALSE(account.WasSent(extent));
+  account.Share(extent);
+  account.Share(extent);
+  const auto first = *account.NextUse();
+  account.Lend(extent);
+  EXPECT_TRUE(account.WasSent(extent));
+  const auto second = *account.NextUse();
+  account.Lend(extent);  // once more, while the peer has it
+  EXPECT_NE(first.id, second.id);
+  words.returned[first.id] = first.generation;
+  EXPECT_EQ(account.TakeAllReturns(words.Load()), 1u);
+  EXPECT_TRUE(Full(&account));
+  EXPECT_EQ(account.RevokeOldest()->id, second.id);
+  EXPECT_TRUE(Full(&account));  // the writer's own handle
+  account.LetGo(extent);
+  EXPECT_FALSE(Full(&account));
+}
+
+TEST(FrameSenderAccountTest, PromiseP7ResourcesAsManyFramesAsThereAreIds) {
+  FrameSenderAccount account({uint64_t{1} << 20, 64});
+  for (uint32_t i = 0; i < kMaxFrames; ++i) LendOne(&account, 64);
+  EXPECT_EQ(account.TryAcquire(64), ArenaAllocator::kNone);
+  EXPECT_FALSE(account.NextUse().has_value());
+  EXPECT_TRUE(account.RevokeOldest().has_value());
+  LendOne(&account, 64);
+}
+
+// Every sequence of six steps with room for two frames, against a list of what is lent.
 class Sequences {
  public:
-  void Walk(const FrameSenderPool& lender, const std::multiset<std::pair<uint32_t, uint64_t>>& out,
-            const std::set<std::pair<uint32_t, uint64_t>>& late, int left) {
+  void Walk(const FrameSenderAccount& account, const std::vector<FrameSenderAccount::Use>& lent,
+            const Words& words, int left) {
     ++visited_;
-    ASSERT_EQ(lender.lent_count(), out.size());
-    ASSERT_EQ(lender.free_count() + lender.lent_count(), 2u);
+    ASSERT_EQ(account.lent_count(), lent.size());
+    ASSERT_EQ(account.allocator().live_count(), lent.size());
     if (left == 0) return;
     {
-      FrameSenderPool next = lender;
-      auto more = out;
-      uint32_t slot = 99;
-      if (next.TryTake(&slot)) {
-        next.Lend(slot);
-        more.insert({slot, next.generation(slot)});
-      } else {
-        ASSERT_EQ(out.size(), 2u);
+      FrameSenderAccount next = account;
+      auto more = lent;
+      const uint32_t extent = next.TryAcquire(4096);
+      ASSERT_EQ(extent != ArenaAllocator::kNone, lent.size() < 2);
+      if (extent != ArenaAllocator::kNone) {
+        more.push_back(*next.NextUse());
+        next.Lend(extent);
       }
-      Walk(next, more, late, left - 1);
+      Walk(next, more, words, left - 1);
     }
     {
-      FrameSenderPool next = lender;
-      auto less = out;
-      auto more = late;
-      const std::optional<uint32_t> slot = next.RevokeOldest();
-      ASSERT_EQ(slot.has_value(), !out.empty());
-      if (slot) {
-        less.erase({*slot, next.generation(*slot)});
-        more.insert({*slot, next.generation(*slot)});
+      FrameSenderAccount next = account;
+      auto less = lent;
+      const auto revoked = next.RevokeOldest();
+      ASSERT_EQ(revoked.has_value(), !lent.empty());
+      if (revoked) {
+        ASSERT_EQ(revoked->id, lent.front().id);
+        less.erase(less.begin());
       }
-      Walk(next, less, more, left - 1);
+      Walk(next, less, words, left - 1);
     }
-    for (uint32_t slot = 0; slot < 3; ++slot) {
-      for (uint64_t generation = 0; generation < 5; ++generation) {
-        FrameSenderPool next = lender;
-        auto less = out;
-        auto later = late;
-        const std::pair<uint32_t, uint64_t> use = {slot, generation};
-        const bool was_out = less.erase(use) != 0;
-        const bool may = was_out || later.contains(use);
-        const Violation found = next.TakeReturn(Returned(slot, generation));
-        ASSERT_EQ(found == Violation::kNone, may) << slot << " " << generation;
-        // An honest peer returns in the order in which it received: what is older is void.
-        std::erase_if(later,
-                      [&](const auto& l) { return l.first == slot && l.second <= generation; });
-        if (may) Walk(next, less, later, left - 1);
+    for (uint32_t id = 0; id < 3; ++id) {
+      for (uint64_t generation = 0; generation < 4; ++generation) {
+        FrameSenderAccount next = account;
+        auto less = lent;
+        Words changed = words;
+        changed.returned[id] = generation;
+        uint32_t expected = 0;
+        std::erase_if(less, [&](const FrameSenderAccount::Use& use) {
+          const bool gone = changed.returned[use.id] == use.generation;
+          expected += gone ? 1 : 0;
+          return gone;
+        });
+        ASSERT_EQ(next.AnyReturned(changed.Load()), expected != 0);
+        ASSERT_EQ(next.TakeAllReturns(changed.Load()), expected);
+        Walk(next, less, changed, left - 1);
       }
     }
   }
@@ -182,51 +198,62 @@ class Sequences {
   int visited_ = 0;
 };
 
-TEST(FrameSenderPoolTest, EverySequenceOfSevenStepsAgreesWithASetOfWhatIsOut) {
+TEST(FrameSenderAccountTest, EverySequenceOfFourStepsAgreesWithAListOfWhatIsLent) {
   Sequences sequences;
-  sequences.Walk(FrameSenderPool({2, 4 << 20}), {}, {}, 7);
-  EXPECT_GT(sequences.visited(), 1000);
+  sequences.Walk(FrameSenderAccount(kArena), {}, {}, 4);
+  EXPECT_GT(sequences.visited(), 30'000);
 }
 
-TEST(FrameReceiverPoolTest, AFrameThatExistsABytesCountThatFitsAndANewerUse) {
-  FrameReceiverPool borrower(kFrames);
+// --- the receiver's ------------------------------------------------------------------------------
+
+Untrusted<FrameSentWire> Sent(uint32_t id, uint64_t generation, uint64_t offset, uint64_t size) {
+  return Untrusted<FrameSentWire>({id, 0, generation, offset, size});
+}
+
+TEST(FrameReceiverAccountTest, AttackR12AnIdThatExistsANewerUseAndBytesOfTheArena) {
+  FrameReceiverAccount account(kArena);
   FrameSentWire sent = {};
-  EXPECT_NE(borrower.TakeSent(Sent(3, 1, 0), &sent), Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(std::numeric_limits<uint32_t>::max(), 1, 0), &sent),
-            Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(0, 0, 0), &sent), Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(0, 1, 8193), &sent), Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(0, 1, kMost), &sent), Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(0, 1, 0, kFrameReturned), &sent), Violation::kNone);
-  EXPECT_FALSE(borrower.Holds(0));
-  EXPECT_EQ(borrower.TakeSent(Sent(0, 1, 8192), &sent), Violation::kNone);
+  const auto refused = [&](uint32_t id, uint64_t generation, uint64_t offset, uint64_t size) {
+    return account.TakeSent(Sent(id, generation, offset, size), &sent) ==
+           Violation::kMetadataInvalid;
+  };
+  EXPECT_TRUE(refused(kMaxFrames, 1, 0, 0));
+  EXPECT_TRUE(refused(std::numeric_limits<uint32_t>::max(), 1, 0, 0));
+  EXPECT_TRUE(refused(0, 0, 0, 0));
+  EXPECT_TRUE(refused(0, 1, 0, 8193));
+  EXPECT_TRUE(refused(0, 1, 0, kMost));
+  EXPECT_TRUE(refused(0, 1, 8192, 1));
+  EXPECT_TRUE(refused(0, 1, 64, 8192 - 63));
+  EXPECT_TRUE(refused(0, 1, 8256, 0));
+  EXPECT_TRUE(refused(0, 1, kMost - 63, 64));            // the sum is 0
+  EXPECT_TRUE(refused(0, 1, kMost - 63, kMost));         //
+  EXPECT_TRUE(refused(0, 1, uint64_t{1} << 63, kMost));  //
+  EXPECT_TRUE(refused(0, 1, 32, 32));                    // not aligned
+  EXPECT_FALSE(account.Holds(0, 1));
+  EXPECT_FALSE(refused(0, 1, 0, 8192));
   EXPECT_EQ(sent.size_bytes, 8192u);
-  EXPECT_TRUE(borrower.Holds(0, 1));
-  EXPECT_NE(borrower.TakeSent(Sent(0, 1, 8192), &sent), Violation::kNone);
-  borrower.GiveBack(0);
-  EXPECT_FALSE(borrower.Holds(0));
-  EXPECT_NE(borrower.TakeSent(Sent(0, 1, 8192), &sent), Violation::kNone);
-  EXPECT_EQ(borrower.TakeSent(Sent(0, kMost, 0), &sent), Violation::kNone);
-  EXPECT_NE(borrower.TakeSent(Sent(0, kMost, 0), &sent), Violation::kNone);
+  EXPECT_TRUE(account.Holds(0, 1));
+  EXPECT_TRUE(refused(0, 1, 0, 8192));
+  EXPECT_TRUE(account.GiveBack(0, 1));
+  EXPECT_FALSE(account.GiveBack(0, 1));
+  EXPECT_TRUE(refused(0, 1, 0, 8192));
+  EXPECT_FALSE(refused(1, 7, 8192, 0));  // nothing, at the end
+  EXPECT_FALSE(refused(2, 9, 0, 8192));  // on top of the first: its own memory
+  EXPECT_FALSE(refused(0, kMost, 8128, 64));
+  EXPECT_TRUE(refused(0, kMost, 8128, 64));
 }
 
-TEST(FrameReceiverPoolTest, ANewerUseOfAFrameThatIsHeldEndsTheOlderHold) {
-  FrameReceiverPool borrower(kFrames);
+TEST(FrameReceiverAccountTest, ANewerUseOfAnIdThatIsHeldEndsTheOlderHold) {
+  FrameReceiverAccount account(kArena);
   FrameSentWire sent = {};
-  ASSERT_EQ(borrower.TakeSent(Sent(2, 5, 1), &sent), Violation::kNone);
-  ASSERT_EQ(borrower.TakeSent(Sent(2, 7, 1), &sent), Violation::kNone);
-  EXPECT_FALSE(borrower.Holds(2, 5));
-  EXPECT_TRUE(borrower.Holds(2, 7));
-  EXPECT_EQ(borrower.taken_back(), 1u);
-}
-
-TEST(FrameReceiverPoolTest, PromiseP1MemoryEveryOffsetOfAnySlotIsInside) {
-  const FrameReceiverPool borrower(kFrames);
-  for (uint32_t slot = 0; slot < 200; ++slot) {
-    EXPECT_LE(borrower.OffsetOf(slot) + kFrames.frame_bytes, FrameAreaBytes(kFrames));
-  }
-  EXPECT_LE(borrower.OffsetOf(std::numeric_limits<uint32_t>::max()) + kFrames.frame_bytes,
-            FrameAreaBytes(kFrames));
+  ASSERT_EQ(account.TakeSent(Sent(2, 5, 0, 1), &sent), Violation::kNone);
+  ASSERT_EQ(account.TakeSent(Sent(2, 7, 0, 1), &sent), Violation::kNone);
+  EXPECT_FALSE(account.GiveBack(2, 5));
+  EXPECT_TRUE(account.Holds(2, 7));
+  EXPECT_EQ(account.taken_back(), 1u);
+  account.Forget(2);
+  EXPECT_EQ(account.taken_back(), 2u);
+  EXPECT_FALSE(account.GiveBack(2, 7));
 }
 
 }  // namespace

@@ -44,8 +44,8 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/broadcast.h"
-#include "parley/shm/frame_layout.h"
 #include "parley/shm/sections.h"
 #include "parley/testing/scripted_memory.h"
 #include "parley/wait/memory_barrier.h"
@@ -97,8 +97,8 @@ AcceptOptions OptionsOf(Script& script, FileRegistry* registry) {
   if (receives) options.receive = {8192, 0};
   options.fences = static_cast<FenceMode>(rest / 64 % 3);
   options.format = std::string(rest % 64, 'f');
-  if (rest % 8 == 5 && receives) options.receive.frames = {2, 4096};
-  if (rest % 8 == 6 && sends) options.send.frames = {1, 8192};
+  if (rest % 8 == 5 && receives) options.receive.arena = {8192, 64};
+  if (rest % 8 == 6 && sends) options.send.arena = {8192, 256};
   return options;
 }
 
@@ -144,22 +144,27 @@ std::variant<Agreement, Refusal> Expected(const CheckedAcceptOptions& checked, c
       return refuse(RefusalReason::kSize);
     }
   }
-  // Frames are what we say, and a request is for that or for nothing.
-  for (const auto& [request, ours] : {std::pair(hello.send.frames, options.receive.frames),
-                                      std::pair(hello.receive.frames, options.send.frames)}) {
-    if (request.count != 0 && !(request == ours)) return refuse(RefusalReason::kSize);
+  // An arena is what we say, and a request is for that or for none.
+  for (const auto& [request, ours] : {std::pair(hello.send.arena, options.receive.arena),
+                                      std::pair(hello.receive.arena, options.send.arena)}) {
+    if (request.bytes != 0 && request.bytes != ours.bytes) return refuse(RefusalReason::kSize);
   }
+  // Aligned to whichever is more.
+  const auto aligned = [](ArenaGeometry ours, const ArenaGeometry& request) {
+    if (ours.bytes != 0 && request.alignment > ours.alignment) ours.alignment = request.alignment;
+    return ours;
+  };
   // We send up to 512 bytes, and receive whatever the limits allow.
   if (hello.receive.capacity_bytes != 0 && hello.receive.max_message_bytes < 512) {
     return refuse(RefusalReason::kSize);
   }
   if ((hello.roles & 1) != 0) {
     agreed.send = hello.send.capacity_bytes != 0 ? hello.send : DirectionSpec{8192, 2048};
-    agreed.send.frames = options.receive.frames;
+    agreed.send.arena = aligned(options.receive.arena, hello.send.arena);
   }
   if ((hello.roles & 2) != 0) {
     agreed.receive = hello.receive.capacity_bytes != 0 ? hello.receive : DirectionSpec{4096, 512};
-    agreed.receive.frames = options.send.frames;
+    agreed.receive.arena = aligned(options.send.arena, hello.receive.arena);
   }
   return agreed;
 }
@@ -231,7 +236,7 @@ class Run {
     if ((shape & 0x40) != 0) hello.broadcast_kinds.push_back(0x1234);
     DirectionSpec wish = {uint64_t{4096} << (shape % 4), script_.Take16() % 5000u % 4089};
     if ((shape & 0x80) != 0)
-      wish.frames = {1 + (shape >> 2 & 1u), uint64_t{4096} << (shape >> 3 & 1)};
+      wish.arena = {uint64_t{4096} << (shape >> 3 & 1), 64u << (shape >> 1 & 3)};
     if ((bits & 4) != 0 && (hello.roles & 1) != 0) hello.send = wish;
     if ((bits & 8) != 0 && (hello.roles & 2) != 0) hello.receive = wish;
     hello.features = bits >> 6;
@@ -453,21 +458,21 @@ class Run {
     if (ReceiveDirection* receive = session.receive()) {
       ExpectRing(receive->ring, agreed_.send);
       PARLEY_CHECK(receive->data.size_bytes() == 2 * receive->ring.capacity_bytes, "its data");
-      PARLEY_CHECK(receive->frame_memory.size_bytes() == FrameAreaBytes(receive->frames),
-                   "the frames' memory");
+      PARLEY_CHECK(receive->arena_memory.size_bytes() == ArenaSectionBytes(receive->arena),
+                   "the arena's memory");
       // Every page can be read.
       std::vector<std::byte> into(receive->data.size_bytes());
       receive->data.CopyOut(0, absl::MakeSpan(into));
-      into.resize(receive->frame_memory.size_bytes());
-      receive->frame_memory.CopyOut(0, absl::MakeSpan(into));
+      into.resize(receive->arena_memory.size_bytes());
+      receive->arena_memory.CopyOut(0, absl::MakeSpan(into));
       static_cast<void>(receive->doorbell->Drain());
       receive->doorbell->Signal();
     }
     if (SendDirection* send = session.send()) {
       ExpectRing(send->ring, agreed_.receive);
       PARLEY_CHECK(send->data.size_bytes() == 2 * send->ring.capacity_bytes, "our data");
-      PARLEY_CHECK(send->frame_memory.size_bytes() == FrameAreaBytes(send->frames),
-                   "our frames' memory");
+      PARLEY_CHECK(send->arena_memory.size_bytes() == ArenaSectionBytes(send->arena),
+                   "our arena's memory");
       static_cast<void>(send->doorbell->Drain());
       send->doorbell->Signal();
     }

@@ -39,8 +39,8 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/broadcast.h"
-#include "parley/shm/frame_layout.h"
 #include "parley/shm/sections.h"
 #include "parley/testing/scripted_memory.h"
 
@@ -52,7 +52,7 @@ using testing::Script;
 constexpr int kMaxMessages = 6;
 constexpr uint64_t kMaxCapacity = 16384;
 constexpr uint32_t kMaxMessage = 4096;
-constexpr uint64_t kMaxFrames = 65536;
+constexpr uint64_t kMaxArena = 65536;
 constexpr uint64_t kMaxBroadcast = 32768;
 constexpr ChannelId kId = {0x1111'2222'3333'4444, 0x5555'6666'7777'8888};
 
@@ -65,11 +65,10 @@ UniqueFd GoodRegion(uint64_t file_bytes, unsigned seals) {
   return fd;
 }
 
-// The page in front, a table of 4 KiB and the frames, if there are any, and the ring.
+// The page in front, a table of 8 KiB and the arena, if there is one, and the ring.
 uint64_t FileBytesOf(const DirectionSpec& direction) {
-  const FrameGeometry& frames = direction.frames;
-  return 4096 + direction.capacity_bytes +
-         (frames.count == 0 ? 0 : 4096 + frames.count * frames.frame_bytes);
+  const ArenaGeometry& arena = direction.arena;
+  return 4096 + direction.capacity_bytes + (arena.bytes == 0 ? 0 : 8192 + arena.bytes);
 }
 
 // The page in front, and each section in whole pages; small ones only.
@@ -111,12 +110,12 @@ class Run {
     welcome_.channel_id = kId;
     if (sends) welcome_.send = {8192, 100};
     if (receives) welcome_.receive = {4096, 1024};
-    options_.limits.max_frames_bytes = kMaxFrames;
+    options_.limits.max_arena_bytes = kMaxArena;
     if ((bits & 128) != 0) {
-      if (sends) welcome_.send.frames = {2, 4096};
-      if (receives) welcome_.receive.frames = {1, 8192};
-      if ((bits & 8) != 0) options_.send.frames = welcome_.send.frames;
-      if ((bits & 16) != 0) options_.receive.frames = welcome_.receive.frames;
+      if (sends) welcome_.send.arena = {8192, 64};
+      if (receives) welcome_.receive.arena = {8192, 128};
+      if ((bits & 8) != 0) options_.send.arena = welcome_.send.arena;
+      if ((bits & 16) != 0) options_.receive.arena = welcome_.receive.arena;
     }
   }
 
@@ -243,7 +242,7 @@ class Run {
     const uint8_t shape = script_.Take8();
     DirectionSpec direction = {uint64_t{2048} << (shape % 8), script_.Take16()};
     if ((shape & 0x80) != 0) {
-      direction.frames = {1u + (shape >> 3 & 3), uint64_t{4096} << (shape >> 5 & 3)};
+      direction.arena = {uint64_t{4096} << (shape >> 4 & 7), 64u << (shape >> 3 & 1)};
     }
     return direction;
   }
@@ -266,26 +265,26 @@ class Run {
     const bool futex = options_.doorbell == DoorbellKind::kFutex;
     made.control().StoreRelease64(0, 1);
     if (SendDirection* send = made.send()) {
-      ExpectDirection(send->ring, send->frames, options_.send);
+      ExpectDirection(send->ring, send->arena, options_.send);
       PARLEY_CHECK(send->data.size_bytes() == 2 * send->ring.capacity_bytes, "our data");
       send->data.StoreRelease64(2 * send->ring.capacity_bytes - 8, 1);
-      PARLEY_CHECK(send->frame_memory.size_bytes() == FrameAreaBytes(send->frames), "our frames");
-      if (send->frames.count != 0) {
-        send->frame_memory.StoreRelease64(send->frame_memory.size_bytes() - 8, 1);
+      PARLEY_CHECK(send->arena_memory.size_bytes() == ArenaSectionBytes(send->arena), "our arena");
+      if (send->arena.bytes != 0) {
+        send->arena_memory.StoreRelease64(send->arena_memory.size_bytes() - 8, 1);
       }
       PARLEY_CHECK(send->doorbell->can_be_polled() != futex,
                    "whether there is something to poll is not the peer's to say");
       static_cast<void>(send->doorbell->Drain());
     }
     if (ReceiveDirection* receive = made.receive()) {
-      ExpectDirection(receive->ring, receive->frames, options_.receive);
+      ExpectDirection(receive->ring, receive->arena, options_.receive);
       PARLEY_CHECK(receive->data.size_bytes() == 2 * receive->ring.capacity_bytes, "its data");
-      PARLEY_CHECK(receive->frame_memory.size_bytes() == FrameAreaBytes(receive->frames),
-                   "its frames");
+      PARLEY_CHECK(receive->arena_memory.size_bytes() == ArenaSectionBytes(receive->arena),
+                   "its arena");
       std::vector<std::byte> into(receive->data.size_bytes());
       receive->data.CopyOut(0, absl::MakeSpan(into));  // every page can be read
-      into.resize(receive->frame_memory.size_bytes());
-      receive->frame_memory.CopyOut(0, absl::MakeSpan(into));
+      into.resize(receive->arena_memory.size_bytes());
+      receive->arena_memory.CopyOut(0, absl::MakeSpan(into));
       PARLEY_CHECK(receive->doorbell->can_be_polled() != futex,
                    "whether there is something to poll is not the peer's to say");
       static_cast<void>(receive->doorbell->Drain());
@@ -311,16 +310,18 @@ class Run {
     }
     PARLEY_CHECK(total <= kMaxBroadcast, "a broadcast beyond the limits");
   }
-  static void ExpectDirection(const RingGeometry& ring, const FrameGeometry& frames,
+  static void ExpectDirection(const RingGeometry& ring, const ArenaGeometry& arena,
                               const RingRequest& asked) {
     PARLEY_CHECK(IsValid(ring), "an impossible ring");
     PARLEY_CHECK(ring.capacity_bytes <= kMaxCapacity && ring.max_message_bytes <= kMaxMessage,
                  "beyond the limits");
     PARLEY_CHECK(asked.capacity_bytes == 0 || ring.capacity_bytes == asked.capacity_bytes,
                  "another ring than asked for");
-    PARLEY_CHECK(IsValid(frames) && frames.count * frames.frame_bytes <= kMaxFrames,
-                 "impossible frames");
-    PARLEY_CHECK(asked.frames.count == 0 || frames == asked.frames, "other frames than asked for");
+    PARLEY_CHECK(IsArena(arena) && arena.bytes <= kMaxArena, "an impossible arena");
+    PARLEY_CHECK(asked.arena.bytes == 0 || arena.bytes == asked.arena.bytes,
+                 "another arena than asked for");
+    PARLEY_CHECK(arena.bytes == 0 || arena.alignment >= asked.arena.alignment,
+                 "aligned to less than asked for");
   }
 
   // What we said is a Hello with our wishes, whatever happened afterwards.

@@ -77,8 +77,8 @@ struct Sections {
   bool allowed = false;
   bool unknown = false;  // there is one of a kind that this version does not know
   uint64_t capacity = 0;
-  uint64_t frames = 0;
-  uint64_t frame_bytes = 0;
+  uint64_t arena = 0;
+  uint64_t alignment = 0;
 };
 
 // `count` sections at `offset`, of a direction that exists or not.
@@ -94,12 +94,13 @@ Sections SectionsAllowed(const Message& m, std::size_t offset, uint64_t count, u
     if (kind <= last || At(m, offset + 2, 2) != 0) return result;
     last = kind;
     if (kind == 1) {
-      if (number < 1 || number > 64 || bytes % 4096 != 0 || bytes / 4096 < 1 ||
-          bytes / 4096 > 65535) {
-        return result;
-      }
-      result.frames = number;
-      result.frame_bytes = bytes;
+      bool power = false;
+      for (int p = 6; p <= 12; ++p) power |= number == uint64_t{1} << p;
+      if (number != 0 && !power) return result;
+      if (bytes % 4096 != 0 || bytes > uint64_t{1} << 34) return result;
+      if (offer ? number == 0 && bytes == 0 : number == 0 || bytes == 0) return result;
+      result.arena = bytes;
+      result.alignment = number;
     } else if (kind == 2) {
       bool power = false;
       for (int p = 12; p <= 30; ++p) power |= bytes == uint64_t{1} << p;
@@ -170,8 +171,8 @@ bool WelcomeAllowed(const Message& m, Both* sections) {
 
 void ExpectDirection(const DirectionSpec& spec, const Sections& sections, uint64_t longest) {
   PARLEY_CHECK(spec.capacity_bytes == sections.capacity && spec.max_message_bytes == longest &&
-                   spec.frames.count == sections.frames &&
-                   spec.frames.frame_bytes == sections.frame_bytes,
+                   spec.arena.bytes == sections.arena &&
+                   spec.arena.alignment == sections.alignment,
                "a field from elsewhere");
 }
 

@@ -177,11 +177,16 @@ message("hello_roles_unknown", hello(roles=4))
 message("hello_no_doorbell", hello(doorbells=0))
 message("hello_reserved_not_zero", hello(reserved=1))
 message("hello_section_reserved_not_zero", hello(send=(0, 0, section(2, 1, 4096, 1))))
-message("hello_with_frames", hello(send=(65536, 1000), receive=(0, 100, section(1, 64, 65535 * 4096), section(2, 1, 4096))))
-message("hello_frames_alone", hello(receive=(0, 0, section(1, 3, 8192))))
-message("hello_frames_too_many", hello(send=(0, 0, section(1, 65, 8192))))
-message("hello_frames_none", hello(send=(0, 0, section(1, 0, 8192))))
-message("hello_frames_odd", hello(send=(0, 0, section(1, 1, 8191))))
+message("hello_with_an_arena", hello(send=(65536, 1000), receive=(0, 100, section(1, 4096, 1 << 34), section(2, 1, 4096))))
+message("hello_arena_alone", hello(receive=(0, 0, section(1, 64, 8192))))
+message("hello_arena_of_any_size", hello(receive=(0, 0, section(1, 256, 0))))
+message("hello_arena_of_any_alignment", hello(receive=(0, 0, section(1, 0, 8192))))
+message("hello_arena_of_nothing", hello(receive=(0, 0, section(1, 0, 0))))
+message("hello_arena_too_long", hello(send=(0, 0, section(1, 64, (1 << 34) + 4096))))
+message("hello_arena_odd", hello(send=(0, 0, section(1, 64, 8191))))
+message("hello_arena_alignment_odd", hello(send=(0, 0, section(1, 96, 8192))))
+message("hello_arena_alignment_too_small", hello(send=(0, 0, section(1, 32, 8192))))
+message("hello_arena_alignment_too_large", hello(send=(0, 0, section(1, 8192, 8192))))
 message("hello_two_rings", hello(send=(4096, 100, section(2, 1, 4096))))
 message("hello_sections_out_of_order", hello(send=(4096, 100, section(1, 1, 4096))))
 message("hello_unknown_sections", hello(send=(4096, 100, section(3, 9, 1), section(0xFFFF, 0, 1 << 63))))
@@ -190,7 +195,10 @@ message("hello_eight_sections", hello(send=(4096, 100, *[section(kind, 1, 1) for
 message("hello_message_too_short", hello(send=(4096, 63)))
 message("hello_message_shortest", hello(send=(4096, 64)))
 message("welcome_unknown_section", welcome(send=(4096, 100, section(3, 1, 4096))))
-message("welcome_frames_without_a_ring", welcome(send=(0, 0, section(1, 1, 4096))))
+message("welcome_arena_without_a_ring", welcome(send=(0, 0, section(1, 64, 4096))))
+message("welcome_arena", welcome(send=(65536, 1000, section(1, 64, 8192), section(2, 1, 65536))))
+message("welcome_arena_of_any_size", welcome(send=(0, 1000, section(1, 64, 0), section(2, 1, 65536))))
+message("welcome_arena_of_any_alignment", welcome(send=(0, 1000, section(1, 0, 8192), section(2, 1, 65536))))
 message("welcome_reserved2_not_zero", welcome(reserved2=1))
 message("hello_capacity_no_power_of_two", hello(send=(4097, 1)))
 message("hello_capacity_too_small", hello(send=(2048, 1)))
@@ -810,52 +818,86 @@ bulk("honest_with_a_stranger", 5000, honest(3000, 2, 2), any_record(1, 1024), *[
 bulk("honest_and_dead", 20000, honest(20000, 1, 9), B_TAKE, DIES, B_ALL)
 bulk("a_byte_at_a_time", 100, first(100, 0), *[more(1) + bytes([B_TAKE])] * 60, more(100), B_ALL)
 
-# --- frame_port_fuzzer ------------------------------------------------------------------------------
+# --- frames_fuzzer ----------------------------------------------------------------------------------
 
 F_ANY, F_SENT, F_RETURNED, F_ACQUIRE, F_SEND, F_RECEIVE, F_RETURN, F_REVOKE, F_SCRIBBLE, F_REST = 0, 1, 3, 5, 6, 7, 8, 9, 10, 11
+F_CLOSE, F_GONE, F_WAIT, F_DISCARD, F_CLOSE_OURS, F_SHARE, F_LATEST = (bytes([F_REST, which]) for which in range(7))
 
 
-def announce(slot, size=100, metadata=8):
-    return bytes([F_SENT, slot]) + u16(size) + bytes([metadata])
+def announce(number, at=0, size=100, metadata=8):
+    return bytes([F_SENT, number, at]) + u16(size) + bytes([metadata])
 
 
-def lend(used=64):
-    return bytes([F_ACQUIRE, F_SEND]) + u16(used)
+def acquire(size=4096):
+    return bytes([F_ACQUIRE]) + u16(size)
 
 
-def frames(name, *parts, count=3):
+def lend(size=4096, used=64):
+    return acquire(size) + bytes([F_SEND]) + u16(used)
+
+
+def returned(number):
+    return bytes([F_RETURNED, number])
+
+
+def frame_record(number=0, generation=1, offset=0, size=1):
+    return struct.pack("<IIQQQ", number, 0, generation, offset, size)
+
+
+def frames(name, *parts, pages=2, alignment=0):
     for text, eventfd in (("socket", 0), ("eventfd", 128)):
-        seed("frame_port_fuzzer", f"{name}_{text}", count - 1 | eventfd, *parts)
+        seed("frames_fuzzer", f"{name}_{text}", pages | alignment << 2 | eventfd, *parts)
 
 
-frames("received_and_returned", announce(0), F_RECEIVE, F_RETURN, 0, announce(0, 4096, 89), F_RECEIVE, F_RETURN, 0)
+frames("received_and_returned", announce(0), F_RECEIVE, F_RETURN, 0, announce(0, 3, 4000, 89), F_RECEIVE, F_RETURN, 0)
 frames("returned_out_of_order", announce(0), announce(1), announce(2), F_RECEIVE, F_RECEIVE, F_RECEIVE, F_RETURN, 1, F_RETURN, 1,
        F_RETURN, 0)
-frames("lent_and_returned", lend(), F_RETURNED, 0, F_ACQUIRE, lend(), lend(), lend(), F_RETURNED, 1, F_ACQUIRE)
-frames("all_are_lent", lend(), lend(), lend(), lend(), F_RECEIVE)
-frames("returned_twice", lend(), F_RETURNED, 0, F_RETURNED, 0, F_RECEIVE)
-frames("returned_and_never_sent", F_RETURNED, 0, F_RECEIVE)
-frames("returned_acquired", F_ACQUIRE, bytes([F_RETURNED, 0x90]), u64(1), F_RECEIVE)
-frames("returned_unknown", lend(), bytes([F_RETURNED, 7]), u16(3), F_RECEIVE)
-frames("revoked_and_late", lend(), F_REVOKE, F_RETURNED, 0, F_RECEIVE, lend(), F_RETURNED, 0, F_RECEIVE)
-frames("revoked_and_lent_anew", lend(), F_REVOKE, lend(), bytes([F_RETURNED, 8, 1]), F_RETURNED, 0, F_RECEIVE, F_ACQUIRE, count=1)
-frames("revoked_late_while_lent_anew", lend(), F_REVOKE, lend(), bytes([F_RETURNED, 8, 1]), F_RECEIVE, F_ACQUIRE, count=1)
+frames("overlapping", announce(0, 0, 4096), announce(1, 1, 4096), announce(2, 0, 4096), F_RECEIVE, F_RECEIVE, F_RECEIVE, F_RETURN, 0)
+frames("lent_and_returned", lend(), returned(0), acquire(), lend(), lend(), lend(), returned(1), acquire(), pages=1)
+frames("lent_and_returned_out_of_order", lend(), lend(), returned(1), lend(), returned(2), acquire(), returned(0), lend(), lend(), pages=1)
+frames("all_is_lent", lend(), lend(), lend(), lend(), acquire(), F_RECEIVE)
+frames("all_sizes", *[lend(size) + returned(number % 7) for number, size in enumerate((1, 0, 64, 65, 4096, 12000, 16384, 16385, 300, 9000))])
+frames("in_pieces", *[lend(2048)] * 8, returned(1), returned(3), returned(5), acquire(4096), acquire(2048), returned(2), acquire(4096))
+frames("aligned_to_pages", *[lend(100)] * 4, acquire(1), returned(2), acquire(4097), acquire(4096), alignment=6)
+frames("returned_twice", lend(), returned(0), returned(0), acquire(), acquire(), acquire(), acquire(), acquire())
+frames("returned_and_never_sent", returned(0), lend(), lend(), F_RECEIVE)
+frames("returned_in_advance", bytes([F_RETURNED, 0x90]), u64(1), lend(16384), acquire(16384), acquire(64))
+frames("returned_acquired", acquire(), bytes([F_RETURNED, 0x90]), u64(1), acquire(16384))
+frames("returned_unknown", lend(), bytes([F_RETURNED, 7]), u16(127), acquire(16384))
+frames("returned_without_a_word_of_it", lend(16384), bytes([F_RETURNED, 0x60]), acquire(16384), returned(3), acquire(16384))
+frames("revoked_and_late", lend(), F_REVOKE, returned(0), acquire(), lend(), returned(0), acquire(16384))
+frames("revoked_and_lent_anew", *[lend(4096) + bytes([F_REVOKE])] * 128, lend(), bytes([F_RETURNED, 8, 1]), acquire(), returned(0), acquire(),
+       pages=0)
+frames("revoked_while_it_is_held", lend(), lend(), F_REVOKE, acquire(8192), acquire(4096), F_REVOKE, acquire(4096), pages=1)
+frames("revoked_when_all_came_back", lend(), returned(0), F_REVOKE, F_REVOKE, acquire(16384))
+frames("shared_and_sent", acquire(), F_SHARE, F_SEND, u16(9), returned(0), acquire(8192), F_DISCARD, F_DISCARD, acquire(8192), pages=1)
+frames("sent_twice", acquire(), F_SHARE, F_SEND, u16(9), F_SEND, u16(8), returned(1), acquire(8192), returned(0), acquire(8192), pages=1)
 frames("sent_anew_while_held", announce(0), F_RECEIVE, announce(0), F_RECEIVE, F_RETURN, 0, F_RETURN, 0)
-frames("sent_anew_while_waiting", announce(0), announce(1), F_ACQUIRE, F_REST, 2, announce(0), F_RECEIVE, F_RECEIVE)
-frames("sent_stale", announce(0), F_RECEIVE, bytes([F_SENT, 0x90]), u64(1), u16(1), 0, F_RECEIVE)
-frames("sent_generation_all_ones", bytes([F_SENT, 0x90]), u64(2**64 - 1), u16(1), 0, announce(0), F_RECEIVE, F_RECEIVE)
-frames("sent_too_long", bytes([F_SENT, 0x60]), u16(0), u64(4097), 0, F_RECEIVE)
-frames("sent_length_all_ones", bytes([F_SENT, 0x60]), u16(0), u64(2**64 - 1), 0, F_RECEIVE)
-frames("sent_unknown", bytes([F_SENT, 7]), u16(64), u16(1), 0, F_RECEIVE)
-frames("any_record", bytes([F_ANY]), u16(24), bytes(24), F_RECEIVE)
-frames("metadata_too_long", bytes([F_ANY]), u16(281), struct.pack("<IIQQ", 1, 0, 1, 1), bytes(257), F_RECEIVE)
-frames("metadata_longest", bytes([F_ANY]), u16(280), struct.pack("<IIQQ", 1, 0, 1, 1), bytes(256), F_RECEIVE)
-frames("generation_rewritten", announce(0), F_RECEIVE, bytes([F_SCRIBBLE]), u16(0), u64(1), F_RETURN, 0)
-frames("closed", announce(0), F_REST, 0, F_RECEIVE, F_RECEIVE, lend(), lend(), lend(), F_ACQUIRE)
-frames("closed_by_us", announce(0), announce(1), F_RECEIVE, lend(), F_REST, 4, F_RETURN, 0, F_RECEIVE, F_RETURN, 0, F_RETURNED, 0,
-       F_ACQUIRE)
-frames("gone", announce(0), lend(), F_REST, 1, F_RECEIVE, F_RETURN, 0, F_ACQUIRE, F_REVOKE, F_ACQUIRE)
-frames("discarded", F_ACQUIRE, F_REST, 3, F_ACQUIRE, F_SEND, u16(5), F_RETURNED, 0, F_ACQUIRE)
+frames("sent_anew_while_waiting", announce(0), announce(1), F_WAIT, announce(0), F_RECEIVE, F_RECEIVE, F_RECEIVE)
+frames("taken_back_before_it_was_seen", bytes([F_SENT, 0x20, 0]), u16(9), 0, announce(1), F_RECEIVE, F_RETURN, 0)
+frames("latest", announce(0), announce(1), announce(2), F_LATEST, F_LATEST, announce(2), announce(2), announce(3), F_LATEST, F_RETURN, 0)
+frames("latest_and_a_lie", announce(0), announce(1), bytes([F_ANY]), u16(3), bytes(3), F_LATEST)
+frames("latest_was_taken_back", announce(0), bytes([F_SENT, 0x21, 0]), u16(9), 0, F_LATEST, F_RETURN, 0)
+frames("sent_stale", announce(0), F_RECEIVE, bytes([F_SENT, 0x90]), u64(1), 0, u16(1), 0, F_RECEIVE)
+frames("sent_generation_all_ones", bytes([F_SENT, 0x90]), u64(2**64 - 1), 0, u16(1), 0, announce(0), F_RECEIVE, F_RECEIVE)
+frames("sent_too_long", bytes([F_SENT, 0x60, 0]), u16(0), u64(16385), 0, F_RECEIVE)
+frames("sent_beyond_the_end", bytes([F_SENT, 0x60, 1]), u16(0), u64(16384 - 63), 0, F_RECEIVE)
+frames("sent_length_all_ones", bytes([F_SENT, 0x60, 0]), u16(0), u64(2**64 - 1), 0, F_RECEIVE)
+frames("sent_offset_all_ones", bytes([F_SENT, 0x40, 0]), u16(64), u64(2**64 - 64), 0, F_RECEIVE)
+frames("sent_offset_odd", bytes([F_SENT, 0x40, 0]), u16(8), u64(8), 0, F_RECEIVE)
+frames("sent_nothing_at_the_end", bytes([F_SENT, 0x40, 0]), u16(0), u64(16384), 0, F_RECEIVE)
+frames("sent_unknown", bytes([F_SENT, 7]), u16(128), 0, u16(1), 0, F_RECEIVE)
+frames("any_record", bytes([F_ANY]), u16(32), bytes(32), F_RECEIVE)
+frames("metadata_too_long", bytes([F_ANY]), u16(289), frame_record(), bytes(257), F_RECEIVE)
+frames("metadata_longest", bytes([F_SCRIBBLE]), u16(0), u64(1), bytes([F_ANY]), u16(288), frame_record(), bytes(256), F_RECEIVE)
+frames("generation_rewritten", announce(0), F_RECEIVE, bytes([F_SCRIBBLE]), u16(0), u64(9), F_RETURN, 0)
+frames("words_rewritten", lend(16384), bytes([F_SCRIBBLE]), u16(1), u64(1), bytes([F_SCRIBBLE]), u16(1), u64(7), acquire(16384),
+       bytes([F_SCRIBBLE]), u16(2), u64(99), acquire(16384))
+frames("closed", announce(0), F_CLOSE, F_RECEIVE, F_RECEIVE, lend(), lend(), lend(), acquire(16384))
+frames("closed_by_us", announce(0), announce(1), F_RECEIVE, lend(), F_CLOSE_OURS, F_RETURN, 0, F_RECEIVE, F_RETURN, 0, returned(0),
+       acquire(16384))
+frames("gone", announce(0), lend(), F_GONE, F_RECEIVE, F_RETURN, 0, acquire(), F_REVOKE, acquire(16384))
+frames("discarded", acquire(), F_DISCARD, acquire(), F_SEND, u16(5), returned(0), acquire(16384))
 
 # --- latest_reader_fuzzer ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@
 #include "parley/os/eventfd.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/guarded_range.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/wait/memory_barrier.h"
 
 namespace parley {
@@ -53,17 +53,17 @@ absl::Status CheckLimits(const char* options, const ChannelLimits& limits) {
   return absl::OkStatus();
 }
 
-absl::Status CheckFrames(const Field& field, const FrameGeometry& frames,
-                         const ChannelLimits& limits) {
-  if (!IsValid(frames)) {
-    return field.Wrong(".frames: " + std::to_string(frames.count) + " of " +
-                       std::to_string(frames.frame_bytes) +
-                       " bytes; allowed: up to 64, each a multiple of 4096 bytes below 256 MiB");
+absl::Status CheckArena(const Field& field, const ArenaGeometry& arena,
+                        const ChannelLimits& limits) {
+  if (!IsArenaRequest(arena)) {
+    return field.Wrong(".arena: " + std::to_string(arena.bytes) + " bytes, aligned to " +
+                       std::to_string(arena.alignment) +
+                       "; allowed: a multiple of 4096 bytes up to 16 GiB, and 0 or a power of two "
+                       "from 64 to 4096");
   }
-  if (frames.count * frames.frame_bytes > limits.max_frames_bytes) {
-    return field.Wrong(".frames" + Is(frames.count * frames.frame_bytes) +
-                       " bytes in all, beyond limits.max_frames_bytes, " +
-                       std::to_string(limits.max_frames_bytes));
+  if (arena.bytes > limits.max_arena_bytes) {
+    return field.Wrong(".arena.bytes" + Is(arena.bytes) + ", beyond limits.max_arena_bytes, " +
+                       std::to_string(limits.max_arena_bytes));
   }
   return absl::OkStatus();
 }
@@ -80,9 +80,9 @@ absl::Status CheckDirection(const Field& field, const RingRequest& request,
                             const ChannelLimits& limits, bool exists, DirectionTerms* terms) {
   const uint64_t capacity = AtLeastAPage(request.capacity_bytes);
   const uint32_t message = request.max_message_bytes;
-  if (absl::Status s = CheckFrames(field, request.frames, limits); !s.ok()) return s;
+  if (absl::Status s = CheckArena(field, request.arena, limits); !s.ok()) return s;
   if (!exists) {
-    if (capacity != 0 || message != 0 || request.frames.count != 0) {
+    if (capacity != 0 || message != 0 || request.arena != ArenaGeometry{}) {
       return field.Wrong(" is set, and `direction` says that there is none");
     }
     return absl::OkStatus();
@@ -106,9 +106,12 @@ absl::Status CheckDirection(const Field& field, const RingRequest& request,
   terms->chosen.capacity_bytes = ring;
   terms->chosen.max_message_bytes =
       message != 0 ? message : static_cast<uint32_t>(std::min(ring / 4, max_message));
-  terms->chosen.frames = request.frames;
+  if (request.arena.bytes != 0) {
+    terms->chosen.arena = {request.arena.bytes,
+                           std::max(request.arena.alignment, kMinArenaAlignment)};
+  }
   if (capacity != 0 || message != 0) terms->asked = terms->chosen;
-  terms->asked.frames = request.frames;
+  terms->asked.arena = request.arena;
   terms->min_capacity_bytes = MinCapacityBytes();
   terms->floor_capacity_bytes = capacity;
   terms->floor_message_bytes = std::max(message, kMinMessageLimitBytes);

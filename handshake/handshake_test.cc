@@ -46,7 +46,7 @@
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
 #include "parley/shm/broadcast.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/sections.h"
 #include "parley/wait/doorbell.h"
 #include "parley/wait/memory_barrier.h"
@@ -271,22 +271,28 @@ TEST(HandshakeTest, PromiseP9AbortIsOursTheWishCannotUndercutWhatOurCallerRelies
   }
 }
 
-// What a peer costs us in frames is our own options' word, and never its wish.
-TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
-  constexpr FrameGeometry kFew = {3, 8192};
-  constexpr FrameGeometry kMany = {64, 8192};
+// What a peer costs us in an arena is our own options' word, and never its request. How its frames
+// are aligned is the larger request of the two.
+TEST(HandshakeTest, PromiseP7ResourcesAnArenaIsThatOfTheAcceptingSide) {
+  constexpr ArenaGeometry kSmall = {8192, 64};
+  constexpr ArenaGeometry kLarge = {81920, 256};
   struct Case {
-    FrameGeometry ours;
-    FrameGeometry wish;
+    ArenaGeometry ours;
+    ArenaGeometry request;
     bool agreed;
+    uint32_t alignment = 0;
   };
   for (const Case& c :
-       {Case{{}, {}, true}, Case{kFew, {}, true}, Case{kFew, kFew, true}, Case{{}, kFew, false},
-        Case{kFew, kMany, false}, Case{kMany, kFew, false}, Case{kFew, {3, 4096}, false}}) {
+       {Case{{}, {}, true}, Case{kSmall, {}, true, 64}, Case{kSmall, kSmall, true, 64},
+        Case{{}, kSmall, false}, Case{kSmall, kLarge, false}, Case{kLarge, kSmall, false},
+        Case{kSmall, {4096, 64}, false}, Case{{8192, 0}, {}, true, 64},
+        Case{{8192, 0}, {8192, 0}, true, 64}, Case{kSmall, {0, 4096}, true, 4096},
+        Case{kSmall, {8192, 512}, true, 512}, Case{kLarge, {0, 64}, true, 256},
+        Case{{}, {0, 4096}, true}, Case{{0, 128}, {}, true}, Case{{0, 128}, {0, 64}, true}}) {
     for (const bool sending : {true, false}) {
       Ends ends;
-      (sending ? ends.accept.send : ends.accept.receive).frames = c.ours;
-      (sending ? ends.connect.receive : ends.connect.send).frames = c.wish;
+      (sending ? ends.accept.send : ends.accept.receive).arena = c.ours;
+      (sending ? ends.connect.receive : ends.connect.send).arena = c.request;
       ends.Run();
       EXPECT_EQ(ends.accepted.ok(), c.agreed) << ends.accepted.status();
       EXPECT_EQ(ends.connected.ok(), c.agreed) << ends.connected.status();
@@ -294,20 +300,21 @@ TEST(HandshakeTest, PromiseP7ResourcesFramesAreThoseOfTheAcceptingSide) {
         EXPECT_NE(ends.connected.status().message().find("sizes"), std::string::npos);
         continue;
       }
-      const FrameGeometry none = {};
-      EXPECT_EQ((*ends.accepted)->send()->frames, sending ? c.ours : none);
-      EXPECT_EQ((*ends.accepted)->receive()->frames, sending ? none : c.ours);
-      EXPECT_EQ((*ends.connected)->receive()->frames, sending ? c.ours : none);
-      EXPECT_EQ((*ends.connected)->send()->frames, sending ? none : c.ours);
-      EXPECT_EQ((*ends.accepted)->send()->frame_memory.size_bytes(),
-                sending ? FrameAreaBytes(c.ours) : 0);
-      EXPECT_EQ((*ends.connected)->send()->frame_memory.size_bytes(),
-                sending ? 0 : FrameAreaBytes(c.ours));
+      const ArenaGeometry none = {};
+      const ArenaGeometry all = {c.ours.bytes, c.alignment};
+      EXPECT_EQ((*ends.accepted)->send()->arena, sending ? all : none);
+      EXPECT_EQ((*ends.accepted)->receive()->arena, sending ? none : all);
+      EXPECT_EQ((*ends.connected)->receive()->arena, sending ? all : none);
+      EXPECT_EQ((*ends.connected)->send()->arena, sending ? none : all);
+      EXPECT_EQ((*ends.accepted)->send()->arena_memory.size_bytes(),
+                sending ? ArenaSectionBytes(all) : 0);
+      EXPECT_EQ((*ends.connected)->send()->arena_memory.size_bytes(),
+                sending ? 0 : ArenaSectionBytes(all));
     }
   }
   Ends ends;
-  ends.accept.send.frames = kFew;
-  ends.connect.limits.max_frames_bytes = 3 * 8192 - 1;
+  ends.accept.send.arena = kSmall;
+  ends.connect.limits.max_arena_bytes = 8191;
   ends.Run();
   EXPECT_TRUE(absl::IsResourceExhausted(ends.connected.status())) << ends.connected.status();
 }

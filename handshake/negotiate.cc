@@ -26,11 +26,16 @@ uint32_t RolesOf(bool sends, bool receives) {
 // where it sends, nor longer messages than it has buffers for where it receives.
 Answer NegotiateDirection(const DirectionSpec& request, const DirectionTerms& ours, bool we_send,
                           const ChannelLimits& limits) {
-  if (request.frames.count != 0 && !(request.frames == ours.chosen.frames)) {
-    return TooMuch("the peer asks for other frames than those of our options", request.frames.count,
-                   ours.chosen.frames.count);
+  if (request.arena.bytes != 0 && request.arena.bytes != ours.chosen.arena.bytes) {
+    return TooMuch("the peer asks for another arena than that of our options", request.arena.bytes,
+                   ours.chosen.arena.bytes);
   }
-  if (request.capacity_bytes == 0) return ours.chosen;
+  ArenaGeometry arena = ours.chosen.arena;
+  // Powers of two: the larger one serves both.
+  if (arena.bytes != 0) arena.alignment = std::max(arena.alignment, request.arena.alignment);
+  if (request.capacity_bytes == 0) {
+    return DirectionSpec{ours.chosen.capacity_bytes, ours.chosen.max_message_bytes, arena};
+  }
   if (request.capacity_bytes < ours.min_capacity_bytes) {
     return TooMuch("the peer asks for a ring that is smaller than a page", request.capacity_bytes,
                    ours.min_capacity_bytes);
@@ -55,7 +60,7 @@ Answer NegotiateDirection(const DirectionSpec& request, const DirectionTerms& ou
     return TooMuch("the peer asks for longer messages than we receive", request.max_message_bytes,
                    ours.ceiling_message_bytes);
   }
-  return DirectionSpec{request.capacity_bytes, request.max_message_bytes, ours.chosen.frames};
+  return DirectionSpec{request.capacity_bytes, request.max_message_bytes, arena};
 }
 
 // One kDoorbell bit out of those offered; 0: none that we would use.
@@ -117,8 +122,11 @@ absl::Status CheckDirection(const DirectionSpec& request, const DirectionSpec& a
                                       request.max_message_bytes != accepted.max_message_bytes)) {
     return absl::InvalidArgumentError("the peer accepted another ring than the one asked for");
   }
-  if (request.frames.count != 0 && !(request.frames == accepted.frames)) {
-    return absl::InvalidArgumentError("the peer accepted other frames than those asked for");
+  if (request.arena.bytes != 0 && request.arena.bytes != accepted.arena.bytes) {
+    return absl::InvalidArgumentError("the peer accepted another arena than the one asked for");
+  }
+  if (accepted.arena.bytes != 0 && accepted.arena.alignment < request.arena.alignment) {
+    return absl::InvalidArgumentError("the peer aligns its frames to less than was asked for");
   }
   if (ours.exists && accepted.capacity_bytes < ours.min_capacity_bytes) {
     return absl::InvalidArgumentError("the peer chose a ring that is smaller than a page");
@@ -127,8 +135,8 @@ absl::Status CheckDirection(const DirectionSpec& request, const DirectionSpec& a
       accepted.max_message_bytes > limits.max_message_bytes) {
     return absl::ResourceExhaustedError("the peer's ring is beyond our limits");
   }
-  if (accepted.frames.count * accepted.frames.frame_bytes > limits.max_frames_bytes) {
-    return absl::ResourceExhaustedError("the peer's frames are beyond our limits");
+  if (accepted.arena.bytes > limits.max_arena_bytes) {
+    return absl::ResourceExhaustedError("the peer's arena is beyond our limits");
   }
   return absl::OkStatus();
 }

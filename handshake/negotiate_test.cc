@@ -51,9 +51,9 @@ TEST(CheckedOptionsTest, ImpossibleAcceptOptionsAreNamedAndNothingElseHappens) {
        },
        "receive.max_message_bytes is " + std::to_string(least - 7)},
       {[](AcceptOptions& o) { o.receive.max_message_bytes = 5 << 20; }, "limits.max_message_bytes"},
-      {[](AcceptOptions& o) { o.send.frames = {65, 4096}; }, "send.frames"},
-      {[](AcceptOptions& o) { o.send.frames = {1, 4095}; }, "send.frames"},
-      {[](AcceptOptions& o) { o.send.frames = {64, 16 << 20}; }, "limits.max_frames_bytes"},
+      {[](AcceptOptions& o) { o.send.arena = {4096, 65}; }, "send.arena"},
+      {[](AcceptOptions& o) { o.send.arena = {4095, 64}; }, "send.arena"},
+      {[](AcceptOptions& o) { o.send.arena = {1 << 30, 64}; }, "limits.max_arena_bytes"},
       {[](AcceptOptions& o) {
          o.direction = Direction::kSendOnly;
          o.receive = {4096, 64};
@@ -230,9 +230,17 @@ TEST(NegotiateTest, AHelloOfOursIsAnsweredWithWhatWeCanLiveWith) {
       other.send = {};
       EXPECT_FALSE(CheckAgreement(*connecting, hello, other).ok());
       other = *agreement;
-      other.send.frames = {64, 8 << 20};
+      other.send.arena = {512 << 20, 64};
       EXPECT_EQ(CheckAgreement(*connecting, hello, other).code(),
                 absl::StatusCode::kResourceExhausted);
+      Hello aligned = hello;
+      aligned.send.arena = {8192, 128};
+      other.send.arena = {8192, 128};
+      EXPECT_TRUE(CheckAgreement(*connecting, aligned, other).ok());
+      other.send.arena = {8192, 64};
+      EXPECT_FALSE(CheckAgreement(*connecting, aligned, other).ok());
+      other.send.arena = {4096, 128};
+      EXPECT_FALSE(CheckAgreement(*connecting, aligned, other).ok());
     }
   }
 }

@@ -30,9 +30,11 @@ class FileRegistry;  // sealing/file_registry.h
 struct RingRequest {
   uint64_t capacity_bytes = 0;     // a power of two from 4 KiB (and a page) to the limit
   uint32_t max_message_bytes = 0;  // from kMinMessageLimitBytes to capacity_bytes - 8
-  // Frames beside the ring (frames/), for a FramePort on both sides. What the accepting side sets
-  // is what there is, none by default; a connecting side that sets it gets that or no channel.
-  FrameGeometry frames = {};
+  // An arena beside the ring (frames/), for a FrameSender on the side that sends and a
+  // FrameReceiver on the other. `bytes` is the accepting side's choice, none by default: it pays. A
+  // connecting side that sets it gets that or no channel. `alignment` is what either side needs its
+  // frames aligned to; the larger one holds.
+  ArenaGeometry arena = {};
 };
 
 inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
@@ -42,7 +44,7 @@ inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 struct ChannelLimits {
   uint64_t max_capacity_bytes = uint64_t{16} << 20;  // of each ring; 4 KiB to 1 GiB
   uint32_t max_message_bytes = uint32_t{4} << 20;    // of each ring
-  uint64_t max_frames_bytes = uint64_t{256} << 20;   // of each direction's frames together
+  uint64_t max_arena_bytes = uint64_t{256} << 20;    // of each direction
   // Of the sections of the broadcast that a connecting side maps. An accepting side hands out what
   // it has made.
   uint64_t max_broadcast_bytes = uint64_t{256} << 20;

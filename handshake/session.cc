@@ -9,7 +9,7 @@
 namespace parley {
 
 RegionGeometry RegionOf(const DirectionSpec& direction) {
-  return {direction.capacity_bytes, FrameAreaBytes(direction.frames)};
+  return {direction.capacity_bytes, ArenaSectionBytes(direction.arena)};
 }
 
 RingGeometry RingOf(const DirectionSpec& direction) {
@@ -35,15 +35,15 @@ Session::Session(Private, SessionTerms terms, OutgoingRegion outgoing, IncomingR
     send_.emplace();
     send_->ring = RingOf(*terms_.send);
     send_->data = outgoing_.data();
-    send_->frames = terms_.send->frames;
-    send_->frame_memory = outgoing_.frames();
+    send_->arena = terms_.send->arena;
+    send_->arena_memory = outgoing_.frames();
   }
   if (terms_.receive) {
     receive_.emplace();
     receive_->ring = RingOf(*terms_.receive);
     receive_->data = incoming_.data();
-    receive_->frames = terms_.receive->frames;
-    receive_->frame_memory = incoming_.frames();
+    receive_->arena = terms_.receive->arena;
+    receive_->arena_memory = incoming_.frames();
   }
 }
 

@@ -6,8 +6,8 @@
 // two facts that all who use it share: the first violation, and the peer's death.
 //
 //   Session --- id, peer, protocol
-//     |-- send():    a ring that we write, its frames, its doorbell     (or null)
-//     |-- receive(): a ring that the peer writes, its frames, its doorbell (or null)
+//     |-- send():    a ring that we write, its arena, its doorbell     (or null)
+//     |-- receive(): a ring that the peer writes, its arena, its doorbell (or null)
 //     |-- broadcast(): the accepting side's, which its other sessions read as well (or null)
 //     '-- control page of each region, termination()
 //
@@ -38,7 +38,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/broadcast.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
 #include "parley/wait/event_count.h"
@@ -50,8 +50,8 @@ namespace parley {
 struct SendDirection {
   RingGeometry ring;
   OwnMemory data;  // 2 * capacity_bytes: the ring, and the same bytes again
-  FrameGeometry frames;
-  OwnMemory frame_memory;              // empty without frames
+  ArenaGeometry arena;
+  OwnMemory arena_memory;              // the table and the bytes; empty without an arena
   std::unique_ptr<Doorbell> doorbell;  // signals data to the peer; waits for free space
 };
 
@@ -59,8 +59,8 @@ struct SendDirection {
 struct ReceiveDirection {
   RingGeometry ring;
   PeerMemory data;
-  FrameGeometry frames;
-  PeerMemory frame_memory;
+  ArenaGeometry arena;
+  PeerMemory arena_memory;
   std::unique_ptr<Doorbell> doorbell;  // waits for data; signals free space to the peer
 };
 

@@ -8,7 +8,7 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/check.h"
 #include "parley/ring/ring_types.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 
 namespace parley {
 namespace {
@@ -100,10 +100,14 @@ enum class Kind { kOffer, kDecision };
 
 absl::Status TakeSection(const SectionWire& section, Kind kind, DirectionSpec* out) {
   switch (section.kind) {
-    case kSectionFrames:
-      // TRUST: up to 64 of one length, whose sum is far from overflow.
-      out->frames = {section.count, section.bytes};
-      if (section.count == 0 || !IsValid(out->frames)) return Malformed("impossible frames");
+    case kSectionArena:
+      // TRUST: whole units up to the format's limit, and one of seven alignments. A request may
+      // leave either open, but not both.
+      out->arena = {section.bytes, section.count};
+      if (out->arena == ArenaGeometry{} ||
+          !(kind == Kind::kOffer ? IsArenaRequest(out->arena) : IsArena(out->arena))) {
+        return Malformed("impossible arena");
+      }
       return absl::OkStatus();
     case kSectionRing:
       // TRUST: a power of two within the format's limits.
@@ -187,14 +191,15 @@ void Append(const T& value, std::vector<std::byte>* message) {
 }
 
 uint16_t SectionsOf(const DirectionSpec& spec) {
-  return static_cast<uint16_t>((spec.frames.count != 0 ? 1 : 0) +
+  return static_cast<uint16_t>((spec.arena != ArenaGeometry{} ? 1 : 0) +
                                (spec.capacity_bytes != 0 ? 1 : 0));
 }
 
 void AppendSections(const DirectionSpec& spec, std::vector<std::byte>* message) {
-  PARLEY_CHECK(IsValid(spec.frames), "frames: up to 64, of a multiple of 4 KiB below 256 MiB each");
-  if (spec.frames.count != 0) {
-    Append(SectionWire{kSectionFrames, 0, spec.frames.count, spec.frames.frame_bytes}, message);
+  PARLEY_CHECK(IsArenaRequest(spec.arena),
+               "an arena: a multiple of 4 KiB up to 16 GiB, aligned to a power of two");
+  if (spec.arena != ArenaGeometry{}) {
+    Append(SectionWire{kSectionArena, 0, spec.arena.alignment, spec.arena.bytes}, message);
   }
   if (spec.capacity_bytes != 0) {
     Append(SectionWire{kSectionRing, 0, 1, spec.capacity_bytes}, message);

@@ -63,13 +63,13 @@ struct MessageHeaderWire {
 struct SectionWire {
   uint16_t kind;      // kSection*
   uint16_t reserved;  // 0
-  uint32_t count;     // ring: 1; frames: how many
-  uint64_t bytes;     // ring: its capacity; frames: the length of each
+  uint32_t count;     // ring: 1; arena: the alignment of its frames
+  uint64_t bytes;     // ring: its capacity; arena: of all frames together
 };
 
 // Of a direction's region. A broadcast's kinds are its patterns' (patterns/): the handshake knows
 // none of them.
-inline constexpr uint16_t kSectionFrames = 1;
+inline constexpr uint16_t kSectionArena = 1;
 inline constexpr uint16_t kSectionRing = 2;
 // In each list. Unknown kinds count as well.
 inline constexpr std::size_t kMaxSections = SectionList::kMaxCount;
@@ -166,7 +166,7 @@ const char* ToString(RefusalReason reason);
 struct DirectionSpec {
   uint64_t capacity_bytes = 0;
   uint32_t max_message_bytes = 0;
-  FrameGeometry frames = {};
+  ArenaGeometry arena = {};
   bool operator==(const DirectionSpec&) const = default;
 };
 

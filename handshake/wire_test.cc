@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "parley/shm/arena_layout.h"
 
 namespace parley {
 namespace {
@@ -159,7 +160,7 @@ TEST(WireTest, HostileFieldsAreRefused) {
       {44, 1, "a kind that is not there"},
       {46, 1, "reserved"},
       {48, 0, "kind zero"},
-      {48, 1, "a ring's numbers as frames"},
+      {48, 1, "a ring's numbers as an arena"},
       {50, 1, "reserved"},
       {52, 2, "two rings"},
       {56, 1, "capacity no power of two"},
@@ -178,15 +179,24 @@ TEST(WireTest, HostileFieldsAreRefused) {
   EXPECT_FALSE(ParseWelcome(welcome).ok());
 
   Hello framed = SomeHello();
-  framed.receive.frames = {64, 65535 * 4096};
+  framed.receive.arena = {kMaxArenaBytes, 4096};
   std::vector<std::byte> most = EncodeHello(framed);
   const auto parsed = ParseHello(most);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_EQ(parsed->receive.frames, framed.receive.frames);
-  most[48 + 16 + 4] = std::byte{65};
+  EXPECT_EQ(parsed->receive.arena, framed.receive.arena);
+  most[48 + 16 + 4] = std::byte{65};  // 4096 and 65
   EXPECT_FALSE(ParseHello(most).ok());
+  // A request may leave either open, and a Welcome neither.
+  for (const ArenaGeometry open : {ArenaGeometry{0, 128}, ArenaGeometry{8192, 0}}) {
+    framed.receive.arena = open;
+    ASSERT_TRUE(ParseHello(EncodeHello(framed)).ok());
+    EXPECT_EQ(ParseHello(EncodeHello(framed))->receive.arena, open);
+    Welcome decided = SomeWelcome();
+    decided.send.arena = open;
+    EXPECT_FALSE(ParseWelcome(EncodeWelcome(decided)).ok());
+  }
   Welcome elsewhere = SomeWelcome();
-  elsewhere.receive.frames = {1, 4096};  // frames for the direction that the roles exclude
+  elsewhere.receive.arena = {4096, 64};  // for the direction that the roles exclude
   EXPECT_FALSE(ParseWelcome(EncodeWelcome(elsewhere)).ok());
 }
 

@@ -145,6 +145,9 @@ class BasicProducer {
   // True if the peer has taken everything that was published. Looks at the peer at most once.
   bool Drained() { return position_.Drained(); }
 
+  // Whether the peer takes no more, and how much it has taken. Looks at the peer once.
+  bool PollEnded() { return position_.PollEnded(); }
+
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
   void Poison(Violation violation) { position_.Poison(violation); }
 

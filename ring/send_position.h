@@ -95,6 +95,12 @@ class SendPosition {
     return head_ == published_;
   }
 
+  // Whether the peer takes no more, by a look at it.
+  bool PollEnded() {
+    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
+    return peer_ended_;
+  }
+
   void Poison(Violation violation) {
     if (violation_ != Violation::kNone) return;
     violation_ = violation;

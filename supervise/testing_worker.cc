@@ -217,7 +217,7 @@ int ForgetLockDown() {
   ConnectOptions connect;
   connect.limits = {.max_capacity_bytes = kMaxCapacityBytes,
                     .max_message_bytes = uint32_t{1} << 30,
-                    .max_frames_bytes = uint64_t{1} << 34};
+                    .max_arena_bytes = uint64_t{1} << 34};
   connect.trust = PeerTrust::Because("the host that started this worker");
   auto channel = ConnectInheritedChannel(connect, Deadline::After(absl::Seconds(10)));
   if (!channel.ok()) return 2;

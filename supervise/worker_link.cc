@@ -190,9 +190,9 @@ absl::Status internal::CheckLinkOptions(const WorkerLinkOptions& options) {
   if (options.program.path.empty()) {
     return absl::InvalidArgumentError("WorkerLinkOptions::program.path is empty");
   }
-  if (options.to_worker.frames.count != 0) {
+  if (options.to_worker.arena.bytes != 0) {
     return absl::InvalidArgumentError(
-        "WorkerLinkOptions::to_worker.frames is set; allowed: frames from the worker only");
+        "WorkerLinkOptions::to_worker.arena is set; allowed: an arena from the worker only");
   }
   return absl::OkStatus();
 }
@@ -225,9 +225,8 @@ absl::StatusOr<WorkerLink> WorkerLinkMaker::Make(const WorkerLinkOptions& option
       std::max(accept.send.capacity_bytes, accept.receive.capacity_bytes);
   accept.limits.max_message_bytes =
       std::max(accept.send.max_message_bytes, accept.receive.max_message_bytes);
-  accept.limits.max_frames_bytes =
-      std::max(accept.limits.max_frames_bytes,
-               uint64_t{accept.receive.frames.count} * accept.receive.frames.frame_bytes);
+  accept.limits.max_arena_bytes =
+      std::max(accept.limits.max_arena_bytes, accept.receive.arena.bytes);
   accept.format = options.format;
   accept.peer_pidfd = worker.pidfd();
   // The handshake puts this into effect; nothing is signalled, received or waited for over the

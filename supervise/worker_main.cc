@@ -207,7 +207,7 @@ class WorkerProcess {
     // The host decides; it pays for what it makes.
     connect.limits = {.max_capacity_bytes = kMaxCapacityBytes,
                       .max_message_bytes = uint32_t{1} << 30,
-                      .max_frames_bytes = uint64_t{1} << 34};
+                      .max_arena_bytes = uint64_t{1} << 34};
     connect.trust = PeerTrust::Because("the host that started this worker");
     absl::StatusOr<Channel> channel =
         ConnectInheritedChannel(connect, Deadline::After(kHandshakeTime), options_.wait);

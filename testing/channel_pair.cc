@@ -23,7 +23,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/guarded_range.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
@@ -97,12 +97,13 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   }
   // No ring is shorter than a page, which has 16 or 64 KiB on some machines.
   ring.capacity_bytes = std::max<uint64_t>(ring.capacity_bytes, PageBytes());
-  const FrameGeometry frames = options.ring.frames;
-  if (!IsValid(frames)) {
+  ArenaGeometry arena = options.ring.arena;
+  if (arena.bytes != 0 && arena.alignment == 0) arena.alignment = kMinArenaAlignment;
+  if (!IsArena(arena)) {
     return absl::InvalidArgumentError(
-        "ChannelPairOptions: at most 64 frames of a multiple of 4 KiB each");
+        "ChannelPairOptions: an arena is a multiple of 4 KiB, aligned to a power of two");
   }
-  const RegionGeometry region = {ring.capacity_bytes, FrameAreaBytes(frames)};
+  const RegionGeometry region = {ring.capacity_bytes, ArenaSectionBytes(arena)};
   auto pair = std::make_unique<ChannelPair>(Private());
   auto out =
       MakeWay(region, options.eventfd, &pair->accepting_registry_, &pair->connecting_registry_);
@@ -129,7 +130,7 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
   const uint32_t doorbell = options.futex     ? kDoorbellFutex
                             : options.eventfd ? kDoorbellEventfd
                                               : kDoorbellSocket;
-  const DirectionSpec direction = {ring.capacity_bytes, ring.max_message_bytes, frames};
+  const DirectionSpec direction = {ring.capacity_bytes, ring.max_message_bytes, arena};
   const auto make_end = [&](Way& sending, Way& receiving,
                             PeerSocket socket) -> absl::StatusOr<Channel> {
     SessionTerms terms;

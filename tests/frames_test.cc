@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A frame pool between two real processes: honest, dead, and hostile.
+// An arena between two real processes: honest, dead, and hostile.
 
 #include <unistd.h>
 
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,11 +19,14 @@
 #include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/channel.h"
-#include "parley/frames/frame_port.h"
+#include "parley/channel/hostile_access.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/handshake/options.h"
+#include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/tests/child.h"
 #include "parley/tests/peer.h"
 #include "parley/tests/resources.h"
@@ -30,13 +34,15 @@
 namespace parley {
 namespace {
 
-constexpr FrameGeometry kFrames = {4, 65536};
+constexpr std::size_t kFrameBytes = 65536;
+constexpr uint32_t kCount = 4;
+constexpr ArenaGeometry kArena = ArenaFor(kCount, kFrameBytes);
 
 class FramesTest : public ::testing::TestWithParam<DoorbellKind> {
  protected:
   FramesTest() {
     setup.doorbell = GetParam();
-    setup.ring.frames = kFrames;
+    setup.ring.arena = kArena;
   }
   PeerSetup setup;
 };
@@ -45,90 +51,99 @@ INSTANTIATE_TEST_SUITE_P(Doorbells, FramesTest,
                                            DoorbellKind::kFutex),
                          [](const auto& doorbell) { return DoorbellName(doorbell.param); });
 
-std::size_t SizeOf(uint32_t number) { return uint64_t{number} * 977 % (kFrames.frame_bytes + 1); }
+std::size_t SizeOf(uint32_t number) { return uint64_t{number} * 977 % (kFrameBytes + 1); }
 std::byte ByteOf(uint32_t number, std::size_t i) {
   return static_cast<std::byte>((i * 31 + i / 251 + number) % 239);
 }
 
-// Sends frames 0 to count - 1; 0 if all went well.
-int SendAll(FramePort& port, uint32_t count) {
+// Sends frames 0 to count - 1, each of another size; 0 if all went well.
+int SendAll(FrameSender& sender, uint32_t count, const auto& size_of) {
   for (uint32_t number = 0; number < count; ++number) {
-    auto frame = port.Acquire(Generous());
+    const std::size_t size = size_of(number);
+    auto frame = sender.Acquire(size, Generous());
     if (!frame.ok()) return 1;
-    for (std::size_t i = 0; i < SizeOf(number); ++i) frame->bytes[i] = ByteOf(number, i);
-    const auto metadata = WireBytes(number);
-    if (!port.Send(*frame, SizeOf(number), 7, metadata, Generous()).ok()) return 2;
+    const absl::Span<std::byte> bytes = frame->bytes();
+    for (std::size_t i = 0; i < size; ++i) bytes[i] = ByteOf(number, i);
+    if (!sender.Send(&*frame, size, 7, WireBytes(number), Generous()).ok()) return 2;
   }
   return 0;
 }
+// Four of the same, which is all that fits.
+int SendFour(FrameSender& sender) {
+  return SendAll(sender, kCount, [](uint32_t) { return kFrameBytes; });
+}
 
-bool IsFrame(const ReceivedFrame& frame, uint32_t number) {
+bool IsFrame(const InFrame& frame, uint32_t number) {
   uint32_t announced = 0;
-  if (frame.tag != 7 || !ReadWire(frame.metadata, &announced) || announced != number) return false;
-  std::vector<std::byte> bytes(frame.view.size_bytes());
-  frame.view.CopyTo(0, absl::MakeSpan(bytes));
-  if (bytes.size() != SizeOf(number)) return false;
+  if (frame.tag() != 7 || !ReadWire(frame.metadata(), &announced) || announced != number) {
+    return false;
+  }
+  std::vector<std::byte> bytes(frame.size_bytes());
+  if (!frame.CopyOut(absl::MakeSpan(bytes)) || bytes.size() != SizeOf(number)) return false;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (bytes[i] != ByteOf(number, i)) return false;
   }
   return true;
 }
 
-TEST_P(FramesTest, HundredsOfFramesThatAreKeptForAWhileAndReturnedInAnotherOrder) {
+TEST_P(FramesTest, HundredsOfFramesOfAnySizeThatAreKeptAndReturnedInAnotherOrder) {
   const uint32_t count = IsSanitized() ? 100 : 600;
+  setup.ring.arena = ArenaFor(2 * 2 + 1, kFrameBytes);  // two are kept: see ArenaFor
   Peer peer = Peer::Start(setup, [&](Channel& channel) {
-    auto port = FramePort::Create(&channel);
-    return port.ok() ? SendAll(*port, count) : 9;
+    auto sender = FrameSender::Create(channel);
+    return sender.ok() ? SendAll(*sender, count, SizeOf) : 9;
   });
-  auto port = FramePort::Create(&peer.channel);
-  ASSERT_TRUE(port.ok()) << port.status();
-  std::deque<ReceivedFrame> held;
+  auto receiver = FrameReceiver::Create(peer.channel);
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  std::deque<InFrame> held;
   for (uint32_t number = 0; number < count; ++number) {
-    auto frame = port->Receive(Generous());
+    auto frame = receiver->Receive(Generous());
     ASSERT_TRUE(frame.ok()) << frame.status() << ", frame " << number;
     ASSERT_TRUE(IsFrame(*frame, number)) << number;
-    held.push_back(*frame);
-    if (held.size() < 3) continue;
-    const std::size_t which = number % held.size();
-    port->Return(held[which]);
-    held.erase(held.begin() + static_cast<std::ptrdiff_t>(which));
+    held.push_back(*std::move(frame));
+    if (held.size() == 3) held.erase(held.begin() + number % 3);
   }
   EXPECT_EQ(peer.child.Wait(Generous()), 0);
   // Its memory stays ours to read.
-  for (const ReceivedFrame& frame : held) {
-    std::vector<std::byte> bytes(frame.view.size_bytes());
-    frame.view.CopyTo(0, absl::MakeSpan(bytes));
+  for (const InFrame& frame : held) {
+    std::vector<std::byte> bytes(frame.size_bytes());
+    static_cast<void>(frame.CopyOut(absl::MakeSpan(bytes)));
   }
-  EXPECT_EQ(port->stats().taken_back, 0u);
+  EXPECT_EQ(receiver->stats().taken_back, 0u);
 }
 
 TEST_P(FramesTest, APeerThatIsKilledWithAllOurFramesCostsAnErrorAndNothingElse) {
   const Resources before = Resources::Now();
   {
     Peer peer = Peer::Start(setup, [&](Channel& channel) {
-      auto port = FramePort::Create(&channel);
-      if (!port.ok()) return 9;
-      for (uint32_t i = 0; i < kFrames.count; ++i) {
-        if (!port->Receive(Generous()).ok()) return 1;
+      auto sender = FrameSender::Create(channel);
+      auto receiver = FrameReceiver::Create(channel);
+      if (!sender.ok() || !receiver.ok()) return 9;
+      std::vector<InFrame> held;
+      for (uint32_t i = 0; i < kCount; ++i) {
+        auto frame = receiver->Receive(Generous());
+        if (!frame.ok()) return 1;
+        held.push_back(*std::move(frame));
       }
-      WritableFrame mine;
-      if (port->TryAcquire(&mine) != Outcome::kOk) return 2;
-      if (port->TrySend(mine, 1, 7) != Outcome::kOk) return 3;
+      OutFrame mine;
+      if (sender->TryAcquire(1, &mine) != Outcome::kOk) return 2;
+      if (sender->TrySend(&mine, 1, 7) != Outcome::kOk) return 3;
       while (true) ::pause();
     });
-    auto port = FramePort::Create(&peer.channel);
-    ASSERT_TRUE(port.ok()) << port.status();
-    ASSERT_EQ(SendAll(*port, kFrames.count), 0);
-    const auto frame = port->Receive(Generous());
+    auto sender = FrameSender::Create(peer.channel);
+    auto receiver = FrameReceiver::Create(peer.channel);
+    ASSERT_TRUE(sender.ok() && receiver.ok());
+    ASSERT_EQ(SendFour(*sender), 0);
+    const auto frame = receiver->Receive(Generous());
     ASSERT_TRUE(frame.ok()) << frame.status();
     peer.child.Kill();
-    EXPECT_TRUE(absl::IsUnavailable(port->Acquire(Generous()).status()));
+    EXPECT_TRUE(absl::IsUnavailable(sender->Acquire(kFrameBytes, Generous()).status()));
     // What it sent is there, what it held can be had.
-    std::vector<std::byte> bytes(frame->view.size_bytes());
-    frame->view.CopyTo(0, absl::MakeSpan(bytes));
-    EXPECT_TRUE(port->RevokeOldest());
-    WritableFrame again;
-    EXPECT_EQ(port->TryAcquire(&again), Outcome::kOk);
+    std::vector<std::byte> bytes(frame->size_bytes());
+    static_cast<void>(frame->CopyOut(absl::MakeSpan(bytes)));
+    EXPECT_TRUE(sender->RevokeOldest());
+    OutFrame again;
+    EXPECT_EQ(sender->TryAcquire(kFrameBytes, &again), Outcome::kOk);
   }
   ExpectNothingLeaked(before);
 }
@@ -136,61 +151,75 @@ TEST_P(FramesTest, APeerThatIsKilledWithAllOurFramesCostsAnErrorAndNothingElse) 
 // A process that rewrites frames which it has sent, and their generations, while we read them.
 TEST_P(FramesTest, AttackR7FramesAndGenerationsRewrittenWhileTheyAreReadChangeNoDecision) {
   Peer peer = Peer::Start(setup, [&](Channel& channel) {
-    OwnMemory frames = channel.sender.frame_memory();
-    for (uint32_t slot = 0; slot < kFrames.count; ++slot) {
-      const auto record = WireBytes(FrameSentWire{kFrameSent, slot, 1, kFrames.frame_bytes});
+    OwnMemory arena = channel.sender.arena_memory();
+    for (uint32_t id = 0; id < kCount; ++id) {
+      arena.StoreRelease64(FrameLineOffset(id), 1);
+      const auto record = WireBytes(FrameSentWire{id, 0, 1, id * kFrameBytes, kFrameBytes});
       if (channel.sender.TrySend(0, record) != Outcome::kOk) return 1;
     }
+    // Until all of them were taken, so that there is something to rewrite.
+    while (HostileAccess::PeerControl(channel.sender)
+               .LoadAcquire64(kHeadOffset)
+               .AnyValueIsAcceptable() != HostileAccess::Published(channel.sender)) {
+    }
     for (uint64_t value = 1;; value = value * 6364136223846793005u + 1) {
-      for (uint64_t at = 0; at + 8 <= frames.size_bytes(); at += 8) {
-        frames.StoreRelaxed64(at, value + at);
+      for (uint64_t at = 0; at + 8 <= arena.size_bytes(); at += 8) {
+        arena.StoreRelaxed64(at, value + at);
       }
     }
   });
-  auto port = FramePort::Create(&peer.channel);
-  ASSERT_TRUE(port.ok()) << port.status();
-  std::vector<ReceivedFrame> held;
-  for (uint32_t i = 0; i < kFrames.count; ++i) {
-    auto frame = port->Receive(Generous());
+  auto receiver = FrameReceiver::Create(peer.channel);
+  ASSERT_TRUE(receiver.ok()) << receiver.status();
+  std::vector<InFrame> held;
+  for (uint32_t i = 0; i < kCount; ++i) {
+    auto frame = receiver->Receive(Generous());
     ASSERT_TRUE(frame.ok()) << frame.status();
-    held.push_back(*frame);
+    held.push_back(*std::move(frame));
   }
-  std::vector<std::byte> bytes(kFrames.frame_bytes);
+  std::vector<std::byte> bytes(kFrameBytes);
+  // At least 200 times, and until the peer has begun.
   int valid = 0;
-  for (int round = 0; round < 200; ++round) {
-    const ReceivedFrame& frame = held[static_cast<std::size_t>(round) % held.size()];
-    EXPECT_EQ(frame.view.size_bytes(), kFrames.frame_bytes);
-    frame.view.CopyTo(0, absl::MakeSpan(bytes));
-    valid += port->StillValid(frame) ? 1 : 0;
+  int rounds = 0;
+  const Deadline give_up = Generous();
+  for (; rounds < 200 || (valid == rounds && !give_up.Expired()); ++rounds) {
+    const InFrame& frame = held[static_cast<std::size_t>(rounds) % held.size()];
+    EXPECT_EQ(frame.size_bytes(), kFrameBytes);
+    valid += frame.CopyOut(absl::MakeSpan(bytes)) ? 1 : 0;
   }
-  EXPECT_LT(valid, 200);  // it tells no frame of a peer that it has gone on writing
-  for (const ReceivedFrame& frame : held) port->Return(frame);
-  EXPECT_EQ(port->violation(), Violation::kNone);
+  EXPECT_LT(valid, rounds);  // it tells no frame of a peer that it has gone on writing
+  held.clear();
+  EXPECT_EQ(receiver->violation(), Violation::kNone);
   peer.child.Kill();
 }
 
-TEST_P(FramesTest, AttackR12AProcessThatForgesReturnsIsThrownOut) {
+TEST_P(FramesTest, AttackR12AProcessThatForgesReturnsGetsNoMoreThanItHas) {
   Peer peer = Peer::Start(setup, [&](Channel& channel) {
     std::vector<std::byte> buffer(channel.receiver.max_message_bytes());
-    for (uint32_t i = 0; i < kFrames.count; ++i) {
+    FrameSentWire sent = {};
+    for (uint32_t i = 0; i < kCount; ++i) {
       if (!channel.receiver.Receive(absl::MakeSpan(buffer), Generous()).ok()) return 1;
+      if (!ReadWire(absl::MakeConstSpan(buffer), &sent)) return 2;
     }
-    FrameSentWire sent;
-    if (!ReadWire(absl::MakeConstSpan(buffer), &sent)) return 2;
-    const auto returned = WireBytes(FrameReturnedWire{kFrameReturned, sent.slot, sent.generation});
-    for (int i = 0; i < 2; ++i) {
-      if (channel.sender.TrySend(0, returned) != Outcome::kOk) return 3;
+    OwnMemory control = HostileAccess::Control(channel.receiver);
+    for (uint64_t published = 1;; ++published) {
+      control.StoreRelease64(kFrameReturnsOffset + FrameReturnOffset(sent.id), sent.generation);
+      control.StoreRelease64(kFrameReturnsOffset + FrameReturnOffset((sent.id + 1) % kMaxFrames),
+                             published);
+      control.StoreRelease64(kFrameReturnsOffset, published);
+      HostileAccess::DoorbellOf(channel.receiver).Signal();
+      ::usleep(100);
     }
-    while (true) ::pause();
   });
-  auto port = FramePort::Create(&peer.channel);
-  ASSERT_TRUE(port.ok()) << port.status();
-  ASSERT_EQ(SendAll(*port, kFrames.count), 0);
-  // The first return is good; with the second the channel ends.
-  ASSERT_TRUE(port->Acquire(Generous()).ok());
-  EXPECT_TRUE(absl::IsDataLoss(port->Acquire(Generous()).status()));
-  EXPECT_EQ(port->violation(), Violation::kMetadataInvalid);
-  EXPECT_EQ(port->free_frames(), 0u);
+  auto sender = FrameSender::Create(peer.channel);
+  ASSERT_TRUE(sender.ok()) << sender.status();
+  ASSERT_EQ(SendFour(*sender), 0);
+  // One of them came back, however often it is said.
+  const auto first = sender->Acquire(kFrameBytes, Generous());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const absl::Status second = sender->Acquire(kFrameBytes, In(50)).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(second) || absl::IsDataLoss(second)) << second;
+  EXPECT_EQ(sender->lent_frames(), kCount - 1);
+  peer.child.Kill();
 }
 
 }  // namespace

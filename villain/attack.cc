@@ -275,9 +275,10 @@ bool Applies(const Case& the_case, const Target& target) {
       return !target.connect.empty();
     case VictimKind::kConnect:
       return target.connect.empty() && !the_case.victim.confined;
-    case VictimKind::kBlob:   // its message is no part of the handshake
-    case VictimKind::kMedia:  // its records are this program's own
-    case VictimKind::kDial:   // it is this program that it would connect to
+    case VictimKind::kBlob:    // its message is no part of the handshake
+    case VictimKind::kMedia:   // its records are this program's own
+    case VictimKind::kFrames:  // what it does with an arena is as well
+    case VictimKind::kDial:    // it is this program that it would connect to
       return false;
   }
   return false;

@@ -32,6 +32,7 @@ enum class VictimKind {
   kListener,  // accepts by name and serves; an honest client must be served meanwhile
   kMedia,     // as kAccept, and parses what comes as a stream of pictures and sound
   kDial,      // connects to the attacker by name, again where that failed; receives and sends
+  kFrames,    // as kAccept, and sends and receives frames of an arena
 };
 
 // How it uses its channel.
@@ -146,6 +147,8 @@ std::vector<Case> DescriptorCases();
 std::vector<Case> WakingCases();
 std::vector<Case> SandboxCases();
 std::vector<Case> RingCases();
+std::vector<Case> FrameCases();
+std::vector<Case> WrapCases();
 std::vector<Case> LatestCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();

@@ -9,8 +9,9 @@ const std::vector<Case>& AllCases() {
   static const std::vector<Case> cases = [] {
     std::vector<Case> all;
     for (auto part : {&ControlCases, &MemoryCases, &BroadcastCases, &DescriptorCases, &WakingCases,
-                      &SandboxCases, &RingCases, &LatestCases, &DenialCases, &LeakCases,
-                      &HandshakeCases, &PayloadCases, &KernelCases, &BoundCases}) {
+                      &SandboxCases, &RingCases, &FrameCases, &WrapCases, &LatestCases,
+                      &DenialCases, &LeakCases, &HandshakeCases, &PayloadCases, &KernelCases,
+                      &BoundCases}) {
       std::vector<Case> some = part();
       all.insert(all.end(), std::make_move_iterator(some.begin()),
                  std::make_move_iterator(some.end()));

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "parley/frames/frame_wire.h"
 #include "parley/handshake/wire.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
@@ -129,10 +130,14 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
   const std::size_t second = hello.send_sections != 0 ? 1 : 0;
   channel.own_bytes = hello.receive_sections != 0 ? sections[second].bytes : 8192;
   channel.their_bytes = hello.send_sections != 0 ? sections[0].bytes : 8192;
-  const int own = MakeTrusting(channel.own_bytes);
-  const int theirs = MakeTrusting(channel.their_bytes);
-  channel.own = MapTrusting(own, channel.own_bytes, true);
-  channel.theirs = MapTrusting(theirs, channel.their_bytes, true);
+  const ArenaGeometry arena = victim.setup.kind == VictimKind::kFrames
+                                  ? ArenaGeometry{kVictimArenaBytes, kMinArenaAlignment}
+                                  : ArenaGeometry{};
+  const uint64_t section_bytes = ArenaSectionBytes(arena);
+  const int own = MakeTrusting(section_bytes + channel.own_bytes);
+  const int theirs = MakeTrusting(section_bytes + channel.their_bytes);
+  channel.own = MapTrusting(own, section_bytes + channel.own_bytes, true);
+  channel.theirs = MapTrusting(theirs, section_bytes + channel.their_bytes, true);
   for (uint64_t at = 0; at < Mapped(channel.their_bytes); at += 4096) {
     channel.theirs[at / 8] = 0;  // as much memory as the peer says
   }
@@ -177,6 +182,7 @@ NaiveChannel AcceptTrusting(Victim& victim, int socket) {
     welcome.send.max_message_bytes = hello.send_max_message_bytes;
   }
   welcome.receive = {channel.own_bytes, static_cast<uint32_t>(channel.own_bytes / 4)};
+  welcome.send.arena = welcome.receive.arena = arena;
   const std::vector<std::byte> agreed = EncodeWelcome(welcome);
   ::send(socket, agreed.data(), agreed.size(), 0);
   // NAIVE: everything is made already, and handed over whether the peer answers or not.
@@ -606,12 +612,98 @@ void LoadNaiveFilter(int refused_call) {
   ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
+namespace {
+
+// NAIVE: a frame lies where its record says, and as many came back as the peer says.
+class TrustingFrames {
+ public:
+  TrustingFrames(Victim& victim, NaiveChannel channel) : victim_(victim), channel_(channel) {}
+
+  void Run() {
+    std::string wrong;
+    while (victim_.notes.enough.load() == 0 && wrong.empty()) {
+      Receive();
+      wrong = Send();
+    }
+    victim_.socket.Reset();
+    if (wrong.empty()) {
+      victim_.notes.Finish(End::kServed, "believed everything");
+    } else {
+      victim_.notes.Finish(End::kWrong, wrong);
+    }
+  }
+
+ private:
+  static constexpr uint64_t kDataAt = kControlBytes + kFrameTableBytes + kVictimArenaBytes;
+  static constexpr uint64_t kFrames = kVictimArenaBytes / kVictimFrameBytes;
+
+  void Receive() {
+    Call call(victim_.notes, "Receive", InMs(30));
+    if (channel_.theirs[kTailOffset / 8] == channel_.head) {
+      ::usleep(1000);
+      return;
+    }
+    const volatile uint64_t* record =
+        channel_.theirs + kDataAt / 8 + channel_.head % channel_.their_bytes / 8;
+    const uint64_t offset = record[3];
+    const uint64_t size = record[4];
+    if (record[1] != last_id_ && offset < last_end_ && last_offset_ < offset + size) {
+      std::abort();  // NAIVE: "cannot happen"
+    }
+    last_id_ = record[1];
+    last_offset_ = offset;
+    last_end_ = offset + size;
+    uint64_t sum = 0;
+    for (uint64_t at = 0; at < size; at += 8) {
+      sum += channel_.theirs[(kControlBytes + kFrameTableBytes + offset + at) / 8];
+    }
+    static_cast<void>(sum);
+    channel_.head += 8 + ((record[0] & 0xffff'ffff) + 7) / 8 * 8;
+    channel_.own[kHeadOffset / 8] = channel_.head;
+    victim_.notes.messages.fetch_add(1);
+  }
+
+  std::string Send() {
+    Call call(victim_.notes, "Send", InMs(30));
+    while (free_ == 0) {  // surely one of them comes back
+      for (; returned_ != channel_.theirs[kFrameReturnsOffset / 8]; ++returned_) ++free_;
+    }
+    if (free_ > kFrames) return "more frames came back than there are";
+    --free_;
+    const uint64_t id = sent_ % kFrames;
+    const uint64_t generation = ++sent_ / kFrames + 1;
+    volatile uint64_t* record = channel_.own + kDataAt / 8 + channel_.tail % channel_.own_bytes / 8;
+    channel_.own[(kControlBytes + FrameLineOffset(static_cast<uint32_t>(id))) / 8] = generation;
+    const std::array<uint64_t, 8> words = {uint64_t{7} << 32 | 56, id, generation,
+                                           id * kVictimFrameBytes, kVictimFrameBytes};
+    for (std::size_t i = 0; i < words.size(); ++i) record[i] = words[i];  // 64 bytes: never split
+    channel_.tail += sizeof(words);
+    channel_.own[kTailOffset / 8] = channel_.tail;
+    return "";
+  }
+
+  Victim& victim_;
+  NaiveChannel channel_;
+  uint64_t last_id_ = 0;
+  uint64_t last_offset_ = 0;
+  uint64_t last_end_ = 0;
+  uint64_t free_ = kFrames;
+  uint64_t sent_ = 0;
+  uint64_t returned_ = 0;
+};
+
+}  // namespace
+
 void RunNaiveVictim(Victim& victim) {
   switch (victim.setup.kind) {
     case VictimKind::kAccept:
     case VictimKind::kMedia: {
       const NaiveChannel channel = AcceptTrusting(victim, victim.socket.get());
       return TrustingSession(victim, channel).Run();
+    }
+    case VictimKind::kFrames: {
+      const NaiveChannel channel = AcceptTrusting(victim, victim.socket.get());
+      return TrustingFrames(victim, channel).Run();
     }
     case VictimKind::kConnect: {
       const NaiveChannel channel = ConnectTrusting(victim);

@@ -19,6 +19,7 @@
 #include "parley/os/check.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/seals.h"
+#include "parley/shm/arena_layout.h"
 
 namespace parley::villain {
 namespace {
@@ -147,10 +148,13 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
     peer.data_doorbell = peer.socket.fd();
     peer.space_doorbell = peer.socket.fd();
   }
-  peer.theirs = MapShared(attacker, peer.descriptors[0].get(),
-                          kControlBytes + welcome->receive.capacity_bytes, false);
-  peer.own = MapShared(attacker, peer.descriptors[1].get(),
-                       kControlBytes + welcome->send.capacity_bytes, true);
+  peer.theirs = MapShared(
+      attacker, peer.descriptors[0].get(),
+      kControlBytes + ArenaSectionBytes(welcome->receive.arena) + welcome->receive.capacity_bytes,
+      false);
+  peer.own = MapShared(
+      attacker, peer.descriptors[1].get(),
+      kControlBytes + ArenaSectionBytes(welcome->send.arena) + welcome->send.capacity_bytes, true);
   if (plan.before_seal) plan.before_seal(peer);
   if (plan.seal) {
     ::fcntl(peer.descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
@@ -170,12 +174,16 @@ RawPeer RawPeer::Connect(Attacker& attacker, const Plan& plan) {
 }
 
 Words RawPeer::Data() const {
+  const uint64_t at = kControlBytes + ArenaSectionBytes(welcome.send.arena);
+  return Words(static_cast<uint64_t*>(own.address()) + at / 8, own.size_bytes() - at);
+}
+Words RawPeer::Arena() const {
   return Words(static_cast<uint64_t*>(own.address()) + kControlBytes / 8,
-               own.size_bytes() - kControlBytes);
+               ArenaSectionBytes(welcome.send.arena));
 }
 Words RawPeer::TheirData() const {
-  return Words(static_cast<uint64_t*>(theirs.address()) + kControlBytes / 8,
-               theirs.size_bytes() - kControlBytes);
+  const uint64_t at = kControlBytes + ArenaSectionBytes(welcome.receive.arena);
+  return Words(static_cast<uint64_t*>(theirs.address()) + at / 8, theirs.size_bytes() - at);
 }
 
 void RawPeer::Drain() const { own.Store(kHeadOffset, theirs.Load(kTailOffset)); }

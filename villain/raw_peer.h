@@ -73,12 +73,14 @@ struct RawPeer {
   PeerSocket socket;
   Welcome welcome;
   std::vector<UniqueFd> descriptors;  // as received: victim's region, own region, doorbells
-  Words own;                          // our region: control page, then data
+  Words own;                          // our region: control page, arena, then data
   Words theirs;                       // the victim's, read-only
   int data_doorbell = -1;             // rung when there is data for the victim; -1: futexes
   int space_doorbell = -1;            // rung when there is room
 
   Words Data() const;
+  // The table and the frames, where there are any.
+  Words Arena() const;
   Words TheirData() const;
   // Takes all that the victim has sent, unseen.
   void Drain() const;

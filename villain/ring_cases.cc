@@ -206,11 +206,6 @@ std::vector<Case> RingCases() {
     setup.flaw = flaw;
     return setup;
   };
-  const auto edge = [](const char* name, const char* row, uint64_t tail) {
-    return Case{
-        name,   row, "a tail at an edge of the arithmetic", {}, StoreWord(kTailOffset, tail),
-        kCaught};
-  };
   return {
       {"tail-beyond-ring",
        "R1",
@@ -329,6 +324,16 @@ std::vector<Case> RingCases() {
        {},
        GiveBackTwice,
        kCaught},
+  };
+}
+
+std::vector<Case> WrapCases() {
+  const auto edge = [](const char* name, const char* row, uint64_t tail) {
+    return Case{
+        name,   row, "a tail at an edge of the arithmetic", {}, StoreWord(kTailOffset, tail),
+        kCaught};
+  };
+  return {
       edge("wrap-32", "R13", uint64_t{1} << 32),
       edge("wrap-63", "R13", (uint64_t{1} << 63) + 16),
       edge("wrap-64", "R13", ~uint64_t{0} - kRingBytes + 1),

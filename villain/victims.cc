@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "parley/channel/channel.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/os/poll.h"
@@ -247,9 +250,7 @@ class Session {
     Deadline due = InMs(10);
     Registration tick;
     tick = set.AddTimer([&](const absl::Status&) {
-      {
-        const Call call(victim_.notes, "a timer beside it", due);
-      }
+      { const Call call(victim_.notes, "a timer beside it", due); }
       due = InMs(10);
       tick.Resume(due);
     });
@@ -394,6 +395,81 @@ class Session {
   uint64_t version_ = 0;
 };
 
+// Both ends of an arena. It keeps two frames for a while before it sends them, and looks whether
+// they are still what it wrote.
+class FrameSession {
+ public:
+  FrameSession(Victim& victim, FrameSender sender, FrameReceiver receiver)
+      : victim_(victim),
+        sender_(std::move(sender)),
+        receiver_(std::move(receiver)),
+        buffer_(kVictimArenaBytes) {}
+
+  Ending Run() {
+    while (victim_.notes.enough.load() == 0) {
+      for (auto step : {&FrameSession::Receive, &FrameSession::Send}) {
+        std::optional<Ending> ending = (this->*step)();
+        if (ending) return *std::move(ending);
+      }
+    }
+    return {End::kServed, "until the end of the attack"};
+  }
+
+ private:
+  struct Kept {
+    OutFrame frame;
+    std::byte value;
+  };
+
+  std::optional<Ending> Receive() {
+    Call call(victim_.notes, "FrameReceiver::Receive", InMs(30));
+    auto frame = receiver_.Receive(call.deadline());
+    if (!frame.ok()) {
+      if (absl::IsDeadlineExceeded(frame.status())) call.BroughtNothing();
+      return EndingOf(frame.status());
+    }
+    victim_.notes.messages.fetch_add(1);
+    if (frame->size_bytes() > buffer_.size()) return Ending{End::kWrong, "longer than the arena"};
+    static_cast<void>(frame->CopyOut(absl::MakeSpan(buffer_).first(frame->size_bytes())));
+    return std::nullopt;
+  }
+
+  std::optional<Ending> Send() {
+    Call call(victim_.notes, "FrameSender::Acquire", InMs(30));
+    auto frame = sender_.Acquire(kVictimFrameBytes, call.deadline());
+    if (!frame.ok()) {
+      // What the peer keeps is taken back in the end.
+      if (absl::IsDeadlineExceeded(frame.status())) sender_.RevokeOldest();
+      return EndingOf(frame.status());
+    }
+    const auto value = static_cast<std::byte>(++number_);
+    std::fill(frame->bytes().begin(), frame->bytes().end(), value);
+    kept_.push_back({*std::move(frame), value});
+    if (kept_.size() < 3) return std::nullopt;
+    Kept oldest = std::move(kept_.front());
+    kept_.erase(kept_.begin());
+    for (const std::byte byte : oldest.frame.read_only_bytes()) {
+      if (byte != oldest.value) return Ending{End::kWrong, "a frame was handed out twice"};
+    }
+    victim_.notes.messages.fetch_add(1);
+    return EndingOf(sender_.Send(&oldest.frame, kVictimFrameBytes, 7, {}, call.deadline()));
+  }
+
+  Victim& victim_;
+  FrameSender sender_;
+  FrameReceiver receiver_;
+  std::vector<std::byte> buffer_;
+  std::vector<Kept> kept_;
+  unsigned number_ = 0;
+};
+
+Ending RunFrames(Victim& victim, const Channel& channel) {
+  auto sender = FrameSender::Create(channel);
+  auto receiver = FrameReceiver::Create(channel);
+  if (!sender.ok() || !receiver.ok()) return {End::kWrong, "no arena"};
+  return FrameSession(victim, *std::move(sender), *std::move(receiver)).Run();
+}
+
 AcceptOptions OptionsToAccept(const Victim& victim) {
   AcceptOptions options;
   if (!victim.setup.open_options) {
@@ -401,6 +477,9 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
     options.receive = {8192, 2048};
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
+  }
+  if (victim.setup.kind == VictimKind::kFrames) {
+    options.send.arena.bytes = options.receive.arena.bytes = kVictimArenaBytes;
   }
   options.peer_pidfd = victim.peer_pidfd;
   if (victim.setup.confined)
@@ -440,7 +519,8 @@ void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
       return;
     }
   }
-  const Ending ending = Session(victim, *channel).Run();
+  const Ending ending = victim.setup.kind == VictimKind::kFrames ? RunFrames(victim, *channel)
+                                                                 : Session(victim, *channel).Run();
   victim.notes.violation.store(static_cast<uint32_t>(channel->receiver.violation()));
   victim.notes.Finish(ending.end, ending.why);
   Call call(victim.notes, "close", InMs(1000), CallKind::kSetUp);
@@ -590,6 +670,7 @@ void RunHonestVictim(Victim& victim) {
     case VictimKind::kAccept:
     case VictimKind::kConnect:
     case VictimKind::kMedia:
+    case VictimKind::kFrames:
       return RunChannel(victim);
     case VictimKind::kBlob:
       return RunBlob(victim);

@@ -36,6 +36,9 @@ void RunNaiveVictim(Victim& victim);
 
 // The largest blob that either reads.
 inline constexpr uint64_t kMaxBlobBytes = uint64_t{1} << 20;
+// Of the victim with frames, each way.
+inline constexpr uint64_t kVictimArenaBytes = 16384;
+inline constexpr uint64_t kVictimFrameBytes = 4096;
 // What a media victim's records are.
 inline constexpr uint32_t kFormatTag = 1;
 inline constexpr uint32_t kVideoTag = 2;

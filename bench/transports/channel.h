@@ -23,12 +23,13 @@
 #include "parley/bench/clock.h"
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
-#include "parley/frames/frame_port.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/geometry.h"
 #include "parley/wait/wait_options.h"
 
@@ -42,7 +43,7 @@ enum class Moving : uint8_t {
   kBatched,         // in place, but published and released in batches
   kChunked,         // in place, a long message as many records: both copies at once
   kBulk,            // BulkSender and BulkReceiver: copied, a long message as many records
-  kFrames,          // FramePort: in place, a message in a frame
+  kFrames,          // FrameSender and FrameReceiver: in place, a message in a frame
   kFramesChunked,   // the same, a long message in several frames
   kFramesInPieces,  // as kFrames, and CopyTo piece by piece
   kFramesChunkedInPieces,
@@ -89,16 +90,14 @@ constexpr std::size_t ChunkBytesOf(Moving moving) {
       return 0;
   }
 }
-// A pool of as much as the ring of the chunked rows, within its bounds.
-inline constexpr std::size_t kPoolBytes = std::size_t{4} << 20;
+// An arena of as much as the ring of the chunked rows, and of a few frames at least.
+inline constexpr std::size_t kArenaBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kFewestFrames = 4;
 inline constexpr std::size_t kFrameRingBytes = std::size_t{64} << 10;
-inline FrameGeometry FramesFor(std::size_t message_bytes) {
-  const std::size_t frame_bytes =
-      (message_bytes + kFrameUnitBytes - 1) / kFrameUnitBytes * kFrameUnitBytes;
-  const std::size_t count =
-      std::clamp<std::size_t>(kPoolBytes / frame_bytes, kFewestFrames, kMaxFrames);
-  return {static_cast<uint32_t>(count), frame_bytes};
+inline ArenaGeometry ArenaOf(std::size_t message_bytes) {
+  ArenaGeometry arena = ArenaFor(kFewestFrames, message_bytes);
+  arena.bytes = std::max<uint64_t>(arena.bytes, kArenaBytes);
+  return arena;
 }
 // A chunk and the header of the first one.
 inline constexpr std::size_t kMaxBulkRecordBytes = (std::size_t{64} << 10) + 64;
@@ -119,7 +118,7 @@ class ChannelTransport {
         mode_(mode),
         record_bytes_(RecordBytes(cell.size_bytes)) {
     if constexpr (UsesFrames(kMoving)) {
-      ring_ = {kFrameRingBytes, kFrameRingBytes / 4, FramesFor(record_bytes_)};
+      ring_ = {kFrameRingBytes, kFrameRingBytes / 4, ArenaOf(record_bytes_)};
       return;
     }
     ring_ = {mode.ring_bytes != 0 ? mode.ring_bytes : QueueBytes(cell),
@@ -139,9 +138,12 @@ class ChannelTransport {
       bulk_receiver_.emplace(&channel_.receiver, record_bytes_);
     } else if constexpr (UsesFrames(kMoving)) {
       buffer_.resize(kPieceBytes);
-      auto port = FramePort::Create(&channel_);
-      if (!port.ok()) return port.status();
-      port_.emplace(*std::move(port));
+      auto frame_sender = FrameSender::Create(channel_);
+      if (!frame_sender.ok()) return frame_sender.status();
+      frame_sender_.emplace(*std::move(frame_sender));
+      auto frame_receiver = FrameReceiver::Create(channel_);
+      if (!frame_receiver.ok()) return frame_receiver.status();
+      frame_receiver_.emplace(*std::move(frame_receiver));
     } else {
       buffer_.resize(channel_.receiver.max_message_bytes());
     }
@@ -272,32 +274,33 @@ class ChannelTransport {
 
   template <typename Fill>
   bool SendFrame(std::size_t bytes, const Fill& fill) {
-    WritableFrame frame;
+    OutFrame frame;
     if (mode_.waiting != Waiting::kSpin) {
-      auto acquired = port_->Acquire(deadline_);
+      auto acquired = frame_sender_->Acquire(bytes, deadline_);
       if (!acquired.ok()) return Ok(acquired.status());
-      frame = *acquired;
-    } else if (!Spin([&] { return port_->TryAcquire(&frame); })) {
+      frame = *std::move(acquired);
+    } else if (!Spin([&] { return frame_sender_->TryAcquire(bytes, &frame); })) {
       return false;
     }
-    fill(frame.bytes.data());
-    if (mode_.waiting != Waiting::kSpin) return Ok(port_->Send(frame, bytes, 0, {}, deadline_));
-    return Spin([&] { return port_->TrySend(frame, bytes, 0); });
+    fill(frame.bytes().data());
+    if (mode_.waiting != Waiting::kSpin) {
+      return Ok(frame_sender_->Send(&frame, bytes, 0, {}, deadline_));
+    }
+    return Spin([&] { return frame_sender_->TrySend(&frame, bytes, 0); });
   }
 
   template <typename Read>
   bool ReceiveFrame(std::size_t bytes, const Read& read) {
-    ReceivedFrame frame;
+    InFrame frame;
     if (mode_.waiting != Waiting::kSpin) {
-      auto received = port_->Receive(deadline_);
+      auto received = frame_receiver_->Receive(deadline_);
       if (!received.ok()) return Ok(received.status());
-      frame = *received;
-    } else if (!Spin([&] { return port_->TryReceive(&frame); })) {
+      frame = *std::move(received);
+    } else if (!Spin([&] { return frame_receiver_->TryReceive(&frame); })) {
       return false;
     }
-    if (frame.view.size_bytes() != bytes) return false;
-    Look(frame.view, read);
-    port_->Return(frame);
+    if (frame.size_bytes() != bytes) return false;
+    Look(frame.view(), read);
     return true;
   }
 
@@ -392,7 +395,8 @@ class ChannelTransport {
   std::vector<std::byte> buffer_;
   std::optional<BulkSender> bulk_sender_;
   std::optional<BulkReceiver> bulk_receiver_;
-  std::optional<FramePort> port_;
+  std::optional<FrameSender> frame_sender_;
+  std::optional<FrameReceiver> frame_receiver_;
   std::size_t staged_ = 0;
   std::size_t peeked_ = 0;
   absl::Status status_;

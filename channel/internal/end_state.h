@@ -10,9 +10,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "parley/boundary/own_memory.h"
@@ -23,6 +25,7 @@
 #include "parley/channel/stats.h"
 #include "parley/handshake/session.h"
 #include "parley/os/check.h"
+#include "parley/os/deadline.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/ring_types.h"
@@ -88,6 +91,7 @@ struct EndState {
   EventCount events;
   Termination* const termination;
 
+  bool has_port = false;  // one that keeps accounts, so it is made once
   std::shared_ptr<Session> session;
   ChannelStats stats;                  // but for `messages` and `bytes`
   uint64_t taken_at_last_wake_up = 0;  // of FinishWait
@@ -130,10 +134,28 @@ struct Sender::State final : internal::EndState<Producer> {
     HearOfPoison();
     return ring.HasFreeSpace(size_bytes);
   }
+  // What an event loop waits for: free space, or what a port that stands on this end says.
+  bool Ready(std::size_t size_bytes) {
+    HearOfPoison();
+    return port_ready ? port_ready(size_bytes) : ring.HasFreeSpace(size_bytes);
+  }
+  // In bytes that the peer took, and that it gave back to a port.
+  uint64_t Progress() const { return ring.taken_bytes() + port_progress; }
+  // Of it, so much as one wait is for.
+  uint64_t Enough(std::size_t size_bytes) const {
+    return port_ready ? 1 : size_bytes / kStepsPerMessage + 1;
+  }
+  // Room that comes in at least so large a part of what is waited for is no reason to listen less.
+  static constexpr uint64_t kStepsPerMessage = 16;
+  // kCancelled for an interrupt; else as Send.
+  absl::Status Wait(absl::FunctionRef<bool()> ready, uint64_t enough, Deadline deadline);
   void Publish();
   absl::Status TakeWakeUps(std::size_t size_bytes, absl::Span<const short> revents);
 
   uint64_t messages = 0;
+  // Of a port that stands on this end and waits for something else than free space in the ring.
+  std::function<bool(std::size_t size_bytes)> port_ready;
+  uint64_t port_progress = 0;
 };
 
 struct Receiver::State final : internal::EndState<Consumer> {
@@ -157,8 +179,6 @@ struct Receiver::State final : internal::EndState<Consumer> {
     return ring.HasData();
   }
   absl::Status TakeWakeUps(absl::Span<const short> revents);
-
-  bool queued = false;  // a port that stands on this end has something for its caller
 };
 
 }  // namespace parley

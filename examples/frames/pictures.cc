@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A painter and a viewer, two processes: pictures go through a frame pool, without a copy. The
-// viewer keeps the last two, as one does that compares pictures, and returns the oldest.
+// A painter and a viewer, two processes: pictures of any size go through an arena, without a copy.
+// The viewer keeps the last two, as one does that compares pictures, and returns the oldest.
 //
 //   pictures [COUNT]
 
@@ -26,14 +26,15 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/channel/channel.h"
-#include "parley/frames/frame_port.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/shm/shape.h"
 
 constexpr std::size_t kWidth = 1280;
 constexpr std::size_t kHeight = 720;
 constexpr std::size_t kPictureBytes = kWidth * kHeight * 4;
-constexpr std::size_t kFrameBytes = (kPictureBytes + 4095) / 4096 * 4096;
 constexpr uint32_t kPictureTag = 1;
 
 volatile std::sig_atomic_t interrupted = 0;
@@ -44,18 +45,19 @@ parley::Deadline Patience() { return parley::Deadline::After(absl::Seconds(5)); 
 absl::Status Paint(parley::PeerSocket socket, uint64_t count) {
   auto channel = parley::ConnectChannel(std::move(socket), {}, Patience());
   if (!channel.ok()) return channel.status();
-  auto port = parley::FramePort::Create(&*channel);
-  if (!port.ok()) return port.status();
+  auto sender = parley::FrameSender::Create(*channel);
+  if (!sender.ok()) return sender.status();
   for (uint64_t number = 0; number < count && !interrupted; ++number) {
-    auto frame = port->Acquire(Patience());  // waits until the viewer has returned one
+    // Every tenth one is half as high. Waits until the viewer has returned enough.
+    const std::size_t size = number % 10 == 9 ? kPictureBytes / 2 : kPictureBytes;
+    auto frame = sender->Acquire(size, Patience());
     if (!frame.ok()) return frame.status();
-    for (std::size_t i = 0; i < kPictureBytes; ++i) {
-      frame->bytes[i] = static_cast<std::byte>(i / 4 + number);
-    }
-    absl::Status sent = port->Send(*frame, kPictureBytes, kPictureTag, {}, Patience());
+    const absl::Span<std::byte> bytes = frame->bytes();
+    for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i / 4 + number);
+    absl::Status sent = sender->Send(&*frame, size, kPictureTag, {}, Patience());
     if (!sent.ok()) return sent;
   }
-  port->Close();
+  sender->Close();
   // Returns that are still to come are of no interest; the viewer may read on without us.
   return absl::OkStatus();
 }
@@ -74,27 +76,25 @@ uint64_t Brightness(const parley::PeerView& view) {
 
 absl::Status View(parley::PeerSocket socket) {
   parley::AcceptOptions options;
-  options.receive.frames = {.count = 4, .frame_bytes = kFrameBytes};  // ours to say: we pay
+  options.receive.arena = parley::ArenaFor(4, kPictureBytes);  // ours to say: we pay
   auto channel = parley::AcceptChannel(std::move(socket), options, Patience());
   if (!channel.ok()) return channel.status();
-  auto port = parley::FramePort::Create(&*channel);
-  if (!port.ok()) return port.status();
-  std::deque<parley::ReceivedFrame> kept;
+  auto receiver = parley::FrameReceiver::Create(*channel);
+  if (!receiver.ok()) return receiver.status();
+  std::deque<parley::InFrame> kept;
   const absl::Time begin = absl::Now();
   uint64_t pictures = 0;
   uint64_t torn = 0;
   uint64_t brightness = 0;
   while (!interrupted) {
-    auto frame = port->Receive(Patience());
+    auto frame = receiver->Receive(Patience());
     if (absl::IsOutOfRange(frame.status())) break;  // the painter closed
     if (!frame.ok()) return frame.status();
-    brightness = Brightness(frame->view);
-    if (!port->StillValid(*frame)) ++torn;  // not from this painter, which waits
+    brightness = Brightness(frame->view());
+    if (!frame->StillValid()) ++torn;  // not from this painter, which waits
     ++pictures;
-    kept.push_back(*frame);
-    if (kept.size() < 3) continue;
-    port->Return(kept.front());
-    kept.pop_front();
+    kept.push_back(*std::move(frame));
+    if (kept.size() == 3) kept.pop_front();  // which returns it
   }
   if (interrupted) return absl::CancelledError("interrupted");
   const double seconds = absl::ToDoubleSeconds(absl::Now() - begin);
@@ -129,9 +129,7 @@ int main(int argc, char** argv) {
     }
     ::_exit(Finish("painter", Paint(std::move(sockets->second), count)));
   }
-  {
-    const parley::PeerSocket other = std::move(sockets->second);
-  }
+  { const parley::PeerSocket other = std::move(sockets->second); }
   const int code = Finish("viewer", View(std::move(sockets->first)));
   if (code != 0) ::kill(painter, SIGKILL);
   ::waitpid(painter, nullptr, 0);

@@ -25,7 +25,8 @@
 #include "parley/channel/bulk.h"
 #include "parley/channel/bulk_wire.h"
 #include "parley/channel/hostile_access.h"
-#include "parley/frames/frame_port.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
@@ -37,7 +38,7 @@
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
 #include "parley/sealing/seals.h"
-#include "parley/shm/frame_layout.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/testing/channel_pair.h"
 #include "parley/testing/heap_memory.h"
 #include "parley/wait/layout.h"
@@ -139,12 +140,12 @@ Structs CompiledStructs() {
          FIELD(RequestHeaderWire, id), FIELD(RequestHeaderWire, budget_us)}}},
       {"FrameSentWire",
        {sizeof(FrameSentWire),
-        {FIELD(FrameSentWire, kind), FIELD(FrameSentWire, slot), FIELD(FrameSentWire, generation),
-         FIELD(FrameSentWire, size_bytes)}}},
-      {"FrameReturnedWire",
-       {sizeof(FrameReturnedWire),
-        {FIELD(FrameReturnedWire, kind), FIELD(FrameReturnedWire, slot),
-         FIELD(FrameReturnedWire, generation)}}},
+        {FIELD(FrameSentWire, id), FIELD(FrameSentWire, dropped), FIELD(FrameSentWire, generation),
+         FIELD(FrameSentWire, offset_bytes), FIELD(FrameSentWire, size_bytes)}}},
+      {"FrameReturnsWire",
+       {sizeof(FrameReturnsWire),
+        {FIELD(FrameReturnsWire, published), FIELD(FrameReturnsWire, reserved),
+         FIELD(FrameReturnsWire, returned)}}},
   };
 }
 
@@ -155,7 +156,7 @@ Constants CompiledConstants() {
       CONSTANT(kMaxFormatBytes),
       CONSTANT(kMinMessageLimitBytes),
       CONSTANT(kMaxSections),
-      CONSTANT(kSectionFrames),
+      CONSTANT(kSectionArena),
       CONSTANT(kSectionRing),
       CONSTANT(kMaxMessageBytes),
       CONSTANT(MessageType::kHello),
@@ -206,11 +207,12 @@ Constants CompiledConstants() {
       CONSTANT(kMinCapacityBytes),
       CONSTANT(kMaxCapacityBytes),
       CONSTANT(kMaxFrames),
-      CONSTANT(kFrameUnitBytes),
-      CONSTANT(kMaxFrameUnits),
+      CONSTANT(kMinArenaAlignment),
+      CONSTANT(kMaxArenaAlignment),
+      CONSTANT(kArenaUnitBytes),
+      CONSTANT(kMaxArenaBytes),
       CONSTANT(kFrameTableBytes),
-      CONSTANT(kFrameSent),
-      CONSTANT(kFrameReturned),
+      CONSTANT(kFrameReturnsOffset),
       CONSTANT(kMaxFrameMetadataBytes),
       CONSTANT(kSectionLatest),
       CONSTANT(kMinLatestSlots),
@@ -252,7 +254,7 @@ Names NamesInHeaders() {
   static const std::regex kConstant(R"(inline constexpr \S+ (k\w+) =.*)");
   Names names;
   for (const char* path : {"handshake/wire.h", "ring/layout.h", "wait/layout.h", "sealing/seals.h",
-                           "channel/bulk_wire.h", "shm/frame_layout.h", "frames/frame_wire.h",
+                           "channel/bulk_wire.h", "shm/arena_layout.h", "frames/frame_wire.h",
                            "patterns/latest/layout.h", "patterns/request/wire.h"}) {
     std::string in_struct;
     std::string in_enum;
@@ -483,27 +485,32 @@ TEST(SpecTest, TheGoldenBytesAreWhatTheCodeWrites) {
   written["golden-bulk"] =
       Hex(data.Writable(0, HostileAccess::Published((*pair)->accepting().sender)));
 
-  testing::ChannelPairOptions with_frames;
-  with_frames.ring.frames = {2, 4096};
-  auto framed = testing::ChannelPair::Create(with_frames);
+  testing::ChannelPairOptions with_arena;
+  with_arena.ring.arena = {8192, 256};
+  auto framed = testing::ChannelPair::Create(with_arena);
   ASSERT_TRUE(framed.ok()) << framed.status();
-  auto lender = FramePort::Create(&(*framed)->accepting());
-  auto borrower = FramePort::Create(&(*framed)->connecting());
-  ASSERT_TRUE(lender.ok() && borrower.ok()) << lender.status() << borrower.status();
-  WritableFrame room;
-  ASSERT_EQ(lender->TryAcquire(&room), Outcome::kOk);
+  auto frame_sender = FrameSender::Create((*framed)->accepting());
+  auto frame_receiver = FrameReceiver::Create((*framed)->connecting());
+  ASSERT_TRUE(frame_sender.ok() && frame_receiver.ok());
   const std::byte metadata{'m'};
-  ASSERT_EQ(lender->TrySend(room, 3, 0x01020304, absl::MakeConstSpan(&metadata, 1)), Outcome::kOk);
-  ReceivedFrame frame;
-  ASSERT_EQ(borrower->TryReceive(&frame), Outcome::kOk);
-  borrower->Return(frame);
-  const auto sent_by = [](const Sender& s) {
-    OwnMemory ring = HostileAccess::Data(s);
-    return Hex(ring.Writable(0, HostileAccess::Published(s)));
-  };
-  written["golden-frame-sent"] = sent_by((*framed)->accepting().sender);
-  written["golden-frame-returned"] = sent_by((*framed)->connecting().sender);
-  written["golden-frame-line"] = HexOf((*framed)->connecting().receiver.frame_memory(), 0, 16);
+  InFrame received;
+  for (const std::size_t size : {300u, 3u}) {
+    OutFrame frame;
+    ASSERT_EQ(frame_sender->TryAcquire(size, &frame), Outcome::kOk);
+    ASSERT_EQ(frame_sender->TrySend(&frame, size, 0x01020304, absl::MakeConstSpan(&metadata, 1)),
+              Outcome::kOk);
+    InFrame in;
+    ASSERT_EQ(frame_receiver->TryReceive(&in), Outcome::kOk);
+    if (size == 300) received = std::move(in);
+  }
+  received.Reset();
+  OwnMemory frame_ring = HostileAccess::Data((*framed)->accepting().sender);
+  written["golden-frame-sent"] =
+      Hex(frame_ring.Writable(0, HostileAccess::Published((*framed)->accepting().sender)));
+  const PeerMemory returns = HostileAccess::PeerControl((*framed)->accepting().sender);
+  written["golden-frame-returns"] = HexOf(returns, kFrameReturnsOffset, 8) +
+                                    HexOf(returns, kFrameReturnsOffset + FrameReturnOffset(0), 24);
+  written["golden-frame-line"] = HexOf((*framed)->connecting().receiver.arena_memory(), 0, 16);
 
   const LatestGeometry latest = *LatestGeometry::Make({.max_value_bytes = 128, .slots = 2});
   std::vector<uint64_t> words(latest.section_bytes() / 8);

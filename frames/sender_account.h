@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PARLEY_FRAMES_SENDER_ACCOUNT_H_
+#define PARLEY_FRAMES_SENDER_ACCOUNT_H_
+
+// Who has our frames: the private account of the side that writes them.
+//
+//   free --TryAcquire--> acquired --Lend--> lent --TakeReturns--> free
+//                           |                |
+//                           +--LetGo         +--RevokeOldest--> free
+//
+// A frame is an extent of the arena (frames/arena_allocator.h) and those that hold it: handles of
+// our caller, and uses, each of which was sent under an id of its own. It is free when the last of
+// them has let go.
+//
+// Trust: what the peer says about a use is one word, the generation that it has returned under an
+// id. It counts if it is that of the use which is lent. Anything else, too old, too new, or again,
+// changes nothing. What the peer keeps is not lost: RevokeOldest takes it back.
+// Threads: one at a time.
+//
+//   const uint32_t extent = account.TryAcquire(size_bytes);
+//   if (extent != ArenaAllocator::kNone) { ... write it ...; account.Lend(extent); }
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "parley/boundary/untrusted.h"
+#include "parley/frames/arena_allocator.h"
+#include "parley/os/check.h"
+#include "parley/shm/arena_layout.h"
+
+namespace parley {
+
+class FrameSenderAccount {
+ public:
+  // A use of a frame, as the peer is told of it.
+  struct Use {
+    uint32_t id = 0;
+    uint64_t generation = 0;
+  };
+
+  explicit FrameSenderAccount(const ArenaGeometry& arena) : allocator_(arena) {
+    for (uint32_t id = 0; id < kMaxFrames; ++id) Append(&free_, id);
+  }
+
+  // A free extent, with one handle; kNone: nothing fits now.
+  uint32_t TryAcquire(uint64_t size_bytes) {
+    const uint32_t extent = allocator_.Allocate(size_bytes);
+    if (extent != ArenaAllocator::kNone) holders_[extent] = {1, false};
+    return extent;
+  }
+  // One handle more, and one less.
+  void Share(uint32_t extent) { ++holders_[extent].count; }
+  void LetGo(uint32_t extent) {
+    if (--holders_[extent].count == 0) allocator_.Free(extent);
+  }
+  // Whether it was sent since it was acquired: it is only read from then on.
+  bool WasSent(uint32_t extent) const { return holders_[extent].was_sent; }
+
+  // What the next frame that is sent would be. nullopt: all ids are lent.
+  std::optional<Use> NextUse() const {
+    if (free_.oldest == kNil) return std::nullopt;
+    return Use{free_.oldest, entries_[free_.oldest].generation + 1};
+  }
+  // Makes it that. There is one, and it takes a handle of the extent over.
+  void Lend(uint32_t extent) {
+    PARLEY_CHECK(free_.oldest != kNil, "FrameSenderAccount: no id is free");
+    const uint32_t id = free_.oldest;
+    Remove(&free_, id);
+    Append(&lent_, id);
+    ++lent_count_;
+    ++entries_[id].generation;
+    entries_[id].extent = static_cast<uint16_t>(extent);
+    holders_[extent].was_sent = true;
+  }
+
+  // `load(id)` is the peer's word for an id, as Untrusted<uint64_t>. Takes what was returned in the
+  // order in which it was sent, up to the first that was not. How many.
+  template <typename Load>
+  uint32_t TakeReturnsInOrder(const Load& load) {
+    uint32_t taken = 0;
+    for (; lent_.oldest != kNil && IsReturned(lent_.oldest, load); ++taken) End(lent_.oldest);
+    return taken;
+  }
+  // The same in any order: one load for each that is lent.
+  template <typename Load>
+  uint32_t TakeAllReturns(const Load& load) {
+    uint32_t taken = 0;
+    for (uint32_t id = lent_.oldest; id != kNil;) {
+      const uint32_t next = entries_[id].newer;
+      if (IsReturned(id, load)) {
+        End(id);
+        ++taken;
+      }
+      id = next;
+    }
+    return taken;
+  }
+  template <typename Load>
+  bool AnyReturned(const Load& load) const {
+    for (uint32_t id = lent_.oldest; id != kNil; id = entries_[id].newer) {
+      if (IsReturned(id, load)) return true;
+    }
+    return false;
+  }
+
+  // Takes the use back that has been lent for longest. nullopt: none is.
+  std::optional<Use> RevokeOldest() {
+    if (lent_.oldest == kNil) return std::nullopt;
+    const Use revoked = {lent_.oldest, entries_[lent_.oldest].generation};
+    End(lent_.oldest);
+    return revoked;
+  }
+
+  const ArenaAllocator& allocator() const { return allocator_; }
+  uint32_t lent_count() const { return lent_count_; }
+
+ private:
+  static constexpr uint8_t kNil = kMaxFrames;
+  struct Entry {
+    uint64_t generation = 0;  // of the present use, or the last one
+    uint16_t extent = 0;
+    uint8_t older = kNil;  // of the list that it is in
+    uint8_t newer = kNil;  //
+  };
+  struct List {
+    uint8_t oldest = kNil;
+    uint8_t newest = kNil;
+  };
+  // Of an extent.
+  struct Holders {
+    uint32_t count = 0;
+    bool was_sent = false;
+  };
+
+  template <typename Load>
+  bool IsReturned(uint32_t id, const Load& load) const {
+    // TRUST: compared for equality with a number of ours, and nothing else.
+    return load(id).AnyValueIsAcceptable() == entries_[id].generation;
+  }
+  void End(uint32_t id) {
+    Remove(&lent_, id);
+    Append(&free_, id);
+    --lent_count_;
+    LetGo(entries_[id].extent);
+  }
+  void Append(List* list, uint32_t id) {
+    entries_[id].older = list->newest;
+    entries_[id].newer = kNil;
+    (list->newest == kNil ? list->oldest : entries_[list->newest].newer) = static_cast<uint8_t>(id);
+    list->newest = static_cast<uint8_t>(id);
+  }
+  void Remove(List* list, uint32_t id) {
+    const Entry& entry = entries_[id];
+    (entry.older == kNil ? list->oldest : entries_[entry.older].newer) = entry.newer;
+    (entry.newer == kNil ? list->newest : entries_[entry.newer].older) = entry.older;
+  }
+
+  ArenaAllocator allocator_;
+  List free_;
+  List lent_;
+  uint32_t lent_count_ = 0;
+  std::array<Entry, kMaxFrames> entries_ = {};  // by id
+  std::array<Holders, ArenaAllocator::kMaxExtents> holders_ = {};
+};
+
+}  // namespace parley
+
+#endif  // PARLEY_FRAMES_SENDER_ACCOUNT_H_
