@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -919,11 +920,11 @@ TEST(SecondWallTest, AParentThatCannotBeDumpedHasWorkersToo) {
 }
 
 // For the rest of the calling process's life.
-void RefuseToExecuteFiles() {
+void Refuse(uint32_t call, int error) {
   sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program = {4, filter};
@@ -933,6 +934,10 @@ void RefuseToExecuteFiles() {
   }
 }
 
+void RefuseToExecuteFiles() { Refuse(SYS_execveat, EACCES); }
+
+void RefuseToMakeFiles() { Refuse(SYS_memfd_create, EPERM); }
+
 void WriteNoFiles() {
   const rlimit none = {0, 0};
   if (::setrlimit(RLIMIT_FSIZE, &none) != 0) ::_exit(9);
@@ -941,7 +946,7 @@ void WriteNoFiles() {
 // The holder is then a copy of its parent, and all else is the same.
 TEST(SecondWallTest, WhereNoFileMayBeWrittenOrExecutedTheHolderIsACopy) {
   const bool can = CanMakeNamespaces();
-  for (void (*const limit)() : {RefuseToExecuteFiles, WriteNoFiles}) {
+  for (void (*const limit)() : {RefuseToExecuteFiles, RefuseToMakeFiles, WriteNoFiles}) {
     const pid_t pid = ::fork();
     ASSERT_GE(pid, 0);
     if (pid == 0) {
@@ -961,6 +966,27 @@ TEST(SecondWallTest, WhereNoFileMayBeWrittenOrExecutedTheHolderIsACopy) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     EXPECT_EQ(status, 0);
+  }
+}
+
+// That passes, or others are to hear of it: no reason for a copy of the parent.
+TEST(SecondWallTest, WithoutRoomForTheHoldersFileNothingStarts) {
+  if (!CanMakeNamespaces()) GTEST_SKIP() << "no namespaces here";
+  for (const int error : {EMFILE, ENFILE, ENOMEM}) {
+    const pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      Refuse(SYS_memfd_create, error);
+      UniqueFd replies;
+      SpawnOptions options = WorkerOptions({"exit_3"}, replies);
+      options.namespaces.use = Use::kWhereAvailable;
+      const absl::Status status = Spawn(std::move(options)).status();
+      // NOLINTNEXTLINE(concurrency-mt-unsafe)
+      ::_exit(Text(status).find(std::strerror(error)) != std::string::npos ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0) << std::strerror(error);  // NOLINT(concurrency-mt-unsafe)
   }
 }
 
