@@ -2,6 +2,7 @@
 #include "parley/supervise/link_messages.h"
 
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -54,6 +55,22 @@ TEST(LinkMessagesTest, AFailureHasACodeAndExactlyItsText) {
   EXPECT_TRUE(parse(3, 400, std::string(400, '\x01')).has_value());
   // Printable is longer, and still bounded.
   EXPECT_LE(parse(3, 400, std::string(400, '\x01'))->message().size(), 400u);
+}
+
+TEST(LinkMessagesTest, AnAcknowledgementIsOfThisEpochAndOfWhatWasSent) {
+  const auto parse = [](uint64_t number, uint32_t epoch, uint32_t reserved) {
+    return ParseAcknowledged(Message(AcknowledgedWire{number, epoch, reserved}), 3, 7, 9);
+  };
+  for (const uint64_t number : {7, 8, 9}) EXPECT_EQ(parse(number, 3, 0), number);
+  EXPECT_EQ(parse(6, 3, 0), std::nullopt);
+  EXPECT_EQ(parse(10, 3, 0), std::nullopt);
+  EXPECT_EQ(parse(8, 2, 0), std::nullopt);
+  EXPECT_EQ(parse(8, 4, 0), std::nullopt);
+  EXPECT_EQ(parse(8, 3, 1), std::nullopt);
+  EXPECT_EQ(ParseAcknowledged(Message(AcknowledgedWire{8, 3, 0}, "x"), 3, 7, 9), std::nullopt);
+  EXPECT_EQ(ParseAcknowledged({}, 3, 7, 9), std::nullopt);
+  // Nothing is open to be acknowledged.
+  EXPECT_EQ(ParseAcknowledged(Message(AcknowledgedWire{8, 3, 0}), 3, 9, 8), std::nullopt);
 }
 
 TEST(LinkMessagesTest, AJobIsDoneOnceUnderItsOwnNumber) {

@@ -170,7 +170,28 @@ TEST(WorkerLinkTest, AFileIsStreamed) {
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   EXPECT_EQ(Number(Hear(*link)), SumOf(text));
-  EXPECT_FALSE(InputSource::FromFile(link->worker().pidfd()).ok());
+}
+
+// Neither a length to divide the reads by, nor an offset to read at.
+TEST(WorkerLinkTest, OnlyAFileIsStreamed) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd pipe(ends[0]);
+  const UniqueFd writer(ends[1]);
+  const UniqueFd folder(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd device(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  for (const int fd : {pipe.get(), folder.get(), device.get()}) {
+    const absl::Status status = InputSource::FromFile(fd).status();
+    EXPECT_EQ(status, absl::InvalidArgumentError("the input is no regular file"));
+  }
+  EXPECT_FALSE(InputSource::FromFile(-1).ok());
+}
+
+TEST(WorkerLinkDeathTest, ATagOfTheLinksOwnIsTheCallersBug) {
+  auto link = Start("echo");
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_DEATH(static_cast<void>(link->Send(kMaxWorkerTag + 1, {}, Deadline::After(kLong))),
+               "a tag above kMaxWorkerTag");
 }
 
 TEST(WorkerLinkTest, WhatItPrintsIsPassedOn) {
@@ -207,6 +228,15 @@ TEST(WorkerLinkTest, TheReasonOfAWorkerThatCouldNotBeSetUpIsInTheError) {
                 ": the codec's tables are not there");
   ExpectNoStart("no_handshake", absl::StatusCode::kUnavailable, "ended with exit code 5");
   WorkerLinkOptions options = Options("echo");
+  options.program.environment = {{internal::kInputVariable, "nine"}};
+  const absl::Status no_input =
+      testing::StartLink(std::move(options), Deadline::After(kLong)).status();
+  EXPECT_TRUE(absl::IsUnavailable(no_input)) << no_input;
+  EXPECT_NE(
+      std::string(no_input.message()).find("could not be set up: PARLEY_INPUT is not the number"),
+      std::string::npos)
+      << no_input;
+  options = Options("echo");
   options.program.path += "_that_is_not_there";
   EXPECT_TRUE(
       absl::IsNotFound(testing::StartLink(std::move(options), Deadline::After(kLong)).status()));
