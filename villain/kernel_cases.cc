@@ -9,11 +9,13 @@
 #include <linux/futex.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -333,16 +335,52 @@ AttackFunction OfferHeldSocket(int flags) {
   };
 }
 
-// Its own end of the connection, with a child inside of it, while it signals.
+// Whether somebody is inside of a receive on `socket`: a look that waits for nothing does not come
+// back. The child that looks stays then.
+bool IsSocketLocked(int socket) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    char byte = 0;
+    ::recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ::_exit(0);
+  }
+  ::usleep(50'000);
+  return ::waitpid(child, nullptr, WNOHANG) == 0;
+}
+
+// Its own end of the connection, with a child inside of it that takes the victim's first signal for
+// ever, so that nobody can take the next ones; and it claims to sleep, until no more fit.
 void HoldOwnEnd(Attacker& a) {
   RawHost host = RawHost::Prepare(a);
   if (!host.SendWelcome() || !host.Finish()) a.CannotMount("no channel");
+  host.theirs = MapShared(a, host.descriptors[1].get(),
+                          kControlBytes + host.welcome.send.capacity_bytes, false);
   HoldSocketLock(host.socket.fd(), 0);
-  ::usleep(50'000);
-  a.Mounted("holds the lock of its own end, and signals");
-  while (true) {
-    ::send(host.socket.fd(), &kSpaceSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    ::usleep(20'000);
+  const uint64_t ring_bytes = host.welcome.receive.capacity_bytes;
+  uint64_t tail = 0;
+  int unread = 0;
+  int64_t grown_ns = MonotonicNowNs();
+  bool mounted = false;
+  for (uint64_t round = 1;; ++round) {
+    host.own.Store(kReceiveEpochOffset, round);
+    host.own.Store(kSendEpochOffset, round);
+    host.own.Store(kHeadOffset, host.theirs.Load(kTailOffset));
+    if (tail - host.theirs.Load(kHeadOffset) <= ring_bytes - 8) {
+      host.own.Store(kControlBytes + tail % ring_bytes, RecordWord(0, TagForSize(0)));
+      tail += 8;
+      host.own.Store(kTailOffset, tail);
+    }
+    ::send(host.socket.fd(), &kDataSignal, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::usleep(200);
+    if (mounted) continue;
+    int now_unread = 0;
+    ::ioctl(host.socket.fd(), SIOCINQ, &now_unread);
+    if (now_unread > unread) grown_ns = MonotonicNowNs();
+    unread = std::max(unread, now_unread);
+    if (MonotonicNowNs() - grown_ns < 100'000'000) continue;
+    if (!IsSocketLocked(host.socket.fd())) a.CannotMount("nobody holds the lock");
+    a.Mounted("holds the lock of its own end; " + std::to_string(unread) + " signals lie there");
+    mounted = true;
   }
 }
 

@@ -217,7 +217,7 @@ void ReadVmFlags(Attacker& a) {
 }
 
 // A child that is inside of pwrite on `fd` until it is killed: it holds the inode's lock.
-void HoldInodeLock(Attacker& a, int fd) {
+bool TryToHoldInodeLock(int fd) {
   const pid_t holder = ::fork();
   if (holder == 0) {
     void* page = PageThatNeverComes();
@@ -226,9 +226,28 @@ void HoldInodeLock(Attacker& a, int fd) {
   }
   ::usleep(150'000);
   // A sealed file refuses the write before it looks at the page, from about Linux 6.16 on.
-  const bool refused = ::waitpid(holder, nullptr, WNOHANG) == holder;
-  a.Mounted(refused ? "a write to a sealed file is refused before it could hold anything"
-                    : "holds the inode's lock in a pwrite that never ends");
+  return ::waitpid(holder, nullptr, WNOHANG) == 0;
+}
+
+void HoldInodeLock(Attacker& a, int fd) {
+  const bool held = TryToHoldInodeLock(fd);
+  a.Mounted(held ? "holds the inode's lock in a pwrite that never ends"
+                 : "a write to a sealed file is refused before it could hold anything");
+}
+
+// A blob that is held while it is looked at: whole where that can be, else one that lacks the seal
+// against writes, and so may not even be asked for its holes.
+void LockOnBlob(Attacker& a) {
+  UniqueFd fd = MakeMemfd(65536, kBlobSeals);
+  bool held = TryToHoldInodeLock(fd.get());
+  if (!held) {
+    fd = MakeMemfd(65536, kBlobSeals & ~unsigned{F_SEAL_WRITE});
+    held = TryToHoldInodeLock(fd.get());
+  }
+  if (!held) a.CannotMount("the inode's lock is not held");
+  a.Mounted("holds the inode's lock in a pwrite that never ends");
+  if (!SendRaw(a.socket.get(), "b", 1, {fd.get()})) a.CannotMount("not sent");
+  Attacker::Stay();
 }
 
 void LockBeforeMapped(Attacker& a) {
@@ -498,14 +517,8 @@ std::vector<Case> MemoryCases() {
        hurried, LockAgainstConnector, static_cast<uint32_t>(End::kTimedOut), HasUserfaultfd,
        "userfaultfd"},
       {"lock-on-blob", "M14", "the inode's lock held while the blob is adopted",
-       flawed(blob, Flaw::kAsksForHoles),
-       [](Attacker& a) {
-         const UniqueFd fd = MakeMemfd(65536, kBlobSeals);
-         HoldInodeLock(a, fd.get());
-         if (!SendRaw(a.socket.get(), "b", 1, {fd.get()})) a.CannotMount("not sent");
-         Attacker::Stay();
-       },
-       End::kServed | End::kRefused, HasUserfaultfd, "userfaultfd"},
+       flawed(blob, Flaw::kAsksForHoles), LockOnBlob, End::kServed | End::kRefused, HasUserfaultfd,
+       "userfaultfd"},
       {"udmabuf-from-inside", "M15", "/dev/udmabuf opened and used by a hijacked worker", listener,
        FromInside(OpenUdmabuf()), kServed, CanBeConfined},
       {"udmabuf-writes", "M15", "what /dev/udmabuf is good for: another writer of our own region",

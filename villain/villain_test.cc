@@ -115,7 +115,6 @@ struct Elsewhere {
   enum class Kind {
     kControl,  // no attack: it fails wherever a peer does not serve
     kPlanted,  // with the bug fuzz/planted/`where`.patch in our own end, which names the case
-    kKernel,   // against the careless peer, on kernels before `where`
   };
   Kind kind;
   std::string where;
@@ -149,11 +148,6 @@ const std::map<std::string, Elsewhere>& Harmless() {
       {"mapping-crowd",
        {Kind::kPlanted, "signal_waits_for_its_receiver",
         "harms where memory has to come back from a slow swap"}},
-      {"held-own-end",
-       {Kind::kKernel, "none that is known",
-        "harms where a send waits for the receiver's lock, which no Unix socket's does"}},
-      {"lock-on-blob",
-       {Kind::kKernel, "6.16", "harms where a write to a sealed file faults before it is refused"}},
   };
   return cases;
 }
@@ -250,12 +244,10 @@ TEST(CarelessTest, ListsNameCases) {
   for (const std::string& name : Races()) EXPECT_EQ(names.count(name), 1u) << name;
 }
 
-// What `./dev planted` runs names the case, and only two cases have no such place.
+// What `./dev planted` runs names the case.
 TEST(CarelessTest, EachOtherCaseFailsWithAPlantedBug) {
-  std::set<std::string> by_kernel;
   for (const auto& [name, elsewhere] : Harmless()) {
     EXPECT_FALSE(elsewhere.why.empty()) << name;
-    if (elsewhere.kind == Elsewhere::Kind::kKernel) by_kernel.insert(name);
     if (elsewhere.kind != Elsewhere::Kind::kPlanted) continue;
     const std::string path = "fuzz/planted/" + elsewhere.where + ".patch";
     std::ifstream patch(path);
@@ -266,7 +258,6 @@ TEST(CarelessTest, EachOtherCaseFailsWithAPlantedBug) {
     }
     EXPECT_TRUE(names_it) << path << " does not name " << name;
   }
-  EXPECT_EQ(by_kernel, (std::set<std::string>{"held-own-end", "lock-on-blob"}));
 }
 
 // ... and nowhere else: with peers that do no harm it is as good as any.
