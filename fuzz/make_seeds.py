@@ -864,10 +864,12 @@ frames("returned_and_never_sent", returned(0), lend(), lend(), F_RECEIVE)
 frames("returned_in_advance", bytes([F_RETURNED, 0x90]), u64(1), lend(16384), acquire(16384), acquire(64))
 frames("returned_acquired", acquire(), bytes([F_RETURNED, 0x90]), u64(1), acquire(16384))
 frames("returned_unknown", lend(), bytes([F_RETURNED, 7]), u16(127), acquire(16384))
+frames("returned_another_use", lend(16384), bytes([F_RETURNED, 0x90]), u64(7), acquire(16384), returned(0), acquire(16384))
 frames("returned_without_a_word_of_it", lend(16384), bytes([F_RETURNED, 0x60]), acquire(16384), returned(3), acquire(16384))
 frames("revoked_and_late", lend(), F_REVOKE, returned(0), acquire(), lend(), returned(0), acquire(16384))
-frames("revoked_and_lent_anew", *[lend(4096) + bytes([F_REVOKE])] * 128, lend(), bytes([F_RETURNED, 8, 1]), acquire(), returned(0), acquire(),
-       pages=0)
+# Each id is lent, and the first one anew; then its first use is returned. 300 steps at most.
+frames("revoked_and_lent_anew", *[lend(64)] * 128, F_REVOKE, lend(64), bytes([F_RETURNED, 8, 1]), acquire(64), returned(0), acquire(64),
+       pages=1)
 frames("revoked_while_it_is_held", lend(), lend(), F_REVOKE, acquire(8192), acquire(4096), F_REVOKE, acquire(4096), pages=1)
 frames("revoked_when_all_came_back", lend(), returned(0), F_REVOKE, F_REVOKE, acquire(16384))
 frames("shared_and_sent", acquire(), F_SHARE, F_SEND, u16(9), returned(0), acquire(8192), F_DISCARD, F_DISCARD, acquire(8192), pages=1)

@@ -4,12 +4,14 @@
 The head is as tools/dev/planted.sh says. A patch applies as `patch -F0` takes it: the lines of each
 hunk stand in the file in one piece, one hunk after the other. Who must catch it exists: the fuzz
 target's source, the test's package, the model's variant. And each fuzz target has one to find.
+docs/PLANTED.md has a row for each patch, and none for another.
 """
 
 import os
 import re
 
 FOLDER = "fuzz/planted/"
+PAGE = "docs/PLANTED.md"
 _HEAD = ("Bug", "Target", "Test", "Case", "Sanitizer", "Build", "Model")
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _KINDS = {
@@ -121,12 +123,27 @@ def _targets_without(tree, patches):
             yield path
 
 
+def _rows(tree, patches):
+    """(line, message) for docs/PLANTED.md: a row that is missing, or about no patch."""
+    names = {os.path.basename(path).removesuffix(".patch") for path in patches}
+    for number, line in enumerate(tree.read(PAGE).split("\n"), 1):
+        row = re.match(r"\| `(\w+)`:", line)
+        if row and row.group(1) not in names:
+            yield number, f"there is no {FOLDER}{row.group(1)}.patch"
+        names -= {row.group(1)} if row else set()
+    for name in sorted(names):
+        yield 1, f"has no row for {name}"
+
+
 def findings(tree):
     """(path, line, message)."""
     patches = [path for path in tree.paths if path.startswith(FOLDER) and path.endswith(".patch")]
     for path in patches:
         for line, message in _of_patch(tree, path):
             yield path, line, message
+    if PAGE in tree.paths:
+        for line, message in _rows(tree, patches):
+            yield PAGE, line, message
     if len(patches) < FEWEST and "tools/dev/planted.py" in tree.paths:
         yield FOLDER, 1, f"{len(patches)} planted bugs; there must be {FEWEST}"
     if patches:

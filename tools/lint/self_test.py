@@ -436,6 +436,36 @@ SAMPLES = [
         {"planted"},
     ),
     (
+        "a planted bug that has a row",
+        {
+            "docs/PLANTED.md": "| `x`: a bug | - |\n",
+            "fuzz/planted/x.patch": PATCH,
+            "ring/a.cc": "int b;\nint c;\n",
+            "ring/BUILD.bazel": "",
+        },
+        set(),
+    ),
+    (
+        "one that has none",
+        {
+            "docs/PLANTED.md": "| `y`: a bug | - |\n",
+            "fuzz/planted/x.patch": PATCH,
+            "ring/a.cc": "int b;\nint c;\n",
+            "ring/BUILD.bazel": "",
+        },
+        {"planted"},
+    ),
+    (
+        "a row about nothing",
+        {
+            "docs/PLANTED.md": "| `x`: a bug | - |\n| `y`: a bug | - |\n",
+            "fuzz/planted/x.patch": PATCH,
+            "ring/a.cc": "int b;\nint c;\n",
+            "ring/BUILD.bazel": "",
+        },
+        {"planted"},
+    ),
+    (
         "documents whose tests are there",
         {
             "docs/ATTACKS.md": "| W1 | x | y | `A.AttackW1Naive` | `b`, `c-2` |\n| W2 | x | y | no test yet | |\n",
