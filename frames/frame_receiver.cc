@@ -37,6 +37,14 @@ struct FrameReceiverState {
   // Takes what was peeked at, and lets the ring have it back. kWouldBlock: the frame was taken back
   // before we got it.
   Outcome Take(const PeekedMessage& message, InFrame* frame);
+  Outcome Open(uint32_t tag, absl::Span<const std::byte> message, InFrame* frame);
+  // Of a record of `record_bytes` that was fetched: all of the frame but its metadata.
+  Outcome Hold(uint32_t tag, std::size_t record_bytes, const FrameSentWire& fetched,
+               InFrame* frame);
+  static bool IsRecord(std::size_t record_bytes) {
+    return record_bytes >= sizeof(FrameSentWire) &&
+           record_bytes <= sizeof(FrameSentWire) + kMaxFrameMetadataBytes;
+  }
   void Return(uint32_t id, uint64_t generation);
   // The peer may wait for free space in the ring, which it was not told of by a return.
   void SignalFreeSpace() {
@@ -129,45 +137,65 @@ void internal::FrameReceiverState::Return(uint32_t id, uint64_t generation) {
   end().SignalUnlessStopped();
 }
 
-Outcome internal::FrameReceiverState::Take(const PeekedMessage& message, InFrame* frame) {
-  // The record's length is private.
-  const std::size_t size_bytes = message.view.size_bytes();
-  FrameSentWire fetched = {};
+Outcome internal::FrameReceiverState::Hold(uint32_t tag, std::size_t record_bytes,
+                                           const FrameSentWire& fetched, InFrame* frame) {
   FrameSentWire sent = {};
-  Violation found = Violation::kMetadataInvalid;
-  if (size_bytes >= sizeof(FrameSentWire) &&
-      size_bytes <= sizeof(FrameSentWire) + kMaxFrameMetadataBytes) {
-    message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
-    found = account.TakeSent(Untrusted<FrameSentWire>(fetched), &sent);
-  }
+  const Violation found = IsRecord(record_bytes)
+                              ? account.TakeSent(Untrusted<FrameSentWire>(fetched), &sent)
+                              : Violation::kMetadataInvalid;
   if (found != Violation::kNone) [[unlikely]] {
     receiver.Poison(found);
     return Outcome::kPoisoned;
   }
   // TRUST: a number for the caller's statistics, and any will do.
   stats.dropped_by_sender += sent.dropped;
-  Outcome outcome = Outcome::kWouldBlock;
   if (IsOver(sent.id, sent.generation)) [[unlikely]] {
     account.Forget(sent.id);
-  } else {
-    frame->state_ = this;
-    ++handles;
-    frame->generation_ = sent.generation;
-    frame->id_ = sent.id;
-    frame->tag_ = message.record.tag;
-    frame->dropped_ = sent.dropped;
-    frame->view_ = arena.ViewOf(kFrameTableBytes + sent.offset_bytes, sent.size_bytes);
-    frame->metadata_bytes_ = static_cast<uint32_t>(size_bytes - sizeof(FrameSentWire));
-    if (frame->metadata_bytes_ != 0) {
-      message.view.CopyTo(sizeof(FrameSentWire),
-                          absl::MakeSpan(frame->metadata_.data(), frame->metadata_bytes_));
-    }
-    ++stats.received;
-    outcome = Outcome::kOk;
+    return Outcome::kWouldBlock;
+  }
+  frame->state_ = this;
+  ++handles;
+  frame->generation_ = sent.generation;
+  frame->id_ = sent.id;
+  frame->tag_ = tag;
+  frame->dropped_ = sent.dropped;
+  frame->view_ = arena.ViewOf(kFrameTableBytes + sent.offset_bytes, sent.size_bytes);
+  frame->metadata_bytes_ = static_cast<uint32_t>(record_bytes - sizeof(FrameSentWire));
+  ++stats.received;
+  return Outcome::kOk;
+}
+
+Outcome internal::FrameReceiverState::Take(const PeekedMessage& message, InFrame* frame) {
+  // The record's length is private.
+  const std::size_t record_bytes = message.view.size_bytes();
+  FrameSentWire fetched = {};
+  if (IsRecord(record_bytes)) {
+    message.view.CopyTo(0, WritableBytesOfWire(absl::MakeSpan(&fetched, 1)));
+  }
+  const Outcome outcome = Hold(message.record.tag, record_bytes, fetched, frame);
+  if (outcome == Outcome::kPoisoned) [[unlikely]]
+    return outcome;
+  if (outcome == Outcome::kOk && frame->metadata_bytes_ != 0) {
+    message.view.CopyTo(sizeof(FrameSentWire),
+                        absl::MakeSpan(frame->metadata_.data(), frame->metadata_bytes_));
   }
   // Without a signal, which the frame's return brings: a peer that waits for the frame would be
   // woken twice.
   if (end().ring.Release()) unsignalled = true;
+  return outcome;
+}
+
+Outcome internal::FrameReceiverState::Open(uint32_t tag, absl::Span<const std::byte> message,
+                                           InFrame* frame) {
+  FrameSentWire fetched = {};
+  if (IsRecord(message.size())) {
+    static_cast<void>(ReadWire(message.first(sizeof(fetched)), &fetched));
+  }
+  const Outcome outcome = Hold(tag, message.size(), fetched, frame);
+  if (outcome == Outcome::kOk) {
+    const auto metadata = message.subspan(sizeof(fetched));
+    std::copy(metadata.begin(), metadata.end(), frame->metadata_.begin());
+  }
   return outcome;
 }
 
@@ -185,6 +213,11 @@ Outcome FrameReceiver::TryReceive(InFrame* frame) {
     if (outcome != Outcome::kWouldBlock) return outcome;
   }
   return Outcome::kWouldBlock;
+}
+
+Outcome FrameReceiver::Open(uint32_t tag, absl::Span<const std::byte> message, InFrame* frame) {
+  frame->Reset();
+  return state_->Open(tag, message, frame);
 }
 
 Outcome FrameReceiver::TryReceiveLatest(InFrame* frame) {

@@ -15,7 +15,9 @@
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
 // The channel receives, and has an arena for that (RingRequest::arena, set on the accepting side;
-// `alignment` on either). Nothing else is received through this end of it.
+// `alignment` on either). Where nothing but frames comes through this end of it, the FrameReceiver
+// receives; where frames come among other messages, the channel's Receiver does, and Open has what
+// it received under the tags of frames. One way for the life of a channel.
 //
 //   absl::StatusOr<FrameReceiver> receiver = FrameReceiver::Create(*channel);
 //   absl::StatusOr<InFrame> frame = receiver->Receive(deadline);
@@ -124,6 +126,11 @@ class FrameReceiver {
   // The newest frame that is there; those before it are returned, and counted as skipped. Takes
   // kMaxRecordsPerCall records at most.
   Outcome TryReceiveLatest(InFrame* frame);
+
+  // The frame of a message that the channel's Receiver has received, each once and in order; `tag`
+  // and `message`, a private copy, as they came. kWouldBlock: the peer has taken it back;
+  // kPoisoned: it is the record of no frame.
+  Outcome Open(uint32_t tag, absl::Span<const std::byte> message, InFrame* frame);
 
   // Takes no more: the peer's sends end. Frames that are held stay valid. Never waits.
   void Close();

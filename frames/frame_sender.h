@@ -17,8 +17,9 @@
 // Threads: one at a time, its frames included. Another thread may use the channel's FrameReceiver.
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
-// The channel sends, and has an arena for that (RingRequest::arena, set on the accepting side).
-// Nothing else is sent through this end of it, and the peer has a FrameReceiver.
+// The channel sends, and has an arena for that (RingRequest::arena, set on the accepting side). The
+// peer has a FrameReceiver. Other messages may go through the channel's Sender, under other tags,
+// where the peer expects them (FrameReceiver::Open).
 //
 // Have room for at least 4 frames, 4 MiB together, or both processes wait for each other's cache
 // (ArenaFor says how much where sizes differ);

@@ -767,5 +767,73 @@ TEST(FramesDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   EXPECT_DEATH(static_cast<void>(in.CopyOut(absl::MakeSpan(bytes))), "more bytes");
 }
 
+// ---- Frames among other messages.
+
+TEST(FramesAmongMessagesTest, EachIsOpenedFromWhatTheReceiverReceived) {
+  auto pair = MakePair(kArena);
+  FrameReceiver frames = ReceiverOf(pair->accepting());
+  FrameSender sender = SenderOf(pair->connecting());
+  Receiver& messages = pair->accepting().receiver;
+  std::array<std::byte, 1024> buffer;
+  for (uint32_t i = 1; i < 1000; ++i) {
+    ASSERT_EQ(pair->connecting().sender.TrySend(1000, WireBytes(uint64_t{i})), Outcome::kOk);
+    SendOne(&sender, 100 + i, i);
+    Record record;
+    ASSERT_EQ(messages.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
+    EXPECT_EQ(record.tag, 1000u);
+    ASSERT_EQ(messages.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
+    InFrame frame;
+    ASSERT_EQ(frames.Open(record.tag, absl::MakeConstSpan(buffer).first(record.size_bytes), &frame),
+              Outcome::kOk);
+    ExpectFrame(frame, 100 + i, i);
+  }
+  EXPECT_EQ(frames.stats().received, 999u);
+  EXPECT_GE(sender.stats().returned, 900u);  // so nothing but the last ones is out
+}
+
+TEST(FramesAmongMessagesTest, OneThatWasTakenBackIsNone) {
+  auto pair = MakePair(kArena);
+  FrameReceiver frames = ReceiverOf(pair->accepting());
+  FrameSender sender = SenderOf(pair->connecting());
+  SendOne(&sender, 100, 1);
+  ASSERT_TRUE(sender.RevokeOldest());
+  std::array<std::byte, 1024> buffer;
+  Record record;
+  ASSERT_EQ(pair->accepting().receiver.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kOk);
+  InFrame frame;
+  EXPECT_EQ(frames.Open(record.tag, absl::MakeConstSpan(buffer).first(record.size_bytes), &frame),
+            Outcome::kWouldBlock);
+  EXPECT_FALSE(frame);
+  EXPECT_EQ(frames.stats().taken_back, 1u);
+}
+
+TEST(FramesAmongMessagesTest, AttackR12RecordsOfNoFrameEndTheChannel) {
+  const FrameSentWire good = {1, 0, 1, 0, 64};
+  const auto with = [&good](auto change) {
+    FrameSentWire wire = good;
+    change(&wire);
+    const auto bytes = WireBytes(wire);
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  const std::vector<std::vector<std::byte>> records = {
+      {},
+      std::vector<std::byte>(sizeof(FrameSentWire) - 1),
+      std::vector<std::byte>(sizeof(FrameSentWire) + kMaxFrameMetadataBytes + 1),
+      with([](FrameSentWire* wire) { wire->id = kMaxFrames; }),
+      with([](FrameSentWire* wire) { wire->generation = 0; }),
+      with([](FrameSentWire* wire) { wire->offset_bytes = kArena.bytes; }),
+      with([](FrameSentWire* wire) { wire->offset_bytes = 8; }),
+      with([](FrameSentWire* wire) { wire->size_bytes = ~uint64_t{0}; }),
+  };
+  for (const auto& record : records) {
+    VictimReceiver victim;
+    InFrame frame;
+    EXPECT_EQ(victim.receiver.Open(7, record, &frame), Outcome::kPoisoned) << record.size();
+    EXPECT_FALSE(frame);
+    EXPECT_EQ(victim.receiver.violation(), Violation::kMetadataInvalid);
+    EXPECT_EQ(victim.pair->accepting().receiver.violation(), Violation::kMetadataInvalid);
+  }
+}
+
 }  // namespace
 }  // namespace parley

@@ -39,14 +39,19 @@ absl::Status IncomingStream::OnFormat(absl::Span<const std::byte> record) {
 }
 
 absl::StatusOr<Frame> IncomingStream::OnFrame(absl::Span<const std::byte> header_and_payload) {
+  const std::size_t header_bytes = std::min(header_and_payload.size(), kFrameHeaderBytes);
+  return OnFrame(header_and_payload.first(header_bytes), header_and_payload.size() - header_bytes);
+}
+
+absl::StatusOr<Frame> IncomingStream::OnFrame(absl::Span<const std::byte> header,
+                                              std::size_t payload_bytes) {
   if (!poisoned_.ok()) return poisoned_;
   if (!format_.has_value()) return Poison(absl::DataLossError("a frame before any format"));
-  if (header_and_payload.size() < kFrameHeaderBytes) {
-    return Poison(absl::DataLossError("a frame shorter than its header"));
+  if (header.size() != kFrameHeaderBytes) {
+    return Poison(absl::DataLossError(
+        absl::StrCat("a frame whose header has ", header.size(), " bytes and not 64")));
   }
-  absl::StatusOr<Frame> frame =
-      ValidateFrame(header_and_payload.first(kFrameHeaderBytes),
-                    header_and_payload.size() - kFrameHeaderBytes, *format_, limits_.alignment);
+  absl::StatusOr<Frame> frame = ValidateFrame(header, payload_bytes, *format_, limits_.alignment);
   if (!frame.ok()) return Poison(frame.status());
   if (frame->sequence != next_sequence_) {
     return Poison(absl::DataLossError(absl::StrCat("frame header: sequence ", frame->sequence,

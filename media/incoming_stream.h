@@ -49,6 +49,8 @@ class IncomingStream {
   // A header with its payload. Refused: what ValidateFrame refuses, a frame before any format, a
   // sequence number that is not the next.
   absl::StatusOr<Frame> OnFrame(absl::Span<const std::byte> header_and_payload);
+  // The same where the payload lies elsewhere.
+  absl::StatusOr<Frame> OnFrame(absl::Span<const std::byte> header, std::size_t payload_bytes);
 
   bool has_format() const { return format_.has_value(); }
   // Only with has_format().

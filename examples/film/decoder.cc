@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "parley/examples/film/libav.h"
 #include "parley/examples/film/picture_converter.h"
+#include "parley/examples/film/picture_memory.h"
 #include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
 #include "parley/thumb/libav_input.h"
@@ -60,7 +61,8 @@ struct Track {
 
 class LibavDecoder final : public FilmDecoder {
  public:
-  explicit LibavDecoder(const Acceptance& acceptance) : converter_(acceptance) {}
+  LibavDecoder(const Acceptance& acceptance, FrameSender* arena)
+      : memory_(acceptance, arena), converter_(acceptance) {}
   absl::Status Open(FilmSource& film);
   const FilmInfo& info() const override { return info_; }
   absl::StatusOr<DecodeTotals> Run(MediaSink& sink) override;
@@ -79,6 +81,7 @@ class LibavDecoder final : public FilmDecoder {
   SourceFile file_;
   AvIo io_;  // outlives format_
   AvFormatContext format_;
+  PictureMemory memory_;  // outlives the codecs
   Track video_;
   Track audio_;
   AvPacket packet_;
@@ -169,6 +172,7 @@ absl::Status LibavDecoder::OpenTrack(AVMediaType type, Track& track) {
   if (error < 0) return AvStatus(error, absl::StrCat("the parameters of ", codec->name));
   context->thread_count = 1;
   context->pkt_timebase = stream->time_base;
+  if (type == AVMEDIA_TYPE_VIDEO) memory_.UseFor(*context);
   error = avcodec_open2(context.get(), codec, nullptr);
   if (error < 0) return AvStatus(error, absl::StrCat("the decoder ", codec->name));
   track = {.index = index, .stream = stream, .codec = std::move(context), .next_pts_ns = 0};
@@ -195,6 +199,7 @@ absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
   Picture picture;
   const absl::Status converted = converter_.Convert(*frame_, picture);
   if (!converted.ok()) return converted;
+  if (!picture.converted) picture.frame = memory_.FrameOf(*frame_);
   const AVRational rate = av_guess_frame_rate(format_.get(), track.stream, nullptr);
   picture.format.frame_rate = ToRatio(rate);
   picture.format.pixel_aspect =
@@ -323,8 +328,9 @@ void WarmUpDecoder() {
 }
 
 absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(FilmSource& film,
-                                                               const Acceptance& acceptance) {
-  auto decoder = std::make_unique<LibavDecoder>(acceptance);
+                                                               const Acceptance& acceptance,
+                                                               FrameSender* arena) {
+  auto decoder = std::make_unique<LibavDecoder>(acceptance, arena);
   const absl::Status opened = decoder->Open(film);
   if (!opened.ok()) return opened;
   return decoder;

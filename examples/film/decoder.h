@@ -9,6 +9,10 @@
 // not accept becomes the accepted format that loses least, by swscale's bit-exact path. Times count
 // from the start of the film, as ffmpeg's do.
 //
+// Given a FrameSender, it decodes into the arena that the viewer maps as far as that has room, and
+// goes on predicting from pictures that the viewer reads meanwhile: it never writes to a picture
+// twice. The viewer can't write there. A hijacked decoder can at any time, as everywhere.
+//
 // There is no seeking: whoever resumes decodes from the start and drops what was delivered before.
 // That costs time and is right for every codec: open GOPs, audio pre-roll and edit lists included.
 //
@@ -31,6 +35,7 @@
 #include "absl/status/statusor.h"
 #include "parley/examples/film/film_source.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 
 namespace parley::film {
@@ -55,10 +60,11 @@ void WarmUpDecoder();
 
 class FilmDecoder {
  public:
-  // `film` must outlive the decoder. kInvalidArgument: not a film, a list of other files, or
-  // nothing in it that can be decoded; kResourceExhausted: no memory.
+  // `film` and `arena` (null: none) must outlive the decoder. kInvalidArgument: not a film, a list
+  // of other files, or nothing in it that can be decoded; kResourceExhausted: no memory.
   static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(FilmSource& film,
-                                                           const Acceptance& acceptance = {});
+                                                           const Acceptance& acceptance = {},
+                                                           FrameSender* arena = nullptr);
   virtual ~FilmDecoder() = default;
 
   virtual const FilmInfo& info() const = 0;

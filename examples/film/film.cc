@@ -56,6 +56,9 @@ ABSL_FLAG(bool, play, false, "show the film in a window, with sound");
 ABSL_FLAG(std::string, hijack, "",
           "make the first worker turn hostile half-way: index-jump, length-lie, rewind, silence, "
           "flood, truncate, death, payload-rewrite, bad-frame, format-flood, early-end, open-file");
+ABSL_FLAG(bool, in_place, false,
+          "look at pictures where the worker decoded them, without a copy: a hostile one can "
+          "change them while they are looked at");
 ABSL_FLAG(absl::Duration, patience, absl::Seconds(10),
           "throw a worker away that says nothing for so long");
 ABSL_FLAG(uint32_t, max_frame_mib, 32, "refuse a larger picture; 1 to 512");
@@ -164,6 +167,7 @@ struct Run {
   int workers = 0;
   uint64_t messages = 0;
   uint64_t wakeups = 0;
+  uint64_t decoded_in_place = 0;
   double worker_cpu_seconds = 0;
   double seconds = 0;
   std::vector<uint64_t> changed_pictures;  // a later worker showed them otherwise
@@ -178,6 +182,7 @@ SessionOptions Options(FilmInput& film, const Acceptance& acceptance) {
   options.film = &film;
   options.acceptance = acceptance;
   options.max_message_bytes = absl::GetFlag(FLAGS_max_frame_mib) << 20;
+  options.in_place = absl::GetFlag(FLAGS_in_place);
   options.patience = absl::GetFlag(FLAGS_patience);
   options.stop = cli::Interrupted;
   return options;
@@ -236,6 +241,7 @@ Run Stream(FilmInput& film, const Acceptance& acceptance, Hijack hijack, Outputs
     run.sink_code = receiver.status().code();
     run.messages += run.last.messages;
     run.wakeups += run.last.wakeups;
+    run.decoded_in_place += run.last.decoded_in_place;
     run.worker_cpu_seconds += absl::ToDoubleSeconds(run.last.worker_cpu);
     if (run.last.end != SessionEnd::kThrownAway) break;
     const Delivered& now = run.delivered;
@@ -267,6 +273,9 @@ void PrintSummary(const Run& run, const std::string& formats, double own_cpu_sec
   std::fprintf(report, "channel    %llu messages, %llu wake-ups of the viewer\n",
                static_cast<unsigned long long>(run.messages),
                static_cast<unsigned long long>(run.wakeups));
+  std::fprintf(report, "in place   %llu pictures, sent where they were decoded, and copied %s\n",
+               static_cast<unsigned long long>(run.decoded_in_place),
+               absl::GetFlag(FLAGS_in_place) ? "nowhere" : "once, by the viewer");
   std::fprintf(report, "CPU time   viewer %.2f s, %s %.2f s\n", own_cpu_seconds,
                run.workers == 1 ? "worker" : absl::StrCat(run.workers, " workers").c_str(),
                run.worker_cpu_seconds);

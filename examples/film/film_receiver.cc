@@ -43,7 +43,8 @@ Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> messag
       status_ = OnFormat(message);
       break;
     case kTagPicture:
-      status_ = OnPicture(message);
+      status_ = OnPicture(message.first(std::min(message.size(), kFrameHeaderBytes)),
+                          message.subspan(std::min(message.size(), kFrameHeaderBytes)));
       break;
     case kTagAudio:
       status_ = OnAudio(message);
@@ -60,6 +61,18 @@ Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> messag
     default:
       status_ = Bad(absl::StrCat("a message with the unknown tag ", tag));
   }
+  return Conclude();
+}
+
+Verdict FilmReceiver::OnFrame(uint32_t tag, absl::Span<const std::byte> metadata,
+                              absl::Span<const std::byte> payload) {
+  if (verdict_ != Verdict::kGoOn) return verdict_;
+  status_ = tag == kTagPictureInPlace ? OnPicture(metadata, payload)
+                                      : Bad(absl::StrCat("a frame with the unknown tag ", tag));
+  return Conclude();
+}
+
+Verdict FilmReceiver::Conclude() {
   if (!status_.ok()) verdict_ = sink_failed_ ? Verdict::kSinkFailed : Verdict::kViolation;
   return verdict_;
 }
@@ -91,8 +104,9 @@ absl::Status FilmReceiver::OnFormat(absl::Span<const std::byte> message) {
   return is_audio ? audio_.OnFormat(message) : video_.OnFormat(message);
 }
 
-absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> message) {
-  const absl::StatusOr<Frame> frame = video_.OnFrame(message);
+absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> header,
+                                     absl::Span<const std::byte> payload) {
+  const absl::StatusOr<Frame> frame = video_.OnFrame(header, payload.size());
   if (!frame.ok()) return frame.status();
   const auto& format = std::get<VideoFormat>(video_.format().format);
   Picture picture;
@@ -106,7 +120,7 @@ absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> message) {
   picture.converted = (frame->flags & kFrameConverted) != 0;
   uint64_t bytes = 0;
   for (size_t i = 0; i < frame->plane_count; ++i) {
-    picture.planes[i] = message.data() + kFrameHeaderBytes + frame->planes[i].offset_bytes;
+    picture.planes[i] = payload.data() + frame->planes[i].offset_bytes;
     picture.strides_bytes[i] = frame->planes[i].stride_bytes;
     bytes += uint64_t{frame->planes[i].row_bytes} * frame->planes[i].rows;
   }

@@ -5,7 +5,8 @@
 // Turns the messages of one worker into pictures and audio for a sink, each exactly once, however
 // often a worker was replaced in between. Knows no channel and no process.
 //
-// Trust: every message is hostile (and already a private copy). The worst that it can cause is a
+// Trust: every message is hostile (and already a private copy, but for pictures that the session
+// reads in place). The worst that it can cause is a
 // violation with its reason, or a picture that is a lie. Work is bounded by the message's own size.
 // Threads: one at a time.
 //
@@ -52,6 +53,9 @@ class FilmReceiver final : public MessageHandler {
 
   // Anything but kGoOn is final.
   Verdict OnMessage(uint32_t tag, absl::Span<const std::byte> message) override;
+  // A picture. Nothing but the sink looks at `payload`.
+  Verdict OnFrame(uint32_t tag, absl::Span<const std::byte> metadata,
+                  absl::Span<const std::byte> payload) override;
 
   const absl::Status& status() const override { return status_; }
   const Delivered& delivered() const { return delivered_; }
@@ -67,11 +71,12 @@ class FilmReceiver final : public MessageHandler {
  private:
   absl::Status OnInfo(absl::Span<const std::byte> message);
   absl::Status OnFormat(absl::Span<const std::byte> message);
-  absl::Status OnPicture(absl::Span<const std::byte> message);
+  absl::Status OnPicture(absl::Span<const std::byte> header, absl::Span<const std::byte> payload);
   absl::Status OnAudio(absl::Span<const std::byte> message);
   absl::Status OnProgress(absl::Span<const std::byte> message);
   absl::Status OnEnd(absl::Span<const std::byte> message);
   absl::Status OnFailed(absl::Span<const std::byte> message);
+  Verdict Conclude();
   absl::Status FromSink(absl::Status status);
 
   const IncomingLimits limits_;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/examples/film/film_protocol.h"
+#include "parley/os/deadline.h"
 
 namespace parley::film {
 namespace {
@@ -70,6 +71,36 @@ absl::StatusOr<absl::Span<std::byte>> FilmSender::Begin(const FrameHeaderWire& h
   return room->subspan(kFrameHeaderBytes);
 }
 
+bool FilmSender::LiesInPlace(const Picture& picture, FrameHeaderWire* header,
+                             uint32_t* payload_bytes) const {
+  if (arena_ == nullptr || picture.frame == nullptr) return false;
+  const absl::Span<const std::byte> bytes = picture.frame->read_only_bytes();
+  FrameHeaderWire in_place = *header;
+  // The receiver's own question, of a header that is valid but for the planes.
+  in_place.flags = kFrameDelta;
+  uint64_t end = 0;
+  const PictureShape shape = ShapeOf(picture.format);
+  for (size_t plane = 0; plane < shape.count; ++plane) {
+    const ptrdiff_t offset = picture.planes[plane] - bytes.data();
+    const ptrdiff_t stride = picture.strides_bytes[plane];
+    if (offset < 0 || stride < 0 || offset > std::numeric_limits<int32_t>::max() ||
+        stride > std::numeric_limits<int32_t>::max()) {
+      return false;
+    }
+    in_place.planes[plane] = {static_cast<uint32_t>(offset), static_cast<uint32_t>(stride)};
+    end = static_cast<uint64_t>(offset) +
+          static_cast<uint64_t>(stride) * (shape.planes[plane].rows - 1) +
+          shape.planes[plane].row_bytes;
+  }
+  if (end > bytes.size() || end > out_.max_message_bytes() - kFrameHeaderBytes) return false;
+  if (!ValidateFrame(WireBytes(in_place), end, video_.format, acceptance_.alignment).ok()) {
+    return false;
+  }
+  header->planes = in_place.planes;
+  *payload_bytes = static_cast<uint32_t>(end);
+  return true;
+}
+
 absl::Status FilmSender::OnPicture(const Picture& picture) {
   const uint64_t number = video_.next++;
   if (number < start_.first_picture) {
@@ -92,6 +123,7 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
 
   uint32_t payload_bytes = 0;
   FrameHeaderWire header = PackedVideoHeader(video_.format, &payload_bytes, acceptance_.alignment);
+  const bool in_place = LiesInPlace(picture, &header, &payload_bytes);
   header.sequence = number;
   header.pts_ns = picture.pts_ns;
   header.duration_ns = picture.duration_ns;
@@ -99,6 +131,11 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
       (picture.key ? kFrameKey : kFrameDelta) | (picture.corrupt ? kFrameCorrupt : 0) |
       (picture.interlaced ? kFrameInterlaced : 0) | (picture.top_first ? kFrameTopFirst : 0) |
       (picture.converted ? kFrameConverted : 0));
+  if (in_place) {
+    OutFrame frame = picture.frame->Share();
+    return arena_->Send(&frame, payload_bytes, kTagPictureInPlace, WireBytes(header),
+                        Deadline::Never());
+  }
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
   uint32_t end = 0;

@@ -2,12 +2,14 @@
 #ifndef PARLEY_EXAMPLES_FILM_FILM_SENDER_H_
 #define PARLEY_EXAMPLES_FILM_FILM_SENDER_H_
 
-// Turns pictures and audio into the messages of film_protocol.h, each written once, straight into
-// the memory that the viewer reads.
+// Turns pictures and audio into the messages of film_protocol.h: what lies in the channel's arena
+// is sent where it lies, everything else is written once, straight into the memory that the viewer
+// reads.
 //
 // Threads: one at a time.
 //
-//   FilmSender sender(message_out, {.first_picture = 60, .first_audio_block = 112}, acceptance);
+//   FilmSender sender(message_out, {.first_picture = 60, .first_audio_block = 112}, acceptance,
+//                     &frame_sender);
 //   sender.SendInfo(decoder->info());
 //   auto totals = decoder->Run(sender);
 //   totals.ok() ? sender.SendEnd(*totals) : sender.SendFailed(totals.status());
@@ -21,6 +23,7 @@
 #include "absl/types/span.h"
 #include "parley/examples/film/decoder.h"
 #include "parley/examples/film/media_units.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
@@ -48,9 +51,11 @@ struct FilmStart {
 
 class FilmSender final : public MediaSink {
  public:
-  // What `acceptance` refuses is never sent: its sentence ends the film instead.
-  FilmSender(MessageOut& out, const FilmStart& start, const Acceptance& acceptance = {})
-      : out_(out), start_(start), acceptance_(acceptance) {}
+  // What `acceptance` refuses is never sent: its sentence ends the film instead. `arena`, of the
+  // channel behind `out`, with metadata for a frame's header: where pictures may lie, or null.
+  FilmSender(MessageOut& out, const FilmStart& start, const Acceptance& acceptance = {},
+             FrameSender* arena = nullptr)
+      : out_(out), start_(start), acceptance_(acceptance), arena_(arena) {}
 
   absl::Status SendInfo(const FilmInfo& info);
   // kResourceExhausted: above a limit of the receiver's, or longer than a message can be;
@@ -73,6 +78,9 @@ class FilmSender final : public MediaSink {
   };
   absl::Status SendProgress();
   absl::Status UseFormat(const StreamFormat& format, Stream& stream);
+  // Whether its planes lie in the arena as the receiver wants them; then `*header` says where, and
+  // `*payload_bytes` how much of the frame is the picture.
+  bool LiesInPlace(const Picture& picture, FrameHeaderWire* header, uint32_t* payload_bytes) const;
   // Header written, payload to be filled in by the caller and then committed.
   absl::StatusOr<absl::Span<std::byte>> Begin(const FrameHeaderWire& header,
                                               uint32_t payload_bytes);
@@ -80,6 +88,7 @@ class FilmSender final : public MediaSink {
   MessageOut& out_;
   FilmStart start_;
   const Acceptance acceptance_;
+  FrameSender* const arena_;
   Stream video_;
   Stream audio_;
 };

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,9 @@
 #include "parley/examples/film/second_look.h"
 #include "parley/examples/film/turncoat.h"
 #include "parley/examples/film/worker_arguments.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
+#include "parley/media/frame.h"
 #include "parley/media/pixel_format.h"
 #include "parley/sandbox/profile.h"
 #include "parley/supervise/worker_main.h"
@@ -48,8 +51,9 @@ class WorkerOut final : public MessageOut {
 };
 
 absl::Status StreamFilm(RemoteSource& film, const Acceptance& acceptance,
-                        const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender) {
-  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder = FilmDecoder::Open(film, acceptance);
+                        const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender,
+                        FrameSender* arena) {
+  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder = FilmDecoder::Open(film, acceptance, arena);
   if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
   absl::Status status = film_sender.SendInfo((*decoder)->info());
   if (!status.ok()) return status;
@@ -78,11 +82,19 @@ absl::Status Work(ConfinedWorker& worker, const WorkerArguments& arguments) {
   if (!acceptance.ok()) return acceptance.status();
   RemoteSource film(worker.input());
   WorkerOut out(worker);
-  FilmSender film_sender(out, arguments.start, *acceptance);
+  std::optional<FrameSender> arena;
+  if (!arguments.second_look) {
+    absl::StatusOr<FrameSender> sender =
+        FrameSender::Create(worker.channel(), {.metadata_bytes = kFrameHeaderBytes});
+    if (!sender.ok()) return sender.status();
+    arena = *std::move(sender);
+  }
+  FrameSender* const frames = arena.has_value() ? &*arena : nullptr;
+  FilmSender film_sender(out, arguments.start, *acceptance, frames);
   try {
-    return arguments.second_look
-               ? LookAgain(film, *acceptance, out)
-               : StreamFilm(film, *acceptance, arguments, film_sender, worker.channel().sender);
+    return arguments.second_look ? LookAgain(film, *acceptance, out)
+                                 : StreamFilm(film, *acceptance, arguments, film_sender,
+                                              worker.channel().sender, frames);
   } catch (const std::bad_alloc&) {
     return film_sender.SendFailed("the decoder has not enough memory");
   }

@@ -17,6 +17,10 @@
 #include "absl/types/span.h"
 #include "parley/media/format.h"
 
+namespace parley {
+class OutFrame;
+}  // namespace parley
+
 namespace parley::film {
 
 // Views: valid only during the call that hands them over. Times count from the film's start.
@@ -31,6 +35,8 @@ struct Picture {
   bool converted = false;  // from a format that the receiver does not accept, or does not know
   std::array<const std::byte*, kMaxPlanes> planes = {};
   std::array<ptrdiff_t, kMaxPlanes> strides_bytes = {};
+  // Of the decoder's: the frame of the channel's arena in which all planes lie, or null.
+  const OutFrame* frame = nullptr;
 
   // `row` < ShapeOf(format).planes[plane].rows
   absl::Span<const std::byte> Row(size_t plane, uint32_t row, uint32_t row_bytes) const {

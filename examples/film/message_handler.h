@@ -4,7 +4,7 @@
 
 // Whoever takes the messages of one worker: the film's receiver, or that of its second look.
 //
-// Trust: every message is hostile, and already a private copy.
+// Trust: every message is hostile, and already a private copy but for what OnFrame says.
 // Threads: one at a time.
 
 #include <array>
@@ -30,6 +30,13 @@ class MessageHandler {
   virtual ~MessageHandler() = default;
   // Anything but kGoOn is final.
   virtual Verdict OnMessage(uint32_t tag, absl::Span<const std::byte> message) = 0;
+  // A frame of the channel's arena: its metadata, a private copy, and its bytes, which are private
+  // or, where the session reads in place, may change at any time. By default no such message
+  // exists.
+  virtual Verdict OnFrame(uint32_t tag, absl::Span<const std::byte> /*metadata*/,
+                          absl::Span<const std::byte> /*payload*/) {
+    return OnMessage(tag, {});
+  }
   virtual const absl::Status& status() const = 0;
   // Printable ASCII.
   virtual const std::string& failure() const = 0;

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,7 +14,9 @@
 #include "absl/types/span.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/worker_arguments.h"
+#include "parley/frames/frame_receiver.h"
 #include "parley/os/deadline.h"
+#include "parley/shm/shape.h"
 #include "parley/supervise/worker_end.h"
 #include "parley/supervise/worker_link.h"
 
@@ -28,6 +31,9 @@ constexpr absl::Duration kGoodbye = absl::Seconds(5);
 // For the pieces of the film: one is under way at most.
 constexpr RingRequest kToWorker = {.capacity_bytes = uint64_t{1} << 20,
                                    .max_message_bytes = kPieceBytes + (4u << 10)};
+
+// Of the longest, in the arena: what a decoder keeps of large ones, and what is under way.
+constexpr uint64_t kArenaPictures = 4;
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
 
@@ -48,6 +54,9 @@ WorkerLinkOptions LinkOptions(const SessionOptions& options, const FilmStart& st
   link.to_worker = kToWorker;
   link.from_worker = {.capacity_bytes = std::bit_ceil(uint64_t{2} * options.max_message_bytes),
                       .max_message_bytes = options.max_message_bytes};
+  if (!options.second_look) {
+    link.from_worker.arena = ArenaFor(kArenaPictures, options.max_message_bytes);
+  }
   link.format = kFilmProtocol;
   link.source = options.film->Source();
   link.source.read = [&reads, read = std::move(link.source.read)](uint64_t offset,
@@ -68,13 +77,17 @@ class Listening {
         link_(link),
         handler_(handler),
         reads_(reads),
-        buffer_(link.max_message_bytes()) {}
+        buffer_(link.max_message_bytes()) {
+    absl::StatusOr<FrameReceiver> frames = FrameReceiver::Create(link.channel());
+    if (frames.ok()) frames_ = *std::move(frames);
+  }
 
   SessionResult Run() {
     SessionResult result;
     result.end = Listen(result.what);
     result.messages = link_.channel().receiver.stats().messages;
     result.wakeups = link_.channel().receiver.stats().wakeups;
+    result.decoded_in_place = decoded_in_place_;
     return result;
   }
 
@@ -99,8 +112,7 @@ class Listening {
         return SessionEnd::kThrownAway;
       }
       if (!message.ok()) return Broken(message.status(), what);
-      switch (handler_.OnMessage(message->tag,
-                                 absl::MakeConstSpan(buffer_).first(message->size_bytes))) {
+      switch (Handle(*message, what)) {
         case Verdict::kGoOn:
           break;
         case Verdict::kEnded:
@@ -109,7 +121,7 @@ class Listening {
           what = handler_.failure();
           return SessionEnd::kNotDecodable;
         case Verdict::kViolation:
-          what = absl::StrCat("violation: ", Sentence(handler_.status()));
+          if (what.empty()) what = absl::StrCat("violation: ", Sentence(handler_.status()));
           return SessionEnd::kThrownAway;
         case Verdict::kSinkFailed:
           what = Sentence(handler_.status());
@@ -118,6 +130,40 @@ class Listening {
       if (options_.on_progress) options_.on_progress();
       patience = Deadline::After(options_.patience);
     }
+  }
+
+  Verdict Handle(const Record& message, std::string& what) {
+    const auto bytes = absl::MakeConstSpan(buffer_).first(message.size_bytes);
+    if (message.tag != kTagPictureInPlace || !frames_.has_value()) {
+      return handler_.OnMessage(message.tag, bytes);
+    }
+    InFrame frame;
+    switch (frames_->Open(message.tag, bytes, &frame)) {
+      case Outcome::kOk:
+        break;
+      case Outcome::kWouldBlock:
+        what = "violation: it took a picture back";
+        return Verdict::kViolation;
+      default:
+        what = "violation: a picture outside of the arena, or none";
+        return Verdict::kViolation;
+    }
+    if (frame.size_bytes() > buffer_.size()) {
+      what = absl::StrCat("violation: a picture of ", frame.size_bytes(), " bytes, more than ",
+                          buffer_.size());
+      return Verdict::kViolation;
+    }
+    ++decoded_in_place_;
+    // TRUST: pixels, and the handler computes nothing from them twice that it relies on.
+    const absl::Span<const std::byte> seen = {frame.view().BytesThatThePeerMayRewriteAtAnyTime(),
+                                              frame.size_bytes()};
+    if (options_.in_place) return handler_.OnFrame(message.tag, frame.metadata(), seen);
+    const auto copy = absl::MakeSpan(buffer_).first(frame.size_bytes());
+    if (!frame.CopyOut(copy)) {
+      what = "violation: it took a picture back";
+      return Verdict::kViolation;
+    }
+    return handler_.OnFrame(message.tag, frame.metadata(), copy);
   }
 
   SessionEnd Broken(const absl::Status& status, std::string& what) {
@@ -137,6 +183,8 @@ class Listening {
   MessageHandler& handler_;
   Reads& reads_;
   std::vector<std::byte> buffer_;
+  std::optional<FrameReceiver> frames_;
+  uint64_t decoded_in_place_ = 0;
   bool peer_died_ = false;
 };
 

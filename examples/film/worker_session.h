@@ -32,6 +32,9 @@ struct SessionOptions {
   Acceptance acceptance;
   uint32_t max_message_bytes = 0;
   bool second_look = false;
+  // Shows the handler pictures where the worker decoded them, which it may rewrite meanwhile,
+  // instead of a copy.
+  bool in_place = false;
   // A worker that says nothing for so long is thrown away.
   absl::Duration patience;
   Hijack hijack = Hijack::kNone;
@@ -57,6 +60,7 @@ struct SessionResult {
   std::string what;
   uint64_t messages = 0;
   uint64_t wakeups = 0;
+  uint64_t decoded_in_place = 0;  // pictures that the worker did not copy
   absl::Duration worker_cpu;
 };
 
