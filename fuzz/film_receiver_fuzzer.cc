@@ -160,6 +160,7 @@ class Run {
       case film::kTagAudio: {
         const std::size_t which = tag == film::kTagPicture ? 0 : 1;
         if (formats_[which]) message = MakeFrame(script_, *formats_[which], next_[which]);
+        if (which == 0 && (kind & 128) != 0) tag = film::kTagPictureInPlace;
         break;
       }
       case film::kTagProgress:
@@ -187,7 +188,17 @@ class Run {
   }
 
   void Deliver(uint32_t tag, const std::vector<std::byte>& message) {
-    const FilmReceiver::Verdict verdict = receiver_->OnMessage(tag, message);
+    FilmReceiver::Verdict verdict = last_;
+    if (tag == film::kTagPictureInPlace) {
+      // Two blocks of their own, as a frame has its metadata and its bytes.
+      const auto at = message.begin() +
+                      static_cast<std::ptrdiff_t>(std::min(message.size(), kFrameHeaderBytes));
+      const std::vector<std::byte> metadata(message.begin(), at);
+      const std::vector<std::byte> payload(at, message.end());
+      verdict = receiver_->OnFrame(tag, metadata, payload);
+    } else {
+      verdict = receiver_->OnMessage(tag, message);
+    }
     const Delivered& now = receiver_->delivered();
     if (over_) PARLEY_CHECK(verdict == last_, "a verdict that was final has changed");
     PARLEY_CHECK(now.pictures == before_.pictures + sink_.pictures &&
@@ -210,7 +221,9 @@ class Run {
                      (!good && sink_.pictures + sink_.audio_blocks >= sink_.fails_after &&
                       receiver_->status().message() == "the sink is full"),
                  "the sink's error is not the peer's");
-    if (!over_ && verdict == FilmReceiver::Verdict::kGoOn) Remember(tag, message);
+    if (!over_ && verdict == FilmReceiver::Verdict::kGoOn) {
+      Remember(tag == film::kTagPictureInPlace ? uint32_t{film::kTagPicture} : tag, message);
+    }
     if (!over_ && verdict == FilmReceiver::Verdict::kEnded) {
       PARLEY_CHECK(tag == film::kTagEnd && message.size() == 40 &&
                        Number(message, 0, 8) == now.pictures &&

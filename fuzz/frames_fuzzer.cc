@@ -72,6 +72,7 @@ class Run {
     testing::ChannelPairOptions options;
     arena_ = {uint64_t{4096} << (shape % 4), 64u << std::min(shape / 4 % 8, 6)};
     options.eventfd = (shape & 128) != 0;
+    opens_ = (shape & 64) != 0;
     options.ring = {8192, 1024, arena_};
     options.wait.max_spin = absl::ZeroDuration();
     options.wait.throttle_time = absl::Microseconds(1);
@@ -426,7 +427,24 @@ class Run {
     return seen_lines_.LoadAcquire64(FrameLineOffset(id)).AnyValueIsAcceptable();
   }
 
+  // As whoever has other messages to receive as well.
+  Outcome ReceiveAndOpen(InFrame* frame) {
+    std::vector<std::byte> buffer(1024);
+    for (int taken = 0; taken < FrameReceiver::kMaxRecordsPerCall; ++taken) {
+      Record record;
+      Outcome outcome = pair_->accepting().receiver.TryReceive(absl::MakeSpan(buffer), &record);
+      if (outcome != Outcome::kOk) return outcome;
+      // Its own block, so that the first byte behind it is found.
+      const std::vector<std::byte> message(
+          buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(record.size_bytes));
+      outcome = receiver_->Open(record.tag, message, frame);
+      if (outcome != Outcome::kWouldBlock) return outcome;
+    }
+    return Outcome::kWouldBlock;
+  }
+
   void Receive(bool latest) {
+    latest = latest && !opens_;
     InFrame frame;
     Outcome expected = poisoned_ ? Outcome::kPoisoned : Outcome::kWouldBlock;
     std::vector<std::byte> newest;
@@ -444,7 +462,9 @@ class Run {
       expected = one;
       if (!latest) break;
     }
-    Outcome got = latest ? receiver_->TryReceiveLatest(&frame) : receiver_->TryReceive(&frame);
+    Outcome got = latest   ? receiver_->TryReceiveLatest(&frame)
+                  : opens_ ? ReceiveAndOpen(&frame)
+                           : receiver_->TryReceive(&frame);
     if (got == Outcome::kClosed) got = Outcome::kWouldBlock;
     PARLEY_CHECK(got == expected, "another answer than the rules give");
     if (got != Outcome::kOk) return;
@@ -510,6 +530,7 @@ class Run {
   uint32_t dropped_ = 0;
   std::optional<std::pair<uint64_t, uint64_t>> expected_;  // sent, and not heard: offset and size
 
+  bool opens_ = false;  // our caller receives, and opens the frames of what it has
   bool poisoned_ = false;
   bool silent_ = false;  // the peer has closed, or is gone
   bool gone_ = false;

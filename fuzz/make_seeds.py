@@ -681,6 +681,10 @@ film("progress_of_sound_too_far", 1, 8, 5, F_PROGRESS, 0, 6, RIGHT)
 film("format_spoilt", 0, F_FORMAT | 8, video_format(spoil=spoil(40, 2)), A_PICTURE)
 film("frame_spoilt", 0, V_FORMAT, A_PICTURE, F_PICTURE, picture(spoil=spoil(40, 159)), A_PICTURE)
 film("two_infos", 0, INFO_OF_IT, INFO_OF_IT)
+IN_PLACE = 128
+film("in_place", 0, INFO_OF_IT, V_FORMAT, IN_PLACE | F_PICTURE, picture(), A_PICTURE, IN_PLACE | F_PICTURE, picture())
+film("in_place_spoilt", 0, V_FORMAT, IN_PLACE | F_PICTURE, picture(spoil=spoil(40, 159)), A_PICTURE)
+film("in_place_before_a_format", 0, IN_PLACE | F_PICTURE, b"abc", RIGHT)
 film("failed", 0, F_FAILED, 5, b"\x1b]0;x", RIGHT, V_FORMAT)
 film("end_too_early", 0, V_FORMAT, A_PICTURE, F_END, 0, 0, spoil(0, 9))
 film("sink_full", 4, 1, V_FORMAT, A_PICTURE, A_PICTURE)
@@ -845,8 +849,8 @@ def frame_record(number=0, generation=1, offset=0, size=1):
 
 
 def frames(name, *parts, pages=2, alignment=0):
-    for text, eventfd in (("socket", 0), ("eventfd", 128)):
-        seed("frames_fuzzer", f"{name}_{text}", pages | alignment << 2 | eventfd, *parts)
+    for text, shape in (("socket", 0), ("eventfd", 128), ("opened", 64)):
+        seed("frames_fuzzer", f"{name}_{text}", pages | alignment << 2 | shape, *parts)
 
 
 frames("received_and_returned", announce(0), F_RECEIVE, F_RETURN, 0, announce(0, 3, 4000, 89), F_RECEIVE, F_RETURN, 0)

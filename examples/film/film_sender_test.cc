@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/examples/film/film_sender.h"
 
+#include <deque>
 #include <map>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/channel/channel.h"
 #include "parley/examples/film/check_receiver.h"
 #include "parley/examples/film/decoder.h"
 #include "parley/examples/film/film_protocol.h"
@@ -16,8 +23,12 @@
 #include "parley/examples/film/outputs.h"
 #include "parley/examples/film/second_look.h"
 #include "parley/examples/film/test_clip.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 #include "parley/media/frame.h"
+#include "parley/os/deadline.h"
+#include "parley/testing/channel_pair.h"
 
 namespace parley::film {
 namespace {
@@ -105,6 +116,159 @@ TEST(FilmSenderTest, EveryClipArrivesIdentical) {
     EXPECT_TRUE(result.identical()) << name << result.first_reason;
     EXPECT_EQ(result.audio_frames, receiver.totals().audio_frames);
   }
+}
+
+// ---- Pictures in the arena of a channel.
+
+class ChannelOut final : public MessageOut {
+ public:
+  explicit ChannelOut(Sender& sender) : sender_(sender) {}
+  uint32_t max_message_bytes() const override { return sender_.max_message_bytes(); }
+  absl::StatusOr<absl::Span<std::byte>> Reserve(uint32_t size_bytes) override {
+    return sender_.Reserve(size_bytes, Deadline::After(absl::Seconds(60)));
+  }
+  void Commit(uint32_t tag, uint32_t size_bytes) override { sender_.Commit(tag, size_bytes); }
+
+ private:
+  Sender& sender_;
+};
+
+// A viewer that reads in place, and keeps pictures for a while.
+class KeepingViewer {
+ public:
+  KeepingViewer(Channel& channel, MessageHandler& handler)
+      : messages_(channel.receiver),
+        frames_(*FrameReceiver::Create(channel)),
+        handler_(handler),
+        buffer_(messages_.max_message_bytes()) {}
+
+  Verdict Run() {
+    const Deadline end = Deadline::After(absl::Seconds(120));
+    while (!end.Expired()) {
+      const absl::StatusOr<Record> record = messages_.Receive(
+          absl::MakeSpan(buffer_), Deadline::After(absl::Milliseconds(kept_.empty() ? 100 : 1)));
+      if (absl::IsDeadlineExceeded(record.status())) {
+        if (!kept_.empty()) ReturnOldest();
+        continue;
+      }
+      EXPECT_TRUE(record.ok()) << record.status();
+      if (!record.ok()) break;
+      const Verdict verdict = Take(*record);
+      if (verdict != Verdict::kGoOn) return verdict;
+    }
+    return Verdict::kFailed;
+  }
+
+  int pictures_in_place = 0;
+  int pictures_copied = 0;
+
+ private:
+  struct Kept {
+    InFrame frame;
+    std::vector<std::byte> bytes;  // as they came
+  };
+  Verdict Take(const Record& record) {
+    const auto message = absl::MakeConstSpan(buffer_).first(record.size_bytes);
+    if (record.tag == kTagPicture) ++pictures_copied;
+    if (record.tag != kTagPictureInPlace) return handler_.OnMessage(record.tag, message);
+    ++pictures_in_place;
+    Kept kept;
+    EXPECT_EQ(frames_.Open(record.tag, message, &kept.frame), Outcome::kOk);
+    kept.bytes.resize(kept.frame.size_bytes());
+    EXPECT_TRUE(kept.frame.CopyOut(absl::MakeSpan(kept.bytes)));
+    const Verdict verdict = handler_.OnFrame(
+        record.tag, kept.frame.metadata(),
+        {kept.frame.view().BytesThatThePeerMayRewriteAtAnyTime(), kept.frame.size_bytes()});
+    kept_.push_back(std::move(kept));
+    if (kept_.size() > 3) ReturnOldest();
+    return verdict;
+  }
+  // A picture that was sent is never written to: the decoder only reads it.
+  void ReturnOldest() {
+    Kept& oldest = kept_.front();
+    std::vector<std::byte> now(oldest.bytes.size());
+    EXPECT_TRUE(oldest.frame.CopyOut(absl::MakeSpan(now)));
+    EXPECT_TRUE(now == oldest.bytes) << "written to after it was sent";
+    kept_.pop_front();
+  }
+
+  Receiver& messages_;
+  FrameReceiver frames_;
+  MessageHandler& handler_;
+  std::vector<std::byte> buffer_;
+  std::deque<Kept> kept_;
+};
+
+struct Arrival {
+  bool identical = false;
+  std::string reason;
+  int in_place = 0;
+  int copied = 0;
+};
+
+Arrival StreamThroughArena(const std::string& clip, uint64_t arena_bytes,
+                           const Acceptance& acceptance = {}) {
+  testing::ChannelPairOptions options;
+  options.ring = {uint64_t{32} << 20, 16 << 20, {arena_bytes, 64}};
+  const auto pair = testing::ChannelPair::Create(options);
+  if (!pair.ok()) return {.identical = false, .reason = std::string(pair.status().message())};
+  const std::vector<std::byte> film = ReadAll(TestClip(clip));
+  Outputs outputs(kFactsOnly);
+  FilmReceiver receiver(
+      {.format = {}, .max_format_changes = 100, .alignment = acceptance.alignment}, {}, outputs,
+      nullptr);
+  KeepingViewer viewer((*pair)->accepting(), receiver);
+  WarmUpDecoder();
+  std::thread worker([&] {
+    Channel& channel = (*pair)->connecting();
+    ChannelOut out(channel.sender);
+    absl::StatusOr<FrameSender> arena =
+        FrameSender::Create(channel, {.metadata_bytes = kFrameHeaderBytes});
+    ASSERT_TRUE(arena.ok()) << arena.status();
+    MemorySource source(film);
+    auto decoder = FilmDecoder::Open(source, acceptance, &*arena);
+    ASSERT_TRUE(decoder.ok()) << decoder.status();
+    FilmSender sender(out, {}, acceptance, &*arena);
+    ASSERT_TRUE(sender.SendInfo((*decoder)->info()).ok());
+    const auto totals = (*decoder)->Run(sender);
+    ASSERT_TRUE(totals.ok()) << totals.status();
+    EXPECT_TRUE(sender.SendEnd(*totals).ok());
+  });
+  const Verdict verdict = viewer.Run();
+  worker.join();
+  EXPECT_EQ(verdict, Verdict::kEnded) << clip << receiver.status();
+  const VerifyResult result = LookAgain(film, outputs);
+  return {.identical = result.identical(),
+          .reason = result.first_reason,
+          .in_place = viewer.pictures_in_place,
+          .copied = viewer.pictures_copied};
+}
+
+TEST(FilmSenderTest, PicturesAreSentWhereTheyWereDecodedAndNeverWrittenToAgain) {
+  for (const std::string& clip : TestClipNames()) {
+    const Arrival arrival = StreamThroughArena(clip, uint64_t{64} << 20);
+    EXPECT_TRUE(arrival.identical) << clip << arrival.reason;
+    if (arrival.in_place + arrival.copied == 0) continue;  // sound alone
+    EXPECT_EQ(arrival.copied, 0) << clip;
+  }
+}
+
+// What libav keeps may not leave the viewer's frames no room, and nobody waits for ever.
+TEST(FilmSenderTest, InAnArenaOfAnySizeTheFilmArrives) {
+  for (const uint64_t kib : {4, 64, 128, 300, 600, 1200}) {
+    const Arrival arrival = StreamThroughArena("h264-aac.mp4", kib << 10);
+    EXPECT_TRUE(arrival.identical) << kib << arrival.reason;
+    EXPECT_EQ(arrival.in_place + arrival.copied, 50) << kib;
+    EXPECT_EQ(arrival.in_place != 0, kib >= 128) << kib << " " << arrival.in_place;
+  }
+}
+
+TEST(FilmSenderTest, PlanesThatDoNotLieAsTheReceiverAsksForAreCopied) {
+  Acceptance wants;
+  wants.alignment = {.plane_bytes = 4096, .row_bytes = 64};
+  const Arrival arrival = StreamThroughArena("h264-aac.mp4", uint64_t{16} << 20, wants);
+  EXPECT_TRUE(arrival.identical) << arrival.reason;
+  EXPECT_EQ(arrival.copied, 50);
 }
 
 TEST(FilmSenderTest, ASecondWorkerCompletesTheFilmFromAnyPoint) {

@@ -371,6 +371,33 @@ TEST_F(FilmTest, AFilmThatGoesOnForEverEndsAtTheBudget) {
 }
 
 // Above 2 GiB, with its index at the end: what is not needed is not read, nor held in memory.
+// What a film costs in copies, from the decoder to whoever looks: none in place, and one where the
+// viewer wants bytes that stay.
+TEST_F(FilmTest, PicturesOf1080And2160LinesAreCopiedOnceOrNotAtAll) {
+  const std::string folder = NewFolder("large");
+  for (const std::string size : {"1920x1080", "3840x2160"}) {
+    const std::string clip = folder + "/" + size + ".mp4";
+    ASSERT_EQ(RunCommand("ffmpeg -loglevel error -nostdin -f lavfi -i testsrc2=size=" + size +
+                         ":rate=25:duration=0.6 -c:v libx264 -preset ultrafast -bf 2 " + clip)
+                  .exit_code,
+              0);
+    const CommandResult copied = Film("--verify " + clip);
+    EXPECT_EQ(copied.exit_code, 0) << copied.output;
+    EXPECT_TRUE(Says(copied,
+                     "in place   15 pictures, sent where they were decoded, and copied "
+                     "once, by the viewer"))
+        << copied.output;
+    EXPECT_TRUE(Says(copied, "verified   all 15 pictures")) << copied.output;
+    const CommandResult in_place = Film("--verify --in_place " + clip);
+    EXPECT_EQ(in_place.exit_code, 0) << in_place.output;
+    EXPECT_TRUE(Says(in_place,
+                     "in place   15 pictures, sent where they were decoded, and copied "
+                     "nowhere"))
+        << in_place.output;
+    EXPECT_TRUE(Says(in_place, "verified   all 15 pictures")) << in_place.output;
+  }
+}
+
 TEST_F(FilmTest, AFilmOfThreeGibibytesIsStreamed) {
   const std::string film = NewFolder("three") + "/f.mp4";
   std::filesystem::copy_file(TestClip("h264-aac.mp4"), film);
