@@ -429,6 +429,7 @@ TEST(ConfineTest, BehindTheFilterThereIsNoFile) {
   auto worker = StartWorker(WorkerOptions({"look_at_root"}, replies));
   ASSERT_TRUE(worker.ok()) << worker.status();
   const std::string seen = NextReply(replies.get());
+  ASSERT_EQ(worker->second_wall().mount, testing::NamespacesAreExpected());
   if (!worker->second_wall().mount) {
     // Landlock alone, where it is there.
     EXPECT_EQ(seen.find("root 0 "), 0u) << seen;

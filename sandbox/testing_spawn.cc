@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/testing_spawn.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <string>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -41,6 +46,46 @@ SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies
 bool WithoutNamespaces() {
   return std::getenv("PARLEY_TEST_NO_NAMESPACES") != nullptr;  // NOLINT(concurrency-mt-unsafe)
 }
+
+namespace {
+
+bool WriteTo(const char* path, const std::string& text) {
+  const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+  return ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// In a process of its own: 0 if all of it went.
+int MakeAllNamespaces() {
+  const std::string user = std::to_string(::geteuid());
+  const std::string group = std::to_string(::getegid());
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS |
+                CLONE_NEWCGROUP | CLONE_NEWNET) != 0) {
+    return 1;
+  }
+  if (!WriteTo("/proc/self/setgroups", "deny") ||
+      !WriteTo("/proc/self/uid_map", user + " " + user + " 1") ||
+      !WriteTo("/proc/self/gid_map", group + " " + group + " 1")) {
+    return 2;
+  }
+  // Some systems let everybody make them, and take the privileges in them away.
+  if (::sethostname("x", 1) != 0) return 3;
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(::getpid() == 1 ? 0 : 4);
+  int status = 0;
+  return ::waitpid(pid, &status, 0) == pid && status == 0 ? 0 : 5;
+}
+
+}  // namespace
+
+bool KernelMakesNamespaces() {
+  if (HasSanitizer()) return false;
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(MakeAllNamespaces());
+  int status = 0;
+  return ::waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+bool NamespacesAreExpected() { return !WithoutNamespaces() && KernelMakesNamespaces(); }
 
 bool Cloned() {
   return std::getenv("PARLEY_TEST_CLONED") != nullptr;  // NOLINT(concurrency-mt-unsafe)

@@ -26,6 +26,13 @@ SpawnOptions WorkerOptions(std::vector<std::string> arguments, UniqueFd& replies
 // and without: in the targets whose name ends in _without_namespaces.
 bool WithoutNamespaces();
 
+// Whether the kernel lets a process like this one make all namespaces that Spawn asks for, asked by
+// this test itself: what a worker got is what the code under test says. False in a build with a
+// sanitizer, for which Spawn makes none.
+bool KernelMakesNamespaces();
+// The same, where WorkerOptions asks for some.
+bool NamespacesAreExpected();
+
 // Spawn(options); in the targets with `_cloned` in their name a clone of a template of that
 // program, with everything of `options` that a clone can have.
 absl::StatusOr<Worker> StartWorker(SpawnOptions options);

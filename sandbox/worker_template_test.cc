@@ -168,6 +168,7 @@ TEST_F(WorkerTemplateTest, ItsNamespacesAreItsOwn) {
   UniqueFd idle_replies;
   auto idle = warm->Clone(Options(idle_replies), Deadline::After(kLong));
   ASSERT_TRUE(idle.ok()) << idle.status();
+  ASSERT_EQ(idle->second_wall().pid, testing::KernelMakesNamespaces());
   if (!idle->second_wall().pid) GTEST_SKIP() << idle->second_wall().missing;
   // Holder and worker, and no sister.
   const auto wall = NextReply(idle_replies.get());

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/supervise/restart.h"
 
+#include <poll.h>
+
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -171,6 +174,70 @@ TEST(RestartTest, WhatIsKeptIsBounded) {
   EXPECT_TRUE(absl::IsResourceExhausted(worker->Send(1, more, Deadline::After(kLong)).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(
       worker->Send(1, std::vector<std::byte>(1 << 20), Deadline::After(kLong)).status()));
+}
+
+TEST(RestartTest, WhatWasAcknowledgedMakesRoom) {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.max_kept_bytes = 1000;
+  auto worker = RestartingLink::Start(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  const std::string text(300, 'x');
+  for (uint64_t number = 1; number <= 20; ++number) {
+    EXPECT_EQ(Send(*worker, 1, text), number);
+    EXPECT_EQ(Next(*worker).text, std::to_string(number) + " " + text);
+  }
+}
+
+constexpr uint64_t kMany = 60;
+
+// Sends more than the ring to the worker holds, of which none may be lost.
+void SendMany(RestartingLink& worker, uint64_t first) {
+  const std::vector<std::byte> kilobyte(1000, std::byte{'x'});
+  for (uint64_t number = first; number < first + kMany; ++number) {
+    const auto sent = worker.Send(1, kilobyte, Deadline::After(absl::Milliseconds(2)));
+    ASSERT_TRUE(sent.ok()) << number << ": " << sent.status();
+    EXPECT_EQ(*sent, number);
+  }
+}
+
+void ExpectAnswers(RestartingLink& worker, uint64_t first) {
+  for (uint64_t number = first; number < first + kMany; ++number) {
+    const News news = Next(worker);
+    ASSERT_EQ(news.event.kind, Kind::kMessage) << news.status;
+    ASSERT_EQ(news.text.substr(0, news.text.find(' ')), std::to_string(number));
+  }
+}
+
+RestartOptions WithSmallRings() {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  for (RingRequest* ring : {&options.link.to_worker, &options.link.from_worker}) {
+    ring->capacity_bytes = 16 << 10;
+    ring->max_message_bytes = 4 << 10;
+  }
+  return options;
+}
+
+// The worker waits for room for its answers, and takes nothing more.
+TEST(RestartTest, WhatFoundNoRoomIsSentLater) {
+  auto worker = RestartingLink::Start(WithSmallRings(), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  SendMany(*worker, 1);
+  ExpectAnswers(*worker, 1);
+  EXPECT_EQ(worker->epoch(), 1u);
+}
+
+TEST(RestartTest, WhatIsSentToAWorkerThatHasDiedIsKeptForTheNext) {
+  auto worker = RestartingLink::Start(WithSmallRings(), Deadline::After(kLong));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Send(*worker, 4, "fatal once");
+  pollfd dead = {worker->link().worker().pidfd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&dead, 1, 10'000), 1);
+  SendMany(*worker, 2);
+  const News restarted = Next(*worker);
+  ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+  EXPECT_EQ(restarted.event.undelivered, 1 + kMany);
+  EXPECT_EQ(Next(*worker).text, "1 again fatal once");
+  ExpectAnswers(*worker, 2);
 }
 
 }  // namespace
