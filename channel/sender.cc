@@ -151,8 +151,7 @@ absl::Status Sender::State::Wait(absl::FunctionRef<bool()> ready, uint64_t enoug
                                  Deadline deadline) {
   // What is staged must be seen, or both sides would wait.
   Publish();
-  const auto result = waiter->Wait(
-      ready, [this] { return Progress(); }, enough, deadline);
+  const auto result = waiter->Wait(ready, [this] { return Progress(); }, enough, deadline);
   return internal::WaitStatus(result, termination->poison());
 }
 

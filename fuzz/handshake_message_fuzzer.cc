@@ -171,8 +171,7 @@ bool WelcomeAllowed(const Message& m, Both* sections) {
 
 void ExpectDirection(const DirectionSpec& spec, const Sections& sections, uint64_t longest) {
   PARLEY_CHECK(spec.capacity_bytes == sections.capacity && spec.max_message_bytes == longest &&
-                   spec.arena.bytes == sections.arena &&
-                   spec.arena.alignment == sections.alignment,
+                   spec.arena.bytes == sections.arena && spec.arena.alignment == sections.alignment,
                "a field from elsewhere");
 }
 

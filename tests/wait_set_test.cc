@@ -179,8 +179,8 @@ TEST(WaitSetProcessTest, NoEndHasAnEpollOfItsOwn) {
   auto set = MakeSet();
   EXPECT_EQ(OpenDescriptors().size(), before + 2);
   auto data = set->Add(peer.channel.receiver.waitable(), [](const absl::Status&) {});
-  auto space = set->Add(
-      peer.channel.sender.waitable(8), [](const absl::Status&) {}, WaitSet::Mode::kOnce);
+  auto space =
+      set->Add(peer.channel.sender.waitable(8), [](const absl::Status&) {}, WaitSet::Mode::kOnce);
   ASSERT_TRUE(data.ok() && space.ok());
   set->RunOnce(In(1));
   EXPECT_EQ(OpenDescriptors().size(), before + 2);

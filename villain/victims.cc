@@ -250,7 +250,9 @@ class Session {
     Deadline due = InMs(10);
     Registration tick;
     tick = set.AddTimer([&](const absl::Status&) {
-      { const Call call(victim_.notes, "a timer beside it", due); }
+      {
+        const Call call(victim_.notes, "a timer beside it", due);
+      }
       due = InMs(10);
       tick.Resume(due);
     });

@@ -129,7 +129,9 @@ int main(int argc, char** argv) {
     }
     ::_exit(Finish("painter", Paint(std::move(sockets->second), count)));
   }
-  { const parley::PeerSocket other = std::move(sockets->second); }
+  {
+    const parley::PeerSocket other = std::move(sockets->second);
+  }
   const int code = Finish("viewer", View(std::move(sockets->first)));
   if (code != 0) ::kill(painter, SIGKILL);
   ::waitpid(painter, nullptr, 0);
