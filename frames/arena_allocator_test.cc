@@ -177,7 +177,7 @@ class Model {
 
 TEST(ArenaAllocatorTest, RandomSizesAndOrdersNeverOverlapAndFragmentWithinTheBound) {
   for (uint32_t seed = 0; seed < 40; ++seed) {
-    Model({kMiB, 64}, seed).Run(3000, 64 << (seed % 12));
+    Model({kMiB, 64}, seed).Run(3000, uint64_t{64} << (seed % 12));
     Model({16 * kMiB, 64}, seed).Run(3000, 3 * kMiB);
     Model({16384, 4096}, seed).Run(1000, 8192);
     Model({4096, 64}, seed).Run(2000, 200);
@@ -186,16 +186,16 @@ TEST(ArenaAllocatorTest, RandomSizesAndOrdersNeverOverlapAndFragmentWithinTheBou
 
 // Every order in which a peer can give back what fills the arena leaves room for what fits.
 TEST(ArenaAllocatorTest, PromiseP3WorkNoOrderOfReturnsWearsTheArenaOut) {
-  std::vector<int> order = {0, 1, 2, 3, 4, 5};
+  std::vector<uint32_t> order = {0, 1, 2, 3, 4, 5};
   ArenaAllocator allocator({6 * 4096, 64});
   do {
     std::vector<uint32_t> live;
     for (int i = 0; i < 6; ++i) live.push_back(allocator.Allocate(4096));
     ASSERT_EQ(std::count(live.begin(), live.end(), kNone), 0);
-    for (const int i : order) {
+    for (const uint32_t i : order) {
       allocator.Free(live[i]);
       // Something of another size in between, over and over.
-      const uint32_t odd = allocator.Allocate(64 + 64 * static_cast<uint64_t>(i));
+      const uint32_t odd = allocator.Allocate(64 + uint64_t{64} * i);
       ASSERT_NE(odd, kNone);
       allocator.Free(odd);
     }

@@ -61,7 +61,7 @@ TEST(LinkMessagesTest, AnAcknowledgementIsOfThisEpochAndOfWhatWasSent) {
   const auto parse = [](uint64_t number, uint32_t epoch, uint32_t reserved) {
     return ParseAcknowledged(Message(AcknowledgedWire{number, epoch, reserved}), 3, 7, 9);
   };
-  for (const uint64_t number : {7, 8, 9}) EXPECT_EQ(parse(number, 3, 0), number);
+  for (const uint64_t number : {7u, 8u, 9u}) EXPECT_EQ(parse(number, 3, 0), number);
   EXPECT_EQ(parse(6, 3, 0), std::nullopt);
   EXPECT_EQ(parse(10, 3, 0), std::nullopt);
   EXPECT_EQ(parse(8, 2, 0), std::nullopt);

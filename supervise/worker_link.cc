@@ -153,11 +153,10 @@ SpawnOptions internal::SpawnOptionsOf(const WorkerLinkOptions& options, UniqueFd
 ResourceLimits internal::LimitsOf(const WorkerLinkOptions& options) {
   ResourceLimits limits = options.program.limits;
   // Each ring's data are mapped twice.
-  limits.address_space_bytes = options.program.memory_bytes +
-                               2 * Ring(options.to_worker).capacity_bytes +
-                               2 * Ring(options.from_worker).capacity_bytes +
-                               options.from_worker.arena.bytes +
-                               (options.input != nullptr ? options.input->size_bytes() : 0);
+  limits.address_space_bytes =
+      options.program.memory_bytes + 2 * Ring(options.to_worker).capacity_bytes +
+      2 * Ring(options.from_worker).capacity_bytes + options.from_worker.arena.bytes +
+      (options.input != nullptr ? options.input->size_bytes() : 0);
   limits.file_size_bytes = 0;
   return limits;
 }

@@ -255,7 +255,7 @@ TEST(FilmSenderTest, PicturesAreSentWhereTheyWereDecodedAndNeverWrittenToAgain) 
 
 // What libav keeps may not leave the viewer's frames no room, and nobody waits for ever.
 TEST(FilmSenderTest, InAnArenaOfAnySizeTheFilmArrives) {
-  for (const uint64_t kib : {4, 64, 128, 300, 600, 1200}) {
+  for (const uint64_t kib : {4u, 64u, 128u, 300u, 600u, 1200u}) {
     const Arrival arrival = StreamThroughArena("h264-aac.mp4", kib << 10);
     EXPECT_TRUE(arrival.identical) << kib << arrival.reason;
     EXPECT_EQ(arrival.in_place + arrival.copied, 50) << kib;
