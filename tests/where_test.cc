@@ -64,8 +64,12 @@ std::set<std::string> MayBeSkipped(Place place, bool namespaces) {
   const std::set<std::string> without_namespaces = {"ConfineTest.BehindTheFilterThereIsNoFile",
                                                     "SpawnTest.ADaemonOfTheWorkersEndsWithIt"};
   const std::set<std::string> with_namespaces = {
-      "SecondWallTest.RequiredItIsThereOrAnError", "SecondWallTest.TheNetworkCanBeKept",
+      "SecondWallTest.RequiredItIsThereOrAnError",
+      "SecondWallTest.TheNetworkCanBeKept",
       "SecondWallTest.WhereOneIsMissingTheOthersAreMade",
+      "SecondWallTest.WhereNoneCanBeEnteredTheWorkerRunsAndSaysSo",
+      "SecondWallTest.WithoutAMountNamespaceTheRootStays",
+      "SecondWallTest.WithoutRoomForTheHoldersFileNothingStarts",
       "SecondWallTest.ADaemonEndsWhenTheWorkerDoes",
       "SecondWallTest.AWorkerThatOutlivesUsTakesItsDaemonsWithIt"};
   const std::set<std::string> with_root = {"ConfineTest.S4AThreadThatKeepsCapabilitiesIsNamed",
