@@ -22,6 +22,8 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -314,6 +316,11 @@ bool SealCode() {
 absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
                                   const LockDownOptions& options) {
   internal::WarmUpLibc();
+  const std::vector<Rule>& rules = profile.rules();
+  const bool has_heap = std::any_of(rules.begin(), rules.end(), [](const Rule& rule) {
+    return std::string_view(rule.call) == "brk";
+  });
+  if (!has_heap) internal::KeepHeap();
   ConfinementReport report;
   absl::StatusOr<std::vector<internal::Thread>> threads = internal::ListThreads();
   if (!threads.ok()) return threads.status();

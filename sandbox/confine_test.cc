@@ -422,6 +422,16 @@ TEST(ConfineTest, EveryThreadIsUnderTheFilterWithoutPrivileges) {
   EXPECT_GE(seen, 2);
 }
 
+TEST(ConfineTest, WithoutAHeapWhatIsThereCanBeUsedAndFreed) {
+  if (HasSanitizer()) GTEST_SKIP() << "its runtime has a heap of its own";
+  // However much malloc had left: it asks for 132 KiB at a time.
+  for (int pages = 0; pages < 34; ++pages) {
+    const auto report = RunToEnd({"live_on_what_is_there", std::to_string(pages)});
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_TRUE(report->clean()) << pages << " " << report->ToString();
+  }
+}
+
 TEST(ConfineTest, OnlyKeptDescriptorsStayOpen) { ExpectClean("descriptors_after"); }
 // With a filter that lets files through, as a bug behind an allowed call might.
 TEST(ConfineTest, BehindTheFilterThereIsNoFile) {

@@ -296,6 +296,19 @@ int CompareInts(const void* a, const void* b) {
   return *static_cast<const int*>(a) - *static_cast<const int*>(b);
 }
 
+// What there is of the heap is used, by a profile that lets it change in no way; `pages` of it are
+// taken before.
+int LiveOnWhatIsThere(const std::string& pages) {
+  std::vector<std::unique_ptr<char[]>> blocks;
+  blocks.reserve(1000);
+  const int before = std::atoi(pages.c_str()) * 4;  // NOLINT(cert-err34-c)
+  for (int i = 0; i < before; ++i) blocks.push_back(std::make_unique<char[]>(1000));
+  [[maybe_unused]] const Confined confined = MustLockDown(Profile::Ring({reply_socket}));
+  for (int i = 0; i < 60; ++i) blocks.push_back(std::make_unique<char[]>(1000));
+  blocks.clear();
+  return 0;
+}
+
 int LiveOnHeap() {
   [[maybe_unused]] const Confined confined =
       MustLockDown(Profile::Ring({reply_socket}).WithHeap().WithSanitizerIfBuiltIn());
@@ -1026,6 +1039,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
   if (scenario == "try") return TryHostileCall(argument, second);
   if (scenario == "raise") return ::raise(std::atoi(argument.c_str()));  // NOLINT(cert-err34-c)
   if (scenario == "attack") return RunAttack(argument);
+  if (scenario == "live_on_what_is_there") return LiveOnWhatIsThere(argument);
   if (scenario == "die") return Die(argument);
   if (scenario == "inside") return LockDownInside(argument);
   if (scenario == "sweep") return Sweep(argument);

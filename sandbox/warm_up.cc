@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/warm_up.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <ctime>
+#include <limits>
 
 namespace parley::internal {
 namespace {
@@ -19,6 +21,9 @@ namespace {
 // mappings of their own.
 constexpr size_t kBlocks = 64;
 constexpr size_t kBlockBytes = 65536;
+
+// What is left with KeepHeap: less than the 128 KiB from which on malloc makes mappings.
+constexpr size_t kLeftBytes = 100'000;
 
 // Joined, a thread may still be listed: the kernel wakes the joining one first.
 constexpr int kPatience = 10'000;
@@ -58,6 +63,15 @@ void WarmUpLibc() {
   std::array<int, 1024> numbers = {};
   std::qsort(numbers.data(), numbers.size(), sizeof(int), CompareInts);
   ::tzset();
+}
+
+void KeepHeap() {
+#ifdef M_TRIM_THRESHOLD
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
+  void* const block = std::malloc(kLeftBytes);
+  asm volatile("" : : "r"(block) : "memory");  // or the compiler may leave out the pair
+  std::free(block);
 }
 
 }  // namespace parley::internal

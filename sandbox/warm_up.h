@@ -21,6 +21,11 @@ namespace parley::internal {
 
 void WarmUpLibc();
 
+// For a profile that lets the heap neither grow nor shrink: malloc has some of it left, and free
+// gives none back. What a program does with it is little, but how much malloc has left just then
+// depends on the lengths of paths, and the first call for more would end the worker.
+void KeepHeap();
+
 }  // namespace parley::internal
 
 #endif  // PARLEY_SANDBOX_WARM_UP_H_

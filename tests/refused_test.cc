@@ -295,7 +295,7 @@ TEST_F(LimitTest, FilesOfOneMebibyte) {
   EXPECT_NE(film.output.find("shared memory counts against RLIMIT_FSIZE (ulimit -f): raise it"),
             std::string::npos)
       << film.output;
-  ExpectItWorks(Place::kUser, "ulimit -f 262144;");
+  ExpectItWorks(Place::kUser, "ulimit -f 524288;");
 }
 
 // vm.memfd_noexec can be raised in a pid namespace of one's own, for what is in it.
