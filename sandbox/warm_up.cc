@@ -3,7 +3,6 @@
 
 #include <malloc.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,8 +24,10 @@ constexpr size_t kBlockBytes = 65536;
 // What is left with KeepHeap: less than the 128 KiB from which on malloc makes mappings.
 constexpr size_t kLeftBytes = 100'000;
 
-// Joined, a thread may still be listed: the kernel wakes the joining one first.
-constexpr int kPatience = 10'000;
+// Joined, a thread may still be listed: the kernel wakes the joining one first, and on a busy
+// machine the other may wait for a processor. So by time: two seconds.
+constexpr timespec kPause = {0, 100'000};
+constexpr int kPauses = 20'000;
 
 void* ShrinkOwnArena(void* id) {
   *static_cast<pid_t*>(id) = ::gettid();
@@ -55,8 +56,8 @@ void WarmUpLibc() {
   pid_t id = -1;
   if (::pthread_create(&thread, nullptr, ShrinkOwnArena, &id) == 0) {
     ::pthread_join(thread, nullptr);
-    for (int i = 0; i < kPatience && ::syscall(SYS_tgkill, ::getpid(), id, 0) == 0; ++i) {
-      ::sched_yield();
+    for (int i = 0; i < kPauses && ::syscall(SYS_tgkill, ::getpid(), id, 0) == 0; ++i) {
+      ::clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
     }
   }
   // Beyond 1 KiB it wants memory.
