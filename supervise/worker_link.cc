@@ -354,8 +354,8 @@ absl::Status WorkerLink::State::Settle(Deadline deadline) {
   if (unsent_answer_bytes == 0) return absl::OkStatus();
   const absl::Status sent = channel.sender.Send(
       internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
-  // It waits for that: at the deadline it is kept for the next call.
-  if (!absl::IsDeadlineExceeded(sent)) unsent_answer_bytes = 0;
+  // It waits for that: at the deadline, or an interrupt, it is kept for the next call.
+  if (!absl::IsDeadlineExceeded(sent) && !absl::IsCancelled(sent)) unsent_answer_bytes = 0;
   return sent;
 }
 

@@ -324,7 +324,8 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
   EXPECT_LE(reads, 10'000'000u / 8192 + 2);
 }
 
-// The deadline of one Receive that comes between a question and its answer is not the worker's end.
+// The deadline or the interrupt of one Receive that comes between a question and its answer is not
+// the worker's end.
 TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   WorkerLinkOptions options = Options("read_for_ever");
   options.source.size_bytes = 100;
@@ -344,6 +345,8 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   while (link->Send(1, little, Deadline::AtMonotonicNs(0)).ok()) {
   }
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status));
+  link->channel().sender.Interrupt();
+  EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
   ASSERT_EQ(::kill(link->worker().pid(), SIGCONT), 0);
   EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
 }
