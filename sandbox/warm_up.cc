@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,8 +25,9 @@ constexpr size_t kBlockBytes = 65536;
 // What is left with KeepHeap: less than the 128 KiB from which on malloc makes mappings.
 constexpr size_t kLeftBytes = 100'000;
 
-// Joined, a thread may still be listed: the kernel wakes the joining one first, and on a busy
-// machine the other may wait for a processor. So by time: two seconds.
+// Joined, a thread may still be listed: the kernel wakes the joining one first. It is gone within a
+// few yields; on a busy machine it may wait for a processor, and so is waited for by time: 2 s.
+constexpr int kYields = 1000;
 constexpr timespec kPause = {0, 100'000};
 constexpr int kPauses = 20'000;
 
@@ -56,7 +58,9 @@ void WarmUpLibc() {
   pid_t id = -1;
   if (::pthread_create(&thread, nullptr, ShrinkOwnArena, &id) == 0) {
     ::pthread_join(thread, nullptr);
-    for (int i = 0; i < kPauses && ::syscall(SYS_tgkill, ::getpid(), id, 0) == 0; ++i) {
+    const auto is_listed = [id] { return ::syscall(SYS_tgkill, ::getpid(), id, 0) == 0; };
+    for (int i = 0; i < kYields && is_listed(); ++i) ::sched_yield();
+    for (int i = 0; i < kPauses && is_listed(); ++i) {
       ::clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
     }
   }

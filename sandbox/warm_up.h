@@ -21,9 +21,10 @@ namespace parley::internal {
 
 void WarmUpLibc();
 
-// For a profile that lets the heap neither grow nor shrink: malloc has some of it left, and free
-// gives none back. What a program does with it is little, but how much malloc has left just then
-// depends on the lengths of paths, and the first call for more would end the worker.
+// For a profile that lets the heap neither grow nor shrink: malloc has some of it left, in the
+// calling thread, and free gives none back. What a program does with it is little, but how much
+// malloc has left just then depends on the lengths of paths, and the first call for more would end
+// the worker.
 void KeepHeap();
 
 }  // namespace parley::internal
