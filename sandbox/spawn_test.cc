@@ -64,6 +64,16 @@ std::string Line(const std::string& text, const std::string& key) {
   return text.substr(start, text.find('\n', start) - start);
 }
 
+// What `body` returns, in a process of its own; 255: it was ended.
+template <typename Body>
+int InAProcessOfItsOwn(const Body& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(body());
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 bool HungUp(int socket) {
@@ -416,17 +426,13 @@ TEST(SpawnTest, AParentThatIsNeverKilledHasAWorkerThatIs) {
 }
 
 TEST(SpawnTest, AParentThatVolunteersHasAWorkerThatDoes) {
-  // In a process of its own: without privileges there is no way back.
-  const pid_t pid = ::fork();
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
+  // Without privileges there is no way back.
+  const int code = InAProcessOfItsOwn([] {
     const UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-    if (::write(file.get(), "700", 3) != 3) ::_exit(1);
-    ::_exit(Line(StateOfAWorker(), "OomScore:") == "700" ? 0 : 2);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-  EXPECT_EQ(status, 0);
+    if (::write(file.get(), "700", 3) != 3) return 1;
+    return Line(StateOfAWorker(), "OomScore:") == "700" ? 0 : 2;
+  });
+  EXPECT_EQ(code, 0);
 }
 
 TEST(SpawnTest, UmaskDirectoryPersonalityAndKeyringAreFresh) {
@@ -483,20 +489,16 @@ TEST(SpawnTest, ProcessesAreCountedWithinSinceLinux5Dot14) {
 
 // What we may not raise is as we have it: asking for more is no error.
 TEST(SpawnTest, PromiseP7ResourcesALimitOfOursBoundsTheWorkers) {
-  const pid_t pid = ::fork();
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
+  const int code = InAProcessOfItsOwn([] {
     const rlimit low = {30, 30};
-    if (::setrlimit(RLIMIT_NOFILE, &low) != 0) ::_exit(1);
+    if (::setrlimit(RLIMIT_NOFILE, &low) != 0) return 1;
     const std::string state = StateOfAWorker([](SpawnOptions options) {
       options.limits.open_files = 1000;
       return options;
     });
-    ::_exit(Line(state, "Max open files").substr(0, 3) == "30 " ? 0 : 2);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-  EXPECT_EQ(status, 0);
+    return Line(state, "Max open files").substr(0, 3) == "30 " ? 0 : 2;
+  });
+  EXPECT_EQ(code, 0);
 }
 
 TEST(SpawnTest, PromiseP7ResourcesLimitsAreInForce) {
@@ -682,8 +684,7 @@ TEST(SecondWallTest, TheNetworkCanBeKept) {
 // A filter as a container's: `refused` flags make clone fail with EPERM. In a process of its own.
 template <typename Body>
 int RunWhereCloneRefuses(uint32_t refused, Body body) {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
+  return InAProcessOfItsOwn([refused, &body] {
     sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
@@ -695,13 +696,10 @@ int RunWhereCloneRefuses(uint32_t refused, Body body) {
     const sock_fprog program = {6, filter};
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-      ::_exit(100);
+      return 100;
     }
-    ::_exit(body());
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+    return body();
+  });
 }
 
 TEST(SecondWallTest, WhereNoneCanBeMadeTheWorkerRunsAndSaysSo) {
@@ -900,23 +898,18 @@ TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
 // Its workers start all the same. Only root's get namespaces: a copy of its memory would have to be
 // open to others of its user for a moment.
 TEST(SecondWallTest, AParentThatCannotBeDumpedHasWorkersToo) {
-  const bool can = KernelMakesNamespaces();
-  const pid_t pid = ::fork();
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
+  const int code = InAProcessOfItsOwn([can = KernelMakesNamespaces()] {
     ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     UniqueFd replies;
     SpawnOptions options = WorkerOptions({"exit_3"}, replies);
     options.namespaces.use = Use::kWhereAvailable;
     auto worker = Spawn(std::move(options));
-    if (!worker.ok()) ::_exit(1);
+    if (!worker.ok()) return 1;
     auto report = worker->Wait(Deadline::After(kLong));
-    if (!report.ok() || report->exit_code != 3) ::_exit(2);
-    ::_exit(worker->second_wall().user == (can && ::geteuid() == 0) ? 0 : 3);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-  EXPECT_EQ(status, 0);
+    if (!report.ok() || report->exit_code != 3) return 2;
+    return worker->second_wall().user == (can && ::geteuid() == 0) ? 0 : 3;
+  });
+  EXPECT_EQ(code, 0);
 }
 
 // For the rest of the calling process's life.
@@ -947,25 +940,21 @@ void WriteNoFiles() {
 TEST(SecondWallTest, WhereNoFileMayBeWrittenOrExecutedTheHolderIsACopy) {
   const bool can = KernelMakesNamespaces();
   for (void (*const limit)() : {RefuseToExecuteFiles, RefuseToMakeFiles, WriteNoFiles}) {
-    const pid_t pid = ::fork();
-    ASSERT_GE(pid, 0);
-    if (pid == 0) {
+    const int code = InAProcessOfItsOwn([limit, can] {
       limit();
       for (int i = 0; i < 2; ++i) {
         UniqueFd replies;
         SpawnOptions options = WorkerOptions({"exit_3"}, replies);
         options.namespaces.use = Use::kWhereAvailable;
         auto worker = Spawn(std::move(options));
-        if (!worker.ok()) ::_exit(1);
+        if (!worker.ok()) return 1;
         auto report = worker->Wait(Deadline::After(kLong));
-        if (!report.ok() || report->exit_code != 3) ::_exit(2);
-        if (worker->second_wall().pid != can) ::_exit(3);
+        if (!report.ok() || report->exit_code != 3) return 2;
+        if (worker->second_wall().pid != can) return 3;
       }
-      ::_exit(0);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-    EXPECT_EQ(status, 0);
+      return 0;
+    });
+    EXPECT_EQ(code, 0);
   }
 }
 
@@ -973,45 +962,37 @@ TEST(SecondWallTest, WhereNoFileMayBeWrittenOrExecutedTheHolderIsACopy) {
 TEST(SecondWallTest, WithoutRoomForTheHoldersFileNothingStarts) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
   for (const int error : {EMFILE, ENFILE, ENOMEM}) {
-    const pid_t pid = ::fork();
-    ASSERT_GE(pid, 0);
-    if (pid == 0) {
+    const int code = InAProcessOfItsOwn([error] {
       Refuse(SYS_memfd_create, error);
       UniqueFd replies;
       SpawnOptions options = WorkerOptions({"exit_3"}, replies);
       options.namespaces.use = Use::kWhereAvailable;
       const absl::Status status = Spawn(std::move(options)).status();
       // NOLINTNEXTLINE(concurrency-mt-unsafe)
-      ::_exit(Text(status).find(std::strerror(error)) != std::string::npos ? 0 : 1);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-    EXPECT_EQ(status, 0) << std::strerror(error);  // NOLINT(concurrency-mt-unsafe)
+      return Text(status).find(std::strerror(error)) != std::string::npos ? 0 : 1;
+    });
+    EXPECT_EQ(code, 0) << std::strerror(error);  // NOLINT(concurrency-mt-unsafe)
   }
 }
 
 // What the attempts before left in shared memory is no failure of the last one.
 TEST(SecondWallTest, WhereNoneCanBeEnteredTheWorkerRunsAndSaysSo) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
-  const pid_t pid = ::fork();
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
+  const int code = InAProcessOfItsOwn([] {
     Refuse(SYS_setns, EPERM);
     UniqueFd replies;
     SpawnOptions options = WorkerOptions({"exit_3"}, replies);
     options.namespaces.use = Use::kWhereAvailable;
     auto worker = Spawn(std::move(options));
-    if (!worker.ok()) ::_exit(1);
+    if (!worker.ok()) return 1;
     if (worker->second_wall().ToString() !=
         "no namespaces (making its namespaces: Operation not permitted)") {
-      ::_exit(2);
+      return 2;
     }
     auto report = worker->Wait(Deadline::After(kLong));
-    ::_exit(report.ok() && report->exit_code == 3 ? 0 : 3);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-  EXPECT_EQ(status, 0);
+    return report.ok() && report->exit_code == 3 ? 0 : 3;
+  });
+  EXPECT_EQ(code, 0);
 }
 
 // The holder shares its parent's mounts then, and leaves them alone: as a copy by our own decision,

@@ -25,6 +25,14 @@ def reason(message):
     return " ".join(lines[1:] if lines and ":" in lines[0] else lines).strip()
 
 
+def cases(path):
+    """The testcase elements of a test.xml; None if it can't be read."""
+    try:
+        return list(ElementTree.parse(path).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return None
+
+
 class Runs:
     """What ran: by test (suite, name) and by the villain's case, "" or why it was skipped."""
 
@@ -38,11 +46,7 @@ class Runs:
             where[key] = skipped
 
     def read(self, path):
-        try:
-            root = ElementTree.parse(path).getroot()
-        except (OSError, ElementTree.ParseError):
-            return
-        for case in root.iter("testcase"):
+        for case in cases(path) or []:
             if case.get("status") == "notrun":
                 continue
             skip = case.find("skipped")

@@ -4,8 +4,8 @@
     test_report.py --bazel-status 0 [--named-in ROOT] events.json [events.json...]
 
 A case is one GoogleTest case; a test without cases of its own counts as one. A target that did
-not build, timed out or crashed counts as one failure at least. Each case that failed is named, with the first
-line of what it says; one that passed when its test was run again, too: it depends on time, and wants mending. After a run of everything
+not build, timed out or crashed counts as one failure at least. Each case that failed is named, with what it says;
+so is one that passed when its test was run again: it depends on time, and wants mending. After a run of everything
 (--named-in) each test that ROOT's SECURITY.md or docs/ATTACKS.md names and that did not run counts as
 a failure too (named_runs.py). Of those that were skipped each reason is printed, with how many gave it, so
 that a proof which did not take place is seen. The exit code is 0 only if Bazel said 0, something passed, and nothing failed.
@@ -16,19 +16,17 @@ import collections
 import json
 import sys
 import urllib.parse
-import xml.etree.ElementTree as ElementTree
 
 import named_runs
 
 
 def count_cases(path):
     """(passed, failed, skipped) of one test.xml; None if it can't be read."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError):
+    cases = named_runs.cases(path)
+    if cases is None:
         return None
     passed = failed = skipped = 0
-    for case in root.iter("testcase"):
+    for case in cases:
         if case.find("failure") is not None or case.find("error") is not None:
             failed += 1
         elif (
@@ -43,41 +41,31 @@ def count_cases(path):
 
 
 def failed_cases(paths):
-    """"Suite.Case: the first line of what failed" of each case that did."""
+    """"Suite.Case: how what it says begins" of each case that failed."""
     found = []
-    for path in paths:
-        try:
-            root = ElementTree.parse(path).getroot()
-        except (OSError, ElementTree.ParseError):
-            continue
-        for case in root.iter("testcase"):
-            for failure in case.findall("failure")[:1] + case.findall("error")[:1]:
-                lines = (failure.get("message") or failure.text or "").split("\n")
-                said = " | ".join(line.strip() for line in lines[:5] if line.strip())
-                name = ".".join(filter(None, [case.get("classname"), case.get("name")]))
-                found.append(f"{name}: {said[:300]}")
+    for case in (case for path in paths for case in named_runs.cases(path) or []):
+        for failure in case.findall("failure")[:1] + case.findall("error")[:1]:
+            lines = (failure.get("message") or failure.text or "").split("\n")
+            said = " | ".join(line.strip() for line in lines[:5] if line.strip())
+            name = ".".join(filter(None, [case.get("classname"), case.get("name")]))
+            found.append(f"{name}: {said[:300]}")
     return found
-
-
-def folder_of(path):
-    """Of a test.xml, the same for each attempt of one test or shard."""
-    return path.removesuffix("/test.xml").rsplit("/test_attempts/", 1)[0]
 
 
 def skip_reasons(paths):
     """reason -> how many cases gave it."""
     reasons = collections.Counter()
-    for path in paths:
-        try:
-            root = ElementTree.parse(path).getroot()
-        except (OSError, ElementTree.ParseError):
-            continue
-        for case in root.iter("testcase"):
-            skip = case.find("skipped")
-            if skip is not None or case.get("result") == "skipped":
-                message = skip.get("message") if skip is not None else ""
-                reasons[named_runs.reason(message) or "no reason given"] += 1
+    for case in (case for path in paths for case in named_runs.cases(path) or []):
+        skip = case.find("skipped")
+        if skip is not None or case.get("result") == "skipped":
+            message = skip.get("message") if skip is not None else ""
+            reasons[named_runs.reason(message) or "no reason given"] += 1
     return reasons
+
+
+def folder_of(path):
+    """Of a test.xml, the same for each attempt of one test or shard."""
+    return path.removesuffix("/test.xml").rsplit("/test_attempts/", 1)[0]
 
 
 class Target:
