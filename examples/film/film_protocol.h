@@ -15,11 +15,10 @@
 //
 // A picture or block of audio is a FrameHeaderWire and its payload (media/frame.h). Of a picture
 // that was decoded into the channel's arena the message is a frame's record (frames/frame_sender.h,
-// kTagPictureInPlace) with the header as its metadata, and the payload stays where it is; of any
-// other, whatever is longer than the arena's free part included, it is both. A format is a record
-// of media/format.h and precedes the first frame that has it. Pictures are numbered from 0 over the
-// whole film, blocks of audio likewise; a worker that resumes begins at the numbers that it was
-// started with, and sends Progress while it decodes what lies before them.
+// kTagPictureInPlace) with the header as its metadata, and the payload stays where it is. A format
+// is a record of media/format.h and precedes the first frame that has it. Pictures are numbered
+// from 0 over the whole film, blocks of audio likewise; a worker that resumes begins at the numbers
+// that it was started with, and sends Progress while it decodes what lies before them.
 //
 // Trust: in the viewer every byte is hostile; FilmReceiver and CheckReceiver validate.
 

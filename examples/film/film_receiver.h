@@ -6,8 +6,8 @@
 // often a worker was replaced in between. Knows no channel and no process.
 //
 // Trust: every message is hostile (and already a private copy, but for pictures that the session
-// reads in place). The worst that it can cause is a
-// violation with its reason, or a picture that is a lie. Work is bounded by the message's own size.
+// reads in place). The worst that it can cause is a violation with its reason, or a picture that is
+// a lie. Work is bounded by the message's own size.
 // Threads: one at a time.
 //
 //   Delivered delivered;
