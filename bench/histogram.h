@@ -32,6 +32,9 @@ class Histogram {
   // never more than the maximum. 0 without values.
   uint64_t Percentile(double part) const;
 
+  // How many values lie in a bucket; bucket < kBuckets.
+  uint64_t count(std::size_t bucket) const { return counts_[bucket]; }
+
   static constexpr std::size_t Bucket(uint64_t value) {
     if (value < kPerDoubling) return static_cast<std::size_t>(value);
     const int shift = static_cast<int>(std::bit_width(value)) - kBits;
@@ -49,8 +52,11 @@ class Histogram {
  private:
   static constexpr int kBits = 6;  // 32 buckets to a doubling
   static constexpr std::size_t kPerDoubling = std::size_t{1} << kBits;
+
+ public:
   static constexpr std::size_t kBuckets = (std::size_t{65 - kBits} << (kBits - 1)) + kPerDoubling;
 
+ private:
   std::array<uint64_t, kBuckets> counts_ = {};
   uint64_t total_ = 0;
   uint64_t max_ = 0;

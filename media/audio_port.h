@@ -6,7 +6,7 @@
 // instrument or an effect that runs in a process of its own.
 //
 // Three uses, each at both ends of one channel:
-//   a stream      Write(block) ------------------------> Read(any number of frames)
+//   a stream      Write(block) ------------------------> Read(any number of frames), or Take(block)
 //   a cycle       Process(in, out, deadline) <---------> Respond(effect, deadline)
 //   events        MIDI, parameters: each belongs to a frame of a block, and travels with it
 //
@@ -23,8 +23,8 @@
 // Trust: every sample is finite, at most `limit` and not subnormal once it is here; lengths, counts
 // and places of events are checked on a private copy; a lie ends the port (violation()). A call
 // looks at no more than kMaxBlocksPerCall blocks, however fast the peer writes them.
-// Threads: one at a time for Write, Read, Process and Respond: the real-time thread. stats() is for
-// that thread as well. CheckPeer and Interrupt are for any other.
+// Threads: one at a time for Write, Read, Process, Respond and Take: the real-time thread. stats()
+// is for that thread as well. CheckPeer and Interrupt are for any other.
 // SCHED_FIFO: a waiting call does not yield. Give the two ends different processors, or the
 // responding one a lower priority and `poll_sleep`; a worker is never given real-time priority by
 // Spawn, its parent can with sched_setscheduler(worker.pid(), ...), and RLIMIT_RTTIME bounds it.
@@ -179,6 +179,19 @@ class AudioPort {
     } else {
       return Answer(block, effect(std::as_const(block)));
     }
+  }
+
+  // The same without an answer, for a process that passes blocks on: `use` gets the block with `in`
+  // and `events` alone. It takes what Read would: a port is used with the one or the other.
+  template <typename Use>
+  AudioOutcome Take(const Use& use, Deadline deadline) {
+    AudioBlock block;
+    const AudioOutcome taken = TakeBlock(&block, deadline);
+    if (taken != AudioOutcome::kOk) return taken;
+    block.out = {};
+    block.out_events = {};
+    use(std::as_const(block));
+    return taken;
   }
 
   // Ends the stream in order: the peer reads what is there, then kEnded. The real-time thread's;

@@ -369,6 +369,60 @@ TEST(AudioPortTest, AWorkerThatStopsCostsItsDeadlineAndThenNotEvenThat) {
   EXPECT_LT(longest_ns, 1'000'000'000);
 }
 
+// ---- Passing on.
+
+// A bridge: what is taken from one port is written to another one as it is, and not answered.
+TEST(AudioPortTest, ABlockIsTakenAsItIsAndNotAnswered) {
+  Ports from = MakePorts();
+  Ports to = MakePorts();
+  const auto pass = [&] {
+    return from.a.Take(
+        [&](const AudioBlock& block) {
+          EXPECT_TRUE(block.out.empty() && block.out_events.empty());
+          EXPECT_EQ(to.a.Write(block.in, block.events, kNow), AudioOutcome::kOk);
+        },
+        kNow);
+  };
+  EXPECT_EQ(pass(), AudioOutcome::kLate);
+  for (uint64_t i = 0; i < 20; ++i) {
+    const std::vector<AudioEvent> events = {Event(static_cast<uint32_t>(i), 7)};
+    ASSERT_EQ(from.b.Write(Ramp(i * kBlock, kBlock), events, kNow), AudioOutcome::kOk);
+    ASSERT_EQ(pass(), AudioOutcome::kOk);
+    EXPECT_EQ(pass(), AudioOutcome::kLate);
+    std::vector<float> samples(std::size_t{kBlock} * 2);
+    std::vector<AudioEvent> got(8);
+    const AudioReadResult read = to.b.Read(absl::MakeSpan(samples), absl::MakeSpan(got), kNow);
+    ASSERT_EQ(read.frames, kBlock);
+    EXPECT_EQ(samples, Ramp(i * kBlock, kBlock));
+    ASSERT_EQ(read.events, 1u);
+    EXPECT_EQ(got[0].frame, i);
+  }
+  EXPECT_EQ(from.a.stats().blocks_received, 20u);
+  EXPECT_EQ(from.a.stats().blocks_sent, 0u);
+  from.b.Close();
+  EXPECT_EQ(pass(), AudioOutcome::kEnded);
+  EXPECT_EQ(from.a.violation(), Violation::kNone);
+}
+
+TEST(AudioPortTest, AttackP16ALieIsNotPassedOn) {
+  Hostile liar = MakeHostile();
+  liar.Send({0, 4, 1}, {Event(4, 0)}, std::vector<float>(8));
+  bool taken = false;
+  EXPECT_EQ(liar.port.Take([&](const AudioBlock&) { taken = true; }, kNow), AudioOutcome::kEnded);
+  EXPECT_FALSE(taken);
+  EXPECT_EQ(liar.port.violation(), Violation::kMetadataInvalid);
+  // Samples are repaired on the way.
+  Hostile bad = MakeHostile();
+  bad.Send({0, 1, 0}, {}, {std::numeric_limits<float>::quiet_NaN(), -1e30f});
+  EXPECT_EQ(bad.port.Take(
+                [](const AudioBlock& block) {
+                  EXPECT_EQ(std::vector<float>(block.in.begin(), block.in.end()),
+                            (std::vector<float>{0, -4}));
+                },
+                kNow),
+            AudioOutcome::kOk);
+}
+
 // ---- What a real-time thread may not do.
 
 // Each use of a port, with and without a wait.
@@ -382,6 +436,7 @@ void UseAll(Ports& ports, int rounds) {
     ports.b.Read(absl::MakeSpan(samples), absl::MakeSpan(events), soon);
     ports.a.Process(samples, events, absl::MakeSpan(samples), absl::MakeSpan(events), kNow);
     ports.b.Respond([](const AudioBlock& block) { block.out[0] = 1; }, kNow);
+    ports.a.Take([](const AudioBlock&) {}, kNow);
     static_cast<void>(ports.b.stats());
   }
 }

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import unittest
 
+import histograms
 import plots
 import preset_plots
 import presets
@@ -37,6 +38,16 @@ def run(rows, samples, missing=(), calls=()):
         "run": {"kind": "full", "interrupted": False, "seconds": 10, "passes": 3, "measured_ms": 30},
         "regimes": [{"centre_ns": 112, "samples": len(samples)}],
         "rows": rows, "samples": samples, "missing": list(missing), "system_calls": list(calls)})
+
+
+class HistogramsTest(unittest.TestCase):
+    def test_boxes_fill_what_the_buckets_hold(self):
+        line = {"name": "a call", "count": 3, "p50_ns": 3200, "p99_ns": 6400, "p99_9_ns": 6400,
+                "max_ns": 6400, "buckets": [[3200, 2], [6400, 1]]}
+        text = histograms.script(line, "svg", "x.svg")
+        self.assertIn("3.15 2 0.1\n6.3 1 0.2\n", text)
+        self.assertIn("max 6.4 us", text)
+        self.assertIsNone(histograms.script(dict(line, buckets=[]), "svg", "x.svg"))
 
 
 class ResultsTest(unittest.TestCase):

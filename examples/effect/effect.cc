@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// effect [--seconds S] [--stall]: an audio effect in a process of its own, as a plug-in host would
-// run it. Each 2.7 ms a block goes to a confined worker and its answer is waited for, for at most
-// half of that; what is not there in time is silence, and counted.
+// effect [--seconds S] [--stall] [--priority N] [--json FILE]: an audio effect in a process of its
+// own, as a plug-in host would run it. Each 2.7 ms a block goes to a confined worker and its answer
+// is waited for, for at most half of that; what is not there in time is silence, and counted.
 //
 // Exit codes: 0; 1: the worker could not be started, or ended; 2: wrong usage.
 
@@ -12,21 +12,29 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "parley/bench/histogram.h"
 #include "parley/examples/effect/effect_options.h"
+#include "parley/examples/latency/latency_report.h"
+#include "parley/examples/real_time/real_time.h"
 #include "parley/media/audio_port.h"
 #include "parley/os/deadline.h"
 #include "parley/supervise/worker_link.h"
 
 ABSL_FLAG(double, seconds, 5, "how long; 0.1 to 86400");
 ABSL_FLAG(bool, stall, false, "the worker stops half a second after its start");
+ABSL_FLAG(uint32_t, priority, 0,
+          "SCHED_FIFO priority of the effect, and one more for the host; 1 to 50; 0: ordinary");
+ABSL_FLAG(std::string, json, "", "write the times as a line of JSON (examples/latency)");
 ABSL_FLAG(std::string, worker, "",
           "the effect's program; by default effect_worker beside this one");
 
@@ -34,27 +42,6 @@ namespace {
 
 constexpr uint32_t kFrames = 128;
 constexpr int64_t kPeriodNs = int64_t{kFrames} * 1'000'000'000 / 48'000;
-
-// How long the cycles took: each bar is twice as long a time as the one before it.
-void PrintHistogram(std::vector<int64_t> took_ns) {
-  if (took_ns.empty()) return;
-  std::sort(took_ns.begin(), took_ns.end());
-  const auto part = [&](double p) {
-    return static_cast<double>(
-               took_ns[static_cast<size_t>(p * static_cast<double>(took_ns.size() - 1))]) /
-           1e3;
-  };
-  std::printf("there and back: p50 %.1f us, p99 %.1f us, p99.9 %.1f us, longest %.1f us\n",
-              part(0.5), part(0.99), part(0.999), part(1));
-  for (int64_t from_ns = 1000; from_ns < 2 * kPeriodNs; from_ns *= 2) {
-    const auto count = std::count_if(took_ns.begin(), took_ns.end(), [&](int64_t t) {
-      return t < 2 * from_ns && (t >= from_ns || from_ns == 1000);
-    });
-    const auto bar = static_cast<size_t>(60 * count / static_cast<int64_t>(took_ns.size()));
-    std::printf("%6lld us %8lld %s\n", static_cast<long long>(from_ns / 1000),
-                static_cast<long long>(count), std::string(bar, '#').c_str());
-  }
-}
 
 int Run(const std::string& worker) {
   const parley::AudioPortOptions audio = parley::effect::Options();
@@ -77,14 +64,22 @@ int Run(const std::string& worker) {
     return 1;
   }
 
+  if (const auto priority = static_cast<int>(absl::GetFlag(FLAGS_priority)); priority > 0) {
+    absl::Status made = parley::MakeRealTime(link->worker().pid(), priority);
+    made.Update(parley::MakeRealTime(0, priority + 1));
+    if (!made.ok()) {
+      std::fprintf(stderr, "effect: %s\n", std::string(made.message()).c_str());
+      return 1;
+    }
+  }
+
   std::array<float, size_t{kFrames} * 2> in = {};
   std::array<float, size_t{kFrames} * 2> out = {};
   double phase = 0;
   double peak = 0;
-  std::vector<int64_t> took_ns;
+  auto took = std::make_unique<parley::bench::Histogram>();  // of nanoseconds
   const auto cycles =
       static_cast<int64_t>(absl::GetFlag(FLAGS_seconds) * 1e9 / static_cast<double>(kPeriodNs));
-  took_ns.reserve(static_cast<size_t>(cycles));
   timespec next = {};
   ::clock_gettime(CLOCK_MONOTONIC, &next);
   for (int64_t cycle = 0; cycle < cycles; ++cycle) {
@@ -103,7 +98,7 @@ int Run(const std::string& worker) {
     const parley::AudioReadResult result = port->Process(
         in, {}, absl::MakeSpan(out), {}, parley::Deadline::AtMonotonicNs(began_ns + kPeriodNs / 2));
     if (result.outcome == parley::AudioOutcome::kOk) {
-      took_ns.push_back(parley::MonotonicNowNs() - began_ns);
+      took->Add(static_cast<uint64_t>(parley::MonotonicNowNs() - began_ns));
     }
     if (result.outcome == parley::AudioOutcome::kEnded) break;
     for (const float sample : out) peak = std::max(peak, std::fabs(static_cast<double>(sample)));
@@ -112,11 +107,11 @@ int Run(const std::string& worker) {
   std::printf(
       "%llu cycles of %u frames: %llu answered in time, %llu of silence, %llu answers late\n",
       static_cast<unsigned long long>(cycles), kFrames,
-      static_cast<unsigned long long>(took_ns.size()),
+      static_cast<unsigned long long>(took->total()),
       static_cast<unsigned long long>(stats.underruns),
       static_cast<unsigned long long>(stats.late_blocks));
   std::printf("loudest sample %.3f\n", peak);
-  PrintHistogram(std::move(took_ns));
+  std::printf("there and back: %s", parley::latency::Describe(*took).c_str());
   port->Close();
   const bool ended = port->violation() != parley::Violation::kNone;
   const parley::WorkerEnd end = absl::GetFlag(FLAGS_stall)
@@ -124,6 +119,14 @@ int Run(const std::string& worker) {
                                     : link->End(parley::Deadline::After(absl::Seconds(2)));
   if (!end.done() && !absl::GetFlag(FLAGS_stall)) {
     std::fprintf(stderr, "effect: %s\n", end.ToString().c_str());
+  }
+  if (const std::string path = absl::GetFlag(FLAGS_json); !path.empty()) {
+    const absl::Status written =
+        parley::latency::WriteJsonLines(path, {{"effect, there and back", took.get()}});
+    if (!written.ok()) {
+      std::fprintf(stderr, "effect: %s\n", std::string(written.message()).c_str());
+      return 1;
+    }
   }
   return ended || (!end.done() && !absl::GetFlag(FLAGS_stall)) ? 1 : 0;
 }
@@ -134,8 +137,11 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("an audio effect in a confined process, measured");
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   const double seconds = absl::GetFlag(FLAGS_seconds);
-  if (rest.size() > 1 || !(seconds >= 0.1 && seconds <= 86'400)) {
-    std::fprintf(stderr, "effect: --seconds is 0.1 to 86400, and there is nothing else to give\n");
+  if (rest.size() > 1 || !(seconds >= 0.1 && seconds <= 86'400) ||
+      absl::GetFlag(FLAGS_priority) > 50) {
+    std::fprintf(stderr,
+                 "effect: --seconds is 0.1 to 86400, --priority 0 to 50, and there is nothing else "
+                 "to give\n");
     return 2;
   }
   std::string worker = absl::GetFlag(FLAGS_worker);
