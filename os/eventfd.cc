@@ -4,11 +4,11 @@
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <cerrno>
 
 #include "parley/os/errors.h"
+#include "parley/os/system_call.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley {
@@ -18,7 +18,7 @@ uint64_t TakeEventfdCount(int fd) {
   iovec into = {&count, sizeof(count)};
   // The raw call: some C libraries have no function for it. -1 is the file's own position, in
   // whichever halves the kernel wants it.
-  const auto got = ::syscall(SYS_preadv2, fd, &into, 1, -1L, -1L, RWF_NOWAIT);
+  const auto got = SystemCall(SYS_preadv2, fd, &into, 1, -1, -1, RWF_NOWAIT);
   return got == sizeof(count) ? count : 0;
 }
 

@@ -3,12 +3,13 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <ctime>
+
+#include "parley/os/system_call.h"
 
 namespace parley {
 namespace {
@@ -25,15 +26,16 @@ constexpr int64_t kShortSleepNs = 1'000'000;
 }  // namespace
 
 void Futex::WakeOne(OwnMemory memory, std::size_t offset_bytes) {
-  static_cast<void>(::syscall(SYS_futex, memory.Word(offset_bytes), kWake, 1, nullptr, nullptr, 0));
+  static_cast<void>(
+      SystemCall(SYS_futex, memory.Word(offset_bytes), kWake, 1, nullptr, nullptr, 0));
 }
 
 Futex::Slept Futex::SleepWhile(const PeerMemory& memory, std::size_t offset_bytes,
                                uint32_t expected, int64_t until_ns) {
   const int64_t end_ns = std::max<int64_t>(until_ns, 0);
   const timespec until = {end_ns / kSecondNs, end_ns % kSecondNs};
-  if (::syscall(SYS_futex, memory.Word(offset_bytes), kWait, expected, &until, nullptr,
-                FUTEX_BITSET_MATCH_ANY) == 0) {
+  if (SystemCall(SYS_futex, memory.Word(offset_bytes), kWait, expected, &until, nullptr,
+                 FUTEX_BITSET_MATCH_ANY) == 0) {
     return Slept::kWoken;
   }
   switch (errno) {

@@ -3,12 +3,13 @@
 
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "parley/os/system_call.h"
 
 namespace parley {
 namespace {
 
-bool Membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
+bool Membarrier(int command) { return SystemCall(SYS_membarrier, command, 0, 0) == 0; }
 
 }  // namespace
 

@@ -17,6 +17,7 @@
 #include "parley/os/check.h"
 #include "parley/os/errors.h"
 #include "parley/os/eventfd.h"
+#include "parley/os/system_call.h"
 #include "parley/wait/eventfd.h"
 
 namespace parley {
@@ -121,7 +122,7 @@ int EpollWait(int epoll, absl::Span<epoll_event> events, int64_t timeout_ns) {
   if (timeout_ns != 0 && !missing.load(std::memory_order_relaxed)) {
     const timespec timeout = {timeout_ns / kSecondNs, timeout_ns % kSecondNs};
     const auto count = static_cast<int>(
-        ::syscall(SYS_epoll_pwait2, epoll, events.data(), size, &timeout, nullptr, 0));
+        SystemCall(SYS_epoll_pwait2, epoll, events.data(), size, &timeout, nullptr, 0));
     if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
     missing.store(true, std::memory_order_relaxed);  // RELAXED: a hint
   }
