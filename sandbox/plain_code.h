@@ -23,6 +23,14 @@
 #endif
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define PARLEY_THREAD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PARLEY_THREAD_SANITIZED 1
+#endif
+#endif
+
 namespace parley::internal {
 // A build with the address or thread sanitizer, whose runtime needs more of the kernel and memory
 // at fixed addresses.
@@ -30,6 +38,13 @@ namespace parley::internal {
 inline constexpr bool kSanitizer = true;
 #else
 inline constexpr bool kSanitizer = false;
+#endif
+
+// Of those, the thread sanitizer.
+#ifdef PARLEY_THREAD_SANITIZED
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
 #endif
 }  // namespace parley::internal
 

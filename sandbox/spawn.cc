@@ -31,9 +31,13 @@ namespace {
 
 using internal::ChildStart;
 using internal::kSanitizer;
+using internal::kThreadSanitizer;
 using internal::StartStep;
 
 constexpr unsigned kProcessesWithin = 256;
+
+// More than MapRodata() of compiler-rt 19 writes (512 KiB).
+constexpr uint64_t kThreadSanitizerFileBytes = uint64_t{1} << 20;
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
@@ -72,6 +76,14 @@ absl::StatusOr<std::vector<std::string>> Environment(
     line += '=';
     line += value;
     lines.push_back(std::move(line));
+  }
+  // The thread sanitizer's runtime writes a file there before main, and goes without one that it
+  // can't make; in the usual folder, SIGXFSZ would end the worker.
+  if (kThreadSanitizer &&
+      options.limits.file_size_bytes.value_or(kThreadSanitizerFileBytes) <
+          kThreadSanitizerFileBytes &&
+      seen.insert("TMPDIR").second) {
+    lines.push_back("TMPDIR=/dev/null");
   }
   return lines;
 }
