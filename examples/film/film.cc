@@ -37,6 +37,7 @@
 #include "parley/examples/film/digest.h"
 #include "parley/examples/film/film_input.h"
 #include "parley/examples/film/film_receiver.h"
+#include "parley/examples/film/film_stream.h"
 #include "parley/examples/film/hijack.h"
 #include "parley/examples/film/outputs.h"
 #include "parley/examples/film/player.h"
@@ -44,8 +45,6 @@
 #include "parley/examples/film/worker_session.h"
 #include "parley/examples/film/y4m_writer.h"
 #include "parley/media/acceptance.h"
-#include "parley/media/incoming_stream.h"
-#include "parley/os/deadline.h"
 
 ABSL_FLAG(std::string, y4m, "", "write the pictures to this YUV4MPEG2 file");
 ABSL_FLAG(std::string, wav, "", "write the sound to this WAV file");
@@ -78,11 +77,6 @@ enum ExitCode {
   kExitDamaged = 4,
   kExitInterrupted = 130,
 };
-
-// Workers in a row that deliver nothing new before we give up.
-constexpr int kMaxUselessWorkers = 3;
-// Workers at all: a film that kills each of them a little later is not worth it.
-constexpr int kMaxWorkers = 50;
 
 // Where the summary goes.
 std::FILE* report = stdout;
@@ -157,19 +151,7 @@ class Fork final : public MediaSink {
   std::optional<AudioFormat> audio_;
 };
 
-// The film with as many workers as it takes.
-struct Run {
-  SessionResult last;
-  Delivered delivered;
-  EndWire totals = {};
-  std::string description;  // the last worker's claim; printable
-  absl::StatusCode sink_code = absl::StatusCode::kOk;
-  int workers = 0;
-  uint64_t messages = 0;
-  uint64_t wakeups = 0;
-  uint64_t decoded_in_place = 0;
-  double worker_cpu_seconds = 0;
-  double seconds = 0;
+struct Run : FilmRun {
   std::vector<uint64_t> changed_pictures;  // a later worker showed them otherwise
 };
 
@@ -200,61 +182,24 @@ Run Stream(FilmInput& film, const Acceptance& acceptance, Hijack hijack, Outputs
            MediaSink& sink) {
   Progress progress;
   Run run;
-  const int64_t began_ns = MonotonicNowNs();
   Digester digester;
-  SessionOptions options = Options(film, acceptance);
-  options.hijack = hijack;
-  const IncomingLimits limits = {.format = acceptance.limits,
-                                 .max_format_changes = acceptance.max_format_changes,
-                                 .alignment = acceptance.alignment};
-  FilmReceiver::OnAgain on_again;
+  StreamOptions options;
+  options.session = Options(film, acceptance);
+  options.session.hijack = hijack;
+  options.on_progress = [&](const Delivered& delivered, int64_t claimed_duration_ns) {
+    progress.Show(delivered, claimed_duration_ns);
+  };
+  options.on_worker_ended = [&] { progress.Clear(); };
+  options.say = Say;
   if (absl::GetFlag(FLAGS_verify)) {
-    on_again = [&](uint64_t number, const Picture& picture) {
+    options.on_again = [&](uint64_t number, const Picture& picture) {
       const FactsOfPicture& before = outputs.picture_facts()[number];
       if (before.digest != digester.OfRows(picture) || before.pts_ns != picture.pts_ns) {
         run.changed_pictures.push_back(number);
       }
     };
   }
-  for (int fruitless = 0; fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers;) {
-    const Delivered before = run.delivered;
-    FilmReceiver receiver(limits, before, sink, on_again);
-    options.on_progress = [&] {
-      progress.Show(receiver.delivered(), receiver.claimed_duration_ns());
-    };
-    try {
-      run.last = RunSession(
-          options, {.first_picture = before.key_picture, .first_audio_block = before.audio_blocks},
-          receiver);
-    } catch (const std::bad_alloc&) {
-      // The session's destructors have ended the worker; what was written is kept.
-      run.last = SessionResult();
-      run.last.what = "there is not enough memory";
-      return run;
-    }
-    options.hijack = Hijack::kNone;
-    progress.Clear();
-    ++run.workers;
-    run.delivered = receiver.delivered();
-    run.totals = receiver.totals();
-    run.description = receiver.description();
-    run.sink_code = receiver.status().code();
-    run.messages += run.last.messages;
-    run.wakeups += run.last.wakeups;
-    run.decoded_in_place += run.last.decoded_in_place;
-    run.worker_cpu_seconds += absl::ToDoubleSeconds(run.last.worker_cpu);
-    if (run.last.end != SessionEnd::kThrownAway) break;
-    const Delivered& now = run.delivered;
-    fruitless = now.pictures > before.pictures || now.audio_blocks > before.audio_blocks
-                    ? 0
-                    : fruitless + 1;
-    Say(absl::StrFormat("threw the worker away after %d pictures and %d blocks of audio: %s",
-                        now.pictures, now.audio_blocks, run.last.what));
-    if (fruitless < kMaxUselessWorkers && run.workers < kMaxWorkers && !cli::Interrupted()) {
-      Say(absl::StrFormat("another worker resumes at key picture %d", now.key_picture));
-    }
-  }
-  run.seconds = static_cast<double>(MonotonicNowNs() - began_ns) / 1e9;
+  static_cast<FilmRun&>(run) = StreamFilm(options, sink);
   return run;
 }
 

@@ -158,12 +158,21 @@ class SdlPlayer final : public Player {
   ~SdlPlayer() override;
   absl::Status OnPicture(const Picture& picture) override;
   absl::Status OnAudio(const AudioBlock& audio) override;
+  absl::Status Hold(absl::Duration time) override;
+  void SetNote(const std::string& note) override;
 
  private:
   absl::Status Show(const VideoFormat& format);
+  // Answers the window system. False: the window was closed.
+  bool ServeWindow();
+  void Draw();
   absl::Status WaitUntil(int64_t pts_ns);
+  std::string Title() const { return note_.empty() ? title_ : absl::StrCat(title_, ": ", note_); }
 
-  std::string title_;
+  const std::string title_;
+  std::string note_;
+  bool closed_ = false;
+  bool has_picture_ = false;  // in texture_
   std::unique_ptr<SDL_Window, Closer> window_;
   std::unique_ptr<SDL_Renderer, Closer> renderer_;
   std::unique_ptr<SDL_Texture, Closer> texture_;
@@ -191,16 +200,51 @@ SdlPlayer::~SdlPlayer() {
   SDL_Quit();
 }
 
+bool SdlPlayer::ServeWindow() {
+  SDL_Event event;
+  while (SDL_PollEvent(&event) == 1) {
+    const bool escape = event.type == SDL_KEYDOWN && event.key.keysym.sym == SDLK_ESCAPE;
+    if (event.type == SDL_QUIT || escape) closed_ = true;
+    // What was covered, or has another size, is drawn again.
+    if (event.type == SDL_WINDOWEVENT) Draw();
+  }
+  return !closed_;
+}
+
+absl::Status SdlPlayer::Hold(absl::Duration time) {
+  const Deadline deadline = Deadline::After(time);
+  while (ServeWindow()) {
+    if (deadline.Expired()) return absl::OkStatus();
+    SDL_Delay(10);
+  }
+  return absl::CancelledError("the window was closed");
+}
+
+void SdlPlayer::SetNote(const std::string& note) {
+  note_ = note;
+  if (window_ != nullptr) SDL_SetWindowTitle(window_.get(), Title().c_str());
+}
+
+void SdlPlayer::Draw() {
+  if (!has_picture_) return;
+  const int width = static_cast<int>(format_.width);
+  const int height = static_cast<int>(format_.height);
+  const bool swaps = std::lround(clockwise_ / 90) % 2 != 0;
+  // Turned about its middle, which lies in the middle of what is shown.
+  const SDL_Rect where = {swaps ? (height - width) / 2 : 0, swaps ? (width - height) / 2 : 0, width,
+                          height};
+  SDL_RenderClear(renderer_.get());
+  SDL_RenderCopyEx(renderer_.get(), texture_.get(), nullptr, &where, clockwise_, nullptr,
+                   SDL_FLIP_NONE);
+  SDL_RenderPresent(renderer_.get());
+}
+
 absl::Status SdlPlayer::WaitUntil(int64_t pts_ns) {
   if (!start_ns_.has_value()) start_ns_ = MonotonicNowNs() - pts_ns;
   const int64_t due_ns = *start_ns_ + pts_ns;
   const int64_t give_up_ns = MonotonicNowNs() + kMaxWaitNs;
   while (true) {
-    SDL_Event event;
-    while (SDL_PollEvent(&event) == 1) {
-      const bool escape = event.type == SDL_KEYDOWN && event.key.keysym.sym == SDLK_ESCAPE;
-      if (event.type == SDL_QUIT || escape) return absl::CancelledError("the window was closed");
-    }
+    if (!ServeWindow()) return absl::CancelledError("the window was closed");
     const int64_t now_ns = MonotonicNowNs();
     if (now_ns >= due_ns) break;
     if (now_ns >= give_up_ns) {
@@ -217,7 +261,7 @@ absl::Status SdlPlayer::Show(const VideoFormat& format) {
   const int width = static_cast<int>(format.width);
   const int height = static_cast<int>(format.height);
   if (window_ == nullptr) {
-    window_.reset(SDL_CreateWindow(title_.c_str(), SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
+    window_.reset(SDL_CreateWindow(Title().c_str(), SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
                                    std::min(width, 1600), std::min(height, 900),
                                    SDL_WINDOW_RESIZABLE));
     renderer_.reset(window_ == nullptr ? nullptr : SDL_CreateRenderer(window_.get(), -1, 0));
@@ -231,6 +275,7 @@ absl::Status SdlPlayer::Show(const VideoFormat& format) {
   SDL_RenderSetLogicalSize(renderer_.get(), swaps ? height : width, swaps ? width : height);
   planar_ = IsPlanarYuv(format);
   SDL_SetYUVConversionMode(ConversionOf(format));
+  has_picture_ = false;
   texture_.reset(SDL_CreateTexture(renderer_.get(),
                                    planar_ ? SDL_PIXELFORMAT_IYUV : SDL_PIXELFORMAT_RGB24,
                                    SDL_TEXTUREACCESS_STREAMING, width, height));
@@ -244,22 +289,15 @@ absl::Status SdlPlayer::Show(const VideoFormat& format) {
 absl::Status SdlPlayer::OnPicture(const Picture& picture) {
   absl::Status status = Show(picture.format);
   if (!status.ok()) return status;
+  // Its time first: until then the window has the picture before it.
+  status = WaitUntil(picture.pts_ns);
   if (planar_) {
     I420(picture).Upload(texture_.get());
   } else {
     UploadRgb(picture, texture_.get());
   }
-  status = WaitUntil(picture.pts_ns);
-  SDL_RenderClear(renderer_.get());
-  const int width = static_cast<int>(format_.width);
-  const int height = static_cast<int>(format_.height);
-  const bool swaps = std::lround(clockwise_ / 90) % 2 != 0;
-  // Turned about its middle, which lies in the middle of what is shown.
-  const SDL_Rect where = {swaps ? (height - width) / 2 : 0, swaps ? (width - height) / 2 : 0, width,
-                          height};
-  SDL_RenderCopyEx(renderer_.get(), texture_.get(), nullptr, &where, clockwise_, nullptr,
-                   SDL_FLIP_NONE);
-  SDL_RenderPresent(renderer_.get());
+  has_picture_ = true;
+  Draw();
   return status;
 }
 

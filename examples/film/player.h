@@ -5,6 +5,8 @@
 // Shows a film in an SDL2 window, with sound, at its own speed: a picture is held back until its
 // time has come, which holds back the worker as well.
 //
+// The last picture stays in the window, whatever becomes of the worker that sent it.
+//
 // Trust: pictures and samples were validated; floats are sanitised here. Timestamps may be lies: no
 // picture waits longer than a second for its turn.
 // Threads: the one that created it (SDL's rule).
@@ -16,7 +18,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "parley/examples/film/media_units.h"
 
 namespace parley::film {
@@ -25,6 +29,11 @@ class Player : public MediaSink {
  public:
   // kUnavailable where there is no display. Without a sound device the film is silent.
   static absl::StatusOr<std::unique_ptr<Player>> Create(const std::string& title);
+
+  // Goes on showing the last picture for so long. kCancelled: the window was closed.
+  virtual absl::Status Hold(absl::Duration time) = 0;
+  // Of the window; what is behind the film's name.
+  virtual void SetNote(const std::string& note) = 0;
 };
 
 }  // namespace parley::film

@@ -17,6 +17,7 @@ readonly FILM_PACKAGES=(
 readonly TEST_PACKAGES=(
   strace procps cmake make
   libglib2.0-dev libuv1-dev # loops that a WaitSet is put into
+  xvfb # a screen for the player's window
   runc golang-github-containers-common bubblewrap # a container, and who cannot start there
 )
 readonly CLANG_PACKAGES=(clang-19 libclang-rt-19-dev llvm-19)
