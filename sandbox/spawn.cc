@@ -52,6 +52,22 @@ absl::Status CheckVariable(const std::string& name, const std::string& value,
   return absl::OkStatus();
 }
 
+// Soft and hard, as nobody can raise a limit above the hard one.
+ChildStart::Limit AtMostOurs(__rlimit_resource resource, uint64_t soft, uint64_t hard) {
+  rlimit ours = {RLIM_INFINITY, RLIM_INFINITY};
+  ::getrlimit(resource, &ours);
+  return {static_cast<int>(resource),
+          {std::min<rlim_t>(soft, ours.rlim_max), std::min<rlim_t>(hard, ours.rlim_max)}};
+}
+
+// Of a worker with these limits: its own, within ours.
+uint64_t MaxFileBytes(const ResourceLimits& limits) {
+  rlimit ours = {RLIM_INFINITY, RLIM_INFINITY};
+  ::getrlimit(RLIMIT_FSIZE, &ours);
+  if (!limits.file_size_bytes.has_value()) return ours.rlim_cur;
+  return AtMostOurs(RLIMIT_FSIZE, *limits.file_size_bytes, *limits.file_size_bytes).value.rlim_cur;
+}
+
 // "NAME=value" lines. The descriptors' values are their numbers in the child.
 absl::StatusOr<std::vector<std::string>> Environment(
     const SpawnOptions& options, const std::vector<InheritedDescriptor>& descriptors) {
@@ -79,9 +95,7 @@ absl::StatusOr<std::vector<std::string>> Environment(
   }
   // The thread sanitizer's runtime writes a file there before main, and goes without one that it
   // can't make; in the usual folder, SIGXFSZ would end the worker.
-  if (kThreadSanitizer &&
-      options.limits.file_size_bytes.value_or(kThreadSanitizerFileBytes) <
-          kThreadSanitizerFileBytes &&
+  if (kThreadSanitizer && MaxFileBytes(options.limits) < kThreadSanitizerFileBytes &&
       seen.insert("TMPDIR").second) {
     lines.push_back("TMPDIR=/dev/null");
   }
@@ -94,14 +108,6 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   for (std::string& text : strings) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
-}
-
-// Soft and hard, as nobody can raise a limit above the hard one.
-ChildStart::Limit AtMostOurs(__rlimit_resource resource, uint64_t soft, uint64_t hard) {
-  rlimit ours = {RLIM_INFINITY, RLIM_INFINITY};
-  ::getrlimit(resource, &ours);
-  return {static_cast<int>(resource),
-          {std::min<rlim_t>(soft, ours.rlim_max), std::min<rlim_t>(hard, ours.rlim_max)}};
 }
 
 // `path` as it is seen from everywhere. Unchanged if our own directory is gone.
