@@ -33,6 +33,7 @@
 namespace parley {
 
 namespace internal {
+struct FanOutState;
 struct FrameSenderState;
 }  // namespace internal
 
@@ -117,7 +118,9 @@ class Sender {
   // channel is moved to. Used by the same thread.
   friend class BulkSender;
   friend class AudioPort;  // and uses its ring, since it may never signal
+  friend class FrameFanOut;
   friend class FrameSender;
+  friend struct internal::FanOutState;
   friend struct internal::FrameSenderState;
   Sender(const Sender&);
 

@@ -2,6 +2,7 @@
 
 // The two private accounts of an arena, alone: what each says to every word of the peer's.
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -12,6 +13,7 @@
 #include "parley/boundary/untrusted.h"
 #include "parley/boundary/violation.h"
 #include "parley/frames/arena_allocator.h"
+#include "parley/frames/fan_out_account.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/frames/receiver_account.h"
 #include "parley/frames/sender_account.h"
@@ -254,6 +256,152 @@ TEST(FrameReceiverAccountTest, ANewerUseOfAnIdThatIsHeldEndsTheOlderHold) {
   account.Forget(2);
   EXPECT_EQ(account.taken_back(), 2u);
   EXPECT_FALSE(account.GiveBack(2, 7));
+}
+
+// What the rules say about a fan-out's uses, written the long way round.
+struct FanOutModel {
+  struct Use {
+    uint32_t id;
+    uint64_t generation;
+    uint32_t extent;
+    bool revoked;
+    std::map<uint32_t, bool> receivers;  // who has it
+  };
+  std::vector<Use> out;  // oldest first
+  std::map<uint32_t, uint32_t> handles;
+};
+
+TEST(FanOutAccountTest, AnyOrderOfStepsIsAsTheRulesSay) {
+  uint64_t seed = 1;
+  const auto random = [&](uint64_t below) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (seed >> 33) % below;
+  };
+  constexpr uint32_t kReceivers = 3;
+  for (int run = 0; run < 200; ++run) {
+    FanOutAccount account({16384, 64});
+    std::vector<Words> words(kReceivers);
+    std::vector<uint32_t> slots;
+    for (uint32_t r = 0; r < kReceivers; ++r) slots.push_back(account.AddReceiver());
+    FanOutModel model;
+    std::vector<uint32_t> acquired;
+    std::map<uint32_t, bool> cleared;  // ids whose line says that their last use is over
+    const auto drop = [&](std::size_t index, uint32_t r, bool revoked) {
+      FanOutModel::Use& use = model.out[index];
+      use.receivers.erase(r);
+      use.revoked |= revoked;
+      if (!use.receivers.empty()) return;
+      if (use.revoked) cleared[use.id] = true;
+      if (--model.handles[use.extent] == 0) model.handles.erase(use.extent);
+      model.out.erase(model.out.begin() + static_cast<std::ptrdiff_t>(index));
+    };
+    for (int step = 0; step < 300; ++step) {
+      switch (random(6)) {
+        case 0: {
+          account.TakeRevoked([&](uint32_t id) { EXPECT_EQ(cleared.erase(id), 1u); });
+          ASSERT_TRUE(cleared.empty());
+          const uint32_t extent = account.TryAcquire(4096);
+          ASSERT_EQ(extent == ArenaAllocator::kNone, model.handles.size() == 4);
+          if (extent == ArenaAllocator::kNone) break;
+          ASSERT_EQ(model.handles.count(extent), 0u);
+          model.handles[extent] = 1;
+          acquired.push_back(extent);
+          break;
+        }
+        case 1: {  // to any of the receivers, or to nobody
+          if (acquired.empty()) break;
+          account.TakeRevoked([&](uint32_t id) { EXPECT_EQ(cleared.erase(id), 1u); });
+          const uint32_t extent = acquired.back();
+          if (random(3) == 0) {
+            account.Share(extent);
+            ++model.handles[extent];
+          } else {
+            acquired.pop_back();
+          }
+          const auto use = account.Begin(extent);
+          FanOutModel::Use made = {use.id, use.generation, extent, false, {}};
+          for (const FanOutModel::Use& other : model.out) ASSERT_NE(other.id, use.id);
+          for (uint32_t r = 0; r < kReceivers; ++r) {
+            if (random(2) == 0) continue;
+            account.Lend(use.id, slots[r]);
+            made.receivers[r] = true;
+          }
+          account.Finish(use.id);
+          if (!made.receivers.empty()) {
+            model.out.push_back(made);
+          } else if (--model.handles[extent] == 0) {
+            model.handles.erase(extent);
+          }
+          break;
+        }
+        case 2: {  // any word, often that of a use which is out
+          const auto r = static_cast<uint32_t>(random(kReceivers));
+          auto id = static_cast<uint32_t>(random(kMaxFrames));
+          uint64_t word = random(4);
+          if (!model.out.empty() && random(4) != 0) {
+            const FanOutModel::Use& use = model.out[random(model.out.size())];
+            id = use.id;
+            word = use.generation + random(3) / 2;
+          }
+          words[r].returned[id] = word;
+          break;
+        }
+        case 3: {
+          const auto r = static_cast<uint32_t>(random(kReceivers));
+          uint32_t expected = 0;
+          for (std::size_t i = model.out.size(); i-- > 0;) {
+            const FanOutModel::Use use = model.out[i];
+            const auto found = words[r].returned.find(use.id);
+            if (use.receivers.count(r) == 0 || found == words[r].returned.end() ||
+                found->second != use.generation) {
+              continue;
+            }
+            drop(i, r, false);
+            ++expected;
+          }
+          ASSERT_EQ(account.AnyReturned(slots[r], words[r].Load()), expected != 0);
+          ASSERT_EQ(account.TakeReturns(slots[r], words[r].Load()), expected);
+          break;
+        }
+        case 4: {
+          const auto r = static_cast<uint32_t>(random(kReceivers));
+          std::optional<std::size_t> oldest;
+          std::optional<uint32_t> let_go;
+          for (std::size_t i = model.out.size(); i-- > 0;) {
+            if (model.out[i].receivers.count(r) == 0) continue;
+            oldest = i;
+            bool held = false;
+            for (const uint32_t extent : acquired) held |= extent == model.out[i].extent;
+            if (!held) let_go = model.out[i].id;
+          }
+          ASSERT_EQ(account.OldestLetGoOf(slots[r]), let_go);
+          ASSERT_EQ(account.OldestOf(slots[r]).has_value(), oldest.has_value());
+          if (!oldest) break;
+          ASSERT_EQ(*account.OldestOf(slots[r]), model.out[*oldest].id);
+          account.Revoke(slots[r], model.out[*oldest].id);
+          drop(*oldest, r, true);
+          break;
+        }
+        case 5: {  // one leaves, and another comes
+          if (random(4) != 0) break;
+          const auto r = static_cast<uint32_t>(random(kReceivers));
+          for (std::size_t i = model.out.size(); i-- > 0;) {
+            if (model.out[i].receivers.count(r) != 0) drop(i, r, true);
+          }
+          account.RemoveReceiver(slots[r]);
+          slots[r] = account.AddReceiver();
+          break;
+        }
+      }
+      ASSERT_EQ(account.out_count(), model.out.size());
+      for (uint32_t r = 0; r < kReceivers; ++r) {
+        uint32_t frames = 0;
+        for (const FanOutModel::Use& use : model.out) frames += use.receivers.count(r) != 0 ? 1 : 0;
+        ASSERT_EQ(account.held(slots[r]).frames, frames);
+        ASSERT_EQ(account.held(slots[r]).bytes, frames * uint64_t{4096});
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "parley/boundary/own_memory.h"
@@ -11,19 +12,22 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/internal/end_state.h"
 #include "parley/frames/receiver_account.h"
+#include "parley/handshake/session.h"
 #include "parley/os/check.h"
+#include "parley/shm/broadcast.h"
 
 namespace parley {
 
 namespace internal {
 
 struct FrameReceiverState {
-  explicit FrameReceiverState(const Channel& channel)
+  FrameReceiverState(const Channel& channel, const ArenaGeometry& geometry,
+                     const PeerMemory& memory)
       : receiver(channel.receiver),
-        arena(receiver.arena_memory()),
+        arena(memory),
         returns(receiver.state().session->control().Part(kFrameReturnsOffset,
                                                          sizeof(FrameReturnsWire))),
-        account(receiver.arena_geometry()) {}
+        account(geometry) {}
 
   Receiver::State& end() { return receiver.state(); }
 
@@ -111,14 +115,26 @@ void InFrame::Reset() {
 
 absl::StatusOr<FrameReceiver> FrameReceiver::Create(const Channel& channel) {
   if (!channel.receiver) return absl::FailedPreconditionError("the channel does not receive");
-  if (channel.receiver.arena_geometry().bytes == 0) {
-    return absl::FailedPreconditionError(
-        "the channel has no arena to receive from: AcceptOptions::send.arena or receive.arena");
+  ArenaGeometry geometry = channel.receiver.arena_geometry();
+  PeerMemory memory = channel.receiver.arena_memory();
+  if (geometry.bytes == 0) {
+    const BroadcastView* const broadcast = channel.session->broadcast();
+    const std::optional<BroadcastSection> section =
+        broadcast != nullptr ? broadcast->Find(kSectionFrames) : std::nullopt;
+    if (!section) {
+      return absl::FailedPreconditionError(
+          "the channel has no arena to receive from: AcceptOptions::send.arena or receive.arena, "
+          "or a broadcast with frames");
+    }
+    const auto announced = ArenaOf(section->section);
+    if (!announced.ok()) return announced.status();
+    geometry = *announced;
+    memory = section->memory;
   }
   if (std::exchange(channel.receiver.state().has_port, true)) {
     return absl::FailedPreconditionError("the channel has a FrameReceiver, or had one");
   }
-  auto made = std::make_unique<internal::FrameReceiverState>(channel);
+  auto made = std::make_unique<internal::FrameReceiverState>(channel, geometry, memory);
   internal::FrameReceiverState* const state = made.get();
   state->self = std::move(made);
   return FrameReceiver(state);
@@ -280,6 +296,7 @@ Violation FrameReceiver::violation() const { return state_->receiver.violation()
 FrameReceiverStats FrameReceiver::stats() const {
   FrameReceiverStats stats = state_->stats;
   stats.taken_back = state_->account.taken_back();
+  stats.missed = state_->account.missed();
   return stats;
 }
 

@@ -15,7 +15,7 @@
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
 // The channel receives, and has an arena for that (RingRequest::arena, set on the accepting side;
-// `alignment` on either). Where nothing but frames comes through this end of it, the FrameReceiver
+// `alignment` on either), or its session reads a broadcast with frames (frames/frame_fan_out.h). Where nothing but frames comes through this end of it, the FrameReceiver
 // receives; where frames come among other messages, the channel's Receiver does, and Open has what
 // it received under the tags of frames. One way for the life of a channel.
 //
@@ -45,6 +45,7 @@ namespace parley {
 struct FrameReceiverStats {
   uint64_t received = 0;
   uint64_t taken_back = 0;         // by the peer, while they were held or before
+  uint64_t missed = 0;             // of these, before they were received
   uint64_t dropped_by_sender = 0;  // as the peer says: left out, or taken back
   uint64_t skipped = 0;            // by ReceiveLatest, because there was a newer one
 };

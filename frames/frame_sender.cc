@@ -13,25 +13,20 @@
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/internal/end_state.h"
 #include "parley/frames/arena_allocator.h"
+#include "parley/frames/internal/frame_owner.h"
 #include "parley/frames/sender_account.h"
 #include "parley/os/check.h"
 
 namespace parley {
-namespace {
-
-// A frame that came back counts as much as a record that was taken: a step that refunds wake-ups.
-constexpr uint64_t kProgressOfAReturn = 64;
-
-}  // namespace
 
 namespace internal {
 
-struct FrameSenderState {
+struct FrameSenderState final : FrameOwner {
   FrameSenderState(const Channel& channel, const FrameSenderOptions& given)
-      : sender(channel.sender),
+      : FrameOwner(channel.sender.arena_memory(), &account),
+        sender(channel.sender),
         options(given),
         geometry(sender.arena_geometry()),
-        arena(sender.arena_memory()),
         returns(sender.state().session->peer_control().Part(kFrameReturnsOffset,
                                                             sizeof(FrameReturnsWire))),
         account(geometry) {}
@@ -91,54 +86,19 @@ struct FrameSenderState {
     if (extent == ArenaAllocator::kNone && TakeOthers()) extent = account.TryAcquire(size_bytes);
     return extent;
   }
-  void LetGo() {
-    if (--handles != 0) return;
-    const auto last = std::move(self);
-  }
 
   Sender sender;  // a second handle to the end of the channel
   const FrameSenderOptions options;
   const ArenaGeometry geometry;
-  OwnMemory arena;           // the table and the bytes
   const PeerMemory returns;  // FrameReturnsWire
   FrameSenderAccount account;
   FrameSenderStats stats;
   uint64_t seen = 0;       // of FrameReturnsWire::published
   bool some_left = false;  // something came back since TakeOthers, which looked at every word
   uint32_t dropped = 0;    // since the last record
-  uint32_t handles = 1;    // the FrameSender, and its frames
-  std::unique_ptr<FrameSenderState> self;  // until the last of them ends
 };
 
 }  // namespace internal
-
-// --- OutFrame ------------------------------------------------------------------------------------
-
-absl::Span<std::byte> OutFrame::bytes() const {
-  if (state_ == nullptr) return {};
-  PARLEY_CHECK(!state_->account.WasSent(extent_),
-               "a frame that was sent is only read: read_only_bytes()");
-  return bytes_;
-}
-
-OutFrame OutFrame::Share() const {
-  OutFrame other;
-  if (state_ == nullptr) return other;
-  state_->account.Share(extent_);
-  ++state_->handles;
-  other.state_ = state_;
-  other.extent_ = extent_;
-  other.bytes_ = bytes_;
-  return other;
-}
-
-void OutFrame::Reset() {
-  if (state_ == nullptr) return;
-  auto* state = std::exchange(state_, nullptr);
-  bytes_ = {};
-  state->account.LetGo(extent_);
-  state->LetGo();
-}
 
 // --- FrameSender ---------------------------------------------------------------------------------
 
@@ -185,13 +145,7 @@ Outcome FrameSender::TryAcquire(std::size_t size_bytes, OutFrame* frame) {
     return end.NotDone(end.ring.violation() != Violation::kNone ? Outcome::kPoisoned
                                                                 : Outcome::kWouldBlock);
   }
-  OutFrame made;
-  made.state_ = state_;
-  made.extent_ = extent;
-  made.bytes_ =
-      s.arena.Writable(kFrameTableBytes + s.account.allocator().offset_bytes(extent), size_bytes);
-  ++s.handles;
-  *frame = std::move(made);
+  *frame = s.Handle(extent, size_bytes);
   return Outcome::kOk;
 }
 
@@ -231,7 +185,7 @@ absl::StatusOr<OutFrame> FrameSender::Acquire(std::size_t size_bytes, Deadline d
 Outcome FrameSender::TrySend(OutFrame* frame, std::size_t used_bytes, uint32_t tag,
                              absl::Span<const std::byte> metadata) {
   internal::FrameSenderState& s = *state_;
-  PARLEY_CHECK(frame->state_ == state_, "a frame that is none of this FrameSender's can't be sent");
+  PARLEY_CHECK(frame->owner_ == state_, "a frame that is none of this FrameSender's can't be sent");
   PARLEY_CHECK(used_bytes <= frame->bytes_.size(), "more bytes than the frame has");
   PARLEY_CHECK(metadata.size() <= s.options.metadata_bytes,
                "more metadata than FrameSenderOptions::metadata_bytes");
@@ -262,10 +216,7 @@ Outcome FrameSender::TrySend(OutFrame* frame, std::size_t used_bytes, uint32_t t
   s.account.Lend(frame->extent_);
   ++s.stats.sent;
   s.dropped = 0;
-  // The use has the handle now.
-  frame->state_ = nullptr;
-  frame->bytes_ = {};
-  --s.handles;
+  s.TakeOver(frame);
   return Outcome::kOk;
 }
 

@@ -77,11 +77,12 @@ struct FrameSenderStats {
 };
 
 namespace internal {
+struct FrameOwner;
 struct FrameSenderState;
 }  // namespace internal
 
 // A frame of ours: to be filled until it is sent, and only read from then on. It returns itself.
-// May end after its FrameSender. Used by the thread of its FrameSender.
+// May end after its FrameSender (or FrameFanOut). Used by the thread of that.
 class OutFrame {
  public:
   // None.
@@ -93,7 +94,7 @@ class OutFrame {
   }
   ~OutFrame() { Reset(); }
 
-  explicit operator bool() const { return state_ != nullptr; }
+  explicit operator bool() const { return owner_ != nullptr; }
   // As many bytes as were asked for, aligned as was agreed on, with what was written there before.
   // The peer can watch them being filled. Aborts where the frame was sent: see Share.
   absl::Span<std::byte> bytes() const;
@@ -109,14 +110,16 @@ class OutFrame {
   void Reset();
 
  private:
+  friend class FrameFanOut;
   friend class FrameSender;
+  friend struct internal::FrameOwner;
   void Swap(OutFrame& other) {
-    std::swap(state_, other.state_);
+    std::swap(owner_, other.owner_);
     std::swap(extent_, other.extent_);
     std::swap(bytes_, other.bytes_);
   }
 
-  internal::FrameSenderState* state_ = nullptr;
+  internal::FrameOwner* owner_ = nullptr;
   uint32_t extent_ = 0;
   absl::Span<std::byte> bytes_;
 };

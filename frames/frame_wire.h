@@ -14,9 +14,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/statusor.h"
 #include "parley/boundary/wire_type.h"
 #include "parley/ring/layout.h"
 #include "parley/shm/arena_layout.h"
+#include "parley/shm/sections.h"
 
 namespace parley {
 
@@ -50,6 +52,15 @@ static_assert(kFrameReturnsOffset >= sizeof(ControlWire) &&
 constexpr std::size_t FrameReturnOffset(uint32_t id) {
   return offsetof(FrameReturnsWire, returned) + id * sizeof(uint64_t);
 }
+
+// The section of a broadcast with an arena for many receivers: its table and its bytes, as a region
+// has them, in elements of its alignment.
+inline constexpr uint16_t kSectionFrames = 4;
+
+// Of an arena, as IsArena says; else this aborts.
+Section FramesSection(const ArenaGeometry& arena);
+// Of a section as it was announced. kInvalidArgument: one that FramesSection never gives.
+absl::StatusOr<ArenaGeometry> ArenaOf(const Section& section);
 
 }  // namespace parley
 

@@ -68,15 +68,19 @@ class FrameReceiverAccount {
   void Forget(uint32_t id) {
     held_[id] = false;
     ++taken_back_;
+    ++missed_;
   }
 
   const ArenaGeometry& arena() const { return arena_; }
   // How often the peer took a frame back that was held here.
   uint64_t taken_back() const { return taken_back_; }
+  // Of these, before our caller got it.
+  uint64_t missed() const { return missed_; }
 
  private:
   const ArenaGeometry arena_;
   uint64_t taken_back_ = 0;
+  uint64_t missed_ = 0;
   std::array<bool, kMaxFrames> held_ = {};
   std::array<uint64_t, kMaxFrames> newest_ = {};
 };

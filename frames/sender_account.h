@@ -8,9 +8,8 @@
 //                           |                |
 //                           +--LetGo         +--RevokeOldest--> free
 //
-// A frame is an extent of the arena (frames/arena_allocator.h) and those that hold it: handles of
-// our caller, and uses, each of which was sent under an id of its own. It is free when the last of
-// them has let go.
+// A frame is an extent of the arena and those that hold it (frames/frame_extents.h): handles of our
+// caller, and uses, each of which was sent under an id of its own.
 //
 // Trust: what the peer says about a use is one word, the generation that it has returned under an
 // id. It counts if it is that of the use which is lent. Anything else, too old, too new, or again,
@@ -26,13 +25,13 @@
 #include <optional>
 
 #include "parley/boundary/untrusted.h"
-#include "parley/frames/arena_allocator.h"
+#include "parley/frames/frame_extents.h"
 #include "parley/os/check.h"
 #include "parley/shm/arena_layout.h"
 
 namespace parley {
 
-class FrameSenderAccount {
+class FrameSenderAccount : public FrameExtents {
  public:
   // A use of a frame, as the peer is told of it.
   struct Use {
@@ -40,23 +39,9 @@ class FrameSenderAccount {
     uint64_t generation = 0;
   };
 
-  explicit FrameSenderAccount(const ArenaGeometry& arena) : allocator_(arena) {
+  explicit FrameSenderAccount(const ArenaGeometry& arena) : FrameExtents(arena) {
     for (uint32_t id = 0; id < kMaxFrames; ++id) Append(&free_, id);
   }
-
-  // A free extent, with one handle; kNone: nothing fits now.
-  uint32_t TryAcquire(uint64_t size_bytes) {
-    const uint32_t extent = allocator_.Allocate(size_bytes);
-    if (extent != ArenaAllocator::kNone) holders_[extent] = {1, false};
-    return extent;
-  }
-  // One handle more, and one less.
-  void Share(uint32_t extent) { ++holders_[extent].count; }
-  void LetGo(uint32_t extent) {
-    if (--holders_[extent].count == 0) allocator_.Free(extent);
-  }
-  // Whether it was sent since it was acquired: it is only read from then on.
-  bool WasSent(uint32_t extent) const { return holders_[extent].was_sent; }
 
   // What the next frame that is sent would be. nullopt: all ids are lent.
   std::optional<Use> NextUse() const {
@@ -72,7 +57,7 @@ class FrameSenderAccount {
     ++lent_count_;
     ++entries_[id].generation;
     entries_[id].extent = static_cast<uint16_t>(extent);
-    holders_[extent].was_sent = true;
+    MarkSent(extent);
   }
 
   // `load(id)` is the peer's word for an id, as Untrusted<uint64_t>. Takes what was returned in the
@@ -113,7 +98,6 @@ class FrameSenderAccount {
     return revoked;
   }
 
-  const ArenaAllocator& allocator() const { return allocator_; }
   uint32_t lent_count() const { return lent_count_; }
 
  private:
@@ -128,12 +112,6 @@ class FrameSenderAccount {
     uint8_t oldest = kNil;
     uint8_t newest = kNil;
   };
-  // Of an extent.
-  struct Holders {
-    uint32_t count = 0;
-    bool was_sent = false;
-  };
-
   template <typename Load>
   bool IsReturned(uint32_t id, const Load& load) const {
     // TRUST: compared for equality with a number of ours, and nothing else.
@@ -157,12 +135,10 @@ class FrameSenderAccount {
     (entry.newer == kNil ? list->newest : entries_[entry.newer].older) = entry.older;
   }
 
-  ArenaAllocator allocator_;
   List free_;
   List lent_;
   uint32_t lent_count_ = 0;
   std::array<Entry, kMaxFrames> entries_ = {};  // by id
-  std::array<Holders, ArenaAllocator::kMaxExtents> holders_ = {};
 };
 
 }  // namespace parley
