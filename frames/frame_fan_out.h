@@ -31,12 +31,18 @@
 //   options.send = {.capacity_bytes = 16384, .max_message_bytes = 1024};
 //   options.broadcast = broadcast;
 //   ChannelListener listener = *ChannelListener::Listen(name, options);
-//   ...
-//   while (listener.HasReady()) fan_out.Attach(*listener.Accept(deadline));
-//   absl::StatusOr<OutFrame> frame = fan_out.Acquire(kPictureBytes, deadline);
-//   Render(frame->bytes());
-//   fan_out.Send(&*frame, kPictureBytes, kTag, metadata);
-//   for (const FanOutEnd& end : fan_out.TakeEnded()) Log(end);
+//   while (running) {
+//     listener.Tend();
+//     while (listener.HasReady()) {
+//       absl::StatusOr<Channel> channel = listener.Accept(deadline);
+//       if (channel.ok()) Log(fan_out.Attach(*std::move(channel)).status());
+//     }
+//     absl::StatusOr<OutFrame> frame = fan_out.Acquire(kPictureBytes, deadline);
+//     if (!frame.ok()) break;
+//     Render(frame->bytes());
+//     fan_out.Send(&*frame, kPictureBytes, kTag, metadata);
+//     for (const FanOutEnd& end : fan_out.TakeEnded()) Log(end.why);
+//   }
 //
 //   // A receiver, in another process:
 //   ConnectOptions options;

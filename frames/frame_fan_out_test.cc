@@ -468,7 +468,7 @@ TEST(FrameFanOutTest, ADetachedReceiverKeepsNothingAndItsNumberIsNobodyElses) {
   EXPECT_TRUE(producer.fan_out.TakeEnded().empty());
 }
 
-TEST(FrameFanOutTest, AttackR13WhatOneSaysIsAboutNobodyElse) {
+TEST(FrameFanOutTest, AttackR16WhatOneSaysIsAboutNobodyElse) {
   Producer producer(8);
   Viewer hostile(producer, {.max_frames = 8});
   Viewer honest(producer);
@@ -539,7 +539,7 @@ TEST(FrameFanOutTest, ASectionIsItsArenaAndNothingElse) {
   }
 }
 
-TEST(FrameFanOutTest, AttackR13AReceiverRefusesASectionThatCantBe) {
+TEST(FrameFanOutTest, AttackR16AReceiverRefusesASectionThatCantBe) {
   auto broadcast = *Broadcast::Create({{kSectionFrames, 1, 4096}});
   auto pair = Viewer::Connected(broadcast);
   EXPECT_TRUE(absl::IsInvalidArgument(FrameReceiver::Create(pair->connecting()).status()));

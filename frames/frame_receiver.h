@@ -15,9 +15,10 @@
 // Ordering: what was written to a frame before it was sent is visible to whoever received it.
 //
 // The channel receives, and has an arena for that (RingRequest::arena, set on the accepting side;
-// `alignment` on either), or its session reads a broadcast with frames (frames/frame_fan_out.h). Where nothing but frames comes through this end of it, the FrameReceiver
-// receives; where frames come among other messages, the channel's Receiver does, and Open has what
-// it received under the tags of frames. One way for the life of a channel.
+// `alignment` on either), or its session reads a broadcast with frames (frames/frame_fan_out.h).
+// Where nothing but frames comes through this end of it, the FrameReceiver receives; where frames
+// come among other messages, the channel's Receiver does, and Open has what it received under the
+// tags of frames. One way for the life of a channel.
 //
 //   absl::StatusOr<FrameReceiver> receiver = FrameReceiver::Create(*channel);
 //   absl::StatusOr<InFrame> frame = receiver->Receive(deadline);

@@ -32,7 +32,7 @@
 //   absl::StatusOr<OutFrame> frame = sender->Acquire(kPictureBytes, deadline);
 //   if (frame.ok()) {
 //     Render(frame->bytes());
-//     sender->Send(&*frame, kPictureBytes, kTag, metadata, deadline);
+//     absl::Status sent = sender->Send(&*frame, kPictureBytes, kTag, metadata, deadline);
 //   }
 
 #include <cstddef>

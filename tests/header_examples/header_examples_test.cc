@@ -26,6 +26,10 @@
 #include "parley/boundary/wire_type.h"
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
+#include "parley/frames/frame_fan_out.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_sender.h"
+#include "parley/frames/frame_wire.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
@@ -48,6 +52,7 @@
 #include "parley/ring/typed_ring.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/sealed_blob.h"
+#include "parley/shm/arena_layout.h"
 #include "parley/shm/broadcast.h"
 #include "parley/shm/sections.h"
 #include "parley/testing/channel_pair.h"
@@ -119,6 +124,23 @@ TEST(HeaderExamplesTest, WhatTheSendersExampleSendsTheReceiversExampleGets) {
 [[maybe_unused]] void BulkExamples(Channel* channel, ConstBytes picture, Deadline deadline) {
   const auto Show = [](ConstBytes /*picture*/) {};
 #include "tests/header_examples/channel/bulk_0.inc"
+}
+
+[[maybe_unused]] void FrameExamples(absl::StatusOr<Channel> channel, const std::string& name,
+                                    ConstBytes metadata, std::vector<std::byte> picture,
+                                    Deadline deadline) {
+  constexpr uint64_t kPictureBytes = 640 * 480;
+  const bool running = true;
+  const auto Render = [](MutableBytes /*room*/) {};
+  const auto Show = [](const std::vector<std::byte>& /*picture*/, ConstBytes /*metadata*/) {};
+  const auto Log = [](const absl::Status& /*status*/) {};
+  {
+#include "tests/header_examples/frames/frame_sender_0.inc"
+  } {
+#include "tests/header_examples/frames/frame_receiver_0.inc"
+  } {
+#include "tests/header_examples/frames/frame_fan_out_0.inc"
+  }
 }
 
 [[maybe_unused]] absl::StatusOr<std::shared_ptr<Session>> AcceptorExample(

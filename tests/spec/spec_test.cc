@@ -218,6 +218,7 @@ Constants CompiledConstants() {
       CONSTANT(kMinLatestSlots),
       CONSTANT(kMaxLatestSlots),
       CONSTANT(kLatestUnitBytes),
+      CONSTANT(kSectionFrames),
       CONSTANT(kLatestFrontBytes),
       CONSTANT(kMaxLatestValueBytes),
       CONSTANT(kRequestStart),
