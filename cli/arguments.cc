@@ -11,6 +11,8 @@
 namespace parley::cli {
 namespace {
 
+constexpr uint32_t kMaxFanOut = 256;
+
 absl::Status Usage(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 // "1500", "64k", "10M", "2G": powers of 1024.
@@ -70,10 +72,24 @@ absl::StatusOr<StreamOptions> ParseStreamArguments(absl::Span<const std::string>
       value = arguments[++i];
     }
     if (flag == "--policy") {
-      if (value != "block" && value != "drop-newest") {
-        return Usage("--policy is block or drop-newest");
+      if (value == "block") {
+        options.policy = SlowReceiver::kBlock;
+      } else if (value == "drop-newest") {
+        options.policy = SlowReceiver::kDropNewest;
+      } else if (value == "drop-oldest") {
+        options.policy = SlowReceiver::kDropOldest;
+      } else {
+        return Usage("--policy is block, drop-newest or drop-oldest");
       }
-      options.drop_newest = value == "drop-newest";
+    } else if (flag == "--fan-out") {
+      if (!absl::SimpleAtoi(value, &options.fan_out) || options.fan_out < 1 ||
+          options.fan_out > kMaxFanOut) {
+        return Usage(absl::StrCat("--fan-out is from 1 to ", kMaxFanOut));
+      }
+    } else if (flag == "--await") {
+      if (!absl::SimpleAtoi(value, &options.await_receivers)) {
+        return Usage("--await is a number of receivers");
+      }
     } else if (flag == "--limit-bytes") {
       const std::optional<uint64_t> bytes = Bytes(value);
       if (!bytes.has_value()) return Usage("--limit-bytes is a number, with k, M or G behind it");
@@ -93,10 +109,21 @@ absl::StatusOr<StreamOptions> ParseStreamArguments(absl::Span<const std::string>
     }
   }
   if (options.path.empty()) return Usage("give the path of a socket");
-  if (options.drop_newest && options.kind != StreamKind::kY4m &&
-      options.kind != StreamKind::kLines) {
-    return Usage(absl::StrCat("--policy drop-newest is for y4m and lines: ",
+  const bool has_gaps = options.kind == StreamKind::kY4m || options.kind == StreamKind::kLines;
+  if (options.policy != SlowReceiver::kBlock && !has_gaps) {
+    return Usage(absl::StrCat("--policy drop-newest and drop-oldest are for y4m and lines: ",
                               std::string(NameOf(options.kind)), " cannot be read behind a gap"));
+  }
+  if (options.policy == SlowReceiver::kDropOldest && options.fan_out == 0) {
+    return Usage("--policy drop-oldest is for --fan-out");
+  }
+  if (options.fan_out != 0 && !has_gaps) {
+    return Usage(absl::StrCat("--fan-out is for y4m and lines: ", std::string(NameOf(options.kind)),
+                              " cannot be read from the middle"));
+  }
+  const uint32_t most = options.fan_out == 0 ? 1 : options.fan_out;
+  if (options.await_receivers < 1 || options.await_receivers > most) {
+    return Usage("--await is from 1 to the number of --fan-out");
   }
   return options;
 }
@@ -106,11 +133,19 @@ std::string_view StreamUsage() {
   parley recv [--y4m|--wav|--lines|--nut|--raw] [flags] PATH [--exec COMMAND...]
 
 `send` reads standard input, or what COMMAND prints, and serves one receiver at the socket PATH
-("@name": an abstract one). `recv` connects to it and writes to standard output, or into COMMAND.
-Both name the same kind of stream: y4m and WAV are parsed, checked at both ends and written anew;
-lines, NUT and raw bytes pass as they are.
+("@name": an abstract one), or many. `recv` connects to it and writes to standard output, or into
+COMMAND. Both name the same kind of stream: y4m and WAV are parsed, checked at both ends and
+written anew; lines, NUT and raw bytes pass as they are.
 
-  --policy block|drop-newest  of a receiver that is slow (send; y4m and lines). Default: block
+  --policy block|drop-newest|drop-oldest
+                              of a receiver that is slow (send; y4m and lines). Default: block.
+                              drop-oldest is for --fan-out
+  --fan-out N                 serve up to N receivers, which come and go at any time: each gets
+                              the stream from the next picture or line on, and goes on there after
+                              it missed some. The stream goes on without any. With block, one that
+                              takes nothing for 1 s is not waited for until it goes on (send; y4m
+                              and lines)
+  --await N                   begin when N receivers are there (send, with --fan-out). Default: 1
   --limit-bytes N             end with code 7 before more than N bytes of payload (k, M, G)
   --timeout DURATION          end with code 6 if nothing moves for so long. Default: wait
                               (recv waits 10 s for a sender)

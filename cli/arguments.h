@@ -20,10 +20,15 @@
 
 namespace parley::cli {
 
+// --policy
+enum class SlowReceiver { kBlock, kDropNewest, kDropOldest };
+
 struct StreamOptions {
   std::string path;  // of the socket; "@name" is an abstract one
   StreamKind kind = StreamKind::kRaw;
-  bool drop_newest = false;          // --policy drop-newest
+  SlowReceiver policy = SlowReceiver::kBlock;
+  uint32_t fan_out = 0;              // at most so many receivers at once; 0: one, and no more
+  uint32_t await_receivers = 1;      // begin when so many are there
   std::vector<std::string> command;  // --exec: everything behind it
   bool stats = false;
   uint64_t limit_bytes = std::numeric_limits<uint64_t>::max();

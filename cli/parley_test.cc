@@ -220,6 +220,96 @@ TEST(ParleyTest, ASlowReceiverIsSentLessAndBothEndsSayHowMuch) {
             6 * sent + bytes + Content(folder + "/out").find('\n') + 1);
 }
 
+// What --stats says of one receiver.
+struct FanOutLine {
+  unsigned long long offered = 0;
+  unsigned long long sent = 0;
+  unsigned long long dropped = 0;
+  unsigned long long reasons[4] = {};
+  unsigned long long returned = 0;
+  unsigned long long taken_back = 0;
+  unsigned long long held = 0;
+};
+
+std::vector<FanOutLine> FanOutLines(const Result& result) {
+  std::vector<FanOutLine> lines;
+  const std::string begin = "parley send: receiver ";
+  for (size_t at = result.output.find(begin); at != std::string::npos;
+       at = result.output.find(begin, at + 1)) {
+    FanOutLine line;
+    const int read = std::sscanf(
+        result.output.c_str() + at,
+        "parley send: receiver %*u: %llu offered, %llu sent, %llu dropped (%llu newest, %llu "
+        "unread, %llu late, %llu before a key), %llu returned, %llu taken back, %llu held",
+        &line.offered, &line.sent, &line.dropped, &line.reasons[0], &line.reasons[1],
+        &line.reasons[2], &line.reasons[3], &line.returned, &line.taken_back, &line.held);
+    EXPECT_EQ(read, 10) << result.output.substr(at, 200);
+    EXPECT_EQ(line.offered, line.sent + line.dropped);
+    EXPECT_EQ(line.dropped, line.reasons[0] + line.reasons[1] + line.reasons[2] + line.reasons[3]);
+    EXPECT_EQ(line.sent, line.returned + line.taken_back + line.held);
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+// Sixteen receivers, of which four stop and two lie about everything: the other ten get all of it,
+// and each picture of each receiver is accounted for.
+TEST(ParleyTest, OfSixteenReceiversTheTenGoodOnesGetEveryPicture) {
+  const std::string folder = NewFolder();
+  const std::string film =
+      "ffmpeg -nostdin -loglevel error -re -f lavfi -i testsrc2=size=160x120:rate=5:duration=4 "
+      "-pix_fmt yuv420p -f yuv4mpegpipe -";
+  const Result result = Shell(
+      "cd '" + folder + "'; P=\"$OLDPWD/$P\"; H=\"$OLDPWD/cli/testing_hostile_receiver\"; (" +
+      film + " | tee in | $P send --y4m --stats --policy drop-newest --fan-out 16 --await 16 " +
+      "--timeout 3s s; echo send $?; touch done) & " +
+      "for i in $(seq 10); do ($P recv --y4m s >out$i; echo recv $?) & done; " +
+      "for i in $(seq 4); do $P recv --y4m s >/dev/null & echo $! >>stopped; done; " +
+      "for i in 1 2; do $H s & echo $! >>stopped; done; " +
+      "until [ -s out1 ]; do sleep 0.02; done; kill -STOP $(head -n 4 stopped); " +
+      "until [ -e done ]; do sleep 0.1; done; " + "kill -KILL $(cat stopped); wait");
+  EXPECT_TRUE(Says(result, "send 0")) << result.output;
+  const std::string whole = Content(folder + "/in");
+  EXPECT_GT(whole.size(), 20u * 160 * 120);
+  for (int i = 1; i <= 10; ++i) {
+    const std::string got = Content(folder + "/out" + std::to_string(i));
+    // But for the header, which is written anew.
+    EXPECT_EQ(got.substr(got.find('\n')), whole.substr(whole.find('\n'))) << i;
+  }
+  const std::vector<FanOutLine> lines = FanOutLines(result);
+  ASSERT_EQ(lines.size(), 16u) << result.output;
+  int all = 0;
+  int some = 0;
+  for (const FanOutLine& line : lines) {
+    EXPECT_EQ(line.offered, 20u);
+    (line.sent == 20 ? all : some) += 1;
+  }
+  EXPECT_GE(all, 10) << result.output;
+  EXPECT_GE(some, 4) << result.output;
+}
+
+TEST(ParleyTest, AReceiverThatIsKilledAndStartedAgainGoesOn) {
+  const std::string folder = NewFolder();
+  const Result result = Shell(
+      "cd '" + folder + "'; P=\"$OLDPWD/$P\"; (ffmpeg -nostdin -loglevel error -re -f lavfi -i " +
+      "testsrc2=size=64x48:rate=10:duration=4 -pix_fmt yuv420p -f yuv4mpegpipe - | tee in | " +
+      "$P send --y4m --stats --fan-out 2 s; echo send $?) & " +
+      "$P recv --y4m s >first & FIRST=$!; until [ $(stat -c %s first) -gt 20000 ]; do sleep "
+      "0.05; " +
+      "done; kill -KILL $FIRST; $P recv --y4m --stats s >second; echo recv $?; wait");
+  EXPECT_TRUE(Says(result, "send 0") && Says(result, "recv 0")) << result.output;
+  const std::string whole = Content(folder + "/in");
+  const std::string second = Content(folder + "/second");
+  const std::string pictures = second.substr(second.find('\n') + 1);
+  EXPECT_GT(pictures.size(), 64u * 48);
+  EXPECT_LT(pictures.size(), whole.size() - 20000);
+  // The end of the film, from a picture on.
+  EXPECT_EQ(pictures.size() % (6 + 64 * 48 * 3 / 2), 0u);
+  EXPECT_EQ(whole.substr(whole.size() - pictures.size()), pictures);
+  EXPECT_EQ(FanOutLines(result).size(), 2u) << result.output;
+  EXPECT_TRUE(Says(result, "the peer ended without closing")) << result.output;
+}
+
 TEST(ArgumentsTest, AreReadStrictly) {
   const auto parse = [](std::vector<std::string> arguments) {
     return ParseStreamArguments(arguments);
@@ -228,7 +318,7 @@ TEST(ArgumentsTest, AreReadStrictly) {
                            "--stats", "@name", "--exec", "ffplay", "--stats", "-"});
   ASSERT_TRUE(good.ok()) << good.status();
   EXPECT_EQ(good->kind, StreamKind::kY4m);
-  EXPECT_TRUE(good->drop_newest && good->stats);
+  EXPECT_TRUE(good->policy == SlowReceiver::kDropNewest && good->stats);
   EXPECT_EQ(good->limit_bytes, 10u << 20);
   EXPECT_EQ(good->path, "@name");
   EXPECT_EQ(good->command, (std::vector<std::string>{"ffplay", "--stats", "-"}));
@@ -242,7 +332,13 @@ TEST(ArgumentsTest, AreReadStrictly) {
                                              {"a", "--limit-bytes", "99999999999G"},
                                              {"a", "--max-frame-mib", "0"},
                                              {"a", "--timeout", "-1s"},
-                                             {"a", "--policy", "some"}}) {
+                                             {"a", "--policy", "some"},
+                                             {"a", "--y4m", "--policy", "drop-oldest"},
+                                             {"a", "--raw", "--fan-out", "2"},
+                                             {"a", "--y4m", "--fan-out", "0"},
+                                             {"a", "--y4m", "--fan-out", "257"},
+                                             {"a", "--y4m", "--await", "2"},
+                                             {"a", "--y4m", "--fan-out", "3", "--await", "4"}}) {
     EXPECT_FALSE(parse(bad).ok());
   }
 }

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,7 +16,10 @@
 #include "parley/channel/channel.h"
 #include "parley/cli/send.h"
 #include "parley/cli/stream_receiver.h"
+#include "parley/frames/frame_receiver.h"
+#include "parley/frames/frame_wire.h"
 #include "parley/handshake/options.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 
 namespace parley::cli {
@@ -29,6 +34,8 @@ absl::StatusOr<Channel> Connect(const StreamOptions& options) {
   ConnectOptions connect;
   connect.direction = Direction::kReceiveOnly;
   connect.format = ChannelFormat(options.kind);
+  connect.broadcast_kinds = {kSectionFrames};
+  connect.limits.max_broadcast_bytes = uint64_t{2} << 30;
   connect.limits.max_capacity_bytes = uint64_t{1} << 30;
   // A picture with its header and what lies between its planes.
   connect.limits.max_message_bytes = (options.max_frame_mib << 20) + 65536;
@@ -52,6 +59,60 @@ absl::StatusOr<Channel> Connect(const StreamOptions& options) {
   }
 }
 
+// Messages of one sender: through the ring, or where it has several receivers from its arena.
+class Messages {
+ public:
+  // The error is the sender's.
+  static absl::StatusOr<Messages> Of(Channel& channel, uint64_t max_bytes) {
+    Messages made(channel, max_bytes);
+    if (channel.session->broadcast() == nullptr) return made;
+    absl::StatusOr<FrameReceiver> frames = FrameReceiver::Create(channel);
+    if (!frames.ok()) return frames.status();
+    made.frames_.emplace(*std::move(frames));
+    return made;
+  }
+  bool one_of_many() const { return frames_.has_value(); }
+
+  // kAborted: it was taken back before it was read.
+  absl::StatusOr<uint32_t> Receive(Deadline deadline) {
+    const absl::StatusOr<Record> record =
+        channel_.receiver.Receive(absl::MakeSpan(ring_), deadline);
+    if (!record.ok()) return record.status();
+    const auto bytes = absl::MakeConstSpan(ring_).first(record->size_bytes);
+    if (!frames_.has_value() || (record->tag & kTagInArena) == 0) {
+      message_ = bytes;
+      return record->tag;
+    }
+    InFrame frame;
+    const Outcome outcome = frames_->Open(record->tag, bytes, &frame);
+    if (outcome == Outcome::kWouldBlock) return TakenBack();
+    if (outcome != Outcome::kOk) {
+      return absl::DataLossError("the sender broke the protocol: a frame that can't be");
+    }
+    if (frame.size_bytes() > max_bytes_) {
+      return absl::DataLossError(absl::StrCat("a message of ", frame.size_bytes(), " bytes"));
+    }
+    private_.resize(frame.size_bytes());
+    if (!frame.CopyOut(absl::MakeSpan(private_))) return TakenBack();
+    message_ = private_;
+    return record->tag & ~uint32_t{kTagInArena};
+  }
+  // What came, a private copy.
+  absl::Span<const std::byte> message() const { return message_; }
+
+ private:
+  Messages(Channel& channel, uint64_t max_bytes)
+      : channel_(channel), max_bytes_(max_bytes), ring_(channel.receiver.max_message_bytes()) {}
+  static absl::Status TakenBack() { return absl::AbortedError("taken back"); }
+
+  Channel& channel_;
+  uint64_t max_bytes_;
+  std::vector<std::byte> ring_;
+  std::vector<std::byte> private_;
+  absl::Span<const std::byte> message_;
+  std::optional<FrameReceiver> frames_;
+};
+
 }  // namespace
 
 ExitCode RunRecv(const StreamOptions& options) {
@@ -71,14 +132,20 @@ ExitCode RunRecv(const StreamOptions& options) {
   }
   FormatLimits limits;
   limits.max_frame_bytes = uint64_t{options.max_frame_mib} << 20;
+  absl::StatusOr<Messages> messages = Messages::Of(*channel, limits.max_frame_bytes + 65536);
+  if (!messages.ok()) {
+    Say(kVerb, std::string(messages.status().message()));
+    return kExitPeer;
+  }
   absl::Status written;
-  StreamReceiver stream(options.kind, limits, options.limit_bytes,
-                        [&](absl::Span<const std::byte> bytes) {
-                          written = WriteAll(to->fd(), bytes, options.timeout);
-                          return written;
-                        });
+  StreamReceiver stream(
+      options.kind, limits, options.limit_bytes,
+      [&](absl::Span<const std::byte> bytes) {
+        written = WriteAll(to->fd(), bytes, options.timeout);
+        return written;
+      },
+      messages->one_of_many());
   Progress progress;
-  std::vector<std::byte> buffer(channel->receiver.max_message_bytes());
   ExitCode code = kExitWhole;
   std::string why;
   Deadline patience = Deadline::After(options.timeout);
@@ -88,22 +155,24 @@ ExitCode RunRecv(const StreamOptions& options) {
       code = kExitInterrupted;
       break;
     }
-    const absl::StatusOr<Record> message =
-        channel->receiver.Receive(absl::MakeSpan(buffer), Deadline::After(kSlice).Or(patience));
-    if (absl::IsDeadlineExceeded(message.status())) {
+    const absl::StatusOr<uint32_t> tag = messages->Receive(Deadline::After(kSlice).Or(patience));
+    if (absl::IsAborted(tag.status())) {
+      stream.Missed();
+      continue;
+    }
+    if (absl::IsDeadlineExceeded(tag.status())) {
       if (!patience.Expired()) continue;
       why = absl::StrCat("nothing came for ", absl::FormatDuration(options.timeout));
       code = kExitTimedOut;
       break;
     }
-    if (!message.ok()) {
-      why = absl::IsDataLoss(message.status()) ? std::string(message.status().message())
-                                               : "the sender left before the end of the stream";
+    if (!tag.ok()) {
+      why = absl::IsDataLoss(tag.status()) ? std::string(tag.status().message())
+                                           : "the sender left before the end of the stream";
       code = kExitPeer;
       break;
     }
-    const absl::Status taken =
-        stream.OnMessage(message->tag, absl::MakeConstSpan(buffer).first(message->size_bytes));
+    const absl::Status taken = stream.OnMessage(*tag, messages->message());
     if (absl::IsOutOfRange(taken)) break;
     if (!taken.ok()) {
       why = std::string(taken.message());

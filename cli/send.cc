@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/channel/channel.h"
+#include "parley/cli/fan_out.h"
 #include "parley/cli/input.h"
 #include "parley/cli/stream_sender.h"
 #include "parley/handshake/options.h"
@@ -76,17 +78,11 @@ class ChannelSink final : public MessageSink {
 absl::StatusOr<Channel> AwaitReceiver(const StreamOptions& options, const StreamSender& stream) {
   const uint64_t capacity = std::clamp(std::bit_ceil(uint64_t{3} * stream.max_message_bytes()),
                                        kMinCapacityBytes, kMaxCapacityBytes);
-  AcceptOptions accept;
-  accept.direction = Direction::kSendOnly;
+  AcceptOptions accept = AcceptStream(options.kind);
   accept.send = {.capacity_bytes = capacity, .max_message_bytes = stream.max_message_bytes()};
   accept.limits.max_capacity_bytes = capacity;
   accept.limits.max_message_bytes =
       std::max(accept.limits.max_message_bytes, stream.max_message_bytes());
-  accept.format = ChannelFormat(options.kind);
-  accept.check_format = [wanted = accept.format](const std::string& format) {
-    return format == wanted ? absl::OkStatus()
-                            : absl::InvalidArgumentError("the sender sends another kind of stream");
-  };
   absl::StatusOr<ChannelListener> listener = ChannelListener::Listen(options.path, accept);
   if (!listener.ok()) return listener.status();
   const Deadline deadline = Deadline::After(options.timeout);
@@ -113,6 +109,46 @@ absl::Status Drain(Sender& sender, absl::Duration patience) {
   }
 }
 
+// Of a stream that ended early for no fault of a receiver's.
+ExitCode CodeOfInput(const absl::Status& status) {
+  if (absl::IsDataLoss(status)) return kExitBadInput;
+  if (absl::IsResourceExhausted(status)) return kExitLimit;
+  return CodeOf(status);
+}
+
+// To many.
+ExitCode SendToAll(const StreamOptions& options, StreamSender& stream, Pipe& from) {
+  absl::StatusOr<std::unique_ptr<FanOut>> out = FanOut::Listen(options, stream.max_message_bytes());
+  absl::Status status = out.ok() ? (*out)->AwaitReceivers() : out.status();
+  if (!status.ok()) {
+    Say(kVerb, std::string(status.message()));
+    return CodeOf(status);
+  }
+  Progress progress;
+  while ((status = stream.SendNext(**out)).ok()) {
+    progress.Show(stream.messages(), stream.bytes(), 0);
+  }
+  ExitCode code = kExitWhole;
+  if (absl::IsOutOfRange(status)) {
+    if (from.Finish(options.timeout)) {
+      status = (*out)->End();
+    } else {
+      status = absl::InternalError(absl::StrCat(options.command[0], " failed"));
+      code = kExitCommand;
+    }
+  }
+  progress.Clear();
+  if (!status.ok()) {
+    Say(kVerb, std::string(status.message()));
+    if (code == kExitWhole) code = CodeOfInput(status);
+  }
+  if (options.stats) {
+    SayStats(kVerb, stream.messages(), stream.bytes(), (*out)->dropped(), progress.seconds());
+    (*out)->SayStats();
+  }
+  return code;
+}
+
 }  // namespace
 
 ExitCode RunSend(const StreamOptions& options) {
@@ -126,7 +162,7 @@ ExitCode RunSend(const StreamOptions& options) {
   FormatLimits limits;
   limits.max_frame_bytes = uint64_t{options.max_frame_mib} << 20;
   StreamSender stream(options.kind, input, limits, options.limit_bytes);
-  if (options.drop_newest) stream.DropNewest();
+  if (options.policy == SlowReceiver::kDropNewest && options.fan_out == 0) stream.DropNewest();
   absl::Status status = stream.Begin();
   if (!status.ok()) {
     Say(kVerb, std::string(status.message()));
@@ -134,6 +170,7 @@ ExitCode RunSend(const StreamOptions& options) {
                      absl::IsUnimplemented(status);
     return bad ? kExitBadInput : CodeOf(status);
   }
+  if (options.fan_out != 0) return SendToAll(options, stream, *from);
   absl::StatusOr<Channel> channel = AwaitReceiver(options, stream);
   if (!channel.ok()) {
     Say(kVerb, std::string(channel.status().message()));
@@ -163,15 +200,7 @@ ExitCode RunSend(const StreamOptions& options) {
   if (!status.ok()) {
     Say(kVerb, std::string(status.message()));
     if (code == kExitWhole) {
-      if (out.failed()) {
-        code = kExitPeer;
-      } else if (absl::IsDataLoss(status)) {
-        code = kExitBadInput;
-      } else if (absl::IsResourceExhausted(status)) {
-        code = kExitLimit;
-      } else {
-        code = CodeOf(status);
-      }
+      code = out.failed() ? kExitPeer : CodeOfInput(status);
     }
   }
   if (options.stats) {

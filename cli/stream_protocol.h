@@ -34,11 +34,13 @@ enum StreamTag : uint32_t {
   kTagBytes = 3,
   kTagOpenLine = 4,
   kTagEnd = 5,
+  // The message is a frame in the sender's broadcast (frames/frame_fan_out.h), under this bit.
+  kTagInArena = 256,
 };
 
 struct EndWire {
-  uint64_t messages;  // frames, lines or pieces that were sent
-  uint64_t bytes;     // of payload
+  uint64_t messages;  // frames, lines or pieces that were sent to this receiver
+  uint64_t bytes;     // of payload; 0 where there are several receivers
   uint64_t dropped;   // that were not sent, because the receiver was slow
 };
 static_assert(sizeof(EndWire) == 24);

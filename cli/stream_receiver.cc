@@ -24,10 +24,15 @@ absl::Span<const std::byte> Text(std::string_view text) {
 }  // namespace
 
 StreamReceiver::StreamReceiver(StreamKind kind, const FormatLimits& limits, uint64_t limit_bytes,
-                               Write write)
-    : kind_(kind), limit_bytes_(limit_bytes), write_(std::move(write)), limits_(limits) {
+                               Write write, bool one_of_many)
+    : kind_(kind),
+      limit_bytes_(limit_bytes),
+      write_(std::move(write)),
+      one_of_many_(one_of_many),
+      limits_(limits) {
   // One format: neither y4m nor WAV can change it.
-  const IncomingLimits incoming = {.format = limits, .max_format_changes = 1, .alignment = {}};
+  const IncomingLimits incoming = {
+      .format = limits, .max_format_changes = 1, .alignment = {}, .may_miss_frames = one_of_many};
   if (kind == StreamKind::kY4m) media_.emplace(parley::StreamKind::kVideo, incoming, 0);
   if (kind == StreamKind::kWav) media_.emplace(parley::StreamKind::kAudio, incoming, 0);
 }
@@ -77,10 +82,11 @@ absl::Status StreamReceiver::OnFormat(absl::Span<const std::byte> message) {
 }
 
 absl::Status StreamReceiver::OnFrame(absl::Span<const std::byte> message) {
+  const uint64_t missed = media_->missed_frames();
   const absl::StatusOr<Frame> frame = media_->OnFrame(message);
   if (!frame.ok()) return frame.status();
   const absl::Span<const std::byte> payload = message.subspan(kFrameHeaderBytes);
-  if ((frame->flags & kFrameGap) != 0) ++gaps_;
+  if ((frame->flags & kFrameGap) != 0 || media_->missed_frames() != missed) ++gaps_;
   packed_.clear();
   if (kind_ == StreamKind::kY4m) {
     const absl::Span<const std::byte> line = Text(kY4mFrameLine);
@@ -138,11 +144,13 @@ absl::Status StreamReceiver::OnEnd(absl::Span<const std::byte> message) {
   if (message.size() != sizeof(wire) || !ReadWire(message, &wire)) {
     return Bad(absl::StrCat("an end of ", message.size(), " bytes"));
   }
-  if (wire.messages != messages_ || wire.bytes != bytes_) {
+  const uint64_t messages = messages_ + taken_back_;
+  const uint64_t bytes = one_of_many_ ? 0 : bytes_;
+  if (wire.messages != messages || wire.bytes != bytes) {
     return Bad(absl::StrCat("the end says ", wire.messages, " messages and ", wire.bytes,
-                            " bytes where ", messages_, " and ", bytes_, " came"));
+                            " bytes where ", messages, " and ", bytes, " came"));
   }
-  dropped_ = wire.dropped;
+  dropped_ = wire.dropped + taken_back_;
   return absl::OutOfRangeError("the end");
 }
 

@@ -30,12 +30,17 @@ class StreamReceiver {
  public:
   using Write = std::function<absl::Status(absl::Span<const std::byte> bytes)>;
 
-  // `limit_bytes`: of payload; more is kResourceExhausted.
-  StreamReceiver(StreamKind kind, const FormatLimits& limits, uint64_t limit_bytes, Write write);
+  // `limit_bytes`: of payload; more is kResourceExhausted. `one_of_many`: the sender has other
+  // receivers as well, and leaves out for each what that has no time for.
+  StreamReceiver(StreamKind kind, const FormatLimits& limits, uint64_t limit_bytes, Write write,
+                 bool one_of_many = false);
 
   // kOutOfRange: the end, in order, and everything came; kDataLoss: a violation; others are those
   // of `write`. Anything but OK is final.
   absl::Status OnMessage(uint32_t tag, absl::Span<const std::byte> message);
+
+  // A message that was sent and taken back before it came; one of many alone.
+  void Missed() { ++taken_back_; }
 
   uint64_t messages() const { return messages_; }
   uint64_t bytes() const { return bytes_; }
@@ -54,6 +59,7 @@ class StreamReceiver {
   const StreamKind kind_;
   const uint64_t limit_bytes_;
   const Write write_;
+  const bool one_of_many_;
   std::optional<IncomingStream> media_;
   FormatLimits limits_;
   WavStream wav_;
@@ -63,6 +69,7 @@ class StreamReceiver {
   uint64_t bytes_ = 0;
   uint64_t dropped_ = 0;
   uint64_t gaps_ = 0;
+  uint64_t taken_back_ = 0;
   bool open_line_ = false;
 };
 

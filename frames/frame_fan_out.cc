@@ -199,6 +199,7 @@ struct FanOutState final : FrameOwner {
            (r.options.max_bytes != 0 && held.bytes + extent_bytes > r.options.max_bytes);
   }
   void Drop(FanOutReceiver& r, uint64_t* reason) {
+    ++r.stats.offered;
     ++*reason;
     ++r.dropped;
     r.needs_key = true;
@@ -285,6 +286,7 @@ struct FanOutState final : FrameOwner {
       return false;
     }
     account.Lend(use.id, r.slot);
+    ++r.stats.offered;
     ++r.stats.sent;
     r.dropped = 0;
     r.needs_key = false;
@@ -460,7 +462,6 @@ uint32_t FrameFanOut::Send(OutFrame* frame, std::size_t used_bytes, uint32_t tag
   s.waited_for.clear();
   for (const auto& receiver : s.receivers) {
     if (receiver->ended) continue;
-    ++receiver->stats.offered;
     if (receiver->Blocks()) {
       s.waited_for.push_back(receiver.get());
     } else if (s.Offer(*receiver, use, extent_bytes, tag, record, is_key)) {
@@ -491,11 +492,16 @@ std::vector<FanOutEnd> FrameFanOut::TakeEnded() {
   for (const auto& receiver : s.receivers) {
     Session& session = *receiver->channel.session;
     internal::Termination& end = session.termination();
-    if (!end.peer_gone() && session.send()->doorbell->PeerHasEnded()) end.SetPeerGone();
     s.TakeReturns(*receiver);
+    // It may have closed and ended since: then it closed.
+    if (s.End(*receiver).ring.PollEnded()) {
+      s.Finish(*receiver, absl::OutOfRangeError("the receiver takes no more"));
+      continue;
+    }
+    if (!end.peer_gone() && session.send()->doorbell->PeerHasEnded()) end.SetPeerGone();
     if (end.poison() != Violation::kNone) {
       s.Finish(*receiver, receiver->channel.sender.StatusOf(Outcome::kPoisoned));
-    } else if (end.peer_gone() || s.End(*receiver).ring.PollEnded()) {
+    } else if (end.peer_gone()) {
       s.Finish(*receiver, receiver->channel.sender.StatusOf(Outcome::kClosed));
     }
   }

@@ -87,7 +87,7 @@ struct FanOutReceiverOptions {
   absl::Duration max_wait = absl::Seconds(1);
 };
 
-// What became of the frames that were sent since a receiver attached:
+// What became of the frames that were sent since a receiver attached, and until it left:
 // offered = sent + all that was dropped, and sent = returned + revoked + held.
 struct FanOutStats {
   uint64_t offered = 0;

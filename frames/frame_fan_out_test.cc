@@ -25,6 +25,7 @@
 #include "parley/frames/frame_wire.h"
 #include "parley/handshake/options.h"
 #include "parley/os/deadline.h"
+#include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/arena_layout.h"
 #include "parley/shm/broadcast.h"
@@ -423,12 +424,13 @@ TEST(FrameFanOutTest, WhoLeavesIsToldByReason) {
   Producer producer(8);
   auto closes = std::make_unique<Viewer>(producer);
   auto dies = std::make_unique<Viewer>(producer);
-  auto lies = std::make_unique<Viewer>(producer);
+  auto lies = std::make_unique<Viewer>(producer, FanOutReceiverOptions{.max_frames = 128}, 4096);
   Viewer stays(producer);
   producer.Send(1);
   closes->receiver.Close();
   // What no honest end says: it took more than there is.
-  HostileAccess::Control(lies->pair->connecting().receiver).StoreRelease64(128, ~uint64_t{0});
+  HostileAccess::Control(lies->pair->connecting().receiver)
+      .StoreRelease64(kHeadOffset, ~uint64_t{0});
   dies->Die();
   // A full ring or quota makes a producer look; until then the words are enough.
   for (uint64_t number = 2; number < 200; ++number) {
@@ -437,15 +439,18 @@ TEST(FrameFanOutTest, WhoLeavesIsToldByReason) {
   }
   bool closed = false;
   bool died = false;
+  bool lied = false;
   for (const FanOutEnd& end : producer.fan_out.TakeEnded()) {
     ExpectAccounted(end.stats);
     EXPECT_EQ(end.stats.held, 0u);
     if (end.id == closes->id) closed = absl::IsOutOfRange(end.why);
     if (end.id == dies->id) died = absl::IsUnavailable(end.why);
+    if (end.id == lies->id) lied = absl::IsDataLoss(end.why);
     EXPECT_NE(end.id, stays.id);
   }
   EXPECT_TRUE(closed);
   EXPECT_TRUE(died);
+  EXPECT_TRUE(lied);
   EXPECT_TRUE(producer.fan_out.TakeEnded().empty());
 }
 

@@ -28,8 +28,9 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
   if (!type.ok() || *type != MessageType::kRefused) return otherwise;
   const auto reason = ParseRefused(message);
   if (!reason.ok()) return reason.status();
-  absl::Status refusal =
-      absl::FailedPreconditionError(std::string("the peer refused: ") + ToString(*reason));
+  const std::string sentence = std::string("the peer refused: ") + ToString(*reason);
+  absl::Status refusal = *reason == RefusalReason::kBusy ? absl::UnavailableError(sentence)
+                                                         : absl::FailedPreconditionError(sentence);
   refusal.SetPayload(kRefusalPayload, absl::Cord());
   return refusal;
 }

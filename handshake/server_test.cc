@@ -193,6 +193,24 @@ TEST_F(ServerTest, AttackH10ASilentCrowdOfOurOwnUserKeepsNobodyOutEither) {
   EXPECT_LT(result.cpu_share, 0.2);
 }
 
+TEST_F(ServerTest, AnHonestOneThatFindsNoPlaceIsToldToTryAgain) {
+  limits.max_pending = 2;
+  Start();
+  const PeerSocket first = Raw();
+  const PeerSocket second = Raw();
+  for (int i = 0; i < 6; ++i) EXPECT_FALSE(server->Accept(Past()).ok());
+  std::atomic<bool> done = false;
+  absl::Status told;
+  std::thread client([&] {
+    told = ConnectHandshake(*ConnectTo(name, Soon()), ConnectOptions{}, Soon()).status();
+    done = true;
+  });
+  while (!done) static_cast<void>(server->Accept(Past()));
+  client.join();
+  EXPECT_TRUE(absl::IsUnavailable(told)) << told;
+  EXPECT_TRUE(IsRefusal(told));
+}
+
 TEST_F(ServerTest, TheOldestSilentOneGoesAndNotTheNewcomer) {
   limits.max_pending = 3;
   Start();

@@ -53,11 +53,15 @@ absl::StatusOr<Frame> IncomingStream::OnFrame(absl::Span<const std::byte> header
   }
   absl::StatusOr<Frame> frame = ValidateFrame(header, payload_bytes, *format_, limits_.alignment);
   if (!frame.ok()) return Poison(frame.status());
-  if (frame->sequence != next_sequence_) {
+  const bool in_order = limits_.may_miss_frames ? frame->sequence >= next_sequence_
+                                                : frame->sequence == next_sequence_;
+  if (!in_order) {
     return Poison(absl::DataLossError(absl::StrCat("frame header: sequence ", frame->sequence,
                                                    " where ", next_sequence_, " is next")));
   }
-  ++next_sequence_;
+  if (has_frame_) missed_frames_ += frame->sequence - next_sequence_;
+  has_frame_ = true;
+  next_sequence_ = frame->sequence + 1;
   frame_since_format_ = true;
   return frame;
 }

@@ -33,6 +33,9 @@ struct IncomingLimits {
   FormatLimits format;
   uint32_t max_format_changes = 1000;
   FrameAlignment alignment = {};  // as it was asked for
+  // One receiver of several: some frames are left out for it, and it may begin at any. Sequence
+  // numbers grow.
+  bool may_miss_frames = false;
 };
 
 class IncomingStream {
@@ -47,7 +50,7 @@ class IncomingStream {
   absl::Status OnFormat(absl::Span<const std::byte> record);
 
   // A header with its payload. Refused: what ValidateFrame refuses, a frame before any format, a
-  // sequence number that is not the next.
+  // sequence number that is not the next, or with may_miss_frames less than that.
   absl::StatusOr<Frame> OnFrame(absl::Span<const std::byte> header_and_payload);
   // The same where the payload lies elsewhere.
   absl::StatusOr<Frame> OnFrame(absl::Span<const std::byte> header, std::size_t payload_bytes);
@@ -56,6 +59,8 @@ class IncomingStream {
   // Only with has_format().
   const NumberedFormat& format() const { return *format_; }
   uint64_t next_sequence() const { return next_sequence_; }
+  // Sequence numbers that were passed over since the first frame.
+  uint64_t missed_frames() const { return missed_frames_; }
 
  private:
   absl::Status Poison(absl::Status why);
@@ -63,6 +68,8 @@ class IncomingStream {
   StreamKind kind_;
   IncomingLimits limits_;
   uint64_t next_sequence_;
+  uint64_t missed_frames_ = 0;
+  bool has_frame_ = false;
   std::optional<NumberedFormat> format_;
   bool frame_since_format_ = true;
   absl::Status poisoned_;
