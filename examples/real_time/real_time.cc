@@ -11,7 +11,7 @@
 namespace parley {
 namespace {
 
-constexpr rlimit kWithoutASleepUs = {.rlim_cur = 100'000, .rlim_max = 200'000};
+constexpr rlimit kWithoutASleepUs = {.rlim_cur = 500'000, .rlim_max = 1'000'000};
 
 }  // namespace
 

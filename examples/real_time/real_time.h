@@ -6,8 +6,9 @@
 // ask for one itself and gets none from Spawn.
 //
 // Trust: a worker with such a priority can keep a processor from everybody else. RLIMIT_RTTIME ends
-// it after 200 ms without a sleep, and the kernel leaves 5 per cent of the time to the others
-// (sched_rt_runtime_us); so such priorities are for machines with more processors than workers.
+// one that uses it for half a second without a sleep, which is for bugs: a hostile one sleeps for a
+// moment now and then. The kernel leaves 5 per cent of the time to the others
+// (sched_rt_runtime_us). So this is for machines with more processors than such workers.
 // Threads: any.
 //
 //   if (auto made = MakeRealTime(worker.pid(), 10); !made.ok()) ...  // goes on as an ordinary one
