@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <link.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -37,6 +36,7 @@
 #include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/policy.h"
 #include "parley/sandbox/refusal.h"
+#include "parley/sandbox/seal_code.h"
 #include "parley/sandbox/threads.h"
 #include "parley/sandbox/warm_up.h"
 
@@ -66,9 +66,6 @@ extern "C" int __lsan_is_turned_off() { return leak_check_impossible.load() ? 1 
 
 namespace parley {
 namespace {
-
-// Newer than the headers of Debian 12; the same number on every architecture.
-constexpr long kSysMseal = 462;  // NOLINT: syscall's type
 
 // Capabilities are per thread, and only the calling one's can be dropped from here.
 absl::Status DropAllCapabilities(const std::vector<internal::Thread>& threads) {
@@ -286,31 +283,6 @@ class QuietStreams {
   std::array<UniqueFd, 3> before_;
 };
 
-// Code and what the loader has made read-only stay where and as they are. False before Linux 6.10,
-// and where something around us answers for the kernel.
-bool SealCode() {
-  bool sealed = true;
-  ::dl_iterate_phdr(
-      [](dl_phdr_info* info, size_t, void* all) {
-        const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-        for (int i = 0; i < info->dlpi_phnum; ++i) {
-          const ElfW(Phdr)& part = info->dlpi_phdr[i];
-          const bool read_only = part.p_type == PT_LOAD && (part.p_flags & PF_W) == 0;
-          if (!read_only && part.p_type != PT_GNU_RELRO) continue;
-          const uintptr_t start = info->dlpi_addr + part.p_vaddr;
-          const uintptr_t from = start & ~(page - 1);
-          // The loader leaves the last page of RELRO writable if other data share it.
-          const uintptr_t until = read_only ? (start + part.p_memsz + page - 1) & ~(page - 1)
-                                            : (start + part.p_memsz) & ~(page - 1);
-          if (until <= from) continue;
-          if (::syscall(kSysMseal, from, until - from, 0) != 0) *static_cast<bool*>(all) = false;
-        }
-        return 0;
-      },
-      &sealed);
-  return sealed;
-}
-
 }  // namespace
 
 absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
@@ -366,7 +338,7 @@ absl::StatusOr<Confined> LockDown(Prepared, const Profile& profile,
     return absl::UnimplementedError(
         "this kernel cannot refuse new executable memory (MDWE), which was required");
   }
-  report.code_is_sealed = SealCode();
+  report.code_is_sealed = internal::SealCode();
   if (absl::Status status = NoHandlersForOwnSignals(); !status.ok()) return status;
 
   const absl::StatusOr<Policies> policies = CompileFor(*complete, parent_socket >= 0);

@@ -32,6 +32,7 @@
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/seal_code.h"
 #include "parley/sandbox/threads.h"
 #include "parley/sandbox/warm_up.h"
 
@@ -203,6 +204,7 @@ class Template {
 
   absl::Status Prepare() {
     internal::WarmUpLibc();  // or each clone does
+    static_cast<void>(internal::SealCode());
     if (absl::Status status = CheckThreads(); !status.ok()) return status;
     if (absl::Status status = CheckMemory(); !status.ok()) return status;
     parent_ = ::getppid();

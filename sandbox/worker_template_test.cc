@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,6 +180,26 @@ TEST_F(WorkerTemplateTest, ItsNamespacesAreItsOwn) {
   }
   EXPECT_EQ(wall.find("\nMount: 0\n"), std::string::npos) << wall;
   EXPECT_EQ(wall.find("\nNewUser: 0\n"), std::string::npos) << wall;
+}
+
+// Its template has sealed it; each clone says so for itself.
+TEST_F(WorkerTemplateTest, ACloneHasTheOtherWallsAndSealedCode) {
+  auto warm = Warm("behind_the_filter");
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  const bool has_mseal = ::syscall(462 /* mseal */, 0, 0, 0) == 0;
+  for (int i = 0; i < 2; ++i) {
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.namespaces.use = NamespaceOptions::Use::kNone;  // or there is no file to be refused
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    const std::string seen = NextReply(replies.get());
+    EXPECT_EQ(seen.find(", code sealed") != std::string::npos, has_mseal) << seen;
+    EXPECT_NE(
+        seen.find(has_mseal ? "\nchange code: Operation not permitted" : "\nchange code: yes"),
+        std::string::npos)
+        << seen;
+  }
 }
 
 TEST_F(WorkerTemplateTest, AThreadOrSharedMemoryIsRefusedWithASentence) {

@@ -23,7 +23,8 @@ absl::StatusOr<LinkTemplate> LinkTemplate::Start(const WorkerProgram& program, D
   return LinkTemplate(*std::move(started));
 }
 
-absl::StatusOr<WorkerLink> LinkTemplate::StartLink(WorkerLinkOptions options, Deadline deadline) {
+absl::StatusOr<StartedClone> LinkTemplate::StartClone(WorkerLinkOptions options,
+                                                      Deadline deadline) {
   if (absl::Status status = internal::CheckLinkOptions(options); !status.ok()) return status;
   auto sockets = PeerSocket::Pair();
   if (!sockets.ok()) return sockets.status();
@@ -37,8 +38,18 @@ absl::StatusOr<WorkerLink> LinkTemplate::StartLink(WorkerLinkOptions options, De
   clone.output = std::move(like.output);
   absl::StatusOr<Worker> worker = template_.Clone(std::move(clone), deadline);
   if (!worker.ok()) return worker.status();
-  return WorkerLinkMaker::Make(options, *std::move(worker), std::move(sockets->first), deadline,
-                               *output);
+  return StartedClone(std::move(options), *std::move(worker), std::move(sockets->first), output);
+}
+
+absl::StatusOr<WorkerLink> StartedClone::Link(Deadline deadline) && {
+  return WorkerLinkMaker::Make(options_, std::move(worker_), std::move(socket_), deadline,
+                               *output_);
+}
+
+absl::StatusOr<WorkerLink> LinkTemplate::StartLink(WorkerLinkOptions options, Deadline deadline) {
+  absl::StatusOr<StartedClone> started = StartClone(std::move(options), deadline);
+  if (!started.ok()) return started.status();
+  return std::move(*started).Link(deadline);
 }
 
 }  // namespace parley

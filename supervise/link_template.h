@@ -9,18 +9,46 @@
 //   absl::StatusOr<WorkerLink> link = warm->StartLink(std::move(options), deadline);
 //
 // Trust: as WorkerLink; the template itself touches no hostile input.
-// Threads: one at a time. A worker dies with the thread that called Start, and where it has
-// namespaces with the one that called StartLink.
+// Threads: one at a time; a StartedClone needs the template no more, so one thread may link a clone
+// while another one starts the next. A worker dies with the thread that called Start, and where it
+// has namespaces with the one that called StartLink or StartClone.
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "parley/handshake/peer_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/sandbox/worker.h"
 #include "parley/sandbox/worker_template.h"
 #include "parley/supervise/worker_link.h"
 
 namespace parley {
+
+namespace internal {
+struct HeldOutput;
+}  // namespace internal
+
+// A clone that runs, and has neither shaken hands nor shown that it is confined.
+class StartedClone {
+ public:
+  // The rest of StartLink: half of its time, none of it the template's.
+  absl::StatusOr<WorkerLink> Link(Deadline deadline) &&;
+
+ private:
+  friend class LinkTemplate;
+  StartedClone(WorkerLinkOptions options, Worker worker, PeerSocket socket,
+               std::shared_ptr<internal::HeldOutput> output)
+      : options_(std::move(options)),
+        worker_(std::move(worker)),
+        socket_(std::move(socket)),
+        output_(std::move(output)) {}
+  WorkerLinkOptions options_;
+  Worker worker_;
+  PeerSocket socket_;
+  std::shared_ptr<internal::HeldOutput> output_;
+};
 
 class LinkTemplate {
  public:
@@ -30,6 +58,8 @@ class LinkTemplate {
   // As WorkerLink::Start, with the program of this template: of options.program only name, limits,
   // memory_bytes, namespaces and output are used. kUnavailable: the template has ended.
   absl::StatusOr<WorkerLink> StartLink(WorkerLinkOptions options, Deadline deadline);
+  // The first half of it.
+  absl::StatusOr<StartedClone> StartClone(WorkerLinkOptions options, Deadline deadline);
 
   const Worker& process() const { return template_.process(); }
   uint64_t clones() const { return template_.clones(); }

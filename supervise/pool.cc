@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "parley/os/pidfd.h"
 #include "parley/supervise/link_template.h"
 #include "parley/supervise/worker_link_maker.h"
 
@@ -131,7 +132,6 @@ struct PoolState {
 
   void Finish(const std::shared_ptr<PoolJobState>& job, JobResult result);
   void Run();
-  void RunJob(const std::shared_ptr<PoolJobState>& job);
   void AwaitOthers();
 };
 
@@ -165,8 +165,8 @@ WorkerLinkOptions LinkOptions(const PoolOptions& pool, const PoolJobState& job) 
 }
 
 // From the template, as long as there is one; a new one where the old one has ended or is used up.
-absl::StatusOr<WorkerLink> StartCloned(PoolState& pool, const PoolJobState& job,
-                                       Deadline deadline) {
+absl::StatusOr<StartedClone> StartClone(PoolState& pool, const PoolJobState& job,
+                                        Deadline deadline) {
   const std::lock_guard<std::mutex> lock(pool.template_mutex);
   if (!pool.template_wanted) return absl::UnimplementedError("there is no template");
   if (pool.warm.has_value() && pool.warm->clones() >= pool.options.clones_per_template) {
@@ -187,9 +187,23 @@ absl::StatusOr<WorkerLink> StartCloned(PoolState& pool, const PoolJobState& job,
     ++pool.stats.templates;
     pool.warm = *std::move(started);
   }
-  absl::StatusOr<WorkerLink> link = pool.warm->StartLink(LinkOptions(pool.options, job), deadline);
+  absl::StatusOr<StartedClone> clone =
+      pool.warm->StartClone(LinkOptions(pool.options, job), deadline);
   // Whatever it was, the next one gets a template that is known to live.
-  if (!link.ok() && absl::IsUnavailable(link.status())) pool.warm.reset();
+  if (!clone.ok() && absl::IsUnavailable(clone.status())) pool.warm.reset();
+  return clone;
+}
+
+// Others may clone during its handshake, which takes as long as the clone itself.
+absl::StatusOr<WorkerLink> StartCloned(PoolState& pool, const PoolJobState& job,
+                                       Deadline deadline) {
+  absl::StatusOr<StartedClone> clone = StartClone(pool, job, deadline);
+  if (!clone.ok()) return clone.status();
+  absl::StatusOr<WorkerLink> link = std::move(*clone).Link(deadline);
+  if (!link.ok() && absl::IsUnavailable(link.status())) {
+    const std::lock_guard<std::mutex> lock(pool.template_mutex);
+    pool.warm.reset();
+  }
   return link;
 }
 
@@ -215,6 +229,27 @@ absl::StatusOr<WorkerLink> StartWorker(PoolState& pool, const PoolJobState& job)
     if (job.cancelled || absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status)) break;
   }
   return status;
+}
+
+// Whether the worker that sits there may have this job.
+bool Fits(const Seat& seat, const PoolJobState& job) {
+  if (!seat.link.has_value() || seat.limits != job.limits) return false;
+  if (seat.jobs > 0) return true;
+  // Started ahead. It may have been killed since, by the system for instance.
+  const bool is_small =
+      job.options.input == nullptr || job.options.input->size_bytes() <= kMaxInputBytesOfAhead;
+  return is_small && !ProcessHasEnded(seat.link->worker().pidfd());
+}
+
+// One for a job that may come: without an input, with the pool's limits.
+void StartAhead(PoolState& pool, Seat& seat) {
+  PoolJobState none;
+  none.limits = pool.options.limits;
+  absl::StatusOr<WorkerLink> link = StartWorker(pool, none);
+  if (!link.ok()) return;  // the job's own attempt says why
+  seat.link.emplace(*std::move(link));
+  seat.limits = none.limits;
+  seat.jobs = 0;
 }
 
 // From the hand-over to the outcome, but for the worker's end.
@@ -329,6 +364,12 @@ void internal::PoolState::Run() {
   Seat seat;
   while (true) {
     std::shared_ptr<PoolJobState> job;
+    bool is_idle = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      is_idle = options.start_ahead && !stopping && queue.empty() && !seat.link.has_value();
+    }
+    if (is_idle) StartAhead(*this, seat);
     {
       std::unique_lock<std::mutex> lock(mutex);
       has_work.wait(lock, [this] { return stopping || !queue.empty(); });
@@ -346,9 +387,10 @@ void internal::PoolState::Run() {
     if (expired) {
       result = Ended(JobOutcome::kExpired, "it was not begun in time");
     } else {
-      const bool reused = seat.link.has_value() && seat.limits == job->limits;
+      const bool is_there = Fits(seat, *job);
+      const bool reused = is_there && seat.jobs > 0;
       seat.has_input = false;
-      if (!reused) {
+      if (!is_there) {
         seat.link.reset();
         seat.jobs = 0;
         const int64_t before_ns = MonotonicNowNs();
@@ -369,9 +411,9 @@ void internal::PoolState::Run() {
           const std::lock_guard<std::mutex> lock(mutex);
           cancelled = job->cancelled || stopping;
           job->link = &*seat.link;
-          if (reused) ++stats.reused;
+          if (is_there) ++(reused ? stats.reused : stats.ahead);
           waited.Add(waited_for);
-          if (!reused) started.Add(started_in);
+          if (!is_there) started.Add(started_in);
         }
         const int64_t before_ns = MonotonicNowNs();
         ++seat.jobs;

@@ -63,6 +63,11 @@ struct PoolOptions {
   uint32_t jobs_per_worker = 1;
   // Whether workers are cloned from a template, where that works; else each is started by exec.
   bool use_template = true;
+  // Whether each thread of the pool starts its next worker while it has no job, so that a job finds
+  // one that is locked down. That worker is as fresh as any: no job has used it. It costs a process
+  // for each thread while nothing is to be done, and reads its input from the host; so a job with
+  // an input above kMaxInputBytesOfAhead, or with limits of its own, still gets one by itself.
+  bool start_ahead = false;
   // A new template, with a new layout of memory, after so many.
   uint64_t clones_per_template = 10'000;
   std::size_t max_queued = 64;
@@ -74,6 +79,8 @@ struct PoolOptions {
   std::string format;
   ConfinementWanted wanted;
 };
+
+inline constexpr uint64_t kMaxInputBytesOfAhead = uint64_t{1} << 20;
 
 struct JobMessage {
   uint32_t tag = 0;
@@ -98,7 +105,7 @@ struct JobResult {
   std::vector<JobMessage> messages;  // in order; none where on_message takes them
   std::optional<WorkerEnd> end;      // of a worker that has ended with the job
   absl::Duration waited;             // in the queue
-  absl::Duration started_in;         // until its worker was ready; 0 for a reused one
+  absl::Duration started_in;         // until its worker was ready; 0 where it was before
   absl::Duration ran;
 
   bool done() const { return outcome == Outcome::kDone; }
@@ -126,6 +133,7 @@ struct PoolStats {
   uint64_t spawned = 0;                       // by exec
   uint64_t cloned = 0;
   uint64_t reused = 0;  // jobs for a worker that had one before
+  uint64_t ahead = 0;   // jobs for a fresh worker that was ready
   uint64_t templates = 0;
   std::string no_template;        // why none is used, if one was wanted
   std::string no_resident_limit;  // why resident_bytes is not in force, if it was asked for

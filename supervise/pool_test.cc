@@ -144,6 +144,71 @@ TEST_P(PoolTest, AWorkerIsReusedWhereThatIsAskedFor) {
   EXPECT_EQ(Text(Submit(*pool, std::move(other)).Wait()), "1");
 }
 
+// A worker that was started before its job is as fresh as any other, and used once.
+TEST_P(PoolTest, PromiseP6ContainmentAWorkerStartedAheadIsFreshAndUsedOnce) {
+  PoolOptions options = Options();
+  options.workers = 1;
+  options.start_ahead = true;
+  auto pool = Start(std::move(options));
+  std::set<std::string> workers;
+  for (int i = 0; i < 5; ++i) {
+    // Until it is there.
+    const Deadline deadline = Deadline::After(kLong);
+    while (pool->stats().spawned + pool->stats().cloned <= static_cast<uint64_t>(i) &&
+           !deadline.Expired()) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    const JobResult result = Submit(*pool, i % 2 == 0 ? "seen" : "pid").Wait();
+    ASSERT_TRUE(result.done()) << result.what;
+    if (i % 2 == 0) {
+      EXPECT_EQ(Text(result), "1");
+    } else {
+      EXPECT_TRUE(workers.insert(Text(result)).second || Text(result) == "2");
+    }
+    EXPECT_EQ(result.started_in, absl::ZeroDuration());
+  }
+  EXPECT_EQ(Text(Submit(*pool, "input", "its own").Wait()), "its own");
+  EXPECT_GE(pool->stats().ahead, 5u);
+  EXPECT_EQ(pool->stats().reused, 0u);
+}
+
+TEST_P(PoolTest, WhereTheWorkerStartedAheadDoesNotFitTheJobGetsAnother) {
+  PoolOptions options = Options();
+  options.workers = 1;
+  options.start_ahead = true;
+  options.from_worker.max_message_bytes = 2 << 20;
+  auto pool = Start(std::move(options));
+  const auto await_idle_worker = [&pool](uint64_t count) {
+    const Deadline deadline = Deadline::After(kLong);
+    while (pool->stats().spawned + pool->stats().cloned < count && !deadline.Expired()) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  };
+  await_idle_worker(1);
+  // An input that is worth a mapping of its own.
+  const std::string large(kMaxInputBytesOfAhead + 1, 'z');
+  EXPECT_EQ(Text(Submit(*pool, "input", large).Wait()), large);
+  EXPECT_EQ(pool->stats().ahead, 0u);
+  await_idle_worker(3);
+  // Other limits.
+  JobOptions other;
+  other.request = "seen";
+  other.limits = JobLimits();
+  other.limits->cpu_seconds = 7;
+  EXPECT_EQ(Text(Submit(*pool, std::move(other)).Wait()), "1");
+  EXPECT_EQ(pool->stats().ahead, 0u);
+  await_idle_worker(5);
+  // Killed by somebody while it waited: no job's end. All of them are, but for templates, which
+  // a pool without one does not have.
+  if (!GetParam() || HasSanitizer()) {
+    absl::SleepFor(absl::Milliseconds(20));
+    for (const std::string& pid : Children()) ::kill(std::stoi(pid), SIGKILL);
+    absl::SleepFor(absl::Milliseconds(200));
+  }
+  const JobResult last = Submit(*pool, "seen").Wait();
+  EXPECT_EQ(Text(last), "1") << last.what;
+}
+
 struct Hostile {
   const char* request;
   Outcome outcome;
