@@ -26,6 +26,7 @@
 #include "parley/os/pidfd.h"
 #include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/program_probe.h"
 #include "parley/sandbox/unreaped.h"
 
 namespace parley::internal {
@@ -275,6 +276,10 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
     int error = 0;
     page.program_ = HolderProgram(&error);
     if (error != 0) return {StartStep::kClone, error};
+    if (page.program_.ok() && !ProgramRunsHere(page.program_)) {
+      programs_are_refused.store(true);
+      page.program_.Reset();
+    }
   }
   HolderPage::Memory& memory = *page.memory_;
   const std::string user_map = OneToOne(::geteuid());

@@ -354,7 +354,6 @@ bool WorkerTemplate::HasAnother(const internal::StartFailure& failure) {
   const auto miss = [this](const std::string& why) {
     absl::StrAppend(&missing_, missing_.empty() ? "" : "; ", why);
   };
-  if (failure.step == StartStep::kHolderProgram) return true;
   if (failure.step == StartStep::kNobody) {
     for (internal::NamespaceAttempt& left : attempts_) left.nobody = false;
     miss("its user id stays root's: this process may not change user ids");
@@ -386,6 +385,13 @@ absl::StatusOr<Worker> WorkerTemplate::Clone(CloneOptions options, Deadline dead
     internal::KillAndReapChild(process.pidfd);
     internal::KillAndReapChild(process.holder);
     if (!status.ok()) return status;
+    // It ran, and has spoken over its sockets: another one over the same would not be understood.
+    if (process.failure.step == StartStep::kHolderProgram) {
+      return absl::AbortedError(
+          absl::StrCat(request->what,
+                       ": the process that holds its namespaces may not execute its "
+                       "program any more; the next one will be a copy"));
+    }
     if (!HasAnother(process.failure)) {
       return ErrnoStatus(process.failure.error,
                          request->what + internal::StepText(process.failure.step));

@@ -2,13 +2,19 @@
 #include "parley/sandbox/worker_template.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -200,6 +206,45 @@ TEST_F(WorkerTemplateTest, ACloneHasTheOtherWallsAndSealedCode) {
         std::string::npos)
         << seen;
   }
+}
+
+// That is known before a clone runs (program_probe_test.cc), unless it has changed since: then one
+// clone is an error, and not run a second time over its sockets.
+TEST_F(WorkerTemplateTest, WhereNoFileMayBeExecutedTheHolderOfACloneIsACopy) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program = {4, filter};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+      ::_exit(9);
+    }
+    auto warm = Warm("show_clone");
+    if (!warm.ok()) ::_exit(1);
+    UniqueFd replies;
+    auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+    if (absl::IsAborted(clone.status())) {
+      clone = warm->Clone(Options(replies), Deadline::After(kLong));
+    }
+    if (!clone.ok()) {
+      std::fprintf(stderr, "%s\n", clone.status().ToString().c_str());
+      ::_exit(2);
+    }
+    auto report = clone->Wait(Deadline::After(kLong));
+    if (!report.ok() || !report->clean()) ::_exit(3);
+    if (Fields(NextReply(replies.get()))["counter"] != "1") ::_exit(4);
+    char byte = 0;
+    ::_exit(::recv(replies.get(), &byte, 1, MSG_DONTWAIT) == 0 ? 0 : 5);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(WorkerTemplateTest, AThreadOrSharedMemoryIsRefusedWithASentence) {

@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "parley/os/pidfd.h"
+#include "parley/supervise/converse.h"
 #include "parley/supervise/link_template.h"
 #include "parley/supervise/worker_link_maker.h"
 
@@ -24,8 +25,6 @@ namespace {
 
 using JobOutcome = JobResult::Outcome;
 
-// What a message costs us besides its bytes.
-constexpr uint64_t kMessageCost = 64;
 // Starts in a row that fail before a job is given up.
 constexpr int kMaxStarts = 3;
 constexpr std::size_t kTimesKept = 1024;
@@ -252,65 +251,6 @@ void StartAhead(PoolState& pool, Seat& seat) {
   seat.jobs = 0;
 }
 
-// From the hand-over to the outcome, but for the worker's end.
-JobResult Converse(Seat& seat, PoolJobState& job, Deadline deadline) {
-  WorkerLink& link = *seat.link;
-  JobResult result;
-  absl::Status status = WorkerLinkMaker::BeginJob(link, job.number, job.options.input.get(),
-                                                  seat.has_input, job.options.request, deadline);
-  std::vector<std::byte> buffer(link.max_message_bytes());
-  uint64_t left_bytes = job.limits.output_bytes;
-  uint64_t left_pixels = job.limits.output_pixels;
-  while (status.ok()) {
-    const absl::StatusOr<Record> message = link.Receive(absl::MakeSpan(buffer), deadline);
-    status = message.status();
-    if (!status.ok()) break;
-    const uint64_t cost = kMessageCost + message->size_bytes;
-    if (cost > left_bytes) {
-      result.outcome = JobOutcome::kTooMuchOutput;
-      result.what = absl::StrCat("it sent more than ", job.limits.output_bytes, " bytes");
-      return result;
-    }
-    left_bytes -= cost;
-    const auto bytes = absl::MakeConstSpan(buffer).first(message->size_bytes);
-    // TRUST: the worker's claim; it only counts against the worker.
-    const uint64_t pixels =
-        job.options.pixels != nullptr ? job.options.pixels(message->tag, bytes) : 0;
-    if (pixels > left_pixels) {
-      result.outcome = JobOutcome::kTooMuchOutput;
-      result.what = absl::StrCat("it sent more than ", job.limits.output_pixels, " pixels");
-      return result;
-    }
-    left_pixels -= pixels;
-    if (job.options.on_message == nullptr) {
-      result.messages.push_back({message->tag, {bytes.begin(), bytes.end()}});
-      continue;
-    }
-    result.status = job.options.on_message(message->tag, bytes);
-    if (result.status.ok()) continue;
-    result.outcome = JobOutcome::kRejected;
-    result.what = std::string(result.status.message());
-    return result;
-  }
-  if (const std::optional<absl::Status> outcome = WorkerLinkMaker::JobOutcome(link);
-      outcome.has_value()) {
-    // TRUST: the worker's word for its own job; its text is printable.
-    result.outcome = outcome->ok() ? JobOutcome::kDone : JobOutcome::kFailed;
-    result.status = *outcome;
-    result.what = std::string(outcome->message());
-  } else if (absl::IsDeadlineExceeded(status)) {
-    result.outcome = JobOutcome::kOutOfTime;
-    result.what = absl::StrCat("no outcome after ", absl::FormatDuration(job.limits.wall_time));
-  } else if (absl::IsCancelled(status)) {
-    result.outcome = JobOutcome::kCancelled;
-    result.what = "cancelled";
-  } else {
-    result.outcome = JobOutcome::kWorkerEnded;
-    result.what = std::string(status.message());
-  }
-  return result;
-}
-
 // Its thread gets no signal of the process's.
 std::thread QuietThread(const std::shared_ptr<PoolState>& state) {
   sigset_t all;
@@ -418,7 +358,8 @@ void internal::PoolState::Run() {
         const int64_t before_ns = MonotonicNowNs();
         ++seat.jobs;
         result = cancelled ? Ended(JobOutcome::kCancelled, "cancelled")
-                           : Converse(seat, *job, Deadline::After(job->limits.wall_time));
+                           : internal::Converse(*seat.link, job->number, job->options, job->limits,
+                                                seat.has_input);
         result.ran = Since(before_ns);
         {
           // From here on nobody interrupts it.

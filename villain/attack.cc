@@ -278,7 +278,10 @@ bool Applies(const Case& the_case, const Target& target) {
     case VictimKind::kBlob:    // its message is no part of the handshake
     case VictimKind::kMedia:   // its records are this program's own
     case VictimKind::kFrames:  // what it does with an arena is as well
-    case VictimKind::kDial:    // it is this program that it would connect to
+    case VictimKind::kJobs:    // so are jobs and requests
+    case VictimKind::kRequestServer:
+    case VictimKind::kRequestClient:
+    case VictimKind::kDial:  // it is this program that it would connect to
       return false;
   }
   return false;

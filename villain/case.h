@@ -26,13 +26,16 @@ namespace parley::villain {
 
 // The program under attack.
 enum class VictimKind {
-  kAccept,    // the accepting side of a socketpair; receives and sends
-  kConnect,   // the connecting side of a socketpair; receives and sends
-  kBlob,      // takes one descriptor and reads it as a sealed blob
-  kListener,  // accepts by name and serves; an honest client must be served meanwhile
-  kMedia,     // as kAccept, and parses what comes as a stream of pictures and sound
-  kDial,      // connects to the attacker by name, again where that failed; receives and sends
-  kFrames,    // as kAccept, and sends and receives frames of an arena
+  kAccept,         // the accepting side of a socketpair; receives and sends
+  kConnect,        // the connecting side of a socketpair; receives and sends
+  kBlob,           // takes one descriptor and reads it as a sealed blob
+  kListener,       // accepts by name and serves; an honest client must be served meanwhile
+  kMedia,          // as kAccept, and parses what comes as a stream of pictures and sound
+  kDial,           // connects to the attacker by name, again where that failed; receives and sends
+  kFrames,         // as kAccept, and sends and receives frames of an arena
+  kJobs,           // the host of a worker that gets jobs, as in a pool; streamed input
+  kRequestServer,  // as kAccept, and answers requests
+  kRequestClient,  // as kAccept, and sends requests
 };
 
 // How it uses its channel.
@@ -146,10 +149,12 @@ std::vector<Case> BroadcastCases();
 std::vector<Case> DescriptorCases();
 std::vector<Case> WakingCases();
 std::vector<Case> SandboxCases();
+std::vector<Case> JobCases();
 std::vector<Case> RingCases();
 std::vector<Case> FrameCases();
 std::vector<Case> WrapCases();
 std::vector<Case> LatestCases();
+std::vector<Case> RequestCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();
 std::vector<Case> HandshakeCases();

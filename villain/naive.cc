@@ -718,6 +718,10 @@ void RunNaiveVictim(Victim& victim) {
       const NaiveChannel channel = ConnectTrusting(victim);
       return TrustingSession(victim, channel).Run();
     }
+    case VictimKind::kJobs:
+    case VictimKind::kRequestServer:
+    case VictimKind::kRequestClient:
+      return RunServicesTrusting(victim);
   }
 }
 

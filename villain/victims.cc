@@ -680,6 +680,11 @@ void RunHonestVictim(Victim& victim) {
       return RunListener(victim);
     case VictimKind::kDial:
       return RunDial(victim);
+    case VictimKind::kJobs:
+      return RunJobs(victim);
+    case VictimKind::kRequestServer:
+    case VictimKind::kRequestClient:
+      return RunRequests(victim);
   }
 }
 

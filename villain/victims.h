@@ -10,6 +10,8 @@
 // never be copied from.
 // Threads: one.
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -33,6 +35,15 @@ enum class Implementation { kHonest, kNaive };
 
 void RunHonestVictim(Victim& victim);
 void RunNaiveVictim(Victim& victim);
+// Of those, the ones on top of a channel (service_victims.cc, naive_services.cc).
+void RunJobs(Victim& victim);
+void RunRequests(Victim& victim);
+void RunServicesTrusting(Victim& victim);
+// A job's input and its time.
+inline constexpr std::size_t kVictimInputBytes = 16;
+inline constexpr int64_t kVictimJobMs = 400;
+// Requests that may be out at once.
+inline constexpr uint32_t kVictimRequests = 4;
 
 // The largest blob that either reads.
 inline constexpr uint64_t kMaxBlobBytes = uint64_t{1} << 20;

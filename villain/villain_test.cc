@@ -183,6 +183,7 @@ const std::set<std::string>& Races() {
                                               "keep-up",
                                               "empty-records",
                                               "train-then-strike",
+                                              "request-cancels-each",
                                               "rewrite-geometry",
                                               "hoard-channels"};
   return names;
