@@ -32,6 +32,7 @@ struct Probe {
 PARLEY_PLAIN_CODE int ExecuteProgram(void* argument) {
   auto& probe = *static_cast<Probe*>(argument);
   // HoldAlone ends where there is no worker: under number 2.
+  // DESCRIPTOR: that process's own; the exec closes it.
   const auto program = static_cast<int>(::syscall(SYS_fcntl, probe.program, F_DUPFD_CLOEXEC, 4));
   for (int fd = 0; fd < 4; ++fd) ::syscall(SYS_close, fd);
   const char* const none[] = {nullptr};
