@@ -15,6 +15,11 @@ namespace parley::internal {
 // to uid 0.
 int DropCapabilities();
 
+// In a user namespace that the calling thread has all capabilities in: empties the bounding set, and
+// lets the two capabilities to change user and group ids, and no other, survive the next exec. Until
+// DropCapabilities. 0 or an errno value.
+int KeepIdChangesOverExec();
+
 }  // namespace parley::internal
 
 #endif  // PARLEY_SANDBOX_CAPABILITIES_H_

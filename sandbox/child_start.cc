@@ -72,13 +72,36 @@ PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {
   return ::syscall(SYS_ppoll, &entry, 1, &none, nullptr, 0) == 0 ? 0 : ESRCH;
 }
 
+// 0 or why there is none.
+PARLEY_PLAIN_CODE int AwaitNetwork(const WallStart& wall) {
+  switch (Await(wall.events->networked, kPatienceMs)) {
+    case kHappened:
+      return 0;
+    case kFailed:
+      return wall.events->network_error;
+    default:
+      return ETIMEDOUT;
+  }
+}
+
 // With all capabilities of the user namespace, which are dropped next.
-PARLEY_PLAIN_CODE int UseNamespaces(const WallStart& wall) {
+PARLEY_PLAIN_CODE void MountProc(const WallStart& wall) {
   if ((wall.namespaces & CLONE_NEWNS) != 0) {
     const bool mounted = ::syscall(SYS_mount, "proc", "/proc", "proc",
                                    MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0;
     *wall.proc_error = mounted ? 0 : errno;
   }
+}
+
+PARLEY_PLAIN_CODE int EnterLate(const WallStart& wall) {
+  if (wall.entered_late == 0) return 0;
+  if (const int error = AwaitNetwork(wall); error != 0) return error;
+  return ::syscall(SYS_setns, wall.holder_pidfd, wall.entered_late) == 0 ? 0 : errno;
+}
+
+PARLEY_PLAIN_CODE int UseNamespaces(const WallStart& wall) {
+  MountProc(wall);
+  if (const int error = EnterLate(wall); error != 0) return error;
   if (!wall.becomes_nobody) return 0;
   if (::syscall(SYS_setgroups, 0, nullptr) != 0) return errno;
   if (::syscall(SYS_setresgid, kNobody, kNobody, kNobody) != 0) return errno;
@@ -128,11 +151,25 @@ PARLEY_PLAIN_CODE void FailUnlessZero(const ChildStart& start, StartStep step, i
   if (error != 0) Fail(start, step, error);
 }
 
+// The rest of StartAsChild, by a program in a memory of its own.
+[[noreturn]] PARLEY_PLAIN_CODE void GoOnAsNobodyProgram(const ChildStart& start) {
+  MountProc(*start.wall);
+  FailUnlessZero(start, StartStep::kOrdinary, OrdinaryOomScore());
+  FailUnlessZero(start, StartStep::kNamespaces, EnterLate(*start.wall));
+  FailUnlessZero(start, StartStep::kPrivileges, KeepIdChangesOverExec());
+  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
+  Announce(start.wall->events->runs, kHappened);
+  char* const none[] = {nullptr};
+  ::syscall(SYS_execveat, start.wall->nobody_program, "", none, none, AT_EMPTY_PATH);
+  Fail(start, StartStep::kHolderProgram, errno);
+}
+
 }  // namespace
 
 PARLEY_PLAIN_CODE void StartAsChild(const ChildStart& start) {
   FailUnlessZero(start, StartStep::kSignals, ResetSignals());
   if (::syscall(SYS_setsid) < 0) Fail(start, StartStep::kSession, errno);
+  if (start.wall != nullptr && start.wall->nobody_program >= 0) GoOnAsNobodyProgram(start);
   if (start.wall == nullptr) {
     FailUnlessZero(start, StartStep::kOrdinary, MakeOrdinary(start.nice));
   } else {
@@ -178,7 +215,11 @@ PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
   if (Await(start.wall->events->mapped, kPatienceMs) != kHappened) {
     Fail(start, StartStep::kNamespaces, EPERM);
   }
-  if (::syscall(SYS_setns, start.wall->holder_pidfd, start.wall->namespaces) != 0) {
+  const int namespaces = start.wall->namespaces & ~start.wall->entered_late;
+  if ((namespaces & CLONE_NEWNET) != 0) {
+    FailUnlessZero(start, StartStep::kNamespaces, AwaitNetwork(*start.wall));
+  }
+  if (::syscall(SYS_setns, start.wall->holder_pidfd, namespaces) != 0) {
     Fail(start, StartStep::kNamespaces, errno);
   }
   // Our parent's child, as if it had made it itself.

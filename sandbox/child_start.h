@@ -46,8 +46,13 @@ struct WallStart {
   HolderEvents* events;
   int holder_pidfd;
   int namespaces;  // CLONE_NEW*
+  // Those of them that the child enters by itself, as late as possible.
+  int entered_late;
   bool becomes_nobody;
   int* proc_error;  // 0 once it has a /proc of its own
+  // Of one that becomes nobody: which of its descriptors is NobodyProgram's file (nobody_program.h)
+  // once they are placed; -1: it is a copy of us, and needs none.
+  int nobody_program = -1;
 };
 inline constexpr unsigned kNobody = 65534;
 
@@ -92,9 +97,9 @@ inline constexpr int kCloneFailed = 200;
 // own: it shares our memory and descriptors, and we are suspended meanwhile.
 struct EntranceStart {
   const ChildStart* child;
-  // Of the stack on which the child runs in our memory until it becomes its program; null: it gets
-  // a copy. A copy takes as long as we have memory, 20 us a MiB. One whose user id changes needs
-  // it: the kernel would forbid this process, which shares its memory, to be dumped.
+  // Of the stack on which the child runs in our memory until it becomes a program; null: it gets a
+  // copy. A copy takes as long as we have memory, 20 us a MiB. One whose user id changes before that
+  // needs it: the kernel would forbid this process, which shares its memory, to be dumped.
   void* child_stack_end;
   pid_t pid;  // the child's
   int pidfd;

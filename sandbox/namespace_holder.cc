@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/namespace_holder.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <linux/mount.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -17,18 +17,13 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <ctime>
+#include <string_view>
 
-#include "parley/os/file_size_signal.h"
+#include "parley/sandbox/lone_program.h"
 #include "parley/sandbox/ordinary.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/raw_call.h"
-
-// In the kernel's headers, not in all C libraries.
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U
-#endif
 
 // glibc's, 2.35 and later: where the kernel writes each time that a thread is moved.
 extern "C" {
@@ -51,12 +46,6 @@ constexpr int kWorkerPidfd = 2;
 constexpr int kProgram = 3;  // until it is executed
 
 constexpr int kDetach = 2;  // MNT_DETACH: <sys/mount.h> and <linux/mount.h> do not go together
-
-#if defined(__x86_64__)
-constexpr Elf64_Half kMachine = EM_X86_64;
-#elif defined(__aarch64__)
-constexpr Elf64_Half kMachine = EM_AARCH64;
-#endif
 
 constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kCodeBytes = 2 * kPageBytes;
@@ -174,16 +163,11 @@ PARLEY_PLAIN_CODE bool ForgetRestartableSequences() {
 }
 
 // NOLINTBEGIN(google-runtime-int): addresses and answers as the kernel takes them
-#define PARLEY_LONE_CODE                                                            \
-  PARLEY_PLAIN_CODE __attribute__((noinline, aligned(4096), section("parley_lone"), \
-                                   no_stack_protector, no_profile_instrument_function))
-
 // Runs on its two pages of code and a few of stack: no call, no constant in memory, no libc. Every
 // local that the kernel reads is volatile, or an optimizing compiler copies it from a constant. The
 // section has no relocation (objdump -r -j parley_lone), or the holder dies and its worker with it.
 // Called at the end of a copy, and where HolderProgram starts: with zeros in all registers.
-[[noreturn]] PARLEY_LONE_CODE PARLEY_GENERAL_REGISTERS void HoldAlone(bool keeps_mapped,
-                                                                      int root_error) {
+[[noreturn]] PARLEY_LONE_CODE("parley_lone") void HoldAlone(bool keeps_mapped) {
   // From here on nothing of ours is for others of the same user to read.
   RawCall(SYS_prctl, PR_SET_DUMPABLE, 0);
   volatile uint64_t name[2];
@@ -235,11 +219,8 @@ PARLEY_PLAIN_CODE bool ForgetRestartableSequences() {
     top[0] = '/';
     top[1] = '\0';
     nothing[0] = '\0';
-    long answer = -root_error;
-    if (answer == 0) {
-      answer = RawCall(SYS_move_mount, kRoot, RawAddress(nothing), AT_FDCWD, RawAddress(top),
-                       MOVE_MOUNT_F_EMPTY_PATH);
-    }
+    long answer = RawCall(SYS_move_mount, kRoot, RawAddress(nothing), AT_FDCWD, RawAddress(top),
+                          MOVE_MOUNT_F_EMPTY_PATH);
     if (answer == 0) answer = RawCall(SYS_fchdir, kRoot);
     // The old root then lies over the new one, and is taken off with all that is mounted in it.
     if (answer == 0) answer = RawCall(SYS_pivot_root, RawAddress(here), RawAddress(here));
@@ -274,6 +255,17 @@ PARLEY_RAW_CODE uint32_t Await(Event& event, int milliseconds) {
   return AwaitChange(event, 0, milliseconds);
 }
 
+// Where none is wanted, too.
+PARLEY_RAW_CODE void MakeNetwork(const HolderStart& start) {
+  const long answer = start.network ? RawCall(SYS_unshare, CLONE_NEWNET) : 0;  // NOLINT: as above
+  start.events->network_error = static_cast<int>(-answer);
+  Announce(start.events->networked, answer == 0 ? kHappened : kFailed);
+  if (answer == 0) return;
+  // Our end would be the worker's, which has to note why it does not start; then we are killed.
+  Await(start.events->runs, kPatienceMs);
+  End();
+}
+
 PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
   IgnoreChildren();
   RawCall(SYS_setsid);
@@ -283,9 +275,9 @@ PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
     const bool written = WriteMaps(start) == 0;
     Announce(start.events->mapped, written ? kHappened : kFailed);
     if (!written) End();
-  } else if (Await(start.events->mapped, kPatienceMs) != kHappened) {
-    End();
   }
+  MakeNetwork(start);
+  if (!start.writes_maps && Await(start.events->mapped, kPatienceMs) != kHappened) End();
   // Without oom_score_adj: little is left of its memory, and the worker has its own.
   static_cast<void>(MakeOrdinaryInSharedMemory(0));
   const int root = start.mounts ? MakeEmptyRoot() : -ENOSYS;
@@ -295,12 +287,18 @@ PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
   if (Await(start.events->runs, kPatienceMs) != kHappened) End();
   const long worker = RawCall(SYS_pidfd_open, kWorker, 0);  // NOLINT: a system call's type
   if (worker < 0) End();
+  if (root < 0) {
+    // The answer to the question that the worker will ask; the program knows nothing of it.
+    const int error = -root;
+    RawCall(SYS_sendto, start.socket, RawAddress(&error), sizeof(error),
+            MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
   KeepOnly(start.socket, root, static_cast<int>(worker), start.program, start.descriptor_bound);
   if (start.program < 0) {
     RawCall(SYS_prctl, PR_SET_DUMPABLE, 0);
     const bool unmap = start.small_pages && ForgetRestartableSequences();
     Announce(start.events->held, kHappened);
-    HoldAlone(!unmap, root >= 0 ? 0 : -root);
+    HoldAlone(!unmap);
   }
   KeepMountsOverExec();
   const char* const none[] = {nullptr};
@@ -311,52 +309,9 @@ PARLEY_RAW_CODE void HoldNamespaces(const HolderStart& start) {
 }
 
 UniqueFd HolderProgram(int* error) {
-  constexpr uint64_t kAddress = 0x400000;
-  *error = 0;
-  UniqueFd file(::memfd_create("parley-holder", MFD_CLOEXEC | MFD_EXEC));
-  if (!file.ok() && errno == EINVAL) {
-    file.Reset(::memfd_create("parley-holder", MFD_CLOEXEC));  // before Linux 6.3
-  }
-  if (!file.ok()) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) *error = errno;
-    return UniqueFd();
-  }
-  const auto code_bytes = static_cast<size_t>(__stop_parley_lone - __start_parley_lone);
-  struct {
-    Elf64_Ehdr file;
-    Elf64_Phdr code;
-    Elf64_Phdr stack;
-  } header = {};
-  std::memcpy(header.file.e_ident, ELFMAG, SELFMAG);
-  header.file.e_ident[EI_CLASS] = ELFCLASS64;
-  header.file.e_ident[EI_DATA] = ELFDATA2LSB;
-  header.file.e_ident[EI_VERSION] = EV_CURRENT;
-  header.file.e_type = ET_EXEC;
-  header.file.e_machine = kMachine;
-  header.file.e_version = EV_CURRENT;
-  header.file.e_entry = kAddress + kPageBytes;
-  header.file.e_phoff = offsetof(decltype(header), code);
-  header.file.e_ehsize = sizeof(header.file);
-  header.file.e_phentsize = sizeof(header.code);
-  header.file.e_phnum = 2;
-  header.code.p_type = PT_LOAD;
-  header.code.p_flags = PF_R | PF_X;
-  header.code.p_offset = kPageBytes;
-  header.code.p_vaddr = kAddress + kPageBytes;
-  header.code.p_filesz = code_bytes;
-  header.code.p_memsz = code_bytes;
-  header.code.p_align = kPageBytes;
-  header.stack.p_type = PT_GNU_STACK;
-  header.stack.p_flags = PF_R | PF_W;
-  const NoFileSizeSignal no_signal;
-  errno = EFBIG;  // of one that wrote only a part
-  if (::pwrite(file.get(), &header, sizeof(header), 0) != sizeof(header) ||
-      ::pwrite(file.get(), __start_parley_lone, code_bytes, kPageBytes) !=
-          static_cast<ssize_t>(code_bytes)) {
-    if (errno != EFBIG) *error = errno;
-    return UniqueFd();
-  }
-  return file;
+  const std::string_view code(__start_parley_lone,
+                              static_cast<size_t>(__stop_parley_lone - __start_parley_lone));
+  return MakeLoneProgram("parley-holder", code, "", error);
 }
 
 }  // namespace parley::internal

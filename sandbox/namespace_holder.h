@@ -5,10 +5,11 @@
 // The process 1 of a worker's namespaces (sandbox/second_wall.h).
 //
 // Its life, side by side with the start of the worker:
-//   1. Made by clone with the namespaces, in the parent's memory. The worker enters them by its
-//      pidfd, as process 2.
+//   1. Made by clone with the namespaces but for the network's, in the parent's memory. The worker
+//      enters them by its pidfd, as process 2.
 //   2. Ends with the parent's thread, as the worker does. Writes the user id maps, or waits for the
-//      parent to do so where that takes the parent's privilege.
+//      parent to do so where that takes the parent's privilege. Makes a network namespace, which
+//      takes as long as all else together: meanwhile the worker is made, and enters it last.
 //   3. Prepares the empty root: a tmpfs of one directory, mounted nowhere.
 //   4. Waits for process 2, opens its pidfd, closes every other descriptor, and executes a program
 //      of two pages (HolderProgram): so it has left the parent's memory, which the kernel says by a
@@ -54,7 +55,9 @@ uint32_t AwaitChange(Event& event, uint32_t from, int milliseconds);
 inline constexpr int kHolderNotReady = -1;
 
 struct HolderEvents {
-  Event mapped;  // the user id maps are written
+  Event mapped;     // the user id maps are written
+  Event networked;  // its network namespace is there, or failed with:
+  volatile int network_error;
   Event walled;  // in them no further user namespace can be made
   Event runs;    // the worker is process 2
   Event held;    // a copy has closed our descriptors, and needs nothing more of us
@@ -70,6 +73,7 @@ struct HolderStart {
   int program;           // HolderProgram's file; -1: it is a copy
   int descriptor_bound;  // 0 where close_range works (os/descriptor_bound.h)
   bool mounts;           // a mount namespace is among them
+  bool network;          // it makes a network namespace
   bool small_pages;      // of 4 KiB: what the holder's unmapping is written for
   // Whether the holder writes the maps; else the parent does.
   bool writes_maps;

@@ -21,13 +21,15 @@ namespace parley::internal {
 inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
                                                                             long b = 0, long c = 0,
                                                                             long d = 0,
-                                                                            long e = 0) {
+                                                                            long e = 0,
+                                                                            long f = 0) {
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
   long result = number;
   asm volatile("syscall"
                : "+a"(result)
-               : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                : "rcx", "r11", "memory");
   return result;
 }
@@ -35,14 +37,19 @@ inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long
 inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
                                                                             long b = 0, long c = 0,
                                                                             long d = 0,
-                                                                            long e = 0) {
+                                                                            long e = 0,
+                                                                            long f = 0) {
   register long x8 asm("x8") = number;
   register long x0 asm("x0") = a;
   register long x1 asm("x1") = b;
   register long x2 asm("x2") = c;
   register long x3 asm("x3") = d;
   register long x4 asm("x4") = e;
-  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+  register long x5 asm("x5") = f;
+  asm volatile("svc 0"
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+               : "memory");
   return x0;
 }
 #else

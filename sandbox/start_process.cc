@@ -25,6 +25,7 @@
 #include "parley/os/errors.h"
 #include "parley/os/pidfd.h"
 #include "parley/sandbox/namespace_holder.h"
+#include "parley/sandbox/nobody_program.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/program_probe.h"
 #include "parley/sandbox/unreaped.h"
@@ -43,7 +44,7 @@ struct Shared {
   int proc_error;
 };
 
-// A holder could not execute its program here.
+// A holder, or a child that becomes nobody, could not execute its program here.
 std::atomic<bool> programs_are_refused{false};
 
 // Pages that are unmapped at the end of the scope.
@@ -143,10 +144,12 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
   process.failure = MakeHolder(attempt, holder_socket, start.dies_with_parent ? self.get() : -1,
                                page, &process.holder);
   if (process.failure.step != StartStep::kNone) return;
-  const WallStart wall = {
+  WallStart wall = {
       .events = &page.events(),
       .holder_pidfd = process.holder.get(),
       .namespaces = attempt.namespaces,
+      // From within the user namespace a holder cannot be entered that may not be dumped, as we.
+      .entered_late = ::prctl(PR_GET_DUMPABLE) == 1 ? attempt.namespaces & CLONE_NEWNET : 0,
       .becomes_nobody = attempt.nobody,
       .proc_error = &shared.proc_error,
   };
@@ -154,9 +157,24 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
   start.parent_pidfd = self.get();
   // Overwritten by a child that shares our memory, and another attempt may follow.
   std::vector<int> descriptors(start.descriptors, start.descriptors + start.descriptor_count);
+  NobodyProgram nobody;
+  // Where a holder has none, this one would be refused as well.
+  if (attempt.nobody && page.has_program()) {
+    if (const int error = nobody.Make(start); error != 0) {
+      process.failure = {StartStep::kClone, error};
+      return;
+    }
+    if (nobody.ok()) {
+      wall.nobody_program = start.descriptor_count + 1;
+      descriptors.push_back(self.get());
+      descriptors.push_back(nobody.file());
+      start.descriptor_count += 2;
+    }
+  }
   start.descriptors = descriptors.data();
+  const bool is_copy = attempt.nobody && !nobody.ok();
   EntranceStart entrance = {.child = &start,
-                            .child_stack_end = attempt.nobody ? nullptr : child_stack.end(),
+                            .child_stack_end = is_copy ? nullptr : child_stack.end(),
                             .pid = -1,
                             .pidfd = -1};
   // libc's clone, for it starts on a stack of its own.
@@ -175,6 +193,10 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
   static_cast<void>(::waitid(P_PID, static_cast<id_t>(between), &info, WEXITED | __WALL));
   process.pid = entrance.pid;
   process.pidfd.Reset(entrance.pidfd);
+  if (shared.failure.step == StartStep::kNone && nobody.ok()) {
+    shared.failure = nobody.Await(process.pidfd);
+  }
+  if (shared.failure.step == StartStep::kHolderProgram) programs_are_refused.store(true);
   if (shared.failure.step == StartStep::kNone) {
     shared.failure = AwaitHolderAlone(process.holder, page);
   }
@@ -224,10 +246,11 @@ void KillAndReapChild(const UniqueFd& pidfd) {
 
 bool HolderSays(const UniqueFd& holder, Event& event) {
   const Deadline deadline = Deadline::After(kPatience);
-  while (Await(event, kSliceMs) != kHappened) {
+  while (true) {
+    const uint32_t value = Await(event, kSliceMs);
+    if (value != 0) return value == kHappened;
     if (ProcessHasEnded(holder.get()) || deadline.Expired()) return false;
   }
-  return true;
 }
 
 StartFailure AwaitHolderAlone(const UniqueFd& holder, const HolderPage& page) {
@@ -293,6 +316,7 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
       .program = page.program_.get(),
       .descriptor_bound = DescriptorBoundWithoutCloseRange(),
       .mounts = (attempt.namespaces & CLONE_NEWNS) != 0,
+      .network = (attempt.namespaces & CLONE_NEWNET) != 0,
       .small_pages = small_pages,
       .writes_maps = !attempt.nobody,
       .user_map = memory.user_map,
@@ -304,7 +328,7 @@ StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int 
   int holder_pidfd = -1;
   // Without a signal at its end: nobody else in this process need know of it.
   // DESCRIPTOR: gets its UniqueFd below.
-  const int flags = attempt.namespaces | CLONE_PIDFD;
+  const int flags = (attempt.namespaces & ~CLONE_NEWNET) | CLONE_PIDFD;
   long holder = 0;  // NOLINT: syscall's type
   if (page.has_program()) {
     memory.events.shares_memory.value = kHappened;

@@ -66,7 +66,7 @@ class HolderPage {
 // not die with us. `page` is a new one.
 StartFailure MakeHolder(const NamespaceAttempt& attempt, int holder_socket, int parent_pidfd,
                         HolderPage& page, UniqueFd* pidfd);
-// Whether it happens before the holder ends.
+// Whether it happens, and has not failed, before the holder ends.
 bool HolderSays(const UniqueFd& holder, Event& event);
 // Once its worker runs: whether the holder has what it needs, and nothing of ours any more.
 // kHolderProgram: it could not execute its program, and the same with another holder will do.

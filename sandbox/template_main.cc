@@ -300,6 +300,7 @@ class Template {
     context->wall = {.events = nullptr,
                      .holder_pidfd = context->holder_pidfd,
                      .namespaces = order.namespaces,
+                     .entered_late = 0,
                      .becomes_nobody = order.becomes_nobody != 0,
                      .proc_error = &context->proc_error};
     context->start = {.program = nullptr,

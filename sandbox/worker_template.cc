@@ -332,8 +332,10 @@ absl::Status WorkerTemplate::Attempt(const internal::NamespaceAttempt& attempt,
                                             request.self.get(), page, &process->holder);
     if (process->failure.step != StartStep::kNone) return absl::OkStatus();
     // A clone runs at once, where Spawn's worker has an exec before it.
-    if (!internal::HolderSays(process->holder, page.events().walled)) {
-      process->failure = {StartStep::kNamespaces, EPERM};
+    if (!internal::HolderSays(process->holder, page.events().networked) ||
+        !internal::HolderSays(process->holder, page.events().walled)) {
+      const int error = page.events().network_error;
+      process->failure = {StartStep::kNamespaces, error != 0 ? error : EPERM};
       return absl::OkStatus();
     }
   }
