@@ -15,9 +15,9 @@ namespace parley::internal {
 // to uid 0.
 int DropCapabilities();
 
-// In a user namespace that the calling thread has all capabilities in: empties the bounding set, and
-// lets the two capabilities to change user and group ids, and no other, survive the next exec. Until
-// DropCapabilities. 0 or an errno value.
+// In a user namespace that the calling thread has all capabilities in: empties the bounding set,
+// and lets the two capabilities to change user and group ids, and no other, survive the next exec.
+// 0 or an errno value.
 int KeepIdChangesOverExec();
 
 }  // namespace parley::internal

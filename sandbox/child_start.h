@@ -98,8 +98,8 @@ inline constexpr int kCloneFailed = 200;
 struct EntranceStart {
   const ChildStart* child;
   // Of the stack on which the child runs in our memory until it becomes a program; null: it gets a
-  // copy. A copy takes as long as we have memory, 20 us a MiB. One whose user id changes before that
-  // needs it: the kernel would forbid this process, which shares its memory, to be dumped.
+  // copy. A copy takes as long as we have memory, 20 us a MiB. One whose user id changes before
+  // that needs it: the kernel would forbid this process, which shares its memory, to be dumped.
   void* child_stack_end;
   pid_t pid;  // the child's
   int pidfd;

@@ -101,8 +101,6 @@ UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_vi
   return file;
 }
 
-size_t SharedPageOffset(std::string_view code) {
-  return kLonePageBytes + WholePages(code.size());
-}
+size_t SharedPageOffset(std::string_view code) { return kLonePageBytes + WholePages(code.size()); }
 
 }  // namespace parley::internal

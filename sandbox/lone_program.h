@@ -25,8 +25,8 @@
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/raw_call.h"
 
-#define PARLEY_LONE_CODE(section_name)                                                     \
-  PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS                                               \
+#define PARLEY_LONE_CODE(section_name)                                                         \
+  PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS                                                   \
       __attribute__((noinline, used, aligned(4096), section(section_name), no_stack_protector, \
                      no_profile_instrument_function))
 

@@ -8,8 +8,11 @@
 
 #include <cerrno>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
@@ -25,6 +28,18 @@ absl::Status Write(const std::string& path, const std::string& text) {
     return ErrnoStatus(errno, "write " + text + " to " + path);
   }
   return absl::OkStatus();
+}
+
+// Groups that still had a process in them when they were to be removed.
+struct Left {
+  std::mutex mutex;
+  std::vector<std::string> paths;
+};
+
+Left& AllLeft() {
+  // Never destroyed: a MemoryGroup may be, at the end of the process.
+  static auto& all = *std::make_unique<Left>().release();
+  return all;
 }
 
 bool HasWord(const std::string& path, const std::string& word) {
@@ -74,6 +89,12 @@ std::string MountPoint(const std::string& type, const std::string& option) {
 
 bool MayMakeGroupsIn(const std::string& path) { return ::access(path.c_str(), W_OK) == 0; }
 
+void RemoveLeft(Left& left) {
+  std::erase_if(left.paths, [](const std::string& path) {
+    return ::rmdir(path.c_str()) == 0 || errno != EBUSY;
+  });
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> MemoryGroupParent(bool* version_2) {
@@ -105,6 +126,11 @@ absl::StatusOr<MemoryGroup> MemoryGroup::Create(const std::string& tag, int64_t 
   bool version_2 = false;
   auto parent = MemoryGroupParent(&version_2);
   if (!parent.ok()) return parent.status();
+  {
+    Left& left = AllLeft();
+    const std::lock_guard<std::mutex> lock(left.mutex);
+    RemoveLeft(left);
+  }
   const std::string path = *parent + "/" + kPrefix + tag;
   // An empty one of that name is left of a process that was killed, and had our number.
   if (::mkdir(path.c_str(), 0755) != 0 &&
@@ -126,8 +152,10 @@ MemoryGroup::MemoryGroup(MemoryGroup&& other) noexcept
 
 MemoryGroup::~MemoryGroup() {
   if (path_.empty()) return;
-  // The kernel may need a moment after the last process has been reaped.
-  for (int i = 0; i < 200 && ::rmdir(path_.c_str()) != 0 && errno == EBUSY; ++i) ::usleep(5000);
+  Left& left = AllLeft();
+  const std::lock_guard<std::mutex> lock(left.mutex);
+  left.paths.push_back(path_);
+  RemoveLeft(left);
 }
 
 absl::Status MemoryGroup::Add(pid_t pid) const {

@@ -36,7 +36,8 @@ class MemoryGroup {
   MemoryGroup& operator=(MemoryGroup&&) = delete;
   MemoryGroup(const MemoryGroup&) = delete;
   MemoryGroup& operator=(const MemoryGroup&) = delete;
-  // Removes it, once no process is in it any more.
+  // Removes it, or where a process is in it still: leaves that to the next group of this process
+  // that is made or removed. Never waits.
   ~MemoryGroup();
 
   // Moves a process with all its threads into it.

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +48,31 @@ TEST_F(MemoryGroupTest, AGroupIsThereAsLongAsItsObject) {
     EXPECT_EQ(moved.Kills(), 0);
     EXPECT_EQ(moved.AtLimit(), 0);
   }
+  EXPECT_FALSE(IsThere(tag_));
+}
+
+// A stuck process, or one that somebody traces, delays nobody who gives its group up.
+TEST_F(MemoryGroupTest, PromiseP2TimeAGroupWithAProcessInItIsRemovedLater) {
+  auto group = MemoryGroup::Create(tag_, kLimitBytes);
+  ASSERT_TRUE(group.ok()) << group.status();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    while (true) ::pause();
+  }
+  ASSERT_TRUE(group->Add(pid).ok());
+  rusage before = {};
+  rusage after = {};
+  {
+    const MemoryGroup given_up = *std::move(group);
+    ::getrusage(RUSAGE_THREAD, &before);
+  }
+  ::getrusage(RUSAGE_THREAD, &after);
+  EXPECT_LT(after.ru_nvcsw - before.ru_nvcsw, 20) << "it sleeps";
+  EXPECT_TRUE(IsThere(tag_));
+  ::kill(pid, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(MemoryGroup::Create(tag_ + "-next", kLimitBytes).ok());
   EXPECT_FALSE(IsThere(tag_));
 }
 

@@ -69,17 +69,17 @@ struct Orders {
 // constant elsewhere. With steps one below the other, for a function would be a call.
 [[noreturn]] PARLEY_LONE_CODE("parley_nobody") void BecomeNobody() {
   // SAFETY: the program's file has them there.
-  const Orders& orders = *reinterpret_cast<const Orders*>(kLoneDataAddress);
+  const Orders& orders = *__builtin_bit_cast(const Orders*, kLoneDataAddress);
   const long at = RawCall(SYS_mmap, 0, kLonePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                           orders.page_fd, static_cast<long>(orders.page_offset));
   while (at < 0) RawCall(SYS_exit_group, 127);
   // SAFETY: a page that the kernel has just mapped, and that both sides see as this struct.
-  NobodyProgram::Page& page = *reinterpret_cast<NobodyProgram::Page*>(at);
+  NobodyProgram::Page& page = *__builtin_bit_cast(NobodyProgram::Page*, at);
   volatile robust_list_head head;
   head.list.next = &page.entry;
   head.futex_offset = offsetof(NobodyProgram::Page, runs) - offsetof(NobodyProgram::Page, entry);
   head.list_op_pending = nullptr;
-  page.entry.next = const_cast<robust_list*>(&head.list);
+  page.entry.next = __builtin_bit_cast(robust_list*, &head.list);
 
   StartStep step = StartStep::kHolderProgram;
   long answer = RawCall(SYS_set_robust_list, RawAddress(&head), sizeof(head));
@@ -164,8 +164,7 @@ class Data {
     return address;
   }
   const char* AddText(const char* text) {
-    return text == nullptr ? nullptr
-                           : std::bit_cast<const char*>(Add(text, std::strlen(text) + 1));
+    return text == nullptr ? nullptr : std::bit_cast<const char*>(Add(text, std::strlen(text) + 1));
   }
   // A list that ends with a null pointer.
   char* const* AddTexts(char* const* texts) {

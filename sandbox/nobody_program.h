@@ -2,7 +2,8 @@
 #ifndef PARLEY_SANDBOX_NOBODY_PROGRAM_H_
 #define PARLEY_SANDBOX_NOBODY_PROGRAM_H_
 
-// How root's worker becomes user 65534 between clone and exec (NamespaceOptions::root_becomes_nobody).
+// How root's worker becomes user 65534 between clone and exec (root_becomes_nobody of
+// sandbox/second_wall.h).
 //
 // The kernel lets nobody dump a process whose user id changes, nor those that share its memory. The
 // child runs in ours, and a copy of it takes 20 to 40 us for each MiB. So it first executes a

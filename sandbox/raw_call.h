@@ -20,8 +20,7 @@ namespace parley::internal {
 #if defined(__x86_64__)
 inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
                                                                             long b = 0, long c = 0,
-                                                                            long d = 0,
-                                                                            long e = 0,
+                                                                            long d = 0, long e = 0,
                                                                             long f = 0) {
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
@@ -36,8 +35,7 @@ inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long
 #elif defined(__aarch64__)
 inline __attribute__((always_inline)) PARLEY_GENERAL_REGISTERS long RawCall(long number, long a = 0,
                                                                             long b = 0, long c = 0,
-                                                                            long d = 0,
-                                                                            long e = 0,
+                                                                            long d = 0, long e = 0,
                                                                             long f = 0) {
   register long x8 asm("x8") = number;
   register long x0 asm("x0") = a;

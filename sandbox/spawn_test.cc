@@ -258,8 +258,8 @@ int64_t FaultsOfWriting(char* pages, size_t count) {
 TEST(SpawnTest, PromiseP3WorkNoWorkerBeginsAsACopyOfItsParent) {
   if (HasSanitizer()) GTEST_SKIP() << "then it does";
   constexpr size_t kPages = 4096;
-  void* const start = ::mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const start =
+      ::mmap(nullptr, kPages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(start, MAP_FAILED);
   ::madvise(start, kPages * 4096, MADV_NOHUGEPAGE);
   char* const pages = static_cast<char*>(start);
