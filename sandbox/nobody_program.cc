@@ -68,8 +68,9 @@ struct Orders {
 // Every local that the kernel reads is volatile, or an optimizing compiler copies it from a
 // constant elsewhere. With steps one below the other, for a function would be a call.
 [[noreturn]] PARLEY_LONE_CODE("parley_nobody") void BecomeNobody() {
+  const uintptr_t start = kLoneDataAddress;  // a copy, or it would be read from where it lies
   // SAFETY: the program's file has them there.
-  const Orders& orders = *__builtin_bit_cast(const Orders*, kLoneDataAddress);
+  const Orders& orders = *__builtin_bit_cast(const Orders*, start);
   const long at = RawCall(SYS_mmap, 0, kLonePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                           orders.page_fd, static_cast<long>(orders.page_offset));
   while (at < 0) RawCall(SYS_exit_group, 127);

@@ -1078,7 +1078,10 @@ TEST(SecondWallTest, WithoutAnEmptyRootTheWorkerIsToldWhy) {
       SpawnOptions options = WorkerOptions({"inside", "require_empty_root"}, replies);
       options.namespaces.use = Use::kRequired;
       auto worker = Spawn(std::move(options));
-      if (!worker.ok()) return 1;
+      if (!worker.ok()) {
+        std::fprintf(stderr, "%s\n", Text(worker.status()).c_str());
+        return 1;
+      }
       const std::string why = std::strerror(EXDEV);  // NOLINT(concurrency-mt-unsafe)
       return NextReply(replies.get()) == "cannot enter an empty root, which was required: " + why
                  ? 0

@@ -197,8 +197,11 @@ void StartWithin(ChildStart start, const NamespaceAttempt& attempt, int holder_s
     shared.failure = nobody.Await(process.pidfd);
   }
   if (shared.failure.step == StartStep::kHolderProgram) programs_are_refused.store(true);
-  if (shared.failure.step == StartStep::kNone) {
-    shared.failure = AwaitHolderAlone(process.holder, page);
+  // A holder that could not execute its program has taken the child with it, wherever that was.
+  if (shared.failure.step == StartStep::kNone || shared.failure.step == StartStep::kClone) {
+    const StartFailure holder = AwaitHolderAlone(process.holder, page);
+    const bool is_cause = holder.step == StartStep::kHolderProgram;
+    if (is_cause || shared.failure.step == StartStep::kNone) shared.failure = holder;
   }
 }
 
