@@ -118,6 +118,64 @@ TEST_F(ExamplesTest, EventLoopEndsOnCtrlC) {
   EXPECT_FALSE(SocketExists());
 }
 
+// --- camera
+// -----------------------------------------------------------------------------------------
+
+const char* const kCamera = "examples/camera/camera";
+
+TEST(CameraTest, EachViewerGetsWhatItsPolicySaysAndNothingThatIsWrong) {
+  Process camera({Binary(kCamera), "--device=/dev/none", "--pictures=200", "--rate=200"});
+  EXPECT_EQ(camera.Wait(Generous()), 0) << camera.errors();
+  EXPECT_EQ(camera.errors(), "");
+  const std::string& text = camera.output();
+  for (const std::string name : {"screen", "recorder", "slow"}) {
+    SCOPED_TRACE(text);
+    unsigned long long offered = 0;
+    unsigned long long sent = 0;
+    unsigned long long dropped = 0;
+    unsigned long long revoked = 0;
+    const std::size_t line = text.find("to " + name + ": ");
+    ASSERT_NE(line, std::string::npos);
+    ASSERT_EQ(std::sscanf(text.c_str() + line + name.size() + 3,
+                          ": %llu offered, %llu sent, %llu dropped, %llu taken back", &offered,
+                          &sent, &dropped, &revoked),
+              4);
+    unsigned long long pictures = 0;
+    unsigned long long wrong = 0;
+    unsigned long long lost = 0;
+    const std::size_t seen = text.find("\n" + name + ": ");
+    ASSERT_NE(seen, std::string::npos);
+    ASSERT_EQ(std::sscanf(text.c_str() + seen + name.size() + 1,
+                          ": %llu pictures, %llu wrong, %llu taken back", &pictures, &wrong, &lost),
+              3);
+    EXPECT_EQ(offered, 200u);
+    EXPECT_EQ(sent + dropped, 200u);
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_LE(pictures + lost, sent);
+    if (name == "recorder") {
+      EXPECT_EQ(pictures, 200u);
+    }
+    if (name == "slow") {
+      EXPECT_EQ(pictures, sent);
+      EXPECT_GT(dropped, 100u) << "10 a second, of 200 in more than a second";
+    }
+  }
+}
+
+TEST(CameraTest, CtrlCEndsItAndItsViewersAndWhatIsNoCameraIsSaid) {
+  Process camera({Binary(kCamera), "--device=/dev/none", "--pictures=1000000"});
+  absl::SleepFor(absl::Milliseconds(500));
+  camera.Signal(SIGINT);
+  EXPECT_EQ(camera.Wait(Generous()), 130) << camera.errors();
+  ExpectOneSentence(camera.errors(), "camera", "interrupted");
+  EXPECT_NE(camera.output().find("\nslow: "), std::string::npos) << camera.output();
+  Process none({Binary(kCamera), "--device=/dev/null"});
+  EXPECT_EQ(none.Wait(Generous()), 1);
+  ExpectOneSentence(none.errors(), "camera", "/dev/null: cannot ask what it can do");
+  Process wrong({Binary(kCamera), "--rate=0"});
+  EXPECT_EQ(wrong.Wait(Generous()), 2);
+}
+
 // --- effect: whatever the machine does, each block is answered or silent
 // ----------------------------------------------------------------------------------------
 
