@@ -822,6 +822,43 @@ bulk("honest_with_a_stranger", 5000, honest(3000, 2, 2), any_record(1, 1024), *[
 bulk("honest_and_dead", 20000, honest(20000, 1, 9), B_TAKE, DIES, B_ALL)
 bulk("a_byte_at_a_time", 100, first(100, 0), *[more(1) + bytes([B_TAKE])] * 60, more(100), B_ALL)
 
+# --- fan_out_fuzzer ---------------------------------------------------------------------------------
+
+O_SEND, O_RECEIVE, O_RETURN, O_SAY, O_COME, O_HANDLES, O_REST = 0, 2, 3, 4, 5, 6, 7
+
+
+def send_all(size=4096, bits=0):
+    return bytes([O_SEND, 0, bits]) + u16(size)
+
+
+def each(step, *more):
+    return b"".join(bytes([step, receiver, *more]) for receiver in range(3))
+
+
+def come(receiver, policy, frames=4, bytes_limited=0, dies=1):
+    return bytes([O_COME, receiver, dies | policy << 2 | (frames - 1) << 4 | bytes_limited << 7])
+
+
+def fan_out(name, *parts, pages=2):
+    seed("fan_out_fuzzer", name, pages, *parts)
+
+
+fan_out("received_and_returned", *[send_all() + each(O_RECEIVE) + each(O_RETURN, 0)] * 8)
+fan_out("one_stops", *[send_all() + bytes([O_RECEIVE, 0, O_RETURN, 0, 0])] * 20)
+fan_out("all_stop", *[send_all(3000)] * 20, each(O_RECEIVE), *[send_all(16384)] * 2)
+fan_out("each_policy", come(0, 0), come(1, 1), come(2, 2), *[send_all(2000) + bytes([O_RECEIVE, 0])] * 20, each(O_RECEIVE),
+        each(O_RETURN, 0), *[send_all(1000)] * 5)
+fan_out("forged", *[send_all() + each(O_RECEIVE) + bytes([O_SAY, 1, 1, 0, 0, O_SAY, 1, 2, 1, 9])] * 10)
+fan_out("returned_another_use", *[send_all() + each(O_RECEIVE) + bytes([O_RETURN, 0, 0, O_RETURN, 2, 0, O_SAY, 1, 0, k, 9]) for k in range(10)])
+fan_out("said_and_kept", send_all(), each(O_RECEIVE), bytes([O_SAY, 0, 1, 0, 0]), *[send_all() + bytes([O_RECEIVE, 1])] * 8)
+fan_out("leaves_and_comes", *[send_all() + each(O_RECEIVE) + come(k % 3, k % 3, 1 + k, k % 2, k % 2) for k in range(5)])
+fan_out("handles", *[bytes([O_HANDLES, 0, 1]) + u16(4000) + send_all(4000, 1)] * 3, send_all(), bytes([O_HANDLES, 0, 0]), send_all(16384))
+fan_out("deltas", *[send_all(100, 2 if k % 5 else 0) + bytes([O_RECEIVE, k % 3]) for k in range(40)])
+fan_out("lies_about_its_cursor", *[send_all(64)] * 5, bytes([O_REST, 1, 8]), u64(1 << 63), *[send_all(64) + bytes([O_RECEIVE, 0])] * 50,
+        bytes([O_REST, 0, 3]))
+fan_out("preamble", bytes([O_REST, 0, 1]), *[send_all() + each(O_RECEIVE)] * 3, bytes([O_REST, 0, 5]), *[send_all() + each(O_RECEIVE)] * 3)
+fan_out("small_frames_until_ids_end", *[send_all(1)] * 150, each(O_RECEIVE), pages=3)
+
 # --- frames_fuzzer ----------------------------------------------------------------------------------
 
 F_ANY, F_SENT, F_RETURNED, F_ACQUIRE, F_SEND, F_RECEIVE, F_RETURN, F_REVOKE, F_SCRIBBLE, F_REST = 0, 1, 3, 5, 6, 7, 8, 9, 10, 11

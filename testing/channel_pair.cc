@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -24,6 +25,7 @@
 #include "parley/ring/ring_types.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/shm/arena_layout.h"
+#include "parley/shm/broadcast.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/region.h"
 #include "parley/wait/doorbell.h"
@@ -131,23 +133,34 @@ absl::StatusOr<std::unique_ptr<ChannelPair>> ChannelPair::Create(
                             : options.eventfd ? kDoorbellEventfd
                                               : kDoorbellSocket;
   const DirectionSpec direction = {ring.capacity_bytes, ring.max_message_bytes, arena};
-  const auto make_end = [&](Way& sending, Way& receiving,
-                            PeerSocket socket) -> absl::StatusOr<Channel> {
+  const auto make_end = [&](Way& sending, Way& receiving, PeerSocket socket,
+                            std::optional<BroadcastView> view) -> absl::StatusOr<Channel> {
     SessionTerms terms;
     terms.id = id;
     terms.peer = self();
     terms.send = terms.receive = direction;
-    auto session = Session::Make(std::move(terms), std::move(sending.written),
-                                 std::move(receiving.read), std::move(socket).Release());
+    terms.reads_broadcast = options.broadcast != nullptr;
+    auto session =
+        Session::Make(std::move(terms), std::move(sending.written), std::move(receiving.read),
+                      std::move(socket).Release(), std::move(view));
     const absl::Status installed = InstallDoorbells(
         doorbell, {std::move(sending.senders_doorbell), std::move(receiving.receivers_doorbell)},
         session.get());
     if (!installed.ok()) return installed;
     return MakeChannel(session, options.wait);
   };
-  auto accepting = make_end(*out, *back, std::move(sockets->first));
+  std::optional<BroadcastView> view;
+  if (options.broadcast != nullptr) {
+    auto fd = Duplicate(options.broadcast->fd());
+    if (!fd.ok()) return fd.status();
+    auto read = BroadcastView::Adopt(*std::move(fd), options.broadcast->layout(), Deadline::Never(),
+                                     &pair->connecting_registry_);
+    if (!read.ok()) return read.status();
+    view = *std::move(read);
+  }
+  auto accepting = make_end(*out, *back, std::move(sockets->first), std::nullopt);
   if (!accepting.ok()) return accepting.status();
-  auto connecting = make_end(*back, *out, std::move(sockets->second));
+  auto connecting = make_end(*back, *out, std::move(sockets->second), std::move(view));
   if (!connecting.ok()) return connecting.status();
   pair->accepting_ = *std::move(accepting);
   pair->connecting_ = *std::move(connecting);

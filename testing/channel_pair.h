@@ -20,6 +20,7 @@
 #include "parley/channel/channel.h"
 #include "parley/handshake/options.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/shm/broadcast.h"
 #include "parley/wait/wait_options.h"
 
 namespace parley::testing {
@@ -28,6 +29,8 @@ struct ChannelPairOptions {
   RingRequest ring = {4096, 1024};  // of both directions; a page, where that is more
   bool eventfd = false;             // else socket doorbells, or
   bool futex = false;               // futexes: nothing to poll, see DoorbellKind::kFutex
+  // Of the accepting side, for the connecting one to read.
+  std::shared_ptr<Broadcast> broadcast;
   WaitOptions wait;
 };
 
