@@ -5,6 +5,7 @@
 #   dev bench [--quick] [flags of the program]   measures, prints tables, draws plots
 #   dev bench instructions                       counts instructions with callgrind
 #   dev bench presets|scale|safety|waiting [--quick]  a study of its own; --help names its flags
+#   dev bench media [--quick]                    pictures to another process and to many, beside pipes and memfds
 #   dev bench pool [--quick]                     what a fresh confined worker costs, beside fork and exec
 #   dev bench report [FOLDER] [--markdown docs | --compare OTHER]   of a run that was made before
 #
@@ -88,6 +89,13 @@ bench_pool() {
   "$bin/bench/pool/pool" "$bin/bench/pool/pool_worker" "$@"
 }
 
+bench_media() {
+  say bazel build --config=opt //bench/media
+  # shellcheck disable=SC2046
+  bazel_with gcc build $(progress_flags) --config=opt //bench/media </dev/null
+  "$(bazel_with gcc info --config=opt bazel-bin 2>/dev/null)/bench/media/media" "$@"
+}
+
 bench_usage() {
   cat <<END
 Usage: ./dev bench [MODE] [flags]
@@ -98,6 +106,7 @@ Usage: ./dev bench [MODE] [flags]
   ./dev bench safety [--quick]       what each check and each wall costs, on and off
   ./dev bench waiting [--quick]      a WaitSet with 10 to 10,000 channels, and beside a flood
   ./dev bench pool [--quick]         a fresh confined worker for each job, beside fork and exec, and bwrap
+  ./dev bench media [--quick]        pictures to another process and to many, beside pipes and memfds
   ./dev bench instructions           instructions of a send and a receive, by callgrind
   ./dev bench report [FOLDER]        tables and plots again; --markdown docs, --compare FOLDER
 
@@ -140,9 +149,8 @@ run_bench() {
     presets | scale | safety | waiting)
       run_study "$@"
       ;;
-    pool)
-      shift
-      bench_pool "$@"
+    pool | media)
+      "bench_$1" "${@:2}"
       ;;
     *)
       out="$(bench_folder)/$(date -u +%Y%m%dT%H%M%SZ)"
