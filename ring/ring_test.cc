@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "parley/boundary/copy.h"
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
@@ -127,7 +128,12 @@ TEST(RingWrapTest, PositionsPassFourGibibytes) {
   while (producer.published_bytes() < (uint64_t{1} << 32) + 4 * kRing) {
     ASSERT_EQ(producer.TrySend(1, buffer), Outcome::kOk);
     const auto odd = static_cast<std::size_t>(producer.published_bytes() / kRecord % 61);
-    ASSERT_TRUE(producer.TrySendShort(2, absl::MakeConstSpan(small.data(), odd)));
+    const auto short_one = absl::MakeConstSpan(small.data(), odd);
+    // A copy of bytes is a call under a sanitizer: the short way then says so.
+    ASSERT_EQ(producer.TrySendShort(2, short_one), odd <= internal::kMaxSmallCopyBytes);
+    if (odd > internal::kMaxSmallCopyBytes) {
+      ASSERT_EQ(producer.TrySend(2, short_one), Outcome::kOk);
+    }
     ASSERT_EQ(producer.TrySend(3, small), Outcome::kOk);
     TestConsumer::View view;
     ASSERT_EQ(consumer.TryPeek(&record, &view), Outcome::kOk) << producer.published_bytes();
