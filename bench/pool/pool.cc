@@ -15,11 +15,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -52,6 +57,7 @@ struct Row {
   double processor_ms = 0;  // each
   double jobs_per_second = 0;
   double own_kib = -1;
+  double ready_ms = -1;  // p50: from the pool's decision to start a worker until it is locked down
 };
 
 double At(std::vector<double> values, double part) {
@@ -108,17 +114,24 @@ double OwnKib() {
   return largest;
 }
 
-absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bool use_template,
-                           uint32_t jobs_per_worker, const Rounds& rounds) {
+struct Way {
+  const char* name;
+  bool use_template;
+  uint32_t jobs_per_worker;
+  bool start_ahead;
+};
+
+absl::StatusOr<Row> ByPool(const Way& way, const std::string& worker, const Rounds& rounds) {
   Row row;
-  row.way = way;
+  row.way = way.name;
   const double before_ms = ProcessorMs();
   PoolOptions options;
   options.program.path = worker;
   options.program.name = "pool_worker";
   options.workers = kWorkers;
-  options.use_template = use_template;
-  options.jobs_per_worker = jobs_per_worker;
+  options.use_template = way.use_template;
+  options.jobs_per_worker = way.jobs_per_worker;
+  options.start_ahead = way.start_ahead;
   options.max_queued = 16;
   auto pool = Pool::Start(std::move(options));
   if (!pool.ok()) return pool.status();
@@ -137,10 +150,16 @@ absl::StatusOr<Row> ByPool(const std::string& way, const std::string& worker, bo
     return (*pool)->Submit(std::move(job), Deadline::Never());
   };
   for (int i = 0; i < rounds.starts + kWarmUps; ++i) {
+    // Ahead is as soon as there is time for it.
+    if (way.start_ahead) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     auto job = submit("", &row.start_ms);
     if (!job.ok()) return job.status();
     if (!job->Wait().done()) return absl::InternalError(job->Wait().what);
     if (i == kWarmUps - 1) row.start_ms.clear();
+  }
+  // Of these alone: of those that follow, two at once share the processors.
+  if (!way.start_ahead && way.jobs_per_worker == 1) {
+    row.ready_ms = absl::ToDoubleMilliseconds((*pool)->stats().started_p50);
   }
   auto waiting = submit("wait", nullptr);
   if (!waiting.ok()) return waiting.status();
@@ -219,18 +238,77 @@ void ByExec(const std::string& way, const std::vector<std::string>& command, int
   rows->push_back(std::move(row));
 }
 
-int Main(const std::string& worker, const Rounds& rounds) {
+// One small picture, and as many of it as are asked for; nothing without ffmpeg.
+class Pictures {
+ public:
+  explicit Pictures(int count) {
+    std::string folder = "/tmp/parley-bench-XXXXXX";
+    if (::mkdtemp(folder.data()) == nullptr) return;
+    folder_ = folder;
+    const std::string first = folder + "/0.png";
+    const std::vector<std::string> make = {
+        "sh", "-c",
+        "ffmpeg -v quiet -f lavfi -i testsrc=size=320x240 -frames:v 1 " + first + " && echo x"};
+    if (RunOnce(make) < 0) return;
+    for (int i = 0; i < count; ++i) {
+      const std::string name = folder + "/" + std::to_string(i) + ".png";
+      if (i > 0) std::filesystem::copy_file(first, name);
+      files_.push_back(name);
+    }
+  }
+  Pictures(const Pictures&) = delete;
+  Pictures& operator=(const Pictures&) = delete;
+  ~Pictures() {
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
+  const std::string& folder() const { return folder_; }
+  const std::vector<std::string>& files() const { return files_; }
+
+ private:
+  std::string folder_;
+  std::vector<std::string> files_;
+};
+
+// A program that makes pictures of all files at once, its own start among what it takes.
+void ByBatch(const std::string& way, const std::string& program, const Pictures& pictures,
+             std::vector<Row>* rows) {
+  const std::string out = pictures.folder() + "/out";
+  std::filesystem::create_directory(out);
+  std::vector<std::string> command = {program, "--size",    "64",     "--format",
+                                      "ppm",   "--verbose", "--jobs", std::to_string(kWorkers),
+                                      "-o",    out};
+  command.insert(command.end(), pictures.files().begin(), pictures.files().end());
+  // RunOnce wants a byte of output; it reports on its standard error.
+  command.insert(command.begin(), {"sh", "-c", "\"$0\" \"$@\" && echo x"});
+  const double before_ms = ProcessorMs();
+  const double ms = RunOnce(command);
+  const auto count = static_cast<double>(pictures.files().size());
+  const auto made = static_cast<double>(std::distance(std::filesystem::directory_iterator(out),
+                                                      std::filesystem::directory_iterator()));
+  if (ms < 0 || made != count) {
+    std::printf("%-40s made %g of %g pictures\n", way.c_str(), made, count);
+    return;
+  }
+  Row row;
+  row.way = way;
+  row.jobs_per_second = count / (ms / 1e3);
+  row.processor_ms = (ProcessorMs() - before_ms) / count;
+  rows->push_back(std::move(row));
+}
+
+int Main(const std::string& worker, const std::string& thumb, const Rounds& rounds) {
   std::vector<Row> rows;
-  const std::vector<std::pair<std::string, std::pair<bool, uint32_t>>> ways = {
-      {"pool, clone of a template", {true, 1}},
-      {"pool, fork and exec", {false, 1}},
-      {"pool, worker reused (100 jobs)", {true, 100}},
+  const std::vector<Way> ways = {
+      {"pool, clone of a template", true, 1, false},
+      {"pool, clone started ahead, 20 ms apart", true, 1, true},
+      {"pool, fork and exec", false, 1, false},
+      {"pool, worker reused (100 jobs)", true, 100, false},
   };
-  for (const auto& [way, how] : ways) {
-    auto row = ByPool(way, worker, how.first, how.second, rounds);
+  for (const Way& way : ways) {
+    auto row = ByPool(way, worker, rounds);
     if (!row.ok()) {
-      std::fprintf(stderr, "pool: %s: %s\n", way.c_str(),
-                   std::string(row.status().message()).c_str());
+      std::fprintf(stderr, "pool: %s: %s\n", way.name, std::string(row.status().message()).c_str());
       return 1;
     }
     rows.push_back(*std::move(row));
@@ -241,29 +319,31 @@ int Main(const std::string& worker, const Rounds& rounds) {
     return command;
   };
   const std::vector<std::string> echo = {"/bin/echo", "x"};
-  const std::vector<std::string> ffmpeg = {"ffmpeg",
-                                           "-v",
-                                           "quiet",
-                                           "-f",
-                                           "lavfi",
-                                           "-i",
-                                           "testsrc=size=320x240:duration=0.04",
-                                           "-vf",
-                                           "scale=64:64",
-                                           "-frames:v",
-                                           "1",
-                                           "-f",
-                                           "rawvideo",
-                                           "-"};
+  const Pictures pictures(rounds.programs);
+  const std::string picture = pictures.files().empty() ? "none" : pictures.files()[0];
+  const std::vector<std::string> ffmpeg = {"ffmpeg", "-v",  "quiet",       "-i",
+                                           picture,  "-vf", "scale=64:48", "-frames:v",
+                                           "1",      "-f",  "rawvideo",    "-"};
   ByExec("fork and exec of echo, not confined", echo, rounds.programs, &rows);
   ByExec("bwrap echo", inside(echo), rounds.programs, &rows);
   ByExec("fork and exec of ffmpeg, not confined", ffmpeg, rounds.programs / 10, &rows);
   ByExec("bwrap ffmpeg", inside(ffmpeg), rounds.programs / 10, &rows);
-  std::printf("%-40s %10s %10s %10s %10s %10s %10s\n", "way", "p10 ms", "p50 ms", "p99 ms",
-              "cpu ms", "jobs/s", "own KiB");
+  if (!thumb.empty() && !pictures.files().empty()) {
+    ByBatch("parley-thumb, the same picture", thumb, pictures, &rows);
+  }
+  const auto figure = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%.2f", value);
+    return std::string(value < 0 ? "-" : text);
+  };
+  std::printf("%-40s %9s %9s %9s %9s %9s %9s %9s\n", "way", "ready p50", "p10 ms", "p50 ms",
+              "p99 ms", "cpu ms", "jobs/s", "own KiB");
   for (const Row& row : rows) {
-    std::printf("%-40s %10.2f %10.2f %10.2f %10.2f %10.0f %10s\n", row.way.c_str(),
-                At(row.start_ms, 0.1), At(row.start_ms, 0.5), At(row.start_ms, 0.99),
+    const auto at = [&row, &figure](double part) {
+      return figure(row.start_ms.empty() ? -1 : At(row.start_ms, part));
+    };
+    std::printf("%-40s %9s %9s %9s %9s %9.2f %9.0f %9s\n", row.way.c_str(),
+                figure(row.ready_ms).c_str(), at(0.1).c_str(), at(0.5).c_str(), at(0.99).c_str(),
                 row.processor_ms, row.jobs_per_second,
                 row.own_kib < 0 ? "-" : std::to_string(static_cast<int>(row.own_kib)).c_str());
   }
@@ -274,10 +354,12 @@ int Main(const std::string& worker, const Rounds& rounds) {
 }  // namespace parley
 
 int main(int argc, char** argv) {
-  const bool quick = argc == 3 && std::string_view(argv[2]) == "--quick";
-  if (argc != 2 && !quick) {
-    std::fprintf(stderr, "usage: pool WORKER [--quick]\n");
+  const bool quick = argc > 2 && std::string_view(argv[argc - 1]) == "--quick";
+  const int named = argc - (quick ? 1 : 0);
+  if (named != 2 && named != 3) {
+    std::fprintf(stderr, "usage: pool WORKER [PARLEY_THUMB] [--quick]\n");
     return 2;
   }
-  return parley::Main(argv[1], quick ? parley::Rounds{100, 200, 50} : parley::Rounds{});
+  return parley::Main(argv[1], named == 3 ? argv[2] : "",
+                      quick ? parley::Rounds{100, 200, 50} : parley::Rounds{});
 }

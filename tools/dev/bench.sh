@@ -81,12 +81,13 @@ measure() {
 
 # The worker is a program of its own, built beside it.
 bench_pool() {
-  say bazel build --config=opt //bench/pool:pool //bench/pool:pool_worker
+  say bazel build --config=opt //bench/pool:pool //bench/pool:pool_worker //thumb:parley_thumb
   # shellcheck disable=SC2046
-  bazel_with gcc build $(progress_flags) --config=opt //bench/pool:pool //bench/pool:pool_worker </dev/null
+  bazel_with gcc build $(progress_flags) --config=opt //bench/pool:pool //bench/pool:pool_worker \
+    //thumb:parley_thumb </dev/null
   local bin
   bin="$(bazel_with gcc info --config=opt bazel-bin 2>/dev/null)"
-  "$bin/bench/pool/pool" "$bin/bench/pool/pool_worker" "$@"
+  "$bin/bench/pool/pool" "$bin/bench/pool/pool_worker" "$bin/thumb/parley_thumb" "$@"
 }
 
 bench_media() {
