@@ -47,6 +47,12 @@ TEST(PrintableLinesTest, EverythingElseIsEscaped) {
   EXPECT_NE(text.find("\\x9b"), std::string::npos);
 }
 
+// What is said in a sentence is one line, and no longer than allowed.
+TEST(PrintableTest, LinesBecomeOne) {
+  EXPECT_EQ(Printable("two\nlines\x1b[0m", 100), "two lines\\x1b[0m");
+  EXPECT_EQ(Printable("two\nlines", 5), "two l");
+}
+
 TEST(PrintableLinesTest, EachLineBearsTheName) {
   PrintableLines lines("w");
   std::string text;
