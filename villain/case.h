@@ -100,6 +100,8 @@ struct VictimSetup {
   absl::Duration attack_time = absl::Milliseconds(250);
   // For kConnect: takes latest values as well, where the host has a broadcast of them.
   bool reads_latest = false;
+  // For kFrames: sends by a fan-out, of which the attacker is a receiver.
+  bool fan_out = false;
   // For kListener: whether an honest client tries its luck, and how soon it has to be served.
   bool client = true;
   absl::Duration client_within = absl::Seconds(20);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Row R12: frames and returns that can't be.
+// Rows R12 and R16: frames and returns that can't be, of one receiver and of one among many.
 
 #include <unistd.h>
 
@@ -26,8 +26,11 @@ constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
 // Both halves of a peer with an arena: what it sends, and what it returns.
 class Frames {
  public:
-  explicit Frames(Attacker& a) : attacker_(a), peer_(RawPeer::Connect(a)) {
-    if (peer_.welcome.send.arena.bytes == 0 || peer_.welcome.receive.arena.bytes == 0) {
+  explicit Frames(Attacker& a, bool in_broadcast = false)
+      : attacker_(a), peer_(RawPeer::Connect(a, PlanOf(in_broadcast))) {
+    // A careless victim knows no broadcast, and has an arena in any case.
+    if (peer_.welcome.broadcast.empty() &&
+        (peer_.welcome.send.arena.bytes == 0 || peer_.welcome.receive.arena.bytes == 0)) {
       a.CannotMount("the victim has no arena");
     }
   }
@@ -71,6 +74,12 @@ class Frames {
   uint64_t tail() const { return tail_; }
 
  private:
+  static RawPeer::Plan PlanOf(bool in_broadcast) {
+    RawPeer::Plan plan;
+    if (in_broadcast) plan.hello.broadcast_kinds = {kSectionFrames};
+    return plan;
+  }
+
   Attacker& attacker_;
   const RawPeer peer_;
   uint64_t tail_ = 0;
@@ -89,9 +98,9 @@ AttackFunction OneFrame(uint32_t id, uint64_t generation, uint64_t offset, uint6
 
 // Takes the victim's frames as an honest receiver does, and gives them back with `give_back`.
 template <typename GiveBack>
-AttackFunction Receiver(const char* what, const GiveBack& give_back) {
+AttackFunction Receiver(const char* what, const GiveBack& give_back, bool in_broadcast = false) {
   return [=](Attacker& a) {
-    Frames frames(a);
+    Frames frames(a, in_broadcast);
     uint32_t id = 0;
     uint64_t generation = 0;
     while (frames.Take(&id, &generation)) {
@@ -122,8 +131,8 @@ void Overlap(Attacker& a) {
   Attacker::Stay();
 }
 
-void Flood(Attacker& a) {
-  Frames frames(a);
+void FloodOf(Attacker& a, bool in_broadcast) {
+  Frames frames(a, in_broadcast);
   for (uint64_t count = 1;; count = count * 6364136223846793005u + 1) {
     for (uint32_t id = 0; id < kMaxFrames; ++id) frames.Return(id, kMost - count % 3);
     frames.Published(count);
@@ -136,7 +145,18 @@ void Flood(Attacker& a) {
 std::vector<Case> FrameCases() {
   VictimSetup victim;
   victim.kind = VictimKind::kFrames;
+  VictimSetup fan_out = victim;
+  fan_out.fan_out = true;
   constexpr uint64_t kFar = uint64_t{1} << 40;
+  const auto twice = [](Frames& frames, uint32_t id, uint64_t generation) {
+    for (int i = 0; i < 4; ++i) frames.Return(id, generation);
+  };
+  const auto stale = [](Frames& frames, uint32_t id, uint64_t generation) {
+    for (const uint64_t other : {generation - 1, generation + 1, generation + 7}) {
+      frames.Return(id, other);
+    }
+  };
+  const auto never = [](Frames&, uint32_t, uint64_t) {};
   return {
       {"frame-outside", "R12", "a frame outside of the arena", victim, OneFrame(0, 1, kFar, 64),
        kCaught},
@@ -146,24 +166,22 @@ std::vector<Case> FrameCases() {
        OneFrame(0, 1, kMost - kFar + 1, kFar), kCaught},
       {"frames-overlap", "R12", "frames that lie on top of each other", victim, Overlap, kServed},
       {"frame-returned-twice", "R12", "each frame returned again and again", victim,
-       Receiver("returns each frame four times",
-                [](Frames& frames, uint32_t id, uint64_t generation) {
-                  for (int i = 0; i < 4; ++i) frames.Return(id, generation);
-                }),
-       kServed},
+       Receiver("returns each frame four times", twice), kServed},
       {"frame-returned-stale", "R12", "returns of uses that are over, and of those to come", victim,
-       Receiver("returns other uses than were sent",
-                [](Frames& frames, uint32_t id, uint64_t generation) {
-                  for (const uint64_t other : {generation - 1, generation + 1, generation + 7}) {
-                    frames.Return(id, other);
-                  }
-                }),
-       kServed},
+       Receiver("returns other uses than were sent", stale), kServed},
       {"frame-never-returned", "R12", "frames that never come back", victim,
-       Receiver("keeps all frames", [](Frames&, uint32_t, uint64_t) {}), kServed},
+       Receiver("keeps all frames", never), kServed},
       // Who signals at full speed as well may be ended for that.
-      {"return-flood", "R12", "returns of everything, at full speed", victim, Flood,
-       End::kPoisoned | End::kServed},
+      {"return-flood", "R12", "returns of everything, at full speed", victim,
+       [](Attacker& a) { FloodOf(a, false); }, End::kPoisoned | End::kServed},
+      {"fan-out-returned-twice", "R16", "one of many returns each frame again and again", fan_out,
+       Receiver("returns each frame four times", twice, true), kServed},
+      {"fan-out-returned-stale", "R16", "one of many returns uses that are over, and those to come",
+       fan_out, Receiver("returns other uses than were sent", stale, true), kServed},
+      {"fan-out-never-returned", "R16", "one of many keeps all that it gets", fan_out,
+       Receiver("keeps all frames", never, true), kServed},
+      {"fan-out-return-flood", "R16", "one of many returns everything, at full speed", fan_out,
+       [](Attacker& a) { FloodOf(a, true); }, End::kPoisoned | End::kServed},
   };
 }
 

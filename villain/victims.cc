@@ -13,6 +13,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -23,8 +24,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "parley/channel/channel.h"
+#include "parley/frames/frame_fan_out.h"
 #include "parley/frames/frame_receiver.h"
 #include "parley/frames/frame_sender.h"
+#include "parley/frames/frame_wire.h"
+#include "parley/handshake/session.h"
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/os/poll.h"
@@ -33,6 +37,7 @@
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/profile.h"
 #include "parley/sealing/sealed_blob.h"
+#include "parley/shm/broadcast.h"
 #include "parley/villain/lateness.h"
 #include "parley/wait_set/wait_set.h"
 
@@ -250,9 +255,7 @@ class Session {
     Deadline due = InMs(10);
     Registration tick;
     tick = set.AddTimer([&](const absl::Status&) {
-      {
-        const Call call(victim_.notes, "a timer beside it", due);
-      }
+      { const Call call(victim_.notes, "a timer beside it", due); }
       due = InMs(10);
       tick.Resume(due);
     });
@@ -398,7 +401,7 @@ class Session {
 };
 
 // Both ends of an arena. It keeps two frames for a while before it sends them, and looks whether
-// they are still what it wrote.
+// whether they are still what it wrote.
 class FrameSession {
  public:
   FrameSession(Victim& victim, FrameSender sender, FrameReceiver receiver)
@@ -465,6 +468,35 @@ class FrameSession {
   unsigned number_ = 0;
 };
 
+// A producer whose receiver is the attacker. It keeps handles of what it has sent, and looks
+// whether they are still what it wrote.
+Ending RunFanOut(Victim& victim, const std::shared_ptr<Broadcast>& broadcast, Channel channel) {
+  auto fan_out = FrameFanOut::Create(broadcast);
+  if (!fan_out.ok() || !fan_out->Attach(std::move(channel)).ok()) return {End::kWrong, "no arena"};
+  std::vector<std::pair<OutFrame, std::byte>> kept;
+  for (unsigned number = 0; victim.notes.enough.load() == 0; ++number) {
+    Call call(victim.notes, "FrameFanOut::Send", InMs(30));
+    auto frame = fan_out->Acquire(kVictimFrameBytes, call.deadline());
+    if (!frame.ok()) return {End::kWrong, "nothing to send: " + frame.status().ToString()};
+    const auto value = static_cast<std::byte>(number);
+    std::fill(frame->bytes().begin(), frame->bytes().end(), value);
+    kept.emplace_back(frame->Share(), value);
+    fan_out->Send(&*frame, kVictimFrameBytes, 7, {}, true, call.deadline());
+    victim.notes.messages.fetch_add(1);
+    for (const auto& [handle, expected] : kept) {
+      for (const std::byte byte : handle.read_only_bytes()) {
+        if (byte != expected) return {End::kWrong, "a frame was handed out twice"};
+      }
+    }
+    if (kept.size() == 2) kept.erase(kept.begin());
+    for (const FanOutEnd& end : fan_out->TakeEnded()) {
+      if (auto ending = EndingOf(end.why)) return *ending;
+    }
+    ::usleep(200);
+  }
+  return {End::kServed, "until the end of the attack"};
+}
+
 Ending RunFrames(Victim& victim, const Channel& channel) {
   auto sender = FrameSender::Create(channel);
   auto receiver = FrameReceiver::Create(channel);
@@ -480,7 +512,7 @@ AcceptOptions OptionsToAccept(const Victim& victim) {
     options.limits.max_capacity_bytes = 1 << 20;
     options.limits.max_message_bytes = 1 << 19;
   }
-  if (victim.setup.kind == VictimKind::kFrames) {
+  if (victim.setup.kind == VictimKind::kFrames && !victim.setup.fan_out) {
     options.send.arena.bytes = options.receive.arena.bytes = kVictimArenaBytes;
   }
   options.peer_pidfd = victim.peer_pidfd;
@@ -508,7 +540,9 @@ absl::Status Confine(const Victim& victim, const Channel& channel) {
       .status();
 }
 
-void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
+// `broadcast`: null, or what the channel's peer gets its frames from.
+void RunSession(Victim& victim, absl::StatusOr<Channel> channel,
+                const std::shared_ptr<Broadcast>& broadcast = nullptr) {
   if (!channel.ok()) {
     const Ending ending = EndingOfHandshake(channel.status());
     victim.notes.Finish(ending.end, ending.why);
@@ -521,9 +555,12 @@ void RunSession(Victim& victim, absl::StatusOr<Channel> channel) {
       return;
     }
   }
-  const Ending ending = victim.setup.kind == VictimKind::kFrames ? RunFrames(victim, *channel)
-                                                                 : Session(victim, *channel).Run();
-  victim.notes.violation.store(static_cast<uint32_t>(channel->receiver.violation()));
+  const std::shared_ptr<parley::Session> session = channel->session;
+  const Ending ending = broadcast != nullptr ? RunFanOut(victim, broadcast, *std::move(channel))
+                        : victim.setup.kind == VictimKind::kFrames
+                            ? RunFrames(victim, *channel)
+                            : Session(victim, *channel).Run();
+  victim.notes.violation.store(static_cast<uint32_t>(session->termination().poison()));
   victim.notes.Finish(ending.end, ending.why);
   Call call(victim.notes, "close", InMs(1000), CallKind::kSetUp);
   *channel = Channel();
@@ -537,6 +574,7 @@ void RunChannel(Victim& victim) {
   }
   const Deadline deadline = Deadline::After(victim.setup.handshake);
   absl::StatusOr<Channel> channel;
+  std::shared_ptr<Broadcast> broadcast;
   if (victim.setup.kind == VictimKind::kConnect) {
     ConnectOptions options;
     if (victim.setup.confined)
@@ -549,9 +587,14 @@ void RunChannel(Victim& victim) {
     channel = ConnectChannel(*std::move(socket), options, deadline);
   } else {
     Call call(victim.notes, "AcceptChannel", deadline, CallKind::kSetUp);
-    channel = AcceptChannel(*std::move(socket), OptionsToAccept(victim), deadline);
+    AcceptOptions options = OptionsToAccept(victim);
+    if (victim.setup.fan_out) {
+      auto made = Broadcast::Create({FramesSection({kVictimArenaBytes, kMinArenaAlignment})});
+      if (made.ok()) options.broadcast = broadcast = *std::move(made);
+    }
+    channel = AcceptChannel(*std::move(socket), options, deadline);
   }
-  RunSession(victim, std::move(channel));
+  RunSession(victim, std::move(channel), broadcast);
 }
 
 // As clients do: again where it came to nothing.
