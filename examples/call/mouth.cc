@@ -34,24 +34,24 @@ class MemorySource final : public cli::ByteSource {
 
 }  // namespace
 
-absl::StatusOr<Mouth> Mouth::OfWav(absl::Span<const std::byte> bytes) {
-  MemorySource source(bytes);
+absl::StatusOr<Mouth> Mouth::OfWav(absl::Span<const std::byte> wav) {
+  MemorySource source(wav);
   cli::BufferedInput input(source);
-  const absl::StatusOr<cli::WavStream> wav = cli::ReadWavHeader(input, FormatLimits());
-  if (!wav.ok()) return wav.status();
-  const SampleFormat format = wav->format.sample_format;
+  const absl::StatusOr<cli::WavStream> header = cli::ReadWavHeader(input, FormatLimits());
+  if (!header.ok()) return header.status();
+  const SampleFormat format = header->format.sample_format;
   const bool is_float = format == SampleFormat::kF32;
-  if (wav->format.rate_hz != kRateHz || !(is_float || format == SampleFormat::kS16)) {
+  if (header->format.rate_hz != kRateHz || !(is_float || format == SampleFormat::kS16)) {
     return absl::InvalidArgumentError("the WAV is not of 48 kHz and 16 bits or float");
   }
   // What the header takes is behind us; a file that is shorter than it says is played to its end.
   const auto begin = static_cast<size_t>(input.taken_bytes());
-  const size_t frame_bytes = BytesPerAudioFrame(wav->format);
+  const size_t frame_bytes = BytesPerAudioFrame(header->format);
   const uint64_t data_bytes =
-      std::min<uint64_t>(wav->data_bytes.value_or(bytes.size()), bytes.size() - begin);
+      std::min<uint64_t>(header->data_bytes.value_or(wav.size()), wav.size() - begin);
   std::vector<float> samples(static_cast<size_t>(data_bytes) / frame_bytes);
   for (size_t i = 0; i < samples.size(); ++i) {
-    const std::byte* at = bytes.data() + begin + i * frame_bytes;
+    const std::byte* at = wav.data() + begin + i * frame_bytes;
     if (is_float) {
       std::memcpy(&samples[i], at, sizeof(float));
     } else {

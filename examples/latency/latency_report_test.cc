@@ -21,9 +21,11 @@ TEST(LatencyReportTest, EachValueIsInOneRowAndRowsAreFew) {
   uint64_t sum = 0;
   int rows = 0;
   while (std::getline(text, line)) {
-    double upper = 0;
-    unsigned long long count = 0;
-    ASSERT_EQ(std::sscanf(line.c_str(), " up to %lf us %llu", &upper, &count), 2) << line;
+    std::istringstream words(line);
+    std::string up, to, upper, us;
+    uint64_t count = 0;
+    words >> up >> to >> upper >> us >> count;
+    ASSERT_TRUE(words && up == "up" && us == "us") << line;
     sum += count;
     ++rows;
   }

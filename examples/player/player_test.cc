@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -176,11 +175,9 @@ TEST(PlayerTest, AfterAHijackingTheWindowHasTheLastGoodPicture) {
     Process player(
         screen.Player({"--hold", "--workers=1", std::string("--hijack=") + c.hijack, clip}));
     ASSERT_TRUE(player.AwaitOutput("the window stays", Generous())) << player.errors();
-    unsigned long long pictures = 0;
-    ASSERT_EQ(std::sscanf(player.errors().c_str(),
-                          "player: threw the worker away after %llu pictures", &pictures),
-              1)
-        << player.errors();
+    const std::string begin = "player: threw the worker away after ";
+    ASSERT_EQ(player.errors().rfind(begin, 0), 0u) << player.errors();
+    const uint64_t pictures = std::stoull(player.errors().substr(begin.size()));
     EXPECT_NE(player.errors().find(c.says), std::string::npos) << player.errors();
     EXPECT_NE(player.errors().find("gave up; the window has picture " + std::to_string(pictures) +
                                    ", the last good one\n"),
