@@ -30,7 +30,7 @@ struct ChannelPairOptions {
   bool eventfd = false;             // else socket doorbells, or
   bool futex = false;               // futexes: nothing to poll, see DoorbellKind::kFutex
   // Of the accepting side, for the connecting one to read.
-  std::shared_ptr<Broadcast> broadcast;
+  std::shared_ptr<Broadcast> broadcast = {};
   WaitOptions wait;
 };
 
