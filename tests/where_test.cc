@@ -69,6 +69,7 @@ std::set<std::string> MayBeSkipped(Place place, bool namespaces) {
       "SecondWallTest.WhereOneIsMissingTheOthersAreMade",
       "SecondWallTest.WhereNoneCanBeEnteredTheWorkerRunsAndSaysSo",
       "SecondWallTest.WithoutAMountNamespaceTheRootStays",
+      "SecondWallTest.WithoutAnEmptyRootTheWorkerIsToldWhy",
       "SecondWallTest.WithoutRoomForTheHoldersFileNothingStarts",
       "SecondWallTest.ADaemonEndsWhenTheWorkerDoes",
       "SecondWallTest.AWorkerThatOutlivesUsTakesItsDaemonsWithIt"};
