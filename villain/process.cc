@@ -124,7 +124,8 @@ Process::Process(const std::function<int(Gate& gate)>& body) {
     output_.Reset();
     gate_.Reset();
     Gate gate(std::move(childs));
-    ::_exit(body(gate));
+    // An exception ends this process: a test that forked it would go on in two.
+    ::_exit([&]() noexcept { return body(gate); }());
   }
   ::setpgid(pid_, pid_);
   auto pidfd = OpenPidfd(pid_);
