@@ -231,9 +231,10 @@ void Server::TakeConnections() {
       next_accept_ns_ = MonotonicNowNs() + kPauseNs;
       return;
     }
-    if (!*socket) return;
+    if (!*socket) break;
     TakeOne(**std::move(socket));
   }
+  // Also where there were fewer: a crowd may come in any portions.
   if (budget_ < 0) next_accept_ns_ = MonotonicNowNs() + kPauseNs;
 }
 

@@ -3,13 +3,17 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -154,6 +158,29 @@ struct Orders {
 
 // NOLINTEND(google-runtime-int)
 
+// A program that is a link of procfs, or leads to one: /proc/self/exe and /proc/self/fd/3 are other
+// files to a process that has executed another program.
+bool LeadsToProcfs(const ChildStart& start) {
+  constexpr int kMaxLinks = 40;
+  std::string path = start.program;
+  if (path.substr(0, 1) != "/" && start.directory != nullptr) {
+    path = std::string(start.directory) + "/" + path;
+  }
+  for (int i = 0; i < kMaxLinks; ++i) {
+    const UniqueFd file(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat info = {};
+    struct statfs system = {};
+    if (!file.ok() || ::fstat(file.get(), &info) != 0 || !S_ISLNK(info.st_mode)) return false;
+    if (::fstatfs(file.get(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC) return true;
+    std::array<char, 4096> target;
+    const ssize_t size = ::readlinkat(file.get(), "", target.data(), target.size());
+    if (size <= 0) return false;
+    const std::string next(target.data(), static_cast<size_t>(size));
+    path = next[0] == '/' ? next : path.substr(0, path.find_last_of('/') + 1) + next;
+  }
+  return false;
+}
+
 // The bytes of what lies at kLoneDataAddress, one after the other.
 class Data {
  public:
@@ -190,6 +217,7 @@ NobodyProgram::~NobodyProgram() {
 }
 
 int NobodyProgram::Make(const ChildStart& start) {
+  if (LeadsToProcfs(start)) return 0;
   const std::string_view code(__start_parley_nobody,
                               static_cast<size_t>(__stop_parley_nobody - __start_parley_nobody));
   Orders orders = {

@@ -39,7 +39,8 @@ class NobodyProgram {
 
   // For `start`, whose descriptors are those of the worker. 0: see ok(); else what we lack.
   int Make(const ChildStart& start);
-  // False also where no such program may be written or executed: then the child begins as a copy.
+  // False also where no such program may be written or executed, or the worker's is a link of
+  // procfs (/proc/self/exe): then the child begins as a copy.
   bool ok() const { return page_ != nullptr; }
   int file() const { return file_.get(); }
 
