@@ -157,6 +157,7 @@ std::vector<Case> FrameCases();
 std::vector<Case> WrapCases();
 std::vector<Case> LatestCases();
 std::vector<Case> RequestCases();
+std::vector<Case> FanOutCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();
 std::vector<Case> HandshakeCases();

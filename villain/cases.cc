@@ -10,8 +10,8 @@ const std::vector<Case>& AllCases() {
     std::vector<Case> all;
     for (auto part : {&ControlCases, &MemoryCases, &BroadcastCases, &DescriptorCases, &WakingCases,
                       &SandboxCases, &JobCases, &RingCases, &FrameCases, &WrapCases, &LatestCases,
-                      &RequestCases, &DenialCases, &LeakCases, &HandshakeCases, &PayloadCases,
-                      &KernelCases, &BoundCases}) {
+                      &RequestCases, &FanOutCases, &DenialCases, &LeakCases, &HandshakeCases,
+                      &PayloadCases, &KernelCases, &BoundCases}) {
       std::vector<Case> some = part();
       all.insert(all.end(), std::make_move_iterator(some.begin()),
                  std::make_move_iterator(some.end()));

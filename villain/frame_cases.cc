@@ -140,23 +140,23 @@ void FloodOf(Attacker& a, bool in_broadcast) {
   }
 }
 
+// Four times the same return.
+void GiveTwice(Frames& frames, uint32_t id, uint64_t generation) {
+  for (int i = 0; i < 4; ++i) frames.Return(id, generation);
+}
+void GiveStale(Frames& frames, uint32_t id, uint64_t generation) {
+  for (const uint64_t other : {generation - 1, generation + 1, generation + 7}) {
+    frames.Return(id, other);
+  }
+}
+void GiveNever(Frames& /*frames*/, uint32_t /*id*/, uint64_t /*generation*/) {}
+
 }  // namespace
 
 std::vector<Case> FrameCases() {
   VictimSetup victim;
   victim.kind = VictimKind::kFrames;
-  VictimSetup fan_out = victim;
-  fan_out.fan_out = true;
   constexpr uint64_t kFar = uint64_t{1} << 40;
-  const auto twice = [](Frames& frames, uint32_t id, uint64_t generation) {
-    for (int i = 0; i < 4; ++i) frames.Return(id, generation);
-  };
-  const auto stale = [](Frames& frames, uint32_t id, uint64_t generation) {
-    for (const uint64_t other : {generation - 1, generation + 1, generation + 7}) {
-      frames.Return(id, other);
-    }
-  };
-  const auto never = [](Frames&, uint32_t, uint64_t) {};
   return {
       {"frame-outside", "R12", "a frame outside of the arena", victim, OneFrame(0, 1, kFar, 64),
        kCaught},
@@ -166,21 +166,29 @@ std::vector<Case> FrameCases() {
        OneFrame(0, 1, kMost - kFar + 1, kFar), kCaught},
       {"frames-overlap", "R12", "frames that lie on top of each other", victim, Overlap, kServed},
       {"frame-returned-twice", "R12", "each frame returned again and again", victim,
-       Receiver("returns each frame four times", twice), kServed},
+       Receiver("returns each frame four times", GiveTwice), kServed},
       {"frame-returned-stale", "R12", "returns of uses that are over, and of those to come", victim,
-       Receiver("returns other uses than were sent", stale), kServed},
+       Receiver("returns other uses than were sent", GiveStale), kServed},
       {"frame-never-returned", "R12", "frames that never come back", victim,
-       Receiver("keeps all frames", never), kServed},
+       Receiver("keeps all frames", GiveNever), kServed},
       // Who signals at full speed as well may be ended for that.
       {"return-flood", "R12", "returns of everything, at full speed", victim,
        [](Attacker& a) { FloodOf(a, false); }, End::kPoisoned | End::kServed},
-      {"fan-out-returned-twice", "R16", "one of many returns each frame again and again", fan_out,
-       Receiver("returns each frame four times", twice, true), kServed},
+  };
+}
+
+std::vector<Case> FanOutCases() {
+  VictimSetup victim;
+  victim.kind = VictimKind::kFrames;
+  victim.fan_out = true;
+  return {
+      {"fan-out-returned-twice", "R16", "one of many returns each frame again and again", victim,
+       Receiver("returns each frame four times", GiveTwice, true), kServed},
       {"fan-out-returned-stale", "R16", "one of many returns uses that are over, and those to come",
-       fan_out, Receiver("returns other uses than were sent", stale, true), kServed},
-      {"fan-out-never-returned", "R16", "one of many keeps all that it gets", fan_out,
-       Receiver("keeps all frames", never, true), kServed},
-      {"fan-out-return-flood", "R16", "one of many returns everything, at full speed", fan_out,
+       victim, Receiver("returns other uses than were sent", GiveStale, true), kServed},
+      {"fan-out-never-returned", "R16", "one of many keeps all that it gets", victim,
+       Receiver("keeps all frames", GiveNever, true), kServed},
+      {"fan-out-return-flood", "R16", "one of many returns everything, at full speed", victim,
        [](Attacker& a) { FloodOf(a, true); }, End::kPoisoned | End::kServed},
   };
 }

@@ -378,8 +378,9 @@ void HoldOwnEnd(Attacker& a) {
     ::ioctl(host.socket.fd(), SIOCINQ, &now_unread);
     if (now_unread > unread) grown_ns = MonotonicNowNs();
     unread = std::max(unread, now_unread);
-    // A queue of a few may be that of a victim which had no processor meanwhile.
-    const int64_t still_ns = unread < kFullQueue ? 3'000'000'000 : 100'000'000;
+    // A queue of a few may be that of a careless victim which had no processor meanwhile. One that
+    // is not signals less.
+    const int64_t still_ns = unread < kFullQueue && !a.confine ? 3'000'000'000 : 100'000'000;
     if (MonotonicNowNs() - grown_ns < still_ns) continue;
     if (!IsSocketLocked(host.socket.fd())) a.CannotMount("nobody holds the lock");
     a.Mounted("holds the lock of its own end; " + std::to_string(unread) + " signals lie there");
