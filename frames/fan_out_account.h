@@ -29,6 +29,7 @@
 
 #include "parley/boundary/untrusted.h"
 #include "parley/frames/frame_extents.h"
+#include "parley/frames/frame_id_lists.h"
 #include "parley/os/check.h"
 #include "parley/shm/arena_layout.h"
 
@@ -67,9 +68,7 @@ class FanOutAccount : public FrameExtents {
     uint64_t bytes = 0;  // of their extents
   };
 
-  explicit FanOutAccount(const ArenaGeometry& arena) : FrameExtents(arena) {
-    for (uint32_t id = 0; id < kMaxFrames; ++id) Append(&free_, id);
-  }
+  explicit FanOutAccount(const ArenaGeometry& arena) : FrameExtents(arena) {}
 
   // A receiver that has nothing; its number is used again after Remove.
   uint32_t AddReceiver() {
@@ -91,13 +90,12 @@ class FanOutAccount : public FrameExtents {
   const Held& held(uint32_t receiver) const { return held_[receiver]; }
 
   // Whether an id is free.
-  bool CanBegin() const { return free_.oldest != kNil; }
+  bool CanBegin() const { return !free_.empty(); }
   // A new use of an acquired extent, which it takes a handle of over. CanBegin().
   Use Begin(uint32_t extent) {
     PARLEY_CHECK(CanBegin(), "FanOutAccount: no id is free");
-    const uint32_t id = free_.oldest;
-    Remove(&free_, id);
-    Append(&out_, id);
+    const uint32_t id = lists_.RemoveOldest(&free_);
+    lists_.Append(&out_, id);
     Entry& entry = entries_[id];
     ++entry.generation;
     entry.extent = static_cast<uint16_t>(extent);
@@ -171,26 +169,19 @@ class FanOutAccount : public FrameExtents {
     return true;
   }
 
-  uint32_t out_count() const { return out_count_; }
+  uint32_t out_count() const { return out_.count; }
 
  private:
-  static constexpr uint8_t kNil = kMaxFrames;
   struct Entry {
     uint64_t generation = 0;  // of the present use, or the last one
     uint32_t holders = 0;
     uint16_t extent = 0;
-    uint8_t older = kNil;  // of the list that it is in
-    uint8_t newer = kNil;  //
     bool revoked = false;  // from somebody
-  };
-  struct List {
-    uint8_t oldest = kNil;
-    uint8_t newest = kNil;
   };
 
   template <typename F>
   std::optional<uint32_t> OldestOf(uint32_t receiver, const F& f) const {
-    for (uint32_t id = out_.oldest; id != kNil; id = entries_[id].newer) {
+    for (uint32_t id = out_.oldest; id != FrameIdLists::kNone; id = lists_.Newer(id)) {
       if (held_[receiver].ids.Has(id) && f(id)) return id;
     }
     return std::nullopt;
@@ -206,8 +197,8 @@ class FanOutAccount : public FrameExtents {
   void LetGoOf(uint32_t id) {
     Entry& entry = entries_[id];
     if (--entry.holders != 0) return;
-    Remove(&out_, id);
-    Append(&free_, id);
+    lists_.Remove(&out_, id);
+    lists_.Append(&free_, id);
     if (entry.revoked) {
       revoked_.Add(id);
       any_revoked_ = true;
@@ -215,23 +206,10 @@ class FanOutAccount : public FrameExtents {
     --uses_[entry.extent];
     LetGo(entry.extent);
   }
-  void Append(List* list, uint32_t id) {
-    if (list == &out_) ++out_count_;
-    entries_[id].older = list->newest;
-    entries_[id].newer = kNil;
-    (list->newest == kNil ? list->oldest : entries_[list->newest].newer) = static_cast<uint8_t>(id);
-    list->newest = static_cast<uint8_t>(id);
-  }
-  void Remove(List* list, uint32_t id) {
-    if (list == &out_) --out_count_;
-    const Entry& entry = entries_[id];
-    (entry.older == kNil ? list->oldest : entries_[entry.older].newer) = entry.newer;
-    (entry.newer == kNil ? list->newest : entries_[entry.newer].older) = entry.older;
-  }
 
-  List free_;
-  List out_;
-  uint32_t out_count_ = 0;
+  FrameIdLists lists_;
+  FrameIdLists::List free_ = lists_.All();
+  FrameIdLists::List out_;
   IdSet revoked_;
   bool any_revoked_ = false;
   std::array<Entry, kMaxFrames> entries_ = {};  // by id

@@ -26,6 +26,7 @@
 
 #include "parley/boundary/untrusted.h"
 #include "parley/frames/frame_extents.h"
+#include "parley/frames/frame_id_lists.h"
 #include "parley/os/check.h"
 #include "parley/shm/arena_layout.h"
 
@@ -39,22 +40,18 @@ class FrameSenderAccount : public FrameExtents {
     uint64_t generation = 0;
   };
 
-  explicit FrameSenderAccount(const ArenaGeometry& arena) : FrameExtents(arena) {
-    for (uint32_t id = 0; id < kMaxFrames; ++id) Append(&free_, id);
-  }
+  explicit FrameSenderAccount(const ArenaGeometry& arena) : FrameExtents(arena) {}
 
   // What the next frame that is sent would be. nullopt: all ids are lent.
   std::optional<Use> NextUse() const {
-    if (free_.oldest == kNil) return std::nullopt;
+    if (free_.empty()) return std::nullopt;
     return Use{free_.oldest, entries_[free_.oldest].generation + 1};
   }
   // Makes it that. There is one, and it takes a handle of the extent over.
   void Lend(uint32_t extent) {
-    PARLEY_CHECK(free_.oldest != kNil, "FrameSenderAccount: no id is free");
-    const uint32_t id = free_.oldest;
-    Remove(&free_, id);
-    Append(&lent_, id);
-    ++lent_count_;
+    PARLEY_CHECK(!free_.empty(), "FrameSenderAccount: no id is free");
+    const uint32_t id = lists_.RemoveOldest(&free_);
+    lists_.Append(&lent_, id);
     ++entries_[id].generation;
     entries_[id].extent = static_cast<uint16_t>(extent);
     MarkSent(extent);
@@ -65,15 +62,15 @@ class FrameSenderAccount : public FrameExtents {
   template <typename Load>
   uint32_t TakeReturnsInOrder(const Load& load) {
     uint32_t taken = 0;
-    for (; lent_.oldest != kNil && IsReturned(lent_.oldest, load); ++taken) End(lent_.oldest);
+    for (; !lent_.empty() && IsReturned(lent_.oldest, load); ++taken) End(lent_.oldest);
     return taken;
   }
   // The same in any order: one load for each that is lent.
   template <typename Load>
   uint32_t TakeAllReturns(const Load& load) {
     uint32_t taken = 0;
-    for (uint32_t id = lent_.oldest; id != kNil;) {
-      const uint32_t next = entries_[id].newer;
+    for (uint32_t id = lent_.oldest; id != kNone;) {
+      const uint32_t next = lists_.Newer(id);
       if (IsReturned(id, load)) {
         End(id);
         ++taken;
@@ -84,7 +81,7 @@ class FrameSenderAccount : public FrameExtents {
   }
   template <typename Load>
   bool AnyReturned(const Load& load) const {
-    for (uint32_t id = lent_.oldest; id != kNil; id = entries_[id].newer) {
+    for (uint32_t id = lent_.oldest; id != kNone; id = lists_.Newer(id)) {
       if (IsReturned(id, load)) return true;
     }
     return false;
@@ -92,25 +89,19 @@ class FrameSenderAccount : public FrameExtents {
 
   // Takes the use back that has been lent for longest. nullopt: none is.
   std::optional<Use> RevokeOldest() {
-    if (lent_.oldest == kNil) return std::nullopt;
+    if (lent_.empty()) return std::nullopt;
     const Use revoked = {lent_.oldest, entries_[lent_.oldest].generation};
     End(lent_.oldest);
     return revoked;
   }
 
-  uint32_t lent_count() const { return lent_count_; }
+  uint32_t lent_count() const { return lent_.count; }
 
  private:
-  static constexpr uint8_t kNil = kMaxFrames;
+  static constexpr uint32_t kNone = FrameIdLists::kNone;
   struct Entry {
     uint64_t generation = 0;  // of the present use, or the last one
     uint16_t extent = 0;
-    uint8_t older = kNil;  // of the list that it is in
-    uint8_t newer = kNil;  //
-  };
-  struct List {
-    uint8_t oldest = kNil;
-    uint8_t newest = kNil;
   };
   template <typename Load>
   bool IsReturned(uint32_t id, const Load& load) const {
@@ -118,26 +109,14 @@ class FrameSenderAccount : public FrameExtents {
     return load(id).AnyValueIsAcceptable() == entries_[id].generation;
   }
   void End(uint32_t id) {
-    Remove(&lent_, id);
-    Append(&free_, id);
-    --lent_count_;
+    lists_.Remove(&lent_, id);
+    lists_.Append(&free_, id);
     LetGo(entries_[id].extent);
   }
-  void Append(List* list, uint32_t id) {
-    entries_[id].older = list->newest;
-    entries_[id].newer = kNil;
-    (list->newest == kNil ? list->oldest : entries_[list->newest].newer) = static_cast<uint8_t>(id);
-    list->newest = static_cast<uint8_t>(id);
-  }
-  void Remove(List* list, uint32_t id) {
-    const Entry& entry = entries_[id];
-    (entry.older == kNil ? list->oldest : entries_[entry.older].newer) = entry.newer;
-    (entry.newer == kNil ? list->newest : entries_[entry.newer].older) = entry.older;
-  }
 
-  List free_;
-  List lent_;
-  uint32_t lent_count_ = 0;
+  FrameIdLists lists_;
+  FrameIdLists::List free_ = lists_.All();
+  FrameIdLists::List lent_;
   std::array<Entry, kMaxFrames> entries_ = {};  // by id
 };
 
