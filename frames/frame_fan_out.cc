@@ -57,6 +57,9 @@ struct FanOutReceiver {
   bool needs_preamble = true;
   bool needs_key = true;
   bool behind = false;  // with kWait: it returned nothing for max_wait
+  // With kWait, in a call that waits: from the beginning of the call, so that receivers which stop
+  // are waited for together.
+  Deadline wait_until = Deadline::After(absl::ZeroDuration());
   bool ended = false;
 };
 
@@ -157,6 +160,11 @@ struct FanOutState final : FrameOwner {
 
   // --- waiting
 
+  void BeginWaits() {
+    for (const auto& receiver : receivers) {
+      if (receiver->Blocks()) receiver->wait_until = Deadline::After(receiver->options.max_wait);
+    }
+  }
   // Until ready(). kDeadlineExceeded, kCancelled; else the receiver has ended.
   absl::Status Wait(FanOutReceiver& r, absl::FunctionRef<bool()> ready, Deadline deadline) {
     while (true) {
@@ -172,9 +180,8 @@ struct FanOutState final : FrameOwner {
   // Until a receiver that blocks returns something, or is behind. Not OK: kDeadlineExceeded,
   // kCancelled.
   absl::Status AwaitReturn(FanOutReceiver& r, Deadline deadline) {
-    const Deadline until = Deadline::After(r.options.max_wait).Or(deadline);
     const absl::Status waited = Wait(
-        r, [&] { return AnyReturned(r); }, until);
+        r, [&] { return AnyReturned(r); }, r.wait_until.Or(deadline));
     if (absl::IsCancelled(waited)) return waited;
     if (absl::IsDeadlineExceeded(waited)) {
       if (deadline.Expired()) return waited;
@@ -187,6 +194,7 @@ struct FanOutState final : FrameOwner {
       const uint64_t before = r.stats.returned;
       TakeReturns(r);
       if (r.stats.returned == before) Finish(r, r.channel.sender.StatusOf(Outcome::kClosed));
+      r.wait_until = Deadline::After(r.options.max_wait);
     }
     return absl::OkStatus();
   }
@@ -222,7 +230,7 @@ struct FanOutState final : FrameOwner {
   // Waits for a receiver that blocks until it has less than its quota, and room for the record.
   void MakeRoom(FanOutReceiver& r, uint64_t extent_bytes, std::size_t record_bytes,
                 Deadline deadline) {
-    const Deadline until = Deadline::After(r.options.max_wait).Or(deadline);
+    const Deadline until = r.wait_until.Or(deadline);
     const std::size_t needed = std::max(record_bytes, r.needs_preamble ? preamble.size() : 0);
     while (!r.ended) {
       TakeReturns(r);
@@ -414,7 +422,7 @@ Outcome FrameFanOut::TryAcquire(std::size_t size_bytes, OutFrame* frame) {
 
 absl::StatusOr<OutFrame> FrameFanOut::Acquire(std::size_t size_bytes, Deadline deadline) {
   internal::FanOutState& s = *state_;
-  while (true) {
+  for (bool waits = false;; waits = true) {
     OutFrame frame;
     const Outcome outcome = TryAcquire(size_bytes, &frame);
     if (outcome == Outcome::kOk) return frame;
@@ -423,6 +431,7 @@ absl::StatusOr<OutFrame> FrameFanOut::Acquire(std::size_t size_bytes, Deadline d
                                         " bytes, longer than the arena of " +
                                         std::to_string(s.arena_geometry.bytes));
     }
+    if (!waits) s.BeginWaits();
     internal::FanOutReceiver* const blocks = s.FullestThatBlocks();
     if (blocks == nullptr) {
       return absl::ResourceExhaustedError("the arena is full of frames that our caller has");
@@ -440,6 +449,7 @@ uint32_t FrameFanOut::Send(OutFrame* frame, std::size_t used_bytes, uint32_t tag
   PARLEY_CHECK(used_bytes <= frame->bytes_.size(), "more bytes than the frame has");
   PARLEY_CHECK(metadata.size() <= s.options.metadata_bytes,
                "more metadata than FanOutOptions::metadata_bytes");
+  s.BeginWaits();
   if (!s.account.CanBegin()) s.TakeAllReturns();
   while (!s.account.CanBegin()) {
     if (s.RevokeFromFullest(/*for_bytes=*/false)) continue;

@@ -149,7 +149,8 @@ class FrameFanOut {
   // kWouldBlock: such ones, or our own caller's handles, have the arena. kTooLong: longer
   // than it.
   Outcome TryAcquire(std::size_t size_bytes, OutFrame* frame);
-  // Waits for the receivers with kWait, as long as each of them says. kDeadlineExceeded;
+  // Waits for the receivers with kWait, each for its max_wait from the call on, or from its last
+  // return. kDeadlineExceeded;
   // kResourceExhausted: our own caller's handles have the arena; kInvalidArgument: longer than the
   // arena; kCancelled: Interrupt.
   absl::StatusOr<OutFrame> Acquire(std::size_t size_bytes, Deadline deadline);
@@ -157,11 +158,12 @@ class FrameFanOut {
   // Lends the first `used_bytes` of it to every receiver whose policy has it, and makes it none.
   // How many. `is_key`: decoding can begin with it, as it can with any picture that is not
   // compressed; a receiver that missed a frame gets nothing more until the next of these. Waits for
-  // receivers with kWait alone, each at most for its max_wait, and all together until `deadline`.
+  // receivers with kWait alone, each at most for its max_wait from the call on, and until
+  // `deadline`. After Interrupt it goes on without the one that it waited for.
   // `*frame` is a frame of this one's; tag <= kMaxTag, metadata.size() <= options.metadata_bytes.
   uint32_t Send(OutFrame* frame, std::size_t used_bytes, uint32_t tag,
                 absl::Span<const std::byte> metadata = {}, bool is_key = true,
-                Deadline deadline = Deadline::After(absl::InfiniteDuration()));
+                Deadline deadline = Deadline::Never());
 
   // A message to one receiver, among its frames and under another tag, without waiting. kClosed:
   // there is no such receiver (any more).

@@ -342,6 +342,31 @@ TEST(FrameFanOutTest, OneThatBlocksAndStopsIsWaitedForOnce) {
   EXPECT_EQ(stopped.Next(), 201u);
 }
 
+// Each would be waited for, one after the other, which nobody's max_wait says. The control is one
+// of them alone, in the same run.
+TEST(FrameFanOutTest, PromiseP2TimeManyThatBlockAndStopAreWaitedForTogether) {
+  const absl::Duration max_wait = absl::Milliseconds(200);
+  const auto time_of = [&](int receivers, bool of_acquire) {
+    Producer producer(of_acquire ? 1 : 4);
+    std::vector<std::unique_ptr<Viewer>> stopped;
+    for (int i = 0; i < receivers; ++i) {
+      stopped.push_back(std::make_unique<Viewer>(
+          producer, FanOutReceiverOptions{
+                        .when_full = WhenFull::kWait, .max_frames = 1, .max_wait = max_wait}));
+    }
+    producer.Send(1);
+    const absl::Time start = absl::Now();
+    OutFrame frame = producer.Filled(2);
+    if (!of_acquire) producer.fan_out.Send(&frame, kSize, kTag);
+    return absl::Now() - start;
+  };
+  for (const bool of_acquire : {false, true}) {
+    const absl::Duration alone = time_of(1, of_acquire);
+    EXPECT_GE(alone, max_wait);
+    EXPECT_LT(time_of(6, of_acquire), 3 * alone) << (of_acquire ? "Acquire" : "Send");
+  }
+}
+
 TEST(FrameFanOutTest, AcquireWaitsForOneThatBlocksAndHasTheArena) {
   Producer producer(2);
   Viewer viewer(producer,
