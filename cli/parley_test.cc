@@ -310,6 +310,14 @@ TEST(ParleyTest, AReceiverThatIsKilledAndStartedAgainGoesOn) {
   EXPECT_TRUE(Says(result, "the peer ended without closing")) << result.output;
 }
 
+TEST(ParleyTest, ASenderThatTakesBackAllThatItSendsIsTimedOutLikeASilentOne) {
+  const std::string folder = NewFolder();
+  const Result result =
+      Shell("cli/testing_hostile_sender '" + folder + "/s' & $P recv --lines --timeout 500ms '" +
+            folder + "/s'; echo recv $?; kill $!");
+  EXPECT_TRUE(Says(result, "nothing came for 500ms") && Says(result, "recv 6")) << result.output;
+}
+
 TEST(ArgumentsTest, AreReadStrictly) {
   const auto parse = [](std::vector<std::string> arguments) {
     return ParseStreamArguments(arguments);

@@ -156,11 +156,10 @@ ExitCode RunRecv(const StreamOptions& options) {
       break;
     }
     const absl::StatusOr<uint32_t> tag = messages->Receive(Deadline::After(kSlice).Or(patience));
-    if (absl::IsAborted(tag.status())) {
-      stream.Missed();
-      continue;
-    }
-    if (absl::IsDeadlineExceeded(tag.status())) {
+    const bool taken_back = absl::IsAborted(tag.status());
+    if (taken_back) stream.Missed();
+    // A sender that takes back all that it sends has sent nothing.
+    if (taken_back || absl::IsDeadlineExceeded(tag.status())) {
       if (!patience.Expired()) continue;
       why = absl::StrCat("nothing came for ", absl::FormatDuration(options.timeout));
       code = kExitTimedOut;
