@@ -143,8 +143,8 @@ written anew; lines, NUT and raw bytes pass as they are.
   --fan-out N                 serve up to N receivers, which come and go at any time: each gets
                               the stream from the next picture or line on, and goes on there after
                               it missed some. The stream goes on without any. With block, one that
-                              takes nothing for 1 s is not waited for until it goes on (send; y4m
-                              and lines)
+                              takes nothing for 1 s is not waited for until it goes on. Takes
+                              memory for 32 pictures, 1 GiB at most (send; y4m and lines)
   --await N                   begin when N receivers are there (send, with --fan-out). Default: 1
   --limit-bytes N             end with code 7 before more than N bytes of payload (k, M, G)
   --timeout DURATION          end with code 6 if nothing moves for so long. Default: wait

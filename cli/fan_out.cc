@@ -2,9 +2,6 @@
 #include "parley/cli/fan_out.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -30,6 +27,8 @@ constexpr uint64_t kMaxArenaOfAStream = uint64_t{1} << 30;
 // Of each receiver's ring, which carries records and the format.
 constexpr uint64_t kRingBytes = uint64_t{16} << 10;
 constexpr uint32_t kRecordBytes = 4096;
+// Of receivers that left: more are counted, and not said one by one.
+constexpr std::size_t kMaxLeft = 1000;
 // How often the kernel is asked who left.
 constexpr uint64_t kCommitsPerLook = 16;
 
@@ -98,7 +97,11 @@ void FanOut::TakeNewcomers() {
 }
 
 void FanOut::TakeLeavers() {
-  for (FanOutEnd& end : fan_out_.TakeEnded()) left_.emplace(end.id, std::move(end));
+  for (FanOutEnd& end : fan_out_.TakeEnded()) left_.push_back(std::move(end));
+  for (; left_.size() > kMaxLeft; left_.pop_front()) {
+    ++forgotten_;
+    forgotten_dropped_ += DroppedOf(left_.front().stats);
+  }
 }
 
 absl::Status FanOut::AwaitReceivers() {
@@ -162,15 +165,16 @@ absl::Status FanOut::End() {
 }
 
 uint64_t FanOut::dropped() const {
-  uint64_t dropped = 0;
-  for (const auto& [id, end] : left_) dropped += DroppedOf(end.stats);
+  uint64_t dropped = forgotten_dropped_;
+  for (const FanOutEnd& end : left_) dropped += DroppedOf(end.stats);
   for (const FanOutId id : fan_out_.receivers()) dropped += DroppedOf(*fan_out_.stats(id));
   return dropped;
 }
 
 void FanOut::SayStats() const {
-  for (const auto& [id, end] : left_) {
-    SayOne(id, end.stats,
+  if (forgotten_ > 0) Say(kVerb, absl::StrCat(forgotten_, " receivers left before these"));
+  for (const FanOutEnd& end : left_) {
+    SayOne(end.id, end.stats,
            absl::IsOutOfRange(end.why) ? "" : absl::StrCat("; ", std::string(end.why.message())));
   }
   for (const FanOutId id : fan_out_.receivers()) SayOne(id, *fan_out_.stats(id), "; it stayed");

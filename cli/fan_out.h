@@ -14,10 +14,9 @@
 //   (*out)->End();
 
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <memory>
-#include <optional>
-#include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,7 +51,7 @@ class FanOut final : public MessageSink {
   // the timeout.
   absl::Status End();
 
-  // One line for each receiver that there ever was.
+  // One line for each receiver; of those that left, for the last thousand.
   void SayStats() const;
   uint64_t dropped() const;
 
@@ -64,7 +63,9 @@ class FanOut final : public MessageSink {
   ChannelListener listener_;
   FrameFanOut fan_out_;
   OutFrame frame_;
-  std::map<FanOutId, FanOutEnd> left_;
+  std::deque<FanOutEnd> left_;  // the last ones
+  uint64_t forgotten_ = 0;      // before them
+  uint64_t forgotten_dropped_ = 0;
   uint64_t commits_ = 0;
 };
 
