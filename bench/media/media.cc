@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +32,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "parley/bench/quantile.h"
+#include "parley/bench/usage.h"
 #include "parley/channel/channel.h"
 #include "parley/frames/frame_fan_out.h"
 #include "parley/frames/frame_receiver.h"
@@ -93,9 +94,8 @@ void Look(const std::byte* picture, std::size_t bytes) {
 }
 
 double CpuSeconds() {
-  timespec time = {};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+  const bench::Usage usage = bench::UsageNow();
+  return usage.user_s + usage.system_s;
 }
 
 // Calls `one` until the time is over or it says that this was the last.
@@ -345,11 +345,6 @@ double Memcpy(const Run& run) {
   return side.cpu_s / side.pictures * 1e6;
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // --- to many: what one picture costs the producer, whose receivers look at a line of it
 
 double FanOutUs(const Run& run, int receivers) {
@@ -431,14 +426,14 @@ int Main(bool quick) {
         cpus[i].push_back(result.cpu_us);
       }
     }
-    const double rest = Median(rests);
-    const double copy = Median(copies);
+    const double rest = bench::Median(rests);
+    const double copy = bench::Median(copies);
     std::printf("| %s | at rest; a memcpy takes %.0f us | %.0f | %.0f us | | |\n", size.name, copy,
                 1e6 / rest, rest);
     for (std::size_t i = 0; i < ways.size(); ++i) {
-      const double cpu = Median(cpus[i]);
+      const double cpu = bench::Median(cpus[i]);
       std::printf("| %s | %s | %.0f | %.0f us | %.0f us | %.2f |\n", size.name, ways[i].name,
-                  Median(rates[i]), cpu, cpu - rest, (cpu - rest) / copy);
+                  bench::Median(rates[i]), cpu, cpu - rest, (cpu - rest) / copy);
     }
     std::fflush(stdout);
   }
@@ -450,7 +445,7 @@ int Main(bool quick) {
   for (const int receivers : {1, 2, 4, 8, 16, 32, 64}) {
     std::vector<double> costs;
     for (int round = 0; round < 3; ++round) costs.push_back(FanOutUs(run, receivers));
-    const double cost = Median(costs);
+    const double cost = bench::Median(costs);
     if (receivers == 1) first = cost;
     std::printf("| %d | %.0f us |", receivers, cost);
     if (receivers > 1) std::printf(" %.1f %%", (cost - first) / (receivers - 1) / first * 100);

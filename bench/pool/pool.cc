@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "parley/bench/quantile.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/sealed_blob.h"
@@ -59,13 +60,6 @@ struct Row {
   double own_kib = -1;
   double ready_ms = -1;  // p50: from the pool's decision to start a worker until it is locked down
 };
-
-double At(std::vector<double> values, double part) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1,
-                         static_cast<std::size_t>(part * static_cast<double>(values.size())))];
-}
 
 double MsSince(int64_t then_ns) { return static_cast<double>(MonotonicNowNs() - then_ns) / 1e6; }
 
@@ -340,7 +334,7 @@ int Main(const std::string& worker, const std::string& thumb, const Rounds& roun
               "p99 ms", "cpu ms", "jobs/s", "own KiB");
   for (const Row& row : rows) {
     const auto at = [&row, &figure](double part) {
-      return figure(row.start_ms.empty() ? -1 : At(row.start_ms, part));
+      return figure(row.start_ms.empty() ? -1 : bench::Quantile(row.start_ms, part));
     };
     std::printf("%-40s %9s %9s %9s %9s %9.2f %9.0f %9s\n", row.way.c_str(),
                 figure(row.ready_ms).c_str(), at(0.1).c_str(), at(0.5).c_str(), at(0.99).c_str(),

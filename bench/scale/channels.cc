@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -18,6 +17,7 @@
 #include "absl/types/span.h"
 #include "parley/bench/arena.h"
 #include "parley/bench/pair.h"
+#include "parley/bench/quantile.h"
 #include "parley/bench/transports/shared_value.h"
 #include "parley/channel/channel.h"
 #include "parley/os/deadline.h"
@@ -34,11 +34,6 @@ constexpr std::size_t kDescriptorsPerChannel = 12;  // with room to spare
 using Message = std::array<std::byte, kMessageBytes>;
 
 Deadline Limit() { return Deadline::After(absl::Minutes(2)); }
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
 
 // The soft limit, as far as the hard one allows.
 absl::Status AllowDescriptors(std::size_t wanted) {

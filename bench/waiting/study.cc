@@ -27,6 +27,7 @@
 #include "parley/bench/json.h"
 #include "parley/bench/machine.h"
 #include "parley/bench/placement.h"
+#include "parley/bench/quantile.h"
 #include "parley/bench/transports/shared_value.h"
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
@@ -79,11 +80,6 @@ std::size_t Allowed(std::size_t wanted) {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
   return std::min<std::size_t>(
       wanted, (limit.rlim_max - kOtherDescriptors) / kDescriptorsPerChannel / 100 * 100);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
 }
 
 // Ahead of all others, on the allowed processor with this number.
