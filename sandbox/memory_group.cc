@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -31,14 +32,43 @@ absl::Status Write(const std::string& path, const std::string& text) {
 }
 
 // Groups that still had a process in them when they were to be removed.
-struct Left {
-  std::mutex mutex;
-  std::vector<std::string> paths;
+class Left {
+ public:
+  // Tries each, and `more`, if that is one.
+  void Remove(const std::string& more = "") {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // A child that was forked leaves its parent's alone.
+    if (std::exchange(maker_, ::getpid()) != ::getpid()) paths_.clear();
+    if (!more.empty()) paths_.push_back(more);
+    std::erase_if(paths_, [](const std::string& path) {
+      return ::rmdir(path.c_str()) == 0 || errno != EBUSY;
+    });
+  }
+  bool empty() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return paths_.empty();
+  }
+
+ private:
+  std::mutex mutex_;
+  pid_t maker_ = ::getpid();
+  std::vector<std::string> paths_;
 };
 
 Left& AllLeft() {
   // Never destroyed: a MemoryGroup may be, at the end of the process.
-  static auto& all = *std::make_unique<Left>().release();
+  static auto& all = []() -> Left& {
+    // What no later group has removed by then.
+    static_cast<void>(std::atexit([] {
+      constexpr useconds_t kPauseUs = 5000;
+      AllLeft().Remove();
+      for (int i = 0; i < 40 && !AllLeft().empty(); ++i) {
+        ::usleep(kPauseUs);
+        AllLeft().Remove();
+      }
+    }));
+    return *std::make_unique<Left>().release();
+  }();
   return all;
 }
 
@@ -89,12 +119,6 @@ std::string MountPoint(const std::string& type, const std::string& option) {
 
 bool MayMakeGroupsIn(const std::string& path) { return ::access(path.c_str(), W_OK) == 0; }
 
-void RemoveLeft(Left& left) {
-  std::erase_if(left.paths, [](const std::string& path) {
-    return ::rmdir(path.c_str()) == 0 || errno != EBUSY;
-  });
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> MemoryGroupParent(bool* version_2) {
@@ -126,11 +150,7 @@ absl::StatusOr<MemoryGroup> MemoryGroup::Create(const std::string& tag, int64_t 
   bool version_2 = false;
   auto parent = MemoryGroupParent(&version_2);
   if (!parent.ok()) return parent.status();
-  {
-    Left& left = AllLeft();
-    const std::lock_guard<std::mutex> lock(left.mutex);
-    RemoveLeft(left);
-  }
+  AllLeft().Remove();
   const std::string path = *parent + "/" + kPrefix + tag;
   // An empty one of that name is left of a process that was killed, and had our number.
   if (::mkdir(path.c_str(), 0755) != 0 &&
@@ -152,10 +172,7 @@ MemoryGroup::MemoryGroup(MemoryGroup&& other) noexcept
 
 MemoryGroup::~MemoryGroup() {
   if (path_.empty()) return;
-  Left& left = AllLeft();
-  const std::lock_guard<std::mutex> lock(left.mutex);
-  left.paths.push_back(path_);
-  RemoveLeft(left);
+  AllLeft().Remove(path_);
 }
 
 absl::Status MemoryGroup::Add(pid_t pid) const {

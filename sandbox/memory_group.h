@@ -37,7 +37,7 @@ class MemoryGroup {
   MemoryGroup(const MemoryGroup&) = delete;
   MemoryGroup& operator=(const MemoryGroup&) = delete;
   // Removes it, or where a process is in it still: leaves that to the next group of this process
-  // that is made or removed. Never waits.
+  // that is made or removed, or to its exit, which waits 200 ms for that at most. Never waits.
   ~MemoryGroup();
 
   // Moves a process with all its threads into it.

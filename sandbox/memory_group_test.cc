@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -52,6 +54,36 @@ TEST_F(MemoryGroupTest, AGroupIsThereAsLongAsItsObject) {
 }
 
 // A stuck process, or one that somebody traces, delays nobody who gives its group up.
+// The kernel may need a moment after the last process has been reaped, and there may be no next
+// group that removes it.
+TEST_F(MemoryGroupTest, PromiseP7ResourcesNoneIsLeftAtTheEndOfOurProcess) {
+  std::fflush(nullptr);
+  const pid_t us = ::fork();
+  if (us == 0) {
+    ::signal(SIGCHLD, SIG_IGN);  // nobody is left to be reaped, which counts
+    auto group = MemoryGroup::Create(tag_, kLimitBytes);
+    if (!group.ok()) ::_exit(1);
+    const pid_t last = ::fork();
+    if (last == 0) {
+      while (true) ::pause();
+    }
+    if (!group->Add(last).ok()) ::_exit(2);
+    { const MemoryGroup given_up = *std::move(group); }
+    if (!IsThere(tag_)) ::_exit(3);
+    const pid_t killer = ::fork();
+    if (killer == 0) {
+      ::usleep(30'000);
+      ::kill(last, SIGKILL);
+      ::_exit(0);
+    }
+    std::exit(0);  // NOLINT(concurrency-mt-unsafe): as main does
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(us, &status, 0), us);
+  EXPECT_EQ(status, 0);
+  EXPECT_FALSE(IsThere(tag_));
+}
+
 TEST_F(MemoryGroupTest, PromiseP2TimeAGroupWithAProcessInItIsRemovedLater) {
   auto group = MemoryGroup::Create(tag_, kLimitBytes);
   ASSERT_TRUE(group.ok()) << group.status();
