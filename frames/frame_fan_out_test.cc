@@ -143,6 +143,14 @@ struct Viewer {
   FrameReceiver receiver;
 };
 
+// `reading` gets each of them, whatever the others do.
+void SendAndRead(Producer& producer, Viewer& reading, uint64_t last) {
+  for (uint64_t number = 1; number <= last; ++number) {
+    producer.Send(number);
+    ASSERT_EQ(reading.Next(), number);
+  }
+}
+
 TEST(FrameFanOutTest, SixtyFourReceiversHaveEachFrameWhereItWasWritten) {
   Producer producer(8);
   std::vector<std::unique_ptr<Viewer>> viewers;
@@ -206,10 +214,7 @@ TEST(FrameFanOutTest, OneThatTakesNothingCostsTheOthersNothing) {
   Producer producer(8);
   Viewer stopped(producer, {.max_frames = 3});
   Viewer reading(producer);
-  for (uint64_t number = 1; number <= 2000; ++number) {
-    producer.Send(number);
-    ASSERT_EQ(reading.Next(), number);
-  }
+  ASSERT_NO_FATAL_FAILURE(SendAndRead(producer, reading, 2000));
   const FanOutStats stats = producer.Stats(stopped.id);
   EXPECT_EQ(stats.held, 3u);
   EXPECT_EQ(stats.dropped_newest, 1997u);
@@ -224,10 +229,7 @@ TEST(FrameFanOutTest, WithDropOldestTheNewestThatItsRingHasRoomForAreLeft) {
   Producer producer(8);
   Viewer stopped(producer, {.when_full = WhenFull::kDropOldest, .max_frames = 3});
   Viewer reading(producer);
-  for (uint64_t number = 1; number <= 2000; ++number) {
-    producer.Send(number);
-    ASSERT_EQ(reading.Next(), number);
-  }
+  ASSERT_NO_FATAL_FAILURE(SendAndRead(producer, reading, 2000));
   const FanOutStats stats = producer.Stats(stopped.id);
   EXPECT_EQ(stats.held, 3u);
   EXPECT_GT(stats.dropped_unread, 0u);
@@ -327,10 +329,7 @@ TEST(FrameFanOutTest, OneThatBlocksAndStopsIsWaitedForOnce) {
   const absl::Duration max_wait = absl::Milliseconds(50);
   Viewer stopped(producer, {.when_full = WhenFull::kWait, .max_frames = 2, .max_wait = max_wait});
   Viewer reading(producer);
-  for (uint64_t number = 1; number <= 200; ++number) {
-    producer.Send(number);
-    ASSERT_EQ(reading.Next(), number);
-  }
+  ASSERT_NO_FATAL_FAILURE(SendAndRead(producer, reading, 200));
   // Of 198 frames that it had no room for, one was waited with.
   FanOutStats stats = producer.Stats(stopped.id);
   EXPECT_EQ(stats.dropped_timeout, 198u);
