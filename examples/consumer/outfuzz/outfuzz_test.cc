@@ -157,17 +157,23 @@ TEST_F(OutfuzzTest, FilesOfOneCauseHaveALimit) {
   EXPECT_EQ(Files().size(), 3u);
 }
 
+// The number of its child; empty: it ended without one.
+std::string AwaitWorkerOf(pid_t pid) {
+  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
+  std::string worker;
+  int status = 0;
+  while (worker.empty() && ::waitpid(pid, &status, WNOHANG) == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::istringstream(Content(task + "/children")) >> worker;
+  }
+  return worker;
+}
+
 TEST_F(OutfuzzTest, AnInterruptEndsItWithASummaryAndNoWorkerLeft) {
   const std::string hang = Write("hang", "ICONP3abcR200");
   const pid_t pid = Start({"--timeout=1h", "--time=0", hang});
-  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
-  std::string worker;
-  while (worker.empty()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    std::istringstream(Content(task + "/children")) >> worker;
-    int status = 0;
-    ASSERT_EQ(::waitpid(pid, &status, WNOHANG), 0) << Err();
-  }
+  const std::string worker = AwaitWorkerOf(pid);
+  ASSERT_FALSE(worker.empty()) << Err();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   ::kill(pid, SIGINT);
   EXPECT_EQ(Wait(pid), 130) << Err();
@@ -178,12 +184,8 @@ TEST_F(OutfuzzTest, AnInterruptEndsItWithASummaryAndNoWorkerLeft) {
 TEST_F(OutfuzzTest, TheWorkerDiesWithASupervisorThatIsKilled) {
   const std::string hang = Write("hang", "ICONP3abcR200");
   const pid_t pid = Start({"--timeout=1h", "--time=0", hang});
-  const std::string task = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid);
-  std::string worker;
-  while (worker.empty()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    std::istringstream(Content(task + "/children")) >> worker;
-  }
+  const std::string worker = AwaitWorkerOf(pid);
+  ASSERT_FALSE(worker.empty()) << Err();
   ::kill(pid, SIGKILL);
   EXPECT_EQ(Wait(pid), -SIGKILL);
   // Gone, or dead and waiting for whoever inherited it.
