@@ -188,10 +188,12 @@ void Pass(Party& from, Party& to, bool over) {
 void Exchange(Party& a, Party& b, const std::atomic<bool>& hang_up) {
   // From here on: no lock, no allocation, and no system call but the wait for the next period.
   ::pthread_setname_np(::pthread_self(), "audio");
-  // What one of them has said while the other one was started is nobody's.
-  while (a.port->Take([](const AudioBlock& /*block*/) {}, kNow) == AudioOutcome::kOk) {
-  }
-  while (b.port->Take([](const AudioBlock& /*block*/) {}, kNow) == AudioOutcome::kOk) {
+  // What one of them has said while the other one was started is nobody's. No more than a ring has,
+  // or one that speaks without a pause would keep us here.
+  for (Party* party : {&a, &b}) {
+    for (uint32_t i = 0; i < HostOptions().ring_blocks; ++i) {
+      if (party->port->Take([](const AudioBlock& /*block*/) {}, kNow) != AudioOutcome::kOk) break;
+    }
   }
   Period period(kExchangeNs);
   std::optional<int64_t> give_up_ns;
