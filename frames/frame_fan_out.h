@@ -146,13 +146,11 @@ class FrameFanOut {
   void SetPreamble(uint32_t tag, absl::Span<const std::byte> bytes);
 
   // A frame to fill. Takes back what is needed for it, but not from a receiver with kWait.
-  // kWouldBlock: such ones, or our own caller's handles, have the arena. kTooLong: longer
-  // than it.
+  // kWouldBlock: such ones, or our own caller's handles, have the arena. kTooLong: longer than it.
   Outcome TryAcquire(std::size_t size_bytes, OutFrame* frame);
   // Waits for the receivers with kWait, each for its max_wait from the call on, or from its last
-  // return. kDeadlineExceeded;
-  // kResourceExhausted: our own caller's handles have the arena; kInvalidArgument: longer than the
-  // arena; kCancelled: Interrupt.
+  // return. kDeadlineExceeded; kResourceExhausted: our own caller's handles have the arena;
+  // kInvalidArgument: longer than the arena; kCancelled: Interrupt.
   absl::StatusOr<OutFrame> Acquire(std::size_t size_bytes, Deadline deadline);
 
   // Lends the first `used_bytes` of it to every receiver whose policy has it, and makes it none.
@@ -169,7 +167,8 @@ class FrameFanOut {
   // there is no such receiver (any more).
   Outcome TrySendMessage(FanOutId id, uint32_t tag, absl::Span<const std::byte> bytes);
 
-  // Those that left since the last call. Who left is found by Send, and by this.
+  // Those that left since the last call: to be asked now and then, since each is remembered until
+  // then. That one has left is found by Send, and by this, which asks the kernel once for each.
   std::vector<FanOutEnd> TakeEnded();
 
   // Ends all streams in order: what was sent before arrives. Never waits.
