@@ -78,13 +78,15 @@ FormatModel PictureModel(uint64_t pixel_format, uint64_t width, uint64_t height)
           half_height ? Half(height, 1) : height);
   } else if (name == "yuyv422" || name == "uyvy422" || name == "yvyu422") {
     plane(0, Half(width, 1) * 4, height);
-  } else if (name == "y210") {
+  } else if (name == "y210" || name == "y212") {
     plane(0, Half(width, 1) * 8, height);
   } else {
     uint64_t pixel = 4;
     if (name == "rgb24" || name == "bgr24") pixel = 3;
     if (name == "rgb48" || name == "bgr48" || name == "xyz12") pixel = 6;
     if (name == "rgba64" || name == "bgra64" || name == "ayuv64") pixel = 8;
+    if (name == "rgbf32") pixel = 12;
+    if (name == "rgbaf32") pixel = 16;
     if (name == "ya8" || name.substr(3) == "565" || name.substr(3) == "555" ||
         name.substr(3) == "444") {
       pixel = 2;

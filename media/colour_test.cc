@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,46 @@ TEST(ColourTest, EveryFormatIsReadWithinItsPlanes) {
   }
 }
 
+// Those that libav 5.1 cannot be asked about: a yellow of Y 210, Cb 16, Cr 146.
+TEST(ColourTest, FormatsOfNewerLibavLieAsTheirNamesSay) {
+  const auto yellow = [](Flat& flat) {
+    const Rgba pixel = flat.At(0, 0);
+    EXPECT_NEAR(pixel.red, 1, 0.01);
+    EXPECT_NEAR(pixel.green, 1, 0.01);
+    EXPECT_NEAR(pixel.blue, 0, 0.01);
+    return pixel.alpha;
+  };
+  for (const bool big_endian : {false, true}) {
+    const auto words = [&](std::initializer_list<int> values) {
+      std::vector<uint8_t> bytes;
+      for (const int value : values) {
+        bytes.push_back(static_cast<uint8_t>(big_endian ? value : 0));
+        bytes.push_back(static_cast<uint8_t>(big_endian ? 0 : value));
+      }
+      return bytes;
+    };
+    for (const PixelFormat format : {big_endian ? PixelFormat::kP012Be : PixelFormat::kP012,
+                                     big_endian ? PixelFormat::kP212Be : PixelFormat::kP212,
+                                     big_endian ? PixelFormat::kP412Be : PixelFormat::kP412}) {
+      Flat flat({.pixel_format = format, .width = 2, .height = 2});
+      std::memcpy(flat.bytes[0].data(), words({210}).data(), 2);
+      std::memcpy(flat.bytes[1].data(), words({16, 146}).data(), 4);
+      yellow(flat);
+    }
+    Flat y212({.pixel_format = big_endian ? PixelFormat::kY212Be : PixelFormat::kY212,
+               .width = 2,
+               .height = 1});
+    std::memcpy(y212.bytes[0].data(), words({210, 16, 210, 146}).data(), 8);
+    yellow(y212);
+  }
+  const std::array<uint8_t, 4> pixel = {146, 16, 210, 51};
+  for (const PixelFormat format : {PixelFormat::kVuya, PixelFormat::kVuyx}) {
+    Flat flat({.pixel_format = format, .width = 1, .height = 1});
+    std::memcpy(flat.bytes[0].data(), pixel.data(), 4);
+    EXPECT_NEAR(yellow(flat), format == PixelFormat::kVuya ? 0.2 : 1, 0.001);
+  }
+}
+
 TEST(ColourTest, PackedAndPremultipliedPixels) {
   Flat bgra({.pixel_format = PixelFormat::kBgra,
              .width = 1,
@@ -113,6 +154,13 @@ TEST(ColourTest, PackedAndPremultipliedPixels) {
   EXPECT_NEAR(floats.At(0, 0).green, 0.25, 0.001);
   EXPECT_NEAR(floats.At(0, 0).blue, 0.5, 0.001);
   EXPECT_NEAR(floats.At(0, 0).red, 0.75, 0.001);
+  Flat packed({.pixel_format = PixelFormat::kRgbaF32, .width = 1, .height = 1});
+  const std::array<float, 4> rgba = {0.75f, 0.25f, 0.5f, 0.125f};
+  std::memcpy(packed.bytes[0].data(), rgba.data(), sizeof(rgba));
+  EXPECT_NEAR(packed.At(0, 0).red, 0.75, 0.001);
+  EXPECT_NEAR(packed.At(0, 0).green, 0.25, 0.001);
+  EXPECT_NEAR(packed.At(0, 0).blue, 0.5, 0.001);
+  EXPECT_NEAR(packed.At(0, 0).alpha, 0.125, 0.001);
   Flat nan({.pixel_format = PixelFormat::kGbrpF32, .width = 1, .height = 1});
   for (size_t i = 0; i < 3; ++i) nan.Fill(i, 0xff);
   EXPECT_EQ(nan.At(0, 0).red, 0);

@@ -20,8 +20,8 @@ absl::Status Above(const std::string& what, uint64_t limit) {
       absl::StrCat(what, ", more than the receiver's limit of ", limit));
 }
 
-// 2^16 keeps every product of ShapeOf below 2^36 and BytesPerAudioFrame in 32 bits, whatever limits
-// the caller set.
+// 2^16 keeps every product of ShapeOf at 2^36 or less and BytesPerAudioFrame in 32 bits, whatever
+// limits the caller set.
 constexpr uint32_t kMaxDimension = uint32_t{1} << 16;
 
 constexpr uint32_t kSampleFormats = 7;

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -64,6 +66,18 @@ TEST(FormatTest, EveryFormatComesBackAsItWas) {
     auto parsed = ParseFormat(EncodeFormat(sent), {});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(*parsed, sent);
+  }
+}
+
+TEST(FormatTest, NoTwoFormatsHaveTheSameName) {
+  for (const auto name : {&PixelFormatInfo::name, &PixelFormatInfo::libav,
+                          &PixelFormatInfo::gstreamer, &PixelFormatInfo::drm}) {
+    std::set<std::string_view> seen;
+    for (const PixelFormatInfo& info : AllPixelFormats()) {
+      const std::string_view text = info.*name;
+      EXPECT_TRUE(text.empty() || seen.insert(text).second) << text;
+      EXPECT_EQ(info.drm.size() % 4, 0u) << info.name;
+    }
   }
 }
 

@@ -192,6 +192,20 @@ enum class PixelFormat : uint32_t {
   kP216 = 163,
   kP416Be = 164,
   kP416 = 165,
+  kP012 = 166,
+  kP012Be = 167,
+  kP212 = 168,
+  kP212Be = 169,
+  kP412 = 170,
+  kP412Be = 171,
+  kY212 = 172,
+  kY212Be = 173,
+  kVuya = 174,
+  kVuyx = 175,
+  kRgbF32 = 176,
+  kRgbF32Be = 177,
+  kRgbaF32 = 178,
+  kRgbaF32Be = 179,
 };
 
 // What the components are: Y; Y, Cb, Cr; R, G, B; X, Y, Z. Alpha, where there is one, is the last.
@@ -212,7 +226,7 @@ struct PixelComponent {
 struct PixelFormatInfo {
   PixelFormat format = PixelFormat::kGray8;
   std::string_view name;
-  std::string_view libav;      // av_get_pix_fmt
+  std::string_view libav;      // av_get_pix_fmt; some are newer than FFmpeg 5.1
   std::string_view gstreamer;  // gst_video_format_from_string; empty: has none
   std::string_view drm;        // four characters; empty: has none
   ColourModel model = ColourModel::kGray;

@@ -13,10 +13,16 @@
 namespace parley::film {
 namespace {
 
+// Of newer releases than 5.1; a library that knows them is asked about them as about all others.
+bool MayBeMissing(const PixelFormatInfo& info) {
+  return info.format >= PixelFormat::kP012 && info.format <= PixelFormat::kRgbaF32Be;
+}
+
 TEST(PixelFormatLibavTest, EachFormatIsTheOneOfItsName) {
   for (const PixelFormatInfo& info : AllPixelFormats()) {
     const std::string name(info.libav);
     const AVPixelFormat format = av_get_pix_fmt(name.c_str());
+    if (format == AV_PIX_FMT_NONE && MayBeMissing(info)) continue;
     ASSERT_NE(format, AV_PIX_FMT_NONE) << name;
     const AVPixFmtDescriptor* theirs = av_pix_fmt_desc_get(format);
     EXPECT_EQ(theirs->name, name);
@@ -44,6 +50,7 @@ TEST(PixelFormatLibavTest, EachFormatIsTheOneOfItsName) {
 TEST(PixelFormatLibavTest, PlanesHaveTheSizesThatLibavGivesThem) {
   for (const PixelFormatInfo& info : AllPixelFormats()) {
     const AVPixelFormat format = av_get_pix_fmt(std::string(info.libav).c_str());
+    if (format == AV_PIX_FMT_NONE && MayBeMissing(info)) continue;
     for (const auto& [width, height] : {std::pair(1, 1), std::pair(7, 5), std::pair(64, 48),
                                         std::pair(1919, 1079), std::pair(16384, 3)}) {
       const PictureShape shape = ShapeOf({.pixel_format = info.format,
