@@ -160,7 +160,9 @@ class Run {
       case film::kTagAudio: {
         const std::size_t which = tag == film::kTagPicture ? 0 : 1;
         if (formats_[which]) message = MakeFrame(script_, *formats_[which], next_[which]);
-        if (which == 0 && (kind & 128) != 0) tag = film::kTagPictureInPlace;
+        if ((kind & 128) != 0) {
+          tag = which == 0 ? film::kTagPictureInPlace : film::kTagAudioInPlace;
+        }
         break;
       }
       case film::kTagProgress:
@@ -189,7 +191,7 @@ class Run {
 
   void Deliver(uint32_t tag, const std::vector<std::byte>& message) {
     FilmReceiver::Verdict verdict = last_;
-    if (tag == film::kTagPictureInPlace) {
+    if (tag == film::kTagPictureInPlace || tag == film::kTagAudioInPlace) {
       // Two blocks of their own, as a frame has its metadata and its bytes.
       const auto at = message.begin() +
                       static_cast<std::ptrdiff_t>(std::min(message.size(), kFrameHeaderBytes));
@@ -222,7 +224,10 @@ class Run {
                       receiver_->status().message() == "the sink is full"),
                  "the sink's error is not the peer's");
     if (!over_ && verdict == FilmReceiver::Verdict::kGoOn) {
-      Remember(tag == film::kTagPictureInPlace ? uint32_t{film::kTagPicture} : tag, message);
+      Remember(tag == film::kTagPictureInPlace ? uint32_t{film::kTagPicture}
+               : tag == film::kTagAudioInPlace ? uint32_t{film::kTagAudio}
+                                               : tag,
+               message);
     }
     if (!over_ && verdict == FilmReceiver::Verdict::kEnded) {
       PARLEY_CHECK(tag == film::kTagEnd && message.size() == 40 &&

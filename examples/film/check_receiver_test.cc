@@ -186,7 +186,7 @@ TEST(CheckReceiverTest, EachLieIsAViolation) {
   const std::vector<VideoFormat> formats;
   const std::vector<FactsOfAudio> audio;
   const std::vector<std::byte> some(20);
-  for (const uint32_t tag : {0u, 1u, 9u, 10u, 6u, 7u, 101u}) {
+  for (const uint32_t tag : {0u, 1u, 9u, 10u, 11u, 6u, 7u, 101u}) {
     CheckReceiver check(pictures, formats, audio);
     EXPECT_EQ(check.OnMessage(tag, some), Verdict::kViolation) << tag;
     EXPECT_EQ(check.OnMessage(kTagEnd, WireBytes(EndWire{})), Verdict::kViolation);

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/examples/film/decoder_memory.h"
 #include "parley/examples/film/libav.h"
 #include "parley/examples/film/picture_converter.h"
-#include "parley/examples/film/picture_memory.h"
 #include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
 #include "parley/thumb/libav_input.h"
@@ -81,7 +81,7 @@ class LibavDecoder final : public FilmDecoder {
   SourceFile file_;
   AvIo io_;  // outlives format_
   AvFormatContext format_;
-  PictureMemory memory_;  // outlives the codecs
+  DecoderMemory memory_;  // outlives the codecs
   Track video_;
   Track audio_;
   AvPacket packet_;
@@ -172,7 +172,7 @@ absl::Status LibavDecoder::OpenTrack(AVMediaType type, Track& track) {
   if (error < 0) return AvStatus(error, absl::StrCat("the parameters of ", codec->name));
   context->thread_count = 1;
   context->pkt_timebase = stream->time_base;
-  if (type == AVMEDIA_TYPE_VIDEO) memory_.UseFor(*context);
+  memory_.UseFor(*context);
   error = avcodec_open2(context.get(), codec, nullptr);
   if (error < 0) return AvStatus(error, absl::StrCat("the decoder ", codec->name));
   track = {.index = index, .stream = stream, .codec = std::move(context), .next_pts_ns = 0};
@@ -233,6 +233,7 @@ absl::Status LibavDecoder::DeliverAudio(Track& track, MediaSink& sink) {
   const absl::Status described =
       DescribeSound(*frame_, track.codec->bits_per_raw_sample, channels_, audio);
   if (!described.ok()) return described;
+  audio.frame = memory_.FrameOf(*frame_);
   audio.pts_ns = PtsOf(track);
   audio.duration_ns = ToNs(audio.frames, AVRational{1, frame_->sample_rate});
   audio.corrupt = (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;

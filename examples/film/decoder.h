@@ -10,8 +10,9 @@
 // from the start of the film, as ffmpeg's do.
 //
 // Given a FrameSender, it decodes into the arena that the viewer maps as far as that has room, and
-// goes on predicting from pictures that the viewer reads meanwhile: it never writes to a picture
-// twice. The viewer can't write there. A hijacked decoder can at any time, as everywhere.
+// goes on predicting from pictures that the viewer reads meanwhile: it never writes to a picture or
+// a block of sound that was delivered. The viewer can't write there. A hijacked decoder can at any
+// time, as everywhere.
 //
 // There is no seeking: whoever resumes decodes from the start and drops what was delivered before.
 // That costs time and is right for every codec: open GOPs, audio pre-roll and edit lists included.

@@ -56,8 +56,8 @@ ABSL_FLAG(std::string, hijack, "",
           "make the first worker turn hostile half-way: index-jump, length-lie, rewind, silence, "
           "flood, truncate, death, payload-rewrite, bad-frame, format-flood, early-end, open-file");
 ABSL_FLAG(bool, in_place, false,
-          "look at pictures where the worker decoded them, without a copy: a hostile one can "
-          "change them while they are looked at");
+          "look at pictures and sound where the worker decoded them, without a copy: a hostile one "
+          "can change them while they are looked at");
 ABSL_FLAG(absl::Duration, patience, absl::Seconds(10),
           "throw a worker away that says nothing for so long");
 ABSL_FLAG(uint32_t, max_frame_mib, 32, "refuse a larger picture; 1 to 512");
@@ -218,9 +218,18 @@ void PrintSummary(const Run& run, const std::string& formats, double own_cpu_sec
   std::fprintf(report, "channel    %llu messages, %llu wake-ups of the viewer\n",
                static_cast<unsigned long long>(run.messages),
                static_cast<unsigned long long>(run.wakeups));
-  std::fprintf(report, "in place   %llu pictures, sent where they were decoded, and copied %s\n",
-               static_cast<unsigned long long>(run.decoded_in_place),
-               absl::GetFlag(FLAGS_in_place) ? "nowhere" : "once, by the viewer");
+  const auto copies = [](const char* title, uint64_t pictures, uint64_t blocks, const char* how) {
+    if (pictures + blocks == 0) return;
+    std::fprintf(report, "%-10s %llu pictures and %llu blocks of sound, %s\n", title,
+                 static_cast<unsigned long long>(pictures), static_cast<unsigned long long>(blocks),
+                 how);
+  };
+  copies("in place", run.pictures.in_place, run.sound.in_place,
+         absl::GetFlag(FLAGS_in_place)
+             ? "sent where they were decoded, and copied nowhere"
+             : "sent where they were decoded, and copied once, by the viewer");
+  copies("copied", run.pictures.copied, run.sound.copied,
+         "once by the worker, and once by the viewer");
   std::fprintf(report, "CPU time   viewer %.2f s, %s %.2f s\n", own_cpu_seconds,
                run.workers == 1 ? "worker" : absl::StrCat(run.workers, " workers").c_str(),
                run.worker_cpu_seconds);

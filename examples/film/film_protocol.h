@@ -6,19 +6,20 @@
 // of audio or record below, told apart by its tag.
 //
 //   viewer:   Accepts
-//   decoder:  Info, then any of { Format, Picture, PictureInPlace, Audio, Progress } in the order
-//             of the film, then End or, at any point, Failed, which ends the film as well
+//   decoder:  Info, then any of { Format, Picture, PictureInPlace, Audio, AudioInPlace, Progress }
+//             in the order of the film, then End or, at any point, Failed, which ends the film too
 //   or, as the second look of --verify: any of { CheckPicture, CheckAudio }, then End or Failed
 //
 // The decoder asks for the film's bytes as it needs them (supervise/worker_link.h, InputSource); so
 // a film may be of any size, and no descriptor of it leaves the viewer.
 //
-// A picture or block of audio is a FrameHeaderWire and its payload (media/frame.h). Of a picture
-// that was decoded into the channel's arena the message is a frame's record (frames/frame_sender.h,
-// kTagPictureInPlace) with the header as its metadata, and the payload stays where it is. A format
-// is a record of media/format.h and precedes the first frame that has it. Pictures are numbered
-// from 0 over the whole film, blocks of audio likewise; a worker that resumes begins at the numbers
-// that it was started with, and sends Progress while it decodes what lies before them.
+// A picture or block of audio is a FrameHeaderWire and its payload (media/frame.h). Of one that was
+// decoded into the channel's arena the message is a frame's record (frames/frame_sender.h,
+// kTagPictureInPlace, kTagAudioInPlace) with the header as its metadata, and the payload stays
+// where it is. A format is a record of media/format.h and precedes the first frame that has it.
+// Pictures are numbered from 0 over the whole film, blocks of audio likewise; a worker that resumes
+// begins at the numbers that it was started with, and sends Progress while it decodes what lies
+// before them.
 //
 // Trust: in the viewer every byte is hostile; FilmReceiver and CheckReceiver validate.
 
@@ -40,12 +41,13 @@ enum FilmTag : uint32_t {
   kTagCheckPicture = 8,
   kTagCheckAudio = 9,
   kTagPictureInPlace = 10,
+  kTagAudioInPlace = 11,
   // Of the viewer.
   kTagAccepts = 100,  // a record of media/acceptance.h
 };
 
 // In the handshake, so that two programs which mean different things do not talk to each other.
-inline constexpr char kFilmProtocol[] = "parley-film/4";
+inline constexpr char kFilmProtocol[] = "parley-film/5";
 
 struct InfoWire {
   int64_t duration_ns;                // 0: not known

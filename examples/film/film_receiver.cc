@@ -35,6 +35,7 @@ FilmReceiver::FilmReceiver(const IncomingLimits& limits, const Delivered& delive
 
 Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> message) {
   if (verdict_ != Verdict::kGoOn) return verdict_;
+  const size_t header_bytes = std::min(message.size(), kFrameHeaderBytes);
   switch (tag) {
     case kTagInfo:
       status_ = OnInfo(message);
@@ -43,11 +44,10 @@ Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> messag
       status_ = OnFormat(message);
       break;
     case kTagPicture:
-      status_ = OnPicture(message.first(std::min(message.size(), kFrameHeaderBytes)),
-                          message.subspan(std::min(message.size(), kFrameHeaderBytes)));
+      status_ = OnPicture(message.first(header_bytes), message.subspan(header_bytes));
       break;
     case kTagAudio:
-      status_ = OnAudio(message);
+      status_ = OnAudio(message.first(header_bytes), message.subspan(header_bytes));
       break;
     case kTagProgress:
       status_ = OnProgress(message);
@@ -67,8 +67,16 @@ Verdict FilmReceiver::OnMessage(uint32_t tag, absl::Span<const std::byte> messag
 Verdict FilmReceiver::OnFrame(uint32_t tag, absl::Span<const std::byte> metadata,
                               absl::Span<const std::byte> payload) {
   if (verdict_ != Verdict::kGoOn) return verdict_;
-  status_ = tag == kTagPictureInPlace ? OnPicture(metadata, payload)
-                                      : Bad(absl::StrCat("a frame with the unknown tag ", tag));
+  switch (tag) {
+    case kTagPictureInPlace:
+      status_ = OnPicture(metadata, payload);
+      break;
+    case kTagAudioInPlace:
+      status_ = OnAudio(metadata, payload);
+      break;
+    default:
+      status_ = Bad(absl::StrCat("a frame with the unknown tag ", tag));
+  }
   return Conclude();
 }
 
@@ -138,8 +146,9 @@ absl::Status FilmReceiver::OnPicture(absl::Span<const std::byte> header,
   return absl::OkStatus();
 }
 
-absl::Status FilmReceiver::OnAudio(absl::Span<const std::byte> message) {
-  const absl::StatusOr<Frame> frame = audio_.OnFrame(message);
+absl::Status FilmReceiver::OnAudio(absl::Span<const std::byte> header,
+                                   absl::Span<const std::byte> payload) {
+  const absl::StatusOr<Frame> frame = audio_.OnFrame(header, payload.size());
   if (!frame.ok()) return frame.status();
   const auto& format = std::get<AudioFormat>(audio_.format().format);
   AudioBlock block;
@@ -151,8 +160,7 @@ absl::Status FilmReceiver::OnAudio(absl::Span<const std::byte> message) {
   const Plane& plane = frame->planes[0];
   channels_.clear();
   for (uint32_t i = 0; i < plane.rows; ++i) {
-    channels_.push_back(message.data() + kFrameHeaderBytes + plane.offset_bytes +
-                        size_t{i} * plane.stride_bytes);
+    channels_.push_back(payload.data() + plane.offset_bytes + size_t{i} * plane.stride_bytes);
   }
   block.planes = channels_;
   const absl::Status taken = FromSink(sink_.OnAudio(block));

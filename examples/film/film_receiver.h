@@ -5,9 +5,9 @@
 // Turns the messages of one worker into pictures and audio for a sink, each exactly once, however
 // often a worker was replaced in between. Knows no channel and no process.
 //
-// Trust: every message is hostile (and already a private copy, but for pictures that the session
-// reads in place). The worst that it can cause is a violation with its reason, or a picture that is
-// a lie. Work is bounded by the message's own size.
+// Trust: every message is hostile (and already a private copy, but for pictures and sound that the
+// session reads in place). The worst that it can cause is a violation with its reason, or a picture
+// that is a lie. Work is bounded by the message's own size.
 // Threads: one at a time.
 //
 //   Delivered delivered;
@@ -53,7 +53,7 @@ class FilmReceiver final : public MessageHandler {
 
   // Anything but kGoOn is final.
   Verdict OnMessage(uint32_t tag, absl::Span<const std::byte> message) override;
-  // A picture. Nothing but the sink looks at `payload`.
+  // A picture or a block of audio. Nothing but the sink looks at `payload`.
   Verdict OnFrame(uint32_t tag, absl::Span<const std::byte> metadata,
                   absl::Span<const std::byte> payload) override;
 
@@ -72,7 +72,7 @@ class FilmReceiver final : public MessageHandler {
   absl::Status OnInfo(absl::Span<const std::byte> message);
   absl::Status OnFormat(absl::Span<const std::byte> message);
   absl::Status OnPicture(absl::Span<const std::byte> header, absl::Span<const std::byte> payload);
-  absl::Status OnAudio(absl::Span<const std::byte> message);
+  absl::Status OnAudio(absl::Span<const std::byte> header, absl::Span<const std::byte> payload);
   absl::Status OnProgress(absl::Span<const std::byte> message);
   absl::Status OnEnd(absl::Span<const std::byte> message);
   absl::Status OnFailed(absl::Span<const std::byte> message);

@@ -37,10 +37,15 @@ class Collector final : public MediaSink {
   }
   absl::Status OnAudio(const AudioBlock& audio) override {
     audio_frames += audio.frames;
+    for (size_t i = 0; i < audio.planes.size(); ++i) {
+      channels.push_back(std::to_integer<int>(audio.Plane(i).front()));
+      channels.push_back(std::to_integer<int>(audio.Plane(i).back()));
+    }
     return absl::OkStatus();
   }
   std::vector<int> pictures;
   uint64_t audio_frames = 0;
+  std::vector<int> channels;  // the first and the last byte of each
   size_t most = 1000;
 };
 
@@ -64,6 +69,26 @@ std::vector<std::byte> AudioMessage(uint64_t number, uint32_t frames) {
   std::memcpy(message.data(), &wire, sizeof(wire));
   return message;
 }
+
+const NumberedFormat kThreeChannels = {
+    AudioFormat{
+        .sample_format = SampleFormat::kS16, .rate_hz = 8000, .channels = 3, .planar = true},
+    1};
+
+// A block of sound in a frame of the arena: 10 samples of each channel.
+struct SoundInFrame {
+  explicit SoundInFrame(const NumberedFormat& format) {
+    uint32_t payload_bytes = 0;
+    header = PackedAudioHeader(format, 10, &payload_bytes);
+    bytes.resize(payload_bytes);
+  }
+  Verdict Send(FilmReceiver& receiver) const {
+    return receiver.OnFrame(tag, WireBytes(header), bytes);
+  }
+  uint32_t tag = kTagAudioInPlace;
+  FrameHeaderWire header;
+  std::vector<std::byte> bytes;
+};
 
 EndWire Totals(uint64_t pictures, uint64_t blocks, uint64_t frames) {
   return {.pictures = pictures,
@@ -151,6 +176,94 @@ TEST(FilmReceiverTest, EachLieIsAViolationForGood) {
     EXPECT_EQ(receiver.status().code(), absl::StatusCode::kDataLoss) << name;
     EXPECT_EQ(receiver.OnMessage(kTagPicture, PictureMessage(1, false)), Verdict::kViolation);
     EXPECT_EQ(sink.pictures.size(), 1u) << name;
+  }
+}
+
+TEST(FilmReceiverTest, TheChannelsOfASoundFrameLieWhereItsHeaderSays) {
+  Collector sink;
+  FilmReceiver receiver({}, {}, sink, nullptr);
+  ASSERT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(kThreeChannels)), Verdict::kGoOn);
+  SoundInFrame sound(kThreeChannels);
+  sound.bytes.resize(7 + 2 * 33 + 20);
+  sound.header.planes[0].offset_bytes = 7;
+  sound.header.planes[1].stride_bytes = 33;
+  for (size_t i = 0; i < sound.bytes.size(); ++i) sound.bytes[i] = static_cast<std::byte>(i);
+  EXPECT_EQ(sound.Send(receiver), Verdict::kGoOn) << receiver.status();
+  EXPECT_EQ(sink.channels, (std::vector<int>{7, 26, 40, 59, 73, 92}));
+  EXPECT_EQ(receiver.delivered().audio_blocks, 1u);
+  EXPECT_EQ(receiver.delivered().bytes, 60u);
+}
+
+// Samples x channels beyond the frame, planes that were moved or overlap, and all else.
+TEST(FilmReceiverTest, EachLieAboutASoundFrameIsAViolationForGood) {
+  struct Lie {
+    std::string name;
+    std::function<void(SoundInFrame&)> tell;
+  };
+  const std::vector<Lie> lies = {
+      {"more samples than the frame has", [](auto& s) { s.header.planes[0].stride_bytes += 2; }},
+      {"a length that wraps around", [](auto& s) { s.header.planes[0].stride_bytes = 0xfffffffe; }},
+      {"half a sample", [](auto& s) { s.header.planes[0].stride_bytes -= 1; }},
+      {"no samples", [](auto& s) { s.header.planes[0].stride_bytes = 0; }},
+      {"moved by a sample", [](auto& s) { s.header.planes[0].offset_bytes = 2; }},
+      {"moved around the end", [](auto& s) { s.header.planes[0].offset_bytes = 0xfffffffe; }},
+      {"channels so far apart that they wrap around",
+       [](auto& s) { s.header.planes[1].stride_bytes = 0x80000000; }},
+      {"a second plane", [](auto& s) { s.header.plane_count = 2; }},
+      {"no plane", [](auto& s) { s.header.plane_count = 0; }},
+      {"an offset between the channels", [](auto& s) { s.header.planes[1].offset_bytes = 2; }},
+      {"a third plane", [](auto& s) { s.header.planes[2].stride_bytes = 20; }},
+      {"a shorter frame", [](auto& s) { s.bytes.pop_back(); }},
+      {"an empty frame", [](auto& s) { s.bytes.clear(); }},
+      {"an older format", [](auto& s) { s.header.format_generation = 0; }},
+      {"a format to come", [](auto& s) { s.header.format_generation = 2; }},
+      {"a block left out", [](auto& s) { s.header.sequence += 1; }},
+      {"the last block again", [](auto& s) { s.header.sequence -= 1; }},
+      {"a time out of range", [](auto& s) { s.header.pts_ns = kMaxTimestampNs + 1; }},
+      {"sound as a picture", [](auto& s) { s.tag = kTagPictureInPlace; }},
+      {"a frame under a message's tag", [](auto& s) { s.tag = kTagAudio; }},
+      {"an unknown tag", [](auto& s) { s.tag = 12; }},
+  };
+  for (const NumberedFormat& format : {kMono, kThreeChannels}) {
+    const bool planar = format == kThreeChannels;
+    std::vector<Lie> all = lies;
+    if (planar) {
+      all.push_back(
+          {"channels that overlap", [](auto& s) { s.header.planes[1].stride_bytes -= 2; }});
+      all.push_back(
+          {"channels upon each other", [](auto& s) { s.header.planes[1].stride_bytes = 0; }});
+      all.push_back(
+          {"channels beyond the frame", [](auto& s) { s.header.planes[1].stride_bytes += 2; }});
+    } else {
+      all.push_back(
+          {"channels where there are none", [](auto& s) { s.header.planes[1].stride_bytes = 20; }});
+    }
+    for (const Lie& lie : all) {
+      Collector sink;
+      FilmReceiver receiver({}, {}, sink, nullptr);
+      ASSERT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(kGray)), Verdict::kGoOn);
+      ASSERT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(format)), Verdict::kGoOn);
+      SoundInFrame sound(format);
+      ASSERT_EQ(sound.Send(receiver), Verdict::kGoOn) << receiver.status();
+      sound.header.sequence = 1;
+      const SoundInFrame right = sound;
+      lie.tell(sound);
+      EXPECT_EQ(sound.Send(receiver), Verdict::kViolation) << lie.name << planar;
+      EXPECT_EQ(receiver.status().code(), absl::StatusCode::kDataLoss) << lie.name;
+      EXPECT_EQ(right.Send(receiver), Verdict::kViolation) << lie.name;
+      EXPECT_EQ(sink.audio_frames, 10u) << lie.name;
+    }
+    // Without a whole header.
+    for (const size_t header_bytes : {size_t{0}, size_t{63}}) {
+      Collector sink;
+      FilmReceiver receiver({}, {}, sink, nullptr);
+      ASSERT_EQ(receiver.OnMessage(kTagFormat, EncodeFormat(format)), Verdict::kGoOn);
+      const SoundInFrame sound(format);
+      const auto header = WireBytes(sound.header);
+      EXPECT_EQ(receiver.OnFrame(kTagAudioInPlace, absl::MakeConstSpan(header).first(header_bytes),
+                                 sound.bytes),
+                Verdict::kViolation);
+    }
   }
 }
 

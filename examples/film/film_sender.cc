@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,13 @@ constexpr uint64_t kProgressEvery = 32;
 template <size_t kSize>
 void CopyText(std::string_view text, std::array<uint8_t, kSize>& out) {
   std::copy_n(text.begin(), std::min(text.size(), kSize), out.begin());
+}
+
+// From `from` to `to`; nullopt: backwards, or further than a header can say.
+std::optional<uint32_t> Distance(const std::byte* from, const std::byte* to) {
+  const ptrdiff_t bytes = to - from;
+  if (bytes < 0 || bytes > std::numeric_limits<int32_t>::max()) return std::nullopt;
+  return static_cast<uint32_t>(bytes);
 }
 
 }  // namespace
@@ -71,34 +79,66 @@ absl::StatusOr<absl::Span<std::byte>> FilmSender::Begin(const FrameHeaderWire& h
   return room->subspan(kFrameHeaderBytes);
 }
 
+bool FilmSender::IsAsWanted(const FrameHeaderWire& header, const OutFrame& frame, uint64_t end,
+                            const NumberedFormat& format) const {
+  if (end > frame.read_only_bytes().size() || end > out_.max_message_bytes() - kFrameHeaderBytes) {
+    return false;
+  }
+  // The receiver's own question.
+  return ValidateFrame(WireBytes(header), end, format, acceptance_.alignment).ok();
+}
+
 bool FilmSender::LiesInPlace(const Picture& picture, FrameHeaderWire* header,
                              uint32_t* payload_bytes) const {
   if (arena_ == nullptr || picture.frame == nullptr) return false;
-  const absl::Span<const std::byte> bytes = picture.frame->read_only_bytes();
+  const std::byte* const begin = picture.frame->read_only_bytes().data();
   FrameHeaderWire in_place = *header;
-  // The receiver's own question, of a header that is valid but for the planes.
-  in_place.flags = kFrameDelta;
   uint64_t end = 0;
   const PictureShape shape = ShapeOf(picture.format);
   for (size_t plane = 0; plane < shape.count; ++plane) {
-    const ptrdiff_t offset = picture.planes[plane] - bytes.data();
+    const std::optional<uint32_t> offset = Distance(begin, picture.planes[plane]);
     const ptrdiff_t stride = picture.strides_bytes[plane];
-    if (offset < 0 || stride < 0 || offset > std::numeric_limits<int32_t>::max() ||
-        stride > std::numeric_limits<int32_t>::max()) {
+    if (!offset.has_value() || stride < 0 || stride > std::numeric_limits<int32_t>::max()) {
       return false;
     }
-    in_place.planes[plane] = {static_cast<uint32_t>(offset), static_cast<uint32_t>(stride)};
-    end = static_cast<uint64_t>(offset) +
-          static_cast<uint64_t>(stride) * (shape.planes[plane].rows - 1) +
+    in_place.planes[plane] = {*offset, static_cast<uint32_t>(stride)};
+    end = uint64_t{*offset} + static_cast<uint64_t>(stride) * (shape.planes[plane].rows - 1) +
           shape.planes[plane].row_bytes;
   }
-  if (end > bytes.size() || end > out_.max_message_bytes() - kFrameHeaderBytes) return false;
-  if (!ValidateFrame(WireBytes(in_place), end, video_.format, acceptance_.alignment).ok()) {
-    return false;
-  }
-  header->planes = in_place.planes;
+  if (!IsAsWanted(in_place, *picture.frame, end, video_.format)) return false;
+  *header = in_place;
   *payload_bytes = static_cast<uint32_t>(end);
   return true;
+}
+
+bool FilmSender::LiesInPlace(const AudioBlock& audio, FrameHeaderWire* header,
+                             uint32_t* payload_bytes) const {
+  if (arena_ == nullptr || audio.frame == nullptr) return false;
+  const std::optional<uint32_t> offset =
+      Distance(audio.frame->read_only_bytes().data(), audio.planes[0]);
+  if (!offset.has_value()) return false;
+  FrameHeaderWire in_place = *header;
+  in_place.planes[0].offset_bytes = *offset;
+  uint64_t end = *offset + audio.plane_bytes();
+  if (audio.planes.size() > 1) {
+    const std::optional<uint32_t> stride = Distance(audio.planes[0], audio.planes[1]);
+    if (!stride.has_value()) return false;
+    for (size_t i = 1; i < audio.planes.size(); ++i) {
+      if (Distance(audio.planes[i - 1], audio.planes[i]) != stride) return false;
+    }
+    in_place.planes[1].stride_bytes = *stride;
+    end += uint64_t{*stride} * (audio.planes.size() - 1);
+  }
+  if (!IsAsWanted(in_place, *audio.frame, end, audio_.format)) return false;
+  *header = in_place;
+  *payload_bytes = static_cast<uint32_t>(end);
+  return true;
+}
+
+absl::Status FilmSender::SendInPlace(uint32_t tag, const OutFrame& frame,
+                                     const FrameHeaderWire& header, uint32_t payload_bytes) {
+  OutFrame shared = frame.Share();
+  return arena_->Send(&shared, payload_bytes, tag, WireBytes(header), Deadline::Never());
 }
 
 absl::Status FilmSender::OnPicture(const Picture& picture) {
@@ -123,7 +163,6 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
 
   uint32_t payload_bytes = 0;
   FrameHeaderWire header = PackedVideoHeader(video_.format, &payload_bytes, acceptance_.alignment);
-  const bool in_place = LiesInPlace(picture, &header, &payload_bytes);
   header.sequence = number;
   header.pts_ns = picture.pts_ns;
   header.duration_ns = picture.duration_ns;
@@ -131,10 +170,8 @@ absl::Status FilmSender::OnPicture(const Picture& picture) {
       (picture.key ? kFrameKey : kFrameDelta) | (picture.corrupt ? kFrameCorrupt : 0) |
       (picture.interlaced ? kFrameInterlaced : 0) | (picture.top_first ? kFrameTopFirst : 0) |
       (picture.converted ? kFrameConverted : 0));
-  if (in_place) {
-    OutFrame frame = picture.frame->Share();
-    return arena_->Send(&frame, payload_bytes, kTagPictureInPlace, WireBytes(header),
-                        Deadline::Never());
+  if (LiesInPlace(picture, &header, &payload_bytes)) {
+    return SendInPlace(kTagPictureInPlace, *picture.frame, header, payload_bytes);
   }
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
@@ -179,6 +216,9 @@ absl::Status FilmSender::OnAudio(const AudioBlock& audio) {
   header.pts_ns = audio.pts_ns;
   header.duration_ns = audio.duration_ns;
   header.flags = audio.corrupt ? kFrameCorrupt : uint16_t{0};
+  if (LiesInPlace(audio, &header, &payload_bytes)) {
+    return SendInPlace(kTagAudioInPlace, *audio.frame, header, payload_bytes);
+  }
   const absl::StatusOr<absl::Span<std::byte>> payload = Begin(header, payload_bytes);
   if (!payload.ok()) return payload.status();
   size_t end = 0;

@@ -52,7 +52,8 @@ struct FilmStart {
 class FilmSender final : public MediaSink {
  public:
   // What `acceptance` refuses is never sent: its sentence ends the film instead. `arena`, of the
-  // channel behind `out`, with metadata for a frame's header: where pictures may lie, or null.
+  // channel behind `out`, with metadata for a frame's header: where pictures and sound may lie, or
+  // null.
   FilmSender(MessageOut& out, const FilmStart& start, const Acceptance& acceptance = {},
              FrameSender* arena = nullptr)
       : out_(out), start_(start), acceptance_(acceptance), arena_(arena) {}
@@ -79,8 +80,14 @@ class FilmSender final : public MediaSink {
   absl::Status SendProgress();
   absl::Status UseFormat(const StreamFormat& format, Stream& stream);
   // Whether its planes lie in the arena as the receiver wants them; then `*header` says where, and
-  // `*payload_bytes` how much of the frame is the picture.
+  // `*payload_bytes` how much of the frame they take.
   bool LiesInPlace(const Picture& picture, FrameHeaderWire* header, uint32_t* payload_bytes) const;
+  bool LiesInPlace(const AudioBlock& audio, FrameHeaderWire* header, uint32_t* payload_bytes) const;
+  // Of planes that end at `end` of the frame.
+  bool IsAsWanted(const FrameHeaderWire& header, const OutFrame& frame, uint64_t end,
+                  const NumberedFormat& format) const;
+  absl::Status SendInPlace(uint32_t tag, const OutFrame& frame, const FrameHeaderWire& header,
+                           uint32_t payload_bytes);
   // Header written, payload to be filled in by the caller and then committed.
   absl::StatusOr<absl::Span<std::byte>> Begin(const FrameHeaderWire& header,
                                               uint32_t payload_bytes);

@@ -118,7 +118,7 @@ TEST(FilmSenderTest, EveryClipArrivesIdentical) {
   }
 }
 
-// ---- Pictures in the arena of a channel.
+// ---- Pictures and sound in the arena of a channel.
 
 class ChannelOut final : public MessageOut {
  public:
@@ -133,13 +133,23 @@ class ChannelOut final : public MessageOut {
   Sender& sender_;
 };
 
-// A viewer that reads in place, and keeps pictures for a while.
+// How long a viewer keeps what it got.
+enum class Keeps { kForAWhile, kUntilThereIsSound };
+
+// Which way something came.
+struct Ways {
+  int in_place = 0;
+  int copied = 0;
+};
+
+// A viewer that reads in place.
 class KeepingViewer {
  public:
-  KeepingViewer(Channel& channel, MessageHandler& handler)
+  KeepingViewer(Channel& channel, MessageHandler& handler, Keeps keeps)
       : messages_(channel.receiver),
         frames_(*FrameReceiver::Create(channel)),
         handler_(handler),
+        keeps_(keeps),
         buffer_(messages_.max_message_bytes()) {}
 
   Verdict Run() {
@@ -148,7 +158,7 @@ class KeepingViewer {
       const absl::StatusOr<Record> record = messages_.Receive(
           absl::MakeSpan(buffer_), Deadline::After(absl::Milliseconds(kept_.empty() ? 100 : 1)));
       if (absl::IsDeadlineExceeded(record.status())) {
-        if (!kept_.empty()) ReturnOldest();
+        if (!kept_.empty() && keeps_ == Keeps::kForAWhile) ReturnOldest();
         continue;
       }
       EXPECT_TRUE(record.ok()) << record.status();
@@ -159,8 +169,8 @@ class KeepingViewer {
     return Verdict::kFailed;
   }
 
-  int pictures_in_place = 0;
-  int pictures_copied = 0;
+  Ways pictures;
+  Ways sound;
 
  private:
   struct Kept {
@@ -169,9 +179,14 @@ class KeepingViewer {
   };
   Verdict Take(const Record& record) {
     const auto message = absl::MakeConstSpan(buffer_).first(record.size_bytes);
-    if (record.tag == kTagPicture) ++pictures_copied;
-    if (record.tag != kTagPictureInPlace) return handler_.OnMessage(record.tag, message);
-    ++pictures_in_place;
+    const bool is_sound = record.tag == kTagAudio || record.tag == kTagAudioInPlace;
+    if (is_sound) keeps_ = Keeps::kForAWhile;
+    Ways& ways = is_sound ? sound : pictures;
+    if (record.tag == kTagPicture || record.tag == kTagAudio) ++ways.copied;
+    if (record.tag != kTagPictureInPlace && record.tag != kTagAudioInPlace) {
+      return handler_.OnMessage(record.tag, message);
+    }
+    ++ways.in_place;
     Kept kept;
     EXPECT_EQ(frames_.Open(record.tag, message, &kept.frame), Outcome::kOk);
     kept.bytes.resize(kept.frame.size_bytes());
@@ -180,10 +195,10 @@ class KeepingViewer {
         record.tag, kept.frame.metadata(),
         {kept.frame.view().BytesThatThePeerMayRewriteAtAnyTime(), kept.frame.size_bytes()});
     kept_.push_back(std::move(kept));
-    if (kept_.size() > 3) ReturnOldest();
+    while (kept_.size() > 3 && keeps_ == Keeps::kForAWhile) ReturnOldest();
     return verdict;
   }
-  // A picture that was sent is never written to: the decoder only reads it.
+  // What was sent is never written to: the decoder only reads it.
   void ReturnOldest() {
     Kept& oldest = kept_.front();
     std::vector<std::byte> now(oldest.bytes.size());
@@ -195,6 +210,7 @@ class KeepingViewer {
   Receiver& messages_;
   FrameReceiver frames_;
   MessageHandler& handler_;
+  Keeps keeps_;
   std::vector<std::byte> buffer_;
   std::deque<Kept> kept_;
 };
@@ -202,22 +218,26 @@ class KeepingViewer {
 struct Arrival {
   bool identical = false;
   std::string reason;
-  int in_place = 0;
-  int copied = 0;
+  Ways pictures;
+  Ways sound;
+  AudioFormat audio_format;  // of the last block
 };
 
-Arrival StreamThroughArena(const std::string& clip, uint64_t arena_bytes,
-                           const Acceptance& acceptance = {}) {
+Arrival StreamThroughArena(const std::string& path, uint64_t arena_bytes,
+                           const Acceptance& acceptance = {}, Keeps keeps = Keeps::kForAWhile) {
   testing::ChannelPairOptions options;
-  options.ring = {uint64_t{32} << 20, 16 << 20, {arena_bytes, 64}};
+  options.ring = {uint64_t{8} << 20, 4 << 20, {arena_bytes, 64}};
   const auto pair = testing::ChannelPair::Create(options);
-  if (!pair.ok()) return {.identical = false, .reason = std::string(pair.status().message())};
-  const std::vector<std::byte> film = ReadAll(TestClip(clip));
+  if (!pair.ok()) {
+    ADD_FAILURE() << pair.status();
+    return Arrival();
+  }
+  const std::vector<std::byte> film = ReadAll(path);
   Outputs outputs(kFactsOnly);
   FilmReceiver receiver(
       {.format = {}, .max_format_changes = 100, .alignment = acceptance.alignment}, {}, outputs,
       nullptr);
-  KeepingViewer viewer((*pair)->accepting(), receiver);
+  KeepingViewer viewer((*pair)->accepting(), receiver, keeps);
   WarmUpDecoder();
   std::thread worker([&] {
     Channel& channel = (*pair)->connecting();
@@ -236,39 +256,117 @@ Arrival StreamThroughArena(const std::string& clip, uint64_t arena_bytes,
   });
   const Verdict verdict = viewer.Run();
   worker.join();
-  EXPECT_EQ(verdict, Verdict::kEnded) << clip << receiver.status();
+  EXPECT_EQ(verdict, Verdict::kEnded) << path << receiver.status();
   const VerifyResult result = LookAgain(film, outputs);
+  const std::vector<FactsOfAudio>& blocks = outputs.audio_facts();
   return {.identical = result.identical(),
           .reason = result.first_reason,
-          .in_place = viewer.pictures_in_place,
-          .copied = viewer.pictures_copied};
+          .pictures = viewer.pictures,
+          .sound = viewer.sound,
+          .audio_format = blocks.empty() ? AudioFormat() : blocks.back().format};
 }
 
-TEST(FilmSenderTest, PicturesAreSentWhereTheyWereDecodedAndNeverWrittenToAgain) {
+TEST(FilmSenderTest, EverythingIsSentWhereItWasDecodedAndNeverWrittenToAgain) {
   for (const std::string& clip : TestClipNames()) {
-    const Arrival arrival = StreamThroughArena(clip, uint64_t{64} << 20);
+    const Arrival arrival = StreamThroughArena(TestClip(clip), uint64_t{64} << 20);
     EXPECT_TRUE(arrival.identical) << clip << arrival.reason;
-    if (arrival.in_place + arrival.copied == 0) continue;  // sound alone
-    EXPECT_EQ(arrival.copied, 0) << clip;
+    EXPECT_GT(arrival.pictures.in_place + arrival.sound.in_place, 5) << clip;
+    EXPECT_EQ(arrival.pictures.copied, 0) << clip;
+    EXPECT_EQ(arrival.sound.copied, 0) << clip;
   }
 }
 
 // What libav keeps may not leave the viewer's frames no room, and nobody waits for ever.
 TEST(FilmSenderTest, InAnArenaOfAnySizeTheFilmArrives) {
   for (const uint64_t kib : {4u, 64u, 128u, 300u, 600u, 1200u}) {
-    const Arrival arrival = StreamThroughArena("h264-aac.mp4", kib << 10);
+    const Arrival arrival = StreamThroughArena(TestClip("h264-aac.mp4"), kib << 10);
     EXPECT_TRUE(arrival.identical) << kib << arrival.reason;
-    EXPECT_EQ(arrival.in_place + arrival.copied, 50) << kib;
-    EXPECT_EQ(arrival.in_place != 0, kib >= 128) << kib << " " << arrival.in_place;
+    EXPECT_EQ(arrival.pictures.in_place + arrival.pictures.copied, 50) << kib;
+    EXPECT_EQ(arrival.pictures.in_place != 0, kib >= 128)
+        << kib << " " << arrival.pictures.in_place;
+    // libav asks for 2048 samples in any case.
+    EXPECT_EQ(arrival.sound.in_place != 0, kib >= 64) << kib << " " << arrival.sound.in_place;
+  }
+}
+
+std::string Make(const std::string& name, const std::string& arguments) {
+  const std::string path = ::testing::TempDir() + "/" + name;
+  const CommandResult made =
+      RunCommand("ffmpeg -nostdin -loglevel error -y " + arguments + " '" + path + "'");
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+  return path;
+}
+
+TEST(FilmSenderTest, SoundOfEachFormatIsSentWhereItWasDecoded) {
+  struct Case {
+    std::string name;
+    std::string how;
+    std::string libav;
+    uint32_t channels = 1;
+    uint32_t rate_hz = 44100;
+  };
+  const std::string many = "-af 'pan=24C|c0=c0|c23=c0' ";
+  const std::vector<Case> cases = {
+      {"u8.wav", "-c:a pcm_u8", "u8"},
+      {"s16.wav", "-c:a pcm_s16le", "s16"},
+      {"s24.wav", "-c:a pcm_s24le", "s32"},
+      {"s32.wav", "-c:a pcm_s32le -ar 192000", "s32", 1, 192000},
+      {"f32.wav", "-c:a pcm_f32le", "flt"},
+      {"f64.wav", "-c:a pcm_f64le", "dbl"},
+      {"s64.nut", "-c:a pcm_s64le", "s64"},
+      {"u8p.nut", "-c:a pcm_s8_planar", "u8p"},
+      {"s16p.m4a", "-c:a alac -ac 6", "s16p", 6},
+      {"s32p.wv", "-c:a wavpack -sample_fmt s32p -ac 2", "s32p", 2},
+      {"f32p.mp4", "-c:a aac -ac 2", "fltp", 2},
+      {"24.wav", many + "-c:a pcm_s24le -ar 192000", "s32", 24, 192000},
+      {"24p.nut", many + "-c:a pcm_s16le_planar", "s16p", 24},
+  };
+  Acceptance aligned;
+  aligned.alignment = {.plane_bytes = 4096, .row_bytes = 64};
+  const std::string folder = ::testing::TempDir() + "/sounds";
+  std::string make =
+      "mkdir -p '" + folder + "'; ffmpeg -nostdin -loglevel error -y -f lavfi -i sine=duration=0.3";
+  for (const Case& each : cases) make += " " + each.how + " '" + folder + "/" + each.name + "'";
+  const CommandResult made = RunCommand(make);
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  for (const Case& each : cases) {
+    const std::string path = folder + "/" + each.name;
+    for (const Acceptance& acceptance : {Acceptance(), aligned}) {
+      const Arrival arrival = StreamThroughArena(path, uint64_t{4} << 20, acceptance);
+      const AudioFormat& format = arrival.audio_format;
+      EXPECT_TRUE(arrival.identical) << each.name << arrival.reason;
+      EXPECT_EQ(LibavName(format.sample_format, format.planar), each.libav) << each.name;
+      EXPECT_EQ(format.channels, each.channels) << each.name;
+      EXPECT_EQ(format.rate_hz, each.rate_hz) << each.name;
+      EXPECT_GT(arrival.sound.in_place, 0) << each.name;
+      EXPECT_EQ(arrival.sound.copied, 0) << each.name;
+    }
   }
 }
 
 TEST(FilmSenderTest, PlanesThatDoNotLieAsTheReceiverAsksForAreCopied) {
   Acceptance wants;
   wants.alignment = {.plane_bytes = 4096, .row_bytes = 64};
-  const Arrival arrival = StreamThroughArena("h264-aac.mp4", uint64_t{16} << 20, wants);
+  const Arrival arrival = StreamThroughArena(TestClip("h264-aac.mp4"), uint64_t{16} << 20, wants);
   EXPECT_TRUE(arrival.identical) << arrival.reason;
-  EXPECT_EQ(arrival.copied, 50);
+  EXPECT_EQ(arrival.pictures.copied, 50);
+  EXPECT_EQ(arrival.sound.copied, 0);
+}
+
+// Two seconds of pictures before the first sound, in an arena that has room for ten of them: sound
+// does not wait for room behind pictures that the viewer keeps until it comes.
+TEST(FilmSenderTest, SoundArrivesWhileTheViewerKeepsAllPicturesUntilThereIsSound) {
+  const std::string path =
+      Make("late-sound.mkv",
+           "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2.2 -itsoffset 2 "
+           "-f lavfi -i sine=duration=0.2 -map 0 -map 1 -c:v mpeg4 -c:a aac");
+  const Arrival arrival =
+      StreamThroughArena(path, uint64_t{1} << 20, {}, Keeps::kUntilThereIsSound);
+  EXPECT_TRUE(arrival.identical) << arrival.reason;
+  EXPECT_EQ(arrival.pictures.in_place + arrival.pictures.copied, 55);
+  EXPECT_GT(arrival.pictures.in_place, 5);
+  EXPECT_GT(arrival.pictures.copied, 5);
+  EXPECT_GT(arrival.sound.in_place + arrival.sound.copied, 5);
 }
 
 TEST(FilmSenderTest, ASecondWorkerCompletesTheFilmFromAnyPoint) {

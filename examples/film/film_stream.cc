@@ -44,7 +44,8 @@ FilmRun StreamFilm(const StreamOptions& options, MediaSink& sink) {
     run.sink_code = receiver.status().code();
     run.messages += run.last.messages;
     run.wakeups += run.last.wakeups;
-    run.decoded_in_place += run.last.decoded_in_place;
+    run.pictures += run.last.pictures;
+    run.sound += run.last.audio_blocks;
     run.worker_cpu_seconds += absl::ToDoubleSeconds(run.last.worker_cpu);
     if (run.last.end != SessionEnd::kThrownAway) break;
     const Delivered& now = run.delivered;

@@ -49,7 +49,8 @@ struct FilmRun {
   int workers = 0;
   uint64_t messages = 0;
   uint64_t wakeups = 0;
-  uint64_t decoded_in_place = 0;
+  Arrivals pictures;
+  Arrivals sound;  // in blocks
   double worker_cpu_seconds = 0;
   double seconds = 0;
 };

@@ -372,24 +372,41 @@ TEST_F(FilmTest, AFilmThatGoesOnForEverEndsAtTheBudget) {
 
 // What a film costs in copies, from the decoder to whoever looks: none in place, and one where the
 // viewer wants bytes that stay.
-TEST_F(FilmTest, PicturesOf1080And2160LinesAreCopiedOnceOrNotAtAll) {
+TEST_F(FilmTest, PicturesOf1080And2160LinesAndTheirSoundAreCopiedOnceOrNotAtAll) {
   const std::string folder = NewFolder("large");
   for (const std::string size : {"1920x1080", "3840x2160"}) {
     const std::string clip = folder + "/" + size + ".mp4";
     ASSERT_EQ(RunCommand("ffmpeg -loglevel error -nostdin -f lavfi -i testsrc2=size=" + size +
-                         ":rate=25:duration=0.32 -c:v libx264 -preset ultrafast -bf 2 " + clip)
+                         ":rate=25:duration=0.32 -f lavfi -i sine=duration=0.32 -c:v libx264 "
+                         "-preset ultrafast -bf 2 -c:a aac " +
+                         clip)
                   .exit_code,
               0);
     for (const auto& [flag, times] :
          {std::pair("", "once, by the viewer"), std::pair("--in_place ", "nowhere")}) {
       const CommandResult result = Film(std::string("--verify ") + flag + clip);
       EXPECT_EQ(result.exit_code, 0) << result.output;
-      EXPECT_TRUE(Says(result, "in place   8 pictures, sent where they were decoded, and copied " +
-                                   std::string(times)))
+      // 0.32 s at 44.1 kHz in blocks of 1024.
+      EXPECT_TRUE(
+          Says(result,
+               "in place   8 pictures and 14 blocks of sound, sent where they were decoded, "
+               "and copied " +
+                   std::string(times)))
           << result.output;
+      EXPECT_FALSE(Says(result, "\ncopied ")) << result.output;
       EXPECT_TRUE(Says(result, "verified   all 8 pictures")) << result.output;
     }
   }
+  // What is converted is copied twice; the sound beside it is not.
+  const CommandResult converted = Film("--y4m=" + folder + "/f.y4m '" + TestClip("rgb.mkv") + "'");
+  EXPECT_TRUE(Says(converted,
+                   "copied     25 pictures and 0 blocks of sound, once by the worker, and once by "
+                   "the viewer"))
+      << converted.output;
+  const CommandResult sound =
+      Film("--wav=" + folder + "/f.wav '" + TestClip("audio-only.ogg") + "'");
+  EXPECT_TRUE(Says(sound, "in place   0 pictures and ")) << sound.output;
+  EXPECT_FALSE(Says(sound, "\ncopied ")) << sound.output;
 }
 
 // Above 2 GiB, with its index at the end: what is not needed is not read, nor held in memory.
@@ -411,8 +428,9 @@ TEST_F(FilmTest, AFilmOfThreeGibibytesIsStreamed) {
 TEST_F(FilmTest, WhatWasConvertedForY4mIsVerifiedByItsColours) {
   const std::string folder = NewFolder("converted");
   for (const std::string how :
-       {"-pix_fmt yuvj440p -c:v mjpeg", "-pix_fmt bgr0 -c:v ffv1", "-pix_fmt gbrp10le -c:v ffv1",
-        "-pix_fmt pal8 -c:v png", "-pix_fmt monob -c:v png", "-s 1280x720 -pix_fmt bgr0 -c:v ffv1",
+       {"-pix_fmt yuv440p -color_range pc -c:v libvpx-vp9 -deadline realtime",
+        "-pix_fmt bgr0 -c:v ffv1", "-pix_fmt gbrp10le -c:v ffv1", "-pix_fmt pal8 -c:v png",
+        "-pix_fmt monob -c:v png", "-s 1280x720 -pix_fmt bgr0 -c:v ffv1",
         "-pix_fmt yuv410p -c:v ffv1", "-pix_fmt ya8 -c:v png", "-pix_fmt ya16be -c:v png",
         "-pix_fmt rgba -c:v png"}) {
     const std::string film =

@@ -52,6 +52,8 @@ struct AudioBlock {
   uint32_t frames = 0;  // samples per channel
   // Planar: one for each channel; interleaved: one.
   absl::Span<const std::byte* const> planes;
+  // As of a picture.
+  const OutFrame* frame = nullptr;
 
   size_t plane_bytes() const {
     return size_t{frames} *
@@ -59,11 +61,11 @@ struct AudioBlock {
   }
   absl::Span<const std::byte> Plane(size_t index) const { return {planes[index], plane_bytes()}; }
   uint64_t bytes() const { return uint64_t{plane_bytes()} * planes.size(); }
-  // Sample `frame` of `channel`, either way that they lie.
-  const std::byte* Sample(size_t frame, size_t channel) const {
+  // Sample `index` of `channel`, either way that they lie.
+  const std::byte* Sample(size_t index, size_t channel) const {
     const size_t sample_bytes = BytesPerSample(format.sample_format);
-    return format.planar ? planes[channel] + frame * sample_bytes
-                         : planes[0] + (frame * format.channels + channel) * sample_bytes;
+    return format.planar ? planes[channel] + index * sample_bytes
+                         : planes[0] + (index * format.channels + channel) * sample_bytes;
   }
 };
 

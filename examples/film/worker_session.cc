@@ -32,7 +32,8 @@ constexpr absl::Duration kGoodbye = absl::Seconds(5);
 constexpr RingRequest kToWorker = {.capacity_bytes = uint64_t{1} << 20,
                                    .max_message_bytes = kPieceBytes + (4u << 10)};
 
-// Of the longest, in the arena: what a decoder keeps of large ones, and what is under way.
+// Of the longest, in the arena: what a decoder keeps of large ones, and what is under way. Sound is
+// little beside that.
 constexpr uint64_t kArenaPictures = 4;
 
 std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
@@ -87,7 +88,8 @@ class Listening {
     result.end = Listen(result.what);
     result.messages = link_.channel().receiver.stats().messages;
     result.wakeups = link_.channel().receiver.stats().wakeups;
-    result.decoded_in_place = decoded_in_place_;
+    result.pictures = pictures_;
+    result.audio_blocks = audio_blocks_;
     return result;
   }
 
@@ -134,7 +136,10 @@ class Listening {
 
   Verdict Handle(const Record& message, std::string& what) {
     const auto bytes = absl::MakeConstSpan(buffer_).first(message.size_bytes);
-    if (message.tag != kTagPictureInPlace || !frames_.has_value()) {
+    const bool is_frame = message.tag == kTagPictureInPlace || message.tag == kTagAudioInPlace;
+    if (!is_frame || !frames_.has_value()) {
+      if (message.tag == kTagPicture) ++pictures_.copied;
+      if (message.tag == kTagAudio) ++audio_blocks_.copied;
       return handler_.OnMessage(message.tag, bytes);
     }
     InFrame frame;
@@ -142,25 +147,26 @@ class Listening {
       case Outcome::kOk:
         break;
       case Outcome::kWouldBlock:
-        what = "violation: it took a picture back";
+        what = "violation: it took a frame back";
         return Verdict::kViolation;
       default:
-        what = "violation: a picture outside of the arena, or none";
+        what = "violation: a frame outside of the arena, or none";
         return Verdict::kViolation;
     }
     if (frame.size_bytes() > buffer_.size()) {
-      what = absl::StrCat("violation: a picture of ", frame.size_bytes(), " bytes, more than ",
+      what = absl::StrCat("violation: a frame of ", frame.size_bytes(), " bytes, more than ",
                           buffer_.size());
       return Verdict::kViolation;
     }
-    ++decoded_in_place_;
-    // TRUST: pixels, and the handler computes nothing from them twice that it relies on.
+    ++(message.tag == kTagPictureInPlace ? pictures_ : audio_blocks_).in_place;
+    // TRUST: pixels and samples, and the handler computes nothing twice from them that it relies
+    // on.
     const absl::Span<const std::byte> seen = {frame.view().BytesThatThePeerMayRewriteAtAnyTime(),
                                               frame.size_bytes()};
     if (options_.in_place) return handler_.OnFrame(message.tag, frame.metadata(), seen);
     const auto copy = absl::MakeSpan(buffer_).first(frame.size_bytes());
     if (!frame.CopyOut(copy)) {
-      what = "violation: it took a picture back";
+      what = "violation: it took a frame back";
       return Verdict::kViolation;
     }
     return handler_.OnFrame(message.tag, frame.metadata(), copy);
@@ -184,7 +190,8 @@ class Listening {
   Reads& reads_;
   std::vector<std::byte> buffer_;
   std::optional<FrameReceiver> frames_;
-  uint64_t decoded_in_place_ = 0;
+  Arrivals pictures_;
+  Arrivals audio_blocks_;
   bool peer_died_ = false;
 };
 

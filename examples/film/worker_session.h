@@ -32,8 +32,8 @@ struct SessionOptions {
   Acceptance acceptance;
   uint32_t max_message_bytes = 0;
   bool second_look = false;
-  // Shows the handler pictures where the worker decoded them, which it may rewrite meanwhile,
-  // instead of a copy.
+  // Shows the handler pictures and sound where the worker decoded them, which it may rewrite
+  // meanwhile, instead of a copy.
   bool in_place = false;
   // A worker that says nothing for so long is thrown away.
   absl::Duration patience;
@@ -54,13 +54,26 @@ enum class SessionEnd {
   kUnreadable,    // the film's file cannot be read any more
 };
 
+// How many came, and which way.
+struct Arrivals {
+  uint64_t in_place = 0;  // sent where they were decoded
+  uint64_t copied = 0;    // by the worker, into the ring, and by the viewer out of it
+
+  Arrivals& operator+=(const Arrivals& more) {
+    in_place += more.in_place;
+    copied += more.copied;
+    return *this;
+  }
+};
+
 struct SessionResult {
   SessionEnd end = SessionEnd::kNoWorker;
   // A sentence without a full stop; empty for kWhole and kStopped.
   std::string what;
   uint64_t messages = 0;
   uint64_t wakeups = 0;
-  uint64_t decoded_in_place = 0;  // pictures that the worker did not copy
+  Arrivals pictures;
+  Arrivals audio_blocks;
   absl::Duration worker_cpu;
 };
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
+#define PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
+
+// Gives libav room for its pictures and blocks of sound in the arena of a channel, so that what it
+// decodes is sent where it lies.
+//
+// Each is written once: libav is told that it may not write to one that it has handed out, and
+// copies it where a codec wants to (AV_BUFFER_FLAG_READONLY). Until then the peer can watch it.
+//
+// Room is given to codecs that take memory of others (AV_CODEC_CAP_DR1), for pictures of a format
+// that the receiver accepts and for sound, and not for more at once than leaves room for one more
+// whatever the order of their ends (frames/arena_allocator.h). So a wait for room ends when the
+// receiver's frames come back. A receiver may keep them until something else comes, such as the
+// sound that follows a picture. So a wait lasts kMaxWait at most, and after one that was in vain
+// there is none until half of the arena is free again. What gets no room lies in libav's own
+// memory, and goes another way.
+//
+// Threads: one at a time; that of the FrameSender.
+//
+//   DecoderMemory memory(acceptance, &frame_sender);
+//   memory.UseFor(*codec_context);                            // before avcodec_open2
+//   const OutFrame* frame = memory.FrameOf(*decoded);         // null: not there
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "parley/examples/film/libav.h"
+#include "parley/frames/frame_sender.h"
+#include "parley/media/acceptance.h"
+
+namespace parley::film {
+
+class DecoderMemory {
+ public:
+  static constexpr absl::Duration kMaxWait = absl::Seconds(2);
+
+  // `arena` may be null, and then nothing is given.
+  DecoderMemory(const Acceptance& acceptance, FrameSender* arena)
+      : acceptance_(acceptance), arena_(arena) {}
+  DecoderMemory(const DecoderMemory&) = delete;
+  DecoderMemory& operator=(const DecoderMemory&) = delete;
+
+  // `codec` ends before this does.
+  void UseFor(AVCodecContext& codec);
+
+  // Where all planes of a picture or a block lie; as long as its buffer.
+  const OutFrame* FrameOf(const AVFrame& decoded) const;
+
+ private:
+  // What a buffer of libav's stands for.
+  struct Given {
+    DecoderMemory* memory;
+    OutFrame frame;
+  };
+  static int GetBuffer(AVCodecContext* codec, AVFrame* frame, int flags);
+  static void Release(void* given, uint8_t* bytes);
+  // Whether there is room; then `frame` has it.
+  bool GivePicture(AVCodecContext& codec, AVFrame& picture);
+  bool GiveSound(AVFrame& sound);
+  // Zeros, in a buffer of libav's; null: no room.
+  AVBufferRef* Give(std::size_t size_bytes);
+  OutFrame Acquire(std::size_t size_bytes);
+  uint64_t ExtentBytes(std::size_t size_bytes) const;
+  bool HasRoomFor(std::size_t size_bytes) const;
+
+  const Acceptance acceptance_;
+  FrameSender* const arena_;
+  std::vector<std::unique_ptr<Given>> given_;  // that libav has
+  uint64_t given_bytes_ = 0;                   // of their extents
+  bool waits_ = true;
+};
+
+}  // namespace parley::film
+
+#endif  // PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
