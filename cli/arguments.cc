@@ -109,17 +109,19 @@ absl::StatusOr<StreamOptions> ParseStreamArguments(absl::Span<const std::string>
     }
   }
   if (options.path.empty()) return Usage("give the path of a socket");
-  const bool has_gaps = options.kind == StreamKind::kY4m || options.kind == StreamKind::kLines;
+  const bool has_gaps = options.kind == StreamKind::kY4m || options.kind == StreamKind::kLines ||
+                        options.kind == StreamKind::kNut;
   if (options.policy != SlowReceiver::kBlock && !has_gaps) {
-    return Usage(absl::StrCat("--policy drop-newest and drop-oldest are for y4m and lines: ",
+    return Usage(absl::StrCat("--policy drop-newest and drop-oldest are for y4m, NUT and lines: ",
                               std::string(NameOf(options.kind)), " cannot be read behind a gap"));
   }
   if (options.policy == SlowReceiver::kDropOldest && options.fan_out == 0) {
     return Usage("--policy drop-oldest is for --fan-out");
   }
   if (options.fan_out != 0 && !has_gaps) {
-    return Usage(absl::StrCat("--fan-out is for y4m and lines: ", std::string(NameOf(options.kind)),
-                              " cannot be read from the middle"));
+    return Usage(
+        absl::StrCat("--fan-out is for y4m, NUT and lines: ", std::string(NameOf(options.kind)),
+                     " cannot be read from the middle"));
   }
   const uint32_t most = options.fan_out == 0 ? 1 : options.fan_out;
   if (options.await_receivers < 1 || options.await_receivers > most) {
@@ -135,16 +137,23 @@ std::string_view StreamUsage() {
 `send` reads standard input, or what COMMAND prints, and serves one receiver at the socket PATH
 ("@name": an abstract one), or many. `recv` connects to it and writes to standard output, or into
 COMMAND. Both name the same kind of stream: y4m and WAV are parsed, checked at both ends and
-written anew; lines, NUT and raw bytes pass as they are.
+written anew; NUT is checked at both ends and passes as it is, as lines and raw bytes do.
 
   --policy block|drop-newest|drop-oldest
-                              of a receiver that is slow (send; y4m and lines). Default: block.
-                              drop-oldest is for --fan-out
-  --fan-out N                 serve up to N receivers, which come and go at any time: each gets
-                              the stream from the next picture or line on, and goes on there after
-                              it missed some. The stream goes on without any. With block, one that
-                              takes nothing for 1 s is not waited for until it goes on. Takes
-                              memory for 32 pictures, 1 GiB at most (send; y4m and lines)
+                              of a receiver that is slow (send; y4m, NUT and lines). Default:
+                              block. drop-oldest is for --fan-out. After a drop a receiver goes on
+                              at the next picture or line, and in a NUT at the next syncpoint
+                              whose first frame of the first video stream is a key frame (with
+                              open groups of pictures, those that are shown just before it can be
+                              wrong)
+  --fan-out N                 serve up to N receivers, which come, go and are started again at any
+                              time (send; y4m, NUT and lines). One that comes late gets the header,
+                              and the stream from the next picture or line on, or from where a NUT
+                              goes on after a drop. The stream goes on without any. With block, one
+                              that takes nothing for 1 s is not waited for until it goes on. Takes
+                              memory for 32 pictures, 1 GiB at most, or 8 MiB for a NUT.
+                              Without this the stream ends with its receiver (code 4): raw bytes
+                              and WAV can't be read from the middle
   --await N                   begin when N receivers are there (send, with --fan-out). Default: 1
   --limit-bytes N             end with code 7 before more than N bytes of payload (k, M, G)
   --timeout DURATION          end with code 6 if nothing moves for so long. Default: wait

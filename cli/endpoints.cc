@@ -26,8 +26,9 @@ volatile std::sig_atomic_t interrupted = 0;
 
 void OnSignal(int) { interrupted = 1; }
 
-// Waits for `events`; OK: try now.
-absl::Status AwaitFd(int fd, int16_t events, absl::Duration patience) {
+// Waits for `events`; OK: try now. Calls `idle`, if it is set, while there are none.
+absl::Status AwaitFd(int fd, int16_t events, absl::Duration patience,
+                     const std::function<void()>& idle = {}) {
   const Deadline deadline = Deadline::After(patience);
   while (true) {
     if (Interrupted()) return InterruptedStatus();
@@ -39,6 +40,7 @@ absl::Status AwaitFd(int fd, int16_t events, absl::Duration patience) {
       return absl::DeadlineExceededError(
           absl::StrCat("nothing moved for ", absl::FormatDuration(patience)));
     }
+    if (idle) idle();
   }
 }
 
@@ -158,7 +160,7 @@ bool Pipe::Finish(absl::Duration patience) {
 
 absl::StatusOr<size_t> FdSource::Read(absl::Span<std::byte> into) {
   while (true) {
-    const absl::Status ready = AwaitFd(fd_, POLLIN, patience_);
+    const absl::Status ready = AwaitFd(fd_, POLLIN, patience_, idle_);
     if (!ready.ok()) return ready;
     const ssize_t got = ::read(fd_, into.data(), into.size());
     if (got >= 0) return static_cast<size_t>(got);

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,10 +81,13 @@ class FdSource final : public ByteSource {
  public:
   FdSource(int fd, absl::Duration patience) : fd_(fd), patience_(patience) {}
   absl::StatusOr<size_t> Read(absl::Span<std::byte> into) override;
+  // Calls it now and then while nothing comes.
+  void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
 
  private:
   int fd_;
   absl::Duration patience_;
+  std::function<void()> idle_;
 };
 
 // All of it, through a small buffer of the kernel's; kAborted: the reader has left.

@@ -2,6 +2,7 @@
 #include "parley/cli/fan_out.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -19,14 +20,14 @@ namespace {
 
 constexpr char kVerb[] = "send";
 constexpr absl::Duration kGoodbye = absl::Seconds(10);
-// How many messages a receiver has at once.
+// How many messages a receiver has at once: pictures or lines, and of a NUT pieces of one.
 constexpr uint32_t kQueue = 8;
+constexpr uint32_t kNutQueue = 32;
 // For the others to go on with, where several receivers have different ones.
-constexpr uint64_t kArenaMessages = 4 * kQueue;
+constexpr uint64_t kQueuesOfAnArena = 4;
 constexpr uint64_t kMaxArenaOfAStream = uint64_t{1} << 30;
-// Of each receiver's ring, which carries records and the format.
-constexpr uint64_t kRingBytes = uint64_t{16} << 10;
-constexpr uint32_t kRecordBytes = 4096;
+// Of each receiver's ring, which carries records and the format: so many of the longest.
+constexpr uint32_t kRingMessages = 4;
 // Of receivers that left: more are counted, and not said one by one.
 constexpr std::size_t kMaxLeft = 1000;
 // How often the kernel is asked who left.
@@ -46,12 +47,16 @@ WhenFull PolicyOf(SlowReceiver policy) {
 
 uint64_t DroppedOf(const FanOutStats& stats) { return stats.offered - stats.sent; }
 
+uint32_t QueueOf(StreamKind kind) { return kind == StreamKind::kNut ? kNutQueue : kQueue; }
+
+EndWire EndOf(const FanOutStats& s) {
+  return {s.sent, 0, s.dropped_newest, s.dropped_unread, s.dropped_timeout, s.dropped_before_key};
+}
+
 void SayOne(FanOutId id, const FanOutStats& s, const std::string& why) {
-  Say(kVerb,
-      absl::StrCat("receiver ", id, ": ", s.offered, " offered, ", s.sent, " sent, ", DroppedOf(s),
-                   " dropped (", s.dropped_newest, " newest, ", s.dropped_unread, " unread, ",
-                   s.dropped_timeout, " late, ", s.dropped_before_key, " before a key), ",
-                   s.returned, " returned, ", s.revoked, " taken back, ", s.held, " held", why));
+  Say(kVerb, absl::StrCat("receiver ", id, ": ", s.offered, " offered, ", s.sent, " sent, ",
+                          DroppedOf(s), " dropped (", ReasonsOf(EndOf(s)), "), ", s.returned,
+                          " returned, ", s.revoked, " taken back, ", s.held, " held", why));
 }
 
 }  // namespace
@@ -68,16 +73,18 @@ AcceptOptions AcceptStream(StreamKind kind) {
 }
 
 absl::StatusOr<std::unique_ptr<FanOut>> FanOut::Listen(const StreamOptions& options,
-                                                       uint32_t max_message_bytes) {
-  const uint64_t messages =
-      std::clamp<uint64_t>(kMaxArenaOfAStream / max_message_bytes, 2, kArenaMessages);
+                                                       uint32_t max_message_bytes,
+                                                       uint32_t max_format_bytes) {
+  const uint64_t messages = std::clamp<uint64_t>(kMaxArenaOfAStream / max_message_bytes, 2,
+                                                 kQueuesOfAnArena * QueueOf(options.kind));
   auto broadcast = Broadcast::Create({FramesSection(ArenaFor(messages, max_message_bytes))},
                                      {.max_bytes = uint64_t{2} << 30});
   if (!broadcast.ok()) return broadcast.status();
   auto fan_out = FrameFanOut::Create(*broadcast);
   if (!fan_out.ok()) return fan_out.status();
   AcceptOptions accept = AcceptStream(options.kind);
-  accept.send = {.capacity_bytes = kRingBytes, .max_message_bytes = kRecordBytes};
+  accept.send = {.capacity_bytes = std::bit_ceil(uint64_t{kRingMessages} * max_format_bytes),
+                 .max_message_bytes = max_format_bytes};
   accept.broadcast = *std::move(broadcast);
   absl::StatusOr<ChannelListener> listener = ChannelListener::Listen(options.path, accept);
   if (!listener.ok()) return listener.status();
@@ -89,10 +96,12 @@ void FanOut::TakeNewcomers() {
   while (listener_.HasReady()) {
     absl::StatusOr<Channel> channel = listener_.Accept(Deadline::After(absl::ZeroDuration()));
     if (!channel.ok()) return;
+    // One that was started again may come before its predecessor is known to have left.
+    if (fan_out_.receivers().size() >= options_.fan_out) TakeLeavers();
     if (fan_out_.receivers().size() >= options_.fan_out) continue;  // is closed
     // One that asked for no broadcast is of another version: closed as well.
-    static_cast<void>(fan_out_.Attach(
-        *std::move(channel), {.when_full = PolicyOf(options_.policy), .max_frames = kQueue}));
+    static_cast<void>(fan_out_.Attach(*std::move(channel), {.when_full = PolicyOf(options_.policy),
+                                                            .max_frames = QueueOf(options_.kind)}));
   }
 }
 
@@ -104,11 +113,15 @@ void FanOut::TakeLeavers() {
   }
 }
 
+void FanOut::Tend() {
+  TakeLeavers();
+  TakeNewcomers();
+}
+
 absl::Status FanOut::AwaitReceivers() {
   const Deadline deadline = Deadline::After(options_.timeout);
   while (true) {
-    TakeLeavers();
-    TakeNewcomers();
+    Tend();
     if (fan_out_.receivers().size() >= options_.await_receivers) return absl::OkStatus();
     if (Interrupted()) return InterruptedStatus();
     if (deadline.Expired()) {
@@ -139,7 +152,8 @@ void FanOut::Commit(uint32_t tag, uint32_t size_bytes) {
     frame_.Reset();
     return;
   }
-  fan_out_.Send(&frame_, size_bytes, tag | kTagInArena);
+  const bool is_key = options_.kind != StreamKind::kNut || tag == kTagResume;
+  fan_out_.Send(&frame_, size_bytes, tag | kTagInArena, {}, is_key);
 }
 
 absl::Status FanOut::End() {
@@ -149,7 +163,7 @@ absl::Status FanOut::End() {
     std::erase_if(to_tell, [&](FanOutId id) {
       const absl::StatusOr<FanOutStats> stats = fan_out_.stats(id);
       if (!stats.ok()) return true;  // it left
-      const auto end = WireBytes(EndWire{stats->sent, 0, DroppedOf(*stats)});
+      const auto end = WireBytes(EndOf(*stats));
       return fan_out_.TrySendMessage(id, kTagEnd, end) == Outcome::kOk;
     });
     TakeLeavers();

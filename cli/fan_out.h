@@ -38,11 +38,16 @@ class FanOut final : public MessageSink {
  public:
   FanOut(Private, const StreamOptions& options, ChannelListener listener, FrameFanOut fan_out)
       : options_(options), listener_(std::move(listener)), fan_out_(std::move(fan_out)) {}
+  // `max_format_bytes`: of the message that each receiver gets first.
   static absl::StatusOr<std::unique_ptr<FanOut>> Listen(const StreamOptions& options,
-                                                        uint32_t max_message_bytes);
+                                                        uint32_t max_message_bytes,
+                                                        uint32_t max_format_bytes);
 
   // Until as many receivers are there as were asked for. kDeadlineExceeded, kCancelled.
   absl::Status AwaitReceivers();
+  // Takes those that have come, and lets those go that left: for times when there is nothing to
+  // send. Never waits.
+  void Tend();
 
   absl::StatusOr<absl::Span<std::byte>> Reserve(uint32_t size_bytes, bool may_drop) override;
   void Commit(uint32_t tag, uint32_t size_bytes) override;

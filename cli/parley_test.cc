@@ -82,6 +82,9 @@ TEST(ParleyTest, BytesAndLinesArriveAsTheyWere) {
   }
 }
 
+const std::string kPictures = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=2 ";
+const std::string kSound = "-f lavfi -i sine=duration=2 ";
+
 // Checksums of what ffmpeg gives and of what comes out of the other end.
 TEST(ParleyTest, FilmsAndSoundHaveFfmpegsChecksums) {
   const std::vector<std::pair<std::string, std::string>> films = {
@@ -93,6 +96,11 @@ TEST(ParleyTest, FilmsAndSoundHaveFfmpegsChecksums) {
       {"--wav", "-f lavfi -i sine=duration=2:sample_rate=96000 -c:a pcm_f32le"},
       {"--wav", "-f lavfi -i sine=duration=2 -c:a pcm_s16le"},
       {"--nut", "-f lavfi -i testsrc2=size=64x48:rate=25:duration=1 -c:v ffv1"},
+      {"--nut", kPictures + kSound + "-c:v mpeg4 -g 5 -bf 2 -c:a pcm_s16le"},
+      {"--nut", kPictures + kSound + "-c:v libx264 -bf 3 -c:a aac -write_index 0"},
+      {"--nut", kPictures + "-c:v mpeg4 -g 600 -syncpoints none -strict -2"},
+      {"--nut", kPictures + "-c:v mjpeg -syncpoints timestamped -strict -2"},
+      {"--nut", kSound + "-c:a libvorbis"},
   };
   for (const auto& [flags, how] : films) {
     const std::string folder = NewFolder();
@@ -102,12 +110,17 @@ TEST(ParleyTest, FilmsAndSoundHaveFfmpegsChecksums) {
         "ffmpeg -nostdin -loglevel error -i - -map 0 -f framemd5 - | grep -v '^#'";
     const Result result =
         Shell(make + " - >'" + folder + "/in'; " +
-              Both(folder, make + " -", flags, "tee '" + folder + "/out' >/dev/null") + "; cat '" +
-              folder + "/in' | " + md5 + " >'" + folder + "/a'; cat '" + folder + "/out' | " + md5 +
-              " >'" + folder + "/b'");
+              // A NUT may have the times in it at which it was written.
+              Both(folder, flags == "--nut" ? "cat '" + folder + "/in'" : make + " -", flags,
+                   "tee '" + folder + "/out' >/dev/null") +
+              "; cat '" + folder + "/in' | " + md5 + " >'" + folder + "/a'; cat '" + folder +
+              "/out' | " + md5 + " >'" + folder + "/b'");
     EXPECT_TRUE(Says(result, "send 0") && Says(result, "recv 0")) << how << result.output;
     EXPECT_GT(Content(folder + "/a").size(), 100u) << how << result.output;
     EXPECT_EQ(Content(folder + "/a"), Content(folder + "/b")) << how;
+    if (flags == "--nut") {
+      EXPECT_TRUE(Content(folder + "/in") == Content(folder + "/out")) << how;
+    }
   }
 }
 
@@ -310,6 +323,156 @@ TEST(ParleyTest, AReceiverThatIsKilledAndStartedAgainGoesOn) {
   EXPECT_TRUE(Says(result, "the peer ended without closing")) << result.output;
 }
 
+// Decodes a NUT, from which everything must be got without a complaint: a line for each picture and
+// block of sound, with its time and checksum.
+std::vector<std::string> DecodedLines(const std::string& path) {
+  const Result result = Shell(
+      "ffmpeg -nostdin -loglevel warning -copyts -i - -map 0 -fps_mode passthrough -f framemd5 - "
+      "<'" +
+      path + "' 2>'" + path + ".errors' | grep -v '^#' >'" + path + ".lines'; cat '" + path +
+      ".errors' | grep -v 'start time for stream\\|Guessed Channel\\|^$'");
+  EXPECT_EQ(result.output, "") << path;
+  std::vector<std::string> lines;
+  std::ifstream file(path + ".lines");
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  EXPECT_FALSE(lines.empty()) << path;
+  return lines;
+}
+
+// The lines of a stream.
+std::vector<std::string> OfStream(const std::vector<std::string>& lines, char number) {
+  std::vector<std::string> its;
+  for (const std::string& line : lines) {
+    if (line[0] == number) its.push_back(line);
+  }
+  return its;
+}
+
+// Key pictures four times a second, and some that are sent behind one and shown before it; sound
+// without loss, so that each block is the same whatever came before.
+const std::string kFilm =
+    "ffmpeg -nostdin -loglevel error -re -f lavfi -i testsrc2=size=64x48:rate=20:duration=2.5 -f "
+    "lavfi -i sine=duration=2.5 -c:v mpeg4 -g 5 -bf 2 -c:a pcm_s16le -f nut -flush_packets 1 -";
+
+TEST(ParleyTest, AReceiverOfANutThatIsKilledAndStartedAgainGoesOnAtAKeyFrame) {
+  for (const std::string flags : {"--fan-out 1", "--fan-out 3 --policy drop-oldest"}) {
+    const std::string folder = NewFolder();
+    const Result result = Shell(
+        "cd '" + folder + "'; P=\"$OLDPWD/$P\"; (" + kFilm + " | tee in | $P send --nut --stats " +
+        flags + " s; echo send $?) & $P recv --nut s >first & FIRST=$!; " +
+        "until [ $(stat -c %s first) -gt 30000 ]; do sleep 0.05; done; kill -KILL $FIRST; " +
+        "wait $FIRST; $P recv --nut --stats s >second; echo recv $?; wait");
+    EXPECT_TRUE(Says(result, "send 0") && Says(result, "recv 0")) << result.output;
+    const std::vector<std::string> whole = DecodedLines(folder + "/in");
+    const std::vector<std::string> second = DecodedLines(folder + "/second");
+    for (const char stream : {'0', '1'}) {
+      const std::vector<std::string> all = OfStream(whole, stream);
+      const std::vector<std::string> some = OfStream(second, stream);
+      ASSERT_TRUE(some.size() > 10 && some.size() < all.size()) << result.output;
+      // The end of the film, line by line.
+      EXPECT_EQ(
+          std::vector<std::string>(all.end() - static_cast<ptrdiff_t>(some.size()), all.end()),
+          some);
+      if (stream == '1') continue;
+      // Pictures from a key picture on: a 1 for each in their order.
+      const Result keys = Shell(
+          "ffprobe -loglevel error -select_streams v -show_entries frame=key_frame -of "
+          "csv=p=0 '" +
+          folder + "/in' | tr -d ',\\n'");
+      EXPECT_EQ(keys.output.substr(all.size() - some.size(), 1), "1") << keys.output;
+    }
+    EXPECT_EQ(FanOutLines(result).size(), 2u) << result.output;
+  }
+  // Without --fan-out the stream ends with its receiver.
+  const std::string folder = NewFolder();
+  const Result alone = Shell(
+      "cd '" + folder + "'; P=\"$OLDPWD/$P\"; (" + kFilm + " | $P send --nut s; echo send $?) & " +
+      "$P recv --nut s >first & FIRST=$!; until [ -s first ]; do sleep 0.05; done; " +
+      "kill -KILL $FIRST; sleep 0.3; $P recv --nut --timeout 300ms s; echo recv $?; wait");
+  EXPECT_TRUE(Says(alone, "the receiver has left") && Says(alone, "send 4")) << alone.output;
+  EXPECT_TRUE(Says(alone, "no sender at s") && Says(alone, "recv 6")) << alone.output;
+}
+
+// A receiver that stops for a while loses units, and both ends say how many and why.
+TEST(ParleyTest, AReceiverOfANutThatStopsGoesOnAtAKeyFrame) {
+  const std::string film = NewFolder() + "/film";
+  const Result made = Shell(
+      "ffmpeg -nostdin -loglevel error -f lavfi -i testsrc2=size=160x120:rate=25:duration=8 -vf "
+      "noise=alls=60:allf=t -c:v mpeg4 -q:v 1 -g 10 -sc_threshold 1000000000 -f nut '" +
+      film + "'");
+  ASSERT_GT(Content(film).size(), 5'000'000u) << made.output;
+  const std::vector<std::string> whole = DecodedLines(film);
+  for (const std::string flags : {"--policy drop-newest", "--policy drop-newest --fan-out 2",
+                                  "--policy drop-oldest --fan-out 2"}) {
+    const std::string folder = NewFolder();
+    // Half the film comes while nobody reads.
+    const Result result = Shell(
+        "cd '" + folder +
+        "'; P=\"$OLDPWD/$P\"; ((head -c 2500000; touch half; sleep 0.3; for i in " +
+        "$(seq 10); do sleep 0.03; head -c 400000; done) <'" + film + "' | $P send --nut --stats " +
+        flags + " s; echo send $?) & ($P recv --nut --stats s; echo recv $? >&2) | " +
+        "(until [ -e half ]; do sleep 0.02; done; cat >out); wait");
+    EXPECT_TRUE(Says(result, "send 0") && Says(result, "recv 0")) << result.output;
+    // Each picture is one of the film's, and behind a gap comes a key picture.
+    size_t at = 0;
+    size_t gaps = 0;
+    for (const std::string& line : DecodedLines(folder + "/out")) {
+      const size_t expected = at;
+      while (at < whole.size() && whole[at] != line) ++at;
+      ASSERT_LT(at, whole.size()) << line << result.output;
+      if (at != expected) {
+        EXPECT_EQ(at % 10, 0u) << result.output;
+        ++gaps;
+      }
+      ++at;
+    }
+    EXPECT_GE(gaps, 1u) << result.output;
+    EXPECT_GT(at, whole.size() / 2) << result.output;
+    // The same reasons at both ends.
+    const std::string begin = "parley recv: dropped ";
+    const size_t found = result.output.find(begin);
+    ASSERT_NE(found, std::string::npos) << result.output;
+    const size_t end = result.output.find(" before a key", found);
+    const std::string reasons =
+        result.output.substr(found + begin.size(), end - found - begin.size());
+    const size_t first = result.output.find(reasons);
+    EXPECT_NE(result.output.find(reasons, first + 1), std::string::npos) << result.output;
+  }
+}
+
+TEST(ParleyTest, ALateReceiverOfAQuietStreamGetsTheNextLine) {
+  const std::string folder = NewFolder();
+  const Result result = Shell(
+      "cd '" + folder + "'; P=\"$OLDPWD/$P\"; ((echo one; sleep 1.5; echo two) | $P send --lines " +
+      "--fan-out 2 s; echo send $?) & $P recv --lines s >first & sleep 0.5; $P recv --lines s " +
+      ">second; echo recv $?; wait");
+  EXPECT_TRUE(Says(result, "send 0") && Says(result, "recv 0")) << result.output;
+  EXPECT_EQ(Content(folder + "/first"), "one\ntwo\n");
+  EXPECT_EQ(Content(folder + "/second"), "two\n");
+}
+
+TEST(ParleyTest, ADamagedNutIsNamed) {
+  const std::string folder = NewFolder();
+  const std::string s = " '" + folder + "/s'";
+  const Result made = Shell("ffmpeg -nostdin -loglevel error " + kPictures + "-c:v mpeg4 -f nut '" +
+                            folder + "/in'");
+  ASSERT_EQ(made.exit_code, 0) << made.output;
+  std::string film = Content(folder + "/in");
+  film[40] = static_cast<char>(film[40] ^ 1);
+  std::ofstream(folder + "/bad") << film;
+  const Result header = Shell("$P send --nut" + s + " <'" + folder + "/bad'");
+  EXPECT_EQ(header.exit_code, 3) << header.output;
+  EXPECT_TRUE(Says(header, "this NUT is damaged at byte 25: the checksum of a main header"))
+      << header.output;
+  const Result cut =
+      Shell(Both(folder, "head -c 20000 '" + folder + "/in'", "--nut", "cat >/dev/null"));
+  EXPECT_TRUE(Says(cut, "send 3") && Says(cut, "recv 4")) << cut.output;
+  EXPECT_TRUE(Says(cut, "the input ends in the middle of what begins here")) << cut.output;
+  const Result twice =
+      Shell(Both(folder, "cat '" + folder + "/in' '" + folder + "/in'", "--nut", "cat >/dev/null"));
+  EXPECT_TRUE(Says(twice, "send 3") && Says(twice, "damaged at byte ")) << twice.output;
+}
+
 TEST(ParleyTest, ASenderThatTakesBackAllThatItSendsIsTimedOutLikeASilentOne) {
   const std::string folder = NewFolder();
   const Result result =
@@ -330,6 +493,9 @@ TEST(ArgumentsTest, AreReadStrictly) {
   EXPECT_EQ(good->limit_bytes, 10u << 20);
   EXPECT_EQ(good->path, "@name");
   EXPECT_EQ(good->command, (std::vector<std::string>{"ffplay", "--stats", "-"}));
+  const auto nut = parse({"--nut", "--fan-out", "1", "--policy", "drop-oldest", "name"});
+  ASSERT_TRUE(nut.ok()) << nut.status();
+  EXPECT_EQ(nut->policy, SlowReceiver::kDropOldest);
   for (const std::vector<std::string>& bad :
        std::vector<std::vector<std::string>>{{},
                                              {"a", "b"},
@@ -343,6 +509,8 @@ TEST(ArgumentsTest, AreReadStrictly) {
                                              {"a", "--policy", "some"},
                                              {"a", "--y4m", "--policy", "drop-oldest"},
                                              {"a", "--raw", "--fan-out", "2"},
+                                             {"a", "--wav", "--fan-out", "2"},
+                                             {"a", "--nut", "--policy", "drop-oldest"},
                                              {"a", "--y4m", "--fan-out", "0"},
                                              {"a", "--y4m", "--fan-out", "257"},
                                              {"a", "--y4m", "--await", "2"},

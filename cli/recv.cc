@@ -192,12 +192,18 @@ ExitCode RunRecv(const StreamOptions& options) {
     code = kExitCommand;
   }
   if (code == kExitWhole && stream.dropped() > 0) {
+    const bool came_late = stream.dropped() == stream.end().dropped_before_key;
     Say(kVerb, absl::StrCat("note: the sender dropped ", stream.dropped(), " messages in ",
-                            stream.gaps(), " gaps, because this end was slow"));
+                            stream.gaps(), " gaps, because this end ",
+                            came_late ? "came before a key frame" : "was slow"));
   }
   if (!why.empty()) Say(kVerb, why);
   if (options.stats) {
     SayStats(kVerb, stream.messages(), stream.bytes(), stream.dropped(), progress.seconds());
+    if (stream.dropped() > 0) {
+      Say(kVerb, absl::StrCat("dropped ", ReasonsOf(stream.end()), ", ", stream.taken_back(),
+                              " taken back, ", stream.left_out(), " behind these"));
+    }
   }
   return code;
 }

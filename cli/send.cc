@@ -117,17 +117,21 @@ ExitCode CodeOfInput(const absl::Status& status) {
 }
 
 // To many.
-ExitCode SendToAll(const StreamOptions& options, StreamSender& stream, Pipe& from) {
-  absl::StatusOr<std::unique_ptr<FanOut>> out = FanOut::Listen(options, stream.max_message_bytes());
+ExitCode SendToAll(const StreamOptions& options, StreamSender& stream, Pipe& from,
+                   FdSource& source) {
+  absl::StatusOr<std::unique_ptr<FanOut>> out =
+      FanOut::Listen(options, stream.max_message_bytes(), stream.max_format_bytes());
   absl::Status status = out.ok() ? (*out)->AwaitReceivers() : out.status();
   if (!status.ok()) {
     Say(kVerb, std::string(status.message()));
     return CodeOf(status);
   }
   Progress progress;
+  source.OnIdle([&] { (*out)->Tend(); });
   while ((status = stream.SendNext(**out)).ok()) {
     progress.Show(stream.messages(), stream.bytes(), 0);
   }
+  source.OnIdle({});
   ExitCode code = kExitWhole;
   if (absl::IsOutOfRange(status)) {
     if (from.Finish(options.timeout)) {
@@ -170,7 +174,13 @@ ExitCode RunSend(const StreamOptions& options) {
                      absl::IsUnimplemented(status);
     return bad ? kExitBadInput : CodeOf(status);
   }
-  if (options.fan_out != 0) return SendToAll(options, stream, *from);
+  if (stream.has_no_resume_points() &&
+      (options.fan_out != 0 || options.policy != SlowReceiver::kBlock)) {
+    Say(kVerb,
+        "note: this NUT has no syncpoints: a receiver that is late, or misses something, gets "
+        "nothing more of it");
+  }
+  if (options.fan_out != 0) return SendToAll(options, stream, *from, source);
   absl::StatusOr<Channel> channel = AwaitReceiver(options, stream);
   if (!channel.ok()) {
     Say(kVerb, std::string(channel.status().message()));
@@ -205,6 +215,7 @@ ExitCode RunSend(const StreamOptions& options) {
   }
   if (options.stats) {
     SayStats(kVerb, stream.messages(), stream.bytes(), stream.dropped(), progress.seconds());
+    if (stream.dropped() > 0) Say(kVerb, absl::StrCat("dropped ", ReasonsOf(stream.totals())));
   }
   return code;
 }

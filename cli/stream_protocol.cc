@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "absl/strings/str_cat.h"
+
 namespace parley::cli {
 namespace {
 
@@ -20,7 +22,16 @@ std::optional<StreamKind> StreamKindFromName(std::string_view name) {
 }
 
 std::string ChannelFormat(StreamKind kind) {
-  return "parley-stream/1 " + std::string(NameOf(kind));
+  return "parley-stream/2 " + std::string(NameOf(kind));
+}
+
+uint64_t DroppedOf(const EndWire& end) {
+  return end.dropped_newest + end.dropped_unread + end.dropped_late + end.dropped_before_key;
+}
+
+std::string ReasonsOf(const EndWire& end) {
+  return absl::StrCat(end.dropped_newest, " newest, ", end.dropped_unread, " unread, ",
+                      end.dropped_late, " late, ", end.dropped_before_key, " before a key");
 }
 
 }  // namespace parley::cli

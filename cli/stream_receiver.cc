@@ -29,7 +29,8 @@ StreamReceiver::StreamReceiver(StreamKind kind, const FormatLimits& limits, uint
       limit_bytes_(limit_bytes),
       write_(std::move(write)),
       one_of_many_(one_of_many),
-      limits_(limits) {
+      limits_(limits),
+      nut_(limits.max_frame_bytes) {
   // One format: neither y4m nor WAV can change it.
   const IncomingLimits incoming = {
       .format = limits, .max_format_changes = 1, .alignment = {}, .may_miss_frames = one_of_many};
@@ -47,6 +48,9 @@ absl::Status StreamReceiver::Handle(uint32_t tag, absl::Span<const std::byte> me
   if (media_.has_value()) {
     if (tag == kTagFormat) return OnFormat(message);
     if (tag == kTagFrame) return OnFrame(message);
+  } else if (kind_ == StreamKind::kNut) {
+    if (tag == kTagFormat) return OnNutHeaders(message);
+    if (tag == kTagBytes || tag == kTagResume) return OnNutBytes(message, tag == kTagResume);
   } else if (tag == kTagBytes || (tag == kTagOpenLine && kind_ == StreamKind::kLines)) {
     return OnBytes(message, tag == kTagBytes);
   }
@@ -139,6 +143,70 @@ absl::Status StreamReceiver::OnBytes(absl::Span<const std::byte> message, bool e
   return write_(packed_);
 }
 
+absl::Status StreamReceiver::OnNutHeaders(absl::Span<const std::byte> message) {
+  if (nut_.headers_whole()) return Bad("headers of a NUT for the second time");
+  const absl::Status counted = Count(message.size());
+  if (!counted.ok()) return counted;
+  const absl::Status taken = TakeNut(message);
+  if (!taken.ok()) return taken;
+  if (!nut_.headers_whole() || nut_.open_bytes() > 0) return Bad("headers of a NUT in part");
+  return absl::OkStatus();
+}
+
+absl::Status StreamReceiver::OnNutBytes(absl::Span<const std::byte> message, bool may_resume) {
+  ResumeWire resume = {nut_.position()};
+  if (message.size() > kMaxPieceBytes || (may_resume && !ReadWire(message, &resume))) {
+    return Bad(absl::StrCat("a piece of ", message.size(), " bytes"));
+  }
+  message.remove_prefix(may_resume ? sizeof(resume) : 0);
+  if (message.empty()) return Bad("a piece of no bytes");
+  if (!nut_.headers_whole()) return Bad("frames of a NUT before its headers");
+  const absl::Status counted = Count(message.size());
+  if (!counted.ok()) return counted;
+  ++messages_;
+  if (awaits_resume_ && !may_resume) {
+    ++left_out_;
+    return absl::OkStatus();
+  }
+  if (resume.position < nut_.position() || resume.position > uint64_t{1} << 62) {
+    return Bad(absl::StrCat("a NUT that goes on at byte ", resume.position, " after byte ",
+                            nut_.position()));
+  }
+  if (awaits_resume_ || resume.position != nut_.position()) {
+    nut_.Resume(resume.position);
+    piece_.clear();
+    cut_at_ = written_bytes_;
+    is_cut_ = true;
+    awaits_resume_ = false;
+    ++gaps_;
+  }
+  return TakeNut(message);
+}
+
+absl::Status StreamReceiver::TakeNut(absl::Span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const absl::StatusOr<NutSplitter::Step> step = nut_.Take(bytes);
+    if (!step.ok()) return step.status();
+    piece_.insert(piece_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(step->taken));
+    bytes.remove_prefix(step->taken);
+    if (!is_cut_) continue;
+    // Positions are those of what is written: no pointer into what was left out, and no index.
+    const auto found_bytes = static_cast<size_t>(step->found_bytes);
+    if (step->found == NutSplitter::Found::kSyncpoint) {
+      const uint64_t at = written_bytes_ + piece_.size() - found_bytes;
+      ShortenNutBackPointer(absl::MakeSpan(piece_).last(found_bytes), (at - cut_at_) / 16);
+    } else if (step->found == NutSplitter::Found::kIndex) {
+      piece_.resize(piece_.size() - found_bytes);
+    }
+  }
+  const size_t whole = piece_.size() - static_cast<size_t>(nut_.open_bytes());
+  if (whole == 0) return absl::OkStatus();
+  const absl::Status written = write_(absl::MakeConstSpan(piece_).first(whole));
+  written_bytes_ += whole;
+  piece_.erase(piece_.begin(), piece_.begin() + static_cast<ptrdiff_t>(whole));
+  return written;
+}
+
 absl::Status StreamReceiver::OnEnd(absl::Span<const std::byte> message) {
   EndWire wire;
   if (message.size() != sizeof(wire) || !ReadWire(message, &wire)) {
@@ -150,7 +218,13 @@ absl::Status StreamReceiver::OnEnd(absl::Span<const std::byte> message) {
     return Bad(absl::StrCat("the end says ", wire.messages, " messages and ", wire.bytes,
                             " bytes where ", messages, " and ", bytes, " came"));
   }
-  dropped_ = wire.dropped + taken_back_;
+  end_ = wire;
+  if (kind_ == StreamKind::kNut && !piece_.empty() && dropped() == 0) {
+    // It may end with a syncpoint.
+    absl::Status whole = nut_.End();
+    if (whole.ok()) whole = write_(piece_);
+    if (!whole.ok()) return whole;
+  }
   return absl::OutOfRangeError("the end");
 }
 

@@ -16,7 +16,12 @@
 namespace parley::cli {
 namespace {
 
-constexpr std::string_view kNutMagic("nut/multimedia container\0", 25);
+// How much of a NUT is looked at before it is sent. With what may be held back for longer it fits
+// into a message.
+constexpr size_t kNutReadBytes = size_t{32} << 10;
+static_assert(kNutReadBytes + kMaxNutUndecidedBytes + 1024 + sizeof(ResumeWire) <= kMaxPieceBytes);
+static_assert(kMaxNutHeaderBytes <= kMaxPieceBytes);
+
 // A hundredth of a second of CD sound; small ones for large rates and many channels.
 constexpr uint32_t kWavFrames = 1024;
 
@@ -48,8 +53,14 @@ absl::Status StreamSender::Begin() {
     format_ = {wav_.format, 1};
     max_message_bytes_ = std::max(4096u, kWavFrames * BytesPerAudioFrame(wav_.format) +
                                              static_cast<uint32_t>(kFrameHeaderBytes));
+  } else if (kind_ == StreamKind::kNut) {
+    return BeginNut();
   }
   return absl::OkStatus();
+}
+
+uint32_t StreamSender::max_format_bytes() const {
+  return std::max(4096u, static_cast<uint32_t>(nut_headers_.size()));
 }
 
 absl::Status StreamSender::Count(uint64_t bytes) {
@@ -61,18 +72,21 @@ absl::Status StreamSender::Count(uint64_t bytes) {
 }
 
 absl::Status StreamSender::SendFormat(MessageSink& out) {
-  const std::vector<std::byte> record = EncodeFormat(format_);
+  const std::vector<std::byte> record =
+      kind_ == StreamKind::kNut ? nut_headers_ : EncodeFormat(format_);
+  if (absl::Status within = Count(nut_headers_.size()); !within.ok()) return within;
   const absl::StatusOr<absl::Span<std::byte>> room =
       out.Reserve(static_cast<uint32_t>(record.size()), false);
   if (!room.ok()) return room.status();
   std::memcpy(room->data(), record.data(), record.size());
   out.Commit(kTagFormat, static_cast<uint32_t>(record.size()));
+  totals_.bytes += nut_headers_.size();
   format_sent_ = true;
   return absl::OkStatus();
 }
 
 absl::Status StreamSender::SendNext(MessageSink& out) {
-  if ((kind_ == StreamKind::kY4m || kind_ == StreamKind::kWav) && !format_sent_) {
+  if (kind_ != StreamKind::kRaw && kind_ != StreamKind::kLines && !format_sent_) {
     const absl::Status sent = SendFormat(out);
     if (!sent.ok()) return sent;
   }
@@ -84,8 +98,9 @@ absl::Status StreamSender::SendNext(MessageSink& out) {
     case StreamKind::kLines:
       return SendLine(out);
     case StreamKind::kRaw:
-    case StreamKind::kNut:
       return SendPiece(out);
+    case StreamKind::kNut:
+      return SendNut(out);
   }
   return absl::InternalError("no such kind");
 }
@@ -125,7 +140,7 @@ absl::Status StreamSender::SendPicture(MessageSink& out) {
     end = offset + bytes;
   }
   if (dropped) {
-    ++totals_.dropped;
+    ++totals_.dropped_newest;
     gap_ = true;
     return absl::OkStatus();
   }
@@ -188,27 +203,108 @@ absl::Status StreamSender::SendSamples(MessageSink& out) {
 
 absl::Status StreamSender::SendPiece(MessageSink& out) {
   scratch_.resize(kMaxPieceBytes);
-  size_t got = 0;
-  if (kind_ == StreamKind::kNut && totals_.messages == 0) {
-    const absl::Status magic = input_.ReadExactly(absl::MakeSpan(scratch_).first(kNutMagic.size()));
-    if (!magic.ok() && !absl::IsOutOfRange(magic) && !absl::IsDataLoss(magic)) return magic;
-    if (!magic.ok() || std::memcmp(scratch_.data(), kNutMagic.data(), kNutMagic.size()) != 0) {
-      return absl::DataLossError("this is no NUT: it does not begin as one");
-    }
-    got = kNutMagic.size();
-  } else {
-    const absl::StatusOr<size_t> some = input_.ReadSome(absl::MakeSpan(scratch_));
-    if (!some.ok()) return some.status();
-    if (*some == 0) return absl::OutOfRangeError("the end");
-    got = *some;
-  }
-  if (absl::Status within = Count(got); !within.ok()) return within;
-  const absl::StatusOr<absl::Span<std::byte>> room = out.Reserve(static_cast<uint32_t>(got), false);
+  const absl::StatusOr<size_t> got = input_.ReadSome(absl::MakeSpan(scratch_));
+  if (!got.ok()) return got.status();
+  if (*got == 0) return absl::OutOfRangeError("the end");
+  if (absl::Status within = Count(*got); !within.ok()) return within;
+  const absl::StatusOr<absl::Span<std::byte>> room =
+      out.Reserve(static_cast<uint32_t>(*got), false);
   if (!room.ok()) return room.status();
-  std::memcpy(room->data(), scratch_.data(), got);
-  out.Commit(kTagBytes, static_cast<uint32_t>(got));
+  std::memcpy(room->data(), scratch_.data(), *got);
+  out.Commit(kTagBytes, static_cast<uint32_t>(*got));
   ++totals_.messages;
-  totals_.bytes += got;
+  totals_.bytes += *got;
+  return absl::OkStatus();
+}
+
+// Takes what there is, up to what is found in it; waits for more where there is none. kOutOfRange:
+// the end.
+absl::StatusOr<NutSplitter::Step> StreamSender::ReadNut() {
+  if (unread_begin_ == unread_.size()) {
+    unread_.resize(kNutReadBytes);
+    const absl::StatusOr<size_t> got = input_.ReadSome(absl::MakeSpan(unread_));
+    unread_begin_ = 0;
+    unread_.resize(got.ok() ? *got : 0);
+    if (!got.ok()) return got.status();
+    if (*got == 0) {
+      const absl::Status whole = nut_.End();
+      return whole.ok() ? absl::OutOfRangeError("the end") : whole;
+    }
+  }
+  const auto unread = absl::MakeConstSpan(unread_).subspan(unread_begin_);
+  const absl::StatusOr<NutSplitter::Step> step = nut_.Take(unread);
+  if (!step.ok()) return step.status();
+  piece_.insert(piece_.end(), unread.begin(), unread.begin() + static_cast<ptrdiff_t>(step->taken));
+  unread_begin_ += step->taken;
+  return step;
+}
+
+absl::Status StreamSender::BeginNut() {
+  size_t behind = 0;
+  while (true) {
+    const absl::StatusOr<NutSplitter::Step> step = ReadNut();
+    if (absl::IsOutOfRange(step.status())) break;
+    if (!step.ok()) return step.status();
+    if (step->found != NutSplitter::Found::kHeadersEnd) continue;
+    behind = static_cast<size_t>(step->found_bytes);
+    break;
+  }
+  const auto end = piece_.end() - static_cast<ptrdiff_t>(behind);
+  nut_headers_.assign(piece_.begin(), end);
+  piece_.erase(piece_.begin(), end);
+  piece_position_ = nut_headers_.size();
+  piece_is_resume_ = true;  // a receiver that has the headers, and nothing else, goes on there
+  return absl::OkStatus();
+}
+
+absl::Status StreamSender::SendNut(MessageSink& out) {
+  while (true) {
+    const bool all_read = unread_begin_ == unread_.size();
+    // At the end of the input all is sent.
+    const uint64_t known =
+        piece_.size() - std::min<uint64_t>(piece_.size(), nut_.undecided_bytes());
+    if (all_read && known > 0) return SendNutPiece(out, static_cast<size_t>(known));
+    const absl::StatusOr<NutSplitter::Step> step = ReadNut();
+    if (absl::IsOutOfRange(step.status()) && !piece_.empty()) {
+      return SendNutPiece(out, piece_.size());
+    }
+    if (!step.ok()) return step.status();
+    if (step->found != NutSplitter::Found::kResumePoint) continue;
+    const size_t before = piece_.size() - static_cast<size_t>(step->found_bytes);
+    if (before > 0) {
+      const absl::Status sent = SendNutPiece(out, before);
+      piece_is_resume_ = true;
+      return sent;
+    }
+    piece_is_resume_ = true;
+  }
+}
+
+absl::Status StreamSender::SendNutPiece(MessageSink& out, size_t bytes) {
+  const bool is_resume = std::exchange(piece_is_resume_, false);
+  if (gap_ && !is_resume) {
+    ++totals_.dropped_before_key;
+  } else {
+    if (absl::Status within = Count(bytes); !within.ok()) return within;
+    const size_t prefix = is_resume ? sizeof(ResumeWire) : 0;
+    const auto size = static_cast<uint32_t>(prefix + bytes);
+    const absl::StatusOr<absl::Span<std::byte>> room = out.Reserve(size, drops_);
+    gap_ = !room.ok();
+    if (room.ok()) {
+      const auto position = WireBytes(ResumeWire{piece_position_});
+      std::memcpy(room->data(), position.data(), prefix);
+      std::memcpy(room->data() + prefix, piece_.data(), bytes);
+      out.Commit(is_resume ? kTagResume : kTagBytes, size);
+      ++totals_.messages;
+      totals_.bytes += bytes;
+    } else if (absl::IsUnavailable(room.status())) {
+      ++totals_.dropped_newest;
+    } else {
+      return room.status();
+    }
+  }
+  piece_.erase(piece_.begin(), piece_.begin() + static_cast<ptrdiff_t>(bytes));
+  piece_position_ += bytes;
   return absl::OkStatus();
 }
 
@@ -220,7 +316,7 @@ absl::Status StreamSender::SendLine(MessageSink& out) {
   const absl::StatusOr<absl::Span<std::byte>> room =
       out.Reserve(static_cast<uint32_t>(line->size()), drops_);
   if (!room.ok() && absl::IsUnavailable(room.status())) {
-    ++totals_.dropped;
+    ++totals_.dropped_newest;
     return absl::OkStatus();
   }
   if (!room.ok()) return room.status();

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "parley/cli/input.h"
+#include "parley/cli/nut.h"
 #include "parley/cli/stream_protocol.h"
 #include "parley/cli/wav.h"
 #include "parley/media/format.h"
@@ -41,7 +42,11 @@ class StreamSender {
  public:
   StreamSender(StreamKind kind, BufferedInput& input, const FormatLimits& limits,
                uint64_t limit_bytes)
-      : kind_(kind), input_(input), limits_(limits), limit_bytes_(limit_bytes) {}
+      : kind_(kind),
+        input_(input),
+        limits_(limits),
+        limit_bytes_(limit_bytes),
+        nut_(limits.max_frame_bytes) {}
 
   // Up to the first message. kDataLoss: the input is no stream of this kind.
   absl::Status Begin();
@@ -51,18 +56,28 @@ class StreamSender {
   absl::Status SendNext(MessageSink& out);
   absl::Status SendEnd(MessageSink& out);
 
-  // Drop the newest message where there is no space for it.
+  // Drop the newest message where there is no space for it; of a NUT, all that come up to the next
+  // resume point as well.
   void DropNewest() { drops_ = true; }
+  // It is a NUT without any.
+  bool has_no_resume_points() const { return nut_.has_no_syncpoints(); }
+  // The longest message that goes before all others: a format.
+  uint32_t max_format_bytes() const;
 
   uint64_t messages() const { return totals_.messages; }
   uint64_t bytes() const { return totals_.bytes; }
-  uint64_t dropped() const { return totals_.dropped; }
+  uint64_t dropped() const { return DroppedOf(totals_); }
+  const EndWire& totals() const { return totals_; }
 
  private:
   absl::Status SendFormat(MessageSink& out);
   absl::Status SendPicture(MessageSink& out);
   absl::Status SendSamples(MessageSink& out);
   absl::Status SendPiece(MessageSink& out);
+  absl::Status BeginNut();
+  absl::StatusOr<NutSplitter::Step> ReadNut();
+  absl::Status SendNut(MessageSink& out);
+  absl::Status SendNutPiece(MessageSink& out, std::size_t bytes);
   absl::Status SendLine(MessageSink& out);
   absl::Status Count(uint64_t bytes);
 
@@ -81,6 +96,14 @@ class StreamSender {
   uint64_t time_samples_ = 0;
   uint64_t pictures_ = 0;
   std::vector<std::byte> scratch_;
+
+  NutSplitter nut_;
+  std::vector<std::byte> nut_headers_;
+  std::vector<std::byte> unread_;  // of a NUT; what was not given to the splitter
+  std::size_t unread_begin_ = 0;
+  std::vector<std::byte> piece_;  // what was, and not sent
+  uint64_t piece_position_ = 0;   // in the stream
+  bool piece_is_resume_ = false;
 };
 
 }  // namespace parley::cli

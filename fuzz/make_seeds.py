@@ -638,7 +638,7 @@ def stream(name, *parts):
     seed("stream_cli_fuzzer", name, *parts)
 
 
-Y4M, WAV, LINES, RECEIVER = range(4)
+Y4M, WAV, LINES, RECEIVER, NUT = range(5)
 for tags in ("W4 H2 F25:1 Ip A1:1 C420jpeg", "W3 H3 F30000:1001 It C422p10 XCOLORRANGE=FULL", "W2 H2 Cmono", "H2 W2 Q1", "W2 W2 H2", "W70000 H1", "W2 H2 F1:0"):
     stream(f"y4m_{tags.split()[-1].replace('=', '_').replace(':', '_')}", Y4M, 5, f"YUV4MPEG2 {tags}\n".encode() + (b"FRAME\n" + bytes(range(64))[:12]) * 3)
 stream("y4m_dropped", Y4M, 200, b"YUV4MPEG2 W2 H2 Cmono\n" + b"FRAME\nabcd" * 9)
@@ -656,6 +656,45 @@ stream("receive_lines", RECEIVER, 1, R_BYTES, 3, b"abc", RIGHT, R_OPEN, 2, b"de"
 stream("receive_y4m", RECEIVER, 3, R_FORMAT, video_format(), R_FRAME, picture(), R_FRAME, picture(gap=0x35), R_END, 7, RIGHT)
 stream("receive_wav", RECEIVER, 4, R_FORMAT, audio_format(), R_FRAME, sound(), R_END, 0, RIGHT)
 stream("receive_limit", RECEIVER, 130, R_BYTES, 200, bytes(200), RIGHT, R_BYTES, 200, bytes(200), RIGHT, R_BYTES, 200, bytes(200), RIGHT)
+# Parts of a NUT: bytes, headers, a packet, a syncpoint, a frame, a frame's header, a spoilt main header, a long packet.
+N_BYTES, N_HEADERS, N_PACKET, N_SYNC, N_FRAME, N_LEAD, N_MAIN, N_LONG = range(8)
+N_INDEX, N_INFO, N_NEW = (8 * 3, 8 * 4, 8 * 5)
+
+
+def nut_unit(key, size=9):
+    return bytes([N_SYNC, 5, 200, 0, N_FRAME, key, size, N_FRAME, 3, 2, N_FRAME, 0, size])
+
+
+stream("nut", NUT, 9, N_HEADERS, 1 | 2, *[nut_unit(i % 3 == 0) for i in range(7)], N_LONG | N_INDEX, 9)
+stream("nut_dropped", NUT, 255, N_HEADERS, 1 | 2, *[nut_unit(i % 2, 90) for i in range(9)], N_PACKET | N_INDEX, 4, b"tail")
+stream("nut_headers_again", NUT, 40, N_HEADERS, 0, nut_unit(1), N_PACKET | N_INFO, 3, b"abc", N_LONG | N_NEW, 200, N_HEADERS, 0)
+stream("nut_sound_first", NUT, 63, N_HEADERS, 1 | 4, N_SYNC, 0, 0, 0, N_FRAME, 1, 125, N_FRAME, 3, 9, nut_unit(1))
+stream("nut_frame_header", NUT, 1, N_HEADERS, 0, N_SYNC, 0, 0, 0, N_LEAD, 5, bytes([0x9F, 0x31, 0, 1]) + b"a", N_LEAD, 39, b"\xff" * 39)
+for at in (0, 1, 2, 9, 18, 25):
+    stream(f"nut_main_{at}", NUT, 7, N_MAIN, 0, at, 127, N_PACKET | 8, 12, bytes([0, 0, 4]) + b"abcd" + bytes(5), nut_unit(1))
+
+
+def nut_checksum(data):
+    rest = 0
+    for byte in data:
+        for bit in range(7, -1, -1):
+            top = rest >> 31 ^ (byte >> bit & 1)
+            rest = (rest << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if top else 0)
+    return struct.pack(">I", rest)
+
+
+def nut_packet(startcode, content):
+    return struct.pack(">QB", startcode, len(content) + 4) + content + nut_checksum(content)
+
+
+NUT_CODES = bytes([0xC0, 0, 6, 0, 1, 0, 0, 0, 1]) + bytes([0xA0, 0, 6, 0, 1, 0, 0, 0, 1]) + bytes([0xC0, 0, 6, 0, 1, 0, 0, 0, 0x81, 0x7D])
+NUT_HEADERS = b"nut/multimedia container\0" + nut_packet(0x4E4D7A561F5F04AD, bytes([3, 1, 0x80 | 2, 0, 1, 1, 25]) + NUT_CODES + b"\0") + nut_packet(0x4E5311405BF2F9DB, bytes([0, 0, 4]) + b"abcd" + bytes(6))
+NUT_UNIT = nut_packet(0x4E4BE4ADEECA4569, bytes([1, 0])) + bytes([1, 16 | 32 | 1, 0, 3]) + b"abc" + bytes([1, 16 | 32, 0, 2]) + b"de"
+R_RESUME = 6
+NUT_FORMAT = (R_FORMAT, u16(len(NUT_HEADERS)), NUT_HEADERS, RIGHT)
+stream("receive_nut", RECEIVER, 2, *NUT_FORMAT, R_BYTES, u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_RESUME, u16(len(NUT_HEADERS) + len(NUT_UNIT)), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_END, 0, RIGHT)
+stream("receive_nut_late", RECEIVER, 2, *NUT_FORMAT, R_RESUME, u16(1000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_BYTES | 192, u16(9), NUT_UNIT[:9], RIGHT, R_RESUME, u16(3000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_END, 3, RIGHT)
+stream("receive_nut_backwards", RECEIVER, 2, *NUT_FORMAT, R_RESUME, u16(50), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT)
 stream("receive_two_formats", RECEIVER, 3, R_FORMAT, video_format(), R_FRAME, picture(), R_FORMAT, video_format())
 
 
