@@ -665,10 +665,10 @@ def nut_unit(key, size=9):
     return bytes([N_SYNC, 5, 200, 0, N_FRAME, key, size, N_FRAME, 3, 2, N_FRAME, 0, size])
 
 
-stream("nut", NUT, 9, N_HEADERS, 1 | 2, *[nut_unit(i % 3 == 0) for i in range(7)], N_LONG | N_INDEX, 9)
-stream("nut_dropped", NUT, 255, N_HEADERS, 1 | 2, *[nut_unit(i % 2, 90) for i in range(9)], N_PACKET | N_INDEX, 4, b"tail")
+stream("nut", NUT, 9, N_HEADERS, 1 | 8, *[nut_unit(i % 3 == 0) for i in range(7)], N_LONG | N_INDEX, 9)
+stream("nut_dropped", NUT, 255, N_HEADERS, 1 | 8, *[nut_unit(i % 2, 10) for i in range(9)], N_PACKET | N_INDEX, 4, b"tail")
 stream("nut_headers_again", NUT, 40, N_HEADERS, 0, nut_unit(1), N_PACKET | N_INFO, 3, b"abc", N_LONG | N_NEW, 200, N_HEADERS, 0)
-stream("nut_sound_first", NUT, 63, N_HEADERS, 1 | 4, N_SYNC, 0, 0, 0, N_FRAME, 1, 125, N_FRAME, 3, 9, nut_unit(1))
+stream("nut_sound_first", NUT, 63, N_HEADERS, 1 | 8, N_SYNC, 0, 0, 0, N_FRAME, 1, 125, N_FRAME, 3, 9, nut_unit(1))
 stream("nut_frame_header", NUT, 1, N_HEADERS, 0, N_SYNC, 0, 0, 0, N_LEAD, 5, bytes([0x9F, 0x31, 0, 1]) + b"a", N_LEAD, 39, b"\xff" * 39)
 for at in (0, 1, 2, 9, 18, 25):
     stream(f"nut_main_{at}", NUT, 7, N_MAIN, 0, at, 127, N_PACKET | 8, 12, bytes([0, 0, 4]) + b"abcd" + bytes(5), nut_unit(1))

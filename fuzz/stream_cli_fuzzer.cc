@@ -149,7 +149,8 @@ std::vector<std::byte> MakeNut(Script& script) {
         break;
       case 1: {
         std::vector<uint64_t> kinds;
-        for (int stream = 0; stream <= value % 4; ++stream) kinds.push_back(value >> stream & 1);
+        for (int stream = 0; stream <= value % 4; ++stream)
+          kinds.push_back(value >> (stream + 2) & 1);
         text += nut::NutHeaders(kinds);
         break;
       }
