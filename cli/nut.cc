@@ -223,6 +223,7 @@ absl::Status NutSplitter::TakePacketLead(Step* step) {
     if (!headers_whole()) return Bad("a syncpoint before all stream headers");
     if (absl::Status known = Decide(false, step); !known.ok()) return known;
     unit_begin_ = begin_;
+    whole_end_ = begin_;
     undecided_ = true;
     if (synced_) return absl::OkStatus();
     synced_ = true;

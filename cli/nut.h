@@ -14,7 +14,8 @@
 // Source: the NUT Open Container Format, with the fields of version 4 as libavformat writes them.
 //
 // Trust: the bytes are anybody's. Each number has a limit, packets have checksums, and what is kept
-// is a header at most: 64 KiB.
+// is a header at most: 64 KiB. A film whose first video stream is a cover alone has one resume
+// point.
 // Threads: one at a time.
 //
 //   NutSplitter nut(max_frame_bytes);
@@ -77,7 +78,7 @@ class NutSplitter {
 
   uint64_t position() const { return position_; }
   // How many of the last bytes are of no use without those that come: of a frame or packet that is
-  // not whole, and of a syncpoint that no whole frame follows.
+  // not whole, and of the last syncpoint if no whole frame follows it.
   uint64_t open_bytes() const { return position_ - whole_end_; }
   // How many may be those of a resume point. At most kMaxNutUndecidedBytes and 1 KiB.
   uint64_t undecided_bytes() const;

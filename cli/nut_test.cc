@@ -195,6 +195,26 @@ TEST(NutTest, WhatIsDamagedIsNamedWithItsPlace) {
   EXPECT_TRUE(Split(film, 5).status.ok());
 }
 
+TEST(NutTest, NeitherSyncpointsNorFramesWithoutEndAreHeldBack) {
+  std::string film = NutHeaders({0, 1});
+  for (int i = 0; i < 3000; ++i) film += NutSync(1);
+  for (int i = 0; i < 800; ++i) film += NutFrame(1, true, 20);  // no picture
+  const std::vector<std::byte> bytes = Bytes(film);
+  NutSplitter nut(kMaxFrameBytes);
+  uint64_t max_undecided = 0;
+  for (auto rest = absl::MakeConstSpan(bytes); !rest.empty();) {
+    const absl::StatusOr<NutSplitter::Step> step = nut.Take(rest.first(1));
+    ASSERT_TRUE(step.ok()) << step.status();
+    rest.remove_prefix(step->taken);
+    max_undecided = std::max(max_undecided, nut.undecided_bytes());
+    if (nut.headers_whole()) {
+      EXPECT_LE(nut.open_bytes(), 60u);
+    }
+  }
+  EXPECT_LE(max_undecided, kMaxNutUndecidedBytes + 60);
+  EXPECT_GT(max_undecided, kMaxNutUndecidedBytes - 60);
+}
+
 TEST(NutTest, NoBitOfAHeaderOrSyncpointCanFlip) {
   const std::string whole = NutHeaders({0, 1}) + NutSync(7, 3);
   for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {

@@ -198,6 +198,7 @@ std::vector<std::string> Cuts(absl::Span<const std::byte> text, std::size_t piec
       }
       PARLEY_CHECK(step->taken > 0 && step->taken <= part.size(), "more bytes than there are");
       PARLEY_CHECK(nut.undecided_bytes() <= cli::kMaxNutUndecidedBytes + 1024 &&
+                       nut.open_bytes() <= SmallLimits().max_frame_bytes + 1024 &&
                        nut.open_bytes() <= nut.position() && step->found_bytes <= nut.position(),
                    "more is held back than came");
       part.remove_prefix(step->taken);
