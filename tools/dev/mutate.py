@@ -29,7 +29,7 @@ import weave
 from planted import Tree, cell, flags
 
 TEST_SECONDS = 120
-BASELINE_SECONDS = 60  # a test that takes longer is not asked
+BASELINE_SECONDS = 120  # a test that takes longer is not asked, and the record says so
 # Folders whose code is also tested by others: asked only where the folder's own tests do not notice.
 BESIDE = {
     "boundary": ["//ring/..."],
@@ -53,6 +53,10 @@ AT_START = {"media/pixel_format.cc": [
 WANTED = {"sandbox": 90, "media": 90}
 WANTED_ELSEWHERE = 95
 SAMPLE = {"sandbox": 40, "media": 40, "supervise": 40}
+
+# A test's time is up when it has had this much more than without a mutant, of a processor that it need
+# not share: what others took of it is added, up to LATE_TIMES of the limit.
+LIMIT_TIMES, LIMIT_SECONDS, LATE_TIMES = 4, 20, 3
 
 Result = collections.namedtuple("Result", "mutant verdict by alone", defaults=[False])
 
@@ -103,6 +107,19 @@ class Runner:
             yield
         finally:
             file.write_text(text, encoding="utf-8")
+
+
+def stalled_seconds():
+    """How long, of all time, some process of this machine has waited for a processor."""
+    try:
+        some = pathlib.Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, IndexError, ValueError):  # a kernel that does not count it: the clock alone
+        return 0.0
+
+
+def limit_of(test):
+    return LIMIT_TIMES * test.seconds + LIMIT_SECONDS
 
 
 class Test:
@@ -163,10 +180,14 @@ class Tests:
                 words, cwd=f"{test.program}.runfiles/parley", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )
-            try:
-                code = process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                code = None
+            stalled = stalled_seconds()
+            code = None
+            while code is None:
+                had = time.monotonic() - began - min(stalled_seconds() - stalled, (LATE_TIMES - 1) * seconds)
+                if had >= seconds:
+                    break
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(timeout=min(1.0, seconds - had))
             test.took = time.monotonic() - began
             self._end(process)
             be_subreaper(False)
@@ -218,25 +239,35 @@ class Tests:
         return [test for test in tests if test.usable]
 
     def ask(self, selector, number, tests):
-        """What noticed mutant `number`, twice; a case that fails without it or passes with it just then is left out."""
+        """What noticed mutant `number`, twice; a case that fails without it or passes with it just then is left out,
+        for this mutant: on a busy machine it is another case each time."""
         for test in tests:
-            while True:
-                selector.choose(number)
-                failure = self.run(test, seconds=4 * test.seconds + 20)
-                if failure is None:
-                    break
-                case, endless = failure
-                selector.choose(0)
-                if self.run(test, case) is None:
-                    selector.choose(number)
-                    # Also what did not end: on a busy machine the whole program may be late, one case of it is not.
-                    if self.run(test, case, seconds=4 * test.seconds + 20) is not None:
-                        return (case or test.label) + (" (never ends)" if endless else "")
-                print(f"  {test.label}: {case} is not to be relied on now: left out", file=sys.stderr, flush=True)
-                if not case:
-                    break
-                test.left_out.append(case)
+            left_out = list(test.left_out)
+            try:
+                by = self.ask_one(selector, number, test)
+            finally:
+                test.left_out = left_out
+            if by:
+                return by
         return ""
+
+    def ask_one(self, selector, number, test):
+        while True:
+            selector.choose(number)
+            failure = self.run(test, seconds=limit_of(test))
+            if failure is None:
+                return ""
+            case, endless = failure
+            selector.choose(0)
+            # The control: the same case, just now, without the mutant.
+            if self.run(test, case, seconds=limit_of(test)) is None:
+                selector.choose(number)
+                if self.run(test, case, seconds=limit_of(test)) is not None:
+                    return (case or test.label) + (" (never ends)" if endless else "")
+            print(f"  {test.label}: {case} is not to be relied on now: left out", file=sys.stderr, flush=True)
+            if not case:
+                return ""
+            test.left_out.append(case)
 
 
 def nearest(mutant, tests, own):
@@ -298,10 +329,12 @@ class Batch:
         tests = Tests(tree, folder)
         verdicts = {}
         numbers = [n for n, (f, _) in enumerate(self.chosen, 1) if f == folder]
-        usable = [t for t in tests.load(self.labels(folder)) if t.label not in runner.without]
+        loaded = tests.load(self.labels(folder))
+        usable = [t for t in loaded if t.label not in runner.without]
         selector = weave.Selector(tests_files(usable))
         selector.choose(0)
         usable = tests.baseline(usable)
+        write_not_asked(report.record, self, folder, sorted({t.label for t in loaded} - {t.label for t in usable}))
         print(f"{folder}: {len(self.held & set(numbers))} of {len(numbers)} in the build, {len(usable)} tests, "
               f"{sum(t.seconds for t in usable):.0f} s; {len(selector.places)} places", file=sys.stderr, flush=True)
         for number in sorted(self.held & set(numbers)):
@@ -350,9 +383,9 @@ class Batch:
                 return Result(mutant, "not built", "", True)
             for test in nearest(mutant, usable, f"//{folder}"):
                 left_out = list(test.left_out)
-                while failure := tests.run(test, seconds=4 * test.seconds + 20):
+                while failure := tests.run(test, seconds=limit_of(test)):
                     # Once more: what depends on the machine's mood passes by then, and the other cases are asked.
-                    if tests.run(test, failure[0], seconds=4 * test.seconds + 20) is not None:
+                    if tests.run(test, failure[0], seconds=limit_of(test)) is not None:
                         by = (failure[0] or test.label) + (" (never ends)" if failure[1] else "")
                         test.left_out = left_out
                         return Result(mutant, "caught", by, True)
@@ -412,6 +445,11 @@ def begin_record(file, batch):
                                 "again": batch.again, "chosen": keys}) + "\n")
 
 
+def write_not_asked(file, batch, folder, labels):
+    with file.open("a", encoding="utf-8") as f:
+        f.write(json.dumps({"batch": batch.name, "folder": folder, "not_asked": labels}) + "\n")
+
+
 def write_down(file, batch, result):
     m = result.mutant
     row = {"batch": batch.name, "key": m.key, "path": m.path, "number": m.number, "operator": m.operator,
@@ -423,7 +461,13 @@ def write_down(file, batch, result):
 def rows_of(file):
     """(the rows that begin a batch, those of mutants). Rows of before there were batches are nobody's."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-    return [r for r in rows if "chosen" in r], [r for r in rows if "chosen" not in r and "batch" in r]
+    return [r for r in rows if "chosen" in r], [r for r in rows if "key" in r and "batch" in r]
+
+
+def tests_of(file):
+    """(batch, folder) -> the tests that were not asked: too slow, left out by the user, or shaky."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return {(r["batch"], r["folder"]): r["not_asked"] for r in rows if "not_asked" in r}
 
 
 def result_of(row):
@@ -433,21 +477,23 @@ def result_of(row):
 
 
 class Run:
-    """Of one folder: its last run that asked anybody, and what was asked again since."""
+    """Of one folder and seed: its last run that asked anybody (`first`), and that with what was asked again since."""
 
-    def __init__(self, begun, results, commits_again):
+    def __init__(self, begun, first, results, commits_again, not_asked):
         self.seed, self.commit, self.chosen = begun["seed"], begun["commit"], len(begun["chosen"])
-        self.results, self.commits_again = results, commits_again
+        self.first, self.results, self.commits_again, self.not_asked = first, results, commits_again, not_asked
 
 
 def read_back(file):
-    """folder -> Run."""
+    """(folder, seed) -> Run."""
     begun, rows = rows_of(file)
+    not_asked = tests_of(file)
     runs = {}
     for begin in begun:
         own = {r["key"]: r for r in rows if r["batch"] == begin["batch"] and r["key"] in begin["chosen"]}
         if begin["again"] or not own:
             continue
+        first = list(own.values())
         commits = []
         for later in begun[begun.index(begin) + 1:]:
             if later["again"] and later["folder"] == begin["folder"]:
@@ -455,8 +501,14 @@ def read_back(file):
                 own.update(again)
                 commits += [later["commit"]] if again else []
         ordered = sorted(own.values(), key=lambda r: (r["path"], r["number"]))
-        runs[begin["folder"]] = Run(begin, [result_of(r) for r in ordered], list(dict.fromkeys(commits)))
+        runs[begin["folder"], begin["seed"]] = Run(begin, [result_of(r) for r in first], [result_of(r) for r in ordered],
+                                                   list(dict.fromkeys(commits)), not_asked.get((begin["batch"], begin["folder"]), []))
     return runs
+
+
+def percent_of(results, reasons):
+    caught, counted = rate(results, reasons)
+    return f"{caught} of {counted}: {100 * caught / counted:.0f} %" if counted else "-"
 
 
 def show_markdown(runs, reasons):
@@ -466,28 +518,33 @@ def show_markdown(runs, reasons):
 guard or list element that is gone; `tools/dev/mutants.py`) and asks the tests of that folder, the nearest first. All
 chosen ones of a folder are in one build (`tools/dev/weave.py`) and a number in the programs chooses one; what cannot be
 put there, and what survives in a constant expression, is built alone. A case that fails counts if it fails twice, and
-passes without the mutant in between; of those that are built alone, if it fails twice. A mutant that no test notices is a
+passes without the mutant in between; of those that are built alone, if it fails twice. A test is late after
+{LIMIT_TIMES} times its own time and {LIMIT_SECONDS} s; what the machine had for others is added. A mutant that no test notices is a
 gap, or changes nothing that can be seen; then its reason is here and it is not counted.
 
 Written by `./dev mutate --render` on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, after `./dev mutate --prepare FOLDER` and `./dev mutate --run`
-of each folder at the commit that is named. What survived was asked again (`--again`) once a test for it was there.
+of each folder at the commit that is named. "Fresh" is what the tests that were there noticed; what survived was asked
+again (`--again`) once a test for it was there, which says that the test bites and no more.
 
-| folder | commit | seed | chosen | asked | do not compile | caught | survived | with a reason | caught of those counted | wanted |
-|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|""")
-    for folder, run in sorted(runs.items()):
-        caught, counted = rate(run.results, reasons)
+| folder | commit | seed | chosen | asked | do not compile | fresh: caught of those counted | after tests for survivors | with a reason | wanted |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|""")
+    for (folder, _), run in sorted(runs.items()):
         count = collections.Counter(r.verdict for r in run.results)
         excused = sum(r.verdict == "survived" and r.mutant.key in reasons for r in run.results)
         commits = ", then ".join([run.commit, *run.commits_again])
-        print(f"| `{folder}` | {commits} | {run.seed} | {run.chosen} | {len(run.results)} | {count['not built']} | {count['caught']} | "
-              f"{count['survived']} | {excused} | {f'{caught} of {counted}: {100 * caught / counted:.0f} %' if counted else '-'} | "
+        print(f"| `{folder}` | {commits} | {run.seed} | {run.chosen} | {len(run.results)} | {count['not built']} | "
+              f"{percent_of(run.first, reasons)} | {percent_of(run.results, reasons)} | {excused} | "
               f"{WANTED.get(folder, WANTED_ELSEWHERE)} % |")
+    print()
+    for (folder, seed), run in sorted(runs.items()):
+        if run.not_asked:
+            print(f"Not asked about `{folder}`, seed {seed}: {', '.join(f'`{label}`' for label in run.not_asked)}.")
     print("\n## Survivors\n\n| place | mutant | reason |\n|---|---|---|")
-    for _, run in sorted(runs.items()):
+    for (_, seed), run in sorted(runs.items()):
         for r in run.results:
             if r.verdict == "survived":
                 m = r.mutant
-                print(f"| `{m.path}:{m.number}` | {m.operator}: `{cell(m.before.strip())}` | "
+                print(f"| `{m.path}:{m.number}` (seed {seed}) | {m.operator}: `{cell(m.before.strip())}` | "
                       f"{cell(reasons.get(m.key, '**none: a gap**'))} |")
 
 
@@ -563,6 +620,7 @@ def main():
         print(f"[{time.monotonic() - began:.0f} s] {result.verdict}{': ' + result.by if result.by else ''}  {result.mutant}",
               file=sys.stderr, flush=True)
 
+    report.record = record
     known = {r["key"]: result_of(r) for r in rows_of(record)[1] if r["batch"] == batch.name}
     asked = {}
     for folder in by_folder:
