@@ -198,9 +198,12 @@ PARLEY_PLAIN_CODE void PrepareClone(const ChildStart& start) {
   FailUnlessZero(start, StartStep::kPrivileges, DropPrivileges());
   FailUnlessZero(start, StartStep::kDieWithParent, DieWithParent(start));
   Report(start, StartStep::kNone, 0);
-  FailUnlessZero(start, StartStep::kDescriptors, PlaceDescriptors(start));
-  FailUnlessZero(start, StartStep::kLimits, SetLimits(start));
-  if (start.wall != nullptr) LimitProcessesWithin(start);
+  // The socket's number is another descriptor's from here on, and the exit code says the step.
+  ChildStart reported = start;
+  reported.report_socket = -1;
+  FailUnlessZero(reported, StartStep::kDescriptors, PlaceDescriptors(reported));
+  FailUnlessZero(reported, StartStep::kLimits, SetLimits(reported));
+  if (reported.wall != nullptr) LimitProcessesWithin(reported);
 }
 
 PARLEY_PLAIN_CODE int StartOnStack(void* start) {

@@ -468,6 +468,62 @@ TEST(PolicyTest, OfTwoRulesThatSayTheSameTheWiderOneHolds) {
   }
 }
 
+// Of `profile`, to compare.
+std::string ProgramOf(const Profile& profile) {
+  const auto policy = Policy::Compile(profile, {.unlisted = Answer::kReport});
+  if (!policy.ok()) return policy.status().ToString();
+  std::string bytes(policy->program().size() * sizeof(sock_filter), '\0');
+  std::memcpy(bytes.data(), policy->program().data(), bytes.size());
+  return bytes;
+}
+
+bool Meets(const ArgumentFilter& filter, uint64_t value) {
+  if (filter.op == ArgumentFilter::Op::kAtMost) return value <= filter.value;
+  return (value & filter.mask) == filter.value;
+}
+
+// Every value that `filter` lets through, `wider` does.
+bool IsWider(const ArgumentFilter& wider, const ArgumentFilter& filter) {
+  std::vector<uint64_t> values = {uint64_t{1} << 32, uint64_t{1} << 63, ~uint64_t{0}};
+  for (uint64_t value = 0; value < 40; ++value) values.push_back(value);
+  return std::all_of(values.begin(), values.end(),
+                     [&](uint64_t value) { return Meets(wider, value) || !Meets(filter, value); });
+}
+
+// Of two rules with one answer the narrower one is not in the filter: all pairs of numbers, limits
+// and masks around a power of two.
+TEST(PolicyTest, WhatAWiderRuleSaysIsNotSaidAgain) {
+  std::vector<ArgumentFilter> filters;
+  for (const uint64_t value : {0, 1, 5, 7, 8, 9, 16}) {
+    filters.push_back({.index = 0, .value = value});
+    filters.push_back({.index = 0, .op = ArgumentFilter::Op::kAtMost, .value = value});
+  }
+  for (const uint64_t mask : {uint64_t{1}, uint64_t{3}, uint64_t{8}, ~uint64_t{1}, ~uint64_t{7}}) {
+    filters.push_back({.index = 0, .mask = mask, .value = 0});
+    filters.push_back({.index = 0, .mask = mask, .value = mask & 9});
+  }
+  const auto program = [](const std::vector<ArgumentFilter>& of_rules) {
+    std::vector<Rule> rules;
+    for (const ArgumentFilter& filter : of_rules) {
+      rules.push_back({.call = "read", .filters = {filter}});
+    }
+    return ProgramOf(ProfileForTests::Of(std::move(rules)));
+  };
+  for (size_t i = 0; i < filters.size(); ++i) {
+    for (size_t j = 0; j < filters.size(); ++j) {
+      const std::string both = program({filters[i], filters[j]});
+      if (IsWider(filters[i], filters[j])) {
+        EXPECT_EQ(both, program({filters[i]})) << i << " and " << j;
+      } else if (IsWider(filters[j], filters[i])) {
+        EXPECT_EQ(both, program({filters[j]})) << i << " and " << j;
+      } else {
+        EXPECT_NE(both, program({filters[i]})) << i << " and " << j;
+        EXPECT_NE(both, program({filters[j]})) << i << " and " << j;
+      }
+    }
+  }
+}
+
 TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
   using Filters = std::vector<ArgumentFilter>;
   const auto compiles = [](Filters first, Filters later) {

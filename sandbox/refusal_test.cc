@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,10 +16,13 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
@@ -100,6 +104,92 @@ TEST(RefusalTest, TheWordArrives) {
   EXPECT_TRUE(watched.watch->word()->landlock_covers_all_threads);
   EXPECT_TRUE(watched.watch->word()->mdwe);
   EXPECT_EQ(watched.watch->refused(), std::nullopt);
+}
+
+// Each word as it was sent; one in which nothing is said says that nothing is there.
+TEST(RefusalTest, EachPartOfTheWordArrives) {
+  std::vector<LockDownWord> words = {{}};
+  EXPECT_EQ(words[0], (LockDownWord{0, false, false}));
+  for (const uint32_t abi : {0u, 1u, 6u, ~0u}) {
+    for (const bool all : {false, true}) {
+      for (const bool mdwe : {false, true}) words.push_back({abi, all, mdwe});
+    }
+  }
+  for (const LockDownWord& word : words) {
+    auto sockets = MakeRefusalSockets();
+    ASSERT_TRUE(sockets.ok()) << sockets.status();
+    ASSERT_TRUE(SendLockDownWord(sockets->worker.get(), word, -1).ok());
+    const LockDownMessage taken = TakeLockDownMessage(sockets->parent.get());
+    ASSERT_TRUE(taken.word.has_value());
+    EXPECT_EQ(*taken.word, word) << word.landlock_abi;
+    EXPECT_FALSE(taken.notifications.ok());
+    EXPECT_FALSE(taken.lost);
+    EXPECT_EQ(taken.fetch, -1);
+  }
+}
+
+// More of this process's user's on their way than it may have open, which is nobody's then. False:
+// it did not come to that.
+bool HaveTooManyOnTheirWay() {
+  const rlimit few = {32, 32};
+  if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return false;
+  if (::setrlimit(RLIMIT_NOFILE, &few) != 0) return false;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0) return false;
+  for (int i = 0; i < 10; ++i) {
+    int fds[8] = {};
+    char byte = 0;
+    iovec part = {&byte, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(fds));
+    std::memcpy(CMSG_DATA(header), fds, sizeof(fds));
+    if (::sendmsg(ends[0], &message, MSG_DONTWAIT) < 0) return errno == ETOOMANYREFS;
+  }
+  return false;
+}
+
+// poll returns 0 at once from here on: its time is over.
+void LetPollTimeOut() {
+#ifdef SYS_poll
+  constexpr uint32_t kPoll = SYS_poll;
+#else
+  constexpr uint32_t kPoll = SYS_ppoll;
+#endif
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kPoll, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ppoll, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {5, filter};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+// A worker whose refused calls nobody will hear of has not locked itself down.
+TEST(RefusalTest, NotificationsThatCannotBeSentAndNobodyTakesAreAnError) {
+  auto sockets = MakeRefusalSockets();
+  ASSERT_TRUE(sockets.ok()) << sockets.status();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (!HaveTooManyOnTheirWay()) ::_exit(1);
+    LetPollTimeOut();
+    const absl::Status status = SendLockDownWord(sockets->worker.get(), {}, 0);
+    ::_exit(status.code() == absl::StatusCode::kDeadlineExceeded ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(TakeLockDownMessage(sockets->parent.get()).fetch, 0);
 }
 
 TEST(RefusalTest, AWorkerThatSendsNothingHasNoWordAndNoRefusal) {

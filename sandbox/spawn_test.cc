@@ -907,17 +907,39 @@ std::vector<pid_t> ChildrenNamed(const std::string& name) {
   return found;
 }
 
-// Neither our descriptors nor our memory.
-TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
-  if (::geteuid() != 0) GTEST_SKIP() << "only root may look at it";
+// For the rest of the calling process's life.
+void Refuse(uint32_t call, int error) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {4, filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+    ::_exit(9);
+  }
+}
+
+void RefuseToExecuteFiles() { Refuse(SYS_execveat, EACCES); }
+
+// How much it has mapped.
+size_t MappedBytes(pid_t pid) {
+  size_t pages = 0;
+  std::istringstream(Read("/proc/" + std::to_string(pid) + "/statm")) >> pages;
+  return pages * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// What is wrong about the holder of a worker's namespaces; "" if nothing.
+std::string HeldOfOurs() {
   UniqueFd replies;
   auto worker = Spawn(WorkerOptions({"sleep"}, replies));
-  ASSERT_TRUE(worker.ok()) << worker.status();
-  ASSERT_EQ(worker->second_wall().pid, NamespacesAreExpected());
-  if (!worker->second_wall().pid) GTEST_SKIP() << worker->second_wall().ToString();
-  ASSERT_EQ(NextReply(replies.get()), "sleeping");
+  if (!worker.ok()) return worker.status().ToString();
+  if (!worker->second_wall().pid) return worker->second_wall().ToString();
+  if (NextReply(replies.get()) != "sleeping") return "the worker does not run";
   const std::vector<pid_t> holders = ChildrenNamed("parley-holder");
-  ASSERT_EQ(holders.size(), 1u);
+  if (holders.size() != 1) return std::to_string(holders.size()) + " holders";
   const std::string folder = "/proc/" + std::to_string(holders[0]);
   int descriptors = 0;
   for (int fd = 0; fd < 1000; ++fd) {
@@ -925,24 +947,88 @@ TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
     const std::string path = folder + "/fd/" + std::to_string(fd);
     if (::readlink(path.c_str(), target, sizeof(target)) > 0) ++descriptors;
   }
-  EXPECT_LE(descriptors, 3);
-  if (!HasSanitizer()) {
-    // It unmaps after we are let go.
-    size_t size_bytes = ~size_t{0};
-    for (int i = 0; i < 200 && size_bytes > 65536; ++i) {
-      ::usleep(10'000);
-      size_t pages = 0;
-      std::istringstream(Read(folder + "/statm")) >> pages;
-      size_bytes = pages * 4096;
-    }
-    EXPECT_LE(size_bytes, 65536u) << Read(folder + "/maps");
-  }
+  if (descriptors > 3) return std::to_string(descriptors) + " descriptors";
+  // It unmaps after we are let go.
+  for (int i = 0; i < 200 && MappedBytes(holders[0]) > 65536; ++i) ::usleep(10'000);
+  if (MappedBytes(holders[0]) > 65536) return Read(folder + "/maps");
   // Nothing but its number is shared with it: its end is the worker's.
-  ASSERT_EQ(::kill(holders[0], SIGKILL), 0);
+  if (::kill(holders[0], SIGKILL) != 0) return "it cannot be killed";
   auto report = worker->Wait(Deadline::After(kLong));
-  ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_EQ(report->signal, SIGKILL);
-  EXPECT_TRUE(ChildrenNamed("parley-holder").empty());
+  if (!report.ok() || report->signal != SIGKILL) return "the worker lives on";
+  return ChildrenNamed("parley-holder").empty() ? "" : "it lives on";
+}
+
+// Neither our descriptors nor our memory, where it is a program and where it is a copy of us.
+TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may look at it";
+  if (!NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  for (const bool copied : {false, true}) {
+    if (copied && ::sysconf(_SC_PAGESIZE) != 4096) continue;  // then it keeps what was mapped
+    const int code = InAProcessOfItsOwn([copied] {
+      if (copied) RefuseToExecuteFiles();
+      const std::string held = HeldOfOurs();
+      std::fprintf(stderr, "%s", held.c_str());
+      return held.empty() ? 0 : 1;
+    });
+    EXPECT_EQ(code, 0) << copied;
+  }
+}
+
+// Its state, and the time that it has run.
+std::string RanSoFar(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  const std::string schedule = Read(folder + "/schedstat");
+  return Line(Read(folder + "/status"), "State:") + " " + schedule.substr(0, schedule.find(' '));
+}
+
+// Whether it sleeps for a while, and does not poll.
+bool FallsAsleep(pid_t pid) {
+  const Deadline deadline = Deadline::After(absl::Seconds(5));
+  while (!deadline.Expired()) {
+    const std::string before = RanSoFar(pid);
+    ::usleep(50'000);
+    if (before.substr(0, 1) == "S" && RanSoFar(pid) == before) return true;
+  }
+  return false;
+}
+
+// The worker's end of their socket is open, closed without a word, or closed after the answer.
+TEST(SecondWallTest, PromiseP3WorkTheHolderSleepsWhateverBecomesOfItsSocket) {
+  if (!NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  for (const char* scenario : {"sleep", "close_all_and_sleep", "stay_confined_alone"}) {
+    for (const bool copied : {false, true}) {
+      const int code = InAProcessOfItsOwn([scenario, copied] {
+        if (copied) RefuseToExecuteFiles();
+        UniqueFd replies;
+        auto worker = Spawn(WorkerOptions({scenario}, replies));
+        if (!worker.ok()) return 1;
+        if (NextReply(replies.get()).empty()) return 2;
+        const std::vector<pid_t> holders = ChildrenNamed("parley-holder");
+        if (holders.size() != 1) return 3;
+        return FallsAsleep(holders[0]) ? 0 : 4;
+      });
+      EXPECT_EQ(code, 0) << scenario << (copied ? ", copied" : "");
+    }
+  }
+}
+
+// What a worker, its holder and the process in between share with us for a moment.
+TEST(SecondWallTest, NothingThatWasSharedStaysMapped) {
+  const auto shared = [] {
+    const std::string maps = Read("/proc/self/maps");
+    int count = 0;
+    for (size_t at = 0; (at = maps.find("/dev/zero (deleted)", at)) != std::string::npos; ++at) {
+      ++count;
+    }
+    return count;
+  };
+  const int before = shared();
+  for (int i = 0; i < 20; ++i) {
+    UniqueFd replies;
+    auto worker = Spawn(WorkerOptions({"exit_3"}, replies));
+    ASSERT_TRUE(worker.ok()) << worker.status();
+    EXPECT_EQ(shared(), before) << i;
+  }
 }
 
 // Its workers start all the same. Only root's get namespaces: a copy of its memory would have to be
@@ -961,23 +1047,6 @@ TEST(SecondWallTest, AParentThatCannotBeDumpedHasWorkersToo) {
   });
   EXPECT_EQ(code, 0);
 }
-
-// For the rest of the calling process's life.
-void Refuse(uint32_t call, int error) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {4, filter};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-    ::_exit(9);
-  }
-}
-
-void RefuseToExecuteFiles() { Refuse(SYS_execveat, EACCES); }
 
 void RefuseToMakeFiles() { Refuse(SYS_memfd_create, EPERM); }
 

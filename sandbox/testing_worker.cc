@@ -51,6 +51,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -633,6 +634,27 @@ void RefuseAround(uint32_t number, uint32_t error, int argument = -1, uint32_t b
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
 }
 
+// "CALL MASK VALUE ERROR": the call fails where the bits of MASK in its first argument are VALUE.
+void RefuseWhere(const std::string& order) {
+  std::istringstream words(order);
+  uint32_t call = 0;
+  uint32_t mask = 0;
+  uint32_t value = 0;
+  uint32_t error = 0;
+  if (!(words >> call >> mask >> value >> error)) ::_exit(kSetUpFailed);
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {7, filter};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
+}
+
 // In the place of Spawn's holder of namespaces, one that has answered already: with an error (0 for
 // success), with a part of one, or that is gone (0 bytes). Gives its end.
 int AnswerAsHolder(int error, size_t size_bytes) {
@@ -911,6 +933,14 @@ int Sleep() {
   while (true) ::pause();
 }
 
+// Its end of the socket to the holder of its namespaces, too, over which it has said nothing.
+int CloseAllAndSleep() {
+  for (int fd = 3; fd < 64; ++fd) {
+    if (fd != reply_socket) ::close(fd);
+  }
+  return Sleep();
+}
+
 // Attack W8.
 int LeaveGrandchild() {
   if (::fork() == 0) {
@@ -1043,6 +1073,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
   if (scenario == "die") return Die(argument);
   if (scenario == "inside") return LockDownInside(argument);
   if (scenario == "sweep") return Sweep(argument);
+  if (scenario == "template_refuses") return 0;  // nothing is left to refuse
   if (scenario == "spawn_and_vanish") return SpawnAndVanish(program);
   const std::map<std::string, int (*)()> scenarios = {
       {"live_on_ring", LiveOnRing},
@@ -1084,6 +1115,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
       {"burn_cpu", BurnCpu},
       {"show_clone", ShowClone},
       {"sleep", Sleep},
+      {"close_all_and_sleep", CloseAllAndSleep},
       {"leave_grandchild", LeaveGrandchild},
       {"leave_daemon_and_sleep", LeaveDaemonAndSleep},
       {"leave_daemon_and_end", LeaveDaemonAndEnd},
@@ -1118,6 +1150,7 @@ int main(int argc, char** argv) {
     static_cast<void>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   }
+  if (scenario == "template_refuses") parley::RefuseWhere(argc > 2 ? argv[2] : "");
   const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] { ::_exit(run()); });
   std::fprintf(stderr, "%s\n", std::string(served.message()).c_str());
   ::_exit(parley::kSetUpFailed);

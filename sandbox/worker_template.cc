@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sandbox/worker_template.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -200,7 +201,10 @@ struct WorkerTemplate::Request {
 };
 
 absl::Status WorkerTemplate::FindAttempts(const CloneOptions& options) {
-  if (!attempts_.empty()) return absl::OkStatus();
+  if (!attempts_.empty() && asked_ == options.namespaces) return absl::OkStatus();
+  attempts_.clear();
+  missing_.clear();
+  asked_ = options.namespaces;
   internal::StartFailure failure = {};
   attempts_ = internal::NamespaceAttempts(options.namespaces, &missing_, &failure);
   if (failure.step == StartStep::kNone) return absl::OkStatus();
@@ -277,6 +281,9 @@ absl::Status WorkerTemplate::Order(const internal::NamespaceAttempt& attempt,
   order.namespaces = attempt.namespaces;
   order.becomes_nobody = attempt.nobody ? 1 : 0;
   order.descriptor_count = static_cast<uint32_t>(sent.size() - (within ? 1 : 0));
+  // For its pidfd, without which a clone could be neither watched nor ended.
+  UniqueFd place(::fcntl(request.self.get(), F_DUPFD_CLOEXEC, 0));
+  if (!place.ok()) return ErrnoStatus(errno, request.what);
   int error = SendOrder(socket_.get(), order, sent);
   // Others of this user have more descriptors on their way than we may have open.
   while (error == ETOOMANYREFS && !deadline.Expired()) {
@@ -294,7 +301,9 @@ absl::Status WorkerTemplate::Order(const internal::NamespaceAttempt& attempt,
     return absl::UnavailableError(request.what + ": its template has ended or does not listen");
   }
   Making making;
-  if (absl::Status status = AwaitClone(deadline, &making); !status.ok()) {
+  const absl::Status status = AwaitClone(deadline, &making);
+  place.Reset();
+  if (!status.ok()) {
     // It has one clone too few or too many: nothing more is to be had of it.
     Abandon(&making);
     process_.Kill();

@@ -101,7 +101,9 @@ class WorkerTemplate {
   Worker process_;
   UniqueFd socket_;
   uint64_t clones_ = 0;
-  // What was found not to work is not tried again.
+  // For a clone that asks for the same as the last one: what was found not to work is not tried
+  // again.
+  NamespaceOptions asked_;
   std::vector<internal::NamespaceAttempt> attempts_;
   std::string missing_;
 };

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,6 +16,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -49,9 +52,9 @@ class WorkerTemplateTest : public ::testing::Test {
   }
 };
 
-absl::StatusOr<WorkerTemplate> Warm(const std::string& scenario) {
+absl::StatusOr<WorkerTemplate> Warm(std::vector<std::string> arguments) {
   UniqueFd replies;
-  SpawnOptions options = testing::WorkerOptions({scenario}, replies);
+  SpawnOptions options = testing::WorkerOptions(std::move(arguments), replies);
   options.descriptors.clear();
   return WorkerTemplate::Start(std::move(options), Deadline::After(kLong));
 }
@@ -84,8 +87,18 @@ int Children() {
   return count;
 }
 
+// What a holder and we have in common for a moment, and is unmapped then.
+int SharedMappings() {
+  std::ifstream file("/proc/self/maps");
+  int count = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find("/dev/zero (deleted)") != std::string::npos) ++count;
+  }
+  return count;
+}
+
 TEST_F(WorkerTemplateTest, AClonesStateIsItsOwn) {
-  auto warm = Warm("show_clone");
+  auto warm = Warm({"show_clone"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   std::vector<std::map<std::string, std::string>> clones;
   for (int i = 0; i < 3; ++i) {
@@ -112,7 +125,7 @@ TEST_F(WorkerTemplateTest, AClonesStateIsItsOwn) {
 
 TEST_F(WorkerTemplateTest, PromiseP8NoSideDoorsNoDescriptorOrVariableOfAnotherClone) {
   for (const char* scenario : {"list_descriptors", "environment"}) {
-    auto warm = Warm(scenario);
+    auto warm = Warm({scenario});
     ASSERT_TRUE(warm.ok()) << warm.status();
     UniqueFd kept[2];
     std::string said[2];
@@ -136,7 +149,7 @@ TEST_F(WorkerTemplateTest, PromiseP8NoSideDoorsNoDescriptorOrVariableOfAnotherCl
 }
 
 TEST_F(WorkerTemplateTest, PromiseP7ResourcesLimitsAreInForceInEachClone) {
-  auto warm = Warm("state");
+  auto warm = Warm({"state"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   for (const uint64_t files : {uint64_t{20}, uint64_t{30}}) {
     UniqueFd replies;
@@ -170,7 +183,7 @@ TEST_F(WorkerTemplateTest, PromiseP7ResourcesLimitsAreInForceInEachClone) {
 
 TEST_F(WorkerTemplateTest, ItsNamespacesAreItsOwn) {
   if (testing::WithoutNamespaces()) GTEST_SKIP() << "they were not asked for";
-  auto warm = Warm("wall");
+  auto warm = Warm({"wall"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   UniqueFd idle_replies;
   auto idle = warm->Clone(Options(idle_replies), Deadline::After(kLong));
@@ -190,7 +203,7 @@ TEST_F(WorkerTemplateTest, ItsNamespacesAreItsOwn) {
 
 // Its template has sealed it; each clone says so for itself.
 TEST_F(WorkerTemplateTest, ACloneHasTheOtherWallsAndSealedCode) {
-  auto warm = Warm("behind_the_filter");
+  auto warm = Warm({"behind_the_filter"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   const bool has_mseal = ::syscall(462 /* mseal */, 0, 0, 0) == 0;
   for (int i = 0; i < 2; ++i) {
@@ -224,7 +237,7 @@ TEST_F(WorkerTemplateTest, WhereNoFileMayBeExecutedTheHolderOfACloneIsACopy) {
         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
       ::_exit(9);
     }
-    auto warm = Warm("show_clone");
+    auto warm = Warm({"show_clone"});
     if (!warm.ok()) ::_exit(1);
     UniqueFd replies;
     auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
@@ -248,15 +261,15 @@ TEST_F(WorkerTemplateTest, WhereNoFileMayBeExecutedTheHolderOfACloneIsACopy) {
 }
 
 TEST_F(WorkerTemplateTest, AThreadOrSharedMemoryIsRefusedWithASentence) {
-  const absl::Status thread = Warm("template_with_thread").status();
+  const absl::Status thread = Warm({"template_with_thread"}).status();
   EXPECT_NE(std::string(thread.message()).find("more than one thread"), std::string::npos)
       << thread;
-  const absl::Status memory = Warm("template_with_shared_memory").status();
+  const absl::Status memory = Warm({"template_with_shared_memory"}).status();
   EXPECT_NE(std::string(memory.message()).find("has shared memory"), std::string::npos) << memory;
 }
 
 TEST_F(WorkerTemplateTest, WhenTheTemplateEndsItsClonesGoOn) {
-  auto warm = Warm("lock_down");
+  auto warm = Warm({"lock_down"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   UniqueFd replies;
   auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
@@ -276,7 +289,7 @@ TEST_F(WorkerTemplateTest, PromiseP7ResourcesATemplateThatDiesInTheMiddleLeavesN
   const int before = Children();
   int failed = 0;
   for (int i = 0; i < 60; ++i) {
-    auto warm = Warm("lock_down");
+    auto warm = Warm({"lock_down"});
     ASSERT_TRUE(warm.ok()) << warm.status();
     const pid_t pid = warm->process().pid();
     std::thread killer([pid, i] {
@@ -294,14 +307,196 @@ TEST_F(WorkerTemplateTest, PromiseP7ResourcesATemplateThatDiesInTheMiddleLeavesN
   EXPECT_LE(Children(), before);
 }
 
+struct FailingStep {
+  const char* name;
+  // The call that the template and its clones may not make, as testing_worker's RefuseWhere has it.
+  uint32_t call;
+  uint32_t mask;
+  uint32_t value;
+  // What the error says of a clone in namespaces, and of one without; null: it runs.
+  const char* within;
+  const char* without;
+};
+
+// Each step of the template's, of the process in between and of the clone's that can fail: the host
+// learns at once that it did and which it was, and nothing is left.
+std::vector<FailingStep> FailingSteps() {
+  return {
+      {"enter", SYS_setns, 0, 0, ", making its namespaces: ", nullptr},
+      {"process in between", SYS_clone, CLONE_VM, CLONE_VM, ": ", nullptr},
+      {"clone", SYS_clone, CLONE_VM, 0, ", making its namespaces: ", ": "},
+      {"session", SYS_setsid, 0, 0,
+       ", giving it a session of its own: ", ", giving it a session of its own: "},
+      {"privileges", SYS_prctl, ~0u, PR_SET_NO_NEW_PRIVS,
+       ", dropping its privileges: ", ", dropping its privileges: "},
+      {"parent", SYS_prctl, ~0u, PR_SET_PDEATHSIG,
+       ", tying its life to ours: ", ", tying its life to ours: "},
+  };
+}
+
+absl::StatusOr<WorkerTemplate> WarmAndRefused(const FailingStep& step) {
+  std::ostringstream order;
+  order << step.call << " " << step.mask << " " << step.value << " " << EPERM;
+  return Warm({"template_refuses", order.str()});
+}
+
+TEST_F(WorkerTemplateTest, EachStepThatFailsIsNamed) {
+  const bool can = testing::NamespacesAreExpected();
+  for (const FailingStep& step : FailingSteps()) {
+    auto warm = WarmAndRefused(step);
+    ASSERT_TRUE(warm.ok()) << step.name << ": " << warm.status();
+    const int children = Children();
+    for (const bool within : {false, true}) {
+      if (within && !can) continue;
+      UniqueFd replies;
+      CloneOptions options = Options(replies);
+      options.namespaces.use =
+          within ? NamespaceOptions::Use::kRequired : NamespaceOptions::Use::kNone;
+      auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+      const char* const said = within ? step.within : step.without;
+      if (said == nullptr) {
+        ASSERT_TRUE(clone.ok()) << step.name << ": " << clone.status();
+        auto report = clone->Wait(Deadline::After(kLong));
+        EXPECT_TRUE(report.ok() && report->clean()) << step.name;
+        continue;
+      }
+      EXPECT_TRUE(absl::IsPermissionDenied(clone.status())) << step.name << ": " << clone.status();
+      const std::string sentence = std::string("clone clone") + said + "Operation not permitted";
+      EXPECT_NE(std::string(clone.status().message()).find(sentence), std::string::npos)
+          << step.name << ": " << clone.status();
+      EXPECT_EQ(Children(), children) << step.name;
+    }
+  }
+}
+
+// What a clone does once it has said that it runs ends it by an exit code, and nothing of it goes
+// over descriptors that have got other numbers meanwhile.
+TEST_F(WorkerTemplateTest, AStepThatFailsLaterEndsTheClone) {
+  auto warm = WarmAndRefused({"limits", SYS_prlimit64, 0, 0, nullptr, nullptr});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  for (int i = 0; i < 2; ++i) {
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    // So many that the number of the template's socket is one of theirs.
+    for (int more = 0; more < 7; ++more) {
+      UniqueFd same(::fcntl(options.descriptors[0].fd(), F_DUPFD_CLOEXEC, 3));
+      options.descriptors.push_back(
+          InheritedDescriptor::Give(std::move(same), "MORE_" + std::to_string(more)));
+    }
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    auto report = clone->Wait(Deadline::After(kLong));
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->exit_code, 209) << report->ToString();
+    EXPECT_EQ(NextReply(replies.get()).size(), 0u);
+  }
+}
+
+// Then a clone that has failed is gone before it can be looked at.
+TEST_F(WorkerTemplateTest, WithSigchldIgnoredAFailedCloneIsAnErrorAllTheSame) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::signal(SIGCHLD, SIG_IGN);
+    auto warm = WarmAndRefused(FailingSteps()[3]);
+    if (!warm.ok()) ::_exit(1);
+    for (int i = 0; i < 50; ++i) {
+      UniqueFd replies;
+      CloneOptions options = Options(replies);
+      if (i % 2 == 0) options.namespaces.use = NamespaceOptions::Use::kNone;
+      auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+      if (!absl::IsPermissionDenied(clone.status())) ::_exit(2);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(WorkerTemplateTest, EachCloneHasTheNamespacesThatItsOwnOptionsAskFor) {
+  if (!testing::NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  auto warm = Warm({"exit_3"});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  using Use = NamespaceOptions::Use;
+  for (const Use use : {Use::kNone, Use::kRequired, Use::kNone, Use::kWhereAvailable}) {
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.namespaces.use = use;
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    EXPECT_EQ(clone->second_wall().pid, use != Use::kNone);
+    EXPECT_EQ(clone->second_wall().missing, "");
+  }
+}
+
+// What the header allows works; one more is an error, and the template goes on.
+TEST_F(WorkerTemplateTest, OptionsThatCannotBeAreRefused) {
+  auto warm = Warm({"exit_3"});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  const auto clone = [&warm](int descriptors, size_t name_bytes) {
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    for (int i = 1; i < descriptors; ++i) {
+      std::string name = "X" + std::to_string(i);
+      name.resize(name_bytes, 'X');
+      options.descriptors.push_back(
+          InheritedDescriptor::Give(UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)), name));
+    }
+    return warm->Clone(std::move(options), Deadline::After(kLong)).status();
+  };
+  EXPECT_TRUE(clone(8, 31).ok()) << clone(8, 31);
+  EXPECT_TRUE(absl::IsInvalidArgument(clone(9, 31))) << clone(9, 31);
+  EXPECT_TRUE(absl::IsInvalidArgument(clone(20, 31))) << clone(20, 31);
+  EXPECT_TRUE(absl::IsInvalidArgument(clone(2, 32))) << clone(2, 32);
+  EXPECT_TRUE(clone(1, 0).ok());
+}
+
+// At each number of free places: an error that says so or a worker, and nothing is left of one that
+// could not be made.
+TEST_F(WorkerTemplateTest, AFullDescriptorTableIsAClearError) {
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  auto warm = Warm({"exit_3"});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  const int children = Children();
+  rlimit low = before;
+  low.rlim_cur = 64;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  std::vector<UniqueFd> fill;
+  for (UniqueFd next(::dup(2)); next.ok(); next.Reset(::dup(2))) fill.push_back(std::move(next));
+  int started = 0;
+  std::vector<absl::Status> failures;
+  for (size_t free_places = 0; free_places < 30 && !fill.empty(); ++free_places) {
+    CloneOptions options;
+    options.name = "clone";
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    if (clone.ok()) {
+      ++started;
+      EXPECT_TRUE(clone->Wait(Deadline::After(kLong)).ok());
+    } else {
+      failures.push_back(clone.status());
+    }
+    fill.pop_back();
+  }
+  fill.clear();
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_GT(started, 0);
+  EXPECT_GT(failures.size(), 0u);
+  for (const absl::Status& failure : failures) {
+    EXPECT_TRUE(absl::IsResourceExhausted(failure)) << failure;
+  }
+  EXPECT_EQ(Children(), children);
+}
+
 TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
-  auto warm = Warm("exit_3");
+  auto warm = Warm({"exit_3"});
   ASSERT_TRUE(warm.ok()) << warm.status();
   const auto descriptors = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
   };
   const auto before = descriptors();
   const int children = Children();
+  const int mappings = SharedMappings();
   for (int i = 0; i < 50; ++i) {
     UniqueFd replies;
     auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
@@ -310,6 +505,8 @@ TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
     ASSERT_TRUE(report.ok()) << report.status();
     EXPECT_EQ(report->exit_code, 3) << report->ToString();
   }
+  // Each holder has left our memory before we go on.
+  EXPECT_EQ(SharedMappings(), mappings);
   // The threads that watch for refused calls end by themselves.
   const Deadline deadline = Deadline::After(kLong);
   while (descriptors() > before && !deadline.Expired()) absl::SleepFor(absl::Milliseconds(5));
