@@ -41,7 +41,6 @@ struct NamespaceOptions {
   // the program, it runs as root without capabilities, as it does without namespaces. The program's
   // libraries are not looked at: one that lies where only root may read fails to load.
   bool root_becomes_nobody = true;
-  bool operator==(const NamespaceOptions&) const = default;
 };
 
 // What one worker has.

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -72,6 +73,14 @@ bool IsOurChild(int pidfd) {
   siginfo_t info = {};
   return ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info,
                   WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
+bool SameOptions(const NamespaceOptions& a, const NamespaceOptions& b) {
+  const auto all = [](const NamespaceOptions& options) {
+    const auto& [use, network, root_becomes_nobody] = options;  // no fewer than there are
+    return std::make_tuple(use, network, root_becomes_nobody);
+  };
+  return all(a) == all(b);
 }
 
 }  // namespace
@@ -201,7 +210,7 @@ struct WorkerTemplate::Request {
 };
 
 absl::Status WorkerTemplate::FindAttempts(const CloneOptions& options) {
-  if (!attempts_.empty() && asked_ == options.namespaces) return absl::OkStatus();
+  if (!attempts_.empty() && SameOptions(asked_, options.namespaces)) return absl::OkStatus();
   attempts_.clear();
   missing_.clear();
   asked_ = options.namespaces;
