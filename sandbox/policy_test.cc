@@ -494,7 +494,7 @@ bool IsWider(const ArgumentFilter& wider, const ArgumentFilter& filter) {
 // and masks around a power of two.
 TEST(PolicyTest, WhatAWiderRuleSaysIsNotSaidAgain) {
   std::vector<ArgumentFilter> filters;
-  for (const uint64_t value : {0, 1, 5, 7, 8, 9, 16}) {
+  for (const uint64_t value : std::vector<uint64_t>{0, 1, 5, 7, 8, 9, 16}) {
     filters.push_back({.index = 0, .value = value});
     filters.push_back({.index = 0, .op = ArgumentFilter::Op::kAtMost, .value = value});
   }

@@ -128,6 +128,30 @@ TEST(RefusalTest, EachPartOfTheWordArrives) {
   }
 }
 
+// Every other message, whatever was in memory: a byte less or more, a flag that means nothing, a
+// number where none is.
+TEST(RefusalTest, WhatIsNoWordIsNone) {
+  const auto take = [](const std::vector<uint32_t>& words, size_t size_bytes) {
+    auto sockets = MakeRefusalSockets();
+    if (!sockets.ok()) return true;
+    if (::send(sockets->worker.get(), words.data(), size_bytes, MSG_NOSIGNAL) < 0) return true;
+    return TakeLockDownMessage(sockets->parent.get()).word.has_value();
+  };
+  const std::vector<uint32_t> word = {6, 3, ~0u, 0, 0, 0};
+  EXPECT_TRUE(take(word, 16));
+  for (size_t size_bytes = 1; size_bytes <= 24; ++size_bytes) {
+    EXPECT_EQ(take(word, size_bytes), size_bytes == 16) << size_bytes;
+    EXPECT_EQ(take({0, 0, 0, 0, 0, 0}, size_bytes), size_bytes == 16) << size_bytes;
+  }
+  for (uint32_t bit = 0; bit < 32; ++bit) {
+    EXPECT_EQ(take({6, 1u << bit, ~0u, 0}, 16), bit < 3) << bit;
+    EXPECT_FALSE(take({6, 3, ~0u, 1u << bit}, 16)) << bit;
+  }
+  auto sockets = MakeRefusalSockets();
+  ASSERT_TRUE(sockets.ok()) << sockets.status();
+  EXPECT_FALSE(TakeLockDownMessage(sockets->parent.get()).word.has_value());
+}
+
 // More of this process's user's on their way than it may have open, which is nobody's then. False:
 // it did not come to that.
 bool HaveTooManyOnTheirWay() {

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -969,6 +970,29 @@ TEST(SecondWallTest, TheHolderKeepsNothingOfOurs) {
       const std::string held = HeldOfOurs();
       std::fprintf(stderr, "%s", held.c_str());
       return held.empty() ? 0 : 1;
+    });
+    EXPECT_EQ(code, 0) << copied;
+  }
+}
+
+// No handler of ours, of which it may have the code, is ever run in it.
+TEST(SecondWallTest, TheHolderHasEverySignalBlocked) {
+  if (!NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  for (const bool copied : {false, true}) {
+    const int code = InAProcessOfItsOwn([copied] {
+      if (copied) RefuseToExecuteFiles();
+      UniqueFd replies;
+      auto worker = Spawn(WorkerOptions({"sleep"}, replies));
+      if (!worker.ok() || NextReply(replies.get()) != "sleeping") return 1;
+      const std::vector<pid_t> holders = ChildrenNamed("parley-holder");
+      if (holders.size() != 1) return 2;
+      const std::string status = Read("/proc/" + std::to_string(holders[0]) + "/status");
+      const uint64_t blocked = std::stoull(Line(status, "SigBlk:"), nullptr, 16);
+      uint64_t expected = ~uint64_t{0};
+      // What cannot be, and the two that libc keeps for itself.
+      for (const int number : {SIGKILL, SIGSTOP, 32, 33})
+        expected &= ~(uint64_t{1} << (number - 1));
+      return (blocked & expected) == expected ? 0 : 3;
     });
     EXPECT_EQ(code, 0) << copied;
   }
