@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -33,10 +34,12 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
+#include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/testing_spawn.h"
+#include "parley/sandbox/unreaped.h"
 
 namespace parley {
 namespace {
@@ -487,6 +490,33 @@ TEST_F(WorkerTemplateTest, AFullDescriptorTableIsAClearError) {
     EXPECT_TRUE(absl::IsResourceExhausted(failure)) << failure;
   }
   EXPECT_EQ(Children(), children);
+}
+
+// A process that could not be reaped at its owner's end, since it was traced say, is reaped at the
+// next start of another one, whichever way that is.
+TEST_F(WorkerTemplateTest, EachStartReapsWhatWasLeftBefore) {
+  auto warm = Warm({"exit_3"});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  for (const bool cloned : {true, false}) {
+    const pid_t left = ::fork();
+    if (left == 0) {
+      while (true) ::pause();
+    }
+    auto pidfd = OpenPidfd(left);
+    ASSERT_TRUE(pidfd.ok()) << pidfd.status();
+    const int number = pidfd->get();
+    internal::ReapLater(*std::move(pidfd));
+    ASSERT_EQ(::kill(left, SIGKILL), 0);
+    pollfd ended = {number, POLLIN, 0};
+    ASSERT_EQ(::poll(&ended, 1, 30'000), 1);
+    if (cloned) {
+      UniqueFd replies;
+      ASSERT_TRUE(warm->Clone(Options(replies), Deadline::After(kLong)).ok());
+    } else {
+      ASSERT_TRUE(Warm({"exit_3"}).ok());
+    }
+    EXPECT_EQ(::waitpid(left, nullptr, WNOHANG), -1) << cloned;
+  }
 }
 
 TEST_F(WorkerTemplateTest, ManyClonesLeaveNeitherDescriptorNorProcess) {
