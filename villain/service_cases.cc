@@ -38,7 +38,7 @@ constexpr uint64_t kMost = ~uint64_t{0};
 // The honest half of an attacker that speaks by a channel of ours: the lies are in what it sends.
 class Speaker {
  public:
-  explicit Speaker(Attacker& a) : attacker_(a) {
+  explicit Speaker(Attacker& a) {
     ConnectOptions options;
     options.limits = {.max_capacity_bytes = uint64_t{1} << 24,
                       .max_message_bytes = uint32_t{1} << 22,
@@ -80,7 +80,6 @@ class Speaker {
   }
 
  private:
-  Attacker& attacker_;
   Channel channel_;
   std::vector<std::byte> buffer_;
 };
