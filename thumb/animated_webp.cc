@@ -2,7 +2,6 @@
 #include "parley/thumb/animated_webp.h"
 
 #include <string_view>
-#include <utility>
 
 namespace parley::thumb {
 namespace {
@@ -12,6 +11,9 @@ constexpr std::size_t kChunkHeaderBytes = 8;
 constexpr std::size_t kFrameHeaderBytes = 16;
 constexpr uint32_t kAnimated = 0x02;
 constexpr uint32_t kHasAlpha = 0x10;
+// In a frame's last byte.
+constexpr uint32_t kTakenAway = 0x01;
+constexpr uint32_t kReplaces = 0x02;
 
 using Bytes = absl::Span<const std::byte>;
 
@@ -54,19 +56,21 @@ void Append(std::vector<std::byte>& out, Bytes chunk) {
   if (chunk.size() % 2 != 0) out.push_back(std::byte{0});
 }
 
-// A file of the frame's chunks.
-std::vector<std::byte> StillFile(Bytes frame, uint32_t width_less_1, uint32_t height_less_1) {
+}  // namespace
+
+std::vector<std::byte> StillOf(const WebpFrame& frame) {
   std::vector<std::byte> body;
   Append(body, "WEBP");
+  Bytes rest = frame.chunks;
   Bytes chunk;
   Bytes payload;
-  while (NextChunk(frame, chunk, payload)) {
+  while (NextChunk(rest, chunk, payload)) {
     if (Says(chunk, 0, "ALPH")) {
       Append(body, "VP8X");
       Append(body, 10, 4);
       Append(body, kHasAlpha, 4);
-      Append(body, width_less_1, 3);
-      Append(body, height_less_1, 3);
+      Append(body, frame.width - 1, 3);
+      Append(body, frame.height - 1, 3);
       Append(body, chunk);
     } else if (Says(chunk, 0, "VP8 ") || Says(chunk, 0, "VP8L")) {
       Append(body, chunk);
@@ -80,29 +84,32 @@ std::vector<std::byte> StillFile(Bytes frame, uint32_t width_less_1, uint32_t he
   return file;
 }
 
-}  // namespace
-
-std::optional<FirstPicture> FirstOfAnimatedWebp(absl::Span<const std::byte> file) {
+std::optional<AnimatedWebp> ParseAnimatedWebp(absl::Span<const std::byte> file) {
   if (!Says(file, 0, "RIFF") || !Says(file, 8, "WEBPVP8X")) return std::nullopt;
   Bytes rest = file.subspan(12);
   Bytes chunk;
   Bytes payload;
-  FirstPicture first;
+  AnimatedWebp animation;
   if (!NextChunk(rest, chunk, payload) || payload.size() < 10 ||
       (Number(payload, 0, 4) & kAnimated) == 0) {
     return std::nullopt;
   }
-  first.canvas_width = Number(payload, 4, 3) + 1;
-  first.canvas_height = Number(payload, 7, 3) + 1;
-  while (NextChunk(rest, chunk, payload)) {
+  animation.canvas_width = Number(payload, 4, 3) + 1;
+  animation.canvas_height = Number(payload, 7, 3) + 1;
+  while (animation.frames.size() < kMaxWebpFrames && NextChunk(rest, chunk, payload)) {
     if (!Says(chunk, 0, "ANMF") || payload.size() < kFrameHeaderBytes) continue;
-    first.left = 2 * Number(payload, 0, 3);
-    first.top = 2 * Number(payload, 3, 3);
-    first.webp =
-        StillFile(payload.subspan(kFrameHeaderBytes), Number(payload, 6, 3), Number(payload, 9, 3));
-    return first;
+    const uint32_t flags = Number(payload, 15, 1);
+    animation.frames.push_back({.chunks = payload.subspan(kFrameHeaderBytes),
+                                .width = Number(payload, 6, 3) + 1,
+                                .height = Number(payload, 9, 3) + 1,
+                                .left = 2 * Number(payload, 0, 3),
+                                .top = 2 * Number(payload, 3, 3),
+                                .duration_ms = Number(payload, 12, 3),
+                                .blends = (flags & kReplaces) == 0,
+                                .is_taken_away = (flags & kTakenAway) != 0});
   }
-  return std::nullopt;
+  if (animation.frames.empty()) return std::nullopt;
+  return animation;
 }
 
 }  // namespace parley::thumb

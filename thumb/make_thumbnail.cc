@@ -7,50 +7,21 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "parley/thumb/animated_webp.h"
 #include "parley/thumb/media_file.h"
 #include "parley/thumb/render.h"
+#include "parley/thumb/webp_file.h"
 
 namespace parley::thumb {
 namespace {
 
-// Larger animated WebPs are not looked for.
-constexpr uint64_t kMaxWebpBytes = uint64_t{256} << 20;
 constexpr std::array<uint8_t, 4> kPaper = {24, 24, 27, 255};
 
-std::optional<FirstPicture> AnimatedWebp(av::ByteSource& source) {
-  std::array<std::byte, 16> head;
-  if (source.size_bytes() > kMaxWebpBytes || source.ReadAt(0, absl::MakeSpan(head)) < head.size() ||
-      head[8] != std::byte{'W'}) {
-    return std::nullopt;
-  }
-  std::vector<std::byte> file(source.size_bytes());
-  std::size_t have = 0;
-  while (have < file.size()) {
-    const std::size_t got = source.ReadAt(have, absl::MakeSpan(file).subspan(have));
-    if (got == 0) break;
-    have += got;
-  }
-  return FirstOfAnimatedWebp(absl::MakeConstSpan(file).first(have));
-}
-
-absl::StatusOr<Picture> FirstOfWebp(const FirstPicture& first, const ThumbRequest& request) {
-  if (uint64_t{first.canvas_width} * first.canvas_height > request.max_pixels) {
-    return absl::InvalidArgumentError("the animation has more pixels than are allowed");
-  }
-  av::SpanSource source(first.webp);
-  const auto file = MediaFile::Open(source, request.max_pixels);
-  if (!file.ok()) return file.status();
-  absl::StatusOr<DecodedPicture> decoded = (*file)->PictureAt(0, Exactness::kKeyPicture);
-  if (!decoded.ok()) return decoded.status();
-  const auto canvas =
-      OnCanvas(*decoded->frame, first.canvas_width, first.canvas_height, first.left, first.top);
-  if (!canvas.ok()) return canvas.status();
-  decoded->frame = canvas->get();
-  return Render(*decoded, request.max_width, request.max_height);
+absl::StatusOr<std::unique_ptr<MediaFile>> Open(av::ByteSource& source, uint64_t max_pixels) {
+  absl::StatusOr<std::unique_ptr<MediaFile>> animation = OpenAnimatedWebp(source, max_pixels);
+  if (!animation.ok() || *animation != nullptr) return animation;
+  return MediaFile::Open(source, max_pixels);
 }
 
 absl::StatusOr<Picture> PictureOf(MediaFile& file, const ThumbRequest& request, int64_t time_ns,
@@ -121,15 +92,7 @@ absl::StatusOr<Picture> Sheet(MediaFile& file, const ThumbRequest& request) {
 
 absl::StatusOr<ThumbResult> MakeThumbnail(av::ByteSource& source, const ThumbRequest& request) {
   ThumbResult result;
-  if (!request.facts) {
-    if (const auto first = AnimatedWebp(source); first.has_value()) {
-      absl::StatusOr<Picture> picture = FirstOfWebp(*first, request);
-      if (!picture.ok()) return picture.status();
-      result.picture = *std::move(picture);
-      return result;
-    }
-  }
-  const auto file = MediaFile::Open(source, request.max_pixels);
+  const auto file = Open(source, request.max_pixels);
   if (!file.ok()) return file.status();
   if (request.facts) {
     result.facts = (*file)->Facts();

@@ -13,7 +13,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
-#include "parley/thumb/byte_source.h"
+#include "parley/av/byte_source.h"
 #include "parley/thumb/facts.h"
 #include "parley/thumb/picture.h"
 #include "parley/thumb/request.h"

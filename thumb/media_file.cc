@@ -15,7 +15,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "parley/thumb/libav_input.h"
+#include "parley/av/libav_input.h"
+#include "parley/av/video_format.h"
 
 namespace parley::thumb {
 namespace {
@@ -407,7 +408,7 @@ DecodedPicture LibavFile::Describe() {
   picture.frame = last_.get();
   const int32_t* matrix = MatrixOf(last_.get());
   if (matrix == nullptr) matrix = MatrixOf(stream_);
-  if (matrix != nullptr) picture.turn = TurnOf(matrix);
+  if (matrix != nullptr) picture.turn = TurnOf(av::ToDisplayMatrix(matrix));
   const AVRational aspect = av_guess_sample_aspect_ratio(format_.get(), stream_, last_.get());
   if (aspect.num > 0 && aspect.den > 0) picture.pixel_aspect = aspect;
   if (last_->best_effort_timestamp != AV_NOPTS_VALUE) {
@@ -444,17 +445,6 @@ absl::StatusOr<DecodedPicture> LibavFile::PictureAt(int64_t time_ns, Exactness e
 }
 
 }  // namespace
-
-Turn TurnOf(const int32_t* matrix) {
-  // A point (x, y) is shown at (a x + c y, b x + d y), where a, b, c, d are 0, 1, 3, 4.
-  const auto size = [&](int i) { return std::abs(double{1} * matrix[i]); };
-  const auto sign = [&](int i) { return matrix[i] < 0 ? -1 : 1; };
-  if (size(0) + size(4) >= size(1) + size(3)) {
-    return {.xx = sign(0), .xy = 0, .yx = 0, .yy = sign(4)};
-  }
-  // Shown u = c y, v = b x; so x = v / b and y = u / c.
-  return {.xx = 0, .xy = sign(1), .yx = sign(3), .yy = 0};
-}
 
 absl::StatusOr<std::unique_ptr<MediaFile>> MediaFile::Open(av::ByteSource& source,
                                                            uint64_t max_pixels) {

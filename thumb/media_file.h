@@ -18,24 +18,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "parley/thumb/byte_source.h"
+#include "parley/av/byte_source.h"
+#include "parley/av/libav.h"
+#include "parley/media/turn.h"
 #include "parley/thumb/facts.h"
-#include "parley/thumb/libav.h"
 
 namespace parley::thumb {
-
-// How a picture is to be turned to be upright, in quarters; mirrored ones too. The point (u, v) of
-// what is shown, from -1/2 to 1/2, lies at (xx u + xy v, yx u + yy v) of what is stored.
-struct Turn {
-  int xx = 1;
-  int xy = 0;
-  int yx = 0;
-  int yy = 1;
-  bool swaps_sides() const { return xx == 0; }
-};
-
-// The nearest one to a display matrix of libav's.
-Turn TurnOf(const int32_t* matrix);
 
 enum class Exactness {
   kKeyPicture,  // what a seek finds, at or before the time

@@ -11,8 +11,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "parley/av/video_format.h"
 #include "parley/media/colour.h"
-#include "parley/media/format.h"
 #include "parley/thumb/tone_map.h"
 
 namespace parley::thumb {
@@ -32,49 +32,6 @@ const AVPixFmtDescriptor* DescriptorOf(const AVFrame& frame) {
 
 bool HasAlpha(const AVPixFmtDescriptor& descriptor) {
   return (descriptor.flags & (AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL)) != 0;
-}
-
-bool IsOldFullRange(int format) {
-  return format == AV_PIX_FMT_YUVJ420P || format == AV_PIX_FMT_YUVJ422P ||
-         format == AV_PIX_FMT_YUVJ444P || format == AV_PIX_FMT_YUVJ440P ||
-         format == AV_PIX_FMT_YUVJ411P;
-}
-
-// Which matrix and range the samples have, with the guesses of media/colour.h.
-ResolvedColour ColourOf(const AVFrame& frame) {
-  const AVPixFmtDescriptor* descriptor = DescriptorOf(frame);
-  VideoFormat format;
-  format.width = static_cast<uint32_t>(frame.width);
-  format.height = static_cast<uint32_t>(frame.height);
-  format.pixel_format = descriptor->nb_components <= 2 ? PixelFormat::kGray8 : PixelFormat::kI420;
-  format.colour.range = frame.color_range == AVCOL_RANGE_JPEG   ? ColourRange::kFull
-                        : frame.color_range == AVCOL_RANGE_MPEG ? ColourRange::kLimited
-                                                                : ColourRange::kUnspecified;
-  if (IsOldFullRange(frame.format)) format.colour.range = ColourRange::kFull;
-  const auto code_point = [](int value) {
-    return value >= 0 && value <= 255 ? static_cast<uint8_t>(value) : kMatrixUnspecified;
-  };
-  format.colour.primaries = code_point(frame.color_primaries);
-  format.colour.transfer = code_point(frame.color_trc);
-  format.colour.matrix = code_point(frame.colorspace);
-  return ResolveColour(format);
-}
-
-// swscale's number of a matrix.
-int SwsMatrix(uint8_t matrix) {
-  switch (matrix) {
-    case 1:
-      return SWS_CS_ITU709;
-    case 4:
-      return SWS_CS_FCC;
-    case 7:
-      return SWS_CS_SMPTE240M;
-    case 9:
-    case 10:
-      return SWS_CS_BT2020;
-    default:
-      return SWS_CS_ITU601;
-  }
 }
 
 std::optional<ToneMap> ToneMapOf(const AVFrame& frame) {
@@ -130,10 +87,10 @@ absl::StatusOr<AvFrame> Scale(const AVFrame& in, int width, int height, AVPixelF
                                                  ", ", in.width, " x ", in.height,
                                                  ", cannot be scaled"));
   }
-  const ResolvedColour colour = ColourOf(in);
+  const ResolvedColour colour = av::ColourOf(in);
   // Fails for pairs that have neither range nor matrix, as gray and gray; then nothing is lost.
   static_cast<void>(sws_setColorspaceDetails(
-      sws.get(), sws_getCoefficients(SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
+      sws.get(), sws_getCoefficients(av::SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
       sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16));
   if (sws_scale(sws.get(), in.data, in.linesize, 0, in.height, (*out)->data, (*out)->linesize) !=
       height) {
@@ -237,6 +194,23 @@ Picture Turned(Picture stored, const Turn& turn) {
   return shown;
 }
 
+uint8_t* PixelAt(const AVFrame& rgba, uint32_t x, uint32_t y) {
+  return rgba.data[0] + std::ptrdiff_t{y} * rgba.linesize[0] + std::ptrdiff_t{x} * 4;
+}
+
+// One pixel over another; colours are not premultiplied.
+void Blend(const uint8_t* from, uint8_t* to) {
+  const unsigned behind = to[3] * (255u - from[3]);  // 255 times what is left of it
+  const unsigned alpha = from[3] * 255u + behind;
+  for (int c = 0; c < 3; ++c) {
+    to[c] =
+        alpha == 0
+            ? uint8_t{0}
+            : static_cast<uint8_t>((from[c] * from[3] * 255u + to[c] * behind + alpha / 2) / alpha);
+  }
+  to[3] = static_cast<uint8_t>((alpha + 127) / 255);
+}
+
 }  // namespace
 
 absl::StatusOr<Picture> Render(const DecodedPicture& decoded, uint32_t max_width,
@@ -263,28 +237,39 @@ absl::StatusOr<Picture> Render(const DecodedPicture& decoded, uint32_t max_width
   return picture;
 }
 
-absl::StatusOr<AvFrame> OnCanvas(const AVFrame& frame, uint32_t canvas_width,
-                                 uint32_t canvas_height, uint32_t left, uint32_t top) {
-  if (uint64_t{left} + static_cast<uint32_t>(frame.width) > canvas_width ||
-      uint64_t{top} + static_cast<uint32_t>(frame.height) > canvas_height) {
+absl::StatusOr<AvFrame> NewCanvas(uint32_t width, uint32_t height) {
+  absl::StatusOr<AvFrame> canvas =
+      NewFrame(static_cast<int>(width), static_cast<int>(height), AV_PIX_FMT_RGBA);
+  if (canvas.ok()) ClearCanvas(0, 0, width, height, **canvas);
+  return canvas;
+}
+
+void ClearCanvas(uint32_t left, uint32_t top, uint32_t width, uint32_t height, AVFrame& canvas) {
+  for (uint32_t y = 0; y < height; ++y) {
+    std::memset(PixelAt(canvas, left, top + y), 0, std::size_t{width} * 4);
+  }
+}
+
+absl::Status PutOnCanvas(const AVFrame& frame, uint32_t left, uint32_t top, bool blends,
+                         AVFrame& canvas) {
+  const auto width = static_cast<uint32_t>(frame.width);
+  const auto height = static_cast<uint32_t>(frame.height);
+  if (uint64_t{left} + width > static_cast<uint32_t>(canvas.width) ||
+      uint64_t{top} + height > static_cast<uint32_t>(canvas.height)) {
     return absl::InvalidArgumentError("a picture beyond its canvas");
   }
   const absl::StatusOr<AvFrame> part = Scale(frame, frame.width, frame.height, AV_PIX_FMT_RGBA);
   if (!part.ok()) return part.status();
-  absl::StatusOr<AvFrame> canvas =
-      NewFrame(static_cast<int>(canvas_width), static_cast<int>(canvas_height), AV_PIX_FMT_RGBA);
-  if (!canvas.ok()) return canvas;
-  for (int y = 0; y < (*canvas)->height; ++y) {
-    std::memset((*canvas)->data[0] + std::ptrdiff_t{y} * (*canvas)->linesize[0], 0,
-                std::size_t{canvas_width} * 4);
+  for (uint32_t y = 0; y < height; ++y) {
+    const uint8_t* from = PixelAt(**part, 0, y);
+    uint8_t* to = PixelAt(canvas, left, top + y);
+    if (!blends) {
+      std::memcpy(to, from, std::size_t{width} * 4);
+      continue;
+    }
+    for (uint32_t x = 0; x < width; ++x, from += 4, to += 4) Blend(from, to);
   }
-  for (int y = 0; y < frame.height; ++y) {
-    std::memcpy((*canvas)->data[0] + (std::ptrdiff_t{y} + top) * (*canvas)->linesize[0] +
-                    std::ptrdiff_t{left} * 4,
-                (*part)->data[0] + std::ptrdiff_t{y} * (*part)->linesize[0],
-                static_cast<std::size_t>(frame.width) * 4);
-  }
-  return canvas;
+  return absl::OkStatus();
 }
 
 }  // namespace parley::thumb

@@ -17,8 +17,9 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "parley/thumb/libav.h"
+#include "parley/av/libav.h"
 #include "parley/thumb/media_file.h"
 #include "parley/thumb/picture.h"
 
@@ -28,9 +29,16 @@ namespace parley::thumb {
 absl::StatusOr<Picture> Render(const DecodedPicture& decoded, uint32_t max_width,
                                uint32_t max_height);
 
-// The frame as a part of a larger, transparent one.
-absl::StatusOr<av::AvFrame> OnCanvas(const AVFrame& frame, uint32_t canvas_width,
-                                     uint32_t canvas_height, uint32_t left, uint32_t top);
+// An RGBA picture without a colour. kResourceExhausted.
+absl::StatusOr<av::AvFrame> NewCanvas(uint32_t width, uint32_t height);
+
+// Puts the frame onto the canvas, in place of what is there or blended with it as WebP's animations
+// do. kInvalidArgument: it is not within it.
+absl::Status PutOnCanvas(const AVFrame& frame, uint32_t left, uint32_t top, bool blends,
+                         AVFrame& canvas);
+
+// Makes a part of the canvas, which lies in it, transparent.
+void ClearCanvas(uint32_t left, uint32_t top, uint32_t width, uint32_t height, AVFrame& canvas);
 
 }  // namespace parley::thumb
 

@@ -15,10 +15,10 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/av/byte_source.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/deadline.h"
 #include "parley/tests/process.h"
-#include "parley/thumb/byte_source.h"
 #include "parley/thumb/make_thumbnail.h"
 #include "parley/thumb/media_file.h"
 #include "parley/thumb/testing_media.h"
@@ -239,6 +239,18 @@ TEST(ThumbTest, ACoverIsThePictureOfSound) {
 TEST(ThumbTest, AnAnimatedWebpIsItsFirstPicture) {
   ExpectSame(ThumbOf(Media("animated.webp"), {"--size=100"}),
              ThumbOf(Media("animated.apng"), {"--size=100"}), "animated.webp");
+}
+
+TEST(ThumbTest, AnAnimatedWebpHasAPictureForEachTime) {
+  for (const char* at : {"0.1", "0.5", "1.2", "99"}) {
+    const std::string option = absl::StrCat("--at=", at);
+    ExpectSame(ThumbOf(Media("animated.webp"), {"--size=100", option}),
+               ThumbOf(Media("animated.apng"), {"--size=100", option}), option);
+  }
+  const Picture sheet = ThumbOf(Media("animated.webp"), {"--size=100", "--grid=2x1"});
+  const Picture one = ThumbOf(Media("animated.webp"), {"--size=100"});
+  EXPECT_EQ(sheet.width, 2 * one.width + kGridGap);
+  EXPECT_EQ(sheet.height, one.height);
 }
 
 TEST(ThumbTest, WhatIsTransparentStaysSo) {

@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "parley/av/byte_source.h"
 #include "parley/supervise/job_main.h"
-#include "parley/thumb/byte_source.h"
 #include "parley/thumb/make_thumbnail.h"
 #include "parley/thumb/media_file.h"
 #include "parley/thumb/request.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Rows M16 and R14: a hostile writer of a broadcast, and of the latest values in it.
+// Rows M16, M17 and R14: a hostile writer of a broadcast, one of its readers, and a hostile writer
+// of the latest values in it.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "parley/frames/frame_wire.h"
 #include "parley/patterns/latest/layout.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/seals.h"
@@ -130,6 +132,25 @@ void Backwards(Attacker& a) {
   Attacker::Stay();
 }
 
+// One of many readers, which pulls at the file that all of them read; first it tries to hold its
+// lock, for good.
+void PullAtBroadcast(Attacker& a) {
+  RawPeer::Plan plan;
+  plan.hello.broadcast_kinds = {kSectionFrames};
+  const RawPeer peer = RawPeer::Connect(a, plan);
+  if (peer.welcome.broadcast.empty()) a.CannotMount("the victim has no broadcast");
+  const int fd = peer.descriptors[2].get();  // docs/SPEC.md, section 4
+  const Words mapped = MapShared(a, fd, 4096, false);
+  if (HasUserfaultfd().empty()) static_cast<void>(TryToHoldInodeLock(fd));
+  while (true) {
+    PullAt(a, fd, mapped);
+    for (const int seal : {F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_GROW}) {
+      if (::fcntl(fd, F_ADD_SEALS, seal) == 0) a.Leaked("added a seal to a finished broadcast");
+    }
+    a.Mounted("no resize, hole, write, seal or writable mapping of the broadcast got through");
+  }
+}
+
 VictimSetup Reader() {
   VictimSetup setup;
   setup.kind = VictimKind::kConnect;
@@ -141,6 +162,9 @@ VictimSetup Reader() {
 
 std::vector<Case> BroadcastCases() {
   const VictimSetup reader = Reader();
+  VictimSetup writer;
+  writer.kind = VictimKind::kFrames;
+  writer.fan_out = true;
   return {
       {"broadcast-can-shrink", "M16", "a broadcast that its writer cuts later", reader, CutLater,
        kRefused},
@@ -148,6 +172,8 @@ std::vector<Case> BroadcastCases() {
        kRefused},
       {"broadcast-huge", "M16", "a broadcast of 4 GiB on a file of some pages", reader, Huge,
        kRefused},
+      {"broadcast-pulled", "M17", "one of its readers writes, cuts, punches, seals, locks", writer,
+       PullAtBroadcast, kServed},
   };
 }
 

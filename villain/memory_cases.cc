@@ -90,24 +90,9 @@ std::string HasHugePages() {
 void PullAtRegions(Attacker& a, const RawPeer& peer, bool once) {
   const int theirs = peer.descriptors[0].get();
   const int own = peer.descriptors[1].get();
-  const std::string path = "/proc/self/fd/" + std::to_string(theirs);
   // NOLINTNEXTLINE(bugprone-infinite-loop): until it is killed, if not once
   do {
-    const UniqueFd reopened(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    for (const int fd : {theirs, reopened.get()}) {
-      if (fd < 0) continue;
-      if (::ftruncate(fd, 0) == 0 || ::ftruncate(fd, 1 << 20) == 0) a.Leaked("resized it");
-      if (::fallocate(fd, kPunch, 0, 4096) == 0) a.Leaked("punched a hole into it");
-      if (::pwrite(fd, "x", 1, 0) >= 0) a.Leaked("wrote to it");
-      void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-      if (page != MAP_FAILED) {
-        a.Leaked("mapped it writable");
-        ::munmap(page, 4096);
-      }
-    }
-    if (::mprotect(peer.theirs.address(), 4096, PROT_READ | PROT_WRITE) == 0) {
-      a.Leaked("made a mapping of it writable");
-    }
+    PullAt(a, theirs, peer.theirs);
     if (::ftruncate(own, 0) == 0) a.Leaked("cut its own region");
     if (::fallocate(own, kPunch, 0, 4096) == 0) a.Leaked("punched its own region");
     if (::madvise(peer.own.address(), 4096, MADV_REMOVE) == 0) a.Leaked("removed its own pages");
@@ -214,19 +199,6 @@ void ReadVmFlags(Attacker& a) {
   if (regions == 0) a.CannotMount("the victim's smaps show no region");
   a.Mounted(std::to_string(regions) + " mappings, none inherited or dumped");
   Attacker::Stay();
-}
-
-// A child that is inside of pwrite on `fd` until it is killed: it holds the inode's lock.
-bool TryToHoldInodeLock(int fd) {
-  const pid_t holder = ::fork();
-  if (holder == 0) {
-    void* page = PageThatNeverComes();
-    static_cast<void>(!::pwrite(fd, page, 100, 0));
-    ::_exit(1);
-  }
-  ::usleep(150'000);
-  // A sealed file refuses the write before it looks at the page, from about Linux 6.16 on.
-  return ::waitpid(holder, nullptr, WNOHANG) == 0;
 }
 
 void HoldInodeLock(Attacker& a, int fd) {

@@ -2,12 +2,14 @@
 #include "parley/villain/raw_peer.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/userfaultfd.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -264,6 +266,39 @@ bool RawHost::Finish() {
                                              MessageType::kMapped, welcome.channel_id);
   if (!mapped.ok()) return false;
   return socket.Send(EncodeChannelId(MessageType::kReady, welcome.channel_id)).ok();
+}
+
+void PullAt(Attacker& attacker, int fd, const Words& mapped) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  const UniqueFd reopened(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  for (const int each : {fd, reopened.get()}) {
+    if (each < 0) continue;
+    if (::ftruncate(each, 0) == 0 || ::ftruncate(each, 1 << 20) == 0) attacker.Leaked("resized it");
+    if (::fallocate(each, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0) {
+      attacker.Leaked("punched a hole into it");
+    }
+    if (::pwrite(each, "x", 1, 0) >= 0) attacker.Leaked("wrote to it");
+    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, each, 0);
+    if (page != MAP_FAILED) {
+      attacker.Leaked("mapped it writable");
+      ::munmap(page, 4096);
+    }
+  }
+  if (::mprotect(mapped.address(), 4096, PROT_READ | PROT_WRITE) == 0) {
+    attacker.Leaked("made a mapping of it writable");
+  }
+}
+
+bool TryToHoldInodeLock(int fd) {
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    void* page = PageThatNeverComes();
+    static_cast<void>(!::pwrite(fd, page, 100, 0));
+    ::_exit(1);
+  }
+  ::usleep(150'000);
+  // A sealed file refuses the write before it looks at the page, from about Linux 6.16 on.
+  return ::waitpid(holder, nullptr, WNOHANG) == 0;
 }
 
 void* PageThatNeverComes() {

@@ -126,6 +126,13 @@ UniqueFd Dial(const Attacker& attacker);
 // One message with descriptors, any number of them, by bare sendmsg; false if it was not sent.
 bool SendRaw(int socket, const void* bytes, std::size_t size, const std::vector<int>& descriptors);
 
+// Tries all that one who may only read a finished file can do to it; what must not have worked is a
+// leak. `mapped`: its first page at least, read-only.
+void PullAt(Attacker& attacker, int fd, const Words& mapped);
+
+// Whether a child of ours now holds the lock of the file's inode, until it is killed.
+bool TryToHoldInodeLock(int fd);
+
 // A page that no access to ever comes back from, made by a userfaultfd that nobody serves; nullptr
 // if there is none. Needs HasUserfaultfd.
 void* PageThatNeverComes();

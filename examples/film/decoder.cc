@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/av/libav_input.h"
+#include "parley/av/video_format.h"
 #include "parley/examples/film/decoder_memory.h"
 #include "parley/examples/film/libav.h"
 #include "parley/examples/film/picture_converter.h"
 #include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
-#include "parley/thumb/libav_input.h"
 
 namespace parley::film {
 namespace {
@@ -149,7 +150,7 @@ absl::Status LibavDecoder::Open(FilmSource& film) {
         av_stream_get_side_data(video_.stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
     if (matrix != nullptr && size >= sizeof(DisplayMatrix)) {
       // SAFETY: nine aligned int32_t, by libavutil/display.h.
-      stream_matrix_ = ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix));
+      stream_matrix_ = av::ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix));
     }
   }
   info_.container = format->iformat->name;

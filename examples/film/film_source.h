@@ -10,7 +10,7 @@
 //   MemorySource source(bytes);
 //   auto decoder = FilmDecoder::Open(source, acceptance);
 
-#include "parley/thumb/byte_source.h"
+#include "parley/av/byte_source.h"
 
 namespace parley::film {
 

@@ -5,7 +5,7 @@
 // libav and the owners of its objects, by the example's names.
 // Threads: any.
 
-#include "parley/thumb/libav.h"
+#include "parley/av/libav.h"
 
 namespace parley::film {
 

@@ -6,21 +6,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/av/video_format.h"
 #include "parley/media/colour.h"
 #include "parley/media/pixel_format.h"
 
 namespace parley::film {
 namespace {
-
-bool IsOldFullRange(AVPixelFormat format) {
-  return format == AV_PIX_FMT_YUVJ420P || format == AV_PIX_FMT_YUVJ422P ||
-         format == AV_PIX_FMT_YUVJ444P || format == AV_PIX_FMT_YUVJ440P ||
-         format == AV_PIX_FMT_YUVJ411P;
-}
-
-uint8_t CodePoint(int value) {
-  return value >= 0 && value <= 255 ? static_cast<uint8_t>(value) : uint8_t{2};
-}
 
 const char* NameOf(AVPixelFormat format) {
   const char* name = av_get_pix_fmt_name(format);
@@ -32,30 +23,7 @@ AVPixelFormat ToLibav(PixelFormat format) {
 }
 
 void Describe(const AVFrame& frame, IccProfile& icc, Picture& picture) {
-  VideoFormat& format = picture.format;
-  format.width = static_cast<uint32_t>(frame.width);
-  format.height = static_cast<uint32_t>(frame.height);
-  if (frame.sample_aspect_ratio.num > 0 && frame.sample_aspect_ratio.den > 0) {
-    format.pixel_aspect = {static_cast<uint32_t>(frame.sample_aspect_ratio.num),
-                           static_cast<uint32_t>(frame.sample_aspect_ratio.den)};
-  }
-  format.colour.range = frame.color_range == AVCOL_RANGE_JPEG   ? ColourRange::kFull
-                        : frame.color_range == AVCOL_RANGE_MPEG ? ColourRange::kLimited
-                                                                : ColourRange::kUnspecified;
-  if (IsOldFullRange(static_cast<AVPixelFormat>(frame.format))) {
-    format.colour.range = ColourRange::kFull;
-  }
-  format.colour.primaries = CodePoint(frame.color_primaries);
-  format.colour.transfer = CodePoint(frame.color_trc);
-  format.colour.matrix = CodePoint(frame.colorspace);
-  const int place = frame.chroma_location;
-  format.chroma_place =
-      place >= 0 && place <= 6 ? static_cast<ChromaPlace>(place) : ChromaPlace::kUnspecified;
-  const AVFrameSideData* matrix = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
-  if (matrix != nullptr && matrix->size >= sizeof(DisplayMatrix)) {
-    // SAFETY: nine aligned int32_t, by libavutil/display.h.
-    format.display_matrix = ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix->data));
-  }
+  picture.format = av::VideoFormatOf(frame);
   const AVFrameSideData* profile = av_frame_get_side_data(&frame, AV_FRAME_DATA_ICC_PROFILE);
   const absl::Span<const std::byte> bytes =
       profile == nullptr
@@ -63,38 +31,12 @@ void Describe(const AVFrame& frame, IccProfile& icc, Picture& picture) {
           // SAFETY: std::byte and uint8_t are both bytes.
           : absl::MakeConstSpan(reinterpret_cast<const std::byte*>(profile->data), profile->size);
   if (icc.bytes() != bytes) icc = IccProfile(bytes);
-  format.icc = icc;
+  picture.format.icc = icc;
   picture.interlaced = frame.interlaced_frame != 0;
   picture.top_first = picture.interlaced && frame.top_field_first != 0;
 }
 
-// swscale's number of a matrix.
-int SwsMatrix(uint8_t matrix) {
-  switch (matrix) {
-    case 1:
-      return SWS_CS_ITU709;
-    case 4:
-      return SWS_CS_FCC;
-    case 7:
-      return SWS_CS_SMPTE240M;
-    case 9:
-    case 10:
-      return SWS_CS_BT2020;
-    default:
-      return SWS_CS_ITU601;
-  }
-}
-
 }  // namespace
-
-DisplayMatrix ToDisplayMatrix(const int32_t* matrix) {
-  DisplayMatrix out;
-  std::copy_n(matrix, out.size(), out.begin());
-  constexpr int32_t kOne = 1 << 16;
-  const bool turns = out[0] != kOne || out[1] != 0 || out[3] != 0 || out[4] != kOne;
-  const bool can_be_inverted = int64_t{out[0]} * out[4] != int64_t{out[1]} * out[3];
-  return turns && can_be_inverted ? out : DisplayMatrix{};
-}
 
 AVPixelFormat PictureConverter::Target(AVPixelFormat format) const {
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
@@ -147,12 +89,7 @@ absl::Status PictureConverter::Scale(const AVFrame& frame, AVPixelFormat target,
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
   const bool from_rgb = (descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0;
   const bool to_rgb = to.model == ColourModel::kRgb;
-  VideoFormat source = picture.format;
-  if (!from_rgb) {
-    // Any format of this kind: what is not specified is guessed as for all others.
-    source.pixel_format = descriptor->nb_components <= 2 ? PixelFormat::kGray8 : PixelFormat::kI420;
-  }
-  const ResolvedColour colour = ResolveColour(source);
+  const ResolvedColour colour = av::ColourOf(picture.format, format);
   if (from_rgb && !to_rgb) {
     picture.format.colour.matrix = kMatrixUnspecified;
     picture.format.colour.range =
@@ -167,8 +104,8 @@ absl::Status PictureConverter::Scale(const AVFrame& frame, AVPixelFormat target,
   const ResolvedColour result = ResolveColour(picture.format);
   // Fails for pairs that have neither range nor matrix, as gray and gray; then nothing is lost.
   static_cast<void>(sws_setColorspaceDetails(
-      sws_.get(), sws_getCoefficients(SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
-      sws_getCoefficients(SwsMatrix(result.matrix)), result.full_range ? 1 : 0, 0, 1 << 16,
+      sws_.get(), sws_getCoefficients(av::SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
+      sws_getCoefficients(av::SwsMatrix(result.matrix)), result.full_range ? 1 : 0, 0, 1 << 16,
       1 << 16));
   if (sws_scale(sws_.get(), frame.data, frame.linesize, 0, frame.height, out->data,
                 out->linesize) != frame.height) {

@@ -18,9 +18,6 @@
 
 namespace parley::film {
 
-// The matrix as a format has it: all zero for one that turns nothing.
-DisplayMatrix ToDisplayMatrix(const int32_t* matrix);
-
 class PictureConverter {
  public:
   explicit PictureConverter(const Acceptance& acceptance) : acceptance_(acceptance) {}

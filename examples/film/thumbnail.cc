@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 #include "parley/media/colour.h"
+#include "parley/media/turn.h"
 
 namespace parley::film {
 namespace {
@@ -60,29 +60,6 @@ Rgb Mean(const Picture& picture, const PixelReader& reader, uint32_t x0, uint32_
   return {Clamp(red / count), Clamp(green / count), Clamp(blue / count)};
 }
 
-// How the picture is to be turned, to the nearest quarter: where a point of what is shown lies in
-// what is stored, both from 0 to 1.
-struct Turn {
-  // x = xx * u + xy * v, y = yx * u + yy * v, with u and v from -0.5 to 0.5.
-  int xx = 1;
-  int xy = 0;
-  int yx = 0;
-  int yy = 1;
-  bool swaps() const { return xx == 0; }
-};
-
-Turn TurnOf(const DisplayMatrix& m) {
-  if (m == DisplayMatrix{}) return {};
-  // A point (x, y) is shown at (a x + c y, b x + d y).
-  const auto sign = [](int32_t value) { return value < 0 ? -1 : 1; };
-  if (std::abs(double{1} * m[0]) + std::abs(double{1} * m[4]) >=
-      std::abs(double{1} * m[1]) + std::abs(double{1} * m[3])) {
-    return {.xx = sign(m[0]), .xy = 0, .yx = 0, .yy = sign(m[4])};
-  }
-  // Shown u = c y, v = b x; so x = v / b and y = u / c.
-  return {.xx = 0, .xy = sign(m[1]), .yx = sign(m[3]), .yy = 0};
-}
-
 }  // namespace
 
 RgbImage::RgbImage(uint32_t width, uint32_t height, Rgb colour)
@@ -126,7 +103,7 @@ RgbImage Thumbnail(const Picture& picture, uint32_t max_width, uint32_t max_heig
     aspect *= static_cast<double>(format.pixel_aspect.numerator) /
               static_cast<double>(format.pixel_aspect.denominator);
   }
-  if (turn.swaps()) aspect = 1 / aspect;
+  if (turn.swaps_sides()) aspect = 1 / aspect;
   const double width = std::min(static_cast<double>(max_width), max_height * aspect);
   RgbImage image(std::max(1u, static_cast<uint32_t>(std::lround(width))),
                  std::clamp(static_cast<uint32_t>(std::lround(width / aspect)), 1u, max_height),

@@ -20,6 +20,7 @@
 #include "parley/media/incoming_stream.h"
 #include "parley/media/pcm.h"
 #include "parley/media/pixel_format.h"
+#include "parley/media/turn.h"
 #include "parley/os/deadline.h"
 
 namespace parley {
@@ -69,6 +70,11 @@ using ConstBytes = absl::Span<const std::byte>;
 
 [[maybe_unused]] void PixelFormatExample() {
 #include "tests/header_examples/media/pixel_format_0.inc"
+}
+
+[[maybe_unused]] void TurnExample(const VideoFormat& picture_format, uint32_t shown_width,
+                                  uint32_t shown_height) {
+#include "tests/header_examples/media/turn_0.inc"
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ PUBLIC = {
     "doctor": "parley_doctor",
     "frames": "frames",
     "handshake": "handshake identity listener peer_socket peer_trust",
-    "media": "acceptance audio_port colour format frame incoming_stream pcm pixel_format",
+    "media": "acceptance audio_port colour format frame incoming_stream pcm pixel_format turn",
     "os": "deadline pidfd unique_fd",
     "patterns/latest": "latest",
     "patterns/request": "request",

@@ -20,7 +20,7 @@ HEIGHT = {
 }
 
 # Above all layers; these may use each other, and no layer may use them.
-TOP = {"bench", "cli", "doctor", "endurance", "examples", "fuzz", "integrations", "tests", "thumb",
+TOP = {"av", "bench", "cli", "doctor", "endurance", "examples", "fuzz", "integrations", "tests", "thumb",
        "villain"}
 
 # Helpers of tests: only a test or a testonly target may use them, from any height.
@@ -28,6 +28,8 @@ FOR_TESTS = {"testing"}
 
 # Narrower than the height says: folder -> what it may use, a folder or one target of it.
 ONLY = {
+    # Frames and formats for libav; applications stand on it.
+    "av": {"frames", "media", "os"},
     "ring": {"boundary", "os:check", "os:relax"},
     "wait": {"boundary", "os"},
     # What users of a channel need to test their own code, and nothing above it.
@@ -39,7 +41,7 @@ EXTERNAL = {
     "bench_competitors": {"bench"},
     "event_loops": {"tests"},
     "libseccomp": {"sandbox"},
-    "libav": {"examples", "thumb"},
+    "libav": {"av", "examples", "thumb"},
     "libpng": {"thumb"},
     "sdl2": {"examples"},
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_THUMB_LIBAV_H_
-#define PARLEY_THUMB_LIBAV_H_
+#ifndef PARLEY_AV_LIBAV_H_
+#define PARLEY_AV_LIBAV_H_
 
 // The headers of libav without their warnings, and owners for its objects.
-// Threads: any.
+// Trust: none of its own. Threads: any.
 
 #include <memory>
 
@@ -61,4 +61,4 @@ using AvIo = std::unique_ptr<AVIOContext, IoDeleter>;
 
 }  // namespace parley::av
 
-#endif  // PARLEY_THUMB_LIBAV_H_
+#endif  // PARLEY_AV_LIBAV_H_

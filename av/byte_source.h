@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_THUMB_BYTE_SOURCE_H_
-#define PARLEY_THUMB_BYTE_SOURCE_H_
+#ifndef PARLEY_AV_BYTE_SOURCE_H_
+#define PARLEY_AV_BYTE_SOURCE_H_
 
 // The bytes of one file, from wherever they come.
 //
-// Threads: one at a time.
+// Trust: the bytes are the attacker's, and so is their number. Threads: one at a time.
 
 #include <algorithm>
 #include <cstddef>
@@ -46,4 +46,4 @@ class SpanSource final : public ByteSource {
 
 }  // namespace parley::av
 
-#endif  // PARLEY_THUMB_BYTE_SOURCE_H_
+#endif  // PARLEY_AV_BYTE_SOURCE_H_

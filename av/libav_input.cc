@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/thumb/libav_input.h"
+#include "parley/av/libav_input.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_THUMB_LIBAV_INPUT_H_
-#define PARLEY_THUMB_LIBAV_INPUT_H_
+#ifndef PARLEY_AV_LIBAV_INPUT_H_
+#define PARLEY_AV_LIBAV_INPUT_H_
 
 // How libav reads a file that is not trusted: from a ByteSource alone, and no other file with it.
 //
@@ -15,8 +15,8 @@
 
 #include <cstdint>
 
-#include "parley/thumb/byte_source.h"
-#include "parley/thumb/libav.h"
+#include "parley/av/byte_source.h"
+#include "parley/av/libav.h"
 
 namespace parley::av {
 
@@ -37,4 +37,4 @@ int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary
 
 }  // namespace parley::av
 
-#endif  // PARLEY_THUMB_LIBAV_INPUT_H_
+#endif  // PARLEY_AV_LIBAV_INPUT_H_
