@@ -62,6 +62,9 @@ make() {
     angle="${1#turned-}"
     $ff -i "$2.upright.mp4" -c copy -metadata:s:v "rotate=${angle%.mp4}" "$2"
     rm "$2.upright.mp4" ;;
+  sized-*.png) # pixel format, width x height: sized-pal8-1280x720.png
+    name="${1#sized-}" name="${name%.png}"
+    $ff -f lavfi -i "testsrc2=size=${name#*-}:rate=1:duration=1" -frames:v 1 -c:v png -pix_fmt "${name%-*}" -f image2 "$2" ;;
   cover.mp3)
     make jpeg.jpg "$2.jpg"
     $ff $sound -i "$2.jpg" -map 0 -map 1 -c:a libmp3lame -c:v copy -id3v2_version 3 -disposition:v attached_pic "$2"

@@ -235,6 +235,20 @@ TEST(ThumbTest, ACoverIsThePictureOfSound) {
   EXPECT_NE(none.errors.find("there is no picture in it"), std::string::npos) << none.errors;
 }
 
+// Players guess another matrix from 1280x720 on, but RGB has none to be guessed.
+TEST(ThumbTest, RgbKeepsItsColoursAtEachSize) {
+  for (const char* size : {"640x360", "1280x720"}) {
+    for (const char* format : {"rgb24", "rgba", "rgb48be", "pal8", "gray"}) {
+      const std::string path = Media(absl::StrCat("sized-", format, "-", size, ".png"));
+      EXPECT_LT(
+          Difference(ThumbOf(path, {"--size=320"}),
+                     FfmpegPicture(path, "", absl::StrCat("scale=320:180", kFlags), 320, 180)),
+          2)
+          << path;
+    }
+  }
+}
+
 // libav 5.1 reads no animated WebP; the same picture lies in the animated PNG.
 TEST(ThumbTest, AnAnimatedWebpIsItsFirstPicture) {
   ExpectSame(ThumbOf(Media("animated.webp"), {"--size=100"}),

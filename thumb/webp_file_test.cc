@@ -72,7 +72,7 @@ TEST(WebpFileTest, FramesBeyondTheCanvasAndWithoutAPictureAreErrors) {
   // A canvas of 4 x 4; frames at (2, 0) and (0, 0) of 4 x 1, the second without a picture.
   std::string file = "RIFF....WEBPVP8X";
   file += std::string("\x0a\0\0\0\x02\0\0\0\x03\0\0\x03\0\0", 14);
-  for (const char half_left : {1, 0}) {
+  for (const char half_left : {'\1', '\0'}) {
     file += "ANMF" + std::string("\x10\0\0\0", 4) + half_left +
             std::string("\0\0\0\0\0\x03\0\0\0\0\0\x64\0\0\0", 15);
   }
