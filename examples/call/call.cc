@@ -47,6 +47,7 @@
 #include "parley/examples/call/call_protocol.h"
 #include "parley/examples/call/period.h"
 #include "parley/examples/latency/latency_report.h"
+#include "parley/examples/real_time/absences.h"
 #include "parley/examples/real_time/real_time.h"
 #include "parley/media/audio_port.h"
 #include "parley/media/format.h"
@@ -67,6 +68,7 @@ ABSL_FLAG(std::string, ear_b, "", "write what b hears to this WAV");
 ABSL_FLAG(std::string, json, "", "write the times as lines of JSON (examples/latency)");
 ABSL_FLAG(uint32_t, priority, 0,
           "SCHED_FIFO priority of the three audio threads, 1 to 50; 0: ordinary threads");
+ABSL_FLAG(bool, watch, false, "say how often the machine itself was not there for 5 ms or more");
 ABSL_FLAG(std::string, worker, "", "a party's program; by default call_worker beside this one");
 
 namespace parley::call {
@@ -291,8 +293,22 @@ int Main() {
     Say(std::string(b.status().message()));
     return 1;
   }
+  std::unique_ptr<AbsenceWatch> watch;
+  if (absl::GetFlag(FLAGS_watch)) {
+    const auto priority = static_cast<int>(absl::GetFlag(FLAGS_priority));
+    watch = std::make_unique<AbsenceWatch>(absl::Milliseconds(5));
+    const absl::Status started = watch->Start(priority > 0 ? priority + 2 : 0);
+    if (!started.ok()) {
+      Say(std::string(started.message()));
+      return 1;
+    }
+  }
   const bool gone = Talk(**a, **b);
   const bool interrupted = cli::Interrupted();
+  if (watch != nullptr) {
+    watch->Stop();
+    std::printf("the machine: %s\n", watch->ToString().c_str());
+  }
   Print(**a, **b);
   Print(**b, **a);
   bool good = End(**a);
@@ -320,7 +336,7 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "a voice call between two confined processes, measured from mouth to ear\n\n"
       "  call [--seconds=S] [--mouth_a=WAV] [--mouth_b=WAV] [--ear_a=WAV] [--ear_b=WAV]\n"
-      "       [--buffer_ms=MS] [--priority=N] [--json=FILE]\n\n"
+      "       [--buffer_ms=MS] [--priority=N] [--watch] [--json=FILE]\n\n"
       "Exit codes: 0; 1 trouble with a party or a file; 2 wrong usage; 130 interrupted.");
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   const double seconds = absl::GetFlag(FLAGS_seconds);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// effect [--seconds S] [--stall] [--priority N] [--json FILE]: an audio effect in a process of its
-// own, as a plug-in host would run it. Each 2.7 ms a block goes to a confined worker and its answer
-// is waited for, for at most half of that; what is not there in time is silence, and counted.
+// effect [--seconds S] [--stall] [--priority N] [--watch] [--json FILE]: an audio effect in a
+// process of its own, as a plug-in host would run it. Each 2.7 ms a block goes to a confined worker
+// and its answer is waited for, for at most half of that; what is not there in time is silence, and
+// counted.
 //
 // Exit codes: 0; 1: the worker could not be started, or ended; 2: wrong usage.
 
@@ -25,6 +26,7 @@
 #include "parley/bench/histogram.h"
 #include "parley/examples/effect/effect_options.h"
 #include "parley/examples/latency/latency_report.h"
+#include "parley/examples/real_time/absences.h"
 #include "parley/examples/real_time/real_time.h"
 #include "parley/media/audio_port.h"
 #include "parley/os/deadline.h"
@@ -34,6 +36,7 @@ ABSL_FLAG(double, seconds, 5, "how long; 0.1 to 86400");
 ABSL_FLAG(bool, stall, false, "the worker stops half a second after its start");
 ABSL_FLAG(uint32_t, priority, 0,
           "SCHED_FIFO priority of the effect, and one more for the host; 1 to 50; 0: ordinary");
+ABSL_FLAG(bool, watch, false, "say how many of the silent cycles fell on an absent processor");
 ABSL_FLAG(std::string, json, "", "write the times as a line of JSON (examples/latency)");
 ABSL_FLAG(std::string, worker, "",
           "the effect's program; by default effect_worker beside this one");
@@ -41,6 +44,8 @@ ABSL_FLAG(std::string, worker, "",
 namespace {
 
 constexpr uint32_t kFrames = 128;
+// As long as this the machine may be away, and the answer is still in time.
+constexpr absl::Duration kAbsence = absl::Microseconds(500);
 constexpr int64_t kPeriodNs = int64_t{kFrames} * 1'000'000'000 / 48'000;
 
 int Run(const std::string& worker) {
@@ -73,6 +78,17 @@ int Run(const std::string& worker) {
     }
   }
 
+  std::unique_ptr<parley::AbsenceWatch> watch;
+  if (absl::GetFlag(FLAGS_watch)) {
+    const auto priority = static_cast<int>(absl::GetFlag(FLAGS_priority));
+    watch = std::make_unique<parley::AbsenceWatch>(kAbsence);
+    const absl::Status started = watch->Start(priority > 0 ? priority + 2 : 0);
+    if (!started.ok()) {
+      std::fprintf(stderr, "effect: %s\n", std::string(started.message()).c_str());
+      return 1;
+    }
+  }
+
   std::array<float, size_t{kFrames} * 2> in = {};
   std::array<float, size_t{kFrames} * 2> out = {};
   double phase = 0;
@@ -80,6 +96,8 @@ int Run(const std::string& worker) {
   auto took = std::make_unique<parley::bench::Histogram>();  // of nanoseconds
   const auto cycles =
       static_cast<int64_t>(absl::GetFlag(FLAGS_seconds) * 1e9 / static_cast<double>(kPeriodNs));
+  std::vector<int64_t> silent_ns;  // when the silent cycles began
+  if (watch != nullptr) silent_ns.reserve(static_cast<size_t>(cycles));
   timespec next = {};
   ::clock_gettime(CLOCK_MONOTONIC, &next);
   for (int64_t cycle = 0; cycle < cycles; ++cycle) {
@@ -101,6 +119,9 @@ int Run(const std::string& worker) {
       took->Add(static_cast<uint64_t>(parley::MonotonicNowNs() - began_ns));
     }
     if (result.outcome == parley::AudioOutcome::kEnded) break;
+    if (watch != nullptr && result.outcome != parley::AudioOutcome::kOk) {
+      silent_ns.push_back(began_ns);
+    }
     for (const float sample : out) peak = std::max(peak, std::fabs(static_cast<double>(sample)));
   }
   const parley::AudioPortStats stats = port->stats();
@@ -110,6 +131,16 @@ int Run(const std::string& worker) {
       static_cast<unsigned long long>(took->total()),
       static_cast<unsigned long long>(stats.underruns),
       static_cast<unsigned long long>(stats.late_blocks));
+  if (watch != nullptr) {
+    watch->Stop();
+    const auto absent = [&](int64_t began_ns) {
+      return watch->Overlaps(began_ns, began_ns + kPeriodNs / 2);
+    };
+    const auto explained = std::count_if(silent_ns.begin(), silent_ns.end(), absent);
+    std::printf("%s; on one fell %lld of the %llu silent cycles\n", watch->ToString().c_str(),
+                static_cast<long long>(explained),
+                static_cast<unsigned long long>(silent_ns.size()));
+  }
   std::printf("loudest sample %.3f\n", peak);
   std::printf("there and back: %s", parley::latency::Describe(*took).c_str());
   port->Close();

@@ -29,7 +29,6 @@
 #include "parley/frames/frame_fan_out.h"
 #include "parley/frames/frame_receiver.h"
 #include "parley/frames/frame_sender.h"
-#include "parley/frames/frame_wire.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
