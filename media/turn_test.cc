@@ -24,7 +24,7 @@ DisplayMatrix Matrix(double degrees, bool mirrored) {
                           0,
                           1 << 30};
   if (mirrored) {
-    for (const size_t i : {0, 3}) matrix[i] = -matrix[i];
+    for (const size_t i : {size_t{0}, size_t{3}}) matrix[i] = -matrix[i];
   }
   return matrix;
 }

@@ -86,7 +86,7 @@ TEST_F(ProgramProbeTest, ARefusalIsKnownBeforeAnythingDependsOnIt) {
 
 // What passes is no reason for copies for ever.
 TEST_F(ProgramProbeTest, WhatWeLackIsNoRefusal) {
-  for (const uint32_t error : {ENOMEM, EAGAIN, EMFILE}) {
+  for (const uint32_t error : {uint32_t{ENOMEM}, uint32_t{EAGAIN}, uint32_t{EMFILE}}) {
     EXPECT_EQ(InAProcessOfItsOwn([error] {
                 Answer(SECCOMP_RET_ERRNO | error);
                 return Ask();
