@@ -694,6 +694,45 @@ TEST(AudioPortTest, OptionsAreCheckedAndBothSidesMustHaveTheSame) {
   EXPECT_FALSE(AudioPort::Create((*small)->accepting(), Options()).ok());
 }
 
+// Each limit that is a number: the last one that is allowed, and the next one.
+TEST(AudioPortTest, EachLimitOfTheOptionsIsExact) {
+  using O = AudioPortOptions;
+  const auto refused = [](auto change, auto value) {
+    O options = Options();
+    options.prefill_frames = options.max_delay_frames = 0;
+    change(options, value);
+    const std::string text = AudioPort::Create(Channel(), options).status().ToString();
+    return text.find("AudioPortOptions::") != std::string::npos;
+  };
+  const auto check = [&](auto change, auto first, auto last, auto step) {
+    EXPECT_FALSE(refused(change, first));
+    EXPECT_FALSE(refused(change, last));
+    EXPECT_TRUE(refused(change, last + step));
+  };
+  const auto below = [&](auto change, auto value) { EXPECT_TRUE(refused(change, value)); };
+  const auto rate = [](O& o, uint32_t n) { o.rate_hz = n; };
+  check(rate, 1000u, 1'000'000u, 1u);
+  below(rate, 999u);
+  check([](O& o, uint32_t n) { o.send_channels = n; }, 0u, 64u, 1u);
+  check([](O& o, uint32_t n) { o.receive_channels = n; }, 0u, 64u, 1u);
+  const auto frames = [](O& o, uint32_t n) { o.max_block_frames = n; };
+  check(frames, 1u, 65'536u, 1u);
+  below(frames, 0u);
+  check([](O& o, uint32_t n) { o.max_block_events = n; }, 0u, 4096u, 1u);
+  const auto blocks = [](O& o, uint32_t n) { o.ring_blocks = n; };
+  check(blocks, 2u, 256u, 1u);
+  below(blocks, 1u);
+  const auto sleep = [](O& o, absl::Duration time) { o.poll_sleep = time; };
+  check(sleep, absl::ZeroDuration(), absl::Seconds(1), absl::Nanoseconds(1));
+  below(sleep, absl::Nanoseconds(-1));
+  const uint32_t buffered = (Options().ring_blocks - 1) * Options().max_block_frames;
+  const auto prefill = [](O& o, uint32_t n) { o.prefill_frames = n; };
+  check(prefill, 1u, buffered, 1u);
+  const auto delay = [](O& o, uint32_t n) { o.max_delay_frames = n, o.prefill_frames = 7; };
+  check(delay, 7u, buffered, 1u);
+  below(delay, 6u);
+}
+
 TEST(AudioPortDeathTest, ABlockThatIsNoneIsTheCallersBug) {
   ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
   Ports ports = MakePorts();

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,6 +67,34 @@ TEST(FormatTest, EveryFormatComesBackAsItWas) {
     auto parsed = ParseFormat(EncodeFormat(sent), {});
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(*parsed, sent);
+  }
+}
+
+// Whatever is not said is unknown, and a ratio that is not said can be divided.
+TEST(FormatTest, NothingIsSaidUntilItIs) {
+  EXPECT_EQ(Ratio(), (Ratio{0, 1}));
+  const VideoFormat video;
+  EXPECT_EQ(video.frame_rate, (Ratio{0, 1}));
+  EXPECT_EQ(video.pixel_aspect.denominator, 1u);
+  EXPECT_EQ(video.colour, (ColourDescription{ColourRange::kUnspecified, 2, 2, 2}));
+  // Numbers of the wire, and of libav.
+  EXPECT_EQ(static_cast<int>(ColourRange::kUnspecified), 0);
+  EXPECT_EQ(static_cast<int>(ChromaPlace::kUnspecified), 0);
+  EXPECT_EQ(static_cast<int>(FieldOrder::kUnspecified), 0);
+}
+
+TEST(FormatTest, ASentenceHasTheRateWhereThereIsOne) {
+  VideoFormat format = kHd;
+  const std::vector<std::pair<Ratio, std::string>> rates = {
+      {{0, 1}, "1280x720 yuv420p"},
+      {{1, 1}, "1280x720 yuv420p 1 fps"},
+      {{1, 2}, "1280x720 yuv420p 0.5 fps"},
+      {{25, 1}, "1280x720 yuv420p 25 fps"},
+      {{30000, 1001}, "1280x720 yuv420p 29.97 fps"}};
+  for (const auto& [rate, said] : rates) {
+    format.frame_rate = rate;
+    EXPECT_EQ(ToString(format).substr(0, said.size()), said);
+    EXPECT_EQ(ToString(format).find(" fps") != std::string::npos, rate.numerator != 0);
   }
 }
 

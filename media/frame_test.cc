@@ -53,6 +53,20 @@ TEST(FrameTest, APackedPictureIsAccepted) {
   EXPECT_TRUE(Validate(wire, payload + 1, kVideo).ok());
 }
 
+TEST(FrameTest, WithoutAHeaderThereIsNothingInIt) {
+  const Frame frame;
+  EXPECT_EQ(frame.plane_count, 0u);
+  EXPECT_EQ(frame.flags, 0u);
+  EXPECT_EQ(frame.audio_frames, 0u);
+  EXPECT_EQ(frame.sequence, 0u);
+  EXPECT_EQ(frame.pts_ns, 0);
+  EXPECT_EQ(frame.duration_ns, 0);
+  for (const Plane& plane : frame.planes) {
+    EXPECT_EQ(plane.offset_bytes + plane.stride_bytes + plane.row_bytes, 0u);
+    EXPECT_EQ(plane.rows + plane.size_bytes, 0u);
+  }
+}
+
 TEST(FrameTest, AWideStrideCountsUpToTheLastRow) {
   uint32_t payload = 0;
   FrameHeaderWire wire = PackedVideoHeader(kVideo, &payload);

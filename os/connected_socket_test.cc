@@ -74,6 +74,22 @@ TEST(ConnectedSocketTest, AttackF12APeekTellsOfDescriptorsAndReleasesNone) {
   EXPECT_EQ(PeekNext(pair.victim.get()), NextMessage::kEnd);
 }
 
+// And not nothing as yet, for which a caller would wait.
+TEST(ConnectedSocketTest, APeekAtWhatIsNoConnectionIsTheEnd) {
+  const UniqueFd alone(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe(ends), 0);
+  const UniqueFd reading(ends[0]);
+  const UniqueFd writing(ends[1]);
+  for (const int fd : {-1, alone.get(), reading.get()}) {
+    EXPECT_EQ(PeekNext(fd), NextMessage::kEnd) << fd;
+  }
+  Pair pair;
+  EXPECT_EQ(PeekNext(pair.victim.get()), NextMessage::kNone);
+  pair.attacker.Reset();
+  EXPECT_EQ(PeekNext(pair.victim.get()), NextMessage::kEnd);
+}
+
 TEST(ConnectedSocketTest, AttackF12ClosingReleasesNothingOfThePeersHere) {
   for (const bool by_move : {false, true}) {
     Pair pair;

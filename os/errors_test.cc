@@ -14,6 +14,16 @@ TEST(ErrorsTest, TheTextIsTheCLibrarys) {
   EXPECT_NE(ErrnoText(99999), "");
 }
 
+// Also where there is advice after them.
+TEST(ErrorsTest, TheSentenceHasWhatAndWhy) {
+  EXPECT_EQ(std::string(ErrnoStatus(ENOENT, "open the door").message()),
+            "cannot open the door: No such file or directory");
+  for (int error = 1; error < 134; ++error) {
+    const std::string message(ErrnoStatus(error, "open the door").message());
+    EXPECT_EQ(message.find("cannot open the door: " + ErrnoText(error)), 0u) << message;
+  }
+}
+
 TEST(ErrorsTest, FullDescriptorTableSaysWhatToDo) {
   const absl::Status status = ErrnoStatus(EMFILE, "create a memfd");
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

@@ -372,6 +372,37 @@ TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {
   EXPECT_EQ(LeakOf([] { MapNew(2 * kPage, GuardedRange::Access::kRead); }), "nothing");
 }
 
+// A part that does not begin at a page, or ends beyond the range, also where the sum overflows.
+TEST(GuardedRangeDeathTest, APartThatIsNotInTheRangeIsTheCallersBug) {
+  auto fd = CreateMemfd(2 * kPage);
+  auto range = GuardedRange::Reserve(2 * kPage);
+  ASSERT_TRUE(fd.ok() && range.ok());
+  constexpr auto kRead = GuardedRange::Access::kRead;
+  const uint64_t page = kPage;
+  const std::vector<std::pair<uint64_t, uint64_t>> outside = {
+      {0, 3 * page},    {page, 2 * page},           {2 * page, 1},    {3 * page, 0},
+      {page, 0 - page}, {0 - page, uint64_t{page}}, {0, 2 * page + 1}};
+  for (const auto& [at, size] : outside) {
+    EXPECT_DEATH(range->Populate(at, size, kRead).IgnoreError(), "Populate: outside of the range");
+    EXPECT_DEATH(range->Map(at, fd->get(), 0, size, kRead).IgnoreError(), "Map: outside");
+  }
+  for (const uint64_t at : {uint64_t{1}, page - 1, page + 1}) {
+    EXPECT_DEATH(range->Populate(at, 1, kRead).IgnoreError(), "Populate: not at a page");
+    EXPECT_DEATH(range->Map(at, fd->get(), 0, 1, kRead).IgnoreError(), "Map: not at a page");
+    EXPECT_DEATH(range->Map(0, fd->get(), at, 1, kRead).IgnoreError(), "Map: not at a page");
+  }
+}
+
+TEST(GuardedRangeDeathTest, MappingAfterAnErrorIsTheCallersBug) {
+  EXPECT_DEATH(
+      {
+        auto range = GuardedRange::Reserve(2 * kPage);
+        range->Map(0, -1, 0, kPage, GuardedRange::Access::kRead).IgnoreError();
+        range->Map(kPage, -1, 0, kPage, GuardedRange::Access::kRead).IgnoreError();
+      },
+      "after an error");
+}
+
 TEST(GuardedRangeTest, M13WhatCantBeKeptOutOfForksIsNotMapped) {
   EXPECT_EQ(RunInChild([] {
               auto fd = CreateMemfd(kPage);

@@ -67,6 +67,21 @@ TEST(MemfdTest, PromiseP8CloseOnExecNotExecutableOneNameForAll) {
   }
 }
 
+// The first answer counts, not what errno was before it.
+TEST(MemfdTest, AnErrorOfBeforeCostsNoSeal) {
+  errno = 0;
+  auto usual = CreateMemfd(kPage);
+  ASSERT_TRUE(usual.ok()) << usual.status();
+  const auto seals = GetSeals(usual->get());
+  ASSERT_TRUE(seals.ok()) << seals.status();
+  for (const int error : {EINVAL, EPERM, ENOSYS, ENOENT}) {
+    errno = error;
+    auto fd = CreateMemfd(kPage);
+    ASSERT_TRUE(fd.ok()) << fd.status();
+    EXPECT_EQ(*GetSeals(fd->get()), *seals) << error;
+  }
+}
+
 TEST(MemfdTest, AKernelWithoutTheNoexecFlagServesAsWell) {
   EXPECT_EQ(RunInChild([] {
               constexpr unsigned kNoexecSeal = 8;

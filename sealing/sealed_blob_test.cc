@@ -332,6 +332,16 @@ TEST(SealedBlobWriterDeathTest, SealingMoreThanTheBufferIsTheCallersBug) {
       "more than the capacity");
 }
 
+TEST(SealedBlobWriterDeathTest, SealingTwiceIsTheCallersBug) {
+  EXPECT_DEATH(
+      {
+        auto writer = SealedBlobWriter::Create(4);
+        std::move(*writer).Seal(4).IgnoreError();
+        std::move(*writer).Seal(0).IgnoreError();
+      },
+      "used after Seal");
+}
+
 TEST(SealedBlobTest, PromiseP7RefusalsForLackOfRoomLeakNothing) {
   EXPECT_EQ(RunInChild([] {
               auto blob = SealedBlob::Create(BytesOf("x"));

@@ -277,10 +277,37 @@ TEST(RegionTest, PromiseP7ABuilderAllocatesInItsStepsAndAllBeforeItsEnd) {
             absl::StatusCode::kResourceExhausted);
 }
 
-TEST(RegionDeathTest, TakingBeforeTheEndIsTheCallersBug) {
-  auto builder = OutgoingRegionBuilder::Start(kGeometry);
-  ASSERT_TRUE(builder.ok());
-  EXPECT_DEATH(std::move(*builder).Take(), "Step has not returned true");
+// Of each of the three: before the end and a second time.
+template <typename Builder>
+void ExpectTakenOnceAtTheEnd(Builder& builder) {
+  EXPECT_DEATH(std::move(builder).Take(), "Step has not returned true");
+  StepToTheEnd(&builder);
+  // What is done stays done.
+  for (int i = 0; i < 2; ++i) {
+    const absl::StatusOr<bool> again = builder.Step(Deadline::AtMonotonicNs(0));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(*again);
+  }
+}
+
+TEST(RegionDeathTest, ABuilderIsTakenOnceAtItsEnd) {
+  auto outgoing = OutgoingRegionBuilder::Start(kGeometry);
+  auto draft = IncomingRegionDraftBuilder::Start(kGeometry);
+  ASSERT_TRUE(outgoing.ok() && draft.ok());
+  ExpectTakenOnceAtTheEnd(*outgoing);
+  ExpectTakenOnceAtTheEnd(*draft);
+  const OutgoingRegion region = std::move(*outgoing).Take();
+  IncomingRegionDraft made = std::move(*draft).Take();
+  // NOLINTBEGIN(bugprone-use-after-move): it is what is asked
+  EXPECT_DEATH(std::move(*outgoing).Take(), "Step has not returned true");
+  EXPECT_DEATH(std::move(*draft).Take(), "Step has not returned true");
+  SealRaw(made.fd(), kRegionSeals);
+  auto finisher = std::move(made).StartFinish();
+  ASSERT_TRUE(finisher.ok()) << finisher.status();
+  ExpectTakenOnceAtTheEnd(*finisher);
+  const IncomingRegion theirs = std::move(*finisher).Take();
+  EXPECT_DEATH(std::move(*finisher).Take(), "Step has not returned true");
+  // NOLINTEND(bugprone-use-after-move)
 }
 
 TEST(RegionTest, PromiseP5AFreshRegionIsAllZero) {

@@ -39,6 +39,7 @@
 #include "parley/wait/eventfd_doorbell.h"
 #include "parley/wait/futex_doorbell.h"
 #include "parley/wait/layout.h"
+#include "parley/wait/local_wake.h"
 #include "parley/wait/socket_doorbell.h"
 
 namespace parley {
@@ -90,6 +91,33 @@ void ExpectBothWays(const Pair& pair) {
   EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kQuiet);
   pair.b->Signal();
   EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kSignalled);
+}
+
+// 0 as well, in a process without a standard input.
+TEST(LocalWakeTest, EachNumberIsADescriptor) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const UniqueFd any(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (::dup2(any.get(), 0) != 0) ::_exit(1);
+    internal::LocalWake wake(0);
+    const auto readable = [] {
+      pollfd entry = {0, POLLIN, 0};
+      return ::poll(&entry, 1, 0) == 1;
+    };
+    wake.BeginPolledSleep();
+    if (readable()) ::_exit(2);
+    wake.Post(internal::LocalWake::kInterrupt);
+    if (!readable()) ::_exit(3);
+    wake.Empty();
+    if (readable()) ::_exit(4);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  internal::LocalWake none(-1);
+  EXPECT_TRUE(none.Post(internal::LocalWake::kInterrupt));
+  none.Empty();
 }
 
 TEST(DoorbellTest, BothKindsSignalAndDrainInBothDirections) {

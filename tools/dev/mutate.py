@@ -33,12 +33,14 @@ BASELINE_SECONDS = 120  # a test that takes longer is not asked, and the record 
 # Folders whose code is also tested by others: asked only where the folder's own tests do not notice.
 BESIDE = {
     "boundary": ["//ring/..."],
-    "handshake": ["//channel/..."],
+    "handshake": ["//channel/...", "//tests/spec:spec_test"],
     "media": ["//examples/film:pixel_format_libav_test"],
+    # What both sides have alike, and other implementations must: numbers and offsets.
+    "ring": ["//tests/spec:spec_test"],
     "os": ["//boundary/...", "//sealing/..."],
     "sealing": ["//shm/..."],
     "shm": ["//handshake/..."],
-    "wait": ["//channel/..."],
+    "wait": ["//channel/...", "//tests/spec:spec_test"],
 }
 # Runs where nothing but its own page is mapped, so that no number could choose there.
 ALONE = {"sandbox/namespace_holder.cc", "sandbox/nobody_program.cc", "sealing/seal_helper.cc"}
@@ -372,7 +374,7 @@ class Batch:
             here = len(line) - len(line.lstrip())
             if line.strip() and here < indent:
                 indent = here
-                if re.search(r"\bconst(expr|eval|init)\b|static_assert", line):
+                if re.search(r"\bconst(expr|eval|init)\b|\benum\b|\bcase\b|\balignas\b|static_assert", line):
                     return True
             at -= 1
         return False
