@@ -1243,7 +1243,24 @@ TEST(ChannelDirectionTest, OneWayChannelsHaveOneEnd) {
   EXPECT_TRUE(b->sender);
   EXPECT_FALSE(b->receiver);
   EXPECT_EQ(a->peer_format, "f32");
-  EXPECT_DEATH(a->sender.Close(), "no sending direction");
+  const std::array<std::byte, 8> bytes = {};
+  std::array<std::byte, 8> into;
+  absl::Span<std::byte> space;
+  Record record;
+  PeekedMessage peeked;
+  Sender& no_sender = a->sender;
+  EXPECT_DEATH(no_sender.TrySend(1, bytes), "no sending direction");
+  EXPECT_DEATH(no_sender.Send(1, bytes, In(10)).IgnoreError(), "no sending direction");
+  EXPECT_DEATH(no_sender.TryReserve(8, &space), "no sending direction");
+  EXPECT_DEATH(no_sender.Reserve(8, In(10)).IgnoreError(), "no sending direction");
+  EXPECT_DEATH(no_sender.Close(), "no sending direction");
+  Receiver& no_receiver = b->receiver;
+  EXPECT_DEATH(no_receiver.TryReceive(absl::MakeSpan(into), &record), "no receiving direction");
+  EXPECT_DEATH(no_receiver.Receive(absl::MakeSpan(into), In(10)).IgnoreError(),
+               "no receiving direction");
+  EXPECT_DEATH(no_receiver.TryPeek(&peeked), "no receiving direction");
+  EXPECT_DEATH(no_receiver.Peek(In(10)).IgnoreError(), "no receiving direction");
+  EXPECT_DEATH(no_receiver.Close(), "no receiving direction");
   EXPECT_EQ(DescriptorsOf(*a).eventfds.size(), 1u);  // this process's own, for Interrupt
   EXPECT_GE(DescriptorsOf(*a).all.size(), 2u);
 }

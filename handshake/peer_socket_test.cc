@@ -56,6 +56,17 @@ TEST(PeerSocketTest, MessagesKeepTheirBoundaries) {
             absl::StatusCode::kDeadlineExceeded);
 }
 
+TEST(PeerSocketDeathTest, AMessageThatCannotBeIsTheCallersBug) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair.ok());
+  const std::vector<int> too_many(9, pair->first.fd());
+  std::array<std::byte, 100> into;
+  EXPECT_DEATH(pair->first.Send({}).IgnoreError(), "an empty message");
+  EXPECT_DEATH(pair->first.Send(SomeBytes(3), too_many).IgnoreError(), "too many descriptors");
+  EXPECT_DEATH(pair->second.ReceiveWithDescriptors(absl::MakeSpan(into), 9, Soon()).IgnoreError(),
+               "too many descriptors");
+}
+
 TEST(PeerSocketTest, AttackF9ALongerMessageIsRefusedNotCut) {
   auto pair = PeerSocket::Pair();
   ASSERT_TRUE(pair->first.Send(SomeBytes(101)).ok());

@@ -261,6 +261,20 @@ TEST(AudioPortTest, DelayThatGathersIsCut) {
   EXPECT_EQ(ports.b.stats().skipped_frames, uint64_t{4 * kBlock});
 }
 
+TEST(AudioPortTest, TheDelayThatIsAllowedIsNotCut) {
+  AudioPortOptions options = Options();
+  options.prefill_frames = kBlock;
+  options.max_delay_frames = 3 * kBlock;
+  Ports ports = MakePorts(options);
+  for (uint64_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(ports.a.Write(Ramp(i * kBlock, kBlock), {}, kNow), AudioOutcome::kOk);
+  }
+  std::vector<float> samples(std::size_t{kBlock} * 2);
+  EXPECT_EQ(ports.b.Read(absl::MakeSpan(samples), {}, kNow).frames, kBlock);
+  EXPECT_EQ(samples, Ramp(0, kBlock)) << "the oldest block";
+  EXPECT_EQ(ports.b.stats().skipped_frames, 0u);
+}
+
 // A writer whose clock is 1 in 1000 faster.
 TEST(AudioPortTest, TheDriftOfTheTwoClocksIsSeen) {
   AudioPortOptions options = Options();

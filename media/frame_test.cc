@@ -202,6 +202,17 @@ TEST(FrameTest, EveryPixelFormatPacksAndHoldsItsAlignment) {
   }
 }
 
+// 2^32 - 1 = 51 * 84215045.
+TEST(FrameDeathTest, SoundFitsIntoThirtyTwoBitsOrIsTheCallersBug) {
+  const NumberedFormat bytes = {
+      AudioFormat{.sample_format = SampleFormat::kU8, .rate_hz = 48000, .channels = 51}, 1};
+  uint32_t payload = 0;
+  PackedAudioHeader(bytes, 84'215'045, &payload);
+  EXPECT_EQ(payload, ~uint32_t{0});
+  EXPECT_DEATH(PackedAudioHeader(bytes, 84'215'046, &payload), "above 4 GiB");
+  EXPECT_DEATH(PackedAudioHeader(bytes, 0, &payload), "no samples");
+}
+
 TEST(FrameTest, PlanarSoundLiesChannelByChannel) {
   const NumberedFormat planar = {
       AudioFormat{
