@@ -158,7 +158,7 @@ written anew; NUT is checked at both ends and passes as it is, as lines and raw 
   --limit-bytes N             end with code 7 before more than N bytes of payload (k, M, G)
   --timeout DURATION          end with code 6 if nothing moves for so long. Default: wait
                               (recv waits 10 s for a sender)
-  --max-frame-mib N           refuse larger pictures. Default: 64
+  --max-frame-mib N           refuse larger pictures, and frames of a NUT. Default: 64
   --stats                     say at the end what was moved, on standard error
 
 Exit codes: 0 all of it; 1 trouble (no socket, refused, a file error); 2 wrong usage; 3 the input

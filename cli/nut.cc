@@ -108,15 +108,15 @@ uint64_t BigEndian(absl::Span<const std::byte> bytes) {
 std::string NameOfPacket(uint64_t startcode) {
   switch (startcode) {
     case kMain:
-      return "main header";
+      return "a main header";
     case kStream:
-      return "stream header";
+      return "a stream header";
     case kSyncpoint:
-      return "syncpoint";
+      return "a syncpoint";
     case kIndex:
-      return "index";
+      return "an index";
     default:
-      return "packet";
+      return "a packet";
   }
 }
 
@@ -124,6 +124,11 @@ std::string NameOfPacket(uint64_t startcode) {
 
 absl::Status NutSplitter::Bad(const std::string& what) const {
   return absl::DataLossError(absl::StrCat("this NUT is damaged at byte ", begin_, ": ", what));
+}
+
+// It may be an honest one.
+absl::Status NutSplitter::TooMuch(const std::string& what) const {
+  return absl::DataLossError(absl::StrCat("this NUT has at byte ", begin_, " ", what));
 }
 
 uint64_t NutSplitter::undecided_bytes() const {
@@ -233,25 +238,28 @@ absl::Status NutSplitter::TakePacketLead(Step* step) {
   }
   NutNumbers in(absl::MakeConstSpan(lead_).subspan(8));
   const uint64_t size = in.Next();
-  if (in.bad()) return Bad(absl::StrCat("the length of a ", NameOfPacket(startcode)));
+  if (in.bad()) return Bad(absl::StrCat("the length of ", NameOfPacket(startcode)));
   if (!in.good()) return absl::OkStatus();
   if (size > kLongBytes) {
     in.Skip(kChecksumBytes);
     if (!in.good()) return absl::OkStatus();
     if (Crc(0, lead_) != 0) {
-      return Bad(absl::StrCat("the checksum of a ", NameOfPacket(startcode), "'s length"));
+      return Bad(absl::StrCat("the checksum of ", NameOfPacket(startcode), "'s length"));
     }
   }
-  if (size < kChecksumBytes || size > max_frame_bytes_) {
-    return Bad(absl::StrCat("a ", NameOfPacket(startcode), " of ", size, " bytes; allowed: 4 to ",
-                            max_frame_bytes_));
+  if (size < kChecksumBytes) {
+    return Bad(absl::StrCat(NameOfPacket(startcode), " of ", size, " bytes"));
+  }
+  if (size > max_frame_bytes_) {
+    return TooMuch(
+        absl::StrCat(NameOfPacket(startcode), " of more than ", max_frame_bytes_, " bytes"));
   }
   const bool is_header = !synced_ || startcode == kMain || startcode == kStream;
   if (is_header && (synced_ ? 0 : position_) + size > kMaxNutHeaderBytes) {
-    return Bad(absl::StrCat("headers of more than ", kMaxNutHeaderBytes, " bytes"));
+    return TooMuch(absl::StrCat("headers of more than ", kMaxNutHeaderBytes, " bytes"));
   }
   if (startcode == kSyncpoint && size > kMaxSyncpointBytes) {
-    return Bad(absl::StrCat("a syncpoint of more than ", kMaxSyncpointBytes, " bytes"));
+    return TooMuch(absl::StrCat("a syncpoint of more than ", kMaxSyncpointBytes, " bytes"));
   }
   startcode_ = startcode;
   checksum_ = 0;
@@ -261,7 +269,7 @@ absl::Status NutSplitter::TakePacketLead(Step* step) {
 }
 
 absl::Status NutSplitter::EndPacket(Step* step) {
-  if (checksum_ != 0) return Bad(absl::StrCat("the checksum of a ", NameOfPacket(startcode_)));
+  if (checksum_ != 0) return Bad(absl::StrCat("the checksum of ", NameOfPacket(startcode_)));
   if (startcode_ == kMain) return ReadMain();
   if (startcode_ == kStream) return ReadStream();
   if (startcode_ == kSyncpoint) {
@@ -287,17 +295,17 @@ absl::Status NutSplitter::ReadMain() {
   NutNumbers in(whole.first(whole.size() - kChecksumBytes));
   const uint64_t version = in.Next();
   if (version < 2 || version > 4) {
-    return Bad(absl::StrCat("version ", version, " of NUT; known: 2 to 4"));
+    return TooMuch(absl::StrCat("version ", version, "; known: 2 to 4"));
   }
   if (version > 3) in.Next();  // the minor version
   const uint64_t streams = in.Next();
   if (streams < 1 || streams > kMaxStreams) {
-    return Bad(absl::StrCat(streams, " streams; allowed: 1 to ", kMaxStreams));
+    return TooMuch(absl::StrCat(streams, " streams; allowed: 1 to ", kMaxStreams));
   }
   max_distance_ = std::min(in.Next(), kMaxDistance);
   const uint64_t time_bases = in.Next();
   if (time_bases < 1 || time_bases > kMaxTimeBases) {
-    return Bad(absl::StrCat(time_bases, " time bases; allowed: 1 to ", kMaxTimeBases));
+    return TooMuch(absl::StrCat(time_bases, " time bases; allowed: 1 to ", kMaxTimeBases));
   }
   for (uint64_t i = 0; i < 2 * time_bases; ++i) in.Next();
   streams_.resize(static_cast<std::size_t>(streams));
@@ -305,7 +313,7 @@ absl::Status NutSplitter::ReadMain() {
   elided_bytes_.assign(1, 0);
   const uint64_t elided = in.good() && in.left() > 0 ? in.Next() : 0;
   if (elided > kMaxElided) {
-    return Bad(absl::StrCat(elided, " elision headers; allowed: ", kMaxElided));
+    return TooMuch(absl::StrCat(elided, " elision headers; allowed: ", kMaxElided));
   }
   uint64_t sum = 0;
   for (uint64_t i = 0; i < elided; ++i) {
@@ -314,7 +322,7 @@ absl::Status NutSplitter::ReadMain() {
     in.Skip(elided_bytes_.back());
   }
   if (sum > kMaxElidedBytes) {
-    return Bad(absl::StrCat("elision headers of more than ", kMaxElidedBytes, " bytes"));
+    return TooMuch(absl::StrCat("elision headers of more than ", kMaxElidedBytes, " bytes"));
   }
   if (version > 3 && in.good() && in.left() > 0) pipe_ = (in.Next() & 2) != 0;
   if (!in.good()) return Bad("a main header that ends too early");
@@ -330,7 +338,7 @@ absl::Status NutSplitter::ReadFrameCodes(NutNumbers* in) {
   for (std::size_t i = 0; i < codes_.size();) {
     const uint64_t flags = in->Next();
     const uint64_t fields = in->Next();
-    if (fields > kMaxFields) return Bad(absl::StrCat("frame codes of ", fields, " fields"));
+    if (fields > kMaxFields) return TooMuch(absl::StrCat("frame codes of ", fields, " fields"));
     if (fields > 0) in->Next();
     if (fields > 1) size_mul = in->Next();
     if (fields > 2) stream = in->Next();
@@ -347,7 +355,7 @@ absl::Status NutSplitter::ReadFrameCodes(NutNumbers* in) {
     if (size_mul >= 16384 || size >= 16384) return Bad("a frame code's size of 16384 or more");
     if (stream >= streams_.size()) return Bad(absl::StrCat("a frame code of stream ", stream));
     if (reserved > kMaxReserved) {
-      return Bad(absl::StrCat("more than ", kMaxReserved, " reserved fields of a frame"));
+      return TooMuch(absl::StrCat("more than ", kMaxReserved, " reserved fields of a frame"));
     }
     for (uint64_t j = 0; j < count; ++i) {
       if (i == 'N') continue;
@@ -404,7 +412,7 @@ absl::Status NutSplitter::TakeFrameLead(Step* step) {
   const uint64_t coded_header = (flags & kCodedHeader) != 0 ? in.Next() : code.header;
   const uint64_t reserved = (flags & kCodedReserved) != 0 ? in.Next() : code.reserved;
   if (reserved > kMaxReserved) {
-    return Bad(absl::StrCat("more than ", kMaxReserved, " reserved fields of a frame"));
+    return TooMuch(absl::StrCat("more than ", kMaxReserved, " reserved fields of a frame"));
   }
   for (uint64_t i = 0; i < reserved; ++i) in.Next();
   if (in.bad()) return Bad("a number of a frame's header");
@@ -421,7 +429,7 @@ absl::Status NutSplitter::TakeFrameLead(Step* step) {
     return Bad(absl::StrCat("a frame with elision header ", coded_header));
   }
   if (size_msb > max_frame_bytes_ || code.size_lsb + code.size_mul * size_msb > max_frame_bytes_) {
-    return Bad(absl::StrCat("a frame above the limit of ", max_frame_bytes_, " bytes"));
+    return TooMuch(absl::StrCat("a frame of more than ", max_frame_bytes_, " bytes"));
   }
   const uint64_t size = code.size_lsb + code.size_mul * size_msb;
   if (!pipe_ && size > 2 * max_distance_ && (flags & kChecksum) == 0) {

@@ -20,7 +20,7 @@
 //
 //   NutSplitter nut(max_frame_bytes);
 //   while (!bytes.empty()) {
-//     absl::StatusOr<NutSplitter::Step> step = nut.Take(bytes);   // kDataLoss: what, and where
+//     absl::StatusOr<NutSplitter::Step> step = nut.Take(bytes);   // kDataLoss: what, where
 //     ... bytes.first(step->taken), and what was found at their end ...
 //     bytes.remove_prefix(step->taken);
 //   }
@@ -99,6 +99,7 @@ class NutSplitter {
   };
 
   absl::Status Bad(const std::string& what) const;
+  absl::Status TooMuch(const std::string& what) const;
   absl::Status TakeLead(Step* step);
   absl::Status TakePacketLead(Step* step);
   absl::Status TakeFrameLead(Step* step);

@@ -693,7 +693,8 @@ NUT_UNIT = nut_packet(0x4E4BE4ADEECA4569, bytes([1, 0])) + bytes([1, 16 | 32 | 1
 R_RESUME = 6
 NUT_FORMAT = (R_FORMAT, u16(len(NUT_HEADERS)), NUT_HEADERS, RIGHT)
 stream("receive_nut", RECEIVER, 2, *NUT_FORMAT, R_BYTES, u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_RESUME, u16(len(NUT_HEADERS) + len(NUT_UNIT)), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_END, 0, RIGHT)
-stream("receive_nut_late", RECEIVER, 2, *NUT_FORMAT, R_RESUME, u16(1000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_BYTES | 192, u16(9), NUT_UNIT[:9], RIGHT, R_RESUME, u16(3000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_END, 3, RIGHT)
+stream("receive_nut_late", RECEIVER, 2, *NUT_FORMAT, R_RESUME, u16(1000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_BYTES | 128, u16(9), NUT_UNIT[:9], RIGHT, R_RESUME, u16(3000), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT, R_END, 3, RIGHT)
+stream("receive_nut_parts", RECEIVER, 2, R_FORMAT | 64, N_HEADERS, 9, RIGHT, *[bytes([R_RESUME | 64 | 24]) + u16(5000 * i) + nut_unit(1) + RIGHT for i in range(1, 4)], R_BYTES | 64, N_FRAME, 3, 9, RIGHT, R_END, 0, RIGHT)
 stream("receive_nut_backwards", RECEIVER, 2, *NUT_FORMAT, R_RESUME, u16(50), u16(len(NUT_UNIT)), NUT_UNIT, RIGHT)
 stream("receive_two_formats", RECEIVER, 3, R_FORMAT, video_format(), R_FRAME, picture(), R_FORMAT, video_format())
 

@@ -129,7 +129,7 @@ std::string Pass(StreamKind kind, std::vector<std::byte> text, std::size_t piece
 }
 
 // Parts of a NUT, right or not, in any order.
-std::vector<std::byte> MakeNut(Script& script) {
+std::vector<std::byte> MakeNut(Script& script, int max_parts) {
   namespace nut = cli::testing;
   constexpr uint64_t kStartcodes[] = {nut::kNutMain,  nut::kNutStream, nut::kNutSyncpoint,
                                       nut::kNutIndex, nut::kNutInfo,   0x4e41'0102'0304'0506};
@@ -140,7 +140,7 @@ std::vector<std::byte> MakeNut(Script& script) {
     return text;
   };
   std::string text;
-  for (int i = 0; i < 60 && !script.empty() && text.size() < 200'000; ++i) {
+  for (int i = 0; i < max_parts && !script.empty() && text.size() < 200'000; ++i) {
     const uint8_t op = script.Take8();
     const uint8_t value = script.Take8();
     switch (op % 8) {
@@ -216,7 +216,7 @@ void AttackParsers(Script script, StreamKind kind) {
   const std::size_t piece = 1 + bits % 64;
   const bool drop = bits >= 192 && kind != StreamKind::kWav;
   const std::vector<std::byte> text =
-      kind == StreamKind::kNut ? MakeNut(script) : script.TakeBytes(script.left());
+      kind == StreamKind::kNut ? MakeNut(script, 60) : script.TakeBytes(script.left());
   if (kind == StreamKind::kNut) {
     PARLEY_CHECK(Cuts(text, piece) == Cuts(text, text.size()), "pieces change where a NUT is cut");
   }
@@ -255,11 +255,13 @@ void AttackReceiver(Script script) {
     std::vector<std::byte> message;
     const bool nut = kind == StreamKind::kNut;
     if (nut && (tag == cli::kTagFormat || tag == cli::kTagBytes || tag == cli::kTagResume)) {
-      if (op >= 192) receiver.Missed();
+      if (op >= 128) receiver.Missed();
       const auto position =
           WireBytes(cli::ResumeWire{tag == cli::kTagResume ? uint64_t{script.Take16()} : 0});
       if (tag == cli::kTagResume) message.assign(position.begin(), position.end());
-      const std::vector<std::byte> bytes = script.TakeBytes(script.Take16() % 1024);
+      const std::vector<std::byte> bytes = (op & 64) != 0
+                                               ? MakeNut(script, 1 + op / 8 % 8)
+                                               : script.TakeBytes(script.Take16() % 1024);
       message.insert(message.end(), bytes.begin(), bytes.end());
     } else if (tag == cli::kTagFormat) {
       message = MakeFormat(script, kind != StreamKind::kWav, 1);
