@@ -52,7 +52,8 @@ std::vector<std::byte> Bytes(std::size_t count, uint8_t fill) {
 }
 
 TEST(LatestGeometryTest, OnlyAllowedSizesCanBeMade) {
-  for (const LatestGeometry::Options& bad : {LatestGeometry::Options{0, 4},
+  for (const LatestGeometry::Options& bad : {LatestGeometry::Options(),
+                                             {0, 4},
                                              {kMaxLatestValueBytes + 1, 4},
                                              {8, 0},
                                              {8, 1},

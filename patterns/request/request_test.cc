@@ -132,6 +132,48 @@ TEST(RequestTest, ACallIsOneRequestAndItsResponse) {
             absl::StatusCode::kFailedPrecondition);
 }
 
+TEST(RequestTest, TheLargestOfBothKindsArriveWhole) {
+  Ends ends;
+  EXPECT_EQ(ends.client.max_request_bytes(), ends.server.max_request_bytes());
+  EXPECT_EQ(ends.client.max_response_bytes(), ends.server.max_response_bytes());
+  const std::string question(ends.client.max_request_bytes(), 'q');
+  const std::string answer(ends.server.max_response_bytes(), 'a');
+  const uint64_t id = ends.Start(question);
+  const Request request = ends.Take();
+  EXPECT_EQ(Text(ends.question, request.size_bytes), question);
+  EXPECT_EQ(ends.Respond(id, answer), Outcome::kOk);
+  const Response response = ends.Receive();
+  EXPECT_EQ(Text(ends.answer, response.size_bytes), answer);
+}
+
+// The ring is full of what was given up.
+TEST(RequestTest, ACallWaitsForFreeSpaceAndKeepsItsDeadline) {
+  Ends ends;
+  const std::vector<std::byte> large(ends.client.max_request_bytes());
+  uint64_t id = 0;
+  Outcome started = Outcome::kOk;
+  while ((started = ends.client.TryStart(7, large, Soon(), &id)) == Outcome::kOk) {
+    ends.client.Cancel(id);
+  }
+  ASSERT_EQ(started, Outcome::kWouldBlock);
+  ASSERT_EQ(ends.client.outstanding(), 0u);
+  const auto into = absl::MakeSpan(ends.answer);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ends.client.Call(7, large, into, InMs(50)).status()));
+  std::thread server([&ends] {
+    while (true) {
+      const Request request = ends.Take();
+      if (request.id == 0) return;
+      if (!ends.server.IsWanted(request.id)) continue;
+      EXPECT_EQ(ends.Respond(request.id, "late"), Outcome::kOk);
+      return;
+    }
+  });
+  const auto response = ends.client.Call(7, large, into, Soon());
+  server.join();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(Text(ends.answer, response->size_bytes), "late");
+}
+
 TEST(RequestTest, ACancelledRequestIsNotWantedAndItsAnswerIsDropped) {
   Ends ends;
   const uint64_t first = ends.Start("a");
