@@ -400,7 +400,8 @@ double FanOutUs(const Run& run, int receivers) {
   return side.cpu_s / side.pictures * 1e6;
 }
 
-int Main(bool quick) {
+// A line of JSON for each figure, for bench/report/media_plots.py; null: none.
+int Main(bool quick, std::FILE* json) {
   const double seconds = quick ? 0.3 : 1;
   const int rounds = quick ? 3 : 5;
   std::printf(
@@ -434,6 +435,9 @@ int Main(bool quick) {
       const double cpu = bench::Median(cpus[i]);
       std::printf("| %s | %s | %.0f | %.0f us | %.0f us | %.2f |\n", size.name, ways[i].name,
                   bench::Median(rates[i]), cpu, cpu - rest, (cpu - rest) / copy);
+      if (json == nullptr) continue;
+      std::fprintf(json, "{\"size\": \"%s\", \"way\": \"%s\", \"rate\": %.1f, \"cpu_us\": %.1f}\n",
+                   size.name, ways[i].name, bench::Median(rates[i]), cpu - rest);
     }
     std::fflush(stdout);
   }
@@ -447,6 +451,9 @@ int Main(bool quick) {
     for (int round = 0; round < 3; ++round) costs.push_back(FanOutUs(run, receivers));
     const double cost = bench::Median(costs);
     if (receivers == 1) first = cost;
+    if (json != nullptr) {
+      std::fprintf(json, "{\"receivers\": %d, \"cpu_us\": %.1f}\n", receivers, cost);
+    }
     std::printf("| %d | %.0f us |", receivers, cost);
     if (receivers > 1) std::printf(" %.1f %%", (cost - first) / (receivers - 1) / first * 100);
     std::printf(receivers > 1 ? " |\n" : " |  |\n");
@@ -460,14 +467,22 @@ int Main(bool quick) {
 
 int main(int argc, char** argv) {
   bool quick = false;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> json(nullptr, &std::fclose);
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--quick") {
+    const std::string_view argument = argv[i];
+    if (argument == "--quick") {
       quick = true;
+    } else if (argument == "--json" && i + 1 < argc) {
+      json.reset(std::fopen(argv[++i], "w"));
+      if (json == nullptr) {
+        std::fprintf(stderr, "media: cannot write %s\n", argv[i]);
+        return 1;
+      }
     } else {
-      std::fprintf(stderr, "Usage: ./dev bench media [--quick]\n");
-      return std::string_view(argv[i]) == "--help" ? 0 : 2;
+      std::fprintf(stderr, "Usage: ./dev bench media [--quick] [--json FILE]\n");
+      return argument == "--help" ? 0 : 2;
     }
   }
   std::signal(SIGPIPE, SIG_IGN);  // of a side that is done before the other
-  return parley::Main(quick);
+  return parley::Main(quick, json.get());
 }

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 import histograms
+import media_plots
 import plots
 import preset_plots
 import presets
@@ -48,6 +49,22 @@ class HistogramsTest(unittest.TestCase):
         self.assertIn("3.15 2 0.1\n6.3 1 0.2\n", text)
         self.assertIn("max 6.4 us", text)
         self.assertIsNone(histograms.script(dict(line, buckets=[]), "svg", "x.svg"))
+
+
+class MediaPlotsTest(unittest.TestCase):
+    LINES = [{"size": "720p", "way": "arena, in place", "rate": 4745.0, "cpu_us": 241.5},
+             {"size": "720p", "way": "pipe", "rate": 1190.0, "cpu_us": 1096.0},
+             {"receivers": 1, "cpu_us": 204.0}, {"receivers": 2, "cpu_us": 213.0}]
+
+    def test_a_group_for_each_size_and_a_bar_for_each_way(self):
+        text = media_plots.bars(self.LINES, "rate", "t", "y", "svg", "x.svg")
+        self.assertIn('"720p" 4745 1190\n', text)
+        self.assertIn("title 'pipe'", text)
+        self.assertIsNone(media_plots.bars(self.LINES[2:], "rate", "t", "y", "svg", "x.svg"))
+
+    def test_the_fan_out_is_a_line_over_receivers(self):
+        self.assertIn("1 204\n2 213\n", media_plots.fan_out(self.LINES, "svg", "x.svg"))
+        self.assertIsNone(media_plots.fan_out(self.LINES[:2], "svg", "x.svg"))
 
 
 class ResultsTest(unittest.TestCase):
