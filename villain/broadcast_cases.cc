@@ -132,8 +132,7 @@ void Backwards(Attacker& a) {
   Attacker::Stay();
 }
 
-// One of many readers, which pulls at the file that all of them read; first it tries to hold its
-// lock, for good.
+// One of many readers, which pulls at the file that all of them read, and tries to hold its lock.
 void PullAtBroadcast(Attacker& a) {
   RawPeer::Plan plan;
   plan.hello.broadcast_kinds = {kSectionFrames};
@@ -141,6 +140,7 @@ void PullAtBroadcast(Attacker& a) {
   if (peer.welcome.broadcast.empty()) a.CannotMount("the victim has no broadcast");
   const int fd = peer.descriptors[2].get();  // docs/SPEC.md, section 4
   const Words mapped = MapShared(a, fd, 4096, false);
+  PullAt(a, fd, mapped);
   if (HasUserfaultfd().empty()) static_cast<void>(TryToHoldInodeLock(fd));
   while (true) {
     PullAt(a, fd, mapped);

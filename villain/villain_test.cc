@@ -138,7 +138,7 @@ const std::map<std::string, Elsewhere>& Harmless() {
        {Kind::kPlanted, "unfinished_handshakes_unbounded",
         "harms a peer that has many handshakes at once"}},
       {"broadcast-pulled",
-       {Kind::kPlanted, "region_without_future_write",
+       {Kind::kPlanted, "broadcast_can_be_written",
         "harms who has a broadcast; the careless peer has none"}},
       {"udmabuf-from-inside",
        {Kind::kPlanted, "device_can_be_opened", "harms where there is /dev/udmabuf"}},
