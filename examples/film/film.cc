@@ -49,6 +49,9 @@
 ABSL_FLAG(std::string, y4m, "", "write the pictures to this YUV4MPEG2 file");
 ABSL_FLAG(std::string, wav, "", "write the sound to this WAV file");
 ABSL_FLAG(std::string, sheet, "", "draw a contact sheet into this PNG file");
+ABSL_FLAG(std::string, list, "",
+          "write a line for each picture and block of sound to this file: its time, how long it "
+          "lasts, and what it is");
 ABSL_FLAG(bool, verify, false,
           "have a second confined worker look at the film by another path, and compare everything");
 ABSL_FLAG(bool, play, false, "show the film in a window, with sound");
@@ -315,7 +318,8 @@ ExitCode VerifyAndReport(FilmInput& film, const Acceptance& acceptance, const Ou
 std::FILE* WhereToReport() {
   struct stat ours;
   if (::fstat(STDOUT_FILENO, &ours) != 0 || S_ISCHR(ours.st_mode)) return stdout;
-  for (const std::string& path : {absl::GetFlag(FLAGS_y4m), absl::GetFlag(FLAGS_wav)}) {
+  for (const std::string& path :
+       {absl::GetFlag(FLAGS_y4m), absl::GetFlag(FLAGS_wav), absl::GetFlag(FLAGS_list)}) {
     struct stat info;
     if (!path.empty() && ::stat(path.c_str(), &info) == 0 && info.st_dev == ours.st_dev &&
         info.st_ino == ours.st_ino) {
@@ -335,6 +339,7 @@ ExitCode Main(const std::string& path, Hijack hijack) {
   Outputs outputs({.y4m = absl::GetFlag(FLAGS_y4m),
                    .wav = absl::GetFlag(FLAGS_wav),
                    .sheet = absl::GetFlag(FLAGS_sheet),
+                   .list = absl::GetFlag(FLAGS_list),
                    .facts = absl::GetFlag(FLAGS_verify),
                    .keep_going = absl::GetFlag(FLAGS_play)});
   if (const absl::Status free = outputs.Claim(film->fd(), path); !free.ok()) {
@@ -384,7 +389,7 @@ int main(int argc, char** argv) {
   using parley::film::Hijack;
   absl::SetProgramUsageMessage(
       "streams a film from a confined decoder\n\n"
-      "  film [--y4m=OUT.y4m] [--wav=OUT.wav] [--sheet=OUT.png] [--verify] [--play]\n"
+      "  film [--y4m=OUT.y4m] [--wav=OUT.wav] [--sheet=OUT.png] [--list=OUT] [--verify] [--play]\n"
       "       [--hijack=KIND] FILE\n\n"
       "Exit codes: 0 whole film, 1 trouble, 2 wrong usage, 3 --verify found a difference,\n"
       "4 damaged film of which the decodable part was delivered, 130 interrupted.");

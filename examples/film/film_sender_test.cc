@@ -76,7 +76,7 @@ absl::Status Stream(const std::vector<std::byte>& film, DirectOut& out, const Fi
 }
 
 const OutputOptions kFactsOnly = {
-    .y4m = "", .wav = "", .sheet = "", .facts = true, .keep_going = false};
+    .y4m = "", .wav = "", .sheet = "", .list = "", .facts = true, .keep_going = false};
 
 // What the second look says of what was delivered.
 VerifyResult LookAgain(const std::vector<std::byte>& film, const Outputs& outputs) {

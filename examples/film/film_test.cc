@@ -329,7 +329,7 @@ TEST_F(FilmTest, OutputsThatAreTheInputOrEachOtherAreRefusedBeforeAnythingIsWrit
   const uint64_t size = std::filesystem::file_size(film);
   for (const std::string& flags : std::vector<std::string>{
            "--y4m=" + film, "--y4m=" + folder + "/hard.y4m", "--wav=" + folder + "/soft.wav",
-           "--sheet=" + folder + "/./film.mp4",
+           "--sheet=" + folder + "/./film.mp4", "--list=" + folder + "/hard.y4m",
            "--y4m=" + folder + "/a --wav=" + folder + "/../same/a"}) {
     const CommandResult result = Film(flags + " '" + film + "'");
     EXPECT_EQ(result.exit_code, 2) << flags << result.output;
@@ -446,6 +446,16 @@ TEST_F(FilmTest, WhatWasConvertedForY4mIsVerifiedByItsColours) {
     const CommandResult result = Film("--verify '" + film + "'");
     EXPECT_EQ(result.exit_code, 0) << how << result.output;
   }
+}
+
+// Odd sizes, turned, fields, varying rates, negative times, edit lists, changes in mid-stream,
+// pictures, cover art. verify_clips.py has twenty times as many (docs/runs/clips.md).
+TEST_F(FilmTest, ClipsOfEachKindAreIdenticalAndAsFfprobeSays) {
+  const CommandResult result =
+      RunCommand(std::string("python3 -B examples/film/verify_clips.py --few --film ") + kViewer);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_FALSE(Says(result, "not made")) << result.output;
+  EXPECT_TRUE(Says(result, "0 clips with faults")) << result.output;
 }
 
 TEST_F(FilmTest, ATruncatedFilmIsDeliveredAsFarAsItGoesWithAWarning) {

@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "parley/examples/film/contact_sheet.h"
 #include "parley/examples/film/facts.h"
+#include "parley/examples/film/list_writer.h"
 #include "parley/examples/film/media_units.h"
 #include "parley/examples/film/output_names.h"
 #include "parley/examples/film/wav_writer.h"
@@ -32,6 +33,7 @@ struct OutputOptions {
   std::string y4m;  // empty: not written; so with the others
   std::string wav;
   std::string sheet;
+  std::string list;
   bool facts = false;       // for --verify
   bool keep_going = false;  // somebody else takes the film as well
 };
@@ -71,6 +73,8 @@ class Outputs final : public MediaSink {
   std::optional<WavWriter> wav_;
   bool y4m_alive_ = false;
   bool wav_alive_ = false;
+  std::optional<ListWriter> list_;
+  bool list_alive_ = false;
   ContactSheet sheet_;
   FactsRecorder recorder_;
   std::vector<FactsOfPicture> picture_facts_;
