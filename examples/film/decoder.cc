@@ -62,7 +62,7 @@ struct Track {
 
 class LibavDecoder final : public FilmDecoder {
  public:
-  LibavDecoder(const Acceptance& acceptance, FrameSender* arena)
+  LibavDecoder(const Acceptance& acceptance, const DecoderArena& arena)
       : memory_(acceptance, arena), converter_(acceptance) {}
   absl::Status Open(FilmSource& film);
   const FilmInfo& info() const override { return info_; }
@@ -331,7 +331,7 @@ void WarmUpDecoder() {
 
 absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(FilmSource& film,
                                                                const Acceptance& acceptance,
-                                                               FrameSender* arena) {
+                                                               const DecoderArena& arena) {
   auto decoder = std::make_unique<LibavDecoder>(acceptance, arena);
   const absl::Status opened = decoder->Open(film);
   if (!opened.ok()) return opened;

@@ -9,7 +9,7 @@
 // not accept becomes the accepted format that loses least, by swscale's bit-exact path. Times count
 // from the start of the film, as ffmpeg's do.
 //
-// Given a FrameSender, it decodes into the arena that the viewer maps as far as that has room, and
+// Given an arena, it decodes into the arena that the viewer maps as far as that has room, and
 // goes on predicting from pictures that the viewer reads meanwhile: it never writes to a picture or
 // a block of sound that was delivered. The viewer can't write there. A hijacked decoder can at any
 // time, as everywhere.
@@ -34,9 +34,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "parley/examples/film/decoder_memory.h"
 #include "parley/examples/film/film_source.h"
 #include "parley/examples/film/media_units.h"
-#include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 
 namespace parley::film {
@@ -61,11 +61,11 @@ void WarmUpDecoder();
 
 class FilmDecoder {
  public:
-  // `film` and `arena` (null: none) must outlive the decoder. kInvalidArgument: not a film, a list
+  // `film` and what `arena` has must outlive the decoder. kInvalidArgument: not a film, a list
   // of other files, or nothing in it that can be decoded; kResourceExhausted: no memory.
   static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(FilmSource& film,
                                                            const Acceptance& acceptance = {},
-                                                           FrameSender* arena = nullptr);
+                                                           const DecoderArena& arena = {});
   virtual ~FilmDecoder() = default;
 
   virtual const FilmInfo& info() const = 0;

@@ -115,11 +115,13 @@ OutFrame DecoderMemory::Acquire(std::size_t size_bytes) {
     if (arena_->free_bytes() >= arena_->arena().bytes / 2) waits_ = true;
     return frame;
   }
-  if (!waits_) return frame;
-  absl::StatusOr<OutFrame> waited = arena_->Acquire(size_bytes, Deadline::After(kMaxWait));
-  // Where the receiver has gone the next message says so.
-  if (waited.ok()) return *std::move(waited);
-  waits_ = false;
+  while (waits_) {
+    absl::StatusOr<OutFrame> waited = arena_->Acquire(size_bytes, Deadline::After(kMaxWait));
+    if (waited.ok()) return *std::move(waited);
+    // Where the receiver has gone the next message says so.
+    if (!absl::IsDeadlineExceeded(waited.status())) break;
+    waits_ = !sender_->AwaitDrained(Deadline::After(absl::ZeroDuration())).ok();
+  }
   return frame;
 }
 

@@ -11,14 +11,14 @@
 // Room is given to codecs that take memory of others (AV_CODEC_CAP_DR1), for pictures of a format
 // that the receiver accepts and for sound, and not for more at once than leaves room for one more
 // whatever the order of their ends (frames/arena_allocator.h). So a wait for room ends when the
-// receiver's frames come back. A receiver may keep them until something else comes, such as the
-// sound that follows a picture. So a wait lasts kMaxWait at most, and after one that was in vain
-// there is none until half of the arena is free again. What gets no room lies in libav's own
-// memory, and goes another way.
+// receiver's frames come back. One that has not taken what was sent is slow, and is waited for. One
+// that has taken everything, and returned nothing for kMaxWait, keeps its frames until something
+// else comes, such as the sound that follows a picture: it is not waited for again until half of
+// the arena is free. What gets no room lies in libav's own memory, and goes another way.
 //
 // Threads: one at a time; that of the FrameSender.
 //
-//   DecoderMemory memory(acceptance, &frame_sender);
+//   DecoderMemory memory(acceptance, {&channel.sender, &frame_sender});
 //   memory.UseFor(*codec_context);                            // before avcodec_open2
 //   const OutFrame* frame = memory.FrameOf(*decoded);         // null: not there
 
@@ -28,19 +28,26 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "parley/channel/sender.h"
 #include "parley/examples/film/libav.h"
 #include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 
 namespace parley::film {
 
+// A channel's end for messages and its end for frames; both null: there is no arena, and nothing is
+// given.
+struct DecoderArena {
+  Sender* sender = nullptr;
+  FrameSender* frames = nullptr;
+};
+
 class DecoderMemory {
  public:
-  static constexpr absl::Duration kMaxWait = absl::Seconds(2);
+  static constexpr absl::Duration kMaxWait = absl::Seconds(1);
 
-  // `arena` may be null, and then nothing is given.
-  DecoderMemory(const Acceptance& acceptance, FrameSender* arena)
-      : acceptance_(acceptance), arena_(arena) {}
+  DecoderMemory(const Acceptance& acceptance, const DecoderArena& arena)
+      : acceptance_(acceptance), sender_(arena.sender), arena_(arena.frames) {}
   DecoderMemory(const DecoderMemory&) = delete;
   DecoderMemory& operator=(const DecoderMemory&) = delete;
 
@@ -68,6 +75,7 @@ class DecoderMemory {
   bool HasRoomFor(std::size_t size_bytes) const;
 
   const Acceptance acceptance_;
+  Sender* const sender_;
   FrameSender* const arena_;
   std::vector<std::unique_ptr<Given>> given_;  // that libav has
   uint64_t given_bytes_ = 0;                   // of their extents

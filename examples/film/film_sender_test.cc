@@ -11,12 +11,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/channel/channel.h"
 #include "parley/examples/film/check_receiver.h"
 #include "parley/examples/film/decoder.h"
+#include "parley/examples/film/decoder_memory.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/film_receiver.h"
 #include "parley/examples/film/film_source.h"
@@ -134,7 +136,7 @@ class ChannelOut final : public MessageOut {
 };
 
 // How long a viewer keeps what it got.
-enum class Keeps { kForAWhile, kUntilThereIsSound };
+enum class Keeps { kForAWhile, kUntilThereIsSound, kForAWhileOnceItHasSlept };
 
 // Which way something came.
 struct Ways {
@@ -153,6 +155,11 @@ class KeepingViewer {
         buffer_(messages_.max_message_bytes()) {}
 
   Verdict Run() {
+    if (std::exchange(keeps_, keeps_ == Keeps::kUntilThereIsSound
+                                  ? Keeps::kUntilThereIsSound
+                                  : Keeps::kForAWhile) == Keeps::kForAWhileOnceItHasSlept) {
+      absl::SleepFor(DecoderMemory::kMaxWait * 5 / 4);
+    }
     const Deadline end = Deadline::After(absl::Seconds(120));
     while (!end.Expired()) {
       const absl::StatusOr<Record> record = messages_.Receive(
@@ -246,7 +253,7 @@ Arrival StreamThroughArena(const std::string& path, uint64_t arena_bytes,
         FrameSender::Create(channel, {.metadata_bytes = kFrameHeaderBytes});
     ASSERT_TRUE(arena.ok()) << arena.status();
     MemorySource source(film);
-    auto decoder = FilmDecoder::Open(source, acceptance, &*arena);
+    auto decoder = FilmDecoder::Open(source, acceptance, {&channel.sender, &*arena});
     ASSERT_TRUE(decoder.ok()) << decoder.status();
     FilmSender sender(out, {}, acceptance, &*arena);
     ASSERT_TRUE(sender.SendInfo((*decoder)->info()).ok());
@@ -367,6 +374,15 @@ TEST(FilmSenderTest, SoundArrivesWhileTheViewerKeepsAllPicturesUntilThereIsSound
   EXPECT_GT(arrival.pictures.in_place, 5);
   EXPECT_GT(arrival.pictures.copied, 5);
   EXPECT_GT(arrival.sound.in_place + arrival.sound.copied, 5);
+}
+
+// A viewer that is slow or was stopped is waited for, whatever it takes.
+TEST(FilmSenderTest, AViewerThatTakesNothingForAWhileGetsEverythingInPlace) {
+  const Arrival arrival = StreamThroughArena(TestClip("h264-aac.mp4"), uint64_t{1} << 20, {},
+                                             Keeps::kForAWhileOnceItHasSlept);
+  EXPECT_TRUE(arrival.identical) << arrival.reason;
+  EXPECT_EQ(arrival.pictures.in_place, 50);
+  EXPECT_EQ(arrival.sound.copied, 0);
 }
 
 TEST(FilmSenderTest, ASecondWorkerCompletesTheFilmFromAnyPoint) {

@@ -53,7 +53,8 @@ class WorkerOut final : public MessageOut {
 absl::Status StreamFilm(RemoteSource& film, const Acceptance& acceptance,
                         const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender,
                         FrameSender* arena) {
-  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder = FilmDecoder::Open(film, acceptance, arena);
+  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder =
+      FilmDecoder::Open(film, acceptance, {&sender, arena});
   if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
   absl::Status status = film_sender.SendInfo((*decoder)->info());
   if (!status.ok()) return status;
