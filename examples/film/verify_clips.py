@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes some 310 small clips with ffmpeg, and has the film example verify each.
+"""Makes some 316 small clips with ffmpeg, and has the film example verify each.
 
     verify_clips.py --film FILM [--few] [--only REGEX] [--record PAGE]
 
@@ -21,6 +21,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 SIZE = "size=52x34:rate=25"
@@ -373,6 +374,10 @@ def main():
     return 1 if faulty or not results else 0
 
 
+def wrapped(text):
+    return textwrap.fill(text, 140, break_on_hyphens=False)
+
+
 def record(arguments, results, missing, pictures, blocks):
     formats = collections.OrderedDict()
     in_place = [0, 0]
@@ -395,16 +400,17 @@ def record(arguments, results, missing, pictures, blocks):
 
 **{len(results)} clips, {pictures} pictures and {blocks} blocks of sound: `film --verify` is identical for each, with one worker, and number, time, length,
 size, format, key and interlacing of each picture, and number, time, samples, channels and format of each block, are ffprobe's.** {in_place[0]} pictures and
-{in_place[1]} blocks were sent where libav had decoded them; {copied[0]} and {copied[1]} went through the ring (raw video, which is no memory of the decoder's, and
-what is converted because no receiver knows it: palettes and single bits).
+{in_place[1]} blocks were sent where libav had decoded them; {copied[0]} and {copied[1]} went through the ring: raw video, whose decoder hands out the packet's own memory, and
+what is converted because no receiver knows it, palettes and single bits.
 
-Pictures arrived as {len(formats['picture'])} formats: {', '.join(sorted(formats['picture']))}.
+{wrapped(f"Pictures arrived as {len(formats['picture'])} formats: {', '.join(sorted(formats['picture']))}.")}
 
 Sound arrived as {', '.join(sorted(formats['sound']))}.
 
-The clips: {', '.join(each.name for each, _, _, _ in results)}.
+{wrapped(f"The clips: {', '.join(each.name for each, _, _, _ in results)}.")}
 
-No file that this libav opens by itself holds NV16, NV20, NV24, NV42, P010 to P416, Y210, AYUV64, X2RGB10 or premultiplied alpha.
+No file that this libav opens by itself holds NV16, NV20, NV24, NV42, P010 to P416, Y210, AYUV64 or X2RGB10,
+and it does not say of any that its alpha is premultiplied.
 """)
         if missing:
             page.write("\nNot made by this ffmpeg: " + "; ".join(f"{name} ({why})" for name, why in missing.items()) + ".\n")
