@@ -379,15 +379,14 @@ def wrapped(text):
 
 
 def record(arguments, results, missing, pictures, blocks):
-    formats = collections.OrderedDict()
+    formats = {"picture": {}, "sound": {}}
     in_place = [0, 0]
     copied = [0, 0]
     for _, _, listed, ways in results:
         for line in listed:
             fields = line.split()
             name = fields[5] if fields[0] == "picture" else fields[7]
-            formats.setdefault(fields[0], {}).setdefault(name, 0)
-            formats[fields[0]][name] += 1
+            formats[fields[0]][name] = True
         for total, way in ((in_place, "in place"), (copied, "copied")):
             for i in range(2):
                 total[i] += ways.get(way, [0, 0])[i]
