@@ -6,6 +6,7 @@
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -1039,22 +1040,54 @@ TEST(SecondWallTest, PromiseP3WorkTheHolderSleepsWhateverBecomesOfItsSocket) {
 }
 
 // What a worker, its holder and the process in between share with us for a moment.
+int SharedMappings() {
+  const std::string maps = Read("/proc/self/maps");
+  int count = 0;
+  for (size_t at = 0; (at = maps.find("/dev/zero (deleted)", at)) != std::string::npos; ++at) {
+    ++count;
+  }
+  return count;
+}
+
 TEST(SecondWallTest, NothingThatWasSharedStaysMapped) {
-  const auto shared = [] {
-    const std::string maps = Read("/proc/self/maps");
-    int count = 0;
-    for (size_t at = 0; (at = maps.find("/dev/zero (deleted)", at)) != std::string::npos; ++at) {
-      ++count;
-    }
-    return count;
-  };
-  const int before = shared();
+  const int before = SharedMappings();
   for (int i = 0; i < 20; ++i) {
     UniqueFd replies;
     auto worker = Spawn(WorkerOptions({"exit_3"}, replies));
     ASSERT_TRUE(worker.ok()) << worker.status();
-    EXPECT_EQ(shared(), before) << i;
+    EXPECT_EQ(SharedMappings(), before) << i;
   }
+}
+
+// At each number of pages that may still be mapped: an error, and nothing stays. The heap has what
+// it needs.
+TEST(SecondWallTest, WithoutAddressSpaceNothingStartsAndNothingStays) {
+  if (HasSanitizer()) GTEST_SKIP() << "its shadow memory is mapped";
+  const int code = InAProcessOfItsOwn([] {
+    ::mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    std::free(std::malloc(4 << 20));
+    const int shared = SharedMappings();
+    rlimit before;
+    if (::getrlimit(RLIMIT_AS, &before) != 0) return 1;
+    int failed = 0;
+    for (size_t pages = 0; pages < 60; ++pages) {
+      SpawnOptions options;
+      options.program = WorkerPath();
+      rlimit low = before;
+      low.rlim_cur = MappedBytes(::getpid()) + pages * 4096;
+      ::setrlimit(RLIMIT_AS, &low);
+      {
+        const auto worker = Spawn(std::move(options));
+        ::setrlimit(RLIMIT_AS, &before);
+        if (!worker.ok()) ++failed;
+      }
+      if (SharedMappings() != shared) return 3;
+      if (::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD) return 4;
+    }
+    return failed > 20 ? 0 : 2;
+  });
+  EXPECT_EQ(code, 0);
 }
 
 // Its workers start all the same. Only root's get namespaces: a copy of its memory would have to be

@@ -1151,7 +1151,10 @@ int main(int argc, char** argv) {
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   }
   if (scenario == "template_refuses") parley::RefuseWhere(argc > 2 ? argv[2] : "");
-  const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] { ::_exit(run()); });
+  // What returns has ended well.
+  const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] {
+    if (const int code = run(); code != 0) ::_exit(code);
+  });
   std::fprintf(stderr, "%s\n", std::string(served.message()).c_str());
   ::_exit(parley::kSetUpFailed);
 }
