@@ -1145,6 +1145,7 @@ int main(int argc, char** argv) {
     idle = std::thread([] {
       while (true) ::pause();
     });
+    ::pthread_setname_np(idle.native_handle(), "idle");
   }
   if (scenario == "template_with_shared_memory") {
     static_cast<void>(

@@ -272,6 +272,8 @@ TEST_F(WorkerTemplateTest, AThreadOrSharedMemoryIsRefusedWithASentence) {
   const absl::Status thread = Warm({"template_with_thread"}).status();
   EXPECT_NE(std::string(thread.message()).find("more than one thread"), std::string::npos)
       << thread;
+  EXPECT_NE(std::string(thread.message()).find(" 'idle'"), std::string::npos) << thread;
+  EXPECT_EQ(std::string(thread.message()).find("'testing_worker'"), std::string::npos) << thread;
   const absl::Status memory = Warm({"template_with_shared_memory"}).status();
   EXPECT_NE(std::string(memory.message()).find("has shared memory"), std::string::npos) << memory;
 }

@@ -462,9 +462,24 @@ TEST(PoolTemplateTest, AProgramThatCannotBeStartedIsAResultWithItsReason) {
   const JobResult result = Submit(*pool, "seen").Wait();
   EXPECT_EQ(result.outcome, Outcome::kNotStarted);
   EXPECT_NE(result.what.find("no tables"), std::string::npos) << result.what;
-  PoolOptions wrong;
-  wrong.workers = 0;
-  EXPECT_TRUE(absl::IsInvalidArgument(Pool::Start(std::move(wrong)).status()));
+}
+
+TEST(PoolOptionsTest, OptionsThatCannotBeAreRefusedBeforeAnythingStarts) {
+  const auto refused = [](auto change) {
+    PoolOptions options;
+    options.program = testing::Program("testing_job_worker", "");
+    change(options);
+    return absl::IsInvalidArgument(Pool::Start(std::move(options)).status());
+  };
+  using O = PoolOptions;
+  EXPECT_FALSE(refused([](O& o) { o.workers = 1; }));
+  EXPECT_TRUE(refused([](O& o) { o.workers = 0; }));
+  EXPECT_TRUE(refused([](O& o) { o.workers = 257; }));
+  EXPECT_TRUE(refused([](O& o) { o.jobs_per_worker = 0; }));
+  EXPECT_TRUE(refused([](O& o) { o.clones_per_template = 0; }));
+  EXPECT_TRUE(refused([](O& o) { o.max_queued = 0; }));
+  EXPECT_TRUE(refused([](O& o) { o.to_worker.arena.bytes = 4096; }));
+  EXPECT_TRUE(refused([](O& o) { o.program.path.clear(); }));
 }
 
 // ---- A host that is killed, or told to end.

@@ -91,6 +91,25 @@ News Next(RestartingLink& worker) {
   return news;
 }
 
+TEST(RestartTest, OptionsThatCannotBeAreRefusedBeforeAnythingStarts) {
+  const auto refused = [](auto change) {
+    RestartOptions options = Options(Delivery::kAtLeastOnce);
+    change(options);
+    const auto worker = RestartingLink::Start(std::move(options), Deadline::After(kLong));
+    return absl::IsInvalidArgument(worker.status());
+  };
+  using O = RestartOptions;
+  EXPECT_TRUE(refused([](O& o) { o.policy.max_restarts = -1; }));
+  EXPECT_TRUE(refused([](O& o) {
+    o.policy.first_delay = absl::Seconds(2);
+    o.policy.max_delay = absl::Seconds(1);
+  }));
+  EXPECT_FALSE(refused([](O& o) {
+    o.policy.max_restarts = 0;
+    o.policy.first_delay = o.policy.max_delay;
+  }));
+}
+
 TEST(RestartTest, WhatWasUndeliveredIsReportedOnce) {
   auto worker = RestartingLink::Start(Options(Delivery::kAtMostOnce), Deadline::After(kLong));
   ASSERT_TRUE(worker.ok()) << worker.status();
