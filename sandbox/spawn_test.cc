@@ -1066,7 +1066,7 @@ TEST(SecondWallTest, WithoutAddressSpaceNothingStartsAndNothingStays) {
   const int code = InAProcessOfItsOwn([] {
     ::mallopt(M_MMAP_THRESHOLD, 64 << 20);
     ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
-    std::free(std::malloc(4 << 20));
+    static_cast<void>(std::string(size_t{4} << 20, 'x'));
     const int shared = SharedMappings();
     rlimit before;
     if (::getrlimit(RLIMIT_AS, &before) != 0) return 1;
