@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/examples/film/decoder.h"
+#include "parley/av/decoder.h"
 
 #include <algorithm>
 #include <cctype>
@@ -57,14 +57,14 @@ class Recorder final : public MediaSink {
 
 struct Decoded {
   Recorder recorder;
-  DecodeTotals totals;
+  av::DecodeTotals totals;
   absl::Status status;
 };
 
 void Decode(absl::Span<const std::byte> film, Decoded& out, const Acceptance& acceptance = {}) {
-  WarmUpDecoder();
+  av::WarmUpDecoder();
   MemorySource source(film);
-  auto decoder = FilmDecoder::Open(source, acceptance);
+  auto decoder = av::FilmDecoder::Open(source, acceptance);
   out.status = decoder.status();
   if (!out.status.ok()) return;
   auto totals = (*decoder)->Run(out.recorder);
@@ -245,10 +245,10 @@ TEST(DecoderTest, EveryFormatArrivesAsItIs) {
   for (size_t i = 0; i < clips.size(); ++i) {
     const std::string& name = clips[i].first;
     const std::string& path = paths[i];
-    WarmUpDecoder();
+    av::WarmUpDecoder();
     const std::vector<std::byte> film = ReadAll(path);
     MemorySource source(film);
-    auto decoder = FilmDecoder::Open(source);
+    auto decoder = av::FilmDecoder::Open(source);
     ASSERT_TRUE(decoder.ok()) << name << decoder.status();
     First first;
     ASSERT_TRUE((*decoder)->Run(first).ok()) << name;

@@ -40,7 +40,7 @@ absl::Status MessageOut::Send(uint32_t tag, absl::Span<const std::byte> message)
   return absl::OkStatus();
 }
 
-absl::Status FilmSender::SendInfo(const FilmInfo& info) {
+absl::Status FilmSender::SendInfo(const av::FilmInfo& info) {
   InfoWire wire = {};
   wire.duration_ns = info.duration_ns;
   CopyText(info.container, wire.container);
@@ -232,7 +232,7 @@ absl::Status FilmSender::OnAudio(const AudioBlock& audio) {
   return absl::OkStatus();
 }
 
-absl::Status FilmSender::SendEnd(const DecodeTotals& totals) {
+absl::Status FilmSender::SendEnd(const av::DecodeTotals& totals) {
   return out_.Send(kTagEnd, WireBytes(EndWire{.pictures = totals.pictures,
                                               .audio_blocks = totals.audio_blocks,
                                               .audio_frames = totals.audio_frames,

@@ -21,7 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "parley/examples/film/decoder.h"
+#include "parley/av/decoder.h"
 #include "parley/examples/film/media_units.h"
 #include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
@@ -58,12 +58,12 @@ class FilmSender final : public MediaSink {
              FrameSender* arena = nullptr)
       : out_(out), start_(start), acceptance_(acceptance), arena_(arena) {}
 
-  absl::Status SendInfo(const FilmInfo& info);
+  absl::Status SendInfo(const av::FilmInfo& info);
   // kResourceExhausted: above a limit of the receiver's, or longer than a message can be;
   // kUnimplemented: a format that it does not accept.
   absl::Status OnPicture(const Picture& picture) override;
   absl::Status OnAudio(const AudioBlock& audio) override;
-  absl::Status SendEnd(const DecodeTotals& totals);
+  absl::Status SendEnd(const av::DecodeTotals& totals);
   absl::Status SendFailed(std::string_view reason);
 
   // What the next picture and the current formats have; 0: no format yet.

@@ -15,10 +15,10 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/av/decoder.h"
+#include "parley/av/decoder_memory.h"
 #include "parley/channel/channel.h"
 #include "parley/examples/film/check_receiver.h"
-#include "parley/examples/film/decoder.h"
-#include "parley/examples/film/decoder_memory.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/film_receiver.h"
 #include "parley/examples/film/film_source.h"
@@ -66,9 +66,9 @@ class DirectOut final : public MessageOut {
 
 absl::Status Stream(const std::vector<std::byte>& film, DirectOut& out, const FilmStart& start,
                     const Acceptance& acceptance = {}) {
-  WarmUpDecoder();
+  av::WarmUpDecoder();
   MemorySource source(film);
-  auto decoder = FilmDecoder::Open(source, acceptance);
+  auto decoder = av::FilmDecoder::Open(source, acceptance);
   if (!decoder.ok()) return decoder.status();
   FilmSender sender(out, start, acceptance);
   absl::Status status = sender.SendInfo((*decoder)->info());
@@ -158,7 +158,7 @@ class KeepingViewer {
     if (std::exchange(keeps_, keeps_ == Keeps::kUntilThereIsSound
                                   ? Keeps::kUntilThereIsSound
                                   : Keeps::kForAWhile) == Keeps::kForAWhileOnceItHasSlept) {
-      absl::SleepFor(DecoderMemory::kMaxWait * 5 / 4);
+      absl::SleepFor(av::DecoderMemory::kMaxWait * 5 / 4);
     }
     const Deadline end = Deadline::After(absl::Seconds(120));
     while (!end.Expired()) {
@@ -245,7 +245,7 @@ Arrival StreamThroughArena(const std::string& path, uint64_t arena_bytes,
       {.format = {}, .max_format_changes = 100, .alignment = acceptance.alignment}, {}, outputs,
       nullptr);
   KeepingViewer viewer((*pair)->accepting(), receiver, keeps);
-  WarmUpDecoder();
+  av::WarmUpDecoder();
   std::thread worker([&] {
     Channel& channel = (*pair)->connecting();
     ChannelOut out(channel.sender);
@@ -253,7 +253,7 @@ Arrival StreamThroughArena(const std::string& path, uint64_t arena_bytes,
         FrameSender::Create(channel, {.metadata_bytes = kFrameHeaderBytes});
     ASSERT_TRUE(arena.ok()) << arena.status();
     MemorySource source(film);
-    auto decoder = FilmDecoder::Open(source, acceptance, {&channel.sender, &*arena});
+    auto decoder = av::FilmDecoder::Open(source, acceptance, {&channel.sender, &*arena});
     ASSERT_TRUE(decoder.ok()) << decoder.status();
     FilmSender sender(out, {}, acceptance, &*arena);
     ASSERT_TRUE(sender.SendInfo((*decoder)->info()).ok());

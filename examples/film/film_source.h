@@ -8,7 +8,7 @@
 // Trust: the bytes are the attacker's. Threads: one at a time.
 //
 //   MemorySource source(bytes);
-//   auto decoder = FilmDecoder::Open(source, acceptance);
+//   auto decoder = av::FilmDecoder::Open(source, acceptance);
 
 #include "parley/av/byte_source.h"
 

@@ -17,8 +17,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/av/decoder.h"
 #include "parley/channel/channel.h"
-#include "parley/examples/film/decoder.h"
 #include "parley/examples/film/film_protocol.h"
 #include "parley/examples/film/film_sender.h"
 #include "parley/examples/film/remote_source.h"
@@ -53,13 +53,13 @@ class WorkerOut final : public MessageOut {
 absl::Status StreamFilm(RemoteSource& film, const Acceptance& acceptance,
                         const WorkerArguments& arguments, FilmSender& film_sender, Sender& sender,
                         FrameSender* arena) {
-  absl::StatusOr<std::unique_ptr<FilmDecoder>> decoder =
-      FilmDecoder::Open(film, acceptance, {&sender, arena});
+  absl::StatusOr<std::unique_ptr<av::FilmDecoder>> decoder =
+      av::FilmDecoder::Open(film, acceptance, {&sender, arena});
   if (!decoder.ok()) return film_sender.SendFailed(std::string(decoder.status().message()));
   absl::Status status = film_sender.SendInfo((*decoder)->info());
   if (!status.ok()) return status;
   Turncoat turncoat(arguments.hijack, (*decoder)->info().duration_ns / 2, film_sender, sender);
-  const absl::StatusOr<DecodeTotals> totals = (*decoder)->Run(turncoat);
+  const absl::StatusOr<av::DecodeTotals> totals = (*decoder)->Run(turncoat);
   if (totals.ok()) return film_sender.SendEnd(*totals);
   if (turncoat.left()) return absl::OkStatus();  // without an end record
   return film_sender.SendFailed(std::string(totals.status().message()));
@@ -109,7 +109,7 @@ int main(int argc, char** argv) {
   parley::WorkerMainOptions options;
   options.format = parley::film::kFilmProtocol;
   options.warm_up = [&arguments] {
-    parley::film::WarmUpDecoder();
+    parley::av::WarmUpDecoder();
     return arguments.status();
   };
   // Without soft answers for files: an attempt to open one is named.

@@ -8,7 +8,7 @@
 // Threads: one at a time, the one that sends pictures.
 //
 //   RemoteSource film(worker.input());
-//   auto decoder = FilmDecoder::Open(film, acceptance);
+//   auto decoder = av::FilmDecoder::Open(film, acceptance);
 
 #include <cstddef>
 #include <cstdint>

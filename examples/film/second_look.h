@@ -6,7 +6,7 @@
 // each picture and block, in libav's own names and numbers. It shares no line with decoder.cc,
 // picture_converter.cc and media/, so that a mistake there is not made twice.
 //
-// Trust: as decoder.h: runs confined, after WarmUpDecoder().
+// Trust: as decoder.h: runs confined, after av::WarmUpDecoder().
 // Threads: one at a time.
 //
 //   absl::Status looked = SecondLook(source, accepted, out);   // ends with End or Failed

@@ -17,9 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/av/decoder.h"
 #include "parley/cli/output_file.h"
 #include "parley/examples/film/contact_sheet.h"
-#include "parley/examples/film/decoder.h"
 #include "parley/examples/film/film_source.h"
 #include "parley/examples/film/media_units.h"
 #include "parley/examples/film/output_names.h"
@@ -62,12 +62,12 @@ class Writing final : public MediaSink {
 };
 
 void DecodeInto(MediaSink& sink, const std::string& clip) {
-  WarmUpDecoder();
+  av::WarmUpDecoder();
   const std::vector<std::byte> film = ReadAll(clip.rfind('/', 0) == 0 ? clip : TestClip(clip));
   MemorySource source(film);
   Acceptance wants;
   wants.SetPixelFormats(Y4mPixelFormats());
-  auto decoder = FilmDecoder::Open(source, wants);
+  auto decoder = av::FilmDecoder::Open(source, wants);
   ASSERT_TRUE(decoder.ok()) << decoder.status();
   ASSERT_TRUE((*decoder)->Run(sink).ok());
 }

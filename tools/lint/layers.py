@@ -29,7 +29,7 @@ FOR_TESTS = {"testing"}
 # Narrower than the height says: folder -> what it may use, a folder or one target of it.
 ONLY = {
     # Frames and formats for libav; applications stand on it.
-    "av": {"frames", "media", "os"},
+    "av": {"channel", "frames", "media", "os"},
     "ring": {"boundary", "os:check", "os:relax"},
     "wait": {"boundary", "os"},
     # What users of a channel need to test their own code, and nothing above it.

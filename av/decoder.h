@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_EXAMPLES_FILM_DECODER_H_
-#define PARLEY_EXAMPLES_FILM_DECODER_H_
+#ifndef PARLEY_AV_DECODER_H_
+#define PARLEY_AV_DECODER_H_
 
 // Decodes a film with libavcodec, on one thread, in an order that depends on nothing but the bytes:
 // two runs deliver the same pictures and the same blocks of audio.
@@ -34,12 +34,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "parley/examples/film/decoder_memory.h"
-#include "parley/examples/film/film_source.h"
-#include "parley/examples/film/media_units.h"
+#include "parley/av/byte_source.h"
+#include "parley/av/decoder_memory.h"
+#include "parley/av/media_units.h"
 #include "parley/media/acceptance.h"
 
-namespace parley::film {
+namespace parley::av {
 
 struct FilmInfo {
   std::string container;
@@ -63,7 +63,7 @@ class FilmDecoder {
  public:
   // `film` and what `arena` has must outlive the decoder. kInvalidArgument: not a film, a list
   // of other files, or nothing in it that can be decoded; kResourceExhausted: no memory.
-  static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(FilmSource& film,
+  static absl::StatusOr<std::unique_ptr<FilmDecoder>> Open(ByteSource& film,
                                                            const Acceptance& acceptance = {},
                                                            const DecoderArena& arena = {});
   virtual ~FilmDecoder() = default;
@@ -73,6 +73,6 @@ class FilmDecoder {
   virtual absl::StatusOr<DecodeTotals> Run(MediaSink& sink) = 0;
 };
 
-}  // namespace parley::film
+}  // namespace parley::av
 
-#endif  // PARLEY_EXAMPLES_FILM_DECODER_H_
+#endif  // PARLEY_AV_DECODER_H_

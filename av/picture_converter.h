@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_EXAMPLES_FILM_PICTURE_CONVERTER_H_
-#define PARLEY_EXAMPLES_FILM_PICTURE_CONVERTER_H_
+#ifndef PARLEY_AV_PICTURE_CONVERTER_H_
+#define PARLEY_AV_PICTURE_CONVERTER_H_
 
 // Describes a decoded AVFrame as a Picture: as it is where the receiver accepts its format, through
 // swscale's bit-exact path where not. Range and matrix are kept, and what the result has is said.
@@ -12,11 +12,11 @@
 //   absl::Status converted = converter.Convert(*frame, picture);   // points into *frame or in here
 
 #include "absl/status/status.h"
-#include "parley/examples/film/libav.h"
-#include "parley/examples/film/media_units.h"
+#include "parley/av/libav.h"
+#include "parley/av/media_units.h"
 #include "parley/media/acceptance.h"
 
-namespace parley::film {
+namespace parley::av {
 
 class PictureConverter {
  public:
@@ -38,6 +38,6 @@ class PictureConverter {
   IccProfile icc_;  // of the last picture
 };
 
-}  // namespace parley::film
+}  // namespace parley::av
 
-#endif  // PARLEY_EXAMPLES_FILM_PICTURE_CONVERTER_H_
+#endif  // PARLEY_AV_PICTURE_CONVERTER_H_

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/examples/film/sound_description.h"
+#include "parley/av/sound_description.h"
 
 #include <bit>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 
-namespace parley::film {
+namespace parley::av {
 namespace {
 
 std::optional<SampleFormat> Find(AVSampleFormat format) {
@@ -84,4 +84,4 @@ absl::Status DescribeSound(const AVFrame& frame, int significant_bits,
   return absl::OkStatus();
 }
 
-}  // namespace parley::film
+}  // namespace parley::av

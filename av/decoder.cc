@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/examples/film/decoder.h"
+#include "parley/av/decoder.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,20 +11,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "parley/av/decoder_memory.h"
+#include "parley/av/libav.h"
 #include "parley/av/libav_input.h"
+#include "parley/av/picture_converter.h"
+#include "parley/av/sound_description.h"
 #include "parley/av/video_format.h"
-#include "parley/examples/film/decoder_memory.h"
-#include "parley/examples/film/libav.h"
-#include "parley/examples/film/picture_converter.h"
-#include "parley/examples/film/sound_description.h"
 #include "parley/media/frame.h"
 
-namespace parley::film {
+namespace parley::av {
 namespace {
-
-using av::OpensOtherFiles;
-using av::RefuseToOpen;
-using av::SourceFile;
 
 constexpr AVRational kNanoseconds = {1, 1000000000};
 // Damaged films can make a demuxer fail again and again without coming to the end.
@@ -64,7 +60,7 @@ class LibavDecoder final : public FilmDecoder {
  public:
   LibavDecoder(const Acceptance& acceptance, const DecoderArena& arena)
       : memory_(acceptance, arena), converter_(acceptance) {}
-  absl::Status Open(FilmSource& film);
+  absl::Status Open(ByteSource& film);
   const FilmInfo& info() const override { return info_; }
   absl::StatusOr<DecodeTotals> Run(MediaSink& sink) override;
 
@@ -101,7 +97,7 @@ class LibavDecoder final : public FilmDecoder {
   DecodeTotals totals_;
 };
 
-absl::Status LibavDecoder::Open(FilmSource& film) {
+absl::Status LibavDecoder::Open(ByteSource& film) {
   if (film.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
   file_.source = &film;
   constexpr int kBufferBytes = 1 << 16;
@@ -150,7 +146,7 @@ absl::Status LibavDecoder::Open(FilmSource& film) {
         av_stream_get_side_data(video_.stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
     if (matrix != nullptr && size >= sizeof(DisplayMatrix)) {
       // SAFETY: nine aligned int32_t, by libavutil/display.h.
-      stream_matrix_ = av::ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix));
+      stream_matrix_ = ToDisplayMatrix(reinterpret_cast<const int32_t*>(matrix));
     }
   }
   info_.container = format->iformat->name;
@@ -329,7 +325,7 @@ void WarmUpDecoder() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(FilmSource& film,
+absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(ByteSource& film,
                                                                const Acceptance& acceptance,
                                                                const DecoderArena& arena) {
   auto decoder = std::make_unique<LibavDecoder>(acceptance, arena);
@@ -338,4 +334,4 @@ absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(FilmSource& film,
   return decoder;
 }
 
-}  // namespace parley::film
+}  // namespace parley::av

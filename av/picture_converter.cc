@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/examples/film/picture_converter.h"
+#include "parley/av/picture_converter.h"
 
 #include <algorithm>
 #include <string>
@@ -10,7 +10,7 @@
 #include "parley/media/colour.h"
 #include "parley/media/pixel_format.h"
 
-namespace parley::film {
+namespace parley::av {
 namespace {
 
 const char* NameOf(AVPixelFormat format) {
@@ -23,7 +23,7 @@ AVPixelFormat ToLibav(PixelFormat format) {
 }
 
 void Describe(const AVFrame& frame, IccProfile& icc, Picture& picture) {
-  picture.format = av::VideoFormatOf(frame);
+  picture.format = VideoFormatOf(frame);
   const AVFrameSideData* profile = av_frame_get_side_data(&frame, AV_FRAME_DATA_ICC_PROFILE);
   const absl::Span<const std::byte> bytes =
       profile == nullptr
@@ -89,7 +89,7 @@ absl::Status PictureConverter::Scale(const AVFrame& frame, AVPixelFormat target,
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
   const bool from_rgb = (descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0;
   const bool to_rgb = to.model == ColourModel::kRgb;
-  const ResolvedColour colour = av::ColourOf(picture.format, format);
+  const ResolvedColour colour = ColourOf(picture.format, format);
   if (from_rgb && !to_rgb) {
     picture.format.colour.matrix = kMatrixUnspecified;
     picture.format.colour.range =
@@ -104,8 +104,8 @@ absl::Status PictureConverter::Scale(const AVFrame& frame, AVPixelFormat target,
   const ResolvedColour result = ResolveColour(picture.format);
   // Fails for pairs that have neither range nor matrix, as gray and gray; then nothing is lost.
   static_cast<void>(sws_setColorspaceDetails(
-      sws_.get(), sws_getCoefficients(av::SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
-      sws_getCoefficients(av::SwsMatrix(result.matrix)), result.full_range ? 1 : 0, 0, 1 << 16,
+      sws_.get(), sws_getCoefficients(SwsMatrix(colour.matrix)), colour.full_range ? 1 : 0,
+      sws_getCoefficients(SwsMatrix(result.matrix)), result.full_range ? 1 : 0, 0, 1 << 16,
       1 << 16));
   if (sws_scale(sws_.get(), frame.data, frame.linesize, 0, frame.height, out->data,
                 out->linesize) != frame.height) {
@@ -146,4 +146,4 @@ absl::Status PictureConverter::Convert(const AVFrame& frame, Picture& picture) {
   return absl::OkStatus();
 }
 
-}  // namespace parley::film
+}  // namespace parley::av

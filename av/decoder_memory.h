@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
-#define PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
+#ifndef PARLEY_AV_DECODER_MEMORY_H_
+#define PARLEY_AV_DECODER_MEMORY_H_
 
 // Gives libav room for its pictures and blocks of sound in the arena of a channel, so that what it
 // decodes is sent where it lies.
@@ -28,12 +28,12 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "parley/av/libav.h"
 #include "parley/channel/sender.h"
-#include "parley/examples/film/libav.h"
 #include "parley/frames/frame_sender.h"
 #include "parley/media/acceptance.h"
 
-namespace parley::film {
+namespace parley::av {
 
 // A channel's end for messages and its end for frames; both null: there is no arena, and nothing is
 // given.
@@ -82,6 +82,6 @@ class DecoderMemory {
   bool waits_ = true;
 };
 
-}  // namespace parley::film
+}  // namespace parley::av
 
-#endif  // PARLEY_EXAMPLES_FILM_DECODER_MEMORY_H_
+#endif  // PARLEY_AV_DECODER_MEMORY_H_

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "parley/examples/film/decoder_memory.h"
+#include "parley/av/decoder_memory.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include "parley/media/pixel_format.h"
 #include "parley/os/deadline.h"
 
-namespace parley::film {
+namespace parley::av {
 namespace {
 
 // Where each plane of a picture, and each channel of planar sound, begins. What libav wants of rows
@@ -192,4 +192,4 @@ bool DecoderMemory::GiveSound(AVFrame& sound) {
   return true;
 }
 
-}  // namespace parley::film
+}  // namespace parley::av
