@@ -115,13 +115,30 @@ AttackFunction FormatRecord(const std::function<void(VideoFormatWire&)>& spoil, 
   };
 }
 
-void HostileSamples(Attacker& a) {
-  Sender sender(a);
+NumberedFormat Stereo() {
   AudioFormat audio;
   audio.sample_format = SampleFormat::kF32;
   audio.rate_hz = 48000;
   audio.channels = 2;
-  const NumberedFormat format = {audio, 1};
+  return {audio, 1};
+}
+
+AttackFunction SoundRecord(const std::function<void(AudioFormatWire&)>& spoil, const char* what) {
+  return [=](Attacker& a) {
+    Sender sender(a);
+    const auto record = EncodeFormat(Stereo());
+    AudioFormatWire wire;
+    std::memcpy(&wire, record.data(), sizeof(wire));
+    spoil(wire);
+    sender.Send(kAudioFormatTag, &wire, sizeof(wire));
+    a.Mounted(what);
+    Attacker::Stay();
+  };
+}
+
+void HostileSamples(Attacker& a) {
+  Sender sender(a);
+  const NumberedFormat format = Stereo();
   SendFormat(sender, format, kAudioFormatTag);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float nasty[] = {
@@ -205,6 +222,30 @@ std::vector<Case> PayloadCases() {
       {"format-storm", "P4", "a change of format at each frame", media, FormatStorm, kCaught},
       {"picture-rewritten", "P5", "a picture rewritten while it is read", media, RewritePicture,
        kServed},
+      {"format-unknown", "P6", "a pixel format without a name", media,
+       FormatRecord([](VideoFormatWire& f) { f.pixel_format = 0xffff'fff0; }, "no such format"),
+       kCaught},
+      {"profile-longer", "P6", "an ICC profile longer than its record", media,
+       FormatRecord([](VideoFormatWire& f) { f.icc_bytes = 0xffff'ff80; },
+                    "a profile of 4 GiB in a record of 128 bytes"),
+       kCaught},
+      {"matrix-flat", "P6", "a display matrix that cannot be inverted", media,
+       FormatRecord([](VideoFormatWire& f) { f.display_matrix.fill(1); }, "a flat matrix"),
+       kCaught},
+      {"format-reserved", "P6", "a reserved field of a format", media,
+       FormatRecord([](VideoFormatWire& f) { f.reserved.back() = 1; }, "a reserved field"),
+       kCaught},
+      {"sound-absurd", "P6", "sound of 4 billion channels", boundless,
+       SoundRecord([](AudioFormatWire& f) { f.channels = 0xffff'fffe; }, "4294967294 channels"),
+       kCaught},
+      {"layout-too-many", "P6", "a layout of more channels than there are", media,
+       SoundRecord(
+           [](AudioFormatWire& f) {
+             f.layout = static_cast<uint8_t>(ChannelLayout::Kind::kMask);
+             f.mask = ~uint64_t{0};
+           },
+           "64 places for two channels"),
+       kCaught},
   };
 }
 
