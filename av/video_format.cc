@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 namespace parley::av {
 namespace {
@@ -14,7 +15,18 @@ bool IsOldFullRange(int format) {
          format == AV_PIX_FMT_YUVJ411P;
 }
 
-uint8_t CodePoint(int value) {
+// What a file says may be no value of the enumeration, and then may not be read as one.
+template <typename Enum>
+int NumberOf(const Enum& value) {
+  static_assert(sizeof(value) == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &value, sizeof(number));
+  return number;
+}
+
+template <typename Enum>
+uint8_t CodePoint(const Enum& code) {
+  const int value = NumberOf(code);
   return value >= 0 && value <= 255 ? static_cast<uint8_t>(value) : kMatrixUnspecified;
 }
 
@@ -28,14 +40,15 @@ VideoFormat VideoFormatOf(const AVFrame& frame) {
     format.pixel_aspect = {static_cast<uint32_t>(frame.sample_aspect_ratio.num),
                            static_cast<uint32_t>(frame.sample_aspect_ratio.den)};
   }
-  format.colour.range = frame.color_range == AVCOL_RANGE_JPEG   ? ColourRange::kFull
-                        : frame.color_range == AVCOL_RANGE_MPEG ? ColourRange::kLimited
-                                                                : ColourRange::kUnspecified;
+  const int range = NumberOf(frame.color_range);
+  format.colour.range = range == AVCOL_RANGE_JPEG   ? ColourRange::kFull
+                        : range == AVCOL_RANGE_MPEG ? ColourRange::kLimited
+                                                    : ColourRange::kUnspecified;
   if (IsOldFullRange(frame.format)) format.colour.range = ColourRange::kFull;
   format.colour.primaries = CodePoint(frame.color_primaries);
   format.colour.transfer = CodePoint(frame.color_trc);
   format.colour.matrix = CodePoint(frame.colorspace);
-  const int place = frame.chroma_location;
+  const int place = NumberOf(frame.chroma_location);
   format.chroma_place =
       place >= 0 && place <= 6 ? static_cast<ChromaPlace>(place) : ChromaPlace::kUnspecified;
   const AVFrameSideData* matrix = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);

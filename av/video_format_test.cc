@@ -3,6 +3,7 @@
 
 #include <climits>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -18,6 +19,13 @@ AvFrame FrameOf(AVPixelFormat format, int width, int height) {
   frame->color_range = AVCOL_RANGE_UNSPECIFIED;
   frame->colorspace = AVCOL_SPC_UNSPECIFIED;
   return frame;
+}
+
+// As a demuxer does that believes a file.
+template <typename Enum>
+void Set(Enum& value, int number) {
+  static_assert(sizeof(value) == sizeof(number));
+  std::memcpy(&value, &number, sizeof(number));
 }
 
 // Every pixel format that libav knows, by its own description.
@@ -59,10 +67,10 @@ TEST(VideoFormatTest, WhatAFrameSaysIsKeptAndWhatCannotBeIsNot) {
 
   for (const int number : {-1, 256, INT_MAX, INT_MIN}) {
     frame->sample_aspect_ratio = {number < 0 ? number : 1, number < 0 ? 1 : 0};
-    frame->colorspace = static_cast<AVColorSpace>(number);
-    frame->color_primaries = static_cast<AVColorPrimaries>(number);
-    frame->color_trc = static_cast<AVColorTransferCharacteristic>(number);
-    frame->chroma_location = static_cast<AVChromaLocation>(number);
+    Set(frame->colorspace, number);
+    Set(frame->color_primaries, number);
+    Set(frame->color_trc, number);
+    Set(frame->chroma_location, number);
     const VideoFormat odd = VideoFormatOf(*frame);
     EXPECT_EQ(odd.pixel_aspect, Ratio{}) << number;
     EXPECT_EQ(odd.colour, (ColourDescription{ColourRange::kFull, 2, 2, 2})) << number;
