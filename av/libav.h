@@ -5,6 +5,7 @@
 // The headers of libav without their warnings, and owners for its objects.
 // Trust: none of its own. Threads: any.
 
+#include <cstring>
 #include <memory>
 
 #pragma GCC diagnostic push
@@ -32,6 +33,15 @@ extern "C" {
 #pragma GCC diagnostic pop
 
 namespace parley::av {
+
+// What a file says may be no value of the enumeration, and then may not be read as one.
+template <typename Enum>
+int NumberOf(const Enum& value) {
+  static_assert(sizeof(value) == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &value, sizeof(number));
+  return number;
+}
 
 template <typename T, auto free_function>
 struct AvDeleter {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 
 namespace parley::av {
 namespace {
@@ -13,15 +12,6 @@ bool IsOldFullRange(int format) {
   return format == AV_PIX_FMT_YUVJ420P || format == AV_PIX_FMT_YUVJ422P ||
          format == AV_PIX_FMT_YUVJ444P || format == AV_PIX_FMT_YUVJ440P ||
          format == AV_PIX_FMT_YUVJ411P;
-}
-
-// What a file says may be no value of the enumeration, and then may not be read as one.
-template <typename Enum>
-int NumberOf(const Enum& value) {
-  static_assert(sizeof(value) == sizeof(int));
-  int number = 0;
-  std::memcpy(&number, &value, sizeof(number));
-  return number;
 }
 
 template <typename Enum>

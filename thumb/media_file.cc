@@ -114,6 +114,13 @@ std::string Named(const char* text) {
   return plain == "unknown" || plain == "reserved" ? "" : plain;
 }
 
+// `end`: of the enumeration's values.
+template <typename Enum>
+std::string NameOfCode(const Enum& code, int end, const char* (*name)(Enum)) {
+  const int number = av::NumberOf(code);
+  return number < 0 || number >= end ? "" : Named(name(static_cast<Enum>(number)));
+}
+
 StreamKind KindOf(AVMediaType type) {
   switch (type) {
     case AVMEDIA_TYPE_VIDEO:
@@ -171,10 +178,10 @@ StreamFacts FactsOf(AVFormatContext* format, AVStream* stream) {
     facts.width = NotNegative(codec.width);
     facts.height = NotNegative(codec.height);
     facts.format = Plain(av_get_pix_fmt_name(static_cast<AVPixelFormat>(codec.format)));
-    facts.primaries = Named(av_color_primaries_name(codec.color_primaries));
-    facts.transfer = Named(av_color_transfer_name(codec.color_trc));
-    facts.matrix = Named(av_color_space_name(codec.color_space));
-    facts.full_range = codec.color_range == AVCOL_RANGE_JPEG;
+    facts.primaries = NameOfCode(codec.color_primaries, AVCOL_PRI_NB, av_color_primaries_name);
+    facts.transfer = NameOfCode(codec.color_trc, AVCOL_TRC_NB, av_color_transfer_name);
+    facts.matrix = NameOfCode(codec.color_space, AVCOL_SPC_NB, av_color_space_name);
+    facts.full_range = av::NumberOf(codec.color_range) == AVCOL_RANGE_JPEG;
     const AVRational aspect = av_guess_sample_aspect_ratio(format, stream, nullptr);
     facts.pixel_aspect_numerator = NotNegative(aspect.num);
     facts.pixel_aspect_denominator = NotNegative(aspect.den);

@@ -36,11 +36,12 @@ bool HasAlpha(const AVPixFmtDescriptor& descriptor) {
 
 std::optional<ToneMap> ToneMapOf(const AVFrame& frame) {
   ToneMap map;
-  if (frame.color_trc == AVCOL_TRC_ARIB_STD_B67) {
+  const int transfer = av::NumberOf(frame.color_trc);
+  if (transfer == AVCOL_TRC_ARIB_STD_B67) {
     map.transfer = HdrTransfer::kHlg;
     return map;
   }
-  if (frame.color_trc != AVCOL_TRC_SMPTE2084) return std::nullopt;
+  if (transfer != AVCOL_TRC_SMPTE2084) return std::nullopt;
   double peak_nits = 0;
   if (const AVFrameSideData* data =
           av_frame_get_side_data(&frame, AV_FRAME_DATA_CONTENT_LIGHT_LEVEL);

@@ -247,13 +247,14 @@ absl::Status Looker::SayPicture() {
   }
   const char* name = av_get_pix_fmt_name(static_cast<AVPixelFormat>(frame_->format));
   const bool old_full_range = name != nullptr && std::strncmp(name, "yuvj", 4) == 0;
-  wire.full_range = frame_->color_range == AVCOL_RANGE_JPEG || old_full_range ? 1
-                    : frame_->color_range == AVCOL_RANGE_MPEG                 ? 0
-                                                                              : 2;
-  wire.primaries = static_cast<uint8_t>(frame_->color_primaries);
-  wire.transfer = static_cast<uint8_t>(frame_->color_trc);
-  wire.matrix = static_cast<uint8_t>(frame_->colorspace);
-  wire.chroma_place = static_cast<uint8_t>(frame_->chroma_location);
+  const int range = av::NumberOf(frame_->color_range);
+  wire.full_range = range == AVCOL_RANGE_JPEG || old_full_range ? 1
+                    : range == AVCOL_RANGE_MPEG                 ? 0
+                                                                : 2;
+  wire.primaries = static_cast<uint8_t>(av::NumberOf(frame_->color_primaries));
+  wire.transfer = static_cast<uint8_t>(av::NumberOf(frame_->color_trc));
+  wire.matrix = static_cast<uint8_t>(av::NumberOf(frame_->colorspace));
+  wire.chroma_place = static_cast<uint8_t>(av::NumberOf(frame_->chroma_location));
   wire.interlaced = frame_->interlaced_frame != 0 ? 1 : 0;
   wire.top_first = wire.interlaced != 0 && frame_->top_field_first != 0 ? 1 : 0;
   wire.key = frame_->key_frame != 0 ? 1 : 0;
