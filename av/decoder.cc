@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdarg>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,9 +75,7 @@ class LibavDecoder final : public FilmDecoder {
   void NotePacket(const AVPacket& packet);
   bool EndsEarly() const;
 
-  SourceFile file_;
-  AvIo io_;  // outlives format_
-  AvFormatContext format_;
+  FileReader reader_;
   DecoderMemory memory_;  // outlives the codecs
   Track video_;
   Track audio_;
@@ -99,37 +97,24 @@ class LibavDecoder final : public FilmDecoder {
 
 absl::Status LibavDecoder::Open(ByteSource& film) {
   if (film.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
-  file_.source = &film;
-  constexpr int kBufferBytes = 1 << 16;
-  auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
-  if (buffer == nullptr) return absl::ResourceExhaustedError("no memory");
-  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, SourceFile::Read, nullptr,
-                               SourceFile::Seek));
-  AVFormatContext* format = avformat_alloc_context();
+  switch (reader_.Open(film)) {
+    case FileReader::Opened::kOk:
+      break;
+    case FileReader::Opened::kNoMemory:
+      return absl::ResourceExhaustedError("no memory");
+    case FileReader::Opened::kOtherFiles:
+      return absl::InvalidArgumentError(
+          absl::StrCat("this is not a film but a list of other files (", reader_.demuxer(),
+                       "), and none of them is opened"));
+    case FileReader::Opened::kUnknown:
+    case FileReader::Opened::kDamaged:
+      return AvStatus(reader_.error(), "this is not a film that can be read");
+  }
   packet_.reset(av_packet_alloc());
   frame_.reset(av_frame_alloc());
-  if (io_ == nullptr || format == nullptr || packet_ == nullptr || frame_ == nullptr) {
-    avformat_free_context(format);
-    return absl::ResourceExhaustedError("no memory");
-  }
-  format->pb = io_.get();
-  format->io_open = RefuseToOpen;
-  const AVInputFormat* demuxer = nullptr;
-  int error = av_probe_input_buffer2(io_.get(), &demuxer, nullptr, nullptr, 0, 0);
-  if (error < 0 || demuxer == nullptr) {
-    avformat_free_context(format);
-    return AvStatus(error < 0 ? error : AVERROR_INVALIDDATA, "this is not a film that can be read");
-  }
-  if (OpensOtherFiles(*demuxer)) {
-    avformat_free_context(format);
-    return absl::InvalidArgumentError(absl::StrCat("this is not a film but a list of other files (",
-                                                   demuxer->name, "), and none of them is opened"));
-  }
-  // Takes or frees `format`.
-  error = avformat_open_input(&format, nullptr, demuxer, nullptr);
-  if (error < 0) return AvStatus(error, "this is not a film that can be read");
-  format_.reset(format);
-  error = avformat_find_stream_info(format, nullptr);
+  if (packet_ == nullptr || frame_ == nullptr) return absl::ResourceExhaustedError("no memory");
+  AVFormatContext* const format = reader_.format();
+  const int error = avformat_find_stream_info(format, nullptr);
   if (error < 0) return AvStatus(error, "the film's streams cannot be read");
   if (format->start_time != AV_NOPTS_VALUE) start_ns_ = ToNs(format->start_time, AV_TIME_BASE_Q);
 
@@ -158,9 +143,9 @@ absl::Status LibavDecoder::Open(ByteSource& film) {
 
 absl::Status LibavDecoder::OpenTrack(AVMediaType type, Track& track) {
   const AVCodec* codec = nullptr;
-  const int index = av_find_best_stream(format_.get(), type, -1, -1, &codec, 0);
+  const int index = av_find_best_stream(reader_.format(), type, -1, -1, &codec, 0);
   if (index < 0 || codec == nullptr) return absl::OkStatus();
-  AVStream* stream = format_->streams[index];
+  AVStream* stream = reader_.format()->streams[index];
   // A cover picture is not a film.
   if ((stream->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) return absl::OkStatus();
   AvCodecContext context(avcodec_alloc_context3(codec));
@@ -186,7 +171,7 @@ void LibavDecoder::NotePacket(const AVPacket& packet) {
   const int64_t at = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
   if (at == AV_NOPTS_VALUE) return;
   const AVRational time_base =
-      format_->streams[static_cast<unsigned>(packet.stream_index)]->time_base;
+      reader_.format()->streams[static_cast<unsigned>(packet.stream_index)]->time_base;
   const int64_t duration_ns = ToNs(std::max(int64_t{0}, packet.duration), time_base);
   const int64_t begin_ns = Minus(ToNs(at, time_base), start_ns_);
   packets_end_ns_ = std::max(packets_end_ns_, begin_ns + duration_ns);
@@ -197,10 +182,10 @@ absl::Status LibavDecoder::DeliverPicture(Track& track, MediaSink& sink) {
   const absl::Status converted = converter_.Convert(*frame_, picture);
   if (!converted.ok()) return converted;
   if (!picture.converted) picture.frame = memory_.FrameOf(*frame_);
-  const AVRational rate = av_guess_frame_rate(format_.get(), track.stream, nullptr);
+  const AVRational rate = av_guess_frame_rate(reader_.format(), track.stream, nullptr);
   picture.format.frame_rate = ToRatio(rate);
   picture.format.pixel_aspect =
-      ToRatio(av_guess_sample_aspect_ratio(format_.get(), track.stream, frame_.get()));
+      ToRatio(av_guess_sample_aspect_ratio(reader_.format(), track.stream, frame_.get()));
   if (picture.format.display_matrix == DisplayMatrix{}) {
     picture.format.display_matrix = stream_matrix_;
   }
@@ -263,7 +248,8 @@ absl::Status LibavDecoder::Decode(Track& track, const AVPacket* packet, MediaSin
 
 bool LibavDecoder::EndsEarly() const {
   // A duration that was estimated from the bit rate or found at the film's own end says nothing.
-  if (info_.duration_ns == 0 || format_->duration_estimation_method != AVFMT_DURATION_FROM_STREAM) {
+  if (info_.duration_ns == 0 ||
+      reader_.format()->duration_estimation_method != AVFMT_DURATION_FROM_STREAM) {
     return false;
   }
   return packets_end_ns_ + std::max(int64_t{500000000}, info_.duration_ns / 50) < info_.duration_ns;
@@ -272,11 +258,11 @@ bool LibavDecoder::EndsEarly() const {
 absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
   int read_errors = 0;
   while (true) {
-    const int error = av_read_frame(format_.get(), packet_.get());
+    const int error = av_read_frame(reader_.format(), packet_.get());
     if (error == AVERROR_EOF) break;
     if (error == AVERROR(ENOMEM)) return AvStatus(error, "reading the film");
     if (error < 0) {
-      if (avio_feof(io_.get()) != 0) {
+      if (avio_feof(reader_.format()->pb) != 0) {
         totals_.truncated = true;
       } else {
         ++totals_.bad_packets;
@@ -290,7 +276,7 @@ absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
     if (packet_->stream_index == audio_.index) track = &audio_;
     absl::Status decoded;
     if (track != nullptr) {
-      if ((packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && avio_feof(io_.get()) != 0) {
+      if ((packet_->flags & AV_PKT_FLAG_CORRUPT) != 0 && avio_feof(reader_.format()->pb) != 0) {
         totals_.truncated = true;  // the last packet, of which a part is missing
       } else {
         decoded = Decode(*track, packet_.get(), sink);
@@ -313,17 +299,7 @@ absl::StatusOr<DecodeTotals> LibavDecoder::Run(MediaSink& sink) {
 
 }  // namespace
 
-void WarmUpDecoder() {
-  av_log_set_callback(Silent);
-  // localtime and gmtime read the zone file on first use.
-  ::tzset();
-  void* state = nullptr;
-  while (av_codec_iterate(&state) != nullptr) {
-  }
-  state = nullptr;
-  while (av_demuxer_iterate(&state) != nullptr) {
-  }
-}
+void WarmUpDecoder() { WarmUpLibav(Silent); }
 
 absl::StatusOr<std::unique_ptr<FilmDecoder>> FilmDecoder::Open(ByteSource& film,
                                                                const Acceptance& acceptance,

@@ -7,12 +7,12 @@
 // Trust: the bytes are the attacker's, and so is every name in them.
 // Threads: one at a time for a SourceFile; the rest any.
 //
-//   SourceFile file{.source = &source};
-//   AvIo io(avio_alloc_context(buffer, size, 0, &file, SourceFile::Read, nullptr,
-//                              SourceFile::Seek));
-//   format->io_open = RefuseToOpen;
-//   if (OpensOtherFiles(*demuxer)) ...
+//   WarmUpLibav(log);                               // before lock-down
+//   FileReader reader;
+//   switch (reader.Open(source)) { ... }            // after it
+//   avformat_find_stream_info(reader.format(), nullptr);
 
+#include <cstdarg>
 #include <cstdint>
 
 #include "parley/av/byte_source.h"
@@ -20,20 +20,43 @@
 
 namespace parley::av {
 
-// The callbacks of an AVIOContext, whose opaque pointer is one of these.
-struct SourceFile {
-  ByteSource* source = nullptr;
-  uint64_t position = 0;
+// Everything of libav's that opens files or initialises tables on first use. `log` gets its
+// messages from then on.
+void WarmUpLibav(void (*log)(void*, int, const char*, va_list));
 
+class FileReader {
+ public:
+  enum class Opened {
+    kOk,
+    kNoMemory,
+    kUnknown,     // no demuxer takes it: error()
+    kOtherFiles,  // a list of other files, by its demuxer(): none of them is opened
+    kDamaged,     // its demuxer() cannot read it: error()
+  };
+
+  FileReader() = default;
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  // Once. `source` outlives this.
+  Opened Open(ByteSource& source);
+
+  // After kOk.
+  AVFormatContext* format() const { return format_.get(); }
+  int error() const { return error_; }  // of libav's
+  const char* demuxer() const { return demuxer_->name; }
+
+ private:
   static int Read(void* opaque, uint8_t* into, int size);
   static int64_t Seek(void* opaque, int64_t offset, int whence);
+
+  ByteSource* source_ = nullptr;
+  uint64_t position_ = 0;
+  AvIo io_;  // outlives format_
+  AvFormatContext format_;
+  const AVInputFormat* demuxer_ = nullptr;
+  int error_ = 0;
 };
-
-// Demuxers that open other files, which a file's text names. None of them is offered.
-bool OpensOtherFiles(const AVInputFormat& format);
-
-// What remains may name other files as well, as a QuickTime reference film does: never opened.
-int RefuseToOpen(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**);
 
 }  // namespace parley::av
 

@@ -13,32 +13,15 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/wire_copy.h"
-#include "parley/cli/input.h"
 #include "parley/cli/stream_receiver.h"
 #include "parley/cli/stream_sender.h"
+#include "parley/cli/testing_text_source.h"
 #include "parley/cli/wav.h"
 #include "parley/cli/y4m.h"
 #include "parley/media/frame.h"
 
 namespace parley::cli {
 namespace {
-
-// Gives its text in pieces of one size.
-class TextSource final : public ByteSource {
- public:
-  TextSource(std::string text, size_t piece) : text_(std::move(text)), piece_(piece) {}
-  absl::StatusOr<size_t> Read(absl::Span<std::byte> into) override {
-    const size_t taken = std::min({into.size(), piece_, text_.size() - at_});
-    std::memcpy(into.data(), text_.data() + at_, taken);
-    at_ += taken;
-    return taken;
-  }
-
- private:
-  std::string text_;
-  size_t piece_;
-  size_t at_ = 0;
-};
 
 // Hands each message over; refuses some, as a slow receiver would.
 class Direct final : public MessageSink {

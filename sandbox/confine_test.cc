@@ -32,6 +32,7 @@
 #include "parley/sandbox/landlock.h"
 #include "parley/sandbox/profile.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_descriptors.h"
 #include "parley/sandbox/testing_spawn.h"
 
 namespace parley {
@@ -109,21 +110,7 @@ TEST(ConfineTest, S17WhatOthersHaveOnTheirWayKeepsNoWorkerFromLockingDown) {
     int ends[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     queues.emplace_back(UniqueFd(ends[0]), UniqueFd(ends[1]));
-    std::array<int, 16> fds = {};
-    char byte = 0;
-    iovec part = {&byte, 1};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(fds))> control = {};
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(fds));
-    std::memcpy(CMSG_DATA(header), fds.data(), sizeof(fds));
-    ASSERT_EQ(::sendmsg(ends[0], &message, MSG_DONTWAIT), 1);
+    ASSERT_EQ(testing::SendDescriptors(ends[0], std::array<int, 16>{}, MSG_DONTWAIT), 1);
   }
   UniqueFd replies;
   SpawnOptions options = WorkerOptions({"try", "openat"}, replies);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,7 @@
 #include "gtest/gtest.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sandbox/testing_descriptors.h"
 
 namespace parley::internal {
 namespace {
@@ -161,21 +163,9 @@ bool HaveTooManyOnTheirWay() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0) return false;
   for (int i = 0; i < 10; ++i) {
-    int fds[8] = {};
-    char byte = 0;
-    iovec part = {&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {};
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(fds));
-    std::memcpy(CMSG_DATA(header), fds, sizeof(fds));
-    if (::sendmsg(ends[0], &message, MSG_DONTWAIT) < 0) return errno == ETOOMANYREFS;
+    if (testing::SendDescriptors(ends[0], std::array<int, 8>{}, MSG_DONTWAIT) < 0) {
+      return errno == ETOOMANYREFS;
+    }
   }
   return false;
 }

@@ -38,6 +38,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -70,6 +71,7 @@
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/template_main.h"
 #include "parley/sandbox/testing_attacks.h"
+#include "parley/sandbox/testing_descriptors.h"
 
 // What the compiler calls, and what the assert of <assert.h> does.
 extern "C" [[noreturn]] void __stack_chk_fail();
@@ -985,20 +987,8 @@ int AttackStderr() {
 }
 
 int SendDescriptorToStderr() {
-  char byte = 'x';
-  iovec part = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &reply_socket, sizeof(int));
-  static_cast<void>(::sendmsg(STDERR_FILENO, &message, MSG_NOSIGNAL));
+  static_cast<void>(
+      testing::SendDescriptors(STDERR_FILENO, std::array{reply_socket}, MSG_NOSIGNAL));
   WriteToStderr("sent\n");
   return 0;
 }

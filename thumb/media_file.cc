@@ -8,7 +8,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,13 +21,9 @@ namespace parley::thumb {
 namespace {
 
 using av::AvCodecContext;
-using av::AvFormatContext;
 using av::AvFrame;
-using av::AvIo;
 using av::AvPacket;
-using av::OpensOtherFiles;
-using av::RefuseToOpen;
-using av::SourceFile;
+using av::FileReader;
 
 constexpr AVRational kNanoseconds = {1, 1'000'000'000};
 constexpr AVRational kMicroseconds = {1, 1'000'000};
@@ -216,9 +211,7 @@ class LibavFile final : public MediaFile {
   absl::StatusOr<bool> FindPicture(int64_t target);
   DecodedPicture Describe();
 
-  SourceFile file_;
-  AvIo io_;  // outlives format_
-  AvFormatContext format_;
+  FileReader reader_;
   AVStream* stream_ = nullptr;  // the video's; null: there is none
   AvCodecContext codec_;
   AvPacket packet_;
@@ -235,58 +228,41 @@ absl::Status LibavFile::Open(av::ByteSource& source, uint64_t max_pixels) {
   Complaint().clear();
   if (source.size_bytes() == 0) return absl::InvalidArgumentError("the file is empty");
   max_pixels_ = max_pixels;
-  file_.source = &source;
-  constexpr int kBufferBytes = 1 << 16;
-  auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
-  if (buffer == nullptr) return NoMemory();
-  io_.reset(avio_alloc_context(buffer, kBufferBytes, 0, &file_, SourceFile::Read, nullptr,
-                               SourceFile::Seek));
-  if (io_ == nullptr) {
-    av_freep(static_cast<void*>(&buffer));
-    return NoMemory();
+  switch (reader_.Open(source)) {
+    case FileReader::Opened::kOk:
+      break;
+    case FileReader::Opened::kNoMemory:
+      return NoMemory();
+    case FileReader::Opened::kUnknown:
+      return AvStatus(reader_.error(), "this is no film and no picture that can be read");
+    case FileReader::Opened::kOtherFiles:
+      return absl::InvalidArgumentError(absl::StrCat(
+          "this is a list of other files (", reader_.demuxer(), "), and none of them is opened"));
+    case FileReader::Opened::kDamaged:
+      return AvStatus(reader_.error(), absl::StrCat("it cannot be read as ", reader_.demuxer()));
   }
   packet_.reset(av_packet_alloc());
   frame_.reset(av_frame_alloc());
   last_.reset(av_frame_alloc());
-  AVFormatContext* format = avformat_alloc_context();
-  if (packet_ == nullptr || frame_ == nullptr || last_ == nullptr || format == nullptr) {
-    avformat_free_context(format);
-    return NoMemory();
-  }
-  format->pb = io_.get();
-  format->io_open = RefuseToOpen;
-  const AVInputFormat* demuxer = nullptr;
-  int error = av_probe_input_buffer2(io_.get(), &demuxer, nullptr, nullptr, 0, 0);
-  if (error < 0 || demuxer == nullptr) {
-    avformat_free_context(format);
-    return AvStatus(error < 0 ? error : AVERROR_INVALIDDATA,
-                    "this is no film and no picture that can be read");
-  }
-  if (OpensOtherFiles(*demuxer)) {
-    avformat_free_context(format);
-    return absl::InvalidArgumentError(absl::StrCat("this is a list of other files (", demuxer->name,
-                                                   "), and none of them is opened"));
-  }
-  // Takes or frees `format`.
-  error = avformat_open_input(&format, nullptr, demuxer, nullptr);
-  if (error < 0) return AvStatus(error, absl::StrCat("it cannot be read as ", demuxer->name));
-  format_.reset(format);
-  error = FindStreams(format, max_pixels);
-  if (error < 0) return AvStatus(error, absl::StrCat("no streams can be found in ", demuxer->name));
+  if (packet_ == nullptr || frame_ == nullptr || last_ == nullptr) return NoMemory();
+  AVFormatContext* const format = reader_.format();
+  const int error = FindStreams(format, max_pixels);
+  if (error < 0)
+    return AvStatus(error, absl::StrCat("no streams can be found in ", reader_.demuxer()));
   if (format->duration > 0) duration_ns_ = ToNs(format->duration, kMicroseconds);
   return absl::OkStatus();
 }
 
 MediaFacts LibavFile::Facts() const {
   MediaFacts facts;
-  facts.container = Plain(format_->iformat->name);
+  facts.container = Plain(reader_.format()->iformat->name);
   facts.duration_ns = duration_ns_;
-  facts.bits_per_second = std::clamp<int64_t>(format_->bit_rate, 0, int64_t{1} << 50);
-  for (unsigned i = 0; i < format_->nb_streams; ++i) {
+  facts.bits_per_second = std::clamp<int64_t>(reader_.format()->bit_rate, 0, int64_t{1} << 50);
+  for (unsigned i = 0; i < reader_.format()->nb_streams; ++i) {
     if (facts.streams.size() == kMaxStreams) {
       ++facts.streams_left_out;
     } else {
-      facts.streams.push_back(FactsOf(format_.get(), format_->streams[i]));
+      facts.streams.push_back(FactsOf(reader_.format(), reader_.format()->streams[i]));
     }
   }
   return facts;
@@ -294,7 +270,7 @@ MediaFacts LibavFile::Facts() const {
 
 bool LibavFile::is_still() const {
   if (stream_ != nullptr && (stream_->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) return true;
-  const std::string_view name = format_->iformat->name;
+  const std::string_view name = reader_.format()->iformat->name;
   for (const std::string_view still : {"gif", "apng", "image2", "ico", "tty"}) {
     if (name == still) return true;
   }
@@ -316,17 +292,17 @@ absl::Status LibavFile::CheckSize(int64_t width, int64_t height) const {
 absl::Status LibavFile::OpenVideo() {
   if (codec_ != nullptr) return absl::OkStatus();
   const AVCodec* decoder = nullptr;
-  const int index = av_find_best_stream(format_.get(), AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
+  const int index = av_find_best_stream(reader_.format(), AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
   if (index == AVERROR_DECODER_NOT_FOUND) {
     return absl::UnimplementedError("there is no decoder for its pictures");
   }
   if (index < 0 || decoder == nullptr) {
     return absl::InvalidArgumentError("there is no picture in it");
   }
-  for (unsigned i = 0; i < format_->nb_streams; ++i) {
-    if (i != static_cast<unsigned>(index)) format_->streams[i]->discard = AVDISCARD_ALL;
+  for (unsigned i = 0; i < reader_.format()->nb_streams; ++i) {
+    if (i != static_cast<unsigned>(index)) reader_.format()->streams[i]->discard = AVDISCARD_ALL;
   }
-  stream_ = format_->streams[index];
+  stream_ = reader_.format()->streams[index];
   if (stream_->codecpar->width > 0) {
     if (absl::Status status = CheckSize(stream_->codecpar->width, stream_->codecpar->height);
         !status.ok()) {
@@ -350,14 +326,14 @@ bool LibavFile::SeekTo(int64_t time_ns) {
   // the time of decoding.
   int64_t time_us = time_ns / 1000;
   if (time_us > 0 && stream_->codecpar->video_delay > 0 &&
-      (format_->iformat->flags & AVFMT_SEEK_TO_PTS) == 0) {
+      (reader_.format()->iformat->flags & AVFMT_SEEK_TO_PTS) == 0) {
     time_us = std::max<int64_t>(0, time_us - 3 * AV_TIME_BASE / 23);
   }
-  if (format_->start_time != AV_NOPTS_VALUE &&
-      __builtin_add_overflow(time_us, format_->start_time, &time_us)) {
+  if (reader_.format()->start_time != AV_NOPTS_VALUE &&
+      __builtin_add_overflow(time_us, reader_.format()->start_time, &time_us)) {
     return false;
   }
-  if (avformat_seek_file(format_.get(), -1, INT64_MIN, time_us, time_us, 0) < 0) return false;
+  if (avformat_seek_file(reader_.format(), -1, INT64_MIN, time_us, time_us, 0) < 0) return false;
   avcodec_flush_buffers(codec_.get());
   flushed_ = false;
   at_start_ = false;
@@ -378,7 +354,7 @@ absl::StatusOr<bool> LibavFile::NextPicture() {
       error = cover_sent_ ? AVERROR_EOF : av_packet_ref(packet_.get(), &stream_->attached_pic);
       cover_sent_ = true;
     } else {
-      error = av_read_frame(format_.get(), packet_.get());
+      error = av_read_frame(reader_.format(), packet_.get());
     }
     if (error == AVERROR(ENOMEM)) return NoMemory();
     if (error == AVERROR_EOF || (error < 0 && ++read_errors == kMaxReadErrors)) {
@@ -416,11 +392,12 @@ DecodedPicture LibavFile::Describe() {
   const int32_t* matrix = MatrixOf(last_.get());
   if (matrix == nullptr) matrix = MatrixOf(stream_);
   if (matrix != nullptr) picture.turn = TurnOf(av::ToDisplayMatrix(matrix));
-  const AVRational aspect = av_guess_sample_aspect_ratio(format_.get(), stream_, last_.get());
+  const AVRational aspect = av_guess_sample_aspect_ratio(reader_.format(), stream_, last_.get());
   if (aspect.num > 0 && aspect.den > 0) picture.pixel_aspect = aspect;
   if (last_->best_effort_timestamp != AV_NOPTS_VALUE) {
-    const int64_t start_ns =
-        format_->start_time == AV_NOPTS_VALUE ? 0 : ToNs(format_->start_time, kMicroseconds);
+    const int64_t start_ns = reader_.format()->start_time == AV_NOPTS_VALUE
+                                 ? 0
+                                 : ToNs(reader_.format()->start_time, kMicroseconds);
     picture.time_ns = std::clamp(ToNs(last_->best_effort_timestamp, stream_->time_base) - start_ns,
                                  -kMaxNs, kMaxNs);
   }
@@ -434,8 +411,8 @@ absl::StatusOr<DecodedPicture> LibavFile::PictureAt(int64_t time_ns, Exactness e
   int64_t target = INT64_MIN;
   if (exactness == Exactness::kExact || !sought) {
     int64_t time_us = time_ns / 1000;
-    if (format_->start_time == AV_NOPTS_VALUE ||
-        !__builtin_add_overflow(time_us, format_->start_time, &time_us)) {
+    if (reader_.format()->start_time == AV_NOPTS_VALUE ||
+        !__builtin_add_overflow(time_us, reader_.format()->start_time, &time_us)) {
       target = av_rescale_q(time_us, kMicroseconds, stream_->time_base);
     }
   }
@@ -460,16 +437,6 @@ absl::StatusOr<std::unique_ptr<MediaFile>> MediaFile::Open(av::ByteSource& sourc
   return file;
 }
 
-void WarmUpLibav() {
-  av_log_set_callback(Listen);
-  // localtime and gmtime read the zone file on first use.
-  ::tzset();
-  void* state = nullptr;
-  while (av_codec_iterate(&state) != nullptr) {
-  }
-  state = nullptr;
-  while (av_demuxer_iterate(&state) != nullptr) {
-  }
-}
+void WarmUpLibav() { av::WarmUpLibav(Listen); }
 
 }  // namespace parley::thumb
