@@ -159,33 +159,16 @@ TEST(CallTest, EachFrameIsHeardAsItWasSaidOrCountedAsDropped) {
       << line;
 }
 
-std::vector<pid_t> PartiesOf(pid_t host) {
-  const std::string task = "/proc/" + std::to_string(host) + "/task/" + std::to_string(host);
-  std::ifstream children(task + "/children");
-  std::vector<pid_t> parties;
-  for (pid_t pid = 0; children >> pid;) {
-    std::string command;
-    std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> command;
-    if (command == "call_worker") parties.push_back(pid);
-  }
-  return parties;
-}
-
 // Both are there and have begun to talk.
-std::vector<pid_t> AwaitParties(pid_t host) {
-  const Deadline deadline = Generous();
-  std::vector<pid_t> parties;
-  while (parties.size() < 2 && !deadline.Expired()) {
-    absl::SleepFor(absl::Milliseconds(20));
-    parties = PartiesOf(host);
-  }
+std::vector<pid_t> AwaitParties(const Process& call) {
+  std::vector<pid_t> parties = call.AwaitChildren("call_worker", 2, Generous());
   absl::SleepFor(absl::Milliseconds(200));
   return parties;
 }
 
 TEST(CallTest, APartyThatIsKilledIsNamedAndEndsTheCallForBoth) {
   Process call(Call({"--seconds=600"}));
-  const std::vector<pid_t> parties = AwaitParties(call.pid());
+  const std::vector<pid_t> parties = AwaitParties(call);
   ASSERT_EQ(parties.size(), 2u);
   ASSERT_EQ(::kill(parties[1], SIGKILL), 0);
   EXPECT_EQ(call.Wait(Generous()), 1);
@@ -200,7 +183,7 @@ TEST(CallTest, APartyThatIsKilledIsNamedAndEndsTheCallForBoth) {
 
 TEST(CallTest, CtrlCEndsTheCallAndItsParties) {
   Process call(Call({"--seconds=600"}));
-  const std::vector<pid_t> parties = AwaitParties(call.pid());
+  const std::vector<pid_t> parties = AwaitParties(call);
   ASSERT_EQ(parties.size(), 2u);
   call.Signal(SIGINT);
   EXPECT_EQ(call.Wait(Generous()), 130) << call.errors();

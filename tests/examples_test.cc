@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -201,6 +202,32 @@ TEST(EffectTest, EachBlockIsAnsweredInTimeOrSilentAlsoWhereTheWorkerStops) {
       EXPECT_GE(silent, 100u);
     }
   }
+}
+
+TEST(EffectTest, AWorkerThatIsKilledEndsItAndIsNamed) {
+  Process effect({Binary("examples/effect/effect"), "--seconds=600",
+                  "--worker=" + Binary("examples/effect/effect_worker")});
+  const std::vector<pid_t> workers = effect.AwaitChildren("effect_worker", 1, Generous());
+  ASSERT_EQ(workers.size(), 1u);
+  absl::SleepFor(absl::Milliseconds(200));
+  ASSERT_EQ(::kill(workers[0], SIGKILL), 0);
+  EXPECT_EQ(effect.Wait(Generous()), 1);
+  EXPECT_NE(effect.errors().find(" was killed by somebody else"), std::string::npos)
+      << effect.errors();
+  EXPECT_NE(effect.output().find(" answered in time, "), std::string::npos) << effect.output();
+}
+
+TEST(EffectTest, CtrlCEndsItAndItsWorker) {
+  Process effect({Binary("examples/effect/effect"), "--seconds=600",
+                  "--worker=" + Binary("examples/effect/effect_worker")});
+  const std::vector<pid_t> workers = effect.AwaitChildren("effect_worker", 1, Generous());
+  ASSERT_EQ(workers.size(), 1u);
+  absl::SleepFor(absl::Milliseconds(200));
+  effect.Signal(SIGINT);
+  EXPECT_EQ(effect.Wait(Generous()), 130) << effect.errors();
+  EXPECT_EQ(effect.errors(), "effect: interrupted\n");
+  EXPECT_NE(effect.output().find(" answered in time, "), std::string::npos) << effect.output();
+  EXPECT_EQ(::kill(workers[0], 0), -1);
 }
 
 // --- hello

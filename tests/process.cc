@@ -11,8 +11,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "parley/os/check.h"
 #include "parley/os/pidfd.h"
@@ -79,6 +81,23 @@ Process::Process(std::vector<std::string> arguments) {
 Process::~Process() {
   Signal(SIGKILL);
   Wait(Deadline::After(absl::Seconds(60)));
+}
+
+std::vector<pid_t> Process::AwaitChildren(const std::string& program, size_t count,
+                                          Deadline deadline) const {
+  const std::string pid = std::to_string(pid_);
+  std::vector<pid_t> found;
+  while (true) {
+    found.clear();
+    std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
+    for (pid_t child = 0; children >> child;) {
+      std::string name;
+      std::ifstream("/proc/" + std::to_string(child) + "/comm") >> name;
+      if (name == program) found.push_back(child);
+    }
+    if (found.size() >= count || deadline.Expired()) return found;
+    absl::SleepFor(absl::Milliseconds(20));
+  }
 }
 
 void Process::Signal(int signal) const {

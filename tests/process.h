@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ class Process {
   bool Type(const std::string& text, Deadline deadline);
   void EndInput() { input_.Reset(); }
   void Signal(int signal) const;
+  // Of its main thread's children those whose program has this name (15 bytes at most), once there
+  // are `count`, or at the deadline.
+  std::vector<pid_t> AwaitChildren(const std::string& program, size_t count,
+                                   Deadline deadline) const;
 
   // Until standard output (error) contains `text`: false at the deadline or at its end.
   bool AwaitOutput(const std::string& text, Deadline deadline);

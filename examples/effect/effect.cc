@@ -4,26 +4,30 @@
 // and its answer is waited for, for at most half of that; what is not there in time is silence, and
 // counted.
 //
-// Exit codes: 0; 1: the worker could not be started, or ended; 2: wrong usage.
+// Exit codes: 0; 1: the worker could not be started, or ended; 2: wrong usage; 130: interrupted.
 
 #include <time.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/bench/histogram.h"
+#include "parley/cli/interrupt.h"
 #include "parley/examples/effect/effect_options.h"
 #include "parley/examples/latency/latency_report.h"
 #include "parley/examples/real_time/absences.h"
@@ -47,6 +51,30 @@ constexpr uint32_t kFrames = 128;
 // As long as this the machine may be away, and the answer is still in time.
 constexpr absl::Duration kAbsence = absl::Microseconds(500);
 constexpr int64_t kPeriodNs = int64_t{kFrames} * 1'000'000'000 / 48'000;
+
+// Looks for the worker's death and for Ctrl-C, which the audio thread does not: a look is a system
+// call. CheckPeer and Interrupt end its next cycle.
+class Lookout {
+ public:
+  explicit Lookout(const parley::AudioPort& port)
+      : thread_([this, &port] {
+          while (!over_) {
+            absl::SleepFor(absl::Milliseconds(20));
+            if (!port.CheckPeer()) return;
+            if (parley::cli::Interrupted()) port.Interrupt();
+          }
+        }) {}
+  ~Lookout() {
+    over_ = true;
+    thread_.join();
+  }
+  Lookout(const Lookout&) = delete;
+  Lookout& operator=(const Lookout&) = delete;
+
+ private:
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
 
 int Run(const std::string& worker) {
   const parley::AudioPortOptions audio = parley::effect::Options();
@@ -98,9 +126,12 @@ int Run(const std::string& worker) {
       static_cast<int64_t>(absl::GetFlag(FLAGS_seconds) * 1e9 / static_cast<double>(kPeriodNs));
   std::vector<int64_t> silent_ns;  // when the silent cycles began
   if (watch != nullptr) silent_ns.reserve(static_cast<size_t>(cycles));
+  int64_t cycle = 0;
+  bool gone = false;
+  auto lookout = std::make_unique<Lookout>(*port);
   timespec next = {};
   ::clock_gettime(CLOCK_MONOTONIC, &next);
-  for (int64_t cycle = 0; cycle < cycles; ++cycle) {
+  for (; cycle < cycles; ++cycle) {
     // What a sound card does for a real host.
     next.tv_nsec += kPeriodNs;
     if (next.tv_nsec >= 1'000'000'000) {
@@ -118,16 +149,20 @@ int Run(const std::string& worker) {
     if (result.outcome == parley::AudioOutcome::kOk) {
       took->Add(static_cast<uint64_t>(parley::MonotonicNowNs() - began_ns));
     }
-    if (result.outcome == parley::AudioOutcome::kEnded) break;
+    if (result.outcome == parley::AudioOutcome::kEnded) {
+      gone = true;
+      break;
+    }
     if (watch != nullptr && result.outcome != parley::AudioOutcome::kOk) {
       silent_ns.push_back(began_ns);
     }
     for (const float sample : out) peak = std::max(peak, std::fabs(static_cast<double>(sample)));
   }
+  lookout.reset();
   const parley::AudioPortStats stats = port->stats();
   std::printf(
       "%llu cycles of %u frames: %llu answered in time, %llu of silence, %llu answers late\n",
-      static_cast<unsigned long long>(cycles), kFrames,
+      static_cast<unsigned long long>(cycle), kFrames,
       static_cast<unsigned long long>(took->total()),
       static_cast<unsigned long long>(stats.underruns),
       static_cast<unsigned long long>(stats.late_blocks));
@@ -144,13 +179,13 @@ int Run(const std::string& worker) {
   std::printf("loudest sample %.3f\n", peak);
   std::printf("there and back: %s", parley::latency::Describe(*took).c_str());
   port->Close();
-  const bool ended = port->violation() != parley::Violation::kNone;
-  const parley::WorkerEnd end = absl::GetFlag(FLAGS_stall)
-                                    ? link->Kill("it stopped")
-                                    : link->End(parley::Deadline::After(absl::Seconds(2)));
-  if (!end.done() && !absl::GetFlag(FLAGS_stall)) {
-    std::fprintf(stderr, "effect: %s\n", end.ToString().c_str());
-  }
+  if (port->violation() != parley::Violation::kNone) link->Poison("an answer that cannot be");
+  const bool interrupted = parley::cli::Interrupted();
+  const bool stopped = absl::GetFlag(FLAGS_stall) && !gone;  // as it was asked to
+  const parley::WorkerEnd end =
+      stopped ? link->Kill("it stopped") : link->End(parley::Deadline::After(absl::Seconds(2)));
+  const bool good = stopped || (end.done() && !gone);
+  if (!good && !interrupted) std::fprintf(stderr, "effect: %s\n", end.ToString().c_str());
   if (const std::string path = absl::GetFlag(FLAGS_json); !path.empty()) {
     const absl::Status written =
         parley::latency::WriteJsonLines(path, {{"effect, there and back", took.get()}});
@@ -159,7 +194,11 @@ int Run(const std::string& worker) {
       return 1;
     }
   }
-  return ended || (!end.done() && !absl::GetFlag(FLAGS_stall)) ? 1 : 0;
+  if (interrupted) {
+    std::fprintf(stderr, "effect: interrupted\n");
+    return 130;
+  }
+  return good ? 0 : 1;
 }
 
 }  // namespace
@@ -180,5 +219,6 @@ int main(int argc, char** argv) {
     const std::string self = argv[0];
     worker = self.substr(0, self.rfind('/') + 1) + "effect_worker";
   }
+  parley::cli::CatchInterrupts();
   return Run(worker);
 }
