@@ -281,6 +281,7 @@ bool Applies(const Case& the_case, const Target& target) {
     case VictimKind::kJobs:    // so are jobs and requests
     case VictimKind::kRequestServer:
     case VictimKind::kRequestClient:
+    case VictimKind::kStream:
     case VictimKind::kDial:  // it is this program that it would connect to
       return false;
   }

@@ -36,6 +36,7 @@ enum class VictimKind {
   kJobs,           // the host of a worker that gets jobs, as in a pool; streamed input
   kRequestServer,  // as kAccept, and answers requests
   kRequestClient,  // as kAccept, and sends requests
+  kStream,         // as kAccept, and makes a file of what comes, as `parley recv` does
 };
 
 // How it uses its channel.
@@ -102,6 +103,8 @@ struct VictimSetup {
   bool reads_latest = false;
   // For kFrames: sends by a fan-out, of which the attacker is a receiver.
   bool fan_out = false;
+  // For kStream: of which kind it is, "y4m", "wav", "lines" or "nut".
+  std::string stream = {};
   // For kListener: whether an honest client tries its luck, and how soon it has to be served.
   bool client = true;
   absl::Duration client_within = absl::Seconds(20);
@@ -157,6 +160,7 @@ std::vector<Case> FrameCases();
 std::vector<Case> WrapCases();
 std::vector<Case> LatestCases();
 std::vector<Case> RequestCases();
+std::vector<Case> StreamCases();
 std::vector<Case> FanOutCases();
 std::vector<Case> DenialCases();
 std::vector<Case> LeakCases();

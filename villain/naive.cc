@@ -721,6 +721,7 @@ void RunNaiveVictim(Victim& victim) {
     case VictimKind::kJobs:
     case VictimKind::kRequestServer:
     case VictimKind::kRequestClient:
+    case VictimKind::kStream:
       return RunServicesTrusting(victim);
   }
 }

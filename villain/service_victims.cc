@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The host of a worker that gets jobs, and the two ends of requests, as users of supervise/ and
-// patterns/request have them.
+// The host of a worker that gets jobs, the two ends of requests, and one that makes a file of a
+// stream, as users of supervise/, patterns/request and `parley recv` have them.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -22,6 +22,9 @@
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
+#include "parley/cli/stream_protocol.h"
+#include "parley/cli/stream_receiver.h"
+#include "parley/media/format.h"
 #include "parley/os/deadline.h"
 #include "parley/patterns/request/request.h"
 #include "parley/sandbox/start_process.h"
@@ -184,21 +187,22 @@ void Ask(Victim& victim, RequestClient& client) {
   victim.notes.Finish(End::kServed, "until the end of the attack");
 }
 
+absl::StatusOr<Channel> Accept(Victim& victim, uint64_t ring_bytes, uint32_t message_bytes) {
+  auto socket = PeerSocket::Adopt(std::move(victim.socket));
+  if (!socket.ok()) return socket.status();
+  AcceptOptions options;
+  options.send = {ring_bytes, message_bytes};
+  options.receive = {ring_bytes, message_bytes};
+  options.peer_pidfd = victim.peer_pidfd;
+  Call call(victim.notes, "AcceptChannel", Deadline::After(victim.setup.handshake),
+            CallKind::kSetUp);
+  return AcceptChannel(*std::move(socket), options, call.deadline());
+}
+
 }  // namespace
 
 void RunRequests(Victim& victim) {
-  auto socket = PeerSocket::Adopt(std::move(victim.socket));
-  if (!socket.ok()) return victim.notes.Finish(End::kWrong, socket.status().ToString());
-  AcceptOptions options;
-  options.send = {8192, 2048};
-  options.receive = {8192, 2048};
-  options.peer_pidfd = victim.peer_pidfd;
-  absl::StatusOr<Channel> channel;
-  {
-    Call call(victim.notes, "AcceptChannel", Deadline::After(victim.setup.handshake),
-              CallKind::kSetUp);
-    channel = AcceptChannel(*std::move(socket), options, call.deadline());
-  }
+  absl::StatusOr<Channel> channel = Accept(victim, 8192, 2048);
   if (!channel.ok()) return victim.notes.Finish(End::kRefused, channel.status().ToString());
   constexpr RequestOptions kRequests = {.max_outstanding = kVictimRequests};
   if (victim.setup.kind == VictimKind::kRequestServer) {
@@ -210,6 +214,54 @@ void RunRequests(Victim& victim) {
     if (!client.ok()) return victim.notes.Finish(End::kWrong, client.status().ToString());
     Ask(victim, *client);
   }
+}
+
+std::string WrongFile(const std::string& kind, const std::string& file, uint64_t lines) {
+  const auto times = [&](const std::string& text) {
+    uint64_t count = 0;
+    for (std::size_t at = file.find(text); at != std::string::npos; at = file.find(text, at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  if (kind == "lines" && times("\n") > lines) return "a line that nobody sent";
+  if (kind == "y4m" && times("YUV4MPEG2 ") > 1) return "a second header in a file";
+  if (kind == "nut" && times("nut/multimedia container") > 1) return "a second header in a file";
+  return "";
+}
+
+void RunStream(Victim& victim) {
+  absl::StatusOr<Channel> channel = Accept(victim, 1 << 18, 1 << 17);
+  if (!channel.ok()) return victim.notes.Finish(End::kRefused, channel.status().ToString());
+  std::string file;
+  cli::StreamReceiver stream(*cli::StreamKindFromName(victim.setup.stream), FormatLimits{},
+                             uint64_t{1} << 20, [&file](absl::Span<const std::byte> bytes) {
+                               for (const std::byte byte : bytes)
+                                 file.push_back(static_cast<char>(byte));
+                               return absl::OkStatus();
+                             });
+  std::vector<std::byte> into(channel->receiver.max_message_bytes());
+  absl::Status status;
+  while (status.ok() && victim.notes.enough.load() == 0) {
+    absl::StatusOr<Record> record;
+    {
+      Call call(victim.notes, "Receive", InMs(30));
+      record = channel->receiver.Receive(absl::MakeSpan(into), call.deadline());
+    }
+    if (record.ok()) {
+      victim.notes.messages.fetch_add(1);
+      Call call(victim.notes, "OnMessage", InMs(30));
+      status = stream.OnMessage(record->tag, absl::MakeConstSpan(into).first(record->size_bytes));
+    } else if (!absl::IsDeadlineExceeded(record.status())) {
+      status = record.status();
+    }
+  }
+  const uint64_t lines = victim.setup.stream == "lines" ? stream.messages() : 0;
+  const std::string wrong = WrongFile(victim.setup.stream, file, lines);
+  if (!wrong.empty()) return victim.notes.Finish(End::kWrong, wrong);
+  if (absl::IsDataLoss(status)) channel->receiver.Poison(Violation::kMetadataInvalid);
+  const std::optional<End> end = EndOf(status);
+  victim.notes.Finish(end.value_or(End::kServed), status.ToString());
 }
 
 }  // namespace parley::villain

@@ -728,6 +728,8 @@ void RunHonestVictim(Victim& victim) {
     case VictimKind::kRequestServer:
     case VictimKind::kRequestClient:
       return RunRequests(victim);
+    case VictimKind::kStream:
+      return RunStream(victim);
   }
 }
 

@@ -38,6 +38,7 @@ void RunNaiveVictim(Victim& victim);
 // Of those, the ones on top of a channel (service_victims.cc, naive_services.cc).
 void RunJobs(Victim& victim);
 void RunRequests(Victim& victim);
+void RunStream(Victim& victim);
 void RunServicesTrusting(Victim& victim);
 // A job's input and its time.
 inline constexpr std::size_t kVictimInputBytes = 16;
@@ -68,6 +69,9 @@ int RunHonestClient(const std::string& name, absl::Duration within);
 inline constexpr std::byte kCanary{0xc5};
 std::string WrongRecord(uint32_t tag, absl::Span<const std::byte> payload,
                         absl::Span<const std::byte> behind);
+// Of a file that was made of a stream: empty or what no reader of that kind would take, or what
+// nobody sent. `lines`: messages that were one, or part of one.
+std::string WrongFile(const std::string& kind, const std::string& file, uint64_t lines);
 // Looks at bytes twice: empty or that they changed in between.
 std::string ChangingBytes(absl::Span<const std::byte> bytes);
 
