@@ -1,18 +1,31 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the hand-made seeds into fuzz/corpus/<target>/. Run it again after a script's format changed."""
+"""Writes the hand-made seeds into fuzz/corpus/<target>/. Run it again after a script's format changed.
+
+    make_seeds.py            writes those that are missing or differ
+    make_seeds.py --check    names them, and fails if there is one (./dev lint)
+"""
 
 import pathlib
 import struct
+import sys
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+CHECK = sys.argv[1:] == ["--check"]
+if sys.argv[1:] and not CHECK:
+    sys.exit(__doc__)
+differing = []
 
 
 def seed(target, name, *parts):
     data = b"".join(bytes([p]) if isinstance(p, int) else p for p in parts)
-    folder = CORPUS / target
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(data)
+    path = CORPUS / target / name
+    if path.is_file() and path.read_bytes() == data:
+        return
+    differing.append(f"{target}/{name}")
+    if not CHECK:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def u16(x):
@@ -1219,3 +1232,6 @@ worker("done", JOB_DONE, u64(5) + u32(0) + u32(0))
 worker("done_with_a_reason", JOB_DONE, u64(5) + u32(13) + u32(2) + b"no")
 worker("done_another_number", JOB_DONE, u64(6) + u32(0) + u32(0))
 worker("done_short", JOB_DONE, u64(5) + u32(0))
+
+if CHECK and differing:
+    sys.exit("\n".join(f"fuzz/corpus/{name} is not what fuzz/make_seeds.py makes: run it" for name in differing))

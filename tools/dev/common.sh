@@ -60,6 +60,7 @@ progress_flags() {
 lint() {
   say python3 -B tools/lint/lint.py "$@"
   python3 -B "$PARLEY_ROOT/tools/lint/lint.py" --root "$PARLEY_ROOT" "$@" || return
+  python3 -B "$PARLEY_ROOT/fuzz/make_seeds.py" --check || return
   [[ "$*" == --self-test ]] || return 0
   local part
   for part in named_runs fuzz_record; do
