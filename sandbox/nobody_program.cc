@@ -258,7 +258,9 @@ StartFailure NobodyProgram::Await(const UniqueFd& pidfd) const {
   const Deadline deadline = Deadline::After(kPatience);
   while (AwaitChange(page_->runs, kRuns, kSliceMs) == kRuns) {
     if (ProcessHasEnded(pidfd.get()) && page_->runs.value == kRuns) {
-      return {StartStep::kClone, ECHILD};
+      // It says so where the kernel would not have gone through the list.
+      const bool said = page_->failure.step != StartStep::kNone;
+      return said ? page_->failure : StartFailure{StartStep::kClone, ECHILD};
     }
     if (deadline.Expired()) return {StartStep::kHolderProgram, ETIMEDOUT};
   }

@@ -2,47 +2,25 @@
 #include "parley/sandbox/program_probe.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 
 #include "gtest/gtest.h"
 #include "parley/sandbox/namespace_holder.h"
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/testing_filter.h"
 
 namespace parley::internal {
 namespace {
 
-int InAProcessOfItsOwn(const std::function<int()>& body) {
-  const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(body());
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-}
+using testing::InAProcessOfItsOwn;
 
-// execveat is answered so for the rest of the calling process's life.
-void Answer(uint32_t answer) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, answer),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {4, filter};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-    ::_exit(9);
-  }
-}
+void Answer(uint32_t answer) { testing::Answer({.call = SYS_execveat}, answer); }
 
 int Ask() {
   int error = 0;

@@ -2,10 +2,8 @@
 #include "parley/sandbox/spawn.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
-#include <linux/seccomp.h>
 #include <malloc.h>
 #include <poll.h>
 #include <sched.h>
@@ -23,7 +21,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -43,6 +40,7 @@
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
+#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/worker_maker.h"
 
@@ -50,10 +48,12 @@ namespace parley {
 namespace {
 
 using testing::HasSanitizer;
+using testing::InAProcessOfItsOwn;
 using testing::KernelMakesNamespaces;
 using testing::kLong;
 using testing::NamespacesAreExpected;
 using testing::NextReply;
+using testing::Refuse;
 using testing::StartWorker;
 using testing::WithoutNamespaces;
 using testing::WorkerOptions;
@@ -65,16 +65,6 @@ std::string Line(const std::string& text, const std::string& key) {
   if (at == std::string::npos) return "(none)";
   const size_t start = text.find_first_not_of(" \t", at + 1 + key.size());
   return text.substr(start, text.find('\n', start) - start);
-}
-
-// What `body` returns, in a process of its own; 255: it was ended.
-template <typename Body>
-int InAProcessOfItsOwn(const Body& body) {
-  const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(body());
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
@@ -732,23 +722,12 @@ TEST(SecondWallTest, TheNetworkCanBeKept) {
   }
 }
 
-// A filter as a container's: `refused` flags make clone fail with EPERM. In a process of its own.
+// As in a container: clone and unshare fail with this flag. In a process of its own.
 template <typename Body>
 int RunWhereNamespacesAreRefused(uint32_t refused, Body body) {
   return InAProcessOfItsOwn([refused, &body] {
-    sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, refused, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog program = {7, filter};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-      return 100;
+    for (const uint32_t call : {uint32_t{SYS_clone}, uint32_t{SYS_unshare}}) {
+      Refuse({.call = call, .mask = refused, .value = refused});
     }
     return body();
   });
@@ -909,22 +888,7 @@ std::vector<pid_t> ChildrenNamed(const std::string& name) {
   return found;
 }
 
-// For the rest of the calling process's life.
-void Refuse(uint32_t call, int error) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {4, filter};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-    ::_exit(9);
-  }
-}
-
-void RefuseToExecuteFiles() { Refuse(SYS_execveat, EACCES); }
+void RefuseToExecuteFiles() { Refuse({.call = SYS_execveat, .error = EACCES}); }
 
 // How much it has mapped.
 size_t MappedBytes(pid_t pid) {
@@ -1107,7 +1071,7 @@ TEST(SecondWallTest, AParentThatCannotBeDumpedHasWorkersToo) {
   EXPECT_EQ(code, 0);
 }
 
-void RefuseToMakeFiles() { Refuse(SYS_memfd_create, EPERM); }
+void RefuseToMakeFiles() { Refuse({.call = SYS_memfd_create, .error = EPERM}); }
 
 void WriteNoFiles() {
   const rlimit none = {0, 0};
@@ -1141,7 +1105,7 @@ TEST(SecondWallTest, WithoutRoomForTheHoldersFileNothingStarts) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
   for (const int error : {EMFILE, ENFILE, ENOMEM}) {
     const int code = InAProcessOfItsOwn([error] {
-      Refuse(SYS_memfd_create, error);
+      Refuse({.call = SYS_memfd_create, .error = static_cast<uint32_t>(error)});
       UniqueFd replies;
       SpawnOptions options = WorkerOptions({"exit_3"}, replies);
       options.namespaces.use = Use::kWhereAvailable;
@@ -1157,7 +1121,7 @@ TEST(SecondWallTest, WithoutRoomForTheHoldersFileNothingStarts) {
 TEST(SecondWallTest, WhereNoneCanBeEnteredTheWorkerRunsAndSaysSo) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
   const int code = InAProcessOfItsOwn([] {
-    Refuse(SYS_setns, EPERM);
+    Refuse({.call = SYS_setns, .error = EPERM});
     UniqueFd replies;
     SpawnOptions options = WorkerOptions({"exit_3"}, replies);
     options.namespaces.use = Use::kWhereAvailable;
@@ -1200,7 +1164,7 @@ TEST(SecondWallTest, WithoutAnEmptyRootTheWorkerIsToldWhy) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
   for (const bool copied : {false, true}) {
     const int code = InAProcessOfItsOwn([copied] {
-      Refuse(SYS_fsopen, EXDEV);  // an error that nothing else has
+      Refuse({.call = SYS_fsopen, .error = EXDEV});  // an error that nothing else has
       if (copied) RefuseToExecuteFiles();
       UniqueFd replies;
       SpawnOptions options = WorkerOptions({"inside", "require_empty_root"}, replies);

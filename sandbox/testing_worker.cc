@@ -72,6 +72,7 @@
 #include "parley/sandbox/template_main.h"
 #include "parley/sandbox/testing_attacks.h"
 #include "parley/sandbox/testing_descriptors.h"
+#include "parley/sandbox/testing_filter.h"
 
 // What the compiler calls, and what the assert of <assert.h> does.
 extern "C" [[noreturn]] void __stack_chk_fail();
@@ -621,19 +622,9 @@ int UseNamedStreams() {
 // ---- Inside of something that has a filter of its own.
 
 // As a container engine that is older than the call: EPERM, or another error.
-void RefuseAround(uint32_t number, uint32_t error, int argument = -1, uint32_t bits = 0) {
-  const uint32_t at =
-      static_cast<uint32_t>(offsetof(seccomp_data, args)) + 8 * static_cast<uint32_t>(argument);
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument < 0 ? 0 : at),
-      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, argument < 0 ? ~0u : bits, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {6, filter};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
+void RefuseAround(uint32_t number, uint32_t error, uint32_t argument = 0, uint32_t bits = 0) {
+  testing::Refuse(
+      {.call = number, .error = error, .argument = argument, .mask = bits, .value = bits});
 }
 
 // "CALL MASK VALUE ERROR": the call fails where the bits of MASK in its first argument are VALUE.
@@ -644,17 +635,7 @@ void RefuseWhere(const std::string& order) {
   uint32_t value = 0;
   uint32_t error = 0;
   if (!(words >> call >> mask >> value >> error)) ::_exit(kSetUpFailed);
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
-      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {7, filter};
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) ::_exit(kSetUpFailed);
+  testing::Refuse({.call = call, .error = error, .mask = mask, .value = value});
 }
 
 // In the place of Spawn's holder of namespaces, one that has answered already: with an error (0 for

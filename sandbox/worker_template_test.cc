@@ -2,8 +2,6 @@
 #include "parley/sandbox/worker_template.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,6 +36,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/unreaped.h"
 
@@ -234,17 +233,7 @@ TEST_F(WorkerTemplateTest, ACloneHasTheOtherWallsAndSealedCode) {
 TEST_F(WorkerTemplateTest, WhereNoFileMayBeExecutedTheHolderOfACloneIsACopy) {
   const pid_t pid = ::fork();
   if (pid == 0) {
-    sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog program = {4, filter};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-      ::_exit(9);
-    }
+    testing::Refuse({.call = SYS_execveat, .error = EACCES});
     auto warm = Warm({"show_clone"});
     if (!warm.ok()) ::_exit(1);
     UniqueFd replies;

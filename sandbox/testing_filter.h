@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PARLEY_SANDBOX_TESTING_FILTER_H_
+#define PARLEY_SANDBOX_TESTING_FILTER_H_
+
+// For this package's tests: a system call filter around the code under test, as a container's, that
+// makes one call fail; and a process of its own for it, since it never goes away.
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+namespace parley::testing {
+
+struct RefusedCall {
+  uint32_t call;
+  uint32_t error = EPERM;
+  // Where the bits of `mask` in that argument are `value`: everywhere unless told otherwise.
+  uint32_t argument = 0;
+  uint32_t mask = 0;
+  uint32_t value = 0;
+};
+
+// What the call is answered by, SECCOMP_RET_*, for the rest of the calling process's life.
+inline void Answer(const RefusedCall& refused, uint32_t answer) {
+  const auto at =
+      static_cast<uint32_t>(offsetof(seccomp_data, args) + refused.argument * sizeof(uint64_t));
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused.call, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, refused.mask),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused.value, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, answer),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {7, filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+    ::_exit(9);
+  }
+}
+
+inline void Refuse(const RefusedCall& refused) {
+  Answer(refused, SECCOMP_RET_ERRNO | refused.error);
+}
+
+// What `body` returns, in a process of its own; 255: it was ended.
+template <typename Body>
+int InAProcessOfItsOwn(const Body& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(body());
+  int status = 0;
+  if (::waitpid(pid, &status, 0) != pid) return 255;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+}  // namespace parley::testing
+
+#endif  // PARLEY_SANDBOX_TESTING_FILTER_H_
