@@ -219,18 +219,28 @@ bool IsNullDevice(int fd) {
   return ::fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
 }
 
-// Puts /dev/null on each standard stream that nobody asked to keep, or closes it where there is no
-// such device. Until Settle is called the destructor puts back what was there, so that a failure of
-// lock-down can be printed.
+// The end of a pipe from which there is nothing to read, and to which nothing can be written.
+UniqueFd DeadEnd() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return UniqueFd();
+  const UniqueFd writer(ends[1]);
+  return UniqueFd(ends[0]);
+}
+
+// Puts /dev/null on each standard stream that nobody asked to keep, or a dead end where there is no
+// such device. None of the three numbers is free afterwards: the notifications would get it, and
+// could not be moved off it under the filter. Until Settle is called the destructor puts back what
+// was there, so that a failure of lock-down can be printed.
 class QuietStreams {
  public:
   // /dev/null is opened before the files are gone.
-  QuietStreams() : null_device_(::open("/dev/null", O_RDWR | O_CLOEXEC)) {
+  QuietStreams() : quiet_(::open("/dev/null", O_RDWR | O_CLOEXEC)) {
     // In a root of its own a worker has perhaps no such file, and its stdin since Spawn.
-    if (!null_device_.ok() && IsNullDevice(0)) {
-      null_device_.Reset(::fcntl(0, F_DUPFD_CLOEXEC, kFirstNumber));
+    if (!quiet_.ok() && IsNullDevice(0)) {
+      quiet_.Reset(::fcntl(0, F_DUPFD_CLOEXEC, kFirstNumber));
     }
-    if (null_device_.ok() && !IsNullDevice(null_device_.get())) null_device_.Reset();
+    is_null_device_ = quiet_.ok() && IsNullDevice(quiet_.get());
+    if (!is_null_device_) quiet_ = DeadEnd();
   }
   QuietStreams(const QuietStreams&) = delete;
   QuietStreams& operator=(const QuietStreams&) = delete;
@@ -245,23 +255,17 @@ class QuietStreams {
   // The profile with its part of it.
   absl::StatusOr<Profile> Put(Profile profile, const std::vector<int>& keep) {
     for (const int stream : {0, 1, 2}) {
-      if (profile.Names(stream)) {
-        profile = profile.WithStream(stream, Profile::Stream::kNamed);
-      } else if (std::find(keep.begin(), keep.end(), stream) != keep.end()) {
-        profile = profile.WithStream(stream, Profile::Stream::kNone);
-      } else {
-        before_[static_cast<std::size_t>(stream)].Reset(
-            ::fcntl(stream, F_DUPFD_CLOEXEC, kFirstNumber));
-        if (!null_device_.ok()) {
-          ::close(stream);
-          profile = profile.WithStream(stream, Profile::Stream::kNone);
-          continue;
-        }
-        // Without close-on-exec: nothing can be executed any more.
-        if (::dup2(null_device_.get(), stream) < 0) {
-          return ErrnoStatus(errno, "put /dev/null on the standard streams");
-        }
-        profile = profile.WithStream(stream, Profile::Stream::kNull);
+      const bool named = profile.Names(stream);
+      const bool kept = named || std::find(keep.begin(), keep.end(), stream) != keep.end();
+      const Profile::Stream quiet =
+          !kept && is_null_device_ ? Profile::Stream::kNull : Profile::Stream::kNone;
+      profile = profile.WithStream(stream, named ? Profile::Stream::kNamed : quiet);
+      if (kept && ::fcntl(stream, F_GETFD) >= 0) continue;
+      before_[static_cast<std::size_t>(stream)].Reset(
+          ::fcntl(stream, F_DUPFD_CLOEXEC, kFirstNumber));
+      // Without close-on-exec: nothing can be executed any more.
+      if (::dup2(quiet_.get(), stream) < 0) {
+        return ErrnoStatus(errno, "put /dev/null on the standard streams");
       }
     }
     return profile;
@@ -269,17 +273,18 @@ class QuietStreams {
 
   // What must stay open until Settle.
   std::vector<int> descriptors() const {
-    return {null_device_.get(), before_[0].get(), before_[1].get(), before_[2].get()};
+    return {quiet_.get(), before_[0].get(), before_[1].get(), before_[2].get()};
   }
 
   void Settle() {
     for (UniqueFd& before : before_) before.Reset();
-    null_device_.Reset();
+    quiet_.Reset();
   }
 
  private:
   static constexpr int kFirstNumber = 3;
-  UniqueFd null_device_;
+  UniqueFd quiet_;
+  bool is_null_device_ = false;
   std::array<UniqueFd, 3> before_;
 };
 

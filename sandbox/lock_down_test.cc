@@ -30,6 +30,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
+#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 
 namespace parley {
@@ -38,19 +39,21 @@ namespace {
 using testing::HasSanitizer;
 using testing::kLong;
 using testing::NextReply;
+using testing::RefusedCall;
 using testing::StartWorker;
 using testing::WorkerOptions;
 
 struct Outcome {
   std::string reply;
   ExitReport report;
+  std::string last_line;  // of what it printed
 };
 
 Outcome RunWith(SpawnOptions options, const UniqueFd& replies) {
   absl::StatusOr<Worker> worker = StartWorker(std::move(options));
-  if (!worker.ok()) return {std::string(worker.status().message()), {}};
+  if (!worker.ok()) return {std::string(worker.status().message()), {}, ""};
   auto report = worker->Wait(Deadline::After(kLong));
-  return {NextReply(replies.get()), report.ok() ? *report : ExitReport()};
+  return {NextReply(replies.get()), report.ok() ? *report : ExitReport(), worker->last_line()};
 }
 
 Outcome RunAndListen(std::vector<std::string> arguments) {
@@ -223,8 +226,137 @@ TEST(LockDownTest, TheRootIsEmptyIfItsHolderSaysSo) {
   ExpectConfinedInside("holder_succeeds require_empty_root", ", empty root, ");
 }
 
+// Once the notifications got number 0 and could not be moved: the worker hung for good, unreported.
+TEST(LockDownTest, S10AFreeStandardNumberIsNoPlaceForTheNotifications) {
+  ExpectConfinedInside("closed_streams", "refused calls are named");
+}
+
 TEST(LockDownTest, DescriptorsAreClosedWithoutCloseRangeToo) {
   ExpectConfinedInside("close_range_eperm", "confined:");
+}
+
+long LandlockAbi() {  // NOLINT: syscall's type
+  return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+// Each step that can fail, by one call that is refused around us: what is said of it, by the status
+// and, on a stderr that is as it was, by the worker; or what is confined without it.
+struct FailingStep {
+  const char* name;
+  RefusedCall refused;
+  std::string said;  // "confined": it goes on, and that is in the report
+  std::string report;
+  const char* around = "";
+};
+
+std::vector<FailingStep> FailingSteps() {
+  const auto because = [](const char* what) {
+    return std::string("cannot ") + what + ": Invalid cross-device link";
+  };
+  const auto prctl = [](uint32_t option) { return RefusedCall{SYS_prctl, EXDEV, 0, ~0u, option}; };
+  const std::string confined = "confined";
+  const std::string filter = "cannot load the system call filter: ";
+  return {
+      {"tasks",
+       {SYS_openat, EXDEV, 2, O_DIRECTORY, O_DIRECTORY},
+       because("list this process's threads"),
+       ""},
+      {"status",
+       {SYS_openat, EXDEV, 2, O_DIRECTORY, 0},
+       "cannot list this process's threads: /proc does not show them",
+       ""},
+      {"capset", {SYS_capset, EXDEV}, because("drop capabilities"), ""},
+      {"ambient", prctl(PR_CAP_AMBIENT), because("drop capabilities"), ""},
+      {"bounding set", prctl(PR_CAPBSET_DROP), confined, ""},
+      {"privileges", prctl(PR_SET_NO_NEW_PRIVS), because("give up new privileges"), ""},
+#ifdef SYS_dup2
+      {"streams", {SYS_dup2, EXDEV}, because("put /dev/null on the standard streams"), ""},
+#endif
+      {"/dev/null", {SYS_openat, EXDEV, 2, O_ACCMODE, O_RDWR}, confined, ""},
+      {"neither", {SYS_openat, EXDEV, 2, O_ACCMODE, O_RDWR}, confined, "", "stdin_is_a_socket"},
+      {"close", {SYS_close_range, EXDEV}, because("close descriptors"), ""},
+      {"close one by one", {SYS_close_range, EPERM}, confined, ""},
+      {"close by an old kernel", {SYS_close_range, ENOSYS}, confined, ""},
+      {"Landlock's version",
+       {SYS_landlock_create_ruleset, EXDEV, 2, ~0u, 1},
+       because("ask for Landlock's version"),
+       ""},
+      {"no Landlock", {SYS_landlock_create_ruleset, EOPNOTSUPP}, confined, ", no Landlock, "},
+      {"ruleset",
+       {SYS_landlock_create_ruleset, EXDEV, 2, ~0u, 0},
+       because("make a Landlock ruleset"),
+       ""},
+      {"entering it", {SYS_landlock_restrict_self, EXDEV}, because("enter a Landlock ruleset"), ""},
+      {"MDWE", prctl(65), confined, ", no MDWE, "},
+      {"mseal", {462, EXDEV}, confined, ", code not sealed, "},
+      {"abort",
+       {SYS_rt_sigaction, EXDEV, 0, ~0u, SIGABRT},
+       because("reset this process's signals"),
+       ""},
+      {"CPU time",
+       {SYS_rt_sigaction, EXDEV, 0, ~0u, SIGXCPU},
+       because("reset this process's signals"),
+       ""},
+      {"filter", {SYS_seccomp, EXDEV}, filter + "Invalid cross-device link", ""},
+      {"filter refused",
+       {SYS_seccomp, EPERM},
+       filter + "seccomp(2) is refused here, by a filter around this process (an old container "
+                "engine?)",
+       ""},
+      {"filter refused, too",
+       {SYS_seccomp, EACCES},
+       filter + "seccomp(2) is refused here, by a filter around this process (an old container "
+                "engine?)",
+       ""},
+      {"filter missing",
+       {SYS_seccomp, ENOSYS},
+       filter + "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER), or something around "
+                "this process says so",
+       ""},
+      {"filter missing, too",
+       {SYS_seccomp, EINVAL},
+       filter + "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER), or something around "
+                "this process says so",
+       ""},
+      {"filter too long",
+       {SYS_seccomp, ENOMEM},
+       filter + "the filters of this process, with those around it, are too long for the kernel, "
+                "or it is out of memory",
+       ""},
+      {"report", {SYS_sendmsg, EXDEV}, because("report the lock-down to the parent"), ""},
+      {"dump", prctl(PR_SET_DUMPABLE), because("close this process to others of its user"), ""},
+  };
+}
+
+TEST(LockDownTest, EachStepThatFailsIsNamed) {
+  if (HasSanitizer()) GTEST_SKIP() << "not with the profile of a sanitizer";
+  if (LandlockAbi() <= 0) GTEST_SKIP() << "a kernel without Landlock has fewer steps";
+  for (const FailingStep& step : FailingSteps()) {
+    const RefusedCall& refused = step.refused;
+    const Outcome outcome = RunAndListen({"inside", step.around, testing::OrderOf(refused)});
+    if (step.said != "confined") {
+      EXPECT_EQ(outcome.reply, step.said) << step.name;
+      EXPECT_EQ(outcome.report.exit_code, 0) << step.name << ": " << outcome.report.ToString();
+      // What comes once the streams are settled goes nowhere.
+      const bool late = step.name == std::string("report") || step.name == std::string("dump");
+      EXPECT_EQ(outcome.last_line, late ? "" : step.said) << step.name;
+      continue;
+    }
+    EXPECT_TRUE(Has(outcome.reply, "confined: filter on 1 thread(s), ")) << outcome.reply;
+    EXPECT_TRUE(Has(outcome.reply, step.report)) << step.name << ": " << outcome.reply;
+    EXPECT_EQ(outcome.report.refused_call.has_value() || outcome.report.signal == SIGSYS, true)
+        << step.name << ": " << outcome.report.ToString();
+  }
+}
+
+TEST(LockDownTest, ARootThatCannotBeEnteredIsNamed) {
+  if (!testing::NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  // The order to empty it is one byte.
+  for (const RefusedCall& refused :
+       {RefusedCall{SYS_chdir, EXDEV}, RefusedCall{SYS_sendto, EXDEV, 2, ~0u, 1}}) {
+    EXPECT_EQ(RunAndListen({"inside", "require_empty_root", testing::OrderOf(refused)}).reply,
+              "cannot enter an empty root, which was required: Invalid cross-device link");
+  }
 }
 
 TEST(LockDownTest, ARefusedSeccompSaysSo) {
@@ -259,9 +391,6 @@ bool InAChild(Try attempt) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-long LandlockAbi() {  // NOLINT: syscall's type
-  return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-}
 bool HasMdwe() {
   return InAChild([] { return ::prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) == 0; });
 }

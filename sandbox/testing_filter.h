@@ -14,6 +14,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <sstream>
+#include <string>
 
 namespace parley::testing {
 
@@ -48,6 +50,22 @@ inline void Answer(const RefusedCall& refused, uint32_t answer) {
 
 inline void Refuse(const RefusedCall& refused) {
   Answer(refused, SECCOMP_RET_ERRNO | refused.error);
+}
+
+// The same as an argument of a program: "CALL ERROR ARGUMENT MASK VALUE".
+inline std::string OrderOf(const RefusedCall& refused) {
+  std::ostringstream order;
+  order << refused.call << " " << refused.error << " " << refused.argument << " " << refused.mask
+        << " " << refused.value;
+  return order.str();
+}
+
+inline void RefuseByOrder(const std::string& order) {
+  std::istringstream words(order);
+  RefusedCall refused = {};
+  words >> refused.call >> refused.error >> refused.argument >> refused.mask >> refused.value;
+  if (words.fail()) ::_exit(9);
+  Refuse(refused);
 }
 
 // What `body` returns, in a process of its own; 255: it was ended.

@@ -46,6 +46,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -627,17 +628,6 @@ void RefuseAround(uint32_t number, uint32_t error, uint32_t argument = 0, uint32
       {.call = number, .error = error, .argument = argument, .mask = bits, .value = bits});
 }
 
-// "CALL MASK VALUE ERROR": the call fails where the bits of MASK in its first argument are VALUE.
-void RefuseWhere(const std::string& order) {
-  std::istringstream words(order);
-  uint32_t call = 0;
-  uint32_t mask = 0;
-  uint32_t value = 0;
-  uint32_t error = 0;
-  if (!(words >> call >> mask >> value >> error)) ::_exit(kSetUpFailed);
-  testing::Refuse({.call = call, .error = error, .mask = mask, .value = value});
-}
-
 // In the place of Spawn's holder of namespaces, one that has answered already: with an error (0 for
 // success), with a part of one, or that is gone (0 bytes). Gives its end.
 int AnswerAsHolder(int error, size_t size_bytes) {
@@ -652,7 +642,7 @@ int AnswerAsHolder(int error, size_t size_bytes) {
   return ends[1];
 }
 
-int LockDownInside(const std::string& around) {
+int LockDownInside(const std::string& around, const std::string& refused) {
   LockDownOptions options = {.keep = {reply_socket}};
   options.require_landlock = around.find("require_landlock") != std::string::npos;
   options.require_mdwe = around.find("require_mdwe") != std::string::npos;
@@ -677,12 +667,26 @@ int LockDownInside(const std::string& around) {
     });
   }
   const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (has("stdin_is_a_socket")) ::dup2(reply_socket, 0);
+  if (has("closed_streams")) {
+    for (const int stream : {0, 1, 2}) ::close(stream);
+    options.keep.push_back(0);
+  }
+  if (!refused.empty()) testing::RefuseByOrder(refused);
   absl::StatusOr<Confined> confined =
       LockDown(Prepared::After(Socket{reply_socket}),
                Profile::Ring({reply_socket, forgotten}).WithHeap().WithThreads(), options);
   Reply(confined.ok() ? confined->report().ToString() : std::string(confined.status().message()));
-  if (!confined.ok()) ::_exit(0);
+  if (!confined.ok()) {
+    // Where it can be read, as before.
+    std::fprintf(stderr, "%s\n", std::string(confined.status().message()).c_str());
+    ::_exit(0);
+  }
   if (::fcntl(forgotten, F_GETFD) >= 0) ::_exit(kNotRefused);
+  for (const int stream : {1, 2}) {
+    const bool written = ::write(stream, "x", 1) == 1;
+    if (written == has("stdin_is_a_socket") || (!written && errno != EBADF)) ::_exit(kNotRefused);
+  }
   if (has("syslog_eperm")) ::_exit(::syscall(SYS_syslog, 10, nullptr, 0) == -1 ? errno : 0);
   ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
   ::_exit(kNotRefused);
@@ -897,12 +901,47 @@ int ShowClone() {
   // SAFETY: 16 bytes on this process's stack, which the auxiliary vector names.
   const auto* const bytes = reinterpret_cast<const unsigned char*>(::getauxval(AT_RANDOM));
   for (int i = 0; i < 16; ++i) random += std::to_string(bytes[i]) + ".";
+  // SAFETY: an address that is only compared.
+  const auto here = reinterpret_cast<uintptr_t>(&random);
+  uintptr_t stack_bytes = 0;
+  uintptr_t guard_bytes = 0;
+  uintptr_t below = 0;
+  uintptr_t below_end = 0;
+  bool is_guard = false;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t start = 0;
+    uintptr_t end = 0;
+    char dash = 0;
+    std::string rights;
+    std::istringstream(line) >> std::hex >> start >> dash >> end >> rights;
+    if (start <= here && here < end) {
+      stack_bytes = end - start;
+      if (is_guard && below_end == start) guard_bytes = below_end - below;
+    }
+    below = start;
+    below_end = end;
+    is_guard = rights == "---p";
+  }
+  void* robust = nullptr;
+  size_t robust_bytes = 0;
+  ::syscall(SYS_get_robust_list, 0, &robust, &robust_bytes);
+  void* thread_id = nullptr;
+  ::prctl(PR_GET_TID_ADDRESS, &thread_id, 0, 0, 0);
+  // Refused to one that has some already.
+  alignas(32) static char other[32] = {};
+  const bool rseq = ::syscall(SYS_rseq, other, sizeof(other), 0, 0x53053053) != 0;
   cpu_set_t processors;
   // By the thread id that libc keeps.
   const int error = ::pthread_getaffinity_np(::pthread_self(), sizeof(processors), &processors);
   Reply("protector " + std::to_string(protector) + "\nrandom " + random + "\ncounter " +
         std::to_string(counter) + "\naffinity " + std::to_string(error) + "\npid " +
-        std::to_string(::getpid()) + "\nthread " + std::to_string(::gettid()) + "\n");
+        std::to_string(::getpid()) + "\nthread " + std::to_string(::gettid()) +
+        // SAFETY: libc's own word, which the kernel clears at the thread's end.
+        "\nkept " + std::to_string(thread_id == nullptr ? 0 : *static_cast<pid_t*>(thread_id)) +
+        "\nstack " + std::to_string(stack_bytes) + "\nguard " + std::to_string(guard_bytes) +
+        "\nrobust " + std::to_string(robust != nullptr ? robust_bytes : 0) + "\nrseq " +
+        std::to_string(rseq ? 1 : 0) + "\n");
   return 0;
 }
 
@@ -1042,7 +1081,7 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
   if (scenario == "attack") return RunAttack(argument);
   if (scenario == "live_on_what_is_there") return LiveOnWhatIsThere(argument);
   if (scenario == "die") return Die(argument);
-  if (scenario == "inside") return LockDownInside(argument);
+  if (scenario == "inside") return LockDownInside(argument, second);
   if (scenario == "sweep") return Sweep(argument);
   if (scenario == "template_refuses") return 0;  // nothing is left to refuse
   if (scenario == "spawn_and_vanish") return SpawnAndVanish(program);
@@ -1122,7 +1161,7 @@ int main(int argc, char** argv) {
     static_cast<void>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   }
-  if (scenario == "template_refuses") parley::RefuseWhere(argc > 2 ? argv[2] : "");
+  if (scenario == "template_refuses") parley::testing::RefuseByOrder(argc > 2 ? argv[2] : "");
   // What returns has ended well.
   const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] {
     if (const int code = run(); code != 0) ::_exit(code);

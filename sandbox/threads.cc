@@ -10,6 +10,7 @@
 #include <memory>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "parley/os/errors.h"
 #include "parley/os/unique_fd.h"
 
@@ -63,6 +64,10 @@ absl::StatusOr<std::vector<Thread>> ListThreads() {
                        .name = std::string(Value(status, "Name:")),
                        .has_capabilities = Value(status, "\nCapPrm:").find_first_not_of('0') !=
                                            std::string_view::npos});
+  }
+  // There is one at least, which asks: no answer is not the answer that there are none.
+  if (threads.empty()) {
+    return absl::UnavailableError("cannot list this process's threads: /proc does not show them");
   }
   return threads;
 }

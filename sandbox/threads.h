@@ -23,6 +23,7 @@ struct Thread {
   bool has_capabilities = false;  // permitted ones
 };
 
+// At least one, or an error.
 absl::StatusOr<std::vector<Thread>> ListThreads();
 
 // "thread 4712 'av:h264:df3'", or without the name if it is not in the list.

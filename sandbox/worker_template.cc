@@ -75,6 +75,25 @@ bool IsOurChild(int pidfd) {
                   WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
+// Kills and reaps a child of ours; nothing if it is none any more.
+void EndChild(pid_t pid) {
+  const absl::StatusOr<UniqueFd> pidfd = OpenPidfd(pid);
+  if (pidfd.ok()) {
+    if (IsOurChild(pidfd->get())) internal::KillAndReapChild(*pidfd);
+    return;
+  }
+  // The kernel gives us no pidfd (ENFILE, ENOMEM), and its number is its own until it is reaped.
+  siginfo_t info = {};
+  const auto id = static_cast<id_t>(pid);
+  if (::waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return;
+  ::kill(pid, SIGKILL);
+  const Deadline deadline = Deadline::After(kGoodbye);
+  while (::waitid(P_PID, id, &info, WEXITED | WNOHANG | __WALL) == 0 && info.si_pid == 0 &&
+         !deadline.Expired()) {
+    absl::SleepFor(kBetweenOrders);
+  }
+}
+
 bool SameOptions(const NamespaceOptions& a, const NamespaceOptions& b) {
   const auto all = [](const NamespaceOptions& options) {
     const auto& [use, network, root_becomes_nobody] = options;  // no fewer than there are
@@ -189,9 +208,7 @@ void WorkerTemplate::Abandon(Making* making) {
     if (!message.ok() || !Take(*message, bytes, making).ok()) break;
   }
   for (const pid_t pid : {making->between, making->pid}) {
-    if (pid <= 0) continue;
-    const absl::StatusOr<UniqueFd> pidfd = OpenPidfd(pid);
-    if (pidfd.ok() && IsOurChild(pidfd->get())) internal::KillAndReapChild(*pidfd);
+    if (pid > 0) EndChild(pid);
   }
 }
 
@@ -332,7 +349,12 @@ absl::Status WorkerTemplate::Order(const internal::NamespaceAttempt& attempt,
   }
   process->pid = making.pid;
   absl::StatusOr<UniqueFd> pidfd = OpenPidfd(making.pid);
+  if (!pidfd.ok() && absl::IsResourceExhausted(pidfd.status())) {
+    EndChild(making.pid);
+    return pidfd.status();
+  }
   if (!pidfd.ok() || !IsOurChild(pidfd->get())) {
+    EndChild(making.pid);
     return absl::UnavailableError(request.what + ": it ended before it could be watched");
   }
   process->pidfd = *std::move(pidfd);
@@ -383,8 +405,7 @@ bool WorkerTemplate::HasAnother(const internal::StartFailure& failure) {
       attempts_.size() == 1) {
     return false;
   }
-  miss(absl::StrCat("making its namespaces: ",
-                    std::string(ErrnoStatus(failure.error, "").message())));
+  miss("making its namespaces: " + ErrnoText(failure.error));
   attempts_.erase(attempts_.begin());
   return true;
 }

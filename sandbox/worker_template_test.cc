@@ -46,6 +46,7 @@ namespace {
 using testing::HasSanitizer;
 using testing::kLong;
 using testing::NextReply;
+using testing::RefusedCall;
 
 class WorkerTemplateTest : public ::testing::Test {
  protected:
@@ -126,6 +127,10 @@ TEST_F(WorkerTemplateTest, AClonesStateIsItsOwn) {
     // libc knows which thread it is.
     EXPECT_EQ(clones[i]["affinity"], "0");
     EXPECT_EQ(clones[i]["pid"], clones[i]["thread"]);
+    EXPECT_EQ(clones[i]["kept"], clones[i]["thread"]);
+    // What the kernel knows of the thread, as of any: its list of locks, its restartable sequences.
+    EXPECT_EQ(clones[i]["robust"], "24");
+    EXPECT_EQ(clones[i]["rseq"], "1");
   }
   EXPECT_EQ(warm->clones(), 3u);
 }
@@ -306,43 +311,63 @@ TEST_F(WorkerTemplateTest, PromiseP7ResourcesATemplateThatDiesInTheMiddleLeavesN
   EXPECT_LE(Children(), before);
 }
 
+// Refused to the template and to its clones.
 struct FailingStep {
   const char* name;
-  // The call that the template and its clones may not make, as testing_worker's RefuseWhere has it.
-  uint32_t call;
-  uint32_t mask;
-  uint32_t value;
-  // What the error says of a clone in namespaces, and of one without; null: it runs.
-  const char* within;
-  const char* without;
+  RefusedCall refused;
+  // What the error says of a clone in namespaces, and of one without; "": it runs.
+  std::string within, without;
 };
+
+FailingStep OfEither(const char* name, const RefusedCall& refused, const std::string& said) {
+  return {name, refused, said, said};
+}
 
 // Each step of the template's, of the process in between and of the clone's that can fail: the host
 // learns at once that it did and which it was, and nothing is left.
 std::vector<FailingStep> FailingSteps() {
+  const auto of = [](const char* step) {
+    return std::string("cannot clone clone") + step + ": Invalid cross-device link";
+  };
+  const std::string namespaces = of(", making its namespaces");
+  const std::string session = of(", giving it a session of its own");
+  const std::string privileges = of(", dropping its privileges");
+  const std::string life = of(", tying its life to ours");
+  // User and groups change for a root that becomes nobody.
+  const std::string nobody = ::geteuid() == 0 ? namespaces : "";
+  const auto prctl = [](uint32_t option) { return RefusedCall{SYS_prctl, EXDEV, 0, ~0u, option}; };
   return {
-      {"enter", SYS_setns, 0, 0, ", making its namespaces: ", nullptr},
-      {"process in between", SYS_clone, CLONE_VM, CLONE_VM, ": ", nullptr},
-      {"clone", SYS_clone, CLONE_VM, 0, ", making its namespaces: ", ": "},
-      {"session", SYS_setsid, 0, 0,
-       ", giving it a session of its own: ", ", giving it a session of its own: "},
-      {"privileges", SYS_prctl, ~0u, PR_SET_NO_NEW_PRIVS,
-       ", dropping its privileges: ", ", dropping its privileges: "},
-      {"parent", SYS_prctl, ~0u, PR_SET_PDEATHSIG,
-       ", tying its life to ours: ", ", tying its life to ours: "},
+      {"enter", {SYS_setns, EXDEV}, namespaces, ""},
+      {"process in between", {SYS_clone, EXDEV, 0, CLONE_VM, CLONE_VM}, of(""), ""},
+      {"clone", {SYS_clone, EXDEV, 0, CLONE_VM, 0}, namespaces, of("")},
+      OfEither("session", {SYS_setsid, EXDEV}, session),
+      {"groups", {SYS_setgroups, EXDEV}, nobody, ""},
+      {"group", {SYS_setresgid, EXDEV}, nobody, ""},
+      {"user", {SYS_setresuid, EXDEV}, nobody, ""},
+      OfEither("privileges", prctl(PR_SET_NO_NEW_PRIVS), privileges),
+      OfEither("ambient capabilities", prctl(PR_CAP_AMBIENT), privileges),
+      OfEither("capabilities", {SYS_capset, EXDEV}, privileges),
+      OfEither("bounding set", prctl(PR_CAPBSET_DROP), ""),
+      OfEither("parent", prctl(PR_SET_PDEATHSIG), life),
+      OfEither("parent's end", {SYS_ppoll, EXDEV},
+               "cannot clone clone, tying its life to ours: No such process"),
+      {"a /proc of its own", {SYS_mount, EXDEV}, "", ""},
+      OfEither("close the rest", {SYS_close_range, EXDEV}, ""),
+      OfEither("thread id", prctl(PR_GET_TID_ADDRESS), ""),
+      OfEither("locks", {SYS_get_robust_list, EXDEV}, ""),
+      OfEither("guard", {SYS_mprotect, EXDEV}, ""),
+      OfEither("size of the stack", {SYS_prlimit64, EXDEV, 2, ~0u, 0}, ""),
   };
 }
 
-absl::StatusOr<WorkerTemplate> WarmAndRefused(const FailingStep& step, int own = 0) {
-  std::ostringstream order;
-  order << step.call << " " << step.mask << " " << step.value << " " << EPERM;
-  return Warm({"template_refuses", order.str()}, own);
+absl::StatusOr<WorkerTemplate> WarmAndRefused(const RefusedCall& refused, int own = 0) {
+  return Warm({"template_refuses", testing::OrderOf(refused)}, own);
 }
 
 TEST_F(WorkerTemplateTest, EachStepThatFailsIsNamed) {
   const bool can = testing::NamespacesAreExpected();
   for (const FailingStep& step : FailingSteps()) {
-    auto warm = WarmAndRefused(step);
+    auto warm = WarmAndRefused(step.refused);
     ASSERT_TRUE(warm.ok()) << step.name << ": " << warm.status();
     const int children = Children();
     for (const bool within : {false, true}) {
@@ -352,38 +377,246 @@ TEST_F(WorkerTemplateTest, EachStepThatFailsIsNamed) {
       options.namespaces.use =
           within ? NamespaceOptions::Use::kRequired : NamespaceOptions::Use::kNone;
       auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
-      const char* const said = within ? step.within : step.without;
-      if (said == nullptr) {
+      const std::string& said = within ? step.within : step.without;
+      if (said.empty()) {
         ASSERT_TRUE(clone.ok()) << step.name << ": " << clone.status();
+        const SecondWall& wall = clone->second_wall();
+        if (step.refused.call == SYS_mount) {
+          EXPECT_FALSE(wall.own_proc);
+        }
         auto report = clone->Wait(Deadline::After(kLong));
         EXPECT_TRUE(report.ok() && report->clean()) << step.name;
         continue;
       }
-      EXPECT_TRUE(absl::IsPermissionDenied(clone.status())) << step.name << ": " << clone.status();
-      const std::string sentence = std::string("clone clone") + said + "Operation not permitted";
-      EXPECT_NE(std::string(clone.status().message()).find(sentence), std::string::npos)
-          << step.name << ": " << clone.status();
+      EXPECT_EQ(std::string(clone.status().message()), said) << step.name;
       EXPECT_EQ(Children(), children) << step.name;
     }
+  }
+}
+
+// A host that asks for what can be had gets a clone in the namespaces that are left.
+TEST_F(WorkerTemplateTest, WhatCannotBeEnteredIsMissingAndNamed) {
+  if (!testing::NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
+  auto warm = WarmAndRefused({SYS_setns, EXDEV});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  for (int i = 0; i < 2; ++i) {  // what was found not to work is not tried again
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.namespaces.use = NamespaceOptions::Use::kWhereAvailable;
+    auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+    ASSERT_TRUE(clone.ok()) << clone.status();
+    const std::string why = "making its namespaces: Invalid cross-device link";
+    EXPECT_EQ(clone->second_wall().ToString(),
+              "no namespaces (" + why + "; " + why + "; " + why + "; " + why + ")");
   }
 }
 
 // What a clone does once it has said that it runs ends it by an exit code, and nothing of it goes
 // over descriptors that have got other numbers meanwhile.
 TEST_F(WorkerTemplateTest, AStepThatFailsLaterEndsTheClone) {
-  // The number of the template's socket is that of the clone's second one, then of its third.
-  for (const int own : {0, 1}) {
-    auto warm = WarmAndRefused({"limits", SYS_prlimit64, 0, 0, nullptr, nullptr}, own);
-    ASSERT_TRUE(warm.ok()) << warm.status();
-    for (int i = 0; i < 2; ++i) {
-      UniqueFd replies;
-      auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
-      ASSERT_TRUE(clone.ok()) << clone.status();
-      auto report = clone->Wait(Deadline::After(kLong));
-      ASSERT_TRUE(report.ok()) << report.status();
-      EXPECT_EQ(report->exit_code, 209) << report->ToString();
-      EXPECT_EQ(NextReply(replies.get()).size(), 0u);
+  const std::vector<std::pair<RefusedCall, int>> steps = {
+      {{SYS_prlimit64, EPERM, 1, ~0u, RLIMIT_MEMLOCK}, 209},
+      {{SYS_dup3, EPERM}, 208},
+      {{SYS_fcntl, EPERM, 1, ~0u, F_DUPFD_CLOEXEC}, 208},
+      {{SYS_getrandom, EPERM, 1, ~0u, 16}, 200},
+      {{SYS_getrandom, EPERM, 1, ~0u, 8}, 200},
+  };
+  for (const auto& [refused, code] : steps) {
+    // The number of the template's socket is that of the clone's second one, then of its third.
+    for (const int own : {0, 1}) {
+      auto warm = WarmAndRefused(refused, own);
+      ASSERT_TRUE(warm.ok()) << warm.status();
+      for (int i = 0; i < 2; ++i) {
+        UniqueFd replies;
+        auto clone = warm->Clone(Options(replies), Deadline::After(kLong));
+        ASSERT_TRUE(clone.ok()) << clone.status();
+        auto report = clone->Wait(Deadline::After(kLong));
+        ASSERT_TRUE(report.ok()) << report.status();
+        EXPECT_EQ(report->exit_code, code) << refused.call << ": " << report->ToString();
+        EXPECT_EQ(NextReply(replies.get()).size(), 0u);
+      }
     }
+  }
+}
+
+// Before it is warm: its own last line says why.
+TEST_F(WorkerTemplateTest, ATemplateThatCannotGetReadySaysWhy) {
+  const std::vector<std::pair<RefusedCall, std::string>> steps = {
+      {{SYS_sendto, EXDEV}, "cannot get ready: Invalid cross-device link"},
+      {{SYS_openat, EXDEV, 2, O_DIRECTORY, O_DIRECTORY},
+       "cannot list this process's threads: Invalid cross-device link"},
+      {{SYS_openat, EXDEV, 2, O_DIRECTORY, 0},
+       "cannot list this process's threads: /proc does not show them"},
+  };
+  for (const auto& [refused, said] : steps) {
+    const absl::Status status = WarmAndRefused(refused).status();
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    const std::string text(status.message());
+    EXPECT_EQ(text.substr(0, text.find('(')), "the template tester ");
+    EXPECT_EQ(text.substr(text.find(')')), ") ended with exit code 71: " + said);
+  }
+}
+
+struct FailingHostStep {
+  const char* name;
+  RefusedCall refused;
+  std::string said;  // "": there is a clone
+  bool template_ends;
+  bool within;  // with namespaces alone
+};
+
+std::vector<FailingHostStep> FailingHostSteps(pid_t us) {
+  const std::string why = ": Invalid cross-device link";
+  const std::string of = "cannot clone clone" + why;
+  const std::string gone = "clone clone: its template has ended or does not listen";
+  const auto own = static_cast<uint32_t>(us);
+  return {
+      {"nothing", {SYS_getcwd, EXDEV}, "", false, false},
+      {"sockets",
+       {SYS_socketpair, EXDEV, 1, 0xf, SOCK_SEQPACKET},
+       "cannot make the refusal sockets" + why,
+       false,
+       false},
+      {"output",
+       {SYS_socketpair, EXDEV, 1, 0xf, SOCK_STREAM},
+       "cannot make the socket of a worker's output" + why,
+       false,
+       false},
+      {"our pidfd", {SYS_pidfd_open, EXDEV, 0, ~0u, own}, of, false, false},
+      {"a place", {SYS_fcntl, EXDEV, 2, ~0u, 0}, of, false, false},
+      {"order", {SYS_sendmsg, EXDEV}, gone, true, false},
+      {"queue", {SYS_sendmsg, EAGAIN}, gone, true, false},
+      {"thread's pidfd",
+       {SYS_fcntl, EXDEV, 2, ~0u, 3},
+       "cannot watch a worker's refused calls" + why,
+       false,
+       false},
+      {"eventfd", {SYS_eventfd2, EXDEV}, "cannot watch a worker's lock-down" + why, false, false},
+      {"thread",
+       {SYS_clone3, EXDEV},
+       "cannot start the thread that watches a worker's refused calls" + why,
+       false,
+       false},
+      {"holder",
+       {SYS_clone, EXDEV, 0, CLONE_NEWUSER, CLONE_NEWUSER},
+       "cannot clone clone, making its namespaces" + why,
+       false,
+       true},
+      {"network",
+       {SYS_unshare, EXDEV},
+       "cannot clone clone, making its namespaces" + why,
+       false,
+       true},
+      {"page",
+       {SYS_memfd_create, EMFILE},
+       "cannot clone clone: Too many open files; this process is at its descriptor limit (ulimit "
+       "-n): "
+       "raise it or close some",
+       false,
+       true},
+  };
+}
+
+// With a filter around its host, made before it.
+TEST_F(WorkerTemplateTest, EachStepOfItsHostThatFailsIsNamed) {
+  const bool can = testing::NamespacesAreExpected();
+  const std::vector<FailingHostStep> steps = FailingHostSteps(0);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    for (const bool within : {false, true}) {
+      if ((within && !can) || (!within && steps[i].within)) continue;
+      const int code = testing::InAProcessOfItsOwn([i, within] {
+        const FailingHostStep step = FailingHostSteps(::getpid())[i];
+        auto warm = Warm({"exit_3"});
+        if (!warm.ok()) return 1;
+        const int children = Children();
+        UniqueFd replies;
+        CloneOptions options = Options(replies);
+        options.namespaces.use =
+            within ? NamespaceOptions::Use::kRequired : NamespaceOptions::Use::kNone;
+        testing::Refuse(step.refused);
+        std::string said;
+        {
+          auto clone = warm->Clone(std::move(options), Deadline::After(kLong));
+          said = std::string(clone.status().message());
+        }
+        if (said != step.said) {
+          std::fprintf(stderr, "%s\n", said.c_str());
+          return 2;
+        }
+        pollfd ended = {warm->process().pidfd(), POLLIN, 0};
+        ::poll(&ended, 1, step.template_ends ? 10'000 : 0);
+        if ((ended.revents != 0) != step.template_ends) return 3;
+        return Children() <= children ? 0 : 4;
+      });
+      EXPECT_EQ(code, 0) << steps[i].name << (within ? " within" : "");
+    }
+  }
+}
+
+// Once it ran on, and nobody had a hand on it. Without namespaces, whose holder asks for one as well.
+TEST_F(WorkerTemplateTest, PromiseP7ResourcesACloneForWhichThereIsNoPidfdIsEnded) {
+  const int code = testing::InAProcessOfItsOwn([] {
+    auto warm = Warm({"sleep"});
+    if (!warm.ok()) return 1;
+    const int children = Children();
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.namespaces.use = NamespaceOptions::Use::kNone;
+    // But for our own number: where any bit of it is another.
+    for (uint32_t bit = 0; bit < 22; ++bit) {
+      const uint32_t own = static_cast<uint32_t>(::getpid()) & (1u << bit);
+      testing::Refuse({SYS_pidfd_open, ENFILE, 0, 1u << bit, own ^ (1u << bit)});
+    }
+    const absl::Status status = warm->Clone(std::move(options), Deadline::After(kLong)).status();
+    if (!absl::IsResourceExhausted(status)) {
+      std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      return 2;
+    }
+    return Children() == children ? 0 : 3;
+  });
+  EXPECT_EQ(code, 0);
+}
+
+TEST_F(WorkerTemplateTest, PromiseP2TimeATemplateThatDoesNotAnswerIsEnded) {
+  auto warm = Warm({"exit_3"});
+  ASSERT_TRUE(warm.ok()) << warm.status();
+  const int children = Children();
+  ASSERT_EQ(::kill(warm->process().pid(), SIGSTOP), 0);
+  UniqueFd replies;
+  const absl::Status status =
+      warm->Clone(Options(replies), Deadline::After(absl::Milliseconds(20))).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(status.message(), "the template tester did not answer in time");
+  pollfd ended = {warm->process().pidfd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
+  EXPECT_EQ(Children(), children);
+}
+
+std::string StackOf(uint64_t asked_bytes) {
+  UniqueFd none;
+  SpawnOptions options = testing::WorkerOptions({"show_clone"}, none);
+  options.descriptors.clear();
+  options.limits.stack_bytes = asked_bytes;
+  auto warm = WorkerTemplate::Start(std::move(options), Deadline::After(kLong));
+  if (!warm.ok()) return warm.status().ToString();
+  UniqueFd replies;
+  CloneOptions clone_options = Options(replies);
+  auto clone = warm->Clone(std::move(clone_options), Deadline::After(kLong));
+  if (!clone.ok()) return clone.status().ToString();
+  auto fields = Fields(NextReply(replies.get()));
+  return fields["stack"] + " above " + fields["guard"];
+}
+
+TEST_F(WorkerTemplateTest, ACloneHasTheStackThatItsTemplateMayHaveAndAGuard) {
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  constexpr uint64_t kMiB = 1 << 20;
+  const std::vector<std::pair<uint64_t, uint64_t>> each = {{8 * kMiB, 8 * kMiB},
+                                                           {200 * 1024, kMiB},
+                                                           {3 * kMiB + 5000, 3 * kMiB},
+                                                           {100 * kMiB, 64 * kMiB}};
+  for (const auto& [asked, got] : each) {
+    EXPECT_EQ(StackOf(asked), std::to_string(got - page) + " above " + std::to_string(page))
+        << asked;
   }
 }
 
@@ -392,7 +625,7 @@ TEST_F(WorkerTemplateTest, WithSigchldIgnoredAFailedCloneIsAnErrorAllTheSame) {
   const pid_t pid = ::fork();
   if (pid == 0) {
     ::signal(SIGCHLD, SIG_IGN);
-    auto warm = WarmAndRefused(FailingSteps()[3]);
+    auto warm = WarmAndRefused({SYS_setsid, EPERM});
     if (!warm.ok()) ::_exit(1);
     for (int i = 0; i < 50; ++i) {
       UniqueFd replies;
