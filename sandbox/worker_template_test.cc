@@ -553,7 +553,7 @@ TEST_F(WorkerTemplateTest, EachStepOfItsHostThatFailsIsNamed) {
   }
 }
 
-// Once it ran on, and nobody had a hand on it. Without namespaces, whose holder asks for one as well.
+// Once it ran on, with nobody to end it. Without namespaces, whose holder asks for one as well.
 TEST_F(WorkerTemplateTest, PromiseP7ResourcesACloneForWhichThereIsNoPidfdIsEnded) {
   const int code = testing::InAProcessOfItsOwn([] {
     auto warm = Warm({"sleep"});
