@@ -21,10 +21,6 @@ _COPTS = [
     "-Wvla",
 ]
 
-# For what runs confined. UBSan's vptr check makes a pipe to see whether memory can be read; after
-# lock-down there are no pipes, and it would report an error that is none.
-CONFINED_COPTS = ["-fno-sanitize=vptr"]
-
 def parley_copts():
     """Our warnings; errors only in our own workspace (--define=parley_werror=1 in .bazelrc)."""
     return _COPTS + select({
