@@ -90,18 +90,6 @@ inline void CopyEnds(std::byte* target, const std::byte* source, std::size_t siz
 
 using Vector16 = long long __attribute__((vector_size(16)));
 
-// Exactly a line of the cache, all of it loaded before the first store.
-inline void CopyLine(std::byte* target, const std::byte* source) {
-  const auto first = FetchOnce<Vector16>(source);
-  const auto second = FetchOnce<Vector16>(source + 16);
-  const auto third = FetchOnce<Vector16>(source + 32);
-  const auto fourth = FetchOnce<Vector16>(source + 48);
-  StoreOnce(target, first);
-  StoreOnce(target + 16, second);
-  StoreOnce(target + 32, third);
-  StoreOnce(target + 48, fourth);
-}
-
 // size_bytes <= kMaxSmallCopyBytes.
 inline void SmallCopy(std::byte* target, const std::byte* source, std::size_t size_bytes) {
   if (size_bytes >= 16) {

@@ -96,14 +96,16 @@ TEST_P(CopyTest, EachLengthAtEachAlignmentToTheByte) {
   ::munmap(mapped, 3 * page);
 }
 
-// Long copies bring their target to a cache line first.
+// Long copies into shared memory bring their target to a cache line first; those out of it are made
+// in pieces of 2,048.
 TEST_P(CopyTest, LongCopiesAtEachDistanceFromALine) {
   constexpr std::size_t kRoomBytes = 20000;
   std::vector<std::byte> source(kRoomBytes);
   for (std::size_t i = 0; i < source.size(); ++i) {
     source[i] = static_cast<std::byte>(i * 7 + i / 256 + 1);
   }
-  for (const std::size_t size : {1023u, 1024u, 1025u, 1087u, 1088u, 4096u, 16384u}) {
+  for (const std::size_t size :
+       {1023u, 1024u, 1025u, 1087u, 1088u, 2047u, 2048u, 2049u, 4096u, 6143u, 16384u}) {
     for (std::size_t shift = 0; shift < 130; ++shift) {
       std::vector<std::byte> target(kRoomBytes, std::byte{0xEE});
       GetParam()(target.data() + shift, source.data() + shift / 3, size);

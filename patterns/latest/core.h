@@ -18,11 +18,13 @@
 // kPoisoned, or hand over bytes of its choice, at most max_value_bytes, never anything else.
 // Threads: one writer; each reader is used by one thread.
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "parley/boundary/untrusted.h"
 #include "parley/boundary/violation.h"
 #include "parley/os/check.h"
 #include "parley/patterns/latest/layout.h"
@@ -109,6 +111,8 @@ class BasicLatestReader {
  public:
   // How often TryRead copies a value that the writer overtakes before it gives up.
   static constexpr int kMaxAttempts = 4;
+  // Of a value, that are asked for before its version is known.
+  static constexpr std::size_t kMaxPrefetchBytes = 1024;
 
   // Takes values of min_value_bytes to max_value_bytes, at most geometry.max_value_bytes(): what
   // the users of both sides agree on. Others are a violation.
@@ -135,7 +139,7 @@ class BasicLatestReader {
   // True if there is a newer version than the last one that was read, or a violation.
   bool HasNewer() {
     if (violation_ != Violation::kNone) return true;
-    return FetchVersion() != read_;
+    return Checked(section_.LoadAcquire64(LatestGeometry::kVersionOffset)) != read_;
   }
 
   uint64_t max_value_bytes() const { return max_value_bytes_; }
@@ -148,20 +152,32 @@ class BasicLatestReader {
 
  private:
   // The last version read after a violation.
-  uint64_t FetchVersion() {
+  uint64_t Checked(const Untrusted<uint64_t>& fetched) {
     // TRUST: versions only grow; beyond 2^62 the sequence would not be a number of 64 bits.
     const auto version =
-        section_.LoadAcquire64(LatestGeometry::kVersionOffset).Validate([&](uint64_t v) {
-          return v >= read_ && v < (uint64_t{1} << 62);
-        });
+        fetched.Validate([&](uint64_t v) { return v >= read_ && v < (uint64_t{1} << 62); });
     if (version) return *version;
     Poison(version.Refused() < read_ ? Violation::kProducerPositionBackwards
                                      : Violation::kProducerPositionOutOfRange);
     return read_;
   }
 
+  // Asks for the lines of the version after the last one that was read, up to the size of that one,
+  // while the newest version's number is on its way: a short value takes one trip between the
+  // processors instead of two. Once after each value: polls leave the writer's lines alone.
+  void PrefetchNext() {
+    const uint32_t slot = geometry_.SlotOf(read_ + 1);
+    if (prefetch_bytes_ != 0) section_.Prefetch(geometry_.SequenceOffset(slot));
+    for (uint64_t i = 0; i < prefetch_bytes_; i += kLatestUnitBytes) {
+      section_.Prefetch(geometry_.ValueOffset(slot) + i);
+    }
+    prefetch_bytes_ = 0;
+  }
+
   LatestOutcome Attempt(absl::Span<std::byte> into, LatestValue* value) {
-    const uint64_t version = FetchVersion();
+    const auto fetched = section_.LoadAcquire64(LatestGeometry::kVersionOffset);
+    PrefetchNext();
+    const uint64_t version = Checked(fetched);
     if (violation_ != Violation::kNone) return LatestOutcome::kPoisoned;
     if (version == read_) return LatestOutcome::kNoNewer;
     const uint32_t slot = geometry_.SlotOf(version);
@@ -188,6 +204,7 @@ class BasicLatestReader {
       return LatestOutcome::kOvertaken;
     }
     read_ = version;
+    prefetch_bytes_ = std::min(size_bytes, kMaxPrefetchBytes);
     *value = {version, size_bytes};
     return LatestOutcome::kOk;
   }
@@ -197,6 +214,7 @@ class BasicLatestReader {
   uint64_t min_value_bytes_;
   uint64_t max_value_bytes_;
   uint64_t read_ = 0;
+  std::size_t prefetch_bytes_ = 0;  // of the next value; 0 unless the last attempt gave one
   Violation violation_ = Violation::kNone;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/patterns/latest/core.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -146,6 +147,7 @@ class OvertakingMemory {
     }
     section_->peer().CopyOut(offset + half, into.subspan(half));
   }
+  void Prefetch(std::size_t /*offset*/) const {}
 
  private:
   Memory* section_;
@@ -173,6 +175,65 @@ TEST(LatestTest, AValueThatIsOvertakenIsRefusedAndNeverTorn) {
       }
       EXPECT_EQ(reader.violation(), Violation::kNone);
     }
+  }
+}
+
+// What is asked for before it is known to be there.
+class PrefetchedMemory {
+ public:
+  PrefetchedMemory(Memory* section, std::vector<std::size_t>* prefetched)
+      : section_(section), prefetched_(prefetched) {}
+  Untrusted<uint64_t> LoadAcquire64(std::size_t offset) const {
+    return section_->peer().LoadAcquire64(offset);
+  }
+  Untrusted<uint64_t> LoadRelaxed64(std::size_t offset) const {
+    return section_->peer().LoadRelaxed64(offset);
+  }
+  void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
+    section_->peer().CopyOut(offset, into);
+  }
+  void Prefetch(std::size_t offset) const { prefetched_->push_back(offset); }
+
+ private:
+  Memory* section_;
+  std::vector<std::size_t>* prefetched_;
+};
+
+TEST(LatestTest, TheNextVersionsLinesAreAskedForOnceAfterEachValue) {
+  for (const std::size_t size : {std::size_t{1}, std::size_t{129}, std::size_t{5000}}) {
+    Memory section(Geometry(size, 2));
+    Writer writer(section.own(), section.geometry);
+    std::vector<std::size_t> prefetched;
+    auto reader = ReaderOf(PrefetchedMemory(&section, &prefetched), section.geometry);
+    auto buffer = Bytes(section.geometry.max_value_bytes(), 0);
+    const auto read = [&] {
+      prefetched.clear();
+      LatestValue value;
+      return reader.TryRead(absl::MakeSpan(buffer), &value);
+    };
+    // Of a version: its sequence, and its value as far as the one before went.
+    const auto lines_of = [&](uint32_t version) {
+      const uint32_t slot = section.geometry.SlotOf(version);
+      std::vector<std::size_t> lines = {section.geometry.SequenceOffset(slot)};
+      for (std::size_t i = 0; i < std::min(size, std::size_t{1024}); i += 128) {
+        lines.push_back(section.geometry.ValueOffset(slot) + i);
+      }
+      return lines;
+    };
+    writer.Write(Bytes(size, 1));
+    ASSERT_EQ(read(), LatestOutcome::kOk);
+    EXPECT_TRUE(prefetched.empty());
+    writer.Write(Bytes(size, 2));
+    ASSERT_EQ(read(), LatestOutcome::kOk);
+    EXPECT_EQ(prefetched, lines_of(2));
+    // The first poll for the next version asks for its lines, the others leave the writer alone.
+    ASSERT_EQ(read(), LatestOutcome::kNoNewer);
+    EXPECT_EQ(prefetched, lines_of(3));
+    ASSERT_EQ(read(), LatestOutcome::kNoNewer);
+    EXPECT_TRUE(prefetched.empty());
+    writer.Write(Bytes(size, 3));
+    ASSERT_EQ(read(), LatestOutcome::kOk);
+    EXPECT_TRUE(prefetched.empty());
   }
 }
 

@@ -125,6 +125,30 @@ double WriteUntil(LatestWriter& writer, uint64_t value_bytes, int64_t until_ns) 
   return static_cast<double>(now_ns - begun_ns) / static_cast<double>(std::max<uint64_t>(count, 1));
 }
 
+std::vector<int> UsableProcessors() {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  ::sched_getaffinity(0, sizeof(usable), &usable);
+  std::vector<int> processors;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &usable)) processors.push_back(i);
+  }
+  return processors;
+}
+
+// The calling thread.
+void RunOn(int processor) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  ::sched_setaffinity(0, sizeof(one), &one);
+}
+
+ReadCost::Quantiles QuantilesOf(std::vector<double>& all_ns, double less_ns) {
+  std::sort(all_ns.begin(), all_ns.end());
+  return {all_ns[all_ns.size() / 10] - less_ns, all_ns[all_ns.size() / 2] - less_ns};
+}
+
 }  // namespace
 
 absl::StatusOr<FullSpeedResult> RunFullSpeed(const FullSpeedOptions& options) {
@@ -201,7 +225,12 @@ absl::StatusOr<FullSpeedResult> RunFullSpeed(const FullSpeedOptions& options) {
   return result;
 }
 
-absl::StatusOr<ReadCost> MeasureReadCost(uint64_t value_bytes, int rounds) {
+absl::StatusOr<ReadCost> MeasureReadCost(const ReadCostOptions& options) {
+  const auto processors = UsableProcessors();
+  if (options.apart && processors.size() < 2) {
+    return absl::FailedPreconditionError("two processors are needed to write and read apart");
+  }
+  const uint64_t value_bytes = options.value_bytes;
   const auto geometry = LatestGeometry::Make({.max_value_bytes = value_bytes});
   if (!geometry.ok()) return geometry.status();
   auto broadcast = Broadcast::Create({geometry->section()});
@@ -223,58 +252,71 @@ absl::StatusOr<ReadCost> MeasureReadCost(uint64_t value_bytes, int rounds) {
   auto* const base = static_cast<std::byte*>(plain);
   std::vector<std::byte> value(value_bytes, std::byte{7});
   std::vector<std::byte> into(reader->max_value_bytes());
-  std::vector<double> reads;
-  std::vector<double> copies;
+  const auto place_of = [&](int round) {
+    return base + geometry->ValueOffset(static_cast<uint32_t>(round) / 2 % geometry->slots());
+  };
+  const auto write = [&](int round) {
+    if (round % 2 == 0) {
+      writer->Write(value);
+    } else {
+      std::memcpy(place_of(round), value.data(), value.size());
+    }
+  };
+
+  // Even: the other thread's turn, to write the one or the other; odd: ours, to read it.
+  std::atomic<int> turn{0};
+  const auto await = [&turn](int parity) {
+    for (int looks = 1; turn.load() % 2 != parity; ++looks) {
+      if (looks % 4096 == 0) ::sched_yield();
+    }
+  };
+  cpu_set_t before;
+  ::sched_getaffinity(0, sizeof(before), &before);
+  std::thread other;
+  if (options.apart) {
+    RunOn(processors[0]);
+    other = std::thread([&] {
+      RunOn(processors[1]);
+      for (int round = 0; round < 2 * options.rounds; ++round) {
+        await(0);
+        write(round);
+        turn.fetch_add(1);
+      }
+    });
+  }
   // What the clock itself takes is no part of either.
   std::vector<double> clock;
   for (int i = 0; i < 1001; ++i) {
     const int64_t begun_ns = MonotonicNowNs();
     clock.push_back(static_cast<double>(MonotonicNowNs() - begun_ns));
   }
-  // Even: the other thread's turn, to write the one or the other; odd: ours, to read it.
-  std::atomic<int> turn{0};
-  const auto await = [&turn](int parity) {
-    while (turn.load() % 2 != parity) ::sched_yield();
-    return turn.load();
-  };
-  std::thread other([&] {
-    for (int round = 0; round < 2 * rounds; ++round) {
-      await(0);
-      if (round % 2 == 0) {
-        writer->Write(value);
-      } else {
-        std::memcpy(base + geometry->ValueOffset(static_cast<uint32_t>(round) / 2 % 4),
-                    value.data(), value.size());
-      }
-      turn.fetch_add(1);
-    }
-  });
+  std::vector<double> reads;
+  std::vector<double> copies;
   bool found = true;
-  for (int round = 0; round < 2 * rounds; ++round) {
-    await(1);
+  for (int round = 0; round < 2 * options.rounds; ++round) {
+    if (options.apart) {
+      await(1);
+    } else {
+      write(round);
+    }
     const int64_t begun_ns = MonotonicNowNs();
     if (round % 2 == 0) {
       LatestValue read;
-      found = found && reader->TryRead(absl::MakeSpan(into), &read) == LatestOutcome::kOk;
+      found = reader->TryRead(absl::MakeSpan(into), &read) == LatestOutcome::kOk && found;
       reads.push_back(static_cast<double>(MonotonicNowNs() - begun_ns));
     } else {
-      std::memcpy(into.data(), base + geometry->ValueOffset(static_cast<uint32_t>(round) / 2 % 4),
-                  value.size());
+      std::memcpy(into.data(), place_of(round), value.size());
       asm volatile("" : : "r"(into.data()) : "memory");
       copies.push_back(static_cast<double>(MonotonicNowNs() - begun_ns));
     }
     turn.fetch_add(1);
   }
-  other.join();
+  if (other.joinable()) other.join();
+  ::sched_setaffinity(0, sizeof(before), &before);
   ::munmap(plain, bytes);
-  const auto median = [](std::vector<double>& all) {
-    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2),
-                     all.end());
-    return all[all.size() / 2];
-  };
   if (!found) return absl::InternalError("a read that did not find its value");
-  const double clock_ns = median(clock);
-  return ReadCost{value_bytes, median(reads) - clock_ns, median(copies) - clock_ns};
+  const double clock_ns = QuantilesOf(clock, 0).p50_ns;
+  return ReadCost{QuantilesOf(reads, clock_ns), QuantilesOf(copies, clock_ns)};
 }
 
 }  // namespace parley::testing

@@ -42,14 +42,25 @@ struct FullSpeedResult {
 
 absl::StatusOr<FullSpeedResult> RunFullSpeed(const FullSpeedOptions& options);
 
-// What a read costs next to a memcpy of as many bytes out of shared memory in the same state: both
-// just written by another thread, alternately, the median of many, without what the clock takes.
-struct ReadCost {
-  uint64_t value_bytes = 0;
-  double read_ns = 0;
-  double memcpy_ns = 0;
+// What a read costs next to a memcpy of as many bytes out of shared memory in the same state.
+struct ReadCostOptions {
+  uint64_t value_bytes = 64;
+  int rounds = 4001;
+  // True: each value was just written by a thread on another processor. False: by this thread.
+  bool apart = true;
 };
-absl::StatusOr<ReadCost> MeasureReadCost(uint64_t value_bytes, int rounds);
+struct ReadCost {
+  // Of the rounds, in turns, each less what the clock takes: the one below which a tenth lies (the
+  // others were interrupted, or not), and the middle one.
+  struct Quantiles {
+    double p10_ns = 0;
+    double p50_ns = 0;
+  };
+  Quantiles read;
+  Quantiles memcpy;
+};
+// kFailedPrecondition: apart, and this process may use one processor only.
+absl::StatusOr<ReadCost> MeasureReadCost(const ReadCostOptions& options);
 
 }  // namespace parley::testing
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What latest values cost and whether each is whole, as JSON lines: a writer at full speed with
-// readers for a time, then a read next to a memcpy for some sizes.
+// readers for a time, then a read next to a memcpy for some sizes: of what another processor has
+// written, and of what the reader's own has.
 //
 //   bazel run -c opt //patterns/latest:measure -- [SECONDS [READERS [BYTES]]]
 
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "parley/patterns/latest/full_speed.h"
 
@@ -35,12 +37,19 @@ int Measure(int seconds, int readers, uint64_t bytes) {
                 static_cast<unsigned long long>(reader.wrong), reader.exit_code);
     if (reader.wrong != 0 || reader.exit_code != 0) wrong = 1;
   }
-  for (const uint64_t size : {64u, 1024u, 4096u, 16384u, 65536u, 1u << 20, 8u << 20}) {
-    const auto cost = MeasureReadCost(size, size < (1u << 20) ? 4001 : 201);
-    if (!cost.ok()) return 1;
-    std::printf("{\"bytes\":%llu,\"read_ns\":%.0f,\"memcpy_ns\":%.0f,\"ratio\":%.2f}\n",
-                static_cast<unsigned long long>(size), cost->read_ns, cost->memcpy_ns,
-                cost->read_ns / cost->memcpy_ns);
+  for (const bool apart : {true, false}) {
+    for (const uint64_t size : {8u, 64u, 1024u, 4096u, 16384u, 65536u, 1u << 20, 4u << 20}) {
+      const auto cost = MeasureReadCost(
+          {.value_bytes = size, .rounds = size < (1u << 20) ? 4001 : 301, .apart = apart});
+      if (absl::IsFailedPrecondition(cost.status())) continue;
+      if (!cost.ok()) return 1;
+      std::printf(
+          "{\"bytes\":%llu,\"apart\":%s,\"read_p10_ns\":%.0f,\"memcpy_p10_ns\":%.0f,"
+          "\"ratio_p10\":%.2f,\"read_p50_ns\":%.0f,\"memcpy_p50_ns\":%.0f,\"ratio_p50\":%.2f}\n",
+          static_cast<unsigned long long>(size), apart ? "true" : "false", cost->read.p10_ns,
+          cost->memcpy.p10_ns, cost->read.p10_ns / cost->memcpy.p10_ns, cost->read.p50_ns,
+          cost->memcpy.p50_ns, cost->read.p50_ns / cost->memcpy.p50_ns);
+    }
   }
   return wrong;
 }
