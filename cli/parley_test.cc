@@ -223,6 +223,7 @@ TEST(ParleyTest, ASlowReceiverIsSentLessAndBothEndsSayHowMuch) {
   unsigned long long sent = 0;
   unsigned long long bytes = 0;
   unsigned long long dropped = 0;
+  // NOLINTNEXTLINE(cert-err34-c): how many there are is asked
   ASSERT_EQ(std::sscanf(result.output.c_str() + at, "parley send: %llu messages, %llu bytes, %llu",
                         &sent, &bytes, &dropped),
             3);
@@ -250,6 +251,7 @@ std::vector<FanOutLine> FanOutLines(const Result& result) {
   for (size_t at = result.output.find(begin); at != std::string::npos;
        at = result.output.find(begin, at + 1)) {
     FanOutLine line;
+    // NOLINTNEXTLINE(cert-err34-c): how many there are is asked
     const int read = std::sscanf(
         result.output.c_str() + at,
         "parley send: receiver %*u: %llu offered, %llu sent, %llu dropped (%llu newest, %llu "
