@@ -852,10 +852,13 @@ int ShowEnvironment() {
 std::string ShowInherited() {
   char directory[256] = {};
   if (::getcwd(directory, sizeof(directory)) == nullptr) return "";
+  int death_signal = -1;
+  ::prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0);
   return "\nPolicy: " + std::to_string(::sched_getscheduler(0)) +
          "\nOomScore: " + ReadAll("/proc/self/oom_score_adj") + "IoPriority: " +
          std::to_string(::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) >> IOPRIO_CLASS_SHIFT) +
-         "\nDirectory: " + directory +
+         "\nDirectory: " + directory + "\nDeathSignal: " + std::to_string(death_signal) +
+         "\nGroups: " + std::to_string(::getgroups(0, nullptr)) +
          "\nTimerSlack: " + std::to_string(::prctl(PR_GET_TIMERSLACK)) +
          "\nPersonality: " + std::to_string(::personality(0xffffffff)) +
          "\nKeyring: " + std::to_string(::syscall(SYS_keyctl, 0, -3, 0)) + "\n";
