@@ -23,6 +23,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -84,11 +85,11 @@ class WorkerForAnybody {
 
 class StartStateTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { worker_ = new WorkerForAnybody; }
-  static void TearDownTestSuite() { delete std::exchange(worker_, nullptr); }
+  static void SetUpTestSuite() { worker_.emplace(); }
+  static void TearDownTestSuite() { worker_.reset(); }
 
  public:
-  static inline WorkerForAnybody* worker_ = nullptr;
+  static inline std::optional<WorkerForAnybody> worker_;
 };
 
 SpawnOptions OptionsOf(Way way, std::vector<std::string> arguments, UniqueFd& replies) {
@@ -239,7 +240,7 @@ TEST_F(StartStateTest, ItsProcessesAreLimitedByUsWhereWeHaveFewer) {
 // its holder's.
 TEST_F(StartStateTest, DescriptorsAreClosedOneByOneWhereTheCallIsRefused) {
   if (HasSanitizer()) GTEST_SKIP() << "its runtime has descriptors of its own";
-  for (const uint32_t error : {EPERM, ENOSYS}) {
+  for (const uint32_t error : {uint32_t{EPERM}, uint32_t{ENOSYS}}) {
     ExpectInEachWay([error](Way way) {
       Refuse({.call = SYS_close_range, .error = error});
       const UniqueFd leaky(::open("/dev/zero", O_RDONLY));  // NOLINT: that is the point
