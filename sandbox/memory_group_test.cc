@@ -13,9 +13,13 @@
 #include <cstdlib>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+#include "parley/sandbox/testing_filter.h"
+#include "parley/sandbox/testing_proc.h"
 
 namespace parley {
 namespace {
@@ -68,7 +72,9 @@ TEST_F(MemoryGroupTest, PromiseP7ResourcesNoneIsLeftAtTheEndOfOurProcess) {
       while (true) ::pause();
     }
     if (!group->Add(last).ok()) ::_exit(2);
-    { const MemoryGroup given_up = *std::move(group); }
+    {
+      const MemoryGroup given_up = *std::move(group);
+    }
     if (!IsThere(tag_)) ::_exit(3);
     const pid_t killer = ::fork();
     if (killer == 0) {
@@ -158,6 +164,162 @@ TEST_F(MemoryGroupTest, OnlyGroupsWithTheTagAreRemoved) {
   for (const std::string& tag : {tag_ + "1-peer", others}) {
     EXPECT_EQ(::rmdir((parent_ + "/parley-" + tag).c_str()), 0) << tag;
   }
+}
+
+// ---- Which group's a new one goes below, by what /proc says and by files as the kernel has them.
+
+struct Hierarchy {
+  const char* name;
+  const char* cgroup;  // /proc/self/cgroup
+  const char* mounts;  // /proc/self/mounts; "@" is the folder below which the files lie
+  std::vector<std::pair<const char*, const char*>> files;
+  std::string parent;  // "@/a", or the error
+  bool version_2 = false;
+};
+
+constexpr char kNoRight[] = "no right to make a memory control group (root has it)";
+constexpr char kNone[] = "no memory control groups on this machine";
+constexpr char kNoneHere[] =
+    "no memory control group may be made here (root may, where cgroup.subtree_control has "
+    "'memory')";
+
+std::vector<Hierarchy> Hierarchies() {
+  const char* const two = "none @ cgroup2 rw,memory 0 0\n";
+  const std::vector<std::pair<const char*, const char*>> one = {{"a/b/tasks", ""}, {"tasks", ""}};
+  return {
+      {"alone", "4:memory:/a/b\n", "cgroup @ cgroup rw,memory 0 0\n", one, "@/a/b"},
+      {"the root", "4:memory:/\n", "cgroup @ cgroup rw,memory 0 0\n", one, "@/"},
+      {"first of two", "4:memory,cpu:/a/b\n", "cgroup @ cgroup memory,rw 0 0\n", one, "@/a/b"},
+      {"last of three", "4:cpu,io,memory:/a/b\n", "x @ cgroup memory 0 0\n", one, "@/a/b"},
+      {"after others", "1:name=systemd:/x\nnothing\n3:memoryx:/y\n4:memory:/a/b\n0::/z\n",
+       "memory /x tmpfs rw,memory 0 0\ncgroup /y cgroup rw,memoryx 0 0\ncgroup @ cgroup "
+       "rw,memory 0 0\n",
+       one, "@/a/b"},
+      {"a colon in its name",
+       "4:memory:/a:b\n",
+       "cgroup @ cgroup rw,memory 0 0\n",
+       {{"a:b/tasks", ""}},
+       "@/a:b"},
+      {"not there", "4:memory:/a/c\n", "cgroup @ cgroup rw,memory 0 0\n", one, kNoRight},
+      {"ours not said", "4:cpu:/a/b\n", "cgroup @ cgroup rw,memory 0 0\n", one, kNoRight},
+      {"none mounted", "4:memory:/a/b\n", "cgroup @ cgroup rw,cpu 0 0\n", one, kNone},
+      {"nothing", "", "", {}, kNone},
+      {"without the controller",
+       "0::/a/b\n",
+       two,
+       {{"cgroup.controllers", "cpu io\n"}, {"a/b/cgroup.subtree_control", "memory"}},
+       kNone},
+      {"its own",
+       "0::/a/b\n",
+       two,
+       {{"cgroup.controllers", "cpu memory\n"}, {"a/b/cgroup.subtree_control", "io memory\n"}},
+       "@/a/b",
+       true},
+      {"the next above",
+       "0::/a/b\n",
+       two,
+       {{"cgroup.controllers", "memory cpu\n"},
+        {"a/b/cgroup.subtree_control", "io\n"},
+        {"a/cgroup.subtree_control", "memory\n"}},
+       "@/a",
+       true},
+      {"the root above",
+       "0::/a/b\n",
+       two,
+       {{"cgroup.controllers", "memory\n"},
+        {"a/b/cgroup.subtree_control", ""},
+        {"cgroup.subtree_control", "memory\n"}},
+       "@",
+       true},
+      {"in the root",
+       "0::/\n",
+       two,
+       {{"cgroup.controllers", "memory\n"}, {"cgroup.subtree_control", "memory\n"}},
+       "@",
+       true},
+      {"after version 1",
+       "9:cpu:/q\n0::/a\n",
+       two,
+       {{"cgroup.controllers", "memory\n"}, {"a/cgroup.subtree_control", "memory\n"}},
+       "@/a",
+       true},
+      {"handed down by none",
+       "0::/a/b\n",
+       two,
+       {{"cgroup.controllers", "memory\n"}, {"a/b/cgroup.subtree_control", "memoryx\n"}},
+       kNoneHere},
+      {"ours not said in version 2",
+       "",
+       two,
+       {{"cgroup.controllers", "memory\n"}, {"a/cgroup.subtree_control", "memory\n"}},
+       kNoneHere},
+  };
+}
+
+TEST(MemoryGroupParentTest, ItIsTheNearestThatMayHaveGroups) {
+  const char* const given = std::getenv("TEST_TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+  const std::string base = std::string(given == nullptr ? "/tmp" : given) + "/groups";
+  int number = 0;
+  for (const Hierarchy& one : Hierarchies()) {
+    // Without blanks, which the kernel would write in another way.
+    const std::string folder = base + std::to_string(++number);
+    const int code = testing::InAProcessOfItsOwn([&one, &folder] {
+      const auto at = [&folder](std::string text) {
+        for (size_t i = 0; (i = text.find('@', i)) != std::string::npos;) {
+          text.replace(i, 1, folder);
+        }
+        return text;
+      };
+      for (const auto& [path, text] : one.files) {
+        if (!testing::WriteFile(folder + "/" + path, text)) return 1;
+      }
+      if (!testing::ReplaceProc()) return 77;
+      if (!testing::WriteFile("/proc/self/cgroup", one.cgroup)) return 2;
+      if (!testing::WriteFile("/proc/self/mounts", at(one.mounts))) return 3;
+      bool version_2 = !one.version_2;
+      const auto parent = MemoryGroupParent(&version_2);
+      const std::string found = parent.ok() ? *parent : std::string(parent.status().message());
+      if (found != at(one.parent)) {
+        std::fprintf(stderr, "%s\n", found.c_str());
+        return 4;
+      }
+      return !parent.ok() || version_2 == one.version_2 ? 0 : 5;
+    });
+    if (code == 77) GTEST_SKIP() << "nothing may be mounted here";
+    EXPECT_EQ(code, 0) << one.name;
+  }
+}
+
+// The kernel's file is not there: nothing is left of the group.
+TEST(MemoryGroupParentTest, AGroupWithoutALimitIsNone) {
+  const char* const given = std::getenv("TEST_TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+  const std::string folder = std::string(given == nullptr ? "/tmp" : given) + "/without_limit";
+  const int code = testing::InAProcessOfItsOwn([&folder] {
+    if (!testing::WriteFile(folder + "/cgroup.controllers", "memory") ||
+        !testing::WriteFile(folder + "/cgroup.subtree_control", "memory")) {
+      return 1;
+    }
+    if (!testing::ReplaceProc()) return 77;
+    testing::WriteFile("/proc/self/cgroup", "0::/\n");
+    testing::WriteFile("/proc/self/mounts", "none " + folder + " cgroup2 rw 0 0\n");
+    const absl::Status status = MemoryGroup::Create("x", 4096).status();
+    const std::string expected =
+        "cannot write 4096 to " + folder + "/parley-x/memory.max: No such file or directory";
+    if (status.message() != expected) {
+      std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+      return 2;
+    }
+    struct stat info;
+    return ::stat((folder + "/parley-x").c_str(), &info) != 0 ? 0 : 3;
+  });
+  if (code == 77) GTEST_SKIP() << "nothing may be mounted here";
+  EXPECT_EQ(code, 0);
+}
+
+TEST_F(MemoryGroupTest, ANameThatCannotBeIsAnError) {
+  const auto group = MemoryGroup::Create("no/such/" + tag_, kLimitBytes);
+  EXPECT_EQ(group.status().code(), absl::StatusCode::kNotFound) << group.status();
+  EXPECT_EQ(group.status().message().substr(0, 22), "cannot make the group ");
 }
 
 }  // namespace

@@ -14,7 +14,9 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -88,6 +90,61 @@ TEST(OutputBudgetTest, PromiseP3WorkRateAndTotalAreBounded) {
   }
   EXPECT_EQ(calls, OutputBudget::kTotalBytes / OutputBudget::kMinMessageBytes);
   EXPECT_EQ(budget.Available(now_ns + 1'000'000 * kSecond), 0);
+}
+
+TEST(OutputBudgetTest, EachByteIsCounted) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  constexpr int64_t kMin = OutputBudget::kMinMessageBytes;
+  constexpr int64_t kBurst = OutputBudget::kBurstBytes;
+  constexpr int64_t kRate = OutputBudget::kBytesPerSecond;
+  OutputBudget budget(0);
+  EXPECT_EQ(budget.Available(0), kBurst);
+  EXPECT_FALSE(budget.exhausted_for_good());
+  budget.Take(1000);
+  EXPECT_EQ(budget.Available(0), kBurst - 1000);
+  budget.Take(1);  // as much as the least
+  EXPECT_EQ(budget.Available(0), kBurst - 1000 - kMin);
+  budget.Take(kMin + 1);
+  EXPECT_EQ(budget.Available(0), kBurst - 1000 - 2 * kMin - 1);
+  // No more than a burst, however long it was quiet.
+  EXPECT_EQ(budget.Available(10 * kSecond), kBurst);
+  EXPECT_EQ(budget.Available(10 * kSecond), kBurst);
+
+  // Just enough for a message, just not enough, and enough again after its time.
+  OutputBudget low(0);
+  low.Take(kBurst - kMin);
+  EXPECT_EQ(low.Available(0), kMin);
+  low.Take(kMin);
+  EXPECT_EQ(low.Available(0), 0);
+  const int64_t refilled_ns = kMin * kSecond / kRate;
+  EXPECT_EQ(low.Available(refilled_ns - 1), 0);
+  EXPECT_EQ(low.Available(refilled_ns), kMin);
+  EXPECT_EQ(low.Available(refilled_ns + kSecond), kMin + kRate);
+
+  // By small steps no byte is lost.
+  OutputBudget steps(0);
+  steps.Take(kBurst);
+  for (int64_t now_ns = 0; now_ns < kSecond; now_ns += kSecond / 1000) steps.Available(now_ns);
+  EXPECT_EQ(steps.Available(kSecond), kRate);
+
+  // A clock that began long ago, or leaps.
+  OutputBudget old(-9'000'000 * kSecond);
+  old.Take(kBurst);
+  EXPECT_EQ(old.Available(9'000'000 * kSecond), kBurst);
+
+  // The total: what is too little for a message is none.
+  for (const int64_t left : {kMin, kMin - 1}) {
+    OutputBudget total(0);
+    int64_t now_ns = 0;
+    for (int64_t taken = 0; taken < OutputBudget::kTotalBytes - kBurst; taken += kBurst) {
+      EXPECT_EQ(total.Available(now_ns), kBurst);
+      total.Take(kBurst);
+      now_ns += 100 * kSecond;
+    }
+    total.Take(kBurst - left);
+    EXPECT_EQ(total.exhausted_for_good(), left < kMin);
+    EXPECT_EQ(total.Available(now_ns + 100 * kSecond), left < kMin ? 0 : kMin);
+  }
 }
 
 // ---- Workers that print.
@@ -178,6 +235,88 @@ TEST(OutputRelayTest, PromiseP8NoSideDoorsADescriptorIsNotInstalled) {
   EXPECT_LE(OpenDescriptors(), before);
   ASSERT_TRUE(worker->Wait(Deadline::After(kLong)).ok());
   EXPECT_NE(seen.find("sent"), std::string::npos) << seen;
+}
+
+// By itself, with what it has said after each read.
+TEST(OutputRelayTest, WhatIsReadIsSaidLineByLine) {
+  std::string seen;
+  UniqueFd worker;
+  auto relay =
+      internal::OutputRelay::Make("w", [&seen](std::string_view lines) { seen += lines; }, worker);
+  ASSERT_TRUE(relay.ok()) << relay.status();
+  EXPECT_LT(::recv(worker.get(), seen.data(), 0, MSG_DONTWAIT), 1);
+  const auto say = [&](std::string_view text) {
+    EXPECT_EQ(::send(worker.get(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+    relay->Relay();
+  };
+  EXPECT_GE(relay->fd(), 0);
+  relay->Relay();  // nothing is there, and it goes on
+  EXPECT_GE(relay->fd(), 0);
+  EXPECT_EQ(relay->last_line(), "");
+  say("one\n");
+  EXPECT_EQ(seen, "[w] one\n");
+  EXPECT_EQ(relay->last_line(), "one");
+  say("two\nthree\nfo");
+  EXPECT_EQ(seen, "[w] one\n[w] two\n[w] three\n");
+  EXPECT_EQ(relay->last_line(), "three");
+  say("ur");
+  EXPECT_EQ(relay->last_line(), "three");
+  say("\n] five] \n");
+  EXPECT_EQ(relay->last_line(), "] five] ");
+  say("end");
+  worker.Reset();
+  relay->Relay();
+  EXPECT_EQ(relay->fd(), -1);
+  EXPECT_EQ(relay->last_line(), "end");
+  EXPECT_EQ(seen, "[w] one\n[w] two\n[w] three\n[w] four\n[w] ] five] \n[w] end\n");
+  relay->Relay();
+  relay->Finish();
+  EXPECT_EQ(seen.substr(seen.size() - 8), "[w] end\n");
+}
+
+// What is left is passed on at the end, though others still hold the other end.
+TEST(OutputRelayTest, TheEndIsPassedOnOnceAndTheRestIsSaidToBeNone) {
+  for (const bool held : {true, false}) {
+    std::string seen;
+    UniqueFd worker;
+    auto relay = internal::OutputRelay::Make(
+        "w", [&seen](std::string_view lines) { seen += lines; }, worker);
+    ASSERT_TRUE(relay.ok()) << relay.status();
+    const std::string lines = std::string(99, 'x') + "\n";
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_EQ(::send(worker.get(), lines.data(), lines.size(), MSG_NOSIGNAL), 100);
+    }
+    ASSERT_EQ(::send(worker.get(), "last", 4, MSG_NOSIGNAL), 4);
+    if (!held) worker.Reset();
+    relay->Finish();
+    EXPECT_EQ(seen.size(), 100u * 104 + 9) << held;
+    EXPECT_EQ(relay->last_line(), "last") << held;
+    EXPECT_EQ(relay->fd(), -1) << held;
+  }
+}
+
+// With its whole budget, which it has by and by.
+TEST(OutputRelayTest, TheRestIsSaidNotToBeShown) {
+  std::string seen;
+  UniqueFd worker;
+  auto relay =
+      internal::OutputRelay::Make("w", [&seen](std::string_view lines) { seen += lines; }, worker);
+  ASSERT_TRUE(relay.ok()) << relay.status();
+  // A read of little counts as one of 64 bytes: 512 of them are the first 32 KiB.
+  int reads = 0;
+  while (relay->fd() >= 0 && reads < 1000) {
+    ASSERT_EQ(::send(worker.get(), "x", 1, MSG_NOSIGNAL), 1);
+    relay->Relay();
+    ++reads;
+  }
+  EXPECT_GE(reads, 512);
+  EXPECT_LT(reads, 600);
+  // Then nothing is read, whatever comes.
+  ASSERT_EQ(::send(worker.get(), "\n", 1, MSG_NOSIGNAL), 1);
+  const size_t before = seen.size();
+  relay->Relay();
+  EXPECT_EQ(seen.size(), before);
 }
 
 // ---- Our own stderr, whatever it is.
@@ -272,6 +411,36 @@ TEST(WriteToStderrTest, PromiseP8NoSideDoorsAPlaceWithoutAReaderIsNoSignal) {
   sigset_t pending;
   ::sigpending(&pending);
   EXPECT_EQ(sigismember(&pending, SIGPIPE), 0);
+}
+
+// One that was there before stays, and the mask is as it was.
+TEST(WriteToStderrTest, ASignalOfOursStaysPending) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  UniqueFd reader(ends[0]);
+  const UniqueFd writer(ends[1]);
+  reader.Reset();
+  sigset_t pipe_only;
+  sigemptyset(&pipe_only);
+  sigaddset(&pipe_only, SIGPIPE);
+  for (const bool pending_before : {true, false}) {
+    sigset_t before;
+    sigset_t after;
+    ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &pipe_only, &before), 0);
+    if (pending_before) ::raise(SIGPIPE);
+    {
+      const StderrIs pipe(writer.get());
+      WriteToStderrWithoutBlocking("x\n");
+    }
+    const timespec none = {0, 0};
+    EXPECT_EQ(::sigtimedwait(&pipe_only, nullptr, &none), pending_before ? SIGPIPE : -1);
+    ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &before, &after), 0);
+    EXPECT_EQ(sigismember(&after, SIGPIPE), 1);
+    EXPECT_EQ(sigismember(&after, SIGTTOU), 0);
+    EXPECT_EQ(sigismember(&after, SIGTERM), 0);
+  }
+  EXPECT_EQ(::pthread_sigmask(SIG_SETMASK, nullptr, &pipe_only), 0);
+  EXPECT_EQ(sigismember(&pipe_only, SIGPIPE), 0);
 }
 
 TEST(WriteToStderrTest, PromiseP2TimeAFullSocketDoesNotBlock) {

@@ -4,7 +4,6 @@
 // child leaves something that can be asked of the kernel.
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -39,6 +38,7 @@
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/testing_filter.h"
+#include "parley/sandbox/testing_proc.h"
 #include "parley/sandbox/testing_spawn.h"
 
 namespace parley {
@@ -347,18 +347,10 @@ TEST_F(StartStateTest, AConfinedWorkersRootIsOneDirectoryThatNothingCanBeMadeIn)
 
 // What is in the score's file after a start, which "-900" was in before; or what was said.
 std::string ScoreAfter(const std::string& before, bool writable) {
-  const auto write = [](const char* path, const std::string& text) { std::ofstream(path) << text; };
-  const std::string user = std::to_string(::geteuid());
-  const std::string group = std::to_string(::getegid());
-  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return "cannot unshare";
-  write("/proc/self/setgroups", "deny");
-  write("/proc/self/uid_map", user + " " + user + " 1");
-  write("/proc/self/gid_map", group + " " + group + " 1");
   UniqueFd replies;
   SpawnOptions options = OptionsOf(Way::kWithout, {"exit_3"}, replies);
-  if (::mount("none", "/proc", "tmpfs", 0, "size=1m") != 0) return "cannot mount";
-  ::mkdir("/proc/self", 0755);
-  write("/proc/self/oom_score_adj", before);
+  if (!testing::ReplaceProc()) return "cannot mount";
+  testing::WriteFile("/proc/self/oom_score_adj", before);
   if (!writable && ::mount("none", "/proc", "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
     return "cannot mount again";
   }
@@ -389,7 +381,7 @@ TEST_F(StartStateTest, AWorkerIsNeverSparedWhenMemoryIsOut) {
   for (const auto& one : each) {
     const int code = InAProcessOfItsOwn([&one] {
       const std::string after = ScoreAfter(one.before, one.writable);
-      if (after == "cannot unshare" || after == "cannot mount") return 77;
+      if (after == "cannot mount") return 77;
       if (after != one.after) std::fprintf(stderr, "%s\n", after.c_str());
       return after == one.after ? 0 : 1;
     });
