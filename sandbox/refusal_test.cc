@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -45,6 +46,7 @@ Watched Start(const std::function<void(int socket)>& body) {
   if (!sockets.ok()) return watched;
   watched.pid = ::fork();
   if (watched.pid == 0) {
+    sockets->parent.Reset();
     body(sockets->worker.get());
     ::_exit(0);
   }
@@ -224,6 +226,112 @@ TEST(RefusalTest, AnotherDescriptorThanNotificationsIsTheEndOfItsSender) {
   const int status = StatusOf(watched);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
   EXPECT_EQ(watched.watch->refused(), std::nullopt);
+}
+
+// A number in the worker instead of a descriptor: its notifications are taken out of it, and
+// whatever else is there, or nothing, is the end of it.
+TEST(RefusalTest, NotificationsAreTakenOutOfTheWorkerByTheirNumber) {
+  enum class Under { kNotifications, kAnotherFile, kNothing };
+  for (const Under under : {Under::kNotifications, Under::kAnotherFile, Under::kNothing}) {
+    const Watched watched = Start([under](int socket) {
+      const int notifications = NotificationsOf(SYS_getppid);
+      const int other = ::eventfd(1, EFD_CLOEXEC);
+      const int number = under == Under::kNotifications ? notifications
+                         : under == Under::kAnotherFile ? other
+                                                        : 500;
+      // kFetch and kMdwe, by another hand than SendLockDownWord's.
+      const uint32_t word[] = {6, 6, static_cast<uint32_t>(number), 0};
+      if (::send(socket, word, sizeof(word), MSG_NOSIGNAL) != sizeof(word)) ::_exit(1);
+      // It closes its end once it has them.
+      pollfd entry = {socket, 0, 0};
+      ::poll(&entry, 1, 10'000);
+      if ((entry.revents & POLLHUP) == 0) ::_exit(3);
+      ::close(notifications);
+      ::syscall(SYS_getppid);
+      while (under != Under::kNotifications) ::pause();
+      ::_exit(2);
+    });
+    ASSERT_TRUE(watched.watch.has_value());
+    const int status = StatusOf(watched);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+    if (under == Under::kNotifications) {
+      EXPECT_EQ(watched.watch->refused(), SYS_getppid);
+    } else {
+      EXPECT_EQ(watched.watch->refused(), std::nullopt);
+    }
+    ASSERT_TRUE(watched.watch->word().has_value());
+    EXPECT_EQ(*watched.watch->word(), (LockDownWord{6, false, true}));
+  }
+}
+
+// Lost on their way, for a full descriptor table here: refused calls would be answered, and nobody
+// told.
+TEST(RefusalTest, NotificationsThatAreLostAreTheEndOfTheWorker) {
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const Watched watched = Start([](int socket) {
+    const int notifications = NotificationsOf(SYS_getppid);
+    ::usleep(200'000);
+    if (!SendLockDownWord(socket, {3, true, false}, notifications).ok()) ::_exit(1);
+    while (true) ::pause();
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  rlimit low = before;
+  low.rlim_cur = 3;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  const int status = StatusOf(watched);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  ASSERT_TRUE(watched.watch->word().has_value());
+  EXPECT_EQ(*watched.watch->word(), (LockDownWord{3, true, false}));
+}
+
+// There is room for one: of two, the kernel says that some are lost.
+TEST(RefusalTest, TwoDescriptorsAreTheEndOfTheirSender) {
+  const Watched watched = Start([](int socket) {
+    const int event = ::eventfd(1, EFD_CLOEXEC);
+    if (testing::SendDescriptors(socket, std::array{event, event}, MSG_NOSIGNAL) < 0) ::_exit(1);
+    while (true) ::pause();
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  const int status = StatusOf(watched);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  EXPECT_EQ(watched.watch->word(), std::nullopt);
+}
+
+// Not before, and from then on.
+TEST(RefusalTest, TheWordsDescriptorIsReadableOnceThereIsOne) {
+  int go[2];
+  ASSERT_EQ(::pipe2(go, O_CLOEXEC), 0);
+  const UniqueFd reader(go[0]);
+  const UniqueFd writer(go[1]);
+  const Watched watched = Start([&reader](int socket) {
+    char byte = 0;
+    if (::read(reader.get(), &byte, 1) != 1) ::_exit(1);
+    if (!SendLockDownWord(socket, {1, false, false}, -1).ok()) ::_exit(2);
+    while (true) ::pause();
+  });
+  ASSERT_TRUE(watched.watch.has_value());
+  pollfd entry = {watched.watch->word_fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 20), 0);
+  EXPECT_EQ(watched.watch->word(), std::nullopt);
+  ASSERT_EQ(::write(writer.get(), "g", 1), 1);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(::poll(&entry, 1, 10'000), 1);
+    ASSERT_TRUE(watched.watch->word().has_value());
+    EXPECT_EQ(*watched.watch->word(), (LockDownWord{1, false, false}));
+  }
+  ::kill(watched.pid, SIGKILL);
+  StatusOf(watched);
+  EXPECT_EQ(watched.watch->refused(), std::nullopt);
+}
+
+TEST(RefusalTest, AWordThatNobodyTakesIsAnError) {
+  auto sockets = MakeRefusalSockets();
+  ASSERT_TRUE(sockets.ok()) << sockets.status();
+  sockets->parent.Reset();
+  const absl::Status status = SendLockDownWord(sockets->worker.get(), {}, -1);
+  EXPECT_EQ(status.message(), "cannot report the lock-down to the parent: Broken pipe");
 }
 
 TEST(RefusalTest, PromiseP7ResourcesAFloodIsBounded) {

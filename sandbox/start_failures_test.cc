@@ -219,6 +219,7 @@ std::vector<FailingStep> StepsOfTheChild() {
       // Ours; the holder asks for that of process 2.
       Within("the worker's number", {SYS_pidfd_open, kError, 0, ~0u, 2},
              Of(", making its namespaces", "Connection timed out")),
+      Within("our own number, too", {SYS_pidfd_open, kError}, namespaces),
       Within("a /proc of its own", {SYS_mount, kError}, kRuns),
       AsNobody("groups", {SYS_setgroups, kError}, namespaces),
       AsNobody("group", {SYS_setresgid, kError}, namespaces),

@@ -93,7 +93,10 @@ bool Cloned() {
 }
 
 absl::StatusOr<Worker> StartWorker(SpawnOptions options) {
-  if (!Cloned()) return Spawn(std::move(options));
+  return Cloned() ? StartClone(std::move(options)) : Spawn(std::move(options));
+}
+
+absl::StatusOr<Worker> StartClone(SpawnOptions options) {
   CloneOptions clone;
   clone.name = options.name;
   clone.descriptors = std::move(options.descriptors);

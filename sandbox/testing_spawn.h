@@ -36,6 +36,7 @@ bool NamespacesAreExpected();
 // Spawn(options); in the targets with `_cloned` in their name a clone of a template of that
 // program, with everything of `options` that a clone can have.
 absl::StatusOr<Worker> StartWorker(SpawnOptions options);
+absl::StatusOr<Worker> StartClone(SpawnOptions options);
 bool Cloned();
 
 // The next message of the worker; empty at its end or after kLong.
