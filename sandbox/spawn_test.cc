@@ -218,6 +218,25 @@ TEST(SpawnTest, ADaemonOfTheWorkersEndsWithIt) {
   }
 }
 
+// Its number, and its group's, may be anybody's by then.
+TEST(SpawnTest, AWorkerThatWasReapedByOthersIsSignalledNoMore) {
+  const int code = InAProcessOfItsOwn([] {
+    ::signal(SIGCHLD, SIG_IGN);
+    UniqueFd replies;
+    SpawnOptions options = WorkerOptions({"leave_grandchild"}, replies);
+    options.namespaces.use = NamespaceOptions::Use::kNone;
+    auto worker = Spawn(std::move(options));
+    if (!worker.ok()) return 1;
+    if (!worker->Wait(Deadline::After(kLong)).ok()) return 2;
+    worker->Kill();
+    ::usleep(50'000);
+    const bool lives = !HungUp(replies.get());
+    ::kill(-worker->pid(), SIGKILL);
+    return lives ? 0 : 3;
+  });
+  EXPECT_EQ(code, 0);
+}
+
 TEST(SpawnTest, SurvivesIgnoredSigchld) {
   struct sigaction ignore = {};
   ignore.sa_handler = SIG_IGN;
@@ -341,19 +360,24 @@ TEST(SpawnTest, TheEnvironmentIsWhatWasGiven) {
 }
 
 TEST(SpawnTest, VariablesThatCannotBeAreRefused) {
-  for (const std::string& name : {std::string(), std::string("A=B"), std::string("A\0B", 3)}) {
+  const std::string with_nul("A\0B", 3);
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+           {"", "x"}, {"A=B", "x"}, {"=", "x"}, {with_nul, "x"}, {"A", with_nul}}) {
     UniqueFd replies;
     SpawnOptions options = WorkerOptions({"exit_3"}, replies);
-    options.environment = {{name, "x"}};
-    EXPECT_EQ(Spawn(std::move(options)).status().code(), absl::StatusCode::kInvalidArgument);
+    options.environment = {{name, value}};
+    const absl::Status status = Spawn(std::move(options)).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(Text(status), "not an environment variable for a worker: '" + name + "'");
   }
   UniqueFd replies;
   SpawnOptions twice = WorkerOptions({"exit_3"}, replies);
   twice.environment = {{"PARLEY_TEST_REPLY_FD", "9"}};
-  EXPECT_EQ(Spawn(std::move(twice)).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Text(Spawn(std::move(twice)).status()),
+            "environment variable given to the worker twice: PARLEY_TEST_REPLY_FD");
   SpawnOptions closed = WorkerOptions({"exit_3"}, replies);
   closed.descriptors.push_back(InheritedDescriptor::Give(UniqueFd(), "NOTHING_FD"));
-  EXPECT_EQ(Spawn(std::move(closed)).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Text(Spawn(std::move(closed)).status()), "no descriptor to inherit as NOTHING_FD");
 }
 
 TEST(SpawnTest, SignalsSessionAndPrivilegesStartFresh) {
@@ -1159,25 +1183,48 @@ TEST(SecondWallTest, WithoutAMountNamespaceTheRootStays) {
   }
 }
 
-// Why there is no root to enter is not lost where the holder executes its program.
+// Why there is no root to enter is not lost where the holder executes its program. Each call of its
+// has an error that nothing else has.
 TEST(SecondWallTest, WithoutAnEmptyRootTheWorkerIsToldWhy) {
   if (!KernelMakesNamespaces()) GTEST_SKIP() << "no namespaces here";
+  const std::string why = std::strerror(EXDEV);  // NOLINT(concurrency-mt-unsafe)
+  for (const int call : {SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_move_mount, SYS_fchdir,
+                         SYS_pivot_root, SYS_umount2}) {
+    for (const bool copied : {false, true}) {
+      const int code = InAProcessOfItsOwn([call, copied, &why] {
+        Refuse({.call = static_cast<uint32_t>(call), .error = EXDEV});
+        if (copied) RefuseToExecuteFiles();
+        UniqueFd replies;
+        SpawnOptions options = WorkerOptions({"inside", "require_empty_root"}, replies);
+        options.namespaces.use = Use::kRequired;
+        auto worker = Spawn(std::move(options));
+        if (!worker.ok()) {
+          std::fprintf(stderr, "%s\n", Text(worker.status()).c_str());
+          return 1;
+        }
+        const std::string reply = NextReply(replies.get());
+        return reply == "cannot enter an empty root, which was required: " + why ? 0 : 2;
+      });
+      EXPECT_EQ(code, 0) << call << copied;
+    }
+  }
+}
+
+// Orphans of the worker's are reaped by nobody but the kernel: none stays as a zombie.
+TEST(SecondWallTest, OrphansWithinAreReaped) {
+  if (!NamespacesAreExpected()) GTEST_SKIP() << "no namespaces here";
   for (const bool copied : {false, true}) {
     const int code = InAProcessOfItsOwn([copied] {
-      Refuse({.call = SYS_fsopen, .error = EXDEV});  // an error that nothing else has
       if (copied) RefuseToExecuteFiles();
       UniqueFd replies;
-      SpawnOptions options = WorkerOptions({"inside", "require_empty_root"}, replies);
-      options.namespaces.use = Use::kRequired;
-      auto worker = Spawn(std::move(options));
-      if (!worker.ok()) {
-        std::fprintf(stderr, "%s\n", Text(worker.status()).c_str());
-        return 1;
-      }
-      const std::string why = std::strerror(EXDEV);  // NOLINT(concurrency-mt-unsafe)
-      return NextReply(replies.get()) == "cannot enter an empty root, which was required: " + why
-                 ? 0
-                 : 2;
+      auto worker = Spawn(WorkerOptions({"leave_orphan_and_sleep"}, replies));
+      if (!worker.ok() || NextReply(replies.get()) != "sleeping") return 1;
+      const std::vector<pid_t> holders = ChildrenNamed("parley-holder");
+      if (holders.size() != 1) return 2;
+      const std::string number = std::to_string(holders[0]);
+      const std::string path = "/proc/" + number + "/task/" + number + "/children";
+      for (int i = 0; i < 500 && !Read(path).empty(); ++i) ::usleep(10'000);
+      return Read(path).empty() ? 0 : 3;
     });
     EXPECT_EQ(code, 0) << copied;
   }

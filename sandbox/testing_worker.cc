@@ -1036,6 +1036,13 @@ void MakeDaemon() {
   });
 }
 
+// A process whose parent has ended, and that ends then.
+int LeaveOrphanAndSleep() {
+  const pid_t child = ForkAway([] { ForkAway([] { ::usleep(20'000); }); });
+  ::waitpid(child, nullptr, 0);
+  return Sleep();
+}
+
 int LeaveDaemonAndSleep() {
   MakeDaemon();
   while (true) ::pause();
@@ -1130,12 +1137,27 @@ int Run(const std::string& scenario, const std::string& argument, const std::str
       {"sleep", Sleep},
       {"close_all_and_sleep", CloseAllAndSleep},
       {"leave_grandchild", LeaveGrandchild},
+      {"leave_orphan_and_sleep", LeaveOrphanAndSleep},
       {"leave_daemon_and_sleep", LeaveDaemonAndSleep},
       {"leave_daemon_and_end", LeaveDaemonAndEnd},
       {"traced", TracedByItsChild},
   };
   const auto found = scenarios.find(scenario);
   return found == scenarios.end() ? kUnknown : found->second();
+}
+
+// A template that answers each order by messages of these sizes: "16 3".
+void LieAsATemplate(int host, const std::string& sizes) {
+  const std::vector<char> zeros(100);
+  static_cast<void>(::send(host, zeros.data(), 1, MSG_NOSIGNAL));
+  std::vector<char> order(sizeof(internal::CloneOrder));
+  while (::recv(host, order.data(), order.size(), 0) > 0) {
+    std::istringstream words(sizes);
+    for (size_t size_bytes = 0; words >> size_bytes;) {
+      static_cast<void>(::send(host, zeros.data(), size_bytes, MSG_NOSIGNAL));
+    }
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -1165,6 +1187,7 @@ int main(int argc, char** argv) {
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   }
   if (scenario == "template_refuses") parley::testing::RefuseByOrder(argc > 2 ? argv[2] : "");
+  if (scenario == "template_lies") parley::LieAsATemplate(host->get(), argc > 2 ? argv[2] : "");
   // What returns has ended well.
   const absl::Status served = parley::ServeClones(*std::move(host), {}, [&run] {
     if (const int code = run(); code != 0) ::_exit(code);

@@ -34,6 +34,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
+#include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/testing_filter.h"
@@ -590,6 +591,34 @@ TEST_F(WorkerTemplateTest, PromiseP2TimeATemplateThatDoesNotAnswerIsEnded) {
   pollfd ended = {warm->process().pidfd(), POLLIN, 0};
   EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
   EXPECT_EQ(Children(), children);
+}
+
+// It is our program and says what it says; what is none of it ends it.
+TEST_F(WorkerTemplateTest, WhatIsNoAnswerEndsTheTemplate) {
+  static_assert(sizeof(internal::CloneAnswer) == 16 && sizeof(internal::CloneStarted) == 12);
+  const std::string none = "a template's message is none";
+  const std::string late = "the template tester did not answer in time";
+  for (const auto& [sizes, said] : std::vector<std::pair<std::string, std::string>>{{"16 3", none},
+                                                                                    {"16 11", none},
+                                                                                    {"16 13", none},
+                                                                                    {"16 15", none},
+                                                                                    {"16 17", none},
+                                                                                    {"16 64", none},
+                                                                                    {"16 16", none},
+                                                                                    {"12 12", none},
+                                                                                    {"16", late}}) {
+    auto warm = Warm({"template_lies", sizes});
+    ASSERT_TRUE(warm.ok()) << warm.status();
+    UniqueFd replies;
+    CloneOptions options = Options(replies);
+    options.namespaces.use = NamespaceOptions::Use::kNone;
+    const bool waits = said == late;
+    const Deadline deadline = Deadline::After(waits ? absl::Milliseconds(100) : kLong);
+    const absl::Status status = warm->Clone(std::move(options), deadline).status();
+    EXPECT_EQ(status.message(), said) << sizes;
+    pollfd ended = {warm->process().pidfd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, 10'000), 1) << sizes;
+  }
 }
 
 std::string StackOf(uint64_t asked_bytes) {
