@@ -44,7 +44,7 @@ struct Row {
 
 // `create(cell)` makes the transport, an absl::StatusOr<std::unique_ptr<T>>.
 template <typename Create>
-Row MakeRow(std::string name, std::string family, Waiting waiting, Create create) {
+Row MakeRow(std::string name, std::string family, Waiting waiting, const Create& create) {
   Row row;
   row.name = std::move(name);
   row.family = std::move(family);

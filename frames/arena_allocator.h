@@ -101,10 +101,10 @@ class ArenaAllocator {
   }
   // The first bin of at least so many bytes; bin_count_: none.
   uint32_t FindBin(uint64_t bytes) const;
-  void Append(Index extent);
-  Index TakeWarm(uint32_t bin);
+  void Append(Index index);
+  Index TakeWarm(uint32_t at);
   Index TakeUnused();
-  void GiveUp(Index extent);
+  void GiveUp(Index index);
   uint32_t Carve(uint64_t bytes);
   uint32_t TakeFrom(uint32_t bin, uint64_t bytes);
   uint32_t TryAllocate(uint64_t bytes);

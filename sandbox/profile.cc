@@ -301,6 +301,7 @@ Profile Profile::UnderAnotherFilter() const {
   calls.erase("ioctl");
   calls.erase("clone");
   Profile profile;
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): each has an end
   for (const std::string_view call : calls) profile.Add({Allow(call.data())});
   profile.Add({Allow("ioctl", {Is(1, TCGETS)}), Allow("clone", {Masked(0, kNewNamespaces, 0)})});
   for (const int family : {AF_UNIX, AF_INET, AF_INET6}) {

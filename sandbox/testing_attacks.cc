@@ -21,6 +21,7 @@
 #include "parley/sandbox/confine.h"
 #include "parley/sandbox/profile.h"
 
+// NOLINTBEGIN(performance-no-int-to-ptr): attacks do sums with addresses.
 namespace parley::testing {
 namespace {
 
@@ -98,8 +99,10 @@ parley_testing_pivot:
   call parley_testing_leave
   .popsection
 )");
+// NOLINTBEGIN(readability-identifier-naming): as the assembler knows them
 extern "C" const char parley_testing_sled[];
 extern "C" const char parley_testing_pivot[];
+// NOLINTEND(readability-identifier-naming)
 #endif
 
 // The slot of the main program for `name` in its table of functions; null if it has none.
@@ -222,7 +225,7 @@ Attack RewriteTheStackFromASecondThread() {
     uintptr_t top = 0;
     while ((top = stack.load()) == 0) ::sched_yield();
     scanning.store(true);
-    while (handler != 0) {
+    while (handler != 0) {  // NOLINT(bugprone-infinite-loop): until the process ends
       for (uintptr_t at = top - 8 * kPageBytes; at < top; at += sizeof(uintptr_t)) {
         // SAFETY: the other thread's stack, which is mapped that far down.
         auto* const word = reinterpret_cast<volatile uintptr_t*>(at);
@@ -292,3 +295,4 @@ std::function<bool()> RunReadOnlyBytes() {
 }
 
 }  // namespace parley::testing
+// NOLINTEND(performance-no-int-to-ptr)

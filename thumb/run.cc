@@ -138,7 +138,7 @@ absl::StatusOr<std::unique_ptr<Pool>> Run::StartPool(const std::string& worker) 
   // A program of low priority on a busy machine takes long to load libav.
   options.start_time = absl::Minutes(1);
   options.format = kThumbProtocol;
-  options.from_worker.capacity_bytes = 4 * kMessageBytes;
+  options.from_worker.capacity_bytes = uint64_t{4} * kMessageBytes;
   options.from_worker.max_message_bytes = kMessageBytes;
   options.limits.wall_time = options_.time_limit;
   options.limits.cpu_seconds =

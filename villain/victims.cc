@@ -255,7 +255,9 @@ class Session {
     Deadline due = InMs(10);
     Registration tick;
     tick = set.AddTimer([&](const absl::Status&) {
-      { const Call call(victim_.notes, "a timer beside it", due); }
+      {
+        const Call call(victim_.notes, "a timer beside it", due);
+      }
       due = InMs(10);
       tick.Resume(due);
     });
@@ -541,29 +543,29 @@ absl::Status Confine(const Victim& victim, const Channel& channel) {
 }
 
 // `broadcast`: null, or what the channel's peer gets its frames from.
-void RunSession(Victim& victim, absl::StatusOr<Channel> channel,
+void RunSession(Victim& victim, absl::StatusOr<Channel> made,
                 const std::shared_ptr<Broadcast>& broadcast = nullptr) {
-  if (!channel.ok()) {
-    const Ending ending = EndingOfHandshake(channel.status());
+  if (!made.ok()) {
+    const Ending ending = EndingOfHandshake(made.status());
     victim.notes.Finish(ending.end, ending.why);
     return;
   }
+  Channel channel = *std::move(made);
   if (victim.setup.confinement != Confinement::kNone) {
-    const absl::Status confined = Confine(victim, *channel);
+    const absl::Status confined = Confine(victim, channel);
     if (!confined.ok()) {
       victim.notes.Finish(End::kWrong, confined.ToString());
       return;
     }
   }
-  const std::shared_ptr<parley::Session> session = channel->session;
-  const Ending ending = broadcast != nullptr ? RunFanOut(victim, broadcast, *std::move(channel))
-                        : victim.setup.kind == VictimKind::kFrames
-                            ? RunFrames(victim, *channel)
-                            : Session(victim, *channel).Run();
+  const std::shared_ptr<parley::Session> session = channel.session;
+  const Ending ending = broadcast != nullptr ? RunFanOut(victim, broadcast, std::move(channel))
+                        : victim.setup.kind == VictimKind::kFrames ? RunFrames(victim, channel)
+                                                                   : Session(victim, channel).Run();
   victim.notes.violation.store(static_cast<uint32_t>(session->termination().poison()));
   victim.notes.Finish(ending.end, ending.why);
   Call call(victim.notes, "close", InMs(1000), CallKind::kSetUp);
-  *channel = Channel();
+  channel = Channel();
 }
 
 void RunChannel(Victim& victim) {

@@ -92,7 +92,7 @@ void UploadRgb(const Picture& picture, SDL_Texture* texture) {
   const PixelReader reader(picture.format);
   std::vector<uint8_t> pixels(size_t{picture.format.width} * picture.format.height * 3);
   size_t at = 0;
-  const auto byte = [](double unit) { return static_cast<uint8_t>(unit * 255 + 0.5); };
+  const auto byte = [](double unit) { return static_cast<uint8_t>(std::lround(unit * 255)); };
   for (uint32_t y = 0; y < picture.format.height; ++y) {
     for (uint32_t x = 0; x < picture.format.width; ++x) {
       const Rgba pixel = reader.At(picture.planes, picture.strides_bytes, x, y);
@@ -126,11 +126,10 @@ SDL_AudioFormat ToSdl(SampleFormat format) {
     case SampleFormat::kS32:
       return AUDIO_S32LSB;
     case SampleFormat::kF32:
-      return AUDIO_F32LSB;
-    case SampleFormat::kS24In32:
+    case SampleFormat::kS24In32:  // of these Samples makes floats
     case SampleFormat::kS64:
     case SampleFormat::kF64:
-      return AUDIO_F32LSB;  // what Samples makes of them
+      return AUDIO_F32LSB;
   }
   return AUDIO_S16LSB;
 }

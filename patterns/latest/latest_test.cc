@@ -87,14 +87,14 @@ TEST(LatestPortTest, EachReaderGetsTheNewestValueByItsOwnSession) {
     LatestReader second = ReaderOf(*pair);  // on the same session
     std::vector<std::byte> into(reader.max_value_bytes());
     for (int i = 1; i < 10; ++i) {
-      writer->Write(Bytes(static_cast<std::size_t>(100 * i), i));
+      writer->Write(Bytes(100 * static_cast<std::size_t>(i), i));
       for (LatestReader* each : {&reader, &second}) {
         const auto value = each->Read(absl::MakeSpan(into), Soon());
         ASSERT_TRUE(value.ok()) << value.status();
         EXPECT_EQ(value->version, writer->version());
         EXPECT_EQ(std::vector(into.begin(),
                               into.begin() + static_cast<std::ptrdiff_t>(value->size_bytes)),
-                  Bytes(static_cast<std::size_t>(100 * i), i));
+                  Bytes(100 * static_cast<std::size_t>(i), i));
         EXPECT_FALSE(each->HasNewer());
       }
     }
