@@ -119,9 +119,10 @@ class Ranges {
       if (entry.inherited) continue;
       entry.inherited = true;
       any = true;
-      // The guards and gaps are there already; what was kept out of the fork is not.
-      ::mmap(entry.first, entry.whole_bytes, PROT_NONE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+      // The guards and gaps are there already; what was kept out of the fork is not. Where this
+      // fails, a use ends the child as well, without the sentence.
+      static_cast<void>(::mmap(entry.first, entry.whole_bytes, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
     }
     mutex_.unlock();
     struct sigaction present;

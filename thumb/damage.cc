@@ -121,7 +121,9 @@ class Damage {
         return PutNumber(at);
       case 4:
         for (uint64_t i = 0; i < 1 + Below(20); ++i) {
-          file_[Place()] ^= static_cast<char>(1 << Below(8));
+          const uint64_t bit = Below(8);
+          char& byte = file_[Place()];
+          byte = static_cast<char>(byte ^ 1 << bit);
         }
         return;
       case 5:

@@ -18,9 +18,13 @@ namespace {
 
 using Pixel = std::array<uint8_t, 4>;
 
+uint8_t* Place(const AVFrame& frame, int x, int y) {
+  return frame.data[0] + ptrdiff_t{y} * frame.linesize[0] + ptrdiff_t{x} * 4;
+}
+
 Pixel At(const AVFrame& frame, int x, int y) {
   Pixel pixel;
-  std::memcpy(pixel.data(), frame.data[0] + y * frame.linesize[0] + x * 4, pixel.size());
+  std::memcpy(pixel.data(), Place(frame, x, y), pixel.size());
   return pixel;
 }
 
@@ -29,7 +33,7 @@ av::AvFrame Filled(uint32_t width, uint32_t height, const Pixel& pixel) {
   EXPECT_TRUE(frame.ok());
   for (int y = 0; y < (*frame)->height; ++y) {
     for (int x = 0; x < (*frame)->width; ++x) {
-      std::memcpy((*frame)->data[0] + y * (*frame)->linesize[0] + x * 4, pixel.data(), 4);
+      std::memcpy(Place(**frame, x, y), pixel.data(), pixel.size());
     }
   }
   return *std::move(frame);

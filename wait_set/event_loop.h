@@ -150,6 +150,7 @@ class SleepAwaiter : public Awaiter {
 
 // The outermost coroutine of a task that nobody awaits.
 struct Root {
+  // NOLINTNEXTLINE(readability-identifier-naming): the language's name
   struct promise_type : AwaiterLink {
     promise_type(AwaiterLink* roots, std::size_t* count, Task<void>&) : count_(count) {
       LinkBefore(roots);
