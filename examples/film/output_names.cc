@@ -33,7 +33,9 @@ absl::Status OutputNames::Resolve(const std::string& path, Name& name) {
     if (length < 0) break;
     const std::string to(target, static_cast<size_t>(length));
     const size_t slash = at.rfind('/');
-    at = to.rfind('/', 0) == 0 || slash == std::string::npos ? to : at.substr(0, slash + 1) + to;
+    const bool beside = to.rfind('/', 0) != 0 && slash != std::string::npos;
+    at.resize(beside ? slash + 1 : 0);
+    at += to;
   }
   const size_t slash = at.rfind('/');
   const std::string folder = slash == std::string::npos ? "."

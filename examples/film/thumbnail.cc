@@ -37,7 +37,9 @@ int GlyphOf(char c) {
 // Samples for each pixel of a thumbnail, at most, in each direction.
 constexpr uint32_t kMaxSamples = 8;
 
-uint8_t Clamp(double unit) { return static_cast<uint8_t>(std::clamp(unit, 0.0, 1.0) * 255 + 0.5); }
+uint8_t Clamp(double unit) {
+  return static_cast<uint8_t>(std::lround(std::clamp(unit, 0.0, 1.0) * 255));
+}
 
 // The mean over one box of the picture; what is transparent shows the paper's black.
 Rgb Mean(const Picture& picture, const PixelReader& reader, uint32_t x0, uint32_t y0, uint32_t x1,
