@@ -43,7 +43,7 @@ class Run {
             {.max_value_bytes = 1 + script_.Take8() * 2u, .slots = 2u << (script_.Take8() % 3)})),
         region_(geometry_.section_bytes()),
         writer_(region_.own_data(), geometry_),
-        min_value_bytes_(script_.Take8() % 2 * 8u),
+        min_value_bytes_(script_.Take8() % 2 == 0 ? 0 : 8),
         reader_(region_.peer_data(), geometry_, min_value_bytes_, MaxOf(geometry_, script_)),
         buffer_(reader_.max_value_bytes()) {}
 

@@ -44,7 +44,7 @@ TEST(TimerQueueTest, AgreesWithAnOrderedSet) {
     Timer* const timer = &timers[random() % timers.size()];
     switch (random() % 3) {
       case 0: {
-        const int64_t at_ns = random() % 50;
+        const int64_t at_ns = static_cast<int64_t>(random() % 50);
         model.erase({timer->at_ns, timer});
         queue.Set(timer, at_ns);
         model.insert({at_ns, timer});
@@ -55,7 +55,7 @@ TEST(TimerQueueTest, AgreesWithAnOrderedSet) {
         queue.Cancel(timer);
         break;
       default: {
-        const int64_t now_ns = random() % 50;
+        const int64_t now_ns = static_cast<int64_t>(random() % 50);
         Timer* const popped = queue.PopExpired(now_ns);
         const bool due = !model.empty() && model.begin()->first <= now_ns;
         ASSERT_EQ(popped != nullptr, due);

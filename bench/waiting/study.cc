@@ -409,7 +409,7 @@ WaitingResult MeasureWaiting(const WaitingOptions& options) {
     while (true) FloodFor(*shared, name, shared->flood.load());
     return true;
   });
-  if (options.realtime && !GoAhead(0)) result.failed.push_back("no real-time priority for us");
+  if (options.realtime && !GoAhead(0)) result.failed.emplace_back("no real-time priority for us");
   Server server(options, *shared, result);
   if (absl::Status status = server.Run(*std::move(listener), count); !status.ok()) {
     result.failed.push_back(status.ToString());

@@ -8,9 +8,9 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/time/time.h"
 #include "parley/patterns/latest/full_speed.h"
 
@@ -58,8 +58,14 @@ int Measure(int seconds, int readers, uint64_t bytes) {
 }  // namespace parley::testing
 
 int main(int argc, char** argv) {
-  const int seconds = argc > 1 ? std::atoi(argv[1]) : 60;
-  const int readers = argc > 2 ? std::atoi(argv[2]) : 8;
-  const auto bytes = static_cast<uint64_t>(argc > 3 ? std::atoll(argv[3]) : 4096);
+  int seconds = 60;
+  int readers = 8;
+  uint64_t bytes = 4096;
+  if ((argc > 1 && !absl::SimpleAtoi(argv[1], &seconds)) ||
+      (argc > 2 && !absl::SimpleAtoi(argv[2], &readers)) ||
+      (argc > 3 && !absl::SimpleAtoi(argv[3], &bytes)) || argc > 4) {
+    std::fprintf(stderr, "usage: measure [SECONDS [READERS [BYTES]]]\n");
+    return 2;
+  }
   return parley::testing::Measure(seconds, readers, bytes);
 }
