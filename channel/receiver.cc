@@ -15,6 +15,7 @@ Receiver::State::State(const std::shared_ptr<Session>& s)
     : EndState(s, s->Places(kReceiveEpochOffset, kSendEpochOffset), s->control(), s->peer_control(),
                s->receive()->data, s->receive()->ring) {}
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): an end keeps its session
 absl::StatusOr<Receiver> Receiver::Create(std::shared_ptr<Session> session,
                                           const WaitOptions& options) {
   Receiver receiver;

@@ -14,6 +14,7 @@ Sender::State::State(const std::shared_ptr<Session>& s)
     : EndState(s, s->Places(kSendEpochOffset, kReceiveEpochOffset), s->control(), s->send()->data,
                s->peer_control(), s->send()->ring) {}
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): an end keeps its session
 absl::StatusOr<Sender> Sender::Create(std::shared_ptr<Session> session,
                                       const WaitOptions& options) {
   Sender sender;

@@ -76,8 +76,10 @@
 #include "parley/sandbox/testing_filter.h"
 
 // What the compiler calls, and what the assert of <assert.h> does.
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-redundant-declaration)
 extern "C" [[noreturn]] void __stack_chk_fail();
 extern "C" void __assert_fail(const char*, const char*, unsigned, const char*) noexcept;
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-redundant-declaration)
 
 namespace parley {
 namespace {
@@ -567,7 +569,7 @@ int Die(const std::string& kind) {
   }
   if (kind == "smashed_stack") __stack_chk_fail();
   if (kind == "assert") __assert_fail("1 == 2", "file", 3, "function");
-  if (kind == "exception") static_cast<void>(std::vector<int>().at(1));  // nobody catches it
+  if (kind == "exception") return std::vector<int>().at(1);  // nobody catches it
   if (kind == "check") PARLEY_CHECK(kind.empty(), "a check of ours");
   if (kind == "abort") std::abort();
   return kUnknown;
@@ -715,7 +717,7 @@ int LookBehindTheFilter() {
   note("make executable", ::mprotect(plain, page, PROT_READ | PROT_EXEC) == 0);
   // SAFETY: the page of this function; an address that is given to the kernel.
   const auto code = reinterpret_cast<uintptr_t>(&LookBehindTheFilter) & ~(page - 1);
-  // With what it has already: where it is not sealed this function still runs.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): as it is, so where it isn't sealed nothing changes
   note("change code", ::mprotect(reinterpret_cast<void*>(code), page, PROT_READ | PROT_EXEC) == 0);
   note("dumpable", ::prctl(PR_GET_DUMPABLE) != 0);
   Reply(seen);
@@ -902,6 +904,7 @@ int ShowClone() {
 #endif
   std::string random;
   // SAFETY: 16 bytes on this process's stack, which the auxiliary vector names.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   const auto* const bytes = reinterpret_cast<const unsigned char*>(::getauxval(AT_RANDOM));
   for (int i = 0; i < 16; ++i) random += std::to_string(bytes[i]) + ".";
   // SAFETY: an address that is only compared.
@@ -1183,8 +1186,9 @@ int main(int argc, char** argv) {
     ::pthread_setname_np(idle.native_handle(), "idle");
   }
   if (scenario == "template_with_shared_memory") {
-    static_cast<void>(
-        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    const void* const shared =
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) return parley::kSetUpFailed;
   }
   if (scenario == "template_refuses") parley::testing::RefuseByOrder(argc > 2 ? argv[2] : "");
   if (scenario == "template_lies") parley::LieAsATemplate(host->get(), argc > 2 ? argv[2] : "");

@@ -72,6 +72,7 @@ void WarmUpLibc() {
 
 void KeepHeap() {
 #ifdef M_TRIM_THRESHOLD
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): before the lock-down there is one thread
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 #endif
   void* const block = std::malloc(kLeftBytes);

@@ -28,6 +28,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -408,7 +409,7 @@ TEST_F(WorkerTemplateTest, WhatCannotBeEnteredIsMissingAndNamed) {
     ASSERT_TRUE(clone.ok()) << clone.status();
     const std::string why = "making its namespaces: Invalid cross-device link";
     EXPECT_EQ(clone->second_wall().ToString(),
-              "no namespaces (" + why + "; " + why + "; " + why + "; " + why + ")");
+              absl::StrCat("no namespaces (", why, "; ", why, "; ", why, "; ", why, ")"));
   }
 }
 
@@ -720,7 +721,7 @@ TEST_F(WorkerTemplateTest, AFullDescriptorTableIsAClearError) {
   low.rlim_cur = 64;
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
   std::vector<UniqueFd> fill;
-  for (UniqueFd next(::dup(2)); next.ok(); next.Reset(::dup(2))) fill.push_back(std::move(next));
+  for (int next = ::dup(2); next >= 0; next = ::dup(2)) fill.emplace_back(next);
   int started = 0;
   std::vector<absl::Status> failures;
   for (size_t free_places = 0; free_places < 30 && !fill.empty(); ++free_places) {

@@ -121,8 +121,9 @@ class Ranges {
       any = true;
       // The guards and gaps are there already; what was kept out of the fork is not. Where this
       // fails, a use ends the child as well, without the sentence.
-      static_cast<void>(::mmap(entry.first, entry.whole_bytes, PROT_NONE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
+      [[maybe_unused]] void* const taken =
+          ::mmap(entry.first, entry.whole_bytes, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     }
     mutex_.unlock();
     struct sigaction present;
