@@ -144,6 +144,20 @@ TEST(SpawnTest, AssigningAnotherWorkerEndsTheFirst) {
   EXPECT_FALSE(second->Wait(Deadline::AtMonotonicNs(0)).ok());  // NOLINT: the moved-from one
 }
 
+TEST(SpawnTest, AssigningAWorkerToItselfChangesNothing) {
+  UniqueFd replies;
+  auto worker = Spawn(WorkerOptions({"sleep"}, replies));
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  ASSERT_EQ(NextReply(replies.get()), "sleeping");
+  const pid_t pid = worker->pid();
+  Worker& itself = *worker;
+  *worker = std::move(itself);
+  EXPECT_EQ(worker->pid(), pid);
+  EXPECT_EQ(worker->name(), "tester");
+  EXPECT_FALSE(ProcessHasEnded(worker->pidfd()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(worker->Wait(Deadline::AtMonotonicNs(0)).status()));
+}
+
 TEST(SpawnTest, TheWorkerDiesWithItsParent) {
   UniqueFd replies;
   auto parent = Spawn(WorkerOptions({"spawn_and_vanish", WorkerPath()}, replies));
