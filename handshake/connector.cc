@@ -99,14 +99,19 @@ absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
   if (descriptors.size() < regions) return absl::InvalidArgumentError("a region is missing");
 
   const RegionLimits limits = LimitsOf(checked->registry);
-  auto incoming = IncomingRegion::Adopt(std::move(descriptors[0]), RegionOf(welcome->receive),
-                                        limits, deadline);
+  auto adopting =
+      IncomingRegion::StartAdopt(std::move(descriptors[0]), RegionOf(welcome->receive), limits);
+  if (!adopting.ok()) return adopting.status();
+  // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped". The
+  // pages of the other region come in while a helper process places them.
+  auto sealing =
+      OutgoingRegionAdoption::Start(std::move(descriptors[1]), RegionOf(welcome->send), limits,
+                                    checked->trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
+  if (!sealing.ok()) return sealing.status();
+  auto incoming = std::move(*adopting).Finish(deadline);
   if (!incoming.ok()) return incoming.status();
   incoming->CloseDescriptor();
-  // Maps it and seals it for good: the accepting side looks at the seals when we say "mapped".
-  auto outgoing =
-      OutgoingRegion::Adopt(std::move(descriptors[1]), RegionOf(welcome->send), limits, deadline,
-                            checked->trust ? MakerTrust::kSupervisor : MakerTrust::kNone);
+  auto outgoing = std::move(*sealing).Finish(deadline);
   if (!outgoing.ok()) return outgoing.status();
   outgoing->CloseDescriptor();
   // After our own region is claimed: that one is nobody's broadcast.

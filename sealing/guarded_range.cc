@@ -213,40 +213,55 @@ absl::Status GuardedRange::Populate(uint64_t at_bytes, uint64_t size_bytes, Acce
                     access == Access::kReadWrite);
 }
 
-absl::Status GuardedRange::MapWithoutPages(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
-                                           uint64_t size_bytes, Access access) {
+absl::Status GuardedRange::MapWithoutPages(int fd, absl::Span<const Piece> pieces, Access access) {
   const size_t page = PageBytes();
-  PARLEY_CHECK(at_bytes % page == 0 && file_offset_bytes % page == 0, "Map: not at a page");
-  // The range is whole pages, so that a length that fits still fits when it is rounded up.
-  PARLEY_CHECK(at_bytes <= size_bytes_ && size_bytes <= size_bytes_ - at_bytes,
-               "Map: outside of the range");
   const bool writable = access == Access::kReadWrite;
   const int flags = access == Access::kReadPrivately ? MAP_PRIVATE : MAP_SHARED;
-  std::byte* const at = base_ + at_bytes;
-  const size_t length = static_cast<size_t>(size_bytes);
   PARLEY_CHECK(lost_bytes_ == 0, "Map: after an error");
-  if (length == 0) return absl::OkStatus();
+  PARLEY_CHECK(!pieces.empty(), "Map: nothing");
+  const uint64_t begin_bytes = pieces.front().at_bytes;
+  uint64_t end_bytes = begin_bytes;
+  for (const Piece& piece : pieces) {
+    PARLEY_CHECK(piece.at_bytes % page == 0 && piece.file_offset_bytes % page == 0,
+                 "Map: not at a page");
+    PARLEY_CHECK(piece.at_bytes == end_bytes, "Map: a gap between two pieces");
+    // The range is whole pages, so that a length that fits still fits when it is rounded up.
+    PARLEY_CHECK(piece.at_bytes <= size_bytes_ && piece.size_bytes <= size_bytes_ - piece.at_bytes,
+                 "Map: outside of the range");
+    end_bytes += piece.size_bytes;
+  }
+  if (end_bytes == begin_bytes) return absl::OkStatus();
+  std::byte* const begin = base_ + begin_bytes;
+  const auto length = static_cast<size_t>(end_bytes - begin_bytes);
   // MAP_FIXED on top of the reservation would be one call. But where it fails, kernels before about
   // 6.13 have unmapped what was there, newer ones have not, and nothing says which; by then another
   // thread may have been given the addresses, and our destructor would unmap what it put there. So
   // the part is given back first, and then is ours again or not.
-  if (::munmap(at, length) != 0) return ErrnoStatus(errno, "make room for shared memory");
-  lost_at_bytes_ = static_cast<size_t>(at_bytes);
+  if (::munmap(begin, length) != 0) return ErrnoStatus(errno, "make room for shared memory");
+  lost_at_bytes_ = static_cast<size_t>(begin_bytes);
   lost_bytes_ = (length + page - 1) / page * page;
-  void* const mapped =
-      ::mmap(at, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags | MAP_FIXED_NOREPLACE,
-             fd, static_cast<off_t>(file_offset_bytes));
-  if (mapped == MAP_FAILED) {
-    if (errno == EEXIST) return absl::AbortedError("another thread took the addresses");
-    return ErrnoStatus(errno, "map " + std::to_string(size_bytes) + " bytes of shared memory");
+  for (const Piece& piece : pieces) {
+    const auto size = static_cast<size_t>(piece.size_bytes);
+    if (size == 0) continue;
+    std::byte* const at = base_ + piece.at_bytes;
+    void* const mapped =
+        ::mmap(at, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags | MAP_FIXED_NOREPLACE,
+               fd, static_cast<off_t>(piece.file_offset_bytes));
+    if (mapped == MAP_FAILED) {
+      if (errno == EEXIST) return absl::AbortedError("another thread took the addresses");
+      return ErrnoStatus(errno, "map " + std::to_string(size) + " bytes of shared memory");
+    }
+    if (mapped != at) {  // before Linux 4.17 the flag means nothing
+      ::munmap(mapped, size);
+      return absl::AbortedError("another thread took the addresses");
+    }
+    const size_t mapped_bytes = (size + page - 1) / page * page;
+    lost_at_bytes_ += mapped_bytes;
+    lost_bytes_ -= mapped_bytes;
   }
-  if (mapped != at) {  // before Linux 4.17 the flag means nothing
-    ::munmap(mapped, length);
-    return absl::AbortedError("another thread took the addresses");
-  }
-  lost_bytes_ = 0;
   // Before any page is in: a fork or a crash at any later moment finds them excluded.
-  if (::madvise(at, length, MADV_DONTFORK) != 0 || ::madvise(at, length, MADV_DONTDUMP) != 0) {
+  if (::madvise(begin, length, MADV_DONTFORK) != 0 ||
+      ::madvise(begin, length, MADV_DONTDUMP) != 0) {
     return ErrnoStatus(errno, "keep shared memory out of forks and core dumps");
   }
   return absl::OkStatus();

@@ -23,6 +23,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 namespace parley {
 
@@ -66,7 +67,18 @@ class GuardedRange {
   // The two halves of Map, for a caller that makes the page table entries in slices. `at_bytes` of
   // Populate is a multiple of the page.
   absl::Status MapWithoutPages(uint64_t at_bytes, int fd, uint64_t file_offset_bytes,
-                               uint64_t size_bytes, Access access);
+                               uint64_t size_bytes, Access access) {
+    const Piece piece = {at_bytes, file_offset_bytes, size_bytes};
+    return MapWithoutPages(fd, absl::MakeConstSpan(&piece, 1), access);
+  }
+  // The same for several pieces of `fd`, of which each begins where the one before ends. Pieces of
+  // no bytes are left out.
+  struct Piece {
+    uint64_t at_bytes;
+    uint64_t file_offset_bytes;
+    uint64_t size_bytes;
+  };
+  absl::Status MapWithoutPages(int fd, absl::Span<const Piece> pieces, Access access);
   absl::Status Populate(uint64_t at_bytes, uint64_t size_bytes, Access access);
 
   // Where the range begins; nullptr for an empty one.

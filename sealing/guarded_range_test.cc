@@ -370,6 +370,38 @@ TEST(GuardedRangeTest, AFailedMapLeaksNoReservation) {
             }),
             "nothing");
   EXPECT_EQ(LeakOf([] { MapNew(2 * kPage, GuardedRange::Access::kRead); }), "nothing");
+  // Of several pieces: the first is mapped, the second and third are not.
+  EXPECT_EQ(
+      LeakOf([] {
+        const auto fd = CreateMemfd(kPage);
+        auto range = GuardedRange::Reserve(4 * kPage);
+        ASSERT_TRUE(fd.ok() && range.ok());
+        const uint64_t page = kPage;
+        const std::array<GuardedRange::Piece, 3> pieces = {
+            {{0, 0, page}, {page, uint64_t{1} << 63, page}, {2 * page, 0, page}}};
+        EXPECT_FALSE(range->MapWithoutPages(fd->get(), pieces, GuardedRange::Access::kRead).ok());
+        Load(range->base());
+      }),
+      "nothing");
+}
+
+// A file and a part of it once more, in one go; none of it in a forked child.
+TEST(GuardedRangeTest, PiecesLieNextToEachOther) {
+  const auto fd = CreateMemfd(2 * kPage);
+  auto range = GuardedRange::Reserve(4 * kPage);
+  ASSERT_TRUE(fd.ok() && range.ok());
+  const uint64_t page = kPage;
+  const std::array<GuardedRange::Piece, 3> pieces = {
+      {{0, 0, 2 * page}, {2 * page, 0, 0}, {2 * page, page, page}}};
+  const auto status = range->MapWithoutPages(fd->get(), pieces, GuardedRange::Access::kReadWrite);
+  ASSERT_TRUE(status.ok()) << status;
+  Store(range->base() + kPage + 7);
+  EXPECT_EQ(range->base()[2 * kPage + 7], std::byte{1});
+  EXPECT_EQ(range->base()[7], std::byte{0});
+  for (const size_t at : {size_t{0}, size_t{2 * kPage}}) {
+    EXPECT_EQ(RunInChild([&] { Load(range->base() + at); }), kSegv);
+  }
+  EXPECT_EQ(RunInChild([&] { Load(range->base() + 3 * kPage); }), kSegv);
 }
 
 // A part that does not begin at a page, or ends beyond the range, also where the sum overflows.
@@ -391,6 +423,8 @@ TEST(GuardedRangeDeathTest, APartThatIsNotInTheRangeIsTheCallersBug) {
     EXPECT_DEATH(range->Map(at, fd->get(), 0, 1, kRead).IgnoreError(), "Map: not at a page");
     EXPECT_DEATH(range->Map(0, fd->get(), at, 1, kRead).IgnoreError(), "Map: not at a page");
   }
+  const std::array<GuardedRange::Piece, 2> apart = {{{0, 0, page}, {2 * page, 0, 0}}};
+  EXPECT_DEATH(range->MapWithoutPages(fd->get(), apart, kRead).IgnoreError(), "Map: a gap");
 }
 
 TEST(GuardedRangeDeathTest, MappingAfterAnErrorIsTheCallersBug) {

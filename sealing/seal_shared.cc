@@ -10,11 +10,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "parley/os/errors.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
@@ -86,62 +89,95 @@ class Leftovers {
   std::vector<Entry> entries_;  // guarded by mutex_
 };
 
-struct Job {
-  int fd;
-  off_t size_bytes;
-  uid_t maker;
-  SealSet seals;
-};
-
-absl::Status SealBy(SealHelper::Kind kind, const Job& job, Deadline deadline,
-                    bool* was_not_executed) {
-  absl::StatusOr<SealHelper> helper = SealHelper::Start(job.fd, job.size_bytes, job.seals, kind);
-  if (!helper.ok()) return helper.status();
-  const absl::StatusOr<bool> ended = helper->Wait(deadline);
-  if (!ended.ok() || !*ended) Leftovers::Get().Add(helper->TakeLeftover(), job.maker);
+absl::Status Await(SealHelper& helper, uid_t maker, SealSet seals, Deadline deadline,
+                   bool* was_not_executed) {
+  const absl::StatusOr<bool> ended = helper.Wait(deadline);
+  if (!ended.ok() || !*ended) Leftovers::Get().Add(helper.TakeLeftover(), maker);
   if (!ended.ok()) return ended.status();
   if (!*ended) {
     return absl::DeadlineExceededError(
         "sealing the shared memory was held off until the deadline: the peer has its file locked");
   }
-  *was_not_executed = helper->was_not_executed();
-  if (!*was_not_executed && helper->error() != 0) {
-    return ErrnoStatus(helper->error(),
-                       "add the seals " + SealNames(job.seals) + " to a shared memfd");
+  *was_not_executed = helper.was_not_executed();
+  if (!*was_not_executed && helper.error() != 0) {
+    return ErrnoStatus(helper.error(), "add the seals " + SealNames(seals) + " to a shared memfd");
   }
   return absl::OkStatus();
 }
 
-absl::Status AddMissingSeals(int fd, SealSet seals, bool free_beyond_end, Deadline deadline) {
+}  // namespace
+
+struct SharedSealing::Job {
+  int fd;
+  off_t size_bytes;
+  uid_t maker;
+  SealSet wanted;
+  SealSet missing;
+  std::optional<SealHelper> helper;  // none where no program of ours may be executed
+};
+
+SharedSealing::SharedSealing(std::unique_ptr<Job> job) : job_(std::move(job)) {}
+SharedSealing::SharedSealing(SharedSealing&&) noexcept = default;
+SharedSealing::~SharedSealing() {
+  // TRUST: a peer that holds the helper up is left with it.
+  if (job_ != nullptr) Finish(Deadline::After(absl::ZeroDuration())).IgnoreError();
+}
+
+absl::StatusOr<SharedSealing> SharedSealing::Start(int fd, SealSet seals) {
+  return Start(fd, seals, /*free_beyond_end=*/true);
+}
+
+absl::StatusOr<SharedSealing> SharedSealing::Start(int fd, SealSet seals, bool free_beyond_end) {
   absl::StatusOr<SealSet> present = GetSeals(fd);
   if (!present.ok()) return present.status();
   const SealSet missing = seals & ~*present;
-  if (missing == 0) return absl::OkStatus();
+  if (missing == 0) return SharedSealing(nullptr);
   struct stat file;
   if (::fstat(fd, &file) != 0) return ErrnoStatus(errno, "look at a memfd");
   absl::Status status = Leftovers::Get().Admit(file.st_uid);
   if (!status.ok()) return status;
 
-  const Job job = {fd, free_beyond_end ? file.st_size : SealHelper::kSizeAsItIs, file.st_uid,
-                   missing};
-  bool was_not_executed = false;
-  status = SealBy(SealHelper::Kind::kOwnProgram, job, deadline, &was_not_executed);
-  if (status.code() == absl::StatusCode::kUnimplemented || was_not_executed) {
-    status = SealBy(SealHelper::Kind::kCopyOfThisProcess, job, deadline, &was_not_executed);
+  auto job = std::make_unique<Job>(Job{fd, free_beyond_end ? file.st_size : SealHelper::kSizeAsItIs,
+                                       file.st_uid, seals, missing, std::nullopt});
+  absl::StatusOr<SealHelper> helper =
+      SealHelper::Start(fd, job->size_bytes, missing, SealHelper::Kind::kOwnProgram);
+  if (helper.ok()) {
+    job->helper.emplace(*std::move(helper));
+  } else if (helper.status().code() != absl::StatusCode::kUnimplemented) {
+    return helper.status();
   }
-  if (!status.ok()) return status;
-  // However the helper ended, this is what counts.
-  return VerifySeals(fd, seals);
+  return SharedSealing(std::move(job));
 }
 
-}  // namespace
+absl::Status SharedSealing::Finish(Deadline deadline) {
+  if (job_ == nullptr) return absl::OkStatus();
+  const std::unique_ptr<Job> job = std::move(job_);
+  bool was_not_executed = !job->helper.has_value();
+  if (job->helper.has_value()) {
+    absl::Status status =
+        Await(*job->helper, job->maker, job->missing, deadline, &was_not_executed);
+    if (!status.ok()) return status;
+  }
+  if (was_not_executed) {
+    absl::StatusOr<SealHelper> copy = SealHelper::Start(job->fd, job->size_bytes, job->missing,
+                                                        SealHelper::Kind::kCopyOfThisProcess);
+    if (!copy.ok()) return copy.status();
+    absl::Status status = Await(*copy, job->maker, job->missing, deadline, &was_not_executed);
+    if (!status.ok()) return status;
+  }
+  // However the helper ended, this is what counts.
+  return VerifySeals(job->fd, job->wanted);
+}
 
 absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline) {
-  return AddMissingSeals(fd, seals, true, deadline);
+  absl::StatusOr<SharedSealing> sealing = SharedSealing::Start(fd, seals);
+  return sealing.ok() ? sealing->Finish(deadline) : sealing.status();
 }
 
 absl::Status internal::AddSealsAlone(int fd, SealSet seals, Deadline deadline) {
-  return AddMissingSeals(fd, seals, false, deadline);
+  absl::StatusOr<SharedSealing> sealing =
+      SharedSealing::Start(fd, seals, /*free_beyond_end=*/false);
+  return sealing.ok() ? sealing->Finish(deadline) : sealing.status();
 }
 
 }  // namespace parley

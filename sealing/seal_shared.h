@@ -15,11 +15,18 @@
 // Cost: 0.1 ms and two processes for that time, whatever this process's memory; 60 ns for each
 // descriptor that it has open.
 
+#include <memory>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "parley/os/deadline.h"
 #include "parley/sealing/seals.h"
 
 namespace parley {
+
+namespace internal {
+absl::Status AddSealsAlone(int fd, SealSet seals, Deadline deadline);
+}  // namespace internal
 
 // Helpers that were killed and have not ended, since their peers hold them.
 inline constexpr int kMaxLeftovers = 16;
@@ -29,6 +36,29 @@ inline constexpr int kMaxLeftoversOfOneMaker = 4;
 // kDeadlineExceeded if the peer held them off; kResourceExhausted if too many helpers hang, or this
 // user is at its limit of processes; otherwise as AddSeals.
 absl::Status AddSealsToShared(int fd, SealSet seals, Deadline deadline);
+
+// The same in two halves, with work of the caller's between them. Both in one thread: the helper
+// ends with the thread that started it.
+class SharedSealing {
+ public:
+  // Errors as of AddSealsToShared. `fd` stays open until Finish or destruction.
+  static absl::StatusOr<SharedSealing> Start(int fd, SealSet seals);
+  SharedSealing(SharedSealing&&) noexcept;
+  SharedSealing& operator=(SharedSealing&&) = delete;
+  // Without Finish: as Finish at a deadline that has passed.
+  ~SharedSealing();
+
+  // Call it once.
+  absl::Status Finish(Deadline deadline);
+
+ private:
+  friend absl::Status internal::AddSealsAlone(int fd, SealSet seals, Deadline deadline);
+  struct Job;
+  explicit SharedSealing(std::unique_ptr<Job> job);
+  static absl::StatusOr<SharedSealing> Start(int fd, SealSet seals, bool free_beyond_end);
+
+  std::unique_ptr<Job> job_;  // null where all seals are on, or after Finish
+};
 
 namespace internal {
 // The same for a file whose pages beyond its end don't matter. In AddSealsToShared the call that

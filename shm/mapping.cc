@@ -2,6 +2,7 @@
 #include "parley/shm/mapping.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -35,13 +36,12 @@ namespace internal {
 absl::StatusOr<MirroredRange> MirroredRange::MapWithoutPages(int fd, RegionGeometry geometry,
                                                              GuardedRange::Access access) {
   const uint64_t file_bytes = FileBytes(geometry);
+  const std::array pieces = {
+      GuardedRange::Piece{0, 0, file_bytes},
+      GuardedRange::Piece{file_bytes, DataOffset(geometry), geometry.data_bytes}};
   absl::StatusOr<GuardedRange> range =
-      ReserveAndMap(file_bytes + geometry.data_bytes, [&](GuardedRange& in) -> absl::Status {
-        absl::Status status = in.MapWithoutPages(0, fd, 0, file_bytes, access);
-        if (!status.ok()) return status;
-        return in.MapWithoutPages(file_bytes, fd, DataOffset(geometry), geometry.data_bytes,
-                                  access);
-      });
+      ReserveAndMap(file_bytes + geometry.data_bytes,
+                    [&](GuardedRange& in) { return in.MapWithoutPages(fd, pieces, access); });
   if (!range.ok()) return range.status();
   return MirroredRange(std::move(*range), geometry, access);
 }

@@ -155,6 +155,15 @@ OutgoingRegion OutgoingRegionBuilder::Take() && {
 absl::StatusOr<OutgoingRegion> OutgoingRegion::Adopt(UniqueFd fd, RegionGeometry geometry,
                                                      const RegionLimits& limits, Deadline deadline,
                                                      MakerTrust maker) {
+  auto adoption = OutgoingRegionAdoption::Start(std::move(fd), geometry, limits, maker);
+  if (!adoption.ok()) return adoption.status();
+  return std::move(*adoption).Finish(deadline);
+}
+
+absl::StatusOr<OutgoingRegionAdoption> OutgoingRegionAdoption::Start(UniqueFd fd,
+                                                                     RegionGeometry geometry,
+                                                                     const RegionLimits& limits,
+                                                                     MakerTrust maker) {
   absl::StatusOr<VerifiedFile> verified =
       VerifyAndClaim(std::move(fd), geometry, limits, kShapeSeals);
   if (!verified.ok()) return verified.status();
@@ -162,25 +171,37 @@ absl::StatusOr<OutgoingRegion> OutgoingRegion::Adopt(UniqueFd fd, RegionGeometry
   absl::StatusOr<OutgoingMapping> mapping =
       OutgoingMapping::MapWithoutPages(file.fd.get(), geometry);
   if (!mapping.ok()) return mapping.status();
-  absl::Status status = maker == MakerTrust::kSupervisor
-                            ? AddSeals(file.fd.get(), kRegionSeals)
-                            : AddSealsToShared(file.fd.get(), kRegionSeals, deadline);
+  std::optional<SharedSealing> sealing;
+  if (maker == MakerTrust::kSupervisor) {
+    absl::Status status = AddSeals(file.fd.get(), kRegionSeals);
+    if (!status.ok()) return status;
+  } else {
+    absl::StatusOr<SharedSealing> started = SharedSealing::Start(file.fd.get(), kRegionSeals);
+    if (!started.ok()) return started.status();
+    sealing.emplace(*std::move(started));
+  }
+  return OutgoingRegionAdoption(std::move(file), *std::move(mapping), std::move(sealing));
+}
+
+absl::StatusOr<OutgoingRegion> OutgoingRegionAdoption::Finish(Deadline deadline) && {
+  absl::Status status;
+  if (sealing_.has_value()) status = sealing_->Finish(deadline);
   if (!status.ok()) return status;
   // Pages could come and go until now; from now on they can't. So only now they are counted,
   // brought in, and counted again.
-  const uint64_t file_bytes = FileBytes(geometry);
+  const uint64_t file_bytes = FileBytes(file_.geometry);
   const absl::StatusOr<MemfdFacts> facts =
-      VerifyMemfd(file.fd.get(), file_bytes, file_bytes, kRegionSeals);
+      VerifyMemfd(file_.fd.get(), file_bytes, file_bytes, kRegionSeals);
   if (!facts.ok()) return facts.status();
   while (true) {
-    const absl::StatusOr<bool> populated = mapping->Populate(deadline);
+    const absl::StatusOr<bool> populated = mapping_.Populate(deadline);
     if (!populated.ok()) return populated.status();
     if (*populated) break;
     if (deadline.Expired()) return TooLongToMap();
   }
-  status = VerifyNothingAllocatedSince(file.fd.get(), *facts);
+  status = VerifyNothingAllocatedSince(file_.fd.get(), *facts);
   if (!status.ok()) return status;
-  return OutgoingRegion(std::move(file), std::move(*mapping));
+  return OutgoingRegion(std::move(file_), std::move(mapping_));
 }
 
 IncomingRegion::IncomingRegion(internal::RegionFile file, IncomingMapping mapping)
@@ -189,10 +210,20 @@ IncomingRegion::IncomingRegion(internal::RegionFile file, IncomingMapping mappin
 absl::StatusOr<IncomingRegion> IncomingRegion::Adopt(UniqueFd fd, RegionGeometry geometry,
                                                      const RegionLimits& limits,
                                                      Deadline deadline) {
+  return Run(StartAdopt(std::move(fd), geometry, limits), deadline);
+}
+
+absl::StatusOr<IncomingRegionFinisher> IncomingRegion::StartAdopt(UniqueFd fd,
+                                                                  RegionGeometry geometry,
+                                                                  const RegionLimits& limits) {
   absl::StatusOr<VerifiedFile> verified =
       VerifyAndClaim(std::move(fd), geometry, limits, kRegionSeals);
   if (!verified.ok()) return verified.status();
-  return Run(IncomingRegionFinisher::Start(std::move(verified->file), verified->facts), deadline);
+  return IncomingRegionFinisher::Start(std::move(verified->file), verified->facts);
+}
+
+absl::StatusOr<IncomingRegion> IncomingRegionFinisher::Finish(Deadline deadline) && {
+  return Run(absl::StatusOr<IncomingRegionFinisher>(std::move(*this)), deadline);
 }
 
 absl::StatusOr<IncomingRegionFinisher> IncomingRegionFinisher::Start(internal::RegionFile file,

@@ -58,6 +58,7 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/memfd.h"
+#include "parley/sealing/seal_shared.h"
 #include "parley/sealing/verify.h"
 #include "parley/shm/geometry.h"
 #include "parley/shm/mapping.h"
@@ -103,6 +104,8 @@ enum class MakerTrust : uint8_t {
   kSupervisor,
 };
 
+class OutgoingRegionAdoption;
+
 class OutgoingRegion {
  public:
   // A new region, mapped here and sealed with kRegionSeals: from now on not even this process can
@@ -133,11 +136,33 @@ class OutgoingRegion {
   void CloseDescriptor() { file_.fd.Reset(); }
 
  private:
+  friend class OutgoingRegionAdoption;
   friend class OutgoingRegionBuilder;
   OutgoingRegion(internal::RegionFile file, OutgoingMapping mapping);
   internal::RegionFile file_;
   OutgoingMapping mapping_;
 };
+
+// OutgoingRegion::Adopt in two halves, both in one thread: a helper process places the seal while
+// the caller does something else.
+class OutgoingRegionAdoption {
+ public:
+  static absl::StatusOr<OutgoingRegionAdoption> Start(UniqueFd fd, RegionGeometry geometry,
+                                                      const RegionLimits& limits,
+                                                      MakerTrust maker = MakerTrust::kNone);
+  absl::StatusOr<OutgoingRegion> Finish(Deadline deadline) &&;
+
+ private:
+  OutgoingRegionAdoption(internal::RegionFile file, OutgoingMapping mapping,
+                         std::optional<SharedSealing> sealing)
+      : file_(std::move(file)), mapping_(std::move(mapping)), sealing_(std::move(sealing)) {}
+
+  internal::RegionFile file_;
+  OutgoingMapping mapping_;
+  std::optional<SharedSealing> sealing_;  // of file_'s descriptor; none: the seals are on
+};
+
+class IncomingRegionFinisher;
 
 class IncomingRegion {
  public:
@@ -146,6 +171,9 @@ class IncomingRegion {
   static absl::StatusOr<IncomingRegion> Adopt(
       UniqueFd fd, RegionGeometry geometry, const RegionLimits& limits = {},
       Deadline deadline = Deadline::After(absl::InfiniteDuration()));
+  // The same in slices: verified and mapped, without its pages.
+  static absl::StatusOr<IncomingRegionFinisher> StartAdopt(UniqueFd fd, RegionGeometry geometry,
+                                                           const RegionLimits& limits = {});
 
   PeerMemory control() const { return mapping_.control(); }
   PeerMemory frames() const { return mapping_.frames(); }
@@ -163,8 +191,6 @@ class IncomingRegion {
   internal::RegionFile file_;
   IncomingMapping mapping_;
 };
-
-class IncomingRegionFinisher;
 
 // Accepting side: a region that we make and pay for, and the peer will write.
 class IncomingRegionDraft {
@@ -243,6 +269,8 @@ class IncomingRegionFinisher {
  public:
   // Errors as of IncomingRegionDraft::Finish.
   absl::StatusOr<bool> Step(Deadline until);
+  // All that is left. kDeadlineExceeded if it was more than could be done until then.
+  absl::StatusOr<IncomingRegion> Finish(Deadline deadline) &&;
   IncomingRegion Take() &&;
 
  private:
