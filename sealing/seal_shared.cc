@@ -32,6 +32,9 @@ namespace {
 
 using internal::SealHelper;
 
+// For a helper that nobody needs any more, before it is killed.
+constexpr absl::Duration kTimeToEnd = absl::Milliseconds(20);
+
 // Helpers that were killed while a peer held them.
 class Leftovers {
  public:
@@ -119,8 +122,8 @@ struct SharedSealing::Job {
 SharedSealing::SharedSealing(std::unique_ptr<Job> job) : job_(std::move(job)) {}
 SharedSealing::SharedSealing(SharedSealing&&) noexcept = default;
 SharedSealing::~SharedSealing() {
-  // TRUST: a peer that holds the helper up is left with it.
-  if (job_ != nullptr) Finish(Deadline::After(absl::ZeroDuration())).IgnoreError();
+  // TRUST: a helper ends in 0.1 ms; a peer that holds it up is left with it.
+  if (job_ != nullptr) Finish(Deadline::After(kTimeToEnd)).IgnoreError();
 }
 
 absl::StatusOr<SharedSealing> SharedSealing::Start(int fd, SealSet seals) {
@@ -159,6 +162,9 @@ absl::Status SharedSealing::Finish(Deadline deadline) {
     if (!status.ok()) return status;
   }
   if (was_not_executed) {
+    if (deadline.Expired()) {
+      return absl::DeadlineExceededError("no time is left to seal the shared memory");
+    }
     absl::StatusOr<SealHelper> copy = SealHelper::Start(job->fd, job->size_bytes, job->missing,
                                                         SealHelper::Kind::kCopyOfThisProcess);
     if (!copy.ok()) return copy.status();

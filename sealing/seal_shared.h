@@ -45,7 +45,7 @@ class SharedSealing {
   static absl::StatusOr<SharedSealing> Start(int fd, SealSet seals);
   SharedSealing(SharedSealing&&) noexcept;
   SharedSealing& operator=(SharedSealing&&) = delete;
-  // Without Finish: as Finish at a deadline that has passed.
+  // Without Finish: as Finish with a deadline of 20 ms.
   ~SharedSealing();
 
   // Call it once.
