@@ -180,13 +180,7 @@ class BasicLatestReader {
     const uint64_t version = Checked(fetched);
     if (violation_ != Violation::kNone) return LatestOutcome::kPoisoned;
     if (version == read_) return LatestOutcome::kNoNewer;
-    uint32_t slot = geometry_.SlotOf(version);
-    if (version == read_ + 1) [[likely]] {
-      // The same number, of which the processor need not wait for the version to know it: the loads
-      // below begin while that is on its way.
-      slot = geometry_.SlotOf(read_ + 1);
-      asm volatile("" : "+r"(slot));
-    }
+    const uint32_t slot = geometry_.SlotOf(version);
     const auto complete = [&](uint64_t sequence) { return sequence == 2 * version; };
     // TRUST: only compared. Another sequence is a version that is written meanwhile.
     if (!section_.LoadAcquire64(geometry_.SequenceOffset(slot)).Validate(complete)) {
