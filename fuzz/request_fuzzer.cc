@@ -176,8 +176,8 @@ class ServerRun {
     }
     PARLEY_CHECK(outcome == Outcome::kOk, "a request is not taken");
     const Message& m = peer_.queue.front();
-    PARLEY_CHECK(request.id == ++taken_ && request.tag == 5 &&
-                     request.size_bytes == m.size() - 24 &&
+    ++taken_;
+    PARLEY_CHECK(request.id == taken_ && request.tag == 5 && request.size_bytes == m.size() - 24 &&
                      std::equal(m.begin() + 24, m.end(), into_.begin()),
                  "another request");
     out_[taken_] = false;
@@ -297,7 +297,8 @@ class ClientRun {
                    "a start that fails for no reason");
       return;
     }
-    PARLEY_CHECK(id == ++started_ && out_.size() < most_, "another number, or too many");
+    ++started_;
+    PARLEY_CHECK(id == started_ && out_.size() < most_, "another number, or too many");
     out_[id] = expired ? State::kExpired : State::kWaiting;
   }
 

@@ -192,7 +192,7 @@ TEST(FilterCompilerTest, AgreesWithLibseccompAboutEachProfile) {
         compare(arch, static_cast<uint32_t>(number), arguments);
       }
     }
-    EXPECT_GT(asked, 3 * kNumbers + profile.rules().size());
+    EXPECT_GT(asked, size_t{3} * kNumbers + profile.rules().size());
     // The kernel translates each at every lock-down.
     EXPECT_LT(ours.size(), theirs.size() + theirs.size() / 4) << name;
   }
