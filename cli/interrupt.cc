@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/cli/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 #include <initializer_list>
 
 namespace parley::cli {
 namespace {
 
-volatile std::sig_atomic_t interrupted_by = 0;
+// Written by a handler, read by any thread.
+std::atomic<int> interrupted_by{0};
+static_assert(std::atomic<int>::is_always_lock_free);
 
-void OnSignal(int number) { interrupted_by = number; }
+void OnSignal(int number) { interrupted_by.store(number); }
 
 }  // namespace
 
@@ -26,8 +29,8 @@ void CatchInterrupts() {
   }
 }
 
-bool Interrupted() { return interrupted_by != 0; }
+bool Interrupted() { return interrupted_by.load() != 0; }
 
-int InterruptedBy() { return interrupted_by; }
+int InterruptedBy() { return interrupted_by.load(); }
 
 }  // namespace parley::cli

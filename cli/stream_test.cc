@@ -98,10 +98,12 @@ TEST(StreamTest, EveryKindArrivesAsItWasInPiecesOfAnySize) {
     const Moved film = Move(StreamKind::kY4m, y4m, piece);
     EXPECT_TRUE(Whole(film)) << film.sent << film.taken;
     EXPECT_EQ(film.out, y4m);
-    const std::string lines =
-        "one\n\nthree with \xff and \0 in it\n" + std::string(65'000, 'x') + "\n";
+    std::string lines("one\n\nthree with \xff and \0 in it\n", 30);  // NOLINT: with the zero
+    ASSERT_EQ(lines.back(), '\n');
+    lines.append(65'000, 'x');
+    lines += '\n';
     for (const std::string& text :
-         {lines, lines + "no newline at the end", std::string(), std::string("\n")}) {
+         {lines, absl::StrCat(lines, "no newline at the end"), std::string(), std::string("\n")}) {
       const Moved moved = Move(StreamKind::kLines, text, piece);
       EXPECT_TRUE(Whole(moved)) << moved.sent << moved.taken;
       EXPECT_EQ(moved.out, text);

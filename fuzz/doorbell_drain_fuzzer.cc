@@ -130,7 +130,7 @@ class SocketRun {
     const int number = fd.get();
     std::memcpy(CMSG_DATA(c), &number, sizeof(int));
     if (::sendmsg(peer_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
-      arriving_.push_back(kDescriptor);
+      arriving_.push_back(descriptor_message_);
     }
   }
 
@@ -148,7 +148,7 @@ class SocketRun {
         break;
       }
       const std::vector<uint8_t> message = arriving_.front();
-      if (message == kDescriptor) {  // stays where it is
+      if (message == descriptor_message_) {  // stays where it is
         end = Drained::kUnexpected;
         break;
       }
@@ -190,7 +190,7 @@ class SocketRun {
   }
 
   // Stands for one with a descriptor: nothing that Send sends is as long.
-  const std::vector<uint8_t> kDescriptor = std::vector<uint8_t>(1000);
+  const std::vector<uint8_t> descriptor_message_ = std::vector<uint8_t>(1000);
 
   Script script_;
   UniqueFd own_;

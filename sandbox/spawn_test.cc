@@ -432,7 +432,8 @@ TEST(SpawnTest, SignalsSessionAndPrivilegesStartFresh) {
   EXPECT_EQ(Line(state, "Session:"), own);
   errno = 0;
   EXPECT_EQ(Line(state, "Nice:"),
-            std::to_string(std::min(::getpriority(PRIO_PROCESS, 0) + 3, 19)));  // the kernel's max
+            std::to_string(std::min(std::max(::getpriority(PRIO_PROCESS, 0), 0) + 3,
+                                    19)));  // the kernel's max
 }
 
 std::string StateOfAWorker(SpawnOptions (*change)(SpawnOptions) = nullptr) {

@@ -96,7 +96,7 @@ void Huge(Attacker& a) {
   Host made = Host::Prepare(a, announced, FileBytes(Geometry().section_bytes()), kRegionSeals);
   // In slot 0, which a careless reader finds whatever the slots' size is.
   made.section.Store(Geometry().SizeOffset(0), kMaxLatestValueBytes);
-  made.section.Store(Geometry().SequenceOffset(0), 2 * kMaxLatestSlots);
+  made.section.Store(Geometry().SequenceOffset(0), uint64_t{2} * kMaxLatestSlots);
   made.section.Store(LatestGeometry::kVersionOffset, kMaxLatestSlots);
   if (!made.host.SendWelcome()) a.CannotMount("welcome not sent");
   a.Mounted("announced 4 GiB of broadcast");

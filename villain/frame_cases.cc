@@ -119,7 +119,7 @@ void Overlap(Attacker& a) {
   uint64_t generation = 0;
   for (uint32_t id = 0; !a.until.Expired(); id = (id + 1) % kMaxFrames) {
     if (id == 0 && ++generation > kTimes) break;
-    const uint64_t offset = 64 * (id % 8);
+    const uint64_t offset = uint64_t{64} * (id % 8);
     frames.Send(id, generation, offset, kVictimArenaBytes - offset);
     a.Mounted("sends frames that lie on top of each other");
     uint32_t theirs = 0;

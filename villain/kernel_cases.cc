@@ -142,6 +142,7 @@ std::string HasPacketSockets() {
 using MakeFiles = std::vector<UniqueFd> (*)();
 
 // Sends them in one message, and keeps none. False if the kernel refuses that for the victim.
+// NOLINTNEXTLINE(performance-unnecessary-value-param): it keeps none
 bool SendAway(Attacker& a, int socket, std::vector<UniqueFd> files) {
   std::vector<int> numbers;
   for (const UniqueFd& fd : files) {

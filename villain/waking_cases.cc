@@ -223,7 +223,8 @@ void FutexCrowd(Attacker& a) {
         // A wake-up ends at the one that fails: none for those behind it.
         std::thread(sleep, offset, i == 500 && offset == kSpaceSignalsOffset).detach();
         ++asleep;
-      } catch (const std::system_error&) {  // as many as there may be
+        // NOLINTNEXTLINE(bugprone-empty-catch): as many as there may be
+      } catch (const std::system_error&) {
       }
     }
   }

@@ -404,10 +404,10 @@ TEST(EventLoopTest, AListenerIsAwaited) {
 
 TEST(EventLoopDeathTest, TwoCoroutinesOnOneEndAbort) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  absl::Status end;  // which the coroutine writes when the loop ends
   auto loop = MakeLoop();
   auto pair = MakePair();
   AsyncChannel channel = MakeAsync(loop.get(), std::move(pair->accepting()));
-  absl::Status end;
   loop->Spawn(AwaitOne(&channel.receiver, Generous(), &end));
   EXPECT_DEATH(loop->Spawn(AwaitOne(&channel.receiver, Generous(), &end)), "one coroutine");
 }
