@@ -62,7 +62,10 @@ const Stage& Walls() {
 std::set<std::string> MayBeSkipped(Place place, bool namespaces) {
   // No namespace can be made there, or none is asked for.
   const std::set<std::string> without_namespaces = {
-      "ConfineTest.BehindTheFilterThereIsNoFile", "SpawnTest.ADaemonOfTheWorkersEndsWithIt",
+      "ConfineTest.BehindTheFilterThereIsNoFile",
+      "SpawnTest.ADaemonOfTheWorkersEndsWithIt",
+      "LockDownTest.ARootThatCannotBeEnteredIsNamed",
+      "SecondWallTest.OrphansWithinAreReaped",
       "SecondWallTest.TheHolderHasEverySignalBlocked",
       "SecondWallTest.PromiseP3WorkTheHolderSleepsWhateverBecomesOfItsSocket"};
   const std::set<std::string> with_namespaces = {
