@@ -36,16 +36,9 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/testing/sanitizers.h"
 #include "parley/wait/layout.h"
 #include "parley/wait/memory_barrier.h"
-
-#if defined(__has_feature)
-#define PARLEY_SANITIZED __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define PARLEY_SANITIZED 1
-#else
-#define PARLEY_SANITIZED 0
-#endif
 
 namespace parley {
 namespace {
@@ -64,7 +57,7 @@ Event Load(std::size_t offset) { return {Event::kLoad, offset}; }
 const Event kFence = {Event::kFence, 0};
 const Event kBarrier = {Event::kBarrier, 0};
 
-#if defined(__x86_64__) && !(PARLEY_SANITIZED)
+#if defined(__x86_64__) && !PARLEY_HAS_SANITIZER
 constexpr bool kCanWatch = true;
 constexpr greg_t kTrapFlag = 0x100;
 

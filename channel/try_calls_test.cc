@@ -32,18 +32,11 @@
 #include "parley/os/relax.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/typed_ring.h"
+#include "parley/testing/sanitizers.h"
 #include "parley/wait/eventfd_doorbell.h"
 #include "parley/wait/futex_doorbell.h"
 #include "parley/wait/socket_doorbell.h"
 #include "parley/wait/waiter.h"
-
-#if defined(__has_feature)
-#define PARLEY_SANITIZED __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define PARLEY_SANITIZED 1
-#else
-#define PARLEY_SANITIZED 0
-#endif
 
 namespace parley {
 
@@ -135,7 +128,7 @@ PARLEY_SPECIMEN uint64_t Innocent(internal::Waiter& waiter, std::byte* to, const
 
 namespace {
 
-#if defined(__x86_64__) && !(PARLEY_SANITIZED)
+#if defined(__x86_64__) && !PARLEY_HAS_SANITIZER
 constexpr bool kCanRead = true;
 #else
 constexpr bool kCanRead = false;

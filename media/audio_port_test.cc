@@ -29,6 +29,7 @@
 #include "parley/os/deadline.h"
 #include "parley/ring/layout.h"
 #include "parley/testing/channel_pair.h"
+#include "parley/testing/sanitizers.h"
 
 namespace {
 std::atomic<uint64_t> allocations{0};
@@ -42,14 +43,6 @@ void* operator new(std::size_t size) {
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-
-#if defined(__has_feature)
-#define PARLEY_SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
-#elif defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define PARLEY_SANITIZED 1
-#else
-#define PARLEY_SANITIZED 0
-#endif
 
 namespace parley {
 namespace {
@@ -501,7 +494,7 @@ TEST(AudioPortTest, NoCallAllocates) {
 }
 
 TEST(AudioPortTest, NoCallIsASystemCall) {
-  if (PARLEY_SANITIZED) GTEST_SKIP() << "a sanitizer makes system calls of its own";
+  if (PARLEY_HAS_SANITIZER) GTEST_SKIP() << "a sanitizer makes system calls of its own";
   ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT(UseAllWithoutSystemCalls(), ::testing::ExitedWithCode(0), "");
 }

@@ -26,14 +26,7 @@
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
 #include "parley/ring/typed_ring.h"
-
-#if defined(__has_feature)
-#define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
-#define PARLEY_HAS_TSAN 1
-#else
-#define PARLEY_HAS_TSAN 0
-#endif
+#include "parley/testing/sanitizers.h"
 
 namespace parley {
 namespace {

@@ -18,14 +18,7 @@
 #include "parley/ring/producer.h"
 #include "parley/ring/receive_position.h"
 #include "parley/testing/heap_memory.h"
-
-#if defined(__has_feature)
-#define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
-#define PARLEY_HAS_TSAN 1
-#else
-#define PARLEY_HAS_TSAN 0
-#endif
+#include "parley/testing/sanitizers.h"
 
 namespace parley {
 namespace {

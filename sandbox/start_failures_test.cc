@@ -30,38 +30,32 @@
 #include "parley/sandbox/spawn.h"
 #include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
+#include "parley/sandbox/testing_ways.h"
 
 namespace parley {
 namespace {
 
+using testing::AskFor;
 using testing::HasSanitizer;
 using testing::InAProcessOfItsOwn;
 using testing::KernelMakesNamespaces;
 using testing::kLong;
+using testing::kWayNames;
+using testing::kWays;
+using testing::MakeWay;
 using testing::Refuse;
 using testing::RefusedCall;
+using testing::Way;
 
 // An error that nothing else has.
 constexpr char kReason[] = "Invalid cross-device link";
 constexpr uint32_t kError = EXDEV;
 
-// The ways in which a worker is started.
-enum class Way {
-  kWithout,  // no namespaces
-  kRoot,     // in namespaces, as its parent's user
-  kNobody,   // in namespaces as another user, whom it becomes in a program of its own
-  kCopy,     // the same where no file may be executed: it begins as a copy
-};
-constexpr Way kWays[] = {Way::kWithout, Way::kRoot, Way::kNobody, Way::kCopy};
-constexpr const char* kWayNames[] = {"without", "root", "nobody", "copy"};
-
 SpawnOptions OptionsOf(Way way) {
   SpawnOptions options;
   options.program = "/bin/true";
   options.name = "tester";
-  options.namespaces.use =
-      way == Way::kWithout ? NamespaceOptions::Use::kNone : NamespaceOptions::Use::kRequired;
-  options.namespaces.root_becomes_nobody = way != Way::kRoot;
+  AskFor(way, &options);
   return options;
 }
 
@@ -97,7 +91,7 @@ std::string Wrong(Way way, const RefusedCall& refused, const std::string& expect
                   void (*prepare)(SpawnOptions*)) {
   SpawnOptions options = OptionsOf(way);
   if (prepare != nullptr) prepare(&options);
-  if (way == Way::kCopy) Refuse({.call = SYS_execveat, .error = EACCES});
+  MakeWay(way);
   // Whatever is made once for all.
   const std::string mask = SignalMask();
   const int mappings = Mappings();

@@ -40,24 +40,27 @@
 #include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_proc.h"
 #include "parley/sandbox/testing_spawn.h"
+#include "parley/sandbox/testing_ways.h"
 
 namespace parley {
 namespace {
 
+using testing::AskFor;
 using testing::HasSanitizer;
 using testing::InAProcessOfItsOwn;
 using testing::KernelMakesNamespaces;
 using testing::kLong;
+using testing::kWayNames;
+using testing::kWays;
+using testing::MakeWay;
 using testing::NextReply;
 using testing::Refuse;
-
-enum class Way { kWithout, kRoot, kNobody, kCopy };
-constexpr const char* kWayNames[] = {"without", "root", "nobody", "copy"};
+using testing::Way;
 
 std::vector<Way> WaysHere() {
   if (!KernelMakesNamespaces()) return {Way::kWithout};
   if (::geteuid() != 0) return {Way::kWithout, Way::kRoot};
-  return {Way::kWithout, Way::kRoot, Way::kNobody, Way::kCopy};
+  return {std::begin(kWays), std::end(kWays)};
 }
 
 // The tests may lie where only root may go. This copy of their worker is anybody's to execute.
@@ -95,9 +98,7 @@ class StartStateTest : public ::testing::Test {
 SpawnOptions OptionsOf(Way way, std::vector<std::string> arguments, UniqueFd& replies) {
   SpawnOptions options = testing::WorkerOptions(std::move(arguments), replies);
   options.program = StartStateTest::worker_->path();
-  options.namespaces.use =
-      way == Way::kWithout ? NamespaceOptions::Use::kNone : NamespaceOptions::Use::kRequired;
-  options.namespaces.root_becomes_nobody = way != Way::kRoot;
+  AskFor(way, &options);
   return options;
 }
 
@@ -111,7 +112,7 @@ template <typename Body>
 void ExpectInEachWay(const Body& body) {
   for (const Way way : WaysHere()) {
     const int code = InAProcessOfItsOwn([way, &body] {
-      if (way == Way::kCopy) Refuse({.call = SYS_execveat, .error = EACCES});
+      MakeWay(way);
       const std::string wrong = body(way);
       if (!wrong.empty()) std::fprintf(stderr, "%s\n", wrong.c_str());
       return wrong.empty() ? 0 : 1;

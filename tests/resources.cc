@@ -12,22 +12,11 @@
 #include <string_view>
 
 #include "gtest/gtest.h"
+#include "parley/testing/sanitizers.h"
 
 namespace parley {
 
-bool IsSanitized() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return true;
-#else
-  return false;
-#endif
-#else
-  return false;
-#endif
-}
+bool IsSanitized() { return PARLEY_HAS_SANITIZER != 0; }
 
 std::vector<int> OpenDescriptors() {
   std::vector<int> found;

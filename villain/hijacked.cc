@@ -22,16 +22,9 @@
 #include "parley/os/pidfd.h"
 #include "parley/ring/layout.h"
 #include "parley/sandbox/confine.h"
+#include "parley/testing/sanitizers.h"
 #include "parley/villain/process.h"
 #include "parley/wait/layout.h"
-
-#if defined(__has_feature)
-#define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
-#define PARLEY_HAS_TSAN 1
-#else
-#define PARLEY_HAS_TSAN 0
-#endif
 
 namespace parley::villain {
 namespace {

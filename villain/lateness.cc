@@ -17,16 +17,7 @@
 #include "absl/time/time.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
-
-#if defined(__has_feature)
-#define PARLEY_VILLAIN_SANITIZED                                          \
-  (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-   __has_feature(memory_sanitizer))
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PARLEY_VILLAIN_SANITIZED 1
-#else
-#define PARLEY_VILLAIN_SANITIZED 0
-#endif
+#include "parley/testing/sanitizers.h"
 
 namespace parley::villain {
 namespace {
@@ -39,8 +30,8 @@ thread_local UniqueFd schedstat;
 
 }  // namespace
 
-const int64_t kSmallLatenessNs = (PARLEY_VILLAIN_SANITIZED ? 200 : 20) * kMsNs;
-bool IsSanitizedBuild() { return PARLEY_VILLAIN_SANITIZED != 0; }
+const int64_t kSmallLatenessNs = (PARLEY_HAS_SANITIZER ? 200 : 20) * kMsNs;
+bool IsSanitizedBuild() { return PARLEY_HAS_SANITIZER != 0; }
 
 struct LatenessControl::Page {
   std::atomic<int64_t> max_ns;

@@ -13,6 +13,7 @@
 #include "parley/media/frame.h"
 #include "parley/ring/layout.h"
 #include "parley/villain/case.h"
+#include "parley/villain/honest_media.h"
 #include "parley/villain/raw_peer.h"
 #include "parley/villain/victims.h"
 
@@ -57,14 +58,6 @@ class Sender {
   uint64_t last_ = 0;
 };
 
-NumberedFormat Picture(uint32_t generation) {
-  VideoFormat video;
-  video.pixel_format = PixelFormat::kGray8;
-  video.width = 32;
-  video.height = 16;
-  return {video, generation};
-}
-
 void SendFormat(Sender& sender, const NumberedFormat& format, uint32_t tag) {
   const auto record = EncodeFormat(format);
   sender.Send(tag, record.data(), record.size());
@@ -77,14 +70,6 @@ void SendFrame(Sender& sender, const FrameHeaderWire& header, uint32_t tag = kVi
   std::memcpy(record.data(), &header, sizeof(header));
   if (payload != nullptr) std::memcpy(record.data() + sizeof(header), payload, size);
   sender.Send(tag, record.data(), record.size());
-}
-
-FrameHeaderWire HonestFrame(uint64_t sequence, uint32_t generation = 1) {
-  uint32_t payload = 0;
-  FrameHeaderWire header = PackedVideoHeader(Picture(generation), &payload);
-  header.sequence = sequence;
-  header.pts_ns = static_cast<int64_t>(sequence) * 40'000'000;
-  return header;
 }
 
 // One honest frame, then one that `spoil` has been at.
@@ -113,14 +98,6 @@ AttackFunction FormatRecord(const std::function<void(VideoFormatWire&)>& spoil, 
     a.Mounted(what);
     Attacker::Stay();
   };
-}
-
-NumberedFormat Stereo() {
-  AudioFormat audio;
-  audio.sample_format = SampleFormat::kF32;
-  audio.rate_hz = 48000;
-  audio.channels = 2;
-  return {audio, 1};
 }
 
 AttackFunction SoundRecord(const std::function<void(AudioFormatWire&)>& spoil, const char* what) {

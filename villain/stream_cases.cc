@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -16,6 +17,7 @@
 #include "parley/media/format.h"
 #include "parley/media/frame.h"
 #include "parley/villain/case.h"
+#include "parley/villain/honest_media.h"
 #include "parley/villain/speaker.h"
 
 namespace parley::villain {
@@ -34,23 +36,12 @@ AttackFunction Lies(const char* what, void (*tell)(Attacker& a, Speaker& sender)
   };
 }
 
-NumberedFormat Picture(uint32_t generation, PixelFormat format = PixelFormat::kGray8) {
-  VideoFormat video;
-  video.pixel_format = format;
-  video.width = 32;
-  video.height = 16;
-  return {video, generation};
-}
-
 void SendFormat(Speaker& sender, const NumberedFormat& format) {
   sender.SendBytes(cli::kTagFormat, EncodeFormat(format));
 }
 
 void SendPicture(Speaker& sender, uint64_t sequence, uint32_t generation = 1) {
-  uint32_t payload = 0;
-  FrameHeaderWire header = PackedVideoHeader(Picture(generation), &payload);
-  header.sequence = sequence;
-  sender.Send(cli::kTagFrame, header, std::string(payload, 'p'));
+  sender.Send(cli::kTagFrame, HonestFrame(sequence, generation), std::string(512, 'p'));
 }
 
 void SendText(Speaker& sender, uint32_t tag, std::string_view text) {
@@ -67,22 +58,19 @@ void SecondFormat(Attacker&, Speaker& sender) {
 }
 
 void FormatOfAnother(Attacker&, Speaker& sender) {
-  SendFormat(sender, Picture(1, PixelFormat::kRgba));
+  NumberedFormat picture = Picture(1);
+  std::get<VideoFormat>(picture.format).pixel_format = PixelFormat::kRgba;
+  SendFormat(sender, picture);
 }
 
 void NoChannels(Attacker&, Speaker& sender) {
-  AudioFormat audio;
-  audio.sample_format = SampleFormat::kS16;
-  audio.rate_hz = 48'000;
-  audio.channels = 2;
-  const NumberedFormat stereo = {audio, 1};
-  const std::vector<std::byte> record = EncodeFormat(stereo);
+  const std::vector<std::byte> record = EncodeFormat(Stereo());
   AudioFormatWire wire;
   std::memcpy(&wire, record.data(), sizeof(wire));
   wire.channels = 0;
   sender.Send(cli::kTagFormat, wire);
   uint32_t payload = 0;
-  const FrameHeaderWire header = PackedAudioHeader(stereo, 64, &payload);
+  const FrameHeaderWire header = PackedAudioHeader(Stereo(), 64, &payload);
   sender.Send(cli::kTagFrame, header, std::string(payload, 's'));
 }
 

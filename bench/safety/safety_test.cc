@@ -15,14 +15,7 @@
 #include "parley/bench/safety/case.h"
 #include "parley/bench/safety/folded_memory.h"
 #include "parley/bench/safety/study.h"
-
-#if defined(__has_feature)
-#define PARLEY_HAS_TSAN __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_THREAD__)
-#define PARLEY_HAS_TSAN 1
-#else
-#define PARLEY_HAS_TSAN 0
-#endif
+#include "parley/testing/sanitizers.h"
 
 namespace parley::bench {
 namespace {

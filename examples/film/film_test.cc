@@ -21,12 +21,7 @@
 
 #include "gtest/gtest.h"
 #include "parley/examples/film/test_clip.h"
-
-#if defined(__has_feature)
-#define PARLEY_HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define PARLEY_HAS_FEATURE(feature) 0
-#endif
+#include "parley/testing/sanitizers.h"
 
 // Commands are put together a few times per test.
 // NOLINTBEGIN(performance-inefficient-string-concatenation)
@@ -35,17 +30,10 @@ namespace {
 
 const char kViewer[] = "examples/film/film";
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    PARLEY_HAS_FEATURE(address_sanitizer) || PARLEY_HAS_FEATURE(thread_sanitizer)
-#define PARLEY_SANITIZED 1
-#else
-#define PARLEY_SANITIZED 0
-#endif
-
 // The sanitizer profile answers the opening of files with an error where the real one ends the
 // process: the runtimes try to, and the attacker gets nowhere either way.
 const char* const kWhatOpeningAFileLeadsTo =
-    PARLEY_SANITIZED ? "it said nothing" : "it called openat";
+    PARLEY_HAS_SANITIZER ? "it said nothing" : "it called openat";
 
 std::string NewFolder(const std::string& name) {
   const std::string path = ::testing::TempDir() + "/" + name;
@@ -222,7 +210,7 @@ TEST_F(FilmTest, DirectoriesMissingFilesAndLimitsGetOneSentence) {
 }
 
 // Not with the sanitizers: they need descriptors and address space of their own.
-#if !PARLEY_SANITIZED
+#if !PARLEY_HAS_SANITIZER
 // With each limit from hopeless to comfortable: it works, or there is one sentence.
 void ExpectOneSentenceBelow(const std::string& limit, int from, int to, int step,
                             const std::string& unit) {
@@ -411,7 +399,7 @@ TEST_F(FilmTest, PicturesOf1080And2160LinesAndTheirSoundAreCopiedOnceOrNotAtAll)
 
 // Above 2 GiB, with its index at the end: what is not needed is not read, nor held in memory.
 TEST_F(FilmTest, AFilmOfThreeGibibytesIsStreamed) {
-  if (PARLEY_SANITIZED) GTEST_SKIP() << "a sanitizer's shadow memory is above the limit";
+  if (PARLEY_HAS_SANITIZER) GTEST_SKIP() << "a sanitizer's shadow memory is above the limit";
   const std::string film = NewFolder("three") + "/f.mp4";
   std::filesystem::copy_file(TestClip("h264-aac.mp4"), film);
   const uint64_t begins = std::filesystem::file_size(film);
