@@ -61,9 +61,10 @@ Worker::~Worker() { KillAndReap(); }
 
 void Worker::KillAndReap() {
   const Deadline deadline = Deadline::After(kPatience);
-  Kill();
-  // Of one that was moved away there is none, which is soon known.
-  if (!Wait(deadline).ok()) internal::ReapLater(std::move(pidfd_));
+  if (pidfd_.ok() && !ended_.has_value()) {
+    Kill();
+    if (!Wait(deadline).ok()) internal::ReapLater(std::move(pidfd_));
+  }
   ReapHolder(deadline);
   if (holder_.ok()) internal::ReapLater(std::move(holder_));
 }

@@ -32,9 +32,6 @@ namespace {
 
 using internal::SealHelper;
 
-// For a helper that nobody needs any more, before it is killed.
-constexpr absl::Duration kTimeToEnd = absl::Milliseconds(20);
-
 // Helpers that were killed while a peer held them.
 class Leftovers {
  public:
@@ -122,8 +119,13 @@ struct SharedSealing::Job {
 SharedSealing::SharedSealing(std::unique_ptr<Job> job) : job_(std::move(job)) {}
 SharedSealing::SharedSealing(SharedSealing&&) noexcept = default;
 SharedSealing::~SharedSealing() {
-  // TRUST: a helper ends in 0.1 ms; a peer that holds it up is left with it.
-  if (job_ != nullptr) Finish(Deadline::After(kTimeToEnd)).IgnoreError();
+  if (job_ == nullptr || !job_->helper.has_value()) return;
+  // Not a moment longer: this may be the end of a call whose deadline is over, and a peer can hold
+  // the helper up.
+  bool was_not_executed = false;
+  Await(*job_->helper, job_->maker, job_->missing, Deadline::After(absl::ZeroDuration()),
+        &was_not_executed)
+      .IgnoreError();
 }
 
 absl::StatusOr<SharedSealing> SharedSealing::Start(int fd, SealSet seals) {

@@ -45,7 +45,7 @@ class SharedSealing {
   static absl::StatusOr<SharedSealing> Start(int fd, SealSet seals);
   SharedSealing(SharedSealing&&) noexcept;
   SharedSealing& operator=(SharedSealing&&) = delete;
-  // Without Finish: as Finish with a deadline of 20 ms.
+  // Without Finish: kills the helper, and waits for nothing that a peer can hold up.
   ~SharedSealing();
 
   // Call it once.

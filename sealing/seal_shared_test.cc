@@ -306,7 +306,7 @@ TEST(SealSharedTest, PromiseP2ASealingThatIsGivenUpLeavesNothing) {
                 const UniqueFd fd = RawMemfd(4096);
                 ASSERT_TRUE(SharedSealing::Start(fd.get(), kRegionSeals).ok());
               }
-              // One that took longer than 20 ms was killed, and the next call buries it.
+              // It was killed, and the next call buries it.
               for (int i = 0; i < 500 && FootprintNow().descriptors > descriptors; ++i) {
                 const UniqueFd other = RawMemfd(4096);
                 AddSealsToShared(other.get(), kRegionSeals, Soon()).IgnoreError();
