@@ -138,6 +138,70 @@ TEST(MemoryTest, WordsAndBytesArrive) {
   EXPECT_EQ(out, payload);
 }
 
+TEST(MemoryTest, WithoutAMemoryThereAreNoBytes) {
+  EXPECT_EQ(OwnMemory().size_bytes(), 0u);
+  EXPECT_EQ(PeerMemory().size_bytes(), 0u);
+  EXPECT_EQ(PeerView().size_bytes(), 0u);
+  EXPECT_EQ(PeerView().BytesThatThePeerMayRewriteAtAnyTime(), nullptr);
+}
+
+// Each way to a byte leads to the same one: `offset` from the beginning of what was given.
+TEST(MemoryTest, EachAccessIsAtItsOffset) {
+  alignas(8) std::array<std::byte, 128> bytes = {};
+  constexpr std::size_t kBase = 64;  // so that a step to the wrong side is seen as one
+  constexpr std::array<std::byte, 3> kPiece = {std::byte{7}, std::byte{8}, std::byte{9}};
+  OwnMemory own(bytes.data() + kBase, bytes.size() - kBase);
+  const PeerMemory peer(bytes.data() + kBase, bytes.size() - kBase);
+  for (const std::size_t offset : {0u, 8u, 24u, 56u}) {
+    std::byte* const at = bytes.data() + kBase + offset;
+    const auto expect_only = [&](absl::Span<const std::byte> wanted, const char* how) {
+      for (std::size_t i = 0; i < bytes.size(); ++i) {
+        const std::size_t from = i - kBase - offset;  // huge before it
+        EXPECT_EQ(bytes[i], from < wanted.size() ? wanted[from] : std::byte{0}) << how << " " << i;
+      }
+      bytes.fill(std::byte{0});
+    };
+    constexpr std::array<std::byte, 8> kWord = {std::byte{1}, std::byte{2}};
+    own.StoreRelease64(offset, 0x0201);
+    expect_only(kWord, "StoreRelease64");
+    own.StoreRelaxed64(offset, 0x0201);
+    expect_only(kWord, "StoreRelaxed64");
+    own.CopyIn(offset, kPiece);
+    expect_only(kPiece, "CopyIn");
+    own.Part(offset, 8).CopyIn(0, kPiece);
+    expect_only(kPiece, "Part");
+    EXPECT_EQ(own.Part(offset, 8).size_bytes(), 8u);
+    EXPECT_EQ(own.Writable(offset, 3).data(), at);
+    EXPECT_EQ(own.Writable(offset, 3).size(), 3u);
+    if (internal::kMaxSmallCopyBytes >= kPiece.size()) {
+      own.CopyInSmall(offset, kPiece);
+      expect_only(kPiece, "CopyInSmall");
+    }
+
+    std::copy(kPiece.begin(), kPiece.end(), at);
+    const uint64_t word = 0x090807;
+    EXPECT_EQ(peer.LoadAcquire64(offset).AnyValueIsAcceptable(), word);
+    EXPECT_EQ(peer.LoadRelaxed64(offset).AnyValueIsAcceptable(), word);
+    EXPECT_EQ(peer.Part(offset, 8).LoadAcquire64(0).AnyValueIsAcceptable(), word);
+    EXPECT_EQ(peer.Part(offset, 8).size_bytes(), 8u);
+    EXPECT_EQ(peer.ViewOf(offset, 3).BytesThatThePeerMayRewriteAtAnyTime(), at);
+    EXPECT_EQ(peer.ViewOf(offset, 3).size_bytes(), 3u);
+    std::array<std::byte, 3> out = {};
+    peer.CopyOut(offset, absl::MakeSpan(out));
+    EXPECT_EQ(out, kPiece);
+    out = {};
+    peer.ViewOf(offset, 3).CopyTo(0, absl::MakeSpan(out));
+    EXPECT_EQ(out, kPiece);
+    out = {};
+    if (internal::kMaxSmallCopyBytes >= out.size()) {
+      peer.CopyOutSmall(offset, absl::MakeSpan(out));
+      EXPECT_EQ(out, kPiece);
+    }
+    peer.Prefetch(offset);  // changes nothing
+    expect_only(kPiece, "Prefetch");
+  }
+}
+
 // Nothing before, nothing behind.
 TEST(MemoryTest, SmallPiecesAreWrittenToTheByte) {
   alignas(8) std::array<std::byte, 24> bytes = {};

@@ -48,6 +48,14 @@ struct WithReferenceLike {
 struct NestedPadding {
   HolePadded a;
 };
+// An aggregate without padding, which is not copied by copying its bytes.
+struct CopiedByCode {
+  uint32_t a;
+  CopiedByCode& operator=(const CopiedByCode& other) {
+    a = other.a + 1;
+    return *this;
+  }
+};
 class Private {
  public:
   uint32_t value() const { return a_; }
@@ -63,6 +71,7 @@ static_assert(!WireType<long double>);
 static_assert(!WireType<HolePadded> && !WireType<TailPadded> && !WireType<NestedPadding>);
 static_assert(!WireType<WithPointer> && !WireType<WithBool> && !WireType<WithEnum>);
 static_assert(!WireType<WithReferenceLike> && !WireType<Private>);
+static_assert(!WireType<CopiedByCode>);
 static_assert(!WireType<std::array<HolePadded, 2>> && !WireType<std::array<int*, 2>>);
 
 #define PARLEY_TYPE_OF(count, ...) \

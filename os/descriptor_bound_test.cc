@@ -5,17 +5,70 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 
 #include "gtest/gtest.h"
+#include "parley/testing/slow_files.h"
 
 namespace parley {
 namespace {
+
+using testing_support::FailSystemCall;
+using testing_support::RunInChild;
+
+int SizeOfTheKernelsTable() {
+  std::FILE* const status = std::fopen("/proc/self/status", "re");
+  int size = -1;
+  char line[256];
+  while (status != nullptr && std::fgets(line, sizeof(line), status) != nullptr) {
+    if (std::sscanf(line, "FDSize: %d", &size) == 1) break;
+  }
+  if (status != nullptr) std::fclose(status);
+  return size;
+}
+
+void SetLimit(rlim_t soft) {
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = soft;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+TEST(DescriptorBoundTest, ItIsTwiceTheKernelsTable) {
+  EXPECT_EQ(RunInChild([] {
+              SetLimit(1001);  // a number that no table has
+              const int size = SizeOfTheKernelsTable();
+              ASSERT_GT(size, 0);
+              FailSystemCall(SYS_close_range, EPERM);
+              EXPECT_EQ(DescriptorBoundWithoutCloseRange(), 2 * size);
+            }),
+            "ok");
+}
+
+TEST(DescriptorBoundTest, WithoutProcItIsTheLimit) {
+  EXPECT_EQ(RunInChild([] {
+              FailSystemCall(SYS_close_range, EPERM);
+              FailSystemCall(SYS_openat, EACCES);
+              rlimit before = {};
+              ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+              constexpr rlim_t kMax = 1 << 20;
+              for (const rlim_t soft : {rlim_t{50}, rlim_t{1001}, before.rlim_max}) {
+                SetLimit(soft);
+                EXPECT_EQ(DescriptorBoundWithoutCloseRange(),
+                          static_cast<int>(soft < kMax ? soft : kMax));
+              }
+              FailSystemCall(SYS_prlimit64, EPERM);
+              EXPECT_EQ(DescriptorBoundWithoutCloseRange(), static_cast<int>(kMax));
+            }),
+            "ok");
+}
 
 TEST(DescriptorBoundTest, NoneIsNeededWhereCloseRangeWorks) {
   if (::syscall(SYS_close_range, ~0u, ~0u, 0) != 0) GTEST_SKIP() << "no close_range here";

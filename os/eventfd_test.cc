@@ -4,18 +4,71 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
 #include "parley/os/without_preadv2.h"
+#include "parley/testing/slow_files.h"
 
 namespace parley {
 namespace {
+
+using testing_support::FailSystemCall;
+using testing_support::RefuseSystemCall;
+using testing_support::RunInChild;
+
+// First, for it says whether the tests after it ask what they mean to ask.
+TEST(WithoutPreadv2Test, TheAnswerIsTheChilds) {
+  const pid_t self = ::getpid();
+  EXPECT_EQ(testing::InChildWithoutPreadv2(ENOSYS, [&] { return ::getpid() != self ? 7 : 8; }), 7);
+  EXPECT_EQ(testing::InChildWithoutPreadv2(EDOM,
+                                           [] {
+                                             errno = 0;
+                                             ::syscall(SYS_preadv2, -1, nullptr, 0, 0, 0, 0);
+                                             return errno;
+                                           }),
+            EDOM);
+  // A child that is killed has no answer, and 0 would be one.
+  EXPECT_EQ(testing::InChildWithoutPreadv2(ENOSYS, [] { return ::raise(SIGKILL); }), 100);
+  EXPECT_EQ(::getpid(), self);
+}
+
+// A second buffer would be whatever lies behind the first.
+TEST(EventfdTest, OneBufferIsReadInto) {
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd(::eventfd(3, EFD_CLOEXEC | EFD_NONBLOCK));
+              RefuseSystemCall(SYS_preadv2, 2, ~1U);
+              EXPECT_EQ(TakeEventfdCount(fd.get()), 3u);
+            }),
+            "ok");
+}
+
+TEST(EventfdTest, WhyThereIsNoEventfdDecidesWhetherThatIsAnAnswer) {
+  for (const int error : {EMFILE, ENFILE, ENOMEM, ENODEV}) {
+    EXPECT_EQ(RunInChild([error] {
+                FailSystemCall(SYS_eventfd2, error);
+                const absl::StatusOr<bool> answer = EventfdCountsCanBeTaken();
+                EXPECT_FALSE(answer.ok()) << error;
+              }),
+              "ok");
+  }
+  for (const int error : {ENOSYS, EPERM, EACCES, EINVAL}) {
+    EXPECT_EQ(RunInChild([error] {
+                FailSystemCall(SYS_eventfd2, error);
+                const absl::StatusOr<bool> answer = EventfdCountsCanBeTaken();
+                ASSERT_TRUE(answer.ok()) << error << answer.status();
+                EXPECT_FALSE(*answer) << error;
+              }),
+              "ok");
+  }
+}
 
 TEST(EventfdTest, TheCountIsTakenOnceAndNeverWaitedFor) {
   const UniqueFd fd(::eventfd(3, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -51,6 +51,37 @@ TEST(UniqueFdTest, ReleaseKeepsItOpenAndErrnoSurvivesClosing) {
   EXPECT_EQ(errno, ENOENT);
 }
 
+TEST(UniqueFdTest, ErrnoSurvivesACloseThatFails) {
+  const int raw = ::eventfd(0, EFD_CLOEXEC);
+  UniqueFd fd(raw);
+  ::close(raw);  // as by a bug of the caller's
+  errno = ENOENT;
+  fd.Reset();
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_FALSE(fd.ok());
+  EXPECT_EQ(fd.get(), -1);
+}
+
+// "-1 and errno", as a call answers that made nothing.
+TEST(UniqueFdTest, NothingIsTakenAsItIs) {
+  errno = ENOENT;
+  UniqueFd fd(-1);
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_FALSE(fd.ok());
+  fd.Reset(-1);
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_EQ(UniqueFd().get(), -1);
+}
+
+TEST(UniqueFdTest, AssignedToItselfItStaysOpen) {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC));
+  const int raw = fd.get();
+  UniqueFd& same = fd;
+  fd = std::move(same);
+  EXPECT_EQ(fd.get(), raw);
+  EXPECT_TRUE(IsOpen(raw));
+}
+
 // How `body` ends in a process that was started with its standard descriptors closed.
 int WithoutStandardDescriptors(bool (*body)()) {
   const pid_t child = ::fork();
@@ -76,6 +107,39 @@ TEST(UniqueFdTest, NoDescriptorIsBelowThree) {
               return first.get() >= 3 && second.get() >= 3 && NoStandardDescriptorIsOpen() &&
                      (::fcntl(first.get(), F_GETFD) & FD_CLOEXEC) != 0 &&
                      ::read(second.get(), &value, sizeof(value)) == sizeof(value) && value == 7;
+            }),
+            0);
+}
+
+// Three is no standard descriptor, and its number is kept.
+TEST(UniqueFdTest, FromThreeOnTheNumberIsKept) {
+  EXPECT_EQ(WithoutStandardDescriptors([] {
+              const UniqueFd high(::fcntl(::eventfd(0, EFD_CLOEXEC), F_DUPFD_CLOEXEC, 20));
+              bool kept = high.ok();
+              for (const int number : {3, 4, 5}) {
+                UniqueFd first(::dup3(high.get(), number, O_CLOEXEC));
+                kept = kept && first.get() == number;
+                UniqueFd second;
+                second.Reset(first.Release());
+                kept = kept && second.get() == number;
+              }
+              return kept;
+            }),
+            0);
+}
+
+// Whether it had to be moved or not.
+TEST(UniqueFdTest, ErrnoIsKeptWhereItIsMoved) {
+  EXPECT_EQ(WithoutStandardDescriptors([] {
+              for (const int error : {EINVAL, ENOENT}) {
+                const int raw = ::eventfd(0, EFD_CLOEXEC);
+                errno = error;
+                const UniqueFd fd(raw);
+                if (raw != 0 || !fd.ok() || errno != error) return false;
+              }
+              // Not open: that is the error, and not a full table.
+              const UniqueFd closed(1);
+              return !closed.ok() && errno == EBADF;
             }),
             0);
 }
