@@ -59,9 +59,22 @@ TEST(LatestGeometryTest, OnlyAllowedSizesCanBeMade) {
                                              {8, 0},
                                              {8, 1},
                                              {8, 3},
+                                             {8, 63},
+                                             {8, 65},
                                              {8, 128}}) {
     EXPECT_EQ(LatestGeometry::Make(bad).status().code(), absl::StatusCode::kInvalidArgument);
   }
+  for (const uint32_t slots : {2u, 4u, 8u, 16u, 32u, 64u}) {
+    for (const uint64_t bytes : {uint64_t{1}, kMaxLatestValueBytes}) {
+      const auto good = LatestGeometry::Make({.max_value_bytes = bytes, .slots = slots});
+      ASSERT_TRUE(good.ok()) << good.status();
+      EXPECT_EQ(good->slots(), slots);
+      EXPECT_EQ(good->max_value_bytes(), (bytes + 127) / 128 * 128);
+    }
+  }
+  EXPECT_EQ(Geometry(128).max_value_bytes(), 128u);
+  EXPECT_EQ(LatestValue().version, 0u);
+  EXPECT_EQ(LatestValue().size_bytes, 0u);
   const LatestGeometry geometry = Geometry(129, 2);
   EXPECT_EQ(geometry.max_value_bytes(), 256u);
   EXPECT_EQ(geometry.section(), (Section{kSectionLatest, 2, 512}));
@@ -139,6 +152,7 @@ class OvertakingMemory {
     return section_->peer().LoadRelaxed64(offset);
   }
   void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
+    ++copies;
     const std::size_t half = into.size() / 2;
     section_->peer().CopyOut(offset, into.first(half));
     for (int i = 0; i < versions_per_copy_; ++i) {
@@ -148,6 +162,8 @@ class OvertakingMemory {
     section_->peer().CopyOut(offset + half, into.subspan(half));
   }
   void Prefetch(std::size_t /*offset*/) const {}
+
+  static inline int copies = 0;
 
  private:
   Memory* section_;
@@ -164,7 +180,9 @@ TEST(LatestTest, AValueThatIsOvertakenIsRefusedAndNeverTorn) {
       writer.Write(Bytes(32, 1));
       auto buffer = Bytes(128, 0);
       LatestValue value;
+      OvertakingMemory::copies = 0;
       const LatestOutcome outcome = reader.TryRead(absl::MakeSpan(buffer), &value);
+      EXPECT_EQ(OvertakingMemory::copies, outcome == LatestOutcome::kOk ? 1 : 4);
       // A slot is reused after `slots` versions.
       EXPECT_EQ(outcome, overtaking < static_cast<int>(slots) ? LatestOutcome::kOk
                                                               : LatestOutcome::kOvertaken)
@@ -200,8 +218,11 @@ class PrefetchedMemory {
 };
 
 TEST(LatestTest, TheNextVersionsLinesAreAskedForOnceAfterEachValue) {
-  for (const std::size_t size : {std::size_t{1}, std::size_t{129}, std::size_t{5000}}) {
-    Memory section(Geometry(size, 2));
+  for (const auto& [size, slots] :
+       {std::pair(std::size_t{1}, 2u), std::pair(std::size_t{1}, 8u),
+        std::pair(std::size_t{129}, 4u), std::pair(std::size_t{5000}, 2u)}) {
+    const std::size_t bytes = size;
+    Memory section(Geometry(size, slots));
     Writer writer(section.own(), section.geometry);
     std::vector<std::size_t> prefetched;
     auto reader = ReaderOf(PrefetchedMemory(&section, &prefetched), section.geometry);
@@ -215,7 +236,7 @@ TEST(LatestTest, TheNextVersionsLinesAreAskedForOnceAfterEachValue) {
     const auto lines_of = [&](uint32_t version) {
       const uint32_t slot = section.geometry.SlotOf(version);
       std::vector<std::size_t> lines = {section.geometry.SequenceOffset(slot)};
-      for (std::size_t i = 0; i < std::min(size, std::size_t{1024}); i += 128) {
+      for (std::size_t i = 0; i < std::min(bytes, std::size_t{1024}); i += 128) {
         lines.push_back(section.geometry.ValueOffset(slot) + i);
       }
       return lines;
@@ -285,6 +306,35 @@ TEST(LatestTest, EachLieIsAViolationForGood) {
     EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kPoisoned);
     EXPECT_TRUE(reader.HasNewer());  // a wait ends
   }
+}
+
+// Also where no newer version is there to be looked at.
+TEST(LatestTest, AfterAViolationAWaitEndsAtOnce) {
+  Memory section(Geometry(24));
+  Writer writer(section.own(), section.geometry);
+  auto reader = ReaderOf(section.peer(), section.geometry);
+  auto buffer = Bytes(128, 0);
+  LatestValue value;
+  writer.Write(Bytes(24, 1));
+  ASSERT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kOk);
+  EXPECT_FALSE(reader.HasNewer());
+  reader.Poison(Violation::kUnexpectedMessage);
+  reader.Poison(Violation::kMetadataInvalid);
+  EXPECT_EQ(reader.violation(), Violation::kUnexpectedMessage);  // the first
+  EXPECT_TRUE(reader.HasNewer());
+  EXPECT_EQ(reader.TryRead(absl::MakeSpan(buffer), &value), LatestOutcome::kPoisoned);
+}
+
+// A lie that HasNewer finds is one, too.
+TEST(LatestTest, HasNewerFindsALie) {
+  Memory section(Geometry(24));
+  auto reader = ReaderOf(section.peer(), section.geometry);
+  section.Set(LatestGeometry::kVersionOffset, (uint64_t{1} << 62) - 1);
+  EXPECT_TRUE(reader.HasNewer());
+  EXPECT_EQ(reader.violation(), Violation::kNone);
+  section.Set(LatestGeometry::kVersionOffset, uint64_t{1} << 62);
+  static_cast<void>(reader.HasNewer());
+  EXPECT_EQ(reader.violation(), Violation::kProducerPositionOutOfRange);
 }
 
 TEST(LatestTest, ValuesThatWereNotAgreedOnAreAViolation) {

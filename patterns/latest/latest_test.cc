@@ -196,6 +196,80 @@ TEST(LatestPortTest, ValuesOfOneType) {
   EXPECT_EQ(reader->Read(Soon()).status().code(), absl::StatusCode::kDataLoss);
 }
 
+struct LineWire {
+  std::array<uint64_t, 16> words;
+};
+struct LongerWire {
+  std::array<uint64_t, 17> words;
+};
+
+// Values of 65 to 128 bytes take one unit of a slot, and no longer ones fit.
+TEST(LatestPortTest, ATypeFitsItsSlotOrIsRefused) {
+  const auto broadcast = OfValues(sizeof(LineWire));
+  auto writer = TypedLatestWriter<LineWire>::Create(broadcast);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_EQ(TypedLatestWriter<LineWire>::Create(broadcast).status().code(),
+            absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(TypedLatestWriter<LongerWire>::Create(OfValues(sizeof(LineWire))).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  const auto pair = Connected(broadcast);
+  auto reader = TypedLatestReader<LineWire>::Create(pair->connecting().session);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ(TypedLatestReader<LongerWire>::Create(pair->connecting().session).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(reader->HasNewer());
+  LineWire line{};
+  line.words[15] = 15;
+  writer->Write(line);
+  EXPECT_EQ(writer->version(), 1u);
+  EXPECT_TRUE(reader->HasNewer());
+  const auto value = reader->Read(Soon());
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_EQ(value->words, line.words);
+  EXPECT_EQ(reader->violation(), Violation::kNone);
+}
+
+TEST(LatestPortTest, AnEmptyValueIsOneWhereNobodySaysOtherwise) {
+  const auto broadcast = OfValues(64);
+  auto writer = LatestWriter::Create(broadcast);
+  const auto pair = Connected(broadcast);
+  LatestReader reader = ReaderOf(pair);
+  EXPECT_EQ(reader.max_value_bytes(), 128u);
+  std::vector<std::byte> into(reader.max_value_bytes());
+  writer->Write({});
+  const auto value = reader.Read(absl::MakeSpan(into), Soon());
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_EQ(value->size_bytes, 0u);
+}
+
+// What one port of a session finds holds for the others.
+TEST(LatestPortTest, PromiseP6ContainmentALieHoldsForEachPortOfTheSession) {
+  const auto geometry = LatestGeometry::Make({.max_value_bytes = 64});
+  const auto broadcast = *Broadcast::Create({geometry->section()});
+  OwnMemory section = *broadcast->TakeSection(kSectionLatest);
+  const auto pair = Connected(broadcast, Direction::kBoth, Direction::kBoth);
+  LatestReader finder = ReaderOf(pair);
+  LatestReader other = ReaderOf(pair);
+  EXPECT_FALSE(finder.HasNewer());
+  EXPECT_FALSE(other.HasNewer());
+  section.StoreRelease64(LatestGeometry::kVersionOffset, ~uint64_t{0});
+  static_cast<void>(finder.HasNewer());
+  section.StoreRelease64(LatestGeometry::kVersionOffset, 0);
+  EXPECT_EQ(finder.violation(), Violation::kProducerPositionOutOfRange);
+  EXPECT_EQ(other.violation(), Violation::kProducerPositionOutOfRange);
+  EXPECT_TRUE(finder.HasNewer());
+  EXPECT_TRUE(other.HasNewer());
+  EXPECT_EQ(pair->connecting().sender.TrySend(1, Bytes(1, 1)), Outcome::kPoisoned);
+  // And what the channel finds holds for the readers.
+  const auto second = Connected(broadcast, Direction::kBoth, Direction::kBoth);
+  LatestReader beside = ReaderOf(second);
+  second->connecting().receiver.Poison(Violation::kMetadataInvalid);
+  EXPECT_EQ(beside.violation(), Violation::kMetadataInvalid);
+  LatestValue value;
+  std::vector<std::byte> into(beside.max_value_bytes());
+  EXPECT_EQ(beside.TryRead(absl::MakeSpan(into), &value), LatestOutcome::kPoisoned);
+}
+
 TEST(LatestPortTest, WhatCannotBeIsNamed) {
   const auto plain = ChannelPair::CreateByHandshake();
   ASSERT_TRUE(plain.ok());
@@ -210,9 +284,19 @@ TEST(LatestPortTest, WhatCannotBeIsNamed) {
   for (const LatestReaderOptions& bad :
        {LatestReaderOptions{.max_value_bytes = 129}, LatestReaderOptions{.min_value_bytes = 129},
         LatestReaderOptions{.min_value_bytes = 9, .max_value_bytes = 8},
-        LatestReaderOptions{.max_sleep = absl::ZeroDuration()}}) {
+        LatestReaderOptions{.max_sleep = absl::ZeroDuration()},
+        LatestReaderOptions{.max_sleep = absl::Nanoseconds(49'999)},
+        LatestReaderOptions{.max_sleep = absl::Nanoseconds(1'000'000'001)},
+        LatestReaderOptions{.max_sleep = absl::InfiniteDuration()}}) {
     EXPECT_EQ(LatestReader::Create(pair->connecting().session, bad).status().code(),
               absl::StatusCode::kInvalidArgument);
+  }
+  for (const LatestReaderOptions& good :
+       {LatestReaderOptions{.max_value_bytes = 128}, LatestReaderOptions{.min_value_bytes = 128},
+        LatestReaderOptions{.min_value_bytes = 8, .max_value_bytes = 8},
+        LatestReaderOptions{.max_sleep = absl::Microseconds(50)},
+        LatestReaderOptions{.max_sleep = absl::Seconds(1)}}) {
+    EXPECT_TRUE(LatestReader::Create(pair->connecting().session, good).ok());
   }
 }
 
