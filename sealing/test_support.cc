@@ -73,7 +73,10 @@ Footprint FootprintNow() {
   return now;
 }
 
-uint64_t HugeMappedBytes() {
+namespace {
+
+// The sum of a line of /proc/self/smaps over all mappings of memfds.
+uint64_t SumOfMemfds(std::string_view name) {
   uint64_t kib = 0;
   bool of_memfd = false;
   std::ifstream smaps("/proc/self/smaps");
@@ -82,11 +85,15 @@ uint64_t HugeMappedBytes() {
     if (!line.empty() && std::isupper(static_cast<unsigned char>(line[0])) == 0) {
       of_memfd = line.find("memfd:") != std::string::npos;
     }
-    constexpr std::string_view kName = "ShmemPmdMapped:";
-    if (of_memfd && line.starts_with(kName)) kib += std::stoull(line.substr(kName.size()));
+    if (of_memfd && line.starts_with(name)) kib += std::stoull(line.substr(name.size()));
   }
   return kib * 1024;
 }
+
+}  // namespace
+
+uint64_t HugeMappedBytes() { return SumOfMemfds("ShmemPmdMapped:"); }
+uint64_t MappedBytes() { return SumOfMemfds("Rss:"); }
 
 std::string LeakOf(const std::function<void()>& body) {
   constexpr int kTimes = 40;

@@ -29,8 +29,10 @@ struct Footprint {
 };
 Footprint FootprintNow();
 
-// Of this process's mappings of memfds: what is mapped as huge pages.
+// Of this process's mappings of memfds: what is mapped as huge pages, and what is mapped at all, so
+// that no access waits for a page.
 uint64_t HugeMappedBytes();
+uint64_t MappedBytes();
 
 // Runs `body` often enough for a leak to stand out from what malloc maps; "nothing" or what leaked.
 std::string LeakOf(const std::function<void()>& body);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "gtest/gtest.h"
+#include "parley/sealing/guarded_range.h"
 
 namespace parley {
 namespace {
@@ -40,6 +41,12 @@ TEST(ArenaLayoutTest, TheTableAndTheBytesLieInTheSection) {
     EXPECT_LE(kFrameTableBytes + arena.bytes, ArenaSectionBytes(arena));
   }
   EXPECT_EQ(ArenaSectionBytes({}), 0u);
+  // Rounded up to whole pages, and no page more.
+  const uint64_t page = PageBytes();
+  for (const uint64_t units : {1u, 2u, 3u, 16u, 17u, 1000u}) {
+    const uint64_t bytes = kFrameTableBytes + units * kUnit;
+    EXPECT_EQ(ArenaSectionBytes({units * kUnit, 64}), bytes + (page - bytes % page) % page);
+  }
 }
 
 TEST(ArenaLayoutTest, ABudgetForSoManyFramesOfOneSize) {

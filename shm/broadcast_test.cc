@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -82,6 +85,55 @@ TEST(SectionLayoutTest, PromiseP9AbortIsOursNoListOfThePeersOverflows) {
   }
 }
 
+TEST(SectionLayoutTest, ToTheLastByteOfTheLimitAndToTheLastSection) {
+  const uint64_t page = PageBytes();
+  const auto code = [](const std::vector<Section>& sections, uint64_t max_bytes) {
+    return SectionLayout::Make(sections, max_bytes).status().code();
+  };
+  constexpr auto kOk = absl::StatusCode::kOk;
+  constexpr auto kTooMuch = absl::StatusCode::kResourceExhausted;
+  EXPECT_EQ(code({{1, 1, page}}, page), kOk);
+  EXPECT_EQ(code({{1, 1, page}}, page - 1), kTooMuch);
+  EXPECT_EQ(code({{1, 1, 1}}, page), kOk);
+  EXPECT_EQ(code({{1, 1, 1}}, page - 1), kTooMuch);  // for it is rounded up
+  EXPECT_EQ(code({{1, 4, page}}, 4 * page), kOk);
+  EXPECT_EQ(code({{1, 4, page}}, 4 * page - 1), kTooMuch);
+  EXPECT_EQ(code({{1, 1, page}, {2, 3, page}}, 4 * page), kOk);
+  EXPECT_EQ(code({{1, 1, page}, {2, 3, page}}, 4 * page - 1), kTooMuch);
+  EXPECT_EQ(code({{1, 1, kMaxPartBytes}}, ~uint64_t{0}), kOk);
+  EXPECT_EQ(code({{1, 1, kMaxPartBytes + 1}}, ~uint64_t{0}), kTooMuch);
+  std::vector<Section> eight;
+  for (uint16_t kind = 1; kind <= 8; ++kind) eight.push_back({kind, 1, page});
+  const SectionLayout layout = LayoutOf(eight);
+  EXPECT_EQ(layout.bytes(), 8 * page);
+  for (uint16_t kind = 1; kind <= 8; ++kind) {
+    ASSERT_NE(layout.Find(kind), nullptr);
+    EXPECT_EQ(*layout.Find(kind), (SectionPlace{(kind - 1) * page, page}));
+  }
+  EXPECT_EQ(layout.Find(9), nullptr);
+  EXPECT_EQ(LayoutOf({{1, 1, 1}}).Find(0), nullptr);
+}
+
+TEST(SectionLayoutTest, NothingIsThereUntilItIsSaid) {
+  EXPECT_EQ(Section(), (Section{0, 0, 0}));
+  EXPECT_EQ(SectionPlace(), (SectionPlace{0, 0}));
+  SectionList list;
+  EXPECT_TRUE(list.empty());
+  EXPECT_EQ(list.size(), 0u);
+  for (uint16_t kind = 1; kind <= 8; ++kind) {
+    list.Add({kind, 1, 1});
+    EXPECT_FALSE(list.empty());
+    EXPECT_EQ(list.size(), kind);
+    EXPECT_EQ(list.span().back(), (Section{kind, 1, 1}));
+  }
+}
+
+TEST(SectionLayoutDeathTest, ANinthSectionIsTheCallersBug) {
+  SectionList list;
+  for (uint16_t kind = 1; kind <= 8; ++kind) list.Add({kind, 1, 1});
+  EXPECT_DEATH(list.Add({9, 1, 1}), "at most 8 sections");
+}
+
 // --- one writer, many readers --------------------------------------------------------------------
 
 std::shared_ptr<Broadcast> Made(const SectionList& sections, FileRegistry* registry) {
@@ -129,6 +181,36 @@ TEST_F(BroadcastTest, WhatTheWriterStoresEachReaderSees) {
   }
   views.clear();
   EXPECT_EQ(readers.size(), 0u);
+}
+
+// A view's memory needs no descriptor, and a region that cannot be made leaves nothing.
+TEST_F(BroadcastTest, PromiseP7ResourcesAViewKeepsNoDescriptor) {
+  auto broadcast = Made({{3, 1, 100}}, &writers);
+  const int descriptors = testing_support::FootprintNow().descriptors;
+  const auto view = Adopt(Duplicate(broadcast->fd()), broadcast->layout());
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(testing_support::FootprintNow().descriptors, descriptors);
+  EXPECT_EQ(testing_support::RunInChild([&] {
+              BroadcastOptions options;
+              options.registry = &writers;
+              testing_support::FailSystemCall(SYS_memfd_create, ENFILE);
+              EXPECT_EQ(Broadcast::Create({{3, 1, 100}}, options).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(writers.size(), 1u);
+            }),
+            "ok");
+}
+
+// Where nobody names another registry, it is the process's.
+TEST_F(BroadcastTest, M12WithoutARegistryItIsTheProcesss) {
+  const std::size_t before = FileRegistry::OfThisProcess().size();
+  auto broadcast = Broadcast::Create({{3, 1, 100}});
+  ASSERT_TRUE(broadcast.ok()) << broadcast.status();
+  EXPECT_EQ(FileRegistry::OfThisProcess().size(), before + 1);
+  EXPECT_EQ(BroadcastView::Adopt(Duplicate((*broadcast)->fd()), (*broadcast)->layout(), Soon())
+                .status()
+                .code(),
+            absl::StatusCode::kAlreadyExists);
 }
 
 TEST_F(BroadcastTest, ASectionHasOneWriter) {

@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -12,6 +14,7 @@
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/memfd.h"
 #include "parley/sealing/test_support.h"
@@ -145,6 +148,51 @@ TEST(MappingTest, WhatThePeerWritesCantBeWrittenHere) {
               *static_cast<volatile std::byte*>(data) = std::byte{1};
             }),
             kSegv);
+}
+
+// So no access of a Try call waits for one, in slices or in one go.
+TEST(MappingTest, AllPagesAreMappedWhenMapReturns) {
+  using testing_support::MappedBytes;
+  for (const RegionGeometry& geometry :
+       {RegionGeometry{.data_bytes = 0}, kGeometry,
+        RegionGeometry{.data_bytes = uint64_t{1} << 20, .frames_bytes = 3 * ControlBytes()}}) {
+    const uint64_t all_bytes = FileBytes(geometry) + geometry.data_bytes;
+    const UniqueFd fd = NewFile(geometry);
+    {
+      const auto outgoing = OutgoingMapping::Map(fd.get(), geometry);
+      ASSERT_TRUE(outgoing.ok());
+      EXPECT_EQ(MappedBytes(), all_bytes);
+    }
+    {
+      const auto incoming = IncomingMapping::Map(fd.get(), geometry);
+      ASSERT_TRUE(incoming.ok());
+      EXPECT_EQ(MappedBytes(), all_bytes);
+    }
+    auto sliced = IncomingMapping::MapWithoutPages(fd.get(), geometry);
+    ASSERT_TRUE(sliced.ok());
+    EXPECT_EQ(MappedBytes(), 0u);
+    for (uint64_t mapped = 0; mapped < all_bytes;) {
+      const auto done = sliced->Populate(Deadline::AtMonotonicNs(0));
+      ASSERT_TRUE(done.ok()) << done.status();
+      mapped = std::min(mapped + IncomingMapping::kSliceBytes, all_bytes);
+      EXPECT_EQ(MappedBytes(), mapped);
+      EXPECT_EQ(*done, mapped == all_bytes);
+    }
+  }
+}
+
+// A part that the file has not cannot be brought in: an error, and no SIGBUS later.
+TEST(MappingTest, AFileThatIsTooShortIsAnError) {
+  for (const RegionGeometry& geometry :
+       {kGeometry, RegionGeometry{.data_bytes = uint64_t{1} << 20}}) {
+    auto fd = CreateMemfd(FileBytes(geometry) - ControlBytes());
+    ASSERT_TRUE(fd.ok());
+    EXPECT_EQ(RunInChild([&] {
+                EXPECT_FALSE(OutgoingMapping::Map(fd->get(), geometry).ok());
+                EXPECT_FALSE(IncomingMapping::Map(fd->get(), geometry).ok());
+              }),
+              "ok");
+  }
 }
 
 TEST(MappingTest, PromiseP7FailureLeaksNothing) {

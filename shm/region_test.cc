@@ -26,9 +26,12 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
+#include "parley/sealing/huge_pages.h"
+#include "parley/sealing/memfd.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
 
@@ -39,18 +42,41 @@ namespace {
 const size_t kPage = PageBytes();
 const auto kPageAt = static_cast<off_t>(kPage);
 
+using testing_support::FailSystemCall;
 using testing_support::FillRaw;
 using testing_support::FootprintNow;
 using testing_support::HugeMappedBytes;
 using testing_support::InodeLockHolder;
 using testing_support::LeakOf;
+using testing_support::MappedBytes;
 using testing_support::RawMemfd;
+using testing_support::RefuseSystemCall;
 using testing_support::RunInChild;
 using testing_support::SealRaw;
 
 constexpr RegionGeometry kGeometry = {.data_bytes = 65536};
 
 Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
+
+// Whether this kernel makes huge pages of a memfd's (Linux 6.1).
+bool KernelGathers() {
+  static const bool gathers = [] {
+    const UniqueFd fd = RawMemfd(kHugePageBytes);
+    void* const at = ::mmap(nullptr, 2 * kHugePageBytes, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // SAFETY: only to find the multiple of a huge page.
+    const uintptr_t next =
+        (reinterpret_cast<uintptr_t>(at) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+    void* const page = ::mmap(reinterpret_cast<void*>(next), kHugePageBytes, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_FIXED, fd.get(), 0);
+    constexpr int kCollapse = 25;
+    FillRaw(fd.get(), kHugePageBytes);
+    const bool done = ::madvise(page, kHugePageBytes, kCollapse) == 0;
+    ::munmap(at, 2 * kHugePageBytes);
+    return done;
+  }();
+  return gathers;
+}
 
 // What SCM_RIGHTS does to a descriptor: another number of the same open file description.
 UniqueFd Sent(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
@@ -239,6 +265,185 @@ TEST(RegionTest, PromiseP2NoStepOfABuilderGrowsWithTheSize) {
   EXPECT_LT(large_ns, 10 * small_ns + 1'000'000) << small_ns;
   std::printf("longest step: 1 MiB %.3f ms, 64 MiB %.3f ms\n", static_cast<double>(small_ns) / 1e6,
               static_cast<double>(large_ns) / 1e6);
+}
+
+uint64_t SlicesOf(uint64_t bytes, uint64_t slice_bytes) {
+  return (bytes + slice_bytes - 1) / slice_bytes;
+}
+
+// With a deadline that is past, each step is one slice of its memory, one huge page, the seals, or
+// one slice of its pages; without one, all are one step.
+TEST(RegionTest, AStepIsOneSliceOrAll) {
+  const auto steps_of = [](RegionGeometry geometry, HugePages pages, int* draft_steps) {
+    auto outgoing = OutgoingRegionBuilder::Start(geometry, {}, pages);
+    auto draft = IncomingRegionDraftBuilder::Start(geometry, {}, pages);
+    EXPECT_TRUE(outgoing.ok() && draft.ok());
+    *draft_steps = StepToTheEnd(&*draft).count;
+    return StepToTheEnd(&*outgoing).count;
+  };
+  for (const RegionGeometry& geometry :
+       {RegionGeometry{.data_bytes = 65536}, RegionGeometry{.data_bytes = uint64_t{8} << 20},
+        RegionGeometry{.data_bytes = 65536, .frames_bytes = uint64_t{1} << 20}}) {
+    const auto memory = static_cast<int>(SlicesOf(FileBytes(geometry), MemfdBuilder::kPieceBytes));
+    const auto pages = static_cast<int>(
+        SlicesOf(FileBytes(geometry) + geometry.data_bytes, IncomingMapping::kSliceBytes));
+    int usual_draft = 0;
+    const int usual = steps_of(geometry, HugePages::kUsual, &usual_draft);
+    EXPECT_EQ(usual_draft, memory + 1);
+    EXPECT_EQ(usual, memory + 1 + pages);
+    int huge_draft = 0;
+    const int huge = steps_of(geometry, HugePages::kHugeIfPossible, &huge_draft);
+    const auto gathered = static_cast<int>(FileBytes(geometry) / kHugePageBytes);
+    // One attempt where the kernel gathers none.
+    EXPECT_EQ(huge_draft - usual_draft, KernelGathers() ? gathered : std::min(gathered, 1));
+    EXPECT_EQ(huge - usual, huge_draft - usual_draft);
+
+    const Deadline never = Deadline::Never();
+    auto outgoing = OutgoingRegionBuilder::Start(geometry, {}, HugePages::kHugeIfPossible);
+    auto draft = IncomingRegionDraftBuilder::Start(geometry, {}, HugePages::kHugeIfPossible);
+    ASSERT_TRUE(outgoing.ok() && draft.ok());
+    EXPECT_EQ(outgoing->Step(never).value_or(false), true);
+    EXPECT_EQ(draft->Step(never).value_or(false), true);
+    const OutgoingRegion mine = std::move(*outgoing).Take();
+    auto finisher = IncomingRegion::StartAdopt(Sent(mine.fd()), geometry);
+    ASSERT_TRUE(finisher.ok()) << finisher.status();
+    EXPECT_EQ(StepToTheEnd(&*finisher).count, pages);
+    auto again = IncomingRegion::StartAdopt(Sent(mine.fd()), geometry);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->Step(never).value_or(false), true);
+  }
+}
+
+// A file of whole huge pages, and none of them left out.
+TEST(RegionTest, AFileOfOneHugePage) {
+  if (!KernelGathers()) GTEST_SKIP() << "this kernel gathers no huge pages (before 6.1)";
+  const RegionGeometry geometry = {.frames_bytes = kHugePageBytes - ControlBytes()};
+  const auto region = OutgoingRegion::Create(geometry, {}, HugePages::kHugeIfPossible);
+  ASSERT_TRUE(region.ok()) << region.status();
+  EXPECT_EQ(HugeMappedBytes(), kHugePageBytes);
+}
+
+TEST(RegionTest, AKernelThatGathersNoneMakesTheUsualPages) {
+  EXPECT_EQ(
+      RunInChild([] {
+        // COLLAPSE is 25, and DONTFORK 10, DONTDUMP 16; pages are touched, for 23.
+        RefuseSystemCall(SYS_madvise, 2, 1);
+        const RegionGeometry geometry = {.data_bytes = uint64_t{4} << 20};
+        const auto region = OutgoingRegion::Create(geometry, {}, HugePages::kHugeIfPossible);
+        ASSERT_TRUE(region.ok()) << region.status();
+        EXPECT_EQ(HugeMappedBytes(), 0u);
+        EXPECT_TRUE(IncomingRegionDraft::Create(geometry, {}, HugePages::kHugeIfPossible).ok());
+      }),
+      "ok");
+}
+
+// At both ends, however the region came to be there.
+TEST(RegionTest, AllPagesAreMapped) {
+  const RegionGeometry geometry = {.data_bytes = uint64_t{1} << 20, .frames_bytes = 5 * kPage};
+  const uint64_t each = FileBytes(geometry) + geometry.data_bytes;
+  const auto mine = OutgoingRegion::Create(geometry);
+  ASSERT_TRUE(mine.ok());
+  EXPECT_EQ(MappedBytes(), each);
+  const auto reader = IncomingRegion::Adopt(Sent(mine->fd()), geometry);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(MappedBytes(), 2 * each);
+  auto draft = IncomingRegionDraft::Create(geometry);
+  ASSERT_TRUE(draft.ok());
+  EXPECT_EQ(MappedBytes(), 2 * each);
+  const auto writer = OutgoingRegion::Adopt(Sent(draft->fd()), geometry, {}, Soon());
+  ASSERT_TRUE(writer.ok());
+  EXPECT_EQ(MappedBytes(), 3 * each);
+  const auto finished = std::move(*draft).Finish();
+  ASSERT_TRUE(finished.ok());
+  EXPECT_EQ(MappedBytes(), 4 * each);
+}
+
+// What fits into one slice is there in any case.
+TEST(RegionTest, PromiseP2TimeMoreThanCanBeMappedUntilTheDeadlineIsAnError) {
+  const Deadline past = Deadline::AtMonotonicNs(0);
+  for (const bool fits : {true, false}) {
+    const RegionGeometry geometry = {.data_bytes = fits ? 65536 : uint64_t{1} << 20};
+    const auto wanted = fits ? absl::StatusCode::kOk : absl::StatusCode::kDeadlineExceeded;
+    const auto mine = OutgoingRegion::Create(geometry);
+    ASSERT_TRUE(mine.ok());
+    EXPECT_EQ(IncomingRegion::Adopt(Sent(mine->fd()), geometry, {}, past).status().code(), wanted);
+    auto finisher = IncomingRegion::StartAdopt(Sent(mine->fd()), geometry);
+    ASSERT_TRUE(finisher.ok());
+    EXPECT_EQ(std::move(*finisher).Finish(past).status().code(), wanted);
+    const auto draft = IncomingRegionDraft::Create(geometry);
+    ASSERT_TRUE(draft.ok());
+    EXPECT_EQ(OutgoingRegion::Adopt(Sent(draft->fd()), geometry, {}, past, MakerTrust::kSupervisor)
+                  .status()
+                  .code(),
+              wanted);
+  }
+}
+
+// Each call that can fail while a region is made, finished or adopted; with the kernel's reason.
+TEST(RegionTest, PromiseP7EachFailureOnTheWayIsAnError) {
+  const Deadline past = Deadline::AtMonotonicNs(0);
+  const auto expect_error = [](const absl::Status& status) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  };
+  const std::vector<long> question = {SYS_fstat, SYS_newfstatat};
+  const std::vector<long> type = {SYS_fstatfs};
+  const std::vector<long> pages = {SYS_madvise};
+  for (const std::vector<long>& calls : {question, type, pages}) {
+    const auto fail = [&] {
+      for (const long call : calls) FailSystemCall(call, ENOMEM);
+    };
+    EXPECT_EQ(RunInChild([&] {
+                auto outgoing = OutgoingRegionBuilder::Start(kGeometry);
+                auto draft = IncomingRegionDraftBuilder::Start(kGeometry);
+                ASSERT_TRUE(outgoing.ok() && draft.ok());
+                ASSERT_FALSE(*outgoing->Step(past));
+                ASSERT_FALSE(*draft->Step(past));
+                fail();
+                expect_error(outgoing->Step(Deadline::Never()).status());
+                if (calls != pages) expect_error(draft->Step(Deadline::Never()).status());
+              }),
+              "ok");
+    EXPECT_EQ(RunInChild([&] {
+                const auto mine = OutgoingRegion::Create(kGeometry);
+                const auto draft = IncomingRegionDraft::Create(kGeometry);
+                ASSERT_TRUE(mine.ok() && draft.ok());
+                auto outgoing = OutgoingRegionBuilder::Start(kGeometry);
+                ASSERT_TRUE(outgoing.ok());
+                ASSERT_FALSE(*outgoing->Step(past));
+                ASSERT_FALSE(*outgoing->Step(past));  // sealed and mapped, without its pages
+                auto finisher = IncomingRegion::StartAdopt(Sent(mine->fd()), kGeometry);
+                auto adoption = OutgoingRegionAdoption::Start(Sent(draft->fd()), kGeometry, {},
+                                                              MakerTrust::kSupervisor);
+                ASSERT_TRUE(finisher.ok() && adoption.ok());
+                fail();
+                if (calls != type) expect_error(outgoing->Step(past).status());
+                if (calls != type) expect_error(finisher->Step(past).status());
+                expect_error(std::move(*adoption).Finish(Soon()).status());
+                expect_error(IncomingRegion::Adopt(Sent(mine->fd()), kGeometry).status());
+              }),
+              "ok");
+  }
+}
+
+// The address space has room for the file once, and not for it as it is mapped.
+TEST(RegionTest, PromiseP7LackOfAddressSpaceIsAnErrorForAReader) {
+  EXPECT_EQ(RunInChild([] {
+              const RegionGeometry geometry = {.data_bytes = uint64_t{16} << 20};
+              const auto mine = OutgoingRegion::Create(geometry);
+              auto draft = IncomingRegionDraft::Create(geometry);
+              ASSERT_TRUE(mine.ok() && draft.ok());
+              SealRaw(draft->fd(), kRegionSeals);
+              uint64_t pages = 0;
+              std::ifstream("/proc/self/statm") >> pages;
+              const rlim_t room = pages * kPage + (rlim_t{16} << 20);
+              const rlimit limit = {room, room};
+              ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+              EXPECT_EQ(IncomingRegion::Adopt(Sent(mine->fd()), geometry).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(std::move(*draft).Finish().status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
 }
 
 TEST(RegionTest, ABuilderThatIsDroppedLeavesNothing) {
