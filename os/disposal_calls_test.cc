@@ -97,12 +97,19 @@ void RawNap() {}
 
 __attribute__((no_stack_protector)) int HeldMain(void* argument) {
   const auto* own = static_cast<const Held*>(argument);
+  // PAIRS WITH: the store in Release.
   while (__atomic_load_n(&hold, __ATOMIC_ACQUIRE) != 0) RawNap();
   return own->run(own->argument);
 }
 
-void Hold() { __atomic_store_n(&hold, 1U, __ATOMIC_RELEASE); }
-void Release() { __atomic_store_n(&hold, 0U, __ATOMIC_RELEASE); }
+void Hold() {
+  // PAIRS WITH: the load in HeldMain.
+  __atomic_store_n(&hold, 1U, __ATOMIC_RELEASE);
+}
+void Release() {
+  // PAIRS WITH: the load in HeldMain.
+  __atomic_store_n(&hold, 0U, __ATOMIC_RELEASE);
+}
 
 template <typename Function>
 Function Real(const char* name) {

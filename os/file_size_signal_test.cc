@@ -9,7 +9,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <new>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -106,7 +107,8 @@ TEST(FileSizeSignalTest, NoOtherSignalIsBlockedMeanwhile) {
               alignas(NoFileSizeSignal) std::byte memory[sizeof(NoFileSizeSignal)];
               std::memset(memory, 0xFF, sizeof(memory));
               asm volatile("" : : "r"(memory) : "memory");
-              auto* const no_signal = new (memory) NoFileSizeSignal;
+              void* const place = memory;
+              auto* const no_signal = std::construct_at(static_cast<NoFileSizeSignal*>(place));
               EXPECT_EQ(Blocked(), (std::vector<int>{SIGXFSZ}));
               no_signal->~NoFileSizeSignal();
               EXPECT_TRUE(Blocked().empty());

@@ -23,6 +23,7 @@ namespace {
 std::vector<std::string> steps;
 
 void RecordFence(std::memory_order order) {
+  // PAIRS WITH: nothing: it is only compared.
   steps.push_back(order == std::memory_order_seq_cst ? "fence in full" : "fence to acquire");
 }
 
