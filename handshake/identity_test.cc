@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/handshake/identity.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/handshake/identify_peer.h"
@@ -38,6 +43,20 @@ TEST(IdentityTest, OfAPairOfOurOwnItIsUs) {
   EXPECT_EQ(peer->gid, ::getegid());
   EXPECT_TRUE(peer->own_pair);
   EXPECT_FALSE(peer->pidfd.ok());
+}
+
+TEST(IdentityTest, OfAPairItIsWhoWeWereWhenWeMadeIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root";
+  EXPECT_EQ(testing_support::RunInChild([] {
+              ASSERT_EQ(::setresgid(4712, 4712, 4712), 0);
+              ASSERT_EQ(::setresuid(4711, 4711, 4711), 0);
+              const auto pair = PeerSocket::Pair();
+              const auto peer = IdentifyPeer(pair->first.fd());
+              ASSERT_TRUE(peer.ok()) << peer.status();
+              EXPECT_EQ(peer->uid, 4711u);
+              EXPECT_EQ(peer->gid, 4712u);
+            }),
+            "ok");
 }
 
 TEST(IdentityTest, WhatIsNoSocketHasNoPeer) {
@@ -262,6 +281,211 @@ TEST(IdentityTest, WhoConnectedIsKnownAndItsDeathIsSeen) {
   ASSERT_EQ(::waitpid(client, nullptr, 0), client);
   if (!peer->pidfd.ok()) GTEST_SKIP() << "this kernel has no SO_PEERPIDFD";
   EXPECT_TRUE(ProcessHasEnded(peer->pidfd.get()));
+}
+
+// --- what the kernel says, and what it refuses to say --------------------------------------------
+
+constexpr int kSoPeerPidfd = 77;  // SO_PEERPIDFD, Linux 6.5
+
+// Asked without the code under test.
+bool KernelTellsThePidfd(int socket) {
+  int pidfd = -1;
+  socklen_t length = sizeof(pidfd);
+  if (::getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &pidfd, &length) != 0) return false;
+  ::close(pidfd);
+  return true;
+}
+
+TEST(IdentityTest, NobodyIsKnownAtFirst) {
+  const PeerIdentity nobody;
+  EXPECT_EQ(nobody.pid, 0);
+  EXPECT_EQ(nobody.uid, 0u);
+  EXPECT_EQ(nobody.gid, 0u);
+  EXPECT_FALSE(nobody.pidfd.ok());
+  EXPECT_FALSE(nobody.own_pair);
+}
+
+// A process that has connected to us, and pauses.
+struct Client {
+  std::optional<Listener> listener;
+  pid_t pid = -1;
+  std::optional<PeerSocket> socket;
+
+  explicit Client(const std::string& name) {
+    listener.emplace(*Listener::Bind(name));
+    pid = ::fork();
+    if (pid == 0) {
+      auto connected = ConnectTo(name, Deadline::After(absl::Seconds(5)));
+      while (connected.ok()) ::pause();
+      ::_exit(1);
+    }
+    for (const Deadline soon = Deadline::After(absl::Seconds(5)); !socket && !soon.Expired();) {
+      socket = *listener->TryAccept();
+      ::usleep(1000);
+    }
+  }
+  ~Client() {
+    ::kill(pid, SIGKILL);
+    EXPECT_EQ(::waitpid(pid, nullptr, 0), pid);
+  }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+};
+
+TEST(IdentityTest, OnlyAnAcceptedConnectionHasAPidfdFromTheKernel) {
+  const Client client(AbstractName("origins"));
+  ASSERT_TRUE(client.socket.has_value());
+  if (!KernelTellsThePidfd(client.socket->fd())) GTEST_SKIP() << "this kernel has no SO_PEERPIDFD";
+  using Origin = PeerSocket::Origin;
+  for (const Origin origin :
+       {Origin::kGiven, Origin::kInherited, Origin::kAccepted, Origin::kConnected}) {
+    const auto peer = IdentifyPeer(client.socket->fd(), -1, origin);
+    ASSERT_TRUE(peer.ok()) << peer.status();
+    EXPECT_EQ(peer->pid, client.pid);
+    EXPECT_EQ(peer->uid, ::geteuid());
+    EXPECT_EQ(peer->gid, ::getegid());
+    EXPECT_FALSE(peer->own_pair);
+    EXPECT_EQ(peer->pidfd.ok(), origin == Origin::kAccepted);
+    if (!peer->pidfd.ok()) continue;
+    EXPECT_TRUE(PeerPolicy::Pid(*OpenPidfd(client.pid)).Admits(*peer));
+    EXPECT_NE(::fcntl(peer->pidfd.get(), F_GETFD) & FD_CLOEXEC, 0);
+  }
+}
+
+TEST(IdentityTest, AConnectionOfOurOwnProcessHasNoPidfd) {
+  const std::string name = AbstractName("own");
+  auto listener = Listener::Bind(name);
+  const auto client = ConnectTo(name, Deadline::After(absl::Seconds(5)));
+  ASSERT_TRUE(listener.ok() && client.ok());
+  const auto server = listener->TryAccept();
+  ASSERT_TRUE(server.ok() && *server);
+  const auto peer = IdentifyPeer((*server)->fd(), -1, (*server)->origin());
+  ASSERT_TRUE(peer.ok());
+  EXPECT_TRUE(peer->own_pair);
+  EXPECT_FALSE(peer->pidfd.ok());
+}
+
+// The caller's is duplicated, whatever the origin and its number.
+TEST(IdentityTest, AKnownPidfdIsKept) {
+  EXPECT_EQ(testing_support::RunInChild([] {
+              auto pair = PeerSocket::Pair();
+              UniqueFd parent = *OpenPidfd(::getppid());
+              ASSERT_EQ(::dup2(parent.get(), 0), 0);
+              for (const int number : {parent.get(), 0}) {
+                const auto peer =
+                    IdentifyPeer(pair->first.fd(), number, PeerSocket::Origin::kGiven);
+                ASSERT_TRUE(peer.ok() && peer->pidfd.ok()) << peer.status();
+                EXPECT_GT(peer->pidfd.get(), 2);
+                EXPECT_NE(peer->pidfd.get(), number);
+                EXPECT_NE(::fcntl(peer->pidfd.get(), F_GETFD) & FD_CLOEXEC, 0);
+                EXPECT_TRUE(PeerPolicy::Pid(*OpenPidfd(::getppid())).Admits(*peer));
+              }
+              // One that cannot be kept is an error: a death that is not seen would stay.
+              const auto none = IdentifyPeer(pair->first.fd(), 1'000'000);
+              EXPECT_NE(none.status().ToString().find("keep the peer's process descriptor"),
+                        std::string::npos)
+                  << none.status();
+              testing_support::FailSystemCall(SYS_fcntl, EMFILE);
+              EXPECT_EQ(IdentifyPeer(pair->first.fd(), 0).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
+}
+
+// Want of descriptors or memory passes, and is an error. A kernel that does not know the question,
+// or a peer that is gone, leaves no pidfd.
+TEST(IdentityTest, WhyThereIsNoPidfdMatters) {
+  const Client client(AbstractName("errors"));
+  ASSERT_TRUE(client.socket.has_value());
+  for (const int error : {EMFILE, ENFILE, ENOMEM, ENOPROTOOPT, ESRCH, EINVAL, ENODATA}) {
+    const bool passes = error == EMFILE || error == ENFILE || error == ENOMEM;
+    EXPECT_EQ(testing_support::RunInChild([&] {
+                testing_support::FailSystemCallWhere(SYS_getsockopt, 2, kSoPeerPidfd, error);
+                const auto peer =
+                    IdentifyPeer(client.socket->fd(), -1, PeerSocket::Origin::kAccepted);
+                EXPECT_EQ(peer.ok(), !passes) << peer.status();
+                if (passes) {
+                  EXPECT_EQ(peer.status().code(), absl::StatusCode::kResourceExhausted);
+                } else {
+                  EXPECT_EQ(peer->pid, client.pid);
+                  EXPECT_FALSE(peer->pidfd.ok());
+                }
+              }),
+              "ok")
+        << error;
+  }
+}
+
+TEST(PeerPolicyTest, AProcessThatEndedOrIsNoneIsNotAdmitted) {
+  // Not reaped yet: it has its number still.
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  PeerIdentity peer;
+  peer.pid = child;
+  peer.pidfd = *OpenPidfd(child);
+  const PeerPolicy policy = PeerPolicy::Pid(*OpenPidfd(child));
+  siginfo_t info = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_FALSE(policy.Admits(peer));
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(policy.Admits(peer));
+  // No process descriptors at all.
+  peer.pidfd = UniqueFd(::eventfd(0, EFD_CLOEXEC));
+  EXPECT_FALSE(PeerPolicy::Pid(UniqueFd(::eventfd(0, EFD_CLOEXEC))).Admits(peer));
+  EXPECT_FALSE(PeerPolicy::Pid(*OpenPidfd(::getpid())).Admits(peer));
+}
+
+// Without /proc the number that every system has for those without an id is nobody's, and all
+// others are somebody's.
+TEST(PeerPolicyTest, AttackH9WithoutProcTheUsualNumberIsNobodys) {
+  EXPECT_EQ(testing_support::RunInChild([] {
+              testing_support::FailSystemCall(SYS_openat, EACCES);
+              PeerIdentity peer;
+              peer.uid = 65534;
+              peer.gid = 65534;
+              EXPECT_FALSE(PeerPolicy::Uid(65534).Admits(peer));
+              EXPECT_FALSE(PeerPolicy::Gid(65534).Admits(peer));
+              peer.uid = 4711;
+              peer.gid = 4712;
+              EXPECT_TRUE(PeerPolicy::Uid(4711).Admits(peer));
+              EXPECT_TRUE(PeerPolicy::Gid(4712).Admits(peer));
+            }),
+            "ok");
+}
+
+// In a namespace that has some ids, from 0 on, the others still look like one.
+TEST(PeerPolicyTest, AttackH9TheIdOfThoseWithoutOneIsNobodysWhereSomeAreMapped) {
+  const std::string map = "0 " + std::to_string(::geteuid()) + " 1";
+  const auto enter = [&] {
+    if (::unshare(CLONE_NEWUSER) != 0) return false;
+    const UniqueFd file(::open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC));
+    return ::write(file.get(), map.data(), map.size()) == static_cast<ssize_t>(map.size());
+  };
+  if (testing_support::RunInChild([&] { EXPECT_TRUE(enter()); }) != "ok") {
+    GTEST_SKIP() << "no user namespaces here";
+  }
+  EXPECT_EQ(testing_support::RunInChild([&] {
+              ASSERT_TRUE(enter());
+              PeerIdentity peer;
+              peer.uid = 65534;
+              EXPECT_FALSE(PeerPolicy::Uid(65534).Admits(peer));
+              peer.uid = 0;
+              EXPECT_TRUE(PeerPolicy::SameUser().Admits(peer));
+              EXPECT_TRUE(PeerPolicy::Uid(0).Admits(peer));
+              peer.uid = 4711;
+              EXPECT_TRUE(PeerPolicy::Uid(4711).Admits(peer));
+            }),
+            "ok");
+}
+
+TEST(PeerPolicyTest, BothModesOfAConjunctionCount) {
+  const PeerPolicy other = PeerPolicy::Uid(::geteuid() + 1);
+  EXPECT_EQ(PeerPolicy::Anyone().And(other).socket_file_mode(), 0666u);
+  EXPECT_EQ(other.And(PeerPolicy::Anyone()).socket_file_mode(), 0666u);
+  EXPECT_EQ(PeerPolicy::SameUser().And(PeerPolicy::Anyone()).socket_file_mode(), 0600u);
+  EXPECT_EQ(PeerPolicy::Predicate([](const PeerIdentity&) { return true; }).socket_file_mode(),
+            0600u);
+  EXPECT_EQ(PeerPolicy::SameUserOrRoot().socket_file_mode(), 0600u);
 }
 
 }  // namespace

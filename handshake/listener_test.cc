@@ -20,11 +20,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/test_support.h"
 #include "parley/testing/slow_files.h"
@@ -114,24 +117,25 @@ TEST_F(ListenerTest, AStaleFileThatCantBeRemovedIsAnError) {
 }
 
 TEST_F(ListenerTest, AFullDescriptorTableIsAnErrorAndTheListenerGoesOn) {
-  EXPECT_EQ(RunInChild([&] {
-              auto listener = Listener::Bind(Path("a"));
-              ASSERT_TRUE(listener.ok());
-              auto client = ConnectTo(Path("a"), Soon());
-              ASSERT_TRUE(client.ok());
-              rlimit before = {};
-              ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-              const rlimit none = {0, before.rlim_max};
-              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-              EXPECT_EQ(listener->TryAccept().status().code(),
-                        absl::StatusCode::kResourceExhausted);
-              EXPECT_EQ(ConnectTo(Path("a"), Soon()).status().code(),
-                        absl::StatusCode::kResourceExhausted);
-              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-              auto server = listener->TryAccept();
-              EXPECT_TRUE(server.ok() && *server);
-            }),
-            "ok");
+  EXPECT_EQ(
+      RunInChild([&] {
+        auto listener = Listener::Bind(Path("a"));
+        ASSERT_TRUE(listener.ok());
+        auto client = ConnectTo(Path("a"), Soon());
+        ASSERT_TRUE(client.ok());
+        rlimit before = {};
+        ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+        const rlimit none = {0, before.rlim_max};
+        ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+        EXPECT_EQ(listener->TryAccept().status().code(), absl::StatusCode::kResourceExhausted);
+        EXPECT_EQ(ConnectTo(Path("a"), Soon()).status().code(),
+                  absl::StatusCode::kResourceExhausted);
+        EXPECT_EQ(Listener::Bind(Path("b")).status().code(), absl::StatusCode::kResourceExhausted);
+        ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+        auto server = listener->TryAccept();
+        EXPECT_TRUE(server.ok() && *server);
+      }),
+      "ok");
 }
 
 mode_t ModeOf(const std::string& path) {
@@ -263,6 +267,403 @@ TEST_F(ListenerTest, PromiseP2AListenerThatNeverAcceptsCostsTheDeadline) {
     if (socket.ok()) waiting.push_back(*std::move(socket));
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+}
+
+// --- each step that can fail, each move ----------------------------------------------------------
+
+bool Says(const absl::Status& status, const char* sentence) {
+  return status.ToString().find(sentence) != std::string::npos;
+}
+
+TEST_F(ListenerTest, ANameHas1To107BytesAndNoneIsZero) {
+  for (const std::string& bad : {std::string(), std::string("@"), std::string(108, 'x'),
+                                 "@" + std::string(107, 'x'), std::string("a\0b", 3)}) {
+    for (const absl::Status& status :
+         {Listener::Bind(bad).status(), ConnectTo(bad, Soon()).status()}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.size() << status;
+      EXPECT_TRUE(Says(status, "1 to 107 bytes")) << bad.size() << status;
+    }
+  }
+  std::string abstract = "@parley_listener_long_" + std::to_string(::getpid());
+  abstract.resize(107, 'x');
+  std::string path = Path("long");
+  path.resize(107, 'x');
+  for (const std::string& longest : {abstract, path}) {
+    const auto listener = Listener::Bind(longest);
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    EXPECT_EQ(listener->name(), longest);
+    EXPECT_TRUE(ConnectTo(longest, Soon()).ok());
+  }
+}
+
+TEST_F(ListenerTest, AFolderThatIsNotThereIsNotFound) {
+  const absl::Status status = Listener::Bind(Path("none/a")).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+  EXPECT_TRUE(Says(status, "make the socket")) << status;
+  EXPECT_EQ(ConnectTo(Path("none"), Soon()).status().code(), absl::StatusCode::kNotFound);
+}
+
+// Each call that a Bind makes fails, with an error that says which; what it made is gone again.
+TEST_F(ListenerTest, EachStepOfABindThatFailsIsNamed) {
+  const struct {
+    long call;
+    int error;
+    absl::StatusCode code;
+    const char* sentence;
+  } kCases[] = {
+      {SYS_socket, ENFILE, absl::StatusCode::kResourceExhausted, "create a socket"},
+      {SYS_newfstatat, EACCES, absl::StatusCode::kPermissionDenied, "look at"},
+      {SYS_fchmod, EPERM, absl::StatusCode::kPermissionDenied, "set a socket's mode"},
+      {SYS_bind, ENOMEM, absl::StatusCode::kResourceExhausted, "make the socket"},
+      {SYS_listen, ENOBUFS, absl::StatusCode::kResourceExhausted, "listen on"},
+  };
+  for (const auto& c : kCases) {
+    EXPECT_EQ(RunInChild([&] {
+                FailSystemCall(c.call, c.error);
+                const absl::Status status = Listener::Bind(Path("a")).status();
+                EXPECT_EQ(status.code(), c.code) << status;
+                EXPECT_TRUE(Says(status, c.sentence)) << status;
+              }),
+              "ok")
+        << c.sentence;
+    EXPECT_FALSE(Exists(Path("a"))) << c.sentence;
+  }
+}
+
+// Only where the umask took something away is the mode set by the file's number, for which a file
+// has to be opened.
+TEST_F(ListenerTest, TheModeThatCannotBeSetIsAnError) {
+  for (const bool taken_away : {false, true}) {
+    EXPECT_EQ(RunInChild([&] {
+                ::umask(taken_away ? 0277 : 0);
+                FailSystemCall(SYS_openat, EMFILE);
+                const absl::Status status = Listener::Bind(Path("a")).status();
+                EXPECT_EQ(status.code(),
+                          taken_away ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kOk)
+                    << status;
+                EXPECT_TRUE(status.ok() || Says(status, "set the mode of the socket")) << status;
+              }),
+              "ok");
+    EXPECT_FALSE(Exists(Path("a")));
+  }
+}
+
+// With room for so many descriptors more: it listens, or says what is missing and leaves the file.
+TEST_F(ListenerTest, WhateverRoomThereIsAStaleFileIsReplacedOrLeft) {
+  int bound = 0;
+  for (rlim_t room = 0; room <= 4; ++room) {
+    LeaveStaleFile(Path("a"));
+    const std::string ended = RunInChild([&] {
+      ::umask(0);
+      rlimit limit = {};
+      ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+      rlimit tight = limit;
+      {
+        const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+        tight.rlim_cur = static_cast<rlim_t>(lowest.get()) + room;
+      }
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+      const auto listener = Listener::Bind(Path("a"));
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+      EXPECT_TRUE(Exists(Path("a")));
+      if (listener.ok()) return;
+      EXPECT_EQ(listener.status().code(), absl::StatusCode::kResourceExhausted)
+          << listener.status();
+    });
+    EXPECT_EQ(ended, "ok") << room;
+    if (!Exists(Path("a"))) ++bound;  // its Listener has removed it
+    ::unlink(Path("a").c_str());
+  }
+  EXPECT_GT(bound, 0);
+}
+
+// What an earlier call left in errno is not the probe's answer.
+TEST_F(ListenerTest, OneThatListensIsFoundWhateverErrnoWas) {
+  auto first = Listener::Bind(Path("a"));
+  ASSERT_TRUE(first.ok());
+  for (const int before : {0, ECONNREFUSED, ENOENT, EADDRINUSE}) {
+    errno = before;
+    const absl::Status status = Listener::Bind(Path("a")).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+    EXPECT_TRUE(Says(status, "another process is listening on")) << status;
+  }
+  EXPECT_TRUE(ConnectTo(Path("a"), Soon()).ok());
+}
+
+// Whoever answers in any way but "nobody is here" listens, and its file stays.
+TEST_F(ListenerTest, OnlyAFileThatRefusesConnectionsIsStale) {
+  const struct {
+    int error;
+    bool stale;
+  } kCases[] = {{ECONNREFUSED, true}, {ENOENT, true},  {EAGAIN, false},
+                {EPROTOTYPE, false},  {EACCES, false}, {EPERM, false}};
+  for (const auto& c : kCases) {
+    LeaveStaleFile(Path("a"));
+    EXPECT_EQ(RunInChild([&] {
+                FailSystemCall(SYS_connect, c.error);
+                const absl::Status status = Listener::Bind(Path("a")).status();
+                EXPECT_EQ(status.code(),
+                          c.stale ? absl::StatusCode::kOk : absl::StatusCode::kAlreadyExists)
+                    << status;
+              }),
+              "ok")
+        << c.error;
+    EXPECT_EQ(Exists(Path("a")), !c.stale) << c.error;
+    ::unlink(Path("a").c_str());
+  }
+}
+
+TEST_F(ListenerTest, AListenerWithAFullQueueOrOfAnotherTypeIsSomebody) {
+  auto full = Listener::Bind(Path("full"));
+  ASSERT_TRUE(full.ok());
+  std::vector<PeerSocket> waiting;
+  absl::Status status;
+  while (status.ok() && waiting.size() < 1000) {
+    auto socket = ConnectTo(Path("full"), Deadline::AtMonotonicNs(0));
+    status = socket.status();
+    if (socket.ok()) waiting.push_back(*std::move(socket));
+  }
+  // A deadline that is over already is no wait for ever.
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_EQ(Listener::Bind(Path("full")).status().code(), absl::StatusCode::kAlreadyExists);
+
+  const UniqueFd stream(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  std::strncpy(name.sun_path, Path("stream").c_str(), sizeof(name.sun_path) - 1);
+  // SAFETY: the sockets API takes every address family through this type.
+  ASSERT_EQ(::bind(stream.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
+  ASSERT_EQ(::listen(stream.get(), 1), 0);
+  EXPECT_EQ(Listener::Bind(Path("stream")).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(::unlink(Path("stream").c_str()), 0);
+}
+
+TEST_F(ListenerTest, AStaleFileThatSomebodyElseRemovedMeanwhileIsNoError) {
+#ifdef SYS_unlink
+  LeaveStaleFile(Path("a"));
+  EXPECT_EQ(RunInChild([&] {
+              FailSystemCall(SYS_unlink, ENOENT);
+              // It is there, so what comes next finds it; but nothing is said of removing it.
+              const absl::Status status = Listener::Bind(Path("a")).status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+            }),
+            "ok");
+  EXPECT_EQ(::unlink(Path("a").c_str()), 0);
+#endif
+}
+
+// The lock that keeps two that start at once apart is that of the folder which the name says, also
+// where it says none; the wait for it sleeps.
+TEST_F(ListenerTest, TheFolderOfARelativeNameIsLocked) {
+  ASSERT_EQ(::mkdir(Path("d").c_str(), 0700), 0);
+  const struct {
+    std::string locked;
+    const char* name;
+  } kCases[] = {{folder, "a"}, {Path("d"), "d/a"}};
+  for (const auto& c : kCases) {
+    const UniqueFd other(::open(c.locked.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::flock(other.get(), LOCK_EX), 0);
+    EXPECT_EQ(RunInChild([&] {
+                ASSERT_EQ(::chdir(folder.c_str()), 0);
+                rusage used_before = {};
+                ASSERT_EQ(::getrusage(RUSAGE_THREAD, &used_before), 0);
+                const absl::Time before = absl::Now();
+                EXPECT_TRUE(Listener::Bind(c.name).ok());
+                EXPECT_GE(absl::Now() - before, absl::Milliseconds(900));
+                rusage used = {};
+                ASSERT_EQ(::getrusage(RUSAGE_THREAD, &used), 0);
+                EXPECT_GE(used.ru_nvcsw - used_before.ru_nvcsw, 3);
+              }),
+              "ok")
+        << c.name;
+  }
+  EXPECT_EQ(::rmdir(Path("d").c_str()), 0);
+}
+
+TEST_F(ListenerTest, EachErrorOfAnAcceptIsNobodyOrAnError) {
+  for (const int error : {EMFILE, ENFILE, ENOMEM, ENOBUFS}) {
+    EXPECT_EQ(RunInChild([&] {
+                auto listener = Listener::Bind(Path("a"));
+                FailSystemCall(SYS_accept4, error);
+                const auto got = listener->TryAccept();
+                EXPECT_EQ(got.status().code(), absl::StatusCode::kResourceExhausted)
+                    << got.status();
+                EXPECT_TRUE(Says(got.status(), "accept a connection")) << got.status();
+              }),
+              "ok")
+        << error;
+  }
+  for (const int error : {EAGAIN, EINTR, ECONNABORTED, EPROTO, EPERM}) {
+    EXPECT_EQ(RunInChild([&] {
+                auto listener = Listener::Bind(Path("a"));
+                FailSystemCall(SYS_accept4, error);
+                const auto got = listener->TryAccept();
+                EXPECT_TRUE(got.ok() && !*got) << got.status();
+              }),
+              "ok")
+        << error;
+  }
+}
+
+TEST_F(ListenerTest, EachStepOfAConnectThatFailsIsNamed) {
+  auto listener = Listener::Bind(Path("a"));
+  ASSERT_TRUE(listener.ok());
+  const struct {
+    long call;
+    int error;
+    const char* sentence;
+  } kCases[] = {
+      {SYS_socket, ENFILE, "create a socket"},
+      {SYS_setsockopt, ENOMEM, "limit the time to connect"},
+      {SYS_connect, EACCES, "is the other program running?"},
+      {SYS_connect, EAGAIN, "does not accept connections in time"},
+      {SYS_connect, EINTR, "does not accept connections in time"},
+      {SYS_fcntl, ENOMEM, "make a socket non-blocking"},
+  };
+  for (const auto& c : kCases) {
+    EXPECT_EQ(RunInChild([&] {
+                FailSystemCall(c.call, c.error);
+                const auto got = ConnectTo(Path("a"), Deadline::After(absl::Milliseconds(20)));
+                EXPECT_TRUE(Says(got.status(), c.sentence)) << got.status();
+              }),
+              "ok")
+        << c.sentence;
+  }
+}
+
+TEST_F(ListenerTest, BothEndsOfAConnectionNeverWaitUnasked) {
+  auto listener = Listener::Bind(Path("a"));
+  const auto client = ConnectTo(Path("a"), Soon());
+  ASSERT_TRUE(listener.ok() && client.ok());
+  const auto server = listener->TryAccept();
+  ASSERT_TRUE(server.ok() && *server);
+  for (const PeerSocket* socket : {&*client, &**server}) {
+    EXPECT_NE(::fcntl(socket->fd(), F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_NE(::fcntl(socket->fd(), F_GETFD) & FD_CLOEXEC, 0);
+  }
+  EXPECT_EQ(client->origin(), PeerSocket::Origin::kConnected);
+  EXPECT_EQ((*server)->origin(), PeerSocket::Origin::kAccepted);
+}
+
+// By the kernel, where it can: before anybody has accepted it.
+TEST_F(ListenerTest, AConnectionRefusesDescriptorsBeforeItIsAccepted) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+  const UniqueFd one(fds[0]);
+  const UniqueFd other(fds[1]);
+  if (!RefuseRights(one.get())) GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS";
+  auto listener = Listener::Bind(Path("a"));
+  auto client = ConnectTo(Path("a"), Soon());
+  ASSERT_TRUE(listener.ok() && client.ok());
+  EXPECT_FALSE(SendWithDescriptor(client->fd(), one.get()));
+  const auto server = listener->TryAccept();
+  ASSERT_TRUE(server.ok() && *server);
+  EXPECT_TRUE(RefusesRights((*server)->fd()));
+}
+
+TEST_F(ListenerTest, AFileThatAnotherListenerPutThereStays) {
+  auto first = Listener::Bind(Path("a"));
+  ASSERT_TRUE(first.ok());
+  ASSERT_EQ(::rename(Path("a").c_str(), Path("old").c_str()), 0);
+  auto second = Listener::Bind(Path("a"));
+  ASSERT_TRUE(second.ok()) << second.status();
+  first = absl::UnknownError("gone");
+  EXPECT_TRUE(ConnectTo(Path("a"), Soon()).ok());
+  EXPECT_TRUE(Exists(Path("old")));
+  EXPECT_EQ(::unlink(Path("old").c_str()), 0);
+}
+
+// What was moved away removes nothing; where it went to, all is as it was, also over an abstract
+// name and over one that was moved away itself.
+TEST_F(ListenerTest, AMovedOneAcceptsAndOwnsItsFile) {
+  std::optional<Listener> target(
+      *Listener::Bind("@parley_listener_moved_" + std::to_string(::getpid())));
+  for (int round = 0; round < 3; ++round) {
+    {
+      auto source = Listener::Bind(Path("a"));
+      ASSERT_TRUE(source.ok()) << source.status();
+      Listener between = *std::move(source);
+      if (round == 2) {
+        Listener away = *std::move(target);
+        *target = std::move(between);
+      } else {
+        *target = std::move(between);
+      }
+    }
+    EXPECT_EQ(target->name(), Path("a"));
+    ASSERT_TRUE(Exists(Path("a"))) << round;
+    auto client = ConnectTo(Path("a"), Soon());
+    ASSERT_TRUE(client.ok()) << client.status();
+    const auto server = target->TryAccept();
+    EXPECT_TRUE(server.ok() && *server) << server.status();
+    *target = *Listener::Bind(Path(round == 0 ? "b" : "c"));
+    EXPECT_FALSE(Exists(Path("a")));
+  }
+  target.reset();
+  EXPECT_FALSE(Exists(Path("b")));
+  EXPECT_FALSE(Exists(Path("c")));
+}
+
+// A full table once more, for one that was moved over another which had been moved away: the spare
+// descriptor came along, and is made anew each time.
+TEST_F(ListenerTest, PromiseP3WorkAMovedOneHasItsSpareDescriptor) {
+  EXPECT_EQ(RunInChild([&] {
+              auto made = Listener::Bind(Path("a"));
+              ASSERT_TRUE(made.ok());
+              Listener between = *std::move(made);
+              *made = std::move(between);
+              Listener* const listener = &*made;
+              std::vector<PeerSocket> clients;
+              clients.push_back(*ConnectTo(Path("a"), Soon()));
+              std::vector<UniqueFd> table;
+              do {
+                table.emplace_back(::dup(listener->fd()));
+                const rlimit few = {200, 200};
+                ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+              } while (table.back().ok());
+              table.pop_back();  // the one that failed
+              for (int round = 0; round < 3; ++round) {
+                EXPECT_EQ(listener->TryAccept().status().code(),
+                          absl::StatusCode::kResourceExhausted);
+                std::array<std::byte, 8> bytes;
+                EXPECT_EQ(clients.back().TryReceive(absl::MakeSpan(bytes)).status().code(),
+                          absl::StatusCode::kUnavailable)
+                    << round;
+                const auto next = listener->TryAccept();
+                EXPECT_TRUE(next.ok() && !*next) << next.status();
+                table.pop_back();  // for the next client alone
+                auto client = ConnectTo(Path("a"), Soon());
+                ASSERT_TRUE(client.ok()) << client.status();
+                clients.push_back(*std::move(client));
+              }
+            }),
+            "ok");
+}
+
+// Where no helper can be made, what should be closed is parked; with 64 of them nobody is let in.
+TEST_F(ListenerTest, PromiseP7ResourcesWithAllPlacesParkedNobodyIsLetIn) {
+  EXPECT_EQ(RunInChild([&] {
+              auto listener = Listener::Bind(Path("a"));
+              ASSERT_TRUE(listener.ok());
+              FailSystemCall(SYS_clone, EAGAIN);
+              std::vector<PeerSocket> sockets;  // none is closed before the end
+              for (std::size_t parked = 0; parked <= kMaxParkedDescriptors; ++parked) {
+                if (parked > 0) DisposeOf(UniqueFd(::dup(0)));
+                ASSERT_EQ(TendDisposal().parked, parked);
+                if (parked + 2 < kMaxParkedDescriptors) continue;
+                sockets.push_back(*ConnectTo(Path("a"), Soon()));
+                auto got = listener->TryAccept();
+                if (parked < kMaxParkedDescriptors) {
+                  ASSERT_TRUE(got.ok() && *got) << got.status();
+                  sockets.push_back(**std::move(got));
+                } else {
+                  EXPECT_EQ(got.status().code(), absl::StatusCode::kResourceExhausted)
+                      << got.status();
+                  EXPECT_TRUE(Says(got.status(), "can't be closed yet")) << got.status();
+                }
+              }
+            }),
+            "ok");
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -31,12 +34,14 @@
 #include "parley/handshake/connector.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/server_limits.h"
 #include "parley/handshake/session.h"
 #include "parley/handshake/wire.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/testing/slow_files.h"
+#include "parley/wait/doorbell.h"
 
 namespace parley {
 namespace {
@@ -468,6 +473,338 @@ TEST_F(ServerTest, PromiseP3WorkAFullTableMakesNobodySpin) {
               for (const PeerSocket& peer : waiting) EXPECT_TRUE(HasAnswer(peer));
             }),
             "ok");
+}
+
+// --- limits, counts and the descriptor -----------------------------------------------------------
+
+bool Says(const absl::Status& status, const char* sentence) {
+  return status.ToString().find(sentence) != std::string::npos;
+}
+
+TEST(ServerLimitsTest, EachIsAllowedUpToItsEndAndNamedBeyondIt) {
+  const struct {
+    std::function<void(ServerLimits&)> set;
+    const char* sentence;  // empty: it is allowed
+  } kCases[] = {
+      {[](ServerLimits&) {}, ""},
+      {[](ServerLimits& l) { l.max_pending = 0; }, "max_pending is 0; allowed: 1 to 4096"},
+      {[](ServerLimits& l) { l.max_pending = 1; }, ""},
+      {[](ServerLimits& l) { l.max_pending = 4096; }, ""},
+      {[](ServerLimits& l) { l.max_pending = 4097; }, "max_pending is 4097; allowed: 1 to 4096"},
+      {[](ServerLimits& l) { l.max_pending_of_user = 1; }, ""},
+      {[](ServerLimits& l) { l.max_pending_of_user = 0; }, "at least 1"},
+      {[](ServerLimits& l) { l.max_unfinished = 1; }, ""},
+      {[](ServerLimits& l) { l.max_unfinished = 0; }, "at least 1"},
+      {[](ServerLimits& l) { l.max_unfinished_of_user = 1; }, ""},
+      {[](ServerLimits& l) { l.max_unfinished_of_user = 0; }, "at least 1"},
+      {[](ServerLimits& l) { l.max_unfinished_bytes = 1; }, ""},
+      {[](ServerLimits& l) { l.max_unfinished_bytes = 0; }, "at least 1"},
+      {[](ServerLimits& l) { l.max_unfinished_bytes_of_user = 1; }, ""},
+      {[](ServerLimits& l) { l.max_unfinished_bytes_of_user = 0; }, "at least 1"},
+      {[](ServerLimits& l) { l.given_up_time = absl::ZeroDuration(); }, ""},
+      {[](ServerLimits& l) { l.given_up_time = -absl::Nanoseconds(1); }, "given_up_time"},
+      {[](ServerLimits& l) { l.socket_file_mode = 0666; }, ""},
+      {[](ServerLimits& l) { l.socket_file_mode = 0700; }, "socket_file_mode at most 0666"},
+      {[](ServerLimits& l) { l.socket_file_mode = 0601; }, "socket_file_mode at most 0666"},
+      {[](ServerLimits& l) { l.handshake_time = absl::Nanoseconds(1); }, ""},
+      {[](ServerLimits& l) { l.handshake_time = absl::ZeroDuration(); }, "handshake_time is 0"},
+  };
+  for (const auto& c : kCases) {
+    ServerLimits limits;
+    c.set(limits);
+    const absl::Status status = CheckServerLimits(limits);
+    EXPECT_EQ(status.ok(), c.sentence[0] == '\0') << &c - kCases << status;
+    EXPECT_TRUE(Says(status, c.sentence)) << &c - kCases << status;
+  }
+  EXPECT_EQ(ServerLimits().socket_file_mode, 0u);
+  EXPECT_EQ(ServerLimits().given_up_time, absl::Minutes(1));
+}
+
+TEST_F(ServerTest, NothingHasHappenedAtFirst) {
+  Start();
+  EXPECT_EQ(server->failures(), 0u);
+  EXPECT_TRUE(server->last_failure().ok());
+  EXPECT_FALSE(server->HasReady());
+}
+
+// Connections are taken 16 at a time; whom the policy refuses is counted and told, also where it
+// has said something already, and is a peer that knows nothing of resets.
+TEST_F(ServerTest, SixteenAreTakenAtATimeAndEachRefusalIsCounted) {
+  options.policy = PeerPolicy::Uid(12345);
+  Start();
+  std::vector<PeerSocket> peers;
+  for (int i = 0; i < 20; ++i) peers.push_back(Raw());
+  EXPECT_EQ(server->Accept(Past()).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(server->failures(), 16u);
+  EXPECT_EQ(server->last_failure().code(), absl::StatusCode::kPermissionDenied);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(HasAnswer(peers[static_cast<std::size_t>(i)]), i < 16);
+  std::array<std::byte, kMaxMessageBytes> into;
+  const ssize_t got = ::recv(peers[0].fd(), into.data(), into.size(), MSG_DONTWAIT);
+  ASSERT_GT(got, 0);
+  const auto reason = ParseRefused(absl::MakeConstSpan(into).first(static_cast<std::size_t>(got)));
+  ASSERT_TRUE(reason.ok());
+  EXPECT_EQ(*reason, RefusalReason::kIdentity);
+  EXPECT_FALSE(server->Accept(Past()).ok());
+  EXPECT_EQ(server->failures(), 20u);
+}
+
+TEST_F(ServerTest, APidfdThatCannotBeKeptIsOurTrouble) {
+  options.peer_pidfd = 1'000'000;
+  Start();
+  const PeerSocket peer = Raw();
+  EXPECT_TRUE(Says(server->Accept(Past()).status(), "keep the peer's process descriptor"));
+  EXPECT_EQ(ReasonOf(peer), static_cast<uint32_t>(RefusalReason::kResources));
+  EXPECT_EQ(server->failures(), 1u);
+  // It is over with the next call.
+  EXPECT_EQ(server->Accept(Past()).status().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(ServerTest, AWaitThatTheKernelRefusesIsOurTrouble) {
+  EXPECT_EQ(RunInChild([&] {
+              Start();
+              FailSystemCall(SYS_ppoll, ENOMEM);
+              const absl::Status status =
+                  server->Accept(Deadline::After(absl::Milliseconds(10))).status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+            }),
+            "ok");
+}
+
+// One user's silent ones make room for each other, before all slots are taken.
+TEST_F(ServerTest, AUserWithAllOfItsSlotsLosesItsOldestSilentOne) {
+  limits.max_pending_of_user = 2;
+  Start();
+  std::vector<PeerSocket> silent;
+  for (int i = 0; i < 2; ++i) silent.push_back(*ConnectTo(name, Soon()));
+  EXPECT_FALSE(server->Accept(Past()).ok());
+  for (const PeerSocket& peer : silent) EXPECT_FALSE(HasAnswer(peer));
+  const PeerSocket newcomer = Raw();
+  Drive();
+  EXPECT_EQ(ReasonOf(silent[0]), static_cast<uint32_t>(RefusalReason::kBusy));
+  EXPECT_FALSE(HasAnswer(silent[1]));
+  EXPECT_TRUE(HasAnswer(newcomer));
+  EXPECT_EQ(ReasonOf(newcomer), 0u);
+  EXPECT_EQ(server->failures(), 1u);
+}
+
+// The bytes or the number, of one user or of all: whichever limit is reached, the next one waits.
+TEST_F(ServerTest, EachLimitOfWhatIsUnfinishedHoldsUpTheNextOne) {
+  uint64_t bytes_of_one = 0;
+  {
+    Start();
+    const PeerSocket peer = Raw();
+    Drive();
+    Answer(peer);
+    Drive();
+    std::array<std::byte, kMaxMessageBytes> into;
+    const auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 8, Soon());
+    ASSERT_TRUE(got.ok() && got->descriptors.size() == 2) << got.status();
+    for (const UniqueFd& fd : got->descriptors) {
+      bytes_of_one += static_cast<uint64_t>(::lseek(fd.get(), 0, SEEK_END));
+    }
+    server.reset();
+  }
+  const struct {
+    std::function<void(ServerLimits&, uint64_t)> set;
+    int let_in;
+  } kCases[] = {
+      {[](ServerLimits& l, uint64_t) { l.max_unfinished = 1; }, 1},
+      {[](ServerLimits& l, uint64_t) { l.max_unfinished = 2; }, 2},
+      {[](ServerLimits& l, uint64_t) { l.max_unfinished_of_user = 1; }, 1},
+      {[](ServerLimits& l, uint64_t) { l.max_unfinished_of_user = 2; }, 2},
+      {[](ServerLimits& l, uint64_t one) { l.max_unfinished_bytes = one; }, 1},
+      {[](ServerLimits& l, uint64_t one) { l.max_unfinished_bytes = one + 1; }, 2},
+      {[](ServerLimits& l, uint64_t one) { l.max_unfinished_bytes_of_user = one; }, 1},
+      {[](ServerLimits& l, uint64_t one) { l.max_unfinished_bytes_of_user = one + 1; }, 2},
+      {[](ServerLimits&, uint64_t) {}, 3},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(&c - kCases);
+    limits = {};
+    c.set(limits, bytes_of_one);
+    Start();
+    // Those that have said nothing, or nothing sensible, do not count.
+    const auto silent = ConnectTo(name, Soon());
+    const auto rubbish = ConnectTo(name, Soon());
+    ASSERT_TRUE(silent.ok() && rubbish.ok() && rubbish->Send(std::vector<std::byte>(20)).ok());
+    std::vector<PeerSocket> peers;
+    for (int i = 0; i < 3; ++i) peers.push_back(Raw());
+    Drive();
+    for (const PeerSocket& peer : peers) Answer(peer);
+    Drive();
+    Drive();
+    int let_in = 0;
+    for (const PeerSocket& peer : peers) let_in += HasAnswer(peer) ? 1 : 0;
+    EXPECT_EQ(let_in, c.let_in);
+    EXPECT_EQ(server->failures(), 1u);  // the rubbish
+    server.reset();
+  }
+}
+
+// A peer that gave its memory up without finishing is told, and then that this is the end.
+TEST_F(ServerTest, AGivenUpPeerSeesTheEndOfItsConnection) {
+  Start();
+  const PeerSocket peer = Raw();
+  Drive();
+  Answer(peer);
+  Drive();
+  std::array<std::byte, kMaxMessageBytes> into;
+  ASSERT_TRUE(peer.ReceiveWithDescriptors(absl::MakeSpan(into), 8, Soon()).ok());
+  ASSERT_TRUE(peer.Send(std::vector<std::byte>(2)).ok());
+  Drive();
+  EXPECT_EQ(ReasonOf(peer), static_cast<uint32_t>(RefusalReason::kMalformed));
+  ASSERT_TRUE(peer.Receive(absl::MakeSpan(into), Soon()).ok());
+  EXPECT_EQ(peer.Receive(absl::MakeSpan(into), Soon()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+// What is complete is kept up to max_pending; then nobody is taken until the caller takes one.
+TEST_F(ServerTest, WithAllPlacesReadyNobodyIsTaken) {
+  limits.max_pending = 1;
+  Start();
+  absl::StatusOr<std::shared_ptr<Session>> connected = absl::UnknownError("");
+  std::thread client([&] { connected = Connect(); });
+  for (const Deadline soon = Soon(); !server->HasReady() && !soon.Expired();) server->Tend();
+  client.join();
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  EXPECT_EQ(server->failures(), 0u);
+  const PeerSocket next = Raw();
+  for (int i = 0; i < 10; ++i) server->Tend();
+  EXPECT_FALSE(HasAnswer(next));
+  EXPECT_TRUE(server->Accept(Past()).ok());
+  EXPECT_FALSE(server->HasReady());
+  for (const Deadline soon = Soon(); !HasAnswer(next) && !soon.Expired();) server->Tend();
+  EXPECT_TRUE(HasAnswer(next));
+}
+
+// Made when there is something to wait for already: what it has to say is not lost.
+TEST_F(ServerTest, ALateDescriptorKnowsOfWhatIsUnderWay) {
+  limits.handshake_time = absl::Milliseconds(100);
+  Start();
+  const auto silent = ConnectTo(name, Soon());
+  const auto speaks = ConnectTo(name, Soon());
+  ASSERT_TRUE(silent.ok() && speaks.ok());
+  EXPECT_FALSE(server->Accept(Past()).ok());
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok()) << descriptor.status();
+  EXPECT_EQ(*server->descriptor(), *descriptor);
+  ASSERT_TRUE(speaks->Send(HelloBytes()).ok());
+  pollfd entry = {*descriptor, POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 10'000), 1);
+  server->Tend();
+  EXPECT_TRUE(HasAnswer(*speaks) || ReasonOf(*silent) != 0);
+  for (const Deadline soon = Soon(); !HasAnswer(*silent) && !soon.Expired();) {
+    if (::poll(&entry, 1, 10'000) == 1) server->Tend();
+  }
+  EXPECT_EQ(ReasonOf(*silent), static_cast<uint32_t>(RefusalReason::kDeadline));
+}
+
+TEST_F(ServerTest, ADescriptorAloneTellsThatATimeIsUpAlsoAfterAccept) {
+  limits.handshake_time = absl::Milliseconds(50);
+  Start();
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  const auto silent = ConnectTo(name, Soon());
+  EXPECT_FALSE(server->Accept(Past()).ok());
+  pollfd entry = {*descriptor, POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 10'000), 1);
+  EXPECT_FALSE(HasAnswer(*silent));
+  server->Tend();
+  EXPECT_EQ(ReasonOf(*silent), static_cast<uint32_t>(RefusalReason::kDeadline));
+}
+
+// The socket is the channel's from then on: its traffic is no reason to call Tend.
+TEST_F(ServerTest, AChannelsTrafficDoesNotMakeTheDescriptorReadable) {
+  Start();
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  absl::StatusOr<std::shared_ptr<Session>> connected = absl::UnknownError("");
+  std::thread client([&] { connected = Connect(); });
+  const auto accepted = server->Accept(Soon());
+  client.join();
+  ASSERT_TRUE(accepted.ok() && connected.ok());
+  pollfd entry = {*descriptor, POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 0), 0);
+  (*connected)->send()->doorbell->Signal();
+  pollfd connection = {(*accepted)->connection(), POLLIN, 0};
+  ASSERT_EQ(::poll(&connection, 1, 10'000), 1);
+  EXPECT_EQ(::poll(&entry, 1, 0), 0);
+}
+
+// One that waits for others of its user keeps nobody busy, and goes on when one of them is through.
+TEST_F(ServerTest, PromiseP3WorkADeferredPeerDoesNotKeepTheLoopBusy) {
+  limits.max_unfinished_of_user = 1;
+  limits.given_up_time = absl::ZeroDuration();
+  Start();
+  const auto descriptor = server->descriptor();
+  ASSERT_TRUE(descriptor.ok());
+  const auto tend_while_readable = [&] {
+    pollfd entry = {*descriptor, POLLIN, 0};
+    int rounds = 0;
+    while (::poll(&entry, 1, 50) == 1 && ++rounds < 100) server->Tend();
+    EXPECT_LT(rounds, 100) << "the loop would spin";
+  };
+  std::optional<PeerSocket> first = Raw();
+  const PeerSocket second = Raw();
+  tend_while_readable();
+  Answer(*first);
+  tend_while_readable();
+  EXPECT_TRUE(HasAnswer(*first));
+  Answer(second);
+  tend_while_readable();
+  EXPECT_FALSE(HasAnswer(second));
+  const absl::Duration before = CpuOfThisThread();
+  EXPECT_FALSE(server->Accept(Deadline::After(absl::Milliseconds(300))).ok());
+  EXPECT_LT(CpuOfThisThread() - before, absl::Milliseconds(100));
+  first.reset();
+  for (const Deadline soon = Soon(); !HasAnswer(second) && !soon.Expired();) server->Tend();
+  EXPECT_TRUE(HasAnswer(second));
+  EXPECT_EQ(ReasonOf(second), 0u);
+}
+
+// While Accept waits for others, and without a connection or a message that would wake it.
+TEST_F(ServerTest, ASilentPeerIsTimedOutWhileAcceptWaits) {
+  limits.handshake_time = absl::Milliseconds(50);
+  Start();
+  const auto silent = ConnectTo(name, Soon());
+  ASSERT_TRUE(silent.ok());
+  std::thread serving([&] { EXPECT_TRUE(server->Accept(Deadline::After(absl::Minutes(1))).ok()); });
+  pollfd entry = {silent->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 10'000), 1);
+  EXPECT_EQ(ReasonOf(*silent), static_cast<uint32_t>(RefusalReason::kDeadline));
+  const auto good = Connect();
+  serving.join();
+  EXPECT_TRUE(good.ok()) << good.status();
+}
+
+TEST_F(ServerTest, AnIdleServerSleeps) {
+  Start();
+  const absl::Duration before = CpuOfThisThread();
+  EXPECT_FALSE(server->Accept(Deadline::After(absl::Milliseconds(300))).ok());
+  EXPECT_LT(CpuOfThisThread() - before, absl::Milliseconds(100));
+}
+
+// Two descriptors, or an error and none.
+TEST_F(ServerTest, PromiseP7ResourcesWithoutRoomThereIsNoDescriptorToPoll) {
+  for (rlim_t room = 0; room <= 2; ++room) {
+    EXPECT_EQ(RunInChild([&] {
+                Start();
+                rlimit limit = {};
+                ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+                rlimit tight = limit;
+                {
+                  const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+                  tight.rlim_cur = static_cast<rlim_t>(lowest.get()) + room;
+                }
+                ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+                EXPECT_EQ(server->descriptor().status().code(),
+                          room < 2 ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kOk);
+                ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+                EXPECT_TRUE(server->descriptor().ok());
+              }),
+              "ok")
+        << room;
+  }
 }
 
 }  // namespace

@@ -185,6 +185,20 @@ void FailSystemCall(long number, int error) {
   InstallFilter(&program);
 }
 
+void FailSystemCallWhere(long number, int argument, uint32_t value, int error) {
+  const auto offset = static_cast<uint32_t>(offsetof(seccomp_data, args) +
+                                            sizeof(uint64_t) * static_cast<size_t>(argument));
+  std::array<sock_filter, 6> program = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),  // the low half: little-endian test machines
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  InstallFilter(&program);
+}
+
 void RefuseSystemCall(long number, int argument, unsigned bits) {
   const auto offset = static_cast<uint32_t>(offsetof(seccomp_data, args) +
                                             sizeof(uint64_t) * static_cast<size_t>(argument));

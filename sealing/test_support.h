@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <ostream>
 #include <string>
@@ -65,6 +66,8 @@ class InodeLockHolder {
 void RefuseSystemCall(long number, int argument, unsigned bits);
 // The same for each call of `number`, with `error`: what this machine can't be made to run out of.
 void FailSystemCall(long number, int error);
+// The same where the low half of its argument `argument` (counted from 0) is `value`.
+void FailSystemCallWhere(long number, int argument, uint32_t value, int error);
 
 }  // namespace parley::testing_support
 
