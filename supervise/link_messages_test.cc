@@ -80,6 +80,10 @@ TEST(LinkMessagesTest, AJobIsDoneOnceUnderItsOwnNumber) {
   };
   EXPECT_EQ(parse(5, 0, ""), absl::OkStatus());
   EXPECT_EQ(parse(5, 13, "no"), absl::InternalError("no"));
+  for (uint32_t code = 1; code <= 16; ++code) {
+    EXPECT_EQ(parse(5, code, ""), absl::Status(static_cast<absl::StatusCode>(code), ""));
+  }
+  EXPECT_EQ(parse(5, 17, ""), std::nullopt);
   EXPECT_EQ(parse(4, 0, ""), std::nullopt);
   EXPECT_EQ(parse(6, 0, ""), std::nullopt);
   EXPECT_EQ(parse(5, 99, ""), std::nullopt);

@@ -2,6 +2,7 @@
 
 // The worker of the pool's tests: does what a job's request says, most of it hostile.
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -12,12 +13,15 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/channel/channel.h"
 #include "parley/os/deadline.h"
+#include "parley/sandbox/profile.h"
 #include "parley/supervise/job_main.h"
 #include "parley/supervise/link_wire.h"
 
@@ -52,6 +56,52 @@ const std::map<std::string, Body>& Bodies() {
          std::string text;
          for (const std::byte byte : *bytes) text += static_cast<char>(byte);
          return SendText(job, text);
+       }},
+      {"size", [](Job& job) { return SendText(job, std::to_string(job.input().size_bytes())); }},
+      // How much a message holds in either direction.
+      {"rings",
+       [](Job& job) {
+         const Channel& channel = job.worker().channel();
+         return SendText(job, std::to_string(channel.receiver.max_message_bytes()) + " " +
+                                  std::to_string(channel.sender.max_message_bytes()));
+       }},
+      // One message for each answer, however often the host gives one.
+      {"read_for_ever",
+       [](Job& job) -> absl::Status {
+         std::vector<std::byte> some(job.worker().channel().receiver.max_message_bytes());
+         while (true) {
+           const auto got = job.input().ReadAt(0, absl::MakeSpan(some));
+           if (!got.ok()) return got.status();
+           if (absl::Status sent = SendText(job, ""); !sent.ok()) return sent;
+         }
+       }},
+      // Asks the host for bytes, whether it has a stream or not.
+      {"ask",
+       [](Job& job) -> absl::Status {
+         const internal::ReadRequestWire request = {.offset = 0, .size_bytes = 1, .reserved = 0};
+         static_cast<void>(job.worker().channel().sender.Send(
+             internal::kReadTag, WireBytes(request), Deadline::Never()));
+         StayForEver();
+       }},
+      // With its input for a reason.
+      {"fail_with",
+       [](Job& job) {
+         const auto bytes = job.input().Bytes();
+         if (!bytes.ok()) return bytes.status();
+         std::string text;
+         for (const std::byte byte : *bytes) text += static_cast<char>(byte);
+         return absl::DataLossError(text);
+       }},
+      // As a worker that is no pool's.
+      {"give_up",
+       [](Job& job) -> absl::Status {
+         const internal::FailedWire failed = {.code = 13, .text_bytes = 6};
+         const auto header = WireBytes(failed);
+         std::vector<std::byte> message(header.begin(), header.end());
+         for (const char c : std::string("enough")) message.push_back(static_cast<std::byte>(c));
+         static_cast<void>(
+             job.worker().channel().sender.Send(internal::kFailedTag, message, Deadline::Never()));
+         StayForEver();
        }},
       {"seen", [](Job& job) { return SendText(job, std::to_string(jobs_seen)); }},
       {"pid", [](Job& job) { return SendText(job, std::to_string(::getpid())); }},
@@ -128,14 +178,37 @@ absl::Status Run(Job& job) {
   return found == Bodies().end() ? absl::NotFoundError("no such request") : found->second(job);
 }
 
+// One more file, of no bytes, so that a test sees how often this happened.
+void Count(const std::string& path) {
+  ::close(
+      ::open((path + std::to_string(::getpid())).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+}
+
 }  // namespace
 }  // namespace parley
 
+// Its first argument says how it starts; its second how the files begin that count its starts, or
+// that make it fail.
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
+  const char* const path = argc > 2 ? argv[2] : "";
   parley::WorkerMainOptions options;
-  options.warm_up = [&what] {
-    return what == "not_warm" ? absl::NotFoundError("no tables") : absl::OkStatus();
+  options.warm_up = [&what, path] {
+    if (what == "counted" || what == "not_warm_counted") parley::Count(path);
+    if (what == "slow") ::poll(nullptr, 0, 300);
+    if (what == "with_a_thread") std::thread([] { parley::StayForEver(); }).detach();
+    if (what == "fails_twice") {
+      // Each time one of the files is gone, until none is left.
+      for (const char* end : {"1", "2"}) {
+        if (::unlink((std::string(path) + end).c_str()) == 0) return absl::NotFoundError("not yet");
+      }
+    }
+    const bool cold = what == "not_warm" || what == "not_warm_counted";
+    return cold ? absl::NotFoundError("no tables") : absl::OkStatus();
   };
+  if (what == "with_a_thread") {
+    options.profile = [](const parley::Profile& p) { return p.ForCodec().WithThreads(); };
+  }
+  if (what == "dies_as_a_clone") options.in_clone = [] { ::_exit(5); };
   return parley::JobMain(options, parley::Run);
 }

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,6 +33,7 @@
 #include "parley/ring/layout.h"
 #include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/inherited.h"
+#include "parley/sandbox/profile.h"
 #include "parley/sandbox/template_main.h"
 #include "parley/supervise/link_wire.h"
 #include "parley/supervise/worker_main.h"
@@ -95,8 +97,9 @@ absl::Status SumInPieces(ConfinedWorker& worker) {
   return Echo(worker);
 }
 
+// As much at a time as one answer holds.
 absl::Status ReadForEver(ConfinedWorker& worker) {
-  std::vector<std::byte> some(8192);
+  std::vector<std::byte> some(worker.channel().receiver.max_message_bytes());
   while (true) {
     const auto got = worker.input().ReadAt(0, absl::MakeSpan(some));
     if (!got.ok()) return got.status();
@@ -107,6 +110,52 @@ absl::Status AskForTooMuch(ConfinedWorker& worker) {
   const internal::ReadRequestWire request = {.offset = 0, .size_bytes = ~0u, .reserved = 0};
   SendRaw(worker, internal::kReadTag, WireBytes(request));
   StayForEver();
+}
+
+// Ten bytes of the input at 5, and what ReadAt says of an empty span.
+absl::Status SendPiece(ConfinedWorker& worker) {
+  const auto nothing = worker.input().ReadAt(0, {});
+  if (!nothing.ok() || *nothing != 0) return absl::DataLossError("something was read into nothing");
+  std::vector<std::byte> piece(10);
+  const auto got = worker.input().ReadAt(5, absl::MakeSpan(piece));
+  if (!got.ok()) return got.status();
+  return worker.Send(1, absl::MakeConstSpan(piece).first(*got));
+}
+
+// Asks the host as a hijacked worker may, and sends back what it answers, byte for byte.
+absl::Status AskFor(ConfinedWorker& worker, uint64_t offset, uint32_t size_bytes) {
+  const internal::ReadRequestWire request = {
+      .offset = offset, .size_bytes = size_bytes, .reserved = 0};
+  SendRaw(worker, internal::kReadTag, WireBytes(request));
+  std::vector<std::byte> answer(worker.channel().receiver.max_message_bytes());
+  const auto record = worker.channel().receiver.Receive(absl::MakeSpan(answer), Deadline::Never());
+  if (!record.ok()) return record.status();
+  return worker.Send(record->tag == internal::kReadAnswerTag ? 1 : 2,
+                     absl::MakeConstSpan(answer).first(record->size_bytes));
+}
+
+absl::Status EchoInPlace(ConfinedWorker& worker) {
+  std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
+  while (true) {
+    const auto message = worker.Receive(absl::MakeSpan(buffer));
+    if (!message.ok()) return message.status();
+    const auto room = worker.Reserve(message->size_bytes + 100);
+    if (!room.ok()) return room.status();
+    std::copy_n(buffer.begin(), message->size_bytes, room->begin());
+    worker.Commit(message->tag, message->size_bytes);
+  }
+}
+
+void SendFailed(ConfinedWorker& worker, uint32_t tag, uint32_t text_bytes) {
+  const auto header = WireBytes(internal::FailedWire{.code = 3, .text_bytes = text_bytes});
+  std::vector<std::byte> message(header.begin(), header.end());
+  message.resize(header.size() + text_bytes, std::byte{'x'});
+  SendRaw(worker, tag, message);
+}
+
+void Acknowledge(ConfinedWorker& worker, uint64_t number, uint32_t epoch) {
+  const internal::AcknowledgedWire wire = {.number = number, .epoch = epoch, .reserved = 0};
+  SendRaw(worker, internal::kAcknowledgedTag, WireBytes(wire));
 }
 
 absl::Status UseUpTheMemory(ConfinedWorker&) {
@@ -124,7 +173,9 @@ absl::Status JumpAhead(ConfinedWorker& worker) {
 }
 
 // The tag says what is done with a message: 1 answered and acknowledged, 2 answered only, 3 fatal,
-// 4 fatal to a worker that is the first to see it, 5 answered, with a lie for an acknowledgement.
+// 4 fatal to a worker that is the first to see it, 5 answered, with a lie for an acknowledgement; 6
+// a reason to give up, 7 the one before it is acknowledged, 8 the number that it contains, 9 a
+// reason to hang up and to end a while later, 10 acknowledged only.
 absl::Status DealWithNumbered(ConfinedWorker& worker) {
   std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
   while (true) {
@@ -136,9 +187,19 @@ absl::Status DealWithNumbered(ConfinedWorker& worker) {
     for (uint32_t i = 0; i < message->record.size_bytes; ++i) {
       answer += static_cast<char>(buffer[i]);
     }
-    if (absl::Status sent = worker.Send(1, BytesOf(answer)); !sent.ok()) return sent;
+    if (tag != 10) {
+      if (absl::Status sent = worker.Send(1, BytesOf(answer)); !sent.ok()) return sent;
+    }
     if (tag == 2) continue;
     if (tag == 5) message->number += 10;
+    if (tag == 6) return absl::InternalError("it is enough");
+    if (tag == 7) --message->number;
+    if (tag == 8) message->number = std::to_integer<uint64_t>(buffer[0]);
+    if (tag == 9) {
+      worker.channel().sender.Close();
+      ::poll(nullptr, 0, 50);
+      return absl::OkStatus();
+    }
     if (absl::Status sent = worker.Acknowledge(*message); !sent.ok()) return sent;
   }
 }
@@ -153,6 +214,100 @@ const std::map<std::string, Body>& Bodies() {
       {"out_of_memory", UseUpTheMemory},
       {"jump_ahead", JumpAhead},
       {"numbered", DealWithNumbered},
+      {"acknowledge_first",
+       [](ConfinedWorker& worker) {
+         Acknowledge(worker, 1, 1);
+         return DealWithNumbered(worker);
+       }},
+      {"acknowledge_nothing",
+       [](ConfinedWorker& worker) -> absl::Status {
+         Acknowledge(worker, 1, 0);
+         StayForEver();
+       }},
+      // Each message into five bytes.
+      {"numbered_into_five",
+       [](ConfinedWorker& worker) -> absl::Status {
+         std::array<std::byte, 5> five = {};
+         while (true) {
+           const auto message = worker.ReceiveNumbered(absl::MakeSpan(five));
+           if (!message.ok()) return message.status();
+           const auto bytes = absl::MakeConstSpan(five).first(message->record.size_bytes);
+           if (absl::Status sent = worker.Send(message->record.tag, bytes); !sent.ok()) return sent;
+         }
+       }},
+      {"echo_in_place", EchoInPlace},
+      {"own_tag",
+       [](ConfinedWorker& worker) { return worker.Send(kMaxWorkerTag + 1, BytesOf("x")); }},
+      {"own_tag_in_place",
+       [](ConfinedWorker& worker) {
+         const auto room = worker.Reserve(1);
+         worker.Commit(kMaxWorkerTag + 1, 1);
+         return room.status();
+       }},
+      {"size",
+       [](ConfinedWorker& worker) {
+         return worker.Send(1, WireBytes(worker.input().size_bytes()));
+       }},
+      {"piece", SendPiece},
+      {"piece_of_the_whole",
+       [](ConfinedWorker& worker) {
+         const auto whole = worker.input().Bytes();
+         return whole.ok() ? SendPiece(worker) : whole.status();
+       }},
+      {"ask", [](ConfinedWorker& worker) { return AskFor(worker, 7, 5); }},
+      {"ask_for_all_that_fits",
+       [](ConfinedWorker& worker) {
+         return AskFor(worker, 0,
+                       worker.channel().receiver.max_message_bytes() -
+                           static_cast<uint32_t>(sizeof(internal::ReadAnswerWire)));
+       }},
+      {"ask_for_one_more",
+       [](ConfinedWorker& worker) {
+         return AskFor(worker, 0,
+                       worker.channel().receiver.max_message_bytes() -
+                           static_cast<uint32_t>(sizeof(internal::ReadAnswerWire)) + 1);
+       }},
+      {"ask_often",
+       [](ConfinedWorker& worker) -> absl::Status {
+         const internal::ReadRequestWire request = {.offset = 0, .size_bytes = 1, .reserved = 0};
+         for (int i = 0; i < 50; ++i) SendRaw(worker, internal::kReadTag, WireBytes(request));
+         StayForEver();
+       }},
+      {"much",
+       [](ConfinedWorker& worker) -> absl::Status {
+         for (int i = 0; i < 100; ++i) {
+           absl::Status sent = worker.Send(1, BytesOf(std::string(4000, 'x')));
+           if (!sent.ok()) return sent;
+         }
+         return absl::OkStatus();
+       }},
+      {"fail_briefly", [](ConfinedWorker&) { return absl::InternalError("x"); }},
+      {"fail_silently", [](ConfinedWorker&) { return absl::InternalError(""); }},
+      {"say_three_things_and_fail",
+       [](ConfinedWorker& worker) -> absl::Status {
+         for (int i = 0; i < 3; ++i) SendRaw(worker, 1, BytesOf("a message"));
+         return absl::InternalError("it is enough");
+       }},
+      {"fail_with_too_much",
+       [](ConfinedWorker& worker) -> absl::Status {
+         SendFailed(worker, internal::kFailedTag, internal::kMaxFailureTextBytes + 1);
+         StayForEver();
+       }},
+      {"say_what_is_like_a_failure",
+       [](ConfinedWorker& worker) -> absl::Status {
+         SendFailed(worker, 1, 1);
+         ::_exit(7);
+       }},
+      {"format",
+       [](ConfinedWorker& worker) {
+         return worker.Send(1, BytesOf(worker.channel().peer_format));
+       }},
+      {"print_in_body",
+       [](ConfinedWorker&) -> absl::Status {
+         static_cast<void>(::write(2, "during the work\n", 16) + 1);
+         StayForEver();
+       }},
+      {"exit_two", [](ConfinedWorker&) -> absl::Status { ::_exit(2); }},
       {"nothing", [](ConfinedWorker&) { return absl::OkStatus(); }},
       {"fail",
        [](ConfinedWorker&) {
@@ -234,7 +389,11 @@ int ForgetLockDown() {
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "forget_lock_down" || what == "no_handshake") {
-    const auto run = [&what] { return what == "no_handshake" ? 5 : parley::ForgetLockDown(); };
+    const auto run = [&what] {
+      if (what != "no_handshake") return parley::ForgetLockDown();
+      std::fprintf(stderr, "it does not like this host\n");
+      return 5;
+    };
     auto host = parley::TakeInheritedFd(parley::internal::kTemplateVariable);
     if (!host.ok()) return run();
     return parley::ServeClones(*std::move(host), {}, [&run] { ::_exit(run()); }).ok() ? 0 : 1;
@@ -247,6 +406,24 @@ int main(int argc, char** argv) {
   if (what == "print") {
     options.warm_up = [] {
       std::fprintf(stderr, "one line\n\x1b[2Jand another\n");
+      return absl::OkStatus();
+    };
+  }
+  if (what == "print_late" || what == "exit_two") {
+    // In each worker, a clone or not, when the host has its channel already.
+    options.profile = [](const parley::Profile& profile) {
+      std::fprintf(stderr, "the last line\n");
+      return profile.ForCodec();
+    };
+  }
+  if (what == "print_in_body") {
+    options.profile = [](const parley::Profile& p) { return p.ForCodec().WithWriteTo(2); };
+  }
+  if (what == "no_lock_down") {
+    // Landlock has no hold on a thread that was there before.
+    options.lock_down.require_landlock = true;
+    options.warm_up = [] {
+      std::thread([] { parley::StayForEver(); }).detach();
       return absl::OkStatus();
     };
   }

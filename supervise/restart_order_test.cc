@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What a link that restarts its worker does between one worker and the next, and at its limits.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "parley/os/deadline.h"
+#include "parley/supervise/link_wire.h"
+#include "parley/supervise/restart.h"
+#include "parley/supervise/testing_link.h"
+#include "parley/supervise/testing_program.h"
+#include "parley/supervise/worker_end.h"
+
+namespace parley {
+namespace {
+
+using testing::BytesOf;
+using testing::HasEndedByItself;
+using ::testing::HasSubstr;
+using testing::kLong;
+using Kind = RestartEvent::Kind;
+using Cause = WorkerEnd::Cause;
+
+RestartOptions Options(Delivery delivery, absl::Duration first_delay = absl::Milliseconds(1)) {
+  RestartOptions options;
+  options.link = testing::LinkOptions("numbered");
+  options.policy.first_delay = first_delay;
+  options.delivery = delivery;
+  return options;
+}
+
+RestartingLink Start(RestartOptions options) {
+  auto worker = RestartingLink::Start(std::move(options), Deadline::After(kLong));
+  EXPECT_TRUE(worker.ok()) << worker.status();
+  return *std::move(worker);
+}
+
+absl::StatusOr<uint64_t> Send(RestartingLink& worker, uint32_t tag, const std::string& text) {
+  return worker.Send(tag, BytesOf(text), Deadline::After(kLong));
+}
+
+struct News {
+  absl::Status status;
+  RestartEvent event;
+  std::string text;
+};
+
+News NextBy(RestartingLink& worker, Deadline deadline) {
+  std::vector<std::byte> buffer(worker.link().max_message_bytes());
+  auto event = worker.Receive(absl::MakeSpan(buffer), deadline);
+  if (!event.ok()) return {event.status(), {}, ""};
+  News news = {absl::OkStatus(), *std::move(event), ""};
+  if (news.event.kind == Kind::kMessage) {
+    buffer.resize(news.event.record.size_bytes);
+    news.text = testing::TextOf(buffer);
+  }
+  return news;
+}
+
+News Next(RestartingLink& worker) { return NextBy(worker, Deadline::After(kLong)); }
+
+// The news that the worker was replaced, and why.
+Cause NextCause(RestartingLink& worker) {
+  const News news = Next(worker);
+  EXPECT_EQ(news.event.kind, Kind::kRestarted) << news.status << news.text;
+  if (!news.event.end.has_value()) return Cause::kUnknown;
+  return news.event.end->cause;
+}
+
+constexpr char kNotStartedYet[] = "the next worker is not started yet";
+
+// Receives until the back-off is what it waits for.
+void EnterBackOff(RestartingLink& worker) {
+  const Deadline give_up = Deadline::After(kLong);
+  absl::Status status;
+  do {
+    status = NextBy(worker, Deadline::After(absl::Milliseconds(20))).status;
+  } while (absl::IsDeadlineExceeded(status) && status.message() != kNotStartedYet &&
+           !give_up.Expired());
+  EXPECT_EQ(status, absl::DeadlineExceededError(kNotStartedYet));
+}
+
+// Long enough for all that a test does meanwhile.
+constexpr absl::Duration kBackOff = absl::Seconds(2);
+
+// ---- Starts.
+
+TEST(RestartStartTest, WhatCannotBeStartedIsAnError) {
+  RestartOptions options = Options(Delivery::kAtMostOnce);
+  options.link.program.path += "_that_is_not_there";
+  EXPECT_TRUE(
+      absl::IsNotFound(RestartingLink::Start(std::move(options), Deadline::After(kLong)).status()));
+  options = Options(Delivery::kAtMostOnce);
+  options.link.source.read = [](uint64_t, absl::Span<std::byte>) {
+    return absl::StatusOr<std::size_t>(0);
+  };
+  EXPECT_EQ(RestartingLink::Start(std::move(options), Deadline::After(kLong)).status(),
+            absl::InvalidArgumentError(
+                "RestartOptions::link.source is set; allowed: a sealed input, or none"));
+}
+
+TEST(RestartStartTest, TheFirstWorkerIsEpochOneAndHasNothing) {
+  RestartingLink worker = Start(Options(Delivery::kAtLeastOnce));
+  EXPECT_EQ(worker.epoch(), 1u);
+  EXPECT_EQ(worker.unacknowledged(), 0u);
+  EXPECT_EQ(Send(worker, 1, "x").value_or(0), 1u);
+  const News news = Next(worker);
+  EXPECT_EQ(news.text, "1 x");
+  EXPECT_EQ(news.event.undelivered, 0u);
+  EXPECT_EQ(news.event.first_undelivered, 0u);
+  EXPECT_FALSE(news.event.end.has_value());
+}
+
+// ---- Waits that end early.
+
+TEST(RestartWaitTest, ADeadlineOrAnInterruptIsNotTheWorkersEnd) {
+  RestartingLink worker = Start(Options(Delivery::kAtLeastOnce));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
+  worker.link().Interrupt();
+  EXPECT_TRUE(absl::IsCancelled(Next(worker).status));
+  EXPECT_EQ(Send(worker, 1, "x").value_or(0), 1u);
+  EXPECT_EQ(Next(worker).text, "1 x");
+  EXPECT_EQ(worker.epoch(), 1u);
+}
+
+TEST(RestartWaitTest, AnOrderlyEndIsTheWorkersOwn) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  EXPECT_EQ(Send(worker, 1, "x").value_or(0), 1u);
+  EXPECT_EQ(Next(worker).text, "1 x");
+  const WorkerEnd end = worker.End(Deadline::After(kLong));
+  EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
+}
+
+// ---- The back-off.
+
+TEST(RestartBackOffTest, WhatIsSentMeanwhileGoesToTheNextAndIsNoDuplicate) {
+  RestartingLink worker = Start(Options(Delivery::kAtLeastOnce, kBackOff));
+  ASSERT_TRUE(Send(worker, 4, "fatal once").ok());
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  EnterBackOff(worker);
+  EXPECT_EQ(worker.epoch(), 1u);
+  EXPECT_EQ(Send(worker, 2, "meanwhile").value_or(0), 2u);
+  EXPECT_EQ(worker.unacknowledged(), 2u);
+  // Asked again, it goes on waiting for the same one.
+  EnterBackOff(worker);
+  const News news = Next(worker);
+  ASSERT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+  EXPECT_EQ(news.event.epoch, 2u);
+  EXPECT_EQ(news.event.undelivered, 1u);
+  EXPECT_EQ(news.event.first_undelivered, 1u);
+  EXPECT_EQ(Next(worker).text, "1 again fatal once");
+  EXPECT_EQ(Next(worker).text, "2 meanwhile");
+}
+
+TEST(RestartBackOffTest, AtMostOnceNothingIsTakenMeanwhile) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce, kBackOff));
+  ASSERT_TRUE(Send(worker, 5, "lie").ok());
+  EXPECT_EQ(Next(worker).text, "1 lie");
+  EnterBackOff(worker);
+  EXPECT_EQ(Send(worker, 1, "x").status(), absl::UnavailableError("the worker has ended"));
+  EXPECT_EQ(NextCause(worker), Cause::kBrokeProtocol);
+  EXPECT_EQ(worker.unacknowledged(), 0u);
+  EXPECT_EQ(Send(worker, 1, "x").value_or(0), 2u);
+  EXPECT_EQ(Next(worker).text, "2 x");
+}
+
+// One restart is counted once, however often Receive is asked meanwhile.
+TEST(RestartBackOffTest, IsOneRestartHoweverOftenItIsWaitedFor) {
+  RestartOptions options = Options(Delivery::kAtMostOnce, kBackOff);
+  options.policy.max_restarts = 1;
+  RestartingLink worker = Start(std::move(options));
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  for (int i = 0; i < 3; ++i) EnterBackOff(worker);
+  EXPECT_EQ(NextCause(worker), Cause::kOutOfMemory);
+  EXPECT_EQ(worker.epoch(), 2u);
+}
+
+// At least so long, and twice as long each time; one that was healthy for a while begins anew.
+TEST(RestartBackOffTest, IsTwiceAsLongEachTime) {
+  RestartOptions options = Options(Delivery::kAtMostOnce, absl::Milliseconds(50));
+  options.policy.healthy_after = absl::Seconds(2);
+  RestartingLink worker = Start(std::move(options));
+  absl::SleepFor(absl::Milliseconds(2100));
+  for (const int ms : {50, 100, 200, 400}) {
+    ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+    ASSERT_TRUE(HasEndedByItself(worker.link()));
+    const int64_t before_ns = MonotonicNowNs();
+    ASSERT_EQ(NextCause(worker), Cause::kOutOfMemory);
+    EXPECT_GE(absl::Nanoseconds(MonotonicNowNs() - before_ns), absl::Milliseconds(ms));
+  }
+}
+
+// ---- A program that is not there for a while.
+
+class RestartProgramTest : public ::testing::Test {
+ protected:
+  RestartOptions OptionsOfLink(absl::Duration first_delay) {
+    RestartOptions options = Options(Delivery::kAtLeastOnce, first_delay);
+    target_ = options.link.program.path;
+    options.link.program.path = path_;
+    options.link.program.name = "tester";
+    Show();
+    return options;
+  }
+  void Show() {
+    Hide();
+    std::filesystem::create_symlink(target_, path_);
+  }
+  void Hide() { std::filesystem::remove(path_); }
+
+  std::string target_;
+  std::string path_ = ::testing::TempDir() + "program";
+};
+
+TEST_F(RestartProgramTest, IsTriedAgainUntilItIsThere) {
+  RestartOptions options = OptionsOfLink(absl::Milliseconds(20));
+  options.policy.max_restarts = 12;
+  RestartingLink worker = Start(std::move(options));
+  Hide();
+  ASSERT_TRUE(Send(worker, 4, "fatal once").ok());
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  // After 20, 60 and 140 ms, say, it is not there.
+  const absl::Status status = NextBy(worker, Deadline::After(absl::Milliseconds(250))).status;
+  EXPECT_EQ(status, absl::DeadlineExceededError(kNotStartedYet));
+  Show();
+  EXPECT_NE(NextCause(worker), Cause::kUnknown);
+  EXPECT_EQ(worker.epoch(), 2u);
+  EXPECT_EQ(Next(worker).text, "1 again fatal once");
+}
+
+TEST_F(RestartProgramTest, IsGivenUpForGood) {
+  RestartOptions options = OptionsOfLink(absl::Milliseconds(1));
+  options.policy.max_restarts = 3;
+  RestartingLink worker = Start(std::move(options));
+  Hide();
+  ASSERT_TRUE(Send(worker, 4, "fatal once").ok());
+  const absl::Status status = Next(worker).status;
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("too many restarts; the last one: "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
+  // Also where it is there again.
+  Show();
+  EXPECT_EQ(Next(worker).status, status);
+  EXPECT_EQ(Send(worker, 1, "x").status(), status);
+  EXPECT_EQ(worker.epoch(), 1u);
+}
+
+// ---- Ends of the old worker.
+
+TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_TRUE(Send(worker, 9, "x").ok());
+  EXPECT_EQ(Next(worker).text, "1 x");
+  EXPECT_EQ(NextCause(worker), Cause::kDone);
+}
+
+TEST(RestartEndTest, AWorkerThatGivesUpSaysWhy) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_TRUE(Send(worker, 6, "x").ok());
+  EXPECT_EQ(Next(worker).text, "1 x");
+  const News news = Next(worker);
+  ASSERT_TRUE(news.event.end.has_value()) << news.status;
+  EXPECT_EQ(news.event.end->cause, Cause::kSaidWhy);
+  EXPECT_EQ(news.event.end->what, "gave up: it is enough");
+}
+
+TEST(RestartEndTest, AcknowledgementsOfWhatTheNewWorkerHasNotGotAreALie) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_TRUE(Send(worker, 3, "fatal").ok());
+  static_cast<void>(NextCause(worker));
+  // The number before it went to the worker before.
+  EXPECT_EQ(Send(worker, 7, "x").value_or(0), 2u);
+  EXPECT_EQ(Next(worker).text, "2 x");
+  EXPECT_EQ(NextCause(worker), Cause::kBrokeProtocol);
+}
+
+// ---- Sending to one that has gone.
+
+TEST(RestartSendTest, AtMostOnceAnErrorIsOfWhatWasNotSent) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  // What finds room in its ring was sent.
+  uint64_t sent = 0;
+  absl::Status status;
+  const std::string kilobyte(1000, 'x');
+  while (status.ok()) {
+    const auto number = Send(worker, 1, kilobyte);
+    status = number.status();
+    if (status.ok()) {
+      EXPECT_EQ(*number, ++sent);
+    }
+  }
+  EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsOutOfRange(status)) << status;
+  EXPECT_EQ(worker.unacknowledged(), sent);
+  const News news = Next(worker);
+  ASSERT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+  EXPECT_EQ(news.event.undelivered, sent);
+  EXPECT_EQ(Send(worker, 1, "x").value_or(0), sent + 1);
+}
+
+// By death, by an orderly end or by a lie.
+TEST(RestartSendTest, AtLeastOnceItIsKeptHoweverTheWorkerWentAway) {
+  for (const uint32_t tag : {4u, 5u, 9u}) {
+    RestartingLink worker = Start(Options(Delivery::kAtLeastOnce));
+    ASSERT_TRUE(Send(worker, tag, "goodbye").ok());
+    if (tag == 5) {
+      EXPECT_EQ(Next(worker).text, "1 goodbye");
+      // The violation is found, and the channel ends.
+      std::vector<std::byte> buffer(worker.link().max_message_bytes());
+      EXPECT_TRUE(absl::IsDataLoss(
+          worker.link().Receive(absl::MakeSpan(buffer), Deadline::After(kLong)).status()));
+    } else {
+      ASSERT_TRUE(HasEndedByItself(worker.link()));
+    }
+    EXPECT_EQ(Send(worker, 2, "kept").value_or(0), 2u) << tag;
+    EXPECT_EQ(worker.unacknowledged(), 2u) << tag;
+  }
+}
+
+TEST(RestartSendTest, SizesAreBoundedToTheByte) {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.link.to_worker.max_message_bytes = 1000;
+  options.max_kept_bytes = 2000;
+  RestartingLink worker = Start(std::move(options));
+  constexpr std::size_t kMax = 1000 - sizeof(internal::NumberedWire);
+  for (const std::size_t more : {1u, 24u, 48u}) {
+    const absl::Status status = Send(worker, 1, std::string(kMax + more, 'x')).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(std::to_string(kMax + more) + " bytes; allowed: 976"));
+  }
+  EXPECT_EQ(worker.unacknowledged(), 0u);
+  EXPECT_EQ(Send(worker, 2, std::string(kMax, 'x')).value_or(0), 1u);
+  EXPECT_EQ(Next(worker).text, "1 " + std::string(kMax, 'x'));
+  EXPECT_EQ(Send(worker, 2, std::string(kMax, 'x')).value_or(0), 2u);
+  // As much as may be kept, to the byte.
+  const std::size_t left = 2000 - 2 * kMax;
+  EXPECT_TRUE(absl::IsResourceExhausted(Send(worker, 2, std::string(left + 1, 'x')).status()));
+  EXPECT_EQ(worker.unacknowledged(), 2u);
+  EXPECT_EQ(Send(worker, 2, std::string(left, 'x')).value_or(0), 3u);
+  EXPECT_TRUE(absl::IsResourceExhausted(Send(worker, 2, "x").status()));
+  EXPECT_EQ(Send(worker, 2, "").value_or(0), 4u);
+}
+
+}  // namespace
+}  // namespace parley
