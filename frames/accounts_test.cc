@@ -235,11 +235,15 @@ TEST(FrameReceiverAccountTest, AttackR12AnIdThatExistsANewerUseAndBytesOfTheAren
   EXPECT_FALSE(refused(0, 1, 0, 8192));
   EXPECT_EQ(sent.size_bytes, 8192u);
   EXPECT_TRUE(account.Holds(0, 1));
+  EXPECT_EQ(account.taken_back(), 0u);
+  EXPECT_EQ(account.missed(), 0u);
   EXPECT_TRUE(refused(0, 1, 0, 8192));
   EXPECT_TRUE(account.GiveBack(0, 1));
   EXPECT_FALSE(account.GiveBack(0, 1));
   EXPECT_TRUE(refused(0, 1, 0, 8192));
   EXPECT_FALSE(refused(1, 7, 8192, 0));  // nothing, at the end
+  EXPECT_EQ(sent.offset_bytes, 8192u);
+  EXPECT_EQ(sent.size_bytes, 0u);
   EXPECT_FALSE(refused(2, 9, 0, 8192));  // on top of the first: its own memory
   EXPECT_FALSE(refused(0, kMost, 8128, 64));
   EXPECT_TRUE(refused(0, kMost, 8128, 64));
@@ -255,6 +259,7 @@ TEST(FrameReceiverAccountTest, ANewerUseOfAnIdThatIsHeldEndsTheOlderHold) {
   EXPECT_EQ(account.taken_back(), 1u);
   account.Forget(2);
   EXPECT_EQ(account.taken_back(), 2u);
+  EXPECT_EQ(account.missed(), 1u);
   EXPECT_FALSE(account.GiveBack(2, 7));
 }
 
@@ -402,6 +407,90 @@ TEST(FanOutAccountTest, AnyOrderOfStepsIsAsTheRulesSay) {
       }
     }
   }
+}
+
+TEST(FanOutAccountTest, AReceiversNumberIsUsedAgainAndByOneAtATime) {
+  FanOutAccount account({16384, 64});
+  const uint32_t first = account.AddReceiver();
+  const uint32_t second = account.AddReceiver();
+  EXPECT_NE(first, second);
+  EXPECT_EQ(account.RemoveReceiver(first), 0u);
+  EXPECT_EQ(account.AddReceiver(), first);
+  const uint32_t third = account.AddReceiver();
+  EXPECT_NE(third, first);
+  EXPECT_NE(third, second);
+  // What it had is taken back, and said.
+  const auto use = account.Begin(account.TryAcquire(4096));
+  account.Lend(use.id, second);
+  account.Finish(use.id);
+  EXPECT_EQ(account.RemoveReceiver(second), 1u);
+  EXPECT_EQ(account.out_count(), 0u);
+  EXPECT_EQ(account.AddReceiver(), second);
+  EXPECT_EQ(account.held(second).frames, 0u);
+}
+
+TEST(FanOutAccountTest, AFrameThatWasSentIsOnlyReadFromThenOn) {
+  FanOutAccount account({4096, 64});
+  const uint32_t extent = account.TryAcquire(4096);
+  EXPECT_FALSE(account.WasSent(extent));
+  account.Share(extent);
+  const auto use = account.Begin(extent);
+  EXPECT_EQ(use.generation, 1u);
+  EXPECT_TRUE(account.WasSent(extent));
+  account.Finish(use.id);
+  EXPECT_TRUE(account.WasSent(extent));
+  account.LetGo(extent);
+  EXPECT_EQ(account.TryAcquire(4096), extent);
+  EXPECT_FALSE(account.WasSent(extent));
+}
+
+TEST(FanOutAccountTest, WhatSomebodyWasMadeToLetGoOfIsSaidOnce) {
+  FanOutAccount account({16384, 64});
+  const uint32_t receiver = account.AddReceiver();
+  std::vector<uint32_t> said;
+  const auto take = [&] { return account.TakeRevoked([&](uint32_t id) { said.push_back(id); }); };
+  EXPECT_FALSE(take());
+  const auto first = account.Begin(account.TryAcquire(4096));
+  account.Lend(first.id, receiver);
+  account.Revoke(receiver, first.id);
+  EXPECT_FALSE(take());  // it is not over yet
+  account.Finish(first.id);
+  EXPECT_TRUE(take());
+  EXPECT_FALSE(take());
+  const auto second = account.Begin(account.TryAcquire(4096));
+  account.Lend(second.id, receiver);
+  account.Finish(second.id);
+  account.Revoke(receiver, second.id);
+  EXPECT_TRUE(take());
+  EXPECT_EQ(said, (std::vector<uint32_t>{first.id, second.id}));
+}
+
+TEST(AccountsTest, AUseThatNobodyHasMadeIsNone) {
+  const FrameSenderAccount::Use sent;
+  EXPECT_EQ(sent.id, 0u);
+  EXPECT_EQ(sent.generation, 0u);
+  const FanOutAccount::Use lent;
+  EXPECT_EQ(lent.id, 0u);
+  EXPECT_EQ(lent.generation, 0u);
+}
+
+using AccountsDeathTest = ::testing::Test;
+
+TEST(AccountsDeathTest, PromiseP9AbortIsOursMoreUsesThanThereAreIds) {
+  FrameSenderAccount sender({4096, 64});
+  FanOutAccount fan_out({4096, 64});
+  const uint32_t extent = sender.TryAcquire(64);
+  const uint32_t other = fan_out.TryAcquire(64);
+  for (uint32_t i = 0; i < kMaxFrames; ++i) {
+    sender.Share(extent);
+    sender.Lend(extent);
+    fan_out.Share(other);
+    EXPECT_TRUE(fan_out.CanBegin());
+    fan_out.Begin(other);
+  }
+  EXPECT_FALSE(fan_out.CanBegin());
+  EXPECT_DEATH(sender.Lend(extent), "FrameSenderAccount: no id is free");
+  EXPECT_DEATH(fan_out.Begin(other), "FanOutAccount: no id is free");
 }
 
 }  // namespace

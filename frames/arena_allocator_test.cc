@@ -206,5 +206,188 @@ TEST(ArenaAllocatorTest, PromiseP3WorkNoOrderOfReturnsWearsTheArenaOut) {
   EXPECT_NE(all, kNone);
 }
 
+// ---- One step after the other.
+
+constexpr uint64_t kUnit = 4096;
+
+// An arena of so many units, from which nothing can be carved once they are taken.
+struct Units {
+  explicit Units(uint64_t units) : allocator({units * kUnit, 64}) {}
+  uint32_t Take(uint64_t units) {
+    const uint32_t extent = allocator.Allocate(units * kUnit);
+    EXPECT_NE(extent, kNone);
+    return extent;
+  }
+  // Where in units.
+  uint64_t At(uint32_t extent) const { return allocator.offset_bytes(extent) / kUnit; }
+  // What makes it merge: nothing is as long.
+  void Merge() { EXPECT_EQ(allocator.Allocate(allocator.arena_bytes()), kNone); }
+  ArenaAllocator allocator;
+};
+
+// Of the newest that make up kReuseBytes, the oldest: and the next time of those that are left.
+TEST(ArenaAllocatorTest, WhatIsTakenIsTheOldestOfTheNewest) {
+  ArenaAllocator allocator({5 * kMiB, 64});
+  std::vector<uint32_t> live;
+  for (int i = 0; i < 5; ++i) live.push_back(allocator.Allocate(kMiB));
+  for (const uint32_t extent : live) allocator.Free(extent);
+  std::vector<uint64_t> order;
+  for (int i = 0; i < 5; ++i) {
+    order.push_back(allocator.offset_bytes(allocator.Allocate(kMiB)) / kMiB);
+  }
+  EXPECT_EQ(order, (std::vector<uint64_t>{3, 2, 1, 0, 4}));
+}
+
+// In the order in which they became free, also after they were gathered anew.
+TEST(ArenaAllocatorTest, AfterAMergeTheOrderIsThatInWhichTheyBecameFree) {
+  Units units(6);
+  std::vector<uint32_t> live;
+  for (int i = 0; i < 6; ++i) live.push_back(units.Take(1));
+  for (const std::size_t i : {2u, 4u, 0u}) units.allocator.Free(live[i]);
+  units.Merge();
+  std::vector<uint64_t> order;
+  for (int i = 0; i < 3; ++i) order.push_back(units.At(units.Take(1)));
+  EXPECT_EQ(order, (std::vector<uint64_t>{2, 4, 0}));
+}
+
+// What is merged became free when the last part of it did.
+TEST(ArenaAllocatorTest, WhatIsMergedIsAsNewAsItsNewestPart) {
+  for (const bool upper_first : {true, false}) {
+    Units units(6);
+    const uint32_t lower = units.Take(1);
+    const uint32_t upper = units.Take(1);
+    units.Take(1);
+    const uint32_t other = units.Take(2);
+    units.Take(1);
+    units.allocator.Free(upper_first ? upper : lower);
+    units.allocator.Free(other);
+    units.allocator.Free(upper_first ? lower : upper);
+    units.Merge();
+    EXPECT_EQ(units.At(units.Take(2)), 3u);
+    EXPECT_EQ(units.At(units.Take(2)), 0u);
+  }
+}
+
+// And what is left of one that was cut, when that did.
+TEST(ArenaAllocatorTest, WhatIsLeftOfAnExtentIsAsNewAsItWas) {
+  Units units(6);
+  const uint32_t first = units.Take(1);
+  units.Take(1);
+  const uint32_t second = units.Take(3);
+  units.Take(1);
+  units.allocator.Free(first);
+  units.allocator.Free(second);
+  EXPECT_EQ(units.At(units.Take(2)), 2u);  // so that one unit is left of the second
+  units.Merge();
+  EXPECT_EQ(units.At(units.Take(1)), 0u);
+  EXPECT_EQ(units.At(units.Take(1)), 4u);
+}
+
+// A long one is cut for what is half as long or longer, and for nothing else as long as there is
+// room behind all of them.
+TEST(ArenaAllocatorTest, ALongExtentIsCutForWhatIsHalfAsLong) {
+  for (const bool half : {true, false}) {
+    ArenaAllocator allocator({64 * kMiB, 64});
+    allocator.Free(allocator.Allocate(4 * kMiB));
+    const uint32_t extent = allocator.Allocate(2 * kMiB - (half ? 0 : 64));
+    EXPECT_EQ(allocator.offset_bytes(extent), half ? 0 : 4 * kMiB);
+    // Where it was left whole, it is there for its own kind.
+    const uint32_t next = allocator.Allocate(4 * kMiB);
+    EXPECT_EQ(allocator.offset_bytes(next), half ? 4 * kMiB : 0);
+  }
+}
+
+TEST(ArenaAllocatorTest, SaysWhetherAnotherOneMayFit) {
+  Units units(2);
+  ArenaAllocator& allocator = units.allocator;
+  EXPECT_TRUE(allocator.MayFit(0));
+  EXPECT_TRUE(allocator.MayFit(2 * kUnit));
+  EXPECT_FALSE(allocator.MayFit(2 * kUnit + 1));
+  const uint32_t first = units.Take(1);
+  EXPECT_TRUE(allocator.MayFit(kUnit));
+  EXPECT_FALSE(allocator.MayFit(kUnit + 1));
+  units.Take(1);
+  EXPECT_FALSE(allocator.MayFit(0));
+  allocator.Free(first);
+  EXPECT_TRUE(allocator.MayFit(kUnit));
+  EXPECT_FALSE(allocator.MayFit(2 * kUnit + 1));
+  EXPECT_FALSE(allocator.MayFit(~uint64_t{0}));
+  // Once that was tried, it is known.
+  EXPECT_EQ(allocator.Allocate(2 * kUnit), kNone);
+  EXPECT_FALSE(allocator.MayFit(2 * kUnit));
+  EXPECT_TRUE(allocator.MayFit(kUnit));
+}
+
+TEST(ArenaAllocatorTest, SaysWhetherItWouldTakeOneOfThatVeryLength) {
+  Units units(3);
+  ArenaAllocator& allocator = units.allocator;
+  EXPECT_FALSE(allocator.WouldReuse(kUnit));
+  allocator.Free(units.Take(3));
+  EXPECT_TRUE(allocator.WouldReuse(3 * kUnit));
+  EXPECT_TRUE(allocator.WouldReuse(3 * kUnit - 63));
+  EXPECT_FALSE(allocator.WouldReuse(3 * kUnit - 64));
+  EXPECT_FALSE(allocator.WouldReuse(kUnit));
+  EXPECT_FALSE(allocator.WouldReuse(3 * kUnit + 1));
+  EXPECT_FALSE(allocator.WouldReuse(~uint64_t{0}));
+  units.Take(3);
+  EXPECT_FALSE(allocator.WouldReuse(3 * kUnit));
+  // As long as others are better: what is behind them was not written yet.
+  ArenaAllocator large({64 * kMiB, 64});
+  large.Free(large.Allocate(kUnit));
+  EXPECT_FALSE(large.WouldReuse(kUnit));
+}
+
+// Of as many as can be live, none more is had, whatever is free.
+TEST(ArenaAllocatorTest, PromiseP7ResourcesAsManyAsThereMayBeAreLive) {
+  ArenaAllocator allocator({kMiB, 64});
+  std::vector<uint32_t> live;
+  for (uint32_t i = 0; i < kMaxFrames; ++i) live.push_back(allocator.Allocate(64));
+  EXPECT_EQ(std::count(live.begin(), live.end(), kNone), 0);
+  EXPECT_EQ(allocator.Allocate(64), kNone);
+  allocator.Free(live[0]);
+  EXPECT_TRUE(allocator.MayFit(64));
+  ASSERT_NE(allocator.Allocate(128), kNone);
+  EXPECT_EQ(allocator.live_count(), kMaxFrames);
+  // One of 64 bytes is free.
+  EXPECT_EQ(allocator.Allocate(64), kNone);
+  EXPECT_FALSE(allocator.MayFit(64));
+  EXPECT_FALSE(allocator.WouldReuse(64));
+}
+
+// As many pieces as there can be: behind each that is live lies a free one. What is asked for next
+// is found.
+TEST(ArenaAllocatorTest, PromiseP7ResourcesAsManyPiecesAsThereMayBe) {
+  for (const uint64_t behind_bytes : {0u, 65536u}) {
+    const uint64_t arena_bytes = kMaxFrames * 512 + behind_bytes;
+    ArenaAllocator allocator({arena_bytes, 64});
+    std::vector<uint32_t> live;
+    for (uint32_t i = 0; i < kMaxFrames; ++i) live.push_back(allocator.Allocate(512));
+    for (const uint32_t extent : live) allocator.Free(extent);
+    for (uint32_t& extent : live) extent = allocator.Allocate(320);
+    EXPECT_EQ(std::count(live.begin(), live.end(), kNone), 0);
+    EXPECT_EQ(allocator.offset_bytes(live[5]), 5u * 512);
+    // One of its own length is taken as it is.
+    allocator.Free(live[5]);
+    live[5] = allocator.Allocate(320);
+    ASSERT_NE(live[5], kNone);
+    EXPECT_EQ(allocator.offset_bytes(live[5]), 5u * 512);
+    for (const uint64_t size : {uint64_t{64}, uint64_t{256}, uint64_t{320}, uint64_t{512}}) {
+      allocator.Free(live[5]);
+      live[5] = allocator.Allocate(size);
+      ASSERT_NE(live[5], kNone) << size;
+    }
+    for (const uint32_t extent : live) allocator.Free(extent);
+    EXPECT_EQ(allocator.free_bytes(), arena_bytes);
+    EXPECT_NE(allocator.Allocate(arena_bytes), kNone);
+  }
+}
+
+using ArenaAllocatorDeathTest = ::testing::Test;
+
+TEST(ArenaAllocatorDeathTest, PromiseP9AbortIsOursAnArenaThatCantBe) {
+  EXPECT_DEATH(ArenaAllocator({4096, 3}), "an arena that can't be");
+  EXPECT_DEATH(ArenaAllocator({100, 64}), "an arena that can't be");
+}
+
 }  // namespace
 }  // namespace parley
