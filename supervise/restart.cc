@@ -17,6 +17,8 @@ namespace {
 
 // For a worker that has hung up to be gone.
 constexpr absl::Duration kGoodbye = absl::Seconds(1);
+// How often a wait for a message tries again to send what found no room.
+constexpr absl::Duration kSlice = absl::Milliseconds(10);
 
 bool HasEnded(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsOutOfRange(status) || absl::IsDataLoss(status);
@@ -131,12 +133,22 @@ void RestartingLink::TakeAcknowledgements() {
   }
 }
 
+// Without a wait for room: a worker that waits for room for its own messages takes none of ours.
+absl::StatusOr<Record> RestartingLink::ReceiveAndFlush(absl::Span<std::byte> into,
+                                                       Deadline deadline) {
+  while (true) {
+    static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
+    if (sent_in_epoch_ == pending_.size()) return link_->Receive(into, deadline);
+    absl::StatusOr<Record> message = link_->Receive(into, deadline.Or(Deadline::After(kSlice)));
+    if (!absl::IsDeadlineExceeded(message.status()) || deadline.Expired()) return message;
+  }
+}
+
 absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
                                                      Deadline deadline) {
   if (!final_.ok()) return final_;
   if (restarting_.has_value()) return Restart(deadline);
-  static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
-  const absl::StatusOr<Record> message = link_->Receive(into, deadline);
+  const absl::StatusOr<Record> message = ReceiveAndFlush(into, deadline);
   TakeAcknowledgements();
   RestartEvent event;
   event.epoch = epoch_;
@@ -193,7 +205,7 @@ absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
   RestartEvent event = *std::move(restarting_);
   restarting_.reset();
   event.epoch = epoch_;
-  static_cast<void>(Flush(deadline));
+  static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
   return event;
 }
 

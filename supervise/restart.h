@@ -128,6 +128,7 @@ class RestartingLink {
   RestartingLink(RestartOptions options, WorkerLink link);
   absl::Status Put(const Pending& pending, absl::Span<const std::byte> bytes, Deadline deadline);
   absl::Status Flush(Deadline deadline);
+  absl::StatusOr<Record> ReceiveAndFlush(absl::Span<std::byte> into, Deadline deadline);
   absl::StatusOr<RestartEvent> Restart(Deadline deadline);
   void TakeAcknowledgements();
 

@@ -260,6 +260,54 @@ TEST_F(RestartProgramTest, IsGivenUpForGood) {
   EXPECT_EQ(worker.epoch(), 1u);
 }
 
+// ---- More than the rings hold.
+
+RestartOptions WithSmallRings() {
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  for (RingRequest* ring : {&options.link.to_worker, &options.link.from_worker}) {
+    ring->capacity_bytes = 16 << 10;
+    ring->max_message_bytes = 4 << 10;
+  }
+  return options;
+}
+
+constexpr uint64_t kMany = 60;
+
+void SendMany(RestartingLink& worker, uint32_t tag) {
+  const std::string kilobyte(1000, 'x');
+  for (uint64_t i = 0; i < kMany; ++i) {
+    ASSERT_TRUE(worker.Send(tag, BytesOf(kilobyte), Deadline::AtMonotonicNs(0)).ok());
+  }
+}
+
+// The next worker waits for room for its answers before it has taken all: that is no reason for
+// Receive to wait for it.
+TEST(RestartFlushTest, PromiseP2TimeANewWorkerThatTakesNoMoreIsReportedAtOnce) {
+  RestartingLink worker = Start(WithSmallRings());
+  ASSERT_TRUE(Send(worker, 4, "fatal once").ok());
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  SendMany(worker, 1);
+  const News restarted = NextBy(worker, Deadline::Never());
+  ASSERT_EQ(restarted.event.kind, Kind::kRestarted) << restarted.status;
+  EXPECT_EQ(restarted.event.undelivered, 1 + kMany);
+  EXPECT_EQ(NextBy(worker, Deadline::Never()).text, "1 again fatal once");
+  for (uint64_t number = 2; number <= 1 + kMany; ++number) {
+    const News news = NextBy(worker, Deadline::Never());
+    ASSERT_EQ(news.text.substr(0, news.text.find(' ')), std::to_string(number)) << news.status;
+  }
+}
+
+// What finds room while Receive waits is sent then, whether the worker answers or not.
+TEST(RestartFlushTest, PromiseP2TimeWhatFoundNoRoomIsSentWhileReceiveWaits) {
+  RestartingLink worker = Start(WithSmallRings());
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGSTOP), 0);
+  SendMany(worker, 10);
+  ASSERT_TRUE(worker.Send(1, BytesOf("the last"), Deadline::AtMonotonicNs(0)).ok());
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGCONT), 0);
+  EXPECT_EQ(Next(worker).text, std::to_string(1 + kMany) + " the last");
+  EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
+}
+
 // ---- Ends of the old worker.
 
 TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
