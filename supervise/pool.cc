@@ -420,7 +420,10 @@ absl::StatusOr<JobResult> PoolJob::Wait(Deadline deadline) const {
       expired = found != queue.end();
       if (expired) queue.erase(found);
     }
-    if (expired) pool->Finish(state_, Ended(JobOutcome::kExpired, "it was not begun in time"));
+    if (expired) {
+      pool->has_room.notify_one();
+      pool->Finish(state_, Ended(JobOutcome::kExpired, "it was not begun in time"));
+    }
     if (!has_result_by(deadline)) {
       return absl::DeadlineExceededError("the job has no result at the deadline");
     }
@@ -442,7 +445,10 @@ void PoolJob::Cancel() const {
     was_queued = found != queue.end();
     if (was_queued) queue.erase(found);
   }
-  if (was_queued) pool->Finish(state_, Ended(JobOutcome::kCancelled, "cancelled"));
+  if (was_queued) {
+    pool->has_room.notify_one();
+    pool->Finish(state_, Ended(JobOutcome::kCancelled, "cancelled"));
+  }
 }
 
 Pool::Pool(Private, std::shared_ptr<PoolState> state) : state_(std::move(state)) {}

@@ -479,6 +479,33 @@ TEST(PoolQueueTest, WhoWaitsForRoomGetsItWhenAJobIsTaken) {
   EXPECT_TRUE(queued.Wait().done());
 }
 
+// Or leaves the queue otherwise.
+TEST(PoolQueueTest, WhoWaitsForRoomGetsItWhenAJobIsCancelledOrExpires) {
+  for (const bool cancelled : {true, false}) {
+    PoolOptions options = Options();
+    options.max_queued = 1;
+    options.limits.wall_time = absl::Minutes(10);
+    auto pool = Start(std::move(options));
+    const PoolJob running = Hang(*pool);
+    JobOptions late = JobOf("seen");
+    if (!cancelled) late.begin_by = Deadline::AtMonotonicNs(1);
+    const PoolJob queued = Submit(*pool, std::move(late));
+    std::thread waits([&pool] {
+      auto job = pool->Submit(JobOf("seen"), Deadline::Never());
+      ASSERT_TRUE(job.ok()) << job.status();
+      job->Cancel();
+    });
+    absl::SleepFor(absl::Milliseconds(20));
+    if (cancelled) queued.Cancel();
+    const auto result = queued.Wait(Deadline::After(kLong));
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->outcome, cancelled ? Outcome::kCancelled : Outcome::kExpired);
+    waits.join();
+    running.Cancel();
+    EXPECT_EQ(running.Wait().outcome, Outcome::kCancelled);
+  }
+}
+
 // Two callbacks run while the pool ends: what they submit then is refused, also where they wait for
 // room.
 TEST(PoolQueueTest, WhoSubmitsWhileThePoolEndsIsTold) {
