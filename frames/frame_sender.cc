@@ -194,7 +194,12 @@ Outcome FrameSender::TrySend(OutFrame* frame, std::size_t used_bytes, uint32_t t
     s.TakeReturns();
     s.TakeOthers();
     use = s.account.NextUse();
-    if (!use) return s.end().NotDone(Outcome::kWouldBlock);
+    if (!use) {
+      Sender::State& end = s.end();
+      if (end.ring.PollEnded()) return Outcome::kClosed;
+      return end.NotDone(end.ring.violation() != Violation::kNone ? Outcome::kPoisoned
+                                                                  : Outcome::kWouldBlock);
+    }
   }
   // Before the record that names it. What is behind the fence of an older use is there already.
   s.arena.StoreRelaxed64(FrameLineOffset(use->id), use->generation);

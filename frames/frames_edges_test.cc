@@ -312,6 +312,24 @@ TEST(FrameIdsTest, AFrameThatIsSentOnceMoreFindsNoneUntilOneComesBack) {
   }
 }
 
+TEST(FrameIdsTest, PromiseP2TimeSendWaitsForAReturnOrTheEnd) {
+  for (const bool returns : {true, false}) {
+    AllIdsOut all;
+    std::thread peer([&] {
+      absl::SleepFor(absl::Milliseconds(20));
+      if (returns) {
+        all.held[7].Reset();
+      } else {
+        all.ends.receiver->Close();
+      }
+    });
+    const absl::Status sent = all.Send(Generous());
+    peer.join();
+    EXPECT_EQ(sent.code(), returns ? absl::StatusCode::kOk : absl::StatusCode::kOutOfRange) << sent;
+    EXPECT_EQ(all.TrySend(), returns ? Outcome::kWouldBlock : Outcome::kClosed);
+  }
+}
+
 // ---- Waits, and sizes as long as the arena.
 
 TEST(FrameWaitTest, WhatIsAsLongAsTheArenaIsWaitedForAndNothingLonger) {
