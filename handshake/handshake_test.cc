@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,21 +26,32 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "parley/boundary/violation.h"
 #include "parley/handshake/acceptor.h"
+#include "parley/handshake/checked_options.h"
 #include "parley/handshake/connector.h"
+#include "parley/handshake/doorbells.h"
 #include "parley/handshake/identify_peer.h"
 #include "parley/handshake/identity.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/handshake/server.h"
+#include "parley/handshake/session.h"
 #include "parley/handshake/wire.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/disposal.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/consumer.h"
+#include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
+#include "parley/ring/ring_types.h"
 #include "parley/sealing/file_registry.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/sealing/huge_pages.h"
@@ -1116,6 +1128,767 @@ TEST(ServerTest, AnyNumberOfBadPeersDoesNotKeepAGoodOneOut) {
     EXPECT_GT(server.failures(), 100u);
   }
   EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// --- each step of either side --------------------------------------------------------------------
+
+bool Says(const absl::Status& status, const char* sentence) {
+  return status.ToString().find(sentence) != std::string::npos;
+}
+
+// How many of this process's descriptors are memfds.
+int OpenMemfds() {
+  int count = 0;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (const dirent* entry = ::readdir(folder)) {
+    std::array<char, 64> target = {};
+    const std::string path = std::string("/proc/self/fd/") + entry->d_name;
+    if (::readlink(path.c_str(), target.data(), target.size() - 1) < 0) continue;
+    if (std::string(target.data()).rfind("/memfd:", 0) == 0) ++count;
+  }
+  ::closedir(folder);
+  return count;
+}
+
+TEST(HandshakeTest, BothEndsHaveTheSameFactsAndNoDescriptorOfARegion) {
+  const SessionTerms terms;
+  EXPECT_FALSE(terms.skips_fences);
+  EXPECT_FALSE(terms.barrier_before_sleep);
+  EXPECT_FALSE(terms.reads_broadcast);
+  EXPECT_FALSE(terms.peer_is_supervisor);
+  ChannelId last = {};
+  for (int round = 0; round < 2; ++round) {
+    Ends ends;
+    const int memfds = OpenMemfds();
+    ends.Run();
+    ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+    EXPECT_EQ(OpenMemfds(), memfds);
+    for (const auto& end : {*ends.accepted, *ends.connected}) {
+      EXPECT_EQ(end->peer().pid, ::getpid());
+      EXPECT_EQ(end->peer().uid, ::geteuid());
+      EXPECT_TRUE(end->peer().own_pair);
+      EXPECT_FALSE(end->reads_broadcast());
+      EXPECT_EQ(end->broadcast(), nullptr);
+      EXPECT_FALSE(end->peer_is_supervisor());
+      EXPECT_NE(end->id(), last);
+      EXPECT_EQ(end->send()->ring.capacity_bytes, kDefaultCapacityBytes);
+      EXPECT_EQ(end->receive()->ring.max_message_bytes, kDefaultCapacityBytes / 4);
+    }
+    last = (*ends.accepted)->id();
+    EXPECT_EQ(last, (*ends.connected)->id());
+    EXPECT_NE(last, ChannelId());
+  }
+}
+
+TEST_F(BroadcastHandshakeTest, BothEndsKnowThatItIsRead) {
+  auto ends = Reader(Direction::kBoth, Direction::kBoth);
+  ends->Run();
+  ASSERT_TRUE(ends->connected.ok() && ends->accepted.ok());
+  EXPECT_TRUE((*ends->accepted)->reads_broadcast());
+  EXPECT_TRUE((*ends->connected)->reads_broadcast());
+}
+
+TEST(HandshakeTest, AnInheritedSocketsOtherEndIsTheSupervisor) {
+  Ends ends;
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair.ok());
+  auto inherited =
+      PeerSocket::Adopt(std::move(pair->second).Release(), PeerSocket::Origin::kInherited);
+  ASSERT_TRUE(inherited.ok());
+  std::thread other(
+      [&] { ends.connected = ConnectHandshake(*std::move(inherited), ends.connect, Soon()); });
+  ends.accepted = AcceptHandshake(std::move(pair->first), ends.accept, Soon());
+  other.join();
+  ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+  EXPECT_TRUE((*ends.connected)->peer_is_supervisor());
+  EXPECT_FALSE((*ends.accepted)->peer_is_supervisor());
+}
+
+TEST(HandshakeTest, TheArenasMemoryIsThereAtBothEnds) {
+  constexpr ArenaGeometry kArena = {8192, 128};
+  Ends ends;
+  ends.accept.send.arena = kArena;
+  ends.accept.receive.arena = kArena;
+  ends.Run();
+  ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+  for (const auto& end : {*ends.accepted, *ends.connected}) {
+    EXPECT_EQ(end->send()->arena, kArena);
+    EXPECT_EQ(end->receive()->arena, kArena);
+    EXPECT_EQ(end->send()->arena_memory.size_bytes(), ArenaSectionBytes(kArena));
+    EXPECT_EQ(end->receive()->arena_memory.size_bytes(), ArenaSectionBytes(kArena));
+  }
+}
+
+// Rings and arenas beyond what a region has by default, which take longer to make than one turn of
+// the loop that makes them.
+TEST(HandshakeTest, LargeRegionsAreMadeAndMapped) {
+  Ends ends;
+  for (ChannelLimits* limits : {&ends.accept.limits, &ends.connect.limits}) {
+    limits->max_capacity_bytes = kMaxCapacityBytes;
+  }
+  ends.connect.send = ends.connect.receive = {64 << 20, 1024};
+  ends.accept.send.arena = {128 << 20, 64};
+  ends.Run();
+  ASSERT_TRUE(ends.accepted.ok()) << ends.accepted.status();
+  ASSERT_TRUE(ends.connected.ok()) << ends.connected.status();
+  ExpectBytesFlow(**ends.accepted, **ends.connected);
+  ExpectBytesFlow(**ends.connected, **ends.accepted);
+}
+
+TEST(HandshakeTest, ADroppedSessionKeepsItsMemoryAndNoDescriptor) {
+  for (const bool eventfds : {false, true}) {
+    const int before = OpenDescriptors();
+    Ends ends;
+    if (eventfds) ends.accept.trust = PeerTrust::Because("both ends are this test");
+    if (eventfds) ends.connect.trust = PeerTrust::Because("both ends are this test");
+    auto pidfd = OpenPidfd(::getppid());
+    ASSERT_TRUE(pidfd.ok());
+    ends.accept.peer_pidfd = pidfd->get();
+    ends.Run();
+    ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+    EXPECT_TRUE((*ends.accepted)->peer().pidfd.ok());
+    pidfd->Reset();
+    for (const auto& end : {*ends.accepted, *ends.connected}) {
+      end->DropDescriptors();
+      EXPECT_EQ(end->connection(), -1);
+      EXPECT_FALSE(end->peer().pidfd.ok());
+      EXPECT_EQ(end->send()->doorbell, nullptr);
+      EXPECT_EQ(end->receive()->doorbell, nullptr);
+      end->termination().Poison(Violation::kMetadataInvalid);  // there is nobody to be woken
+      end->control().StoreRelease64(0, 1);
+    }
+    EXPECT_EQ(OpenDescriptors(), before);
+  }
+}
+
+TEST(HandshakeTest, ImpossibleOptionsAreAnErrorOfEitherSide) {
+  auto pair = PeerSocket::Pair();
+  AcceptOptions accept;
+  accept.limits.max_capacity_bytes = 1;
+  EXPECT_TRUE(Says(AcceptHandshake(std::move(pair->first), accept, Soon()).status(),
+                   "AcceptOptions::limits.max_capacity_bytes"));
+  ConnectOptions connect;
+  connect.limits.max_capacity_bytes = 1;
+  EXPECT_TRUE(Says(ConnectHandshake(std::move(pair->second), connect, Soon()).status(),
+                   "ConnectOptions::limits.max_capacity_bytes"));
+}
+
+TEST(HandshakeTest, AWaitThatTheKernelRefusesIsAnErrorOfTheAcceptingSide) {
+  EXPECT_EQ(testing_support::RunInChild([] {
+              auto pair = PeerSocket::Pair();
+              testing_support::FailSystemCall(SYS_ppoll, ENOMEM);
+              const absl::Status status =
+                  AcceptHandshake(std::move(pair->first), {}, Soon()).status();
+              EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+            }),
+            "ok");
+}
+
+TEST(HandshakeTest, AListenerThatCannotBeIdentifiedIsAnError) {
+  EXPECT_EQ(testing_support::RunInChild([] {
+              auto pair = PeerSocket::Pair();
+              testing_support::FailSystemCallWhere(SYS_getsockopt, 2, SO_PEERCRED, ENOMEM);
+              const absl::Status status =
+                  ConnectHandshake(std::move(pair->second), ConnectOptions{}, Soon()).status();
+              EXPECT_TRUE(Says(status, "ask who the peer is")) << status;
+            }),
+            "ok");
+}
+
+TEST(HandshakeTest, OurPolicyJudgesTheListenerOfASocketThatIsGiven) {
+  auto pair = PeerSocket::Pair();
+  ConnectOptions options;
+  options.policy = PeerPolicy::Predicate([](const PeerIdentity&) { return false; });
+  EXPECT_EQ(ConnectHandshake(std::move(pair->second), options, Soon()).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  std::array<std::byte, 100> into;
+  EXPECT_EQ(pair->first.TryReceive(absl::MakeSpan(into)).status().code(),
+            absl::StatusCode::kUnavailable);  // not a word
+}
+
+// --- the accepting side, step by step
+
+TEST_F(AcceptorTest, ItSaysWhereItIs) {
+  const auto expect = [&](bool hello, bool accepted, bool busy, uint64_t bytes) {
+    EXPECT_EQ(acceptor->AwaitsHello(), hello);
+    EXPECT_EQ(acceptor->AwaitsAccepted(), accepted);
+    EXPECT_EQ(acceptor->busy(), busy);
+    EXPECT_EQ(acceptor->memory_bytes(), bytes);
+  };
+  const uint64_t all = 2 * (kDefaultCapacityBytes + PageBytes());
+  expect(true, false, false, 0);
+  EXPECT_FALSE(*acceptor->Advance());  // nothing came
+  expect(true, false, false, 0);
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  EXPECT_FALSE(*acceptor->Advance());
+  expect(false, true, false, 0);
+  EXPECT_EQ(registry.size(), 0u);
+  std::array<std::byte, 8192> into;
+  const auto size = peer.TryReceive(absl::MakeSpan(into));
+  ASSERT_TRUE(size.ok() && *size);
+  const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+  ASSERT_TRUE(welcome.ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok());
+  // A call that is past its time makes a slice of one region, so two are not made by one call.
+  EXPECT_FALSE(*acceptor->Advance());
+  int calls = 1;
+  for (; acceptor->busy(); ++calls) {
+    expect(false, false, true, all);
+    EXPECT_FALSE(*acceptor->Advance());
+  }
+  EXPECT_GE(calls, 2);
+  expect(false, false, false, all);
+  const auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 8, Soon());
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->descriptors.size(), 2u);
+  ASSERT_EQ(::fcntl(got->descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
+  EXPECT_FALSE(*acceptor->Advance());
+  expect(false, false, false, all);
+  EXPECT_DEATH(static_cast<void>(std::move(*acceptor).Take()), "Take before");
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, welcome->channel_id)).ok());
+  auto done = acceptor->Advance();
+  while (done.ok() && !*done) {
+    expect(false, false, true, all);
+    done = acceptor->Advance();
+  }
+  ASSERT_TRUE(done.ok()) << done.status();
+  expect(false, false, false, all);
+  EXPECT_DEATH(static_cast<void>(acceptor->Advance()), "Advance after the end");
+  const auto session = std::move(*acceptor).Take();
+  ASSERT_TRUE(session.ok());
+  EXPECT_EQ((*session)->id(), welcome->channel_id);
+  const auto ready = peer.TryReceive(absl::MakeSpan(into));
+  ASSERT_TRUE(ready.ok() && *ready);
+  EXPECT_TRUE(ParseChannelId(absl::MakeConstSpan(into).first(**ready), MessageType::kReady,
+                             welcome->channel_id)
+                  .ok());
+}
+
+// Whatever ends it, it is not driven on.
+TEST_F(AcceptorTest, AfterAnErrorItIsOver) {
+  ASSERT_TRUE(peer.Send(std::vector<std::byte>(64, std::byte{0x41})).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_DEATH(static_cast<void>(acceptor->Advance()), "Advance after the end");
+
+  peer = NewPeer();
+  {
+    const PeerSocket gone = std::move(peer);
+  }
+  EXPECT_EQ(acceptor->Advance().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_DEATH(static_cast<void>(acceptor->Advance()), "Advance after the end");
+}
+
+TEST_F(AcceptorTest, APeerThatIsGoneWhenItIsAnsweredIsAnError) {
+  // At the descriptors: nothing is charged, since nobody has the memory.
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(acceptor->Advance().ok());
+  std::array<std::byte, 8192> into;
+  const auto size = peer.TryReceive(absl::MakeSpan(into));
+  ASSERT_TRUE(size.ok() && *size);
+  const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+  ASSERT_TRUE(welcome.ok());
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok());
+  {
+    const PeerSocket gone = std::move(peer);
+  }
+  EXPECT_EQ(acceptor->Advance(Soon()).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(acceptor->memory_bytes(), 0u);
+
+  // At Ready.
+  peer = NewPeer();
+  {
+    const auto got = TakeDescriptors();
+    ASSERT_TRUE(got.ok());
+    ASSERT_EQ(::fcntl(got->descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL),
+              0);
+  }
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, id)).ok());
+  {
+    const PeerSocket gone = std::move(peer);
+  }
+  EXPECT_EQ(acceptor->Advance(Soon()).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_DEATH(static_cast<void>(acceptor->Advance()), "Advance after the end");
+  peer = NewPeer();
+}
+
+TEST_F(AcceptorTest, AMessageThatIsLongerThanAnyIsRefused) {
+  ASSERT_TRUE(peer.Send(std::vector<std::byte>(kMaxMessageBytes + 1)).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMalformed));
+}
+
+TEST_F(AcceptorTest, APidfdThatCannotBeKeptIsWantOfResources) {
+  options.peer_pidfd = 1'000'000;
+  peer = NewPeer();
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  EXPECT_TRUE(Says(acceptor->Advance().status(), "keep the peer's process descriptor"));
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kResources));
+}
+
+// What else the peer had sent does not turn the reason into a reset, also for a peer that does not
+// know of resets, and it can send no more.
+TEST_F(AcceptorTest, ARefusalArrivesWhateverElseWasSent) {
+  ASSERT_TRUE(peer.Send(std::vector<std::byte>(64, std::byte{0x41})).ok());
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  ASSERT_TRUE(peer.Send(GoodHello()).ok());
+  EXPECT_FALSE(acceptor->Advance().ok());
+  EXPECT_EQ(peer.Send(GoodHello()).code(), absl::StatusCode::kUnavailable);
+  acceptor.reset();
+  std::array<std::byte, 4096> into;
+  const ssize_t got = ::recv(peer.fd(), into.data(), into.size(), MSG_DONTWAIT);
+  ASSERT_GT(got, 0);
+  const auto reason = ParseRefused(absl::MakeConstSpan(into).first(static_cast<std::size_t>(got)));
+  ASSERT_TRUE(reason.ok());
+  EXPECT_EQ(*reason, RefusalReason::kMalformed);
+}
+
+TEST_F(AcceptorTest, ADescriptorIsRefusedByTheKernelFromThenOn) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+  auto mine = PeerSocket::Adopt(UniqueFd(fds[0]));
+  auto theirs = PeerSocket::Adopt(UniqueFd(fds[1]));
+  ASSERT_TRUE(mine.ok() && theirs.ok());
+  const int fd = STDOUT_FILENO;
+  if (!RefuseRights(mine->fd())) GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS";
+  ASSERT_TRUE(AllowRights(mine->fd()));
+  acceptor.emplace(*std::move(mine), &*checked);
+  EXPECT_FALSE(theirs->Send(GoodHello(), absl::MakeConstSpan(&fd, 1)).ok());
+  EXPECT_TRUE(theirs->Send(GoodHello()).ok());
+  EXPECT_TRUE(acceptor->Advance().ok());
+}
+
+// With room for so many descriptors more, whichever is the one that is missing: the peer is told,
+// and nothing is left. With eventfds there are the most of them.
+TEST_F(AcceptorTest, PromiseP7ResourcesWhateverRoomThereIsThePeerIsTold) {
+  options.trust = PeerTrust::Because("both ends are this test");
+  bool done = false;
+  rlim_t room = 0;
+  for (; !done && room < 40; ++room) {
+    const std::string ended = testing_support::RunInChild([&] {
+      peer = NewPeer();
+      Hello hello;
+      hello.roles = kRoleSends | kRoleReceives;
+      hello.doorbells = kDoorbellEventfd;
+      ASSERT_TRUE(peer.Send(EncodeHello(hello)).ok());
+      ASSERT_TRUE(acceptor->Advance().ok());
+      std::array<std::byte, 8192> into;
+      const auto size = peer.TryReceive(absl::MakeSpan(into));
+      ASSERT_TRUE(size.ok() && *size);
+      const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+      ASSERT_TRUE(welcome.ok());
+      ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok());
+      const int before = OpenDescriptors();
+      rlimit limit = {};
+      ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+      rlimit tight = limit;
+      {
+        const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+        tight.rlim_cur = static_cast<rlim_t>(lowest.get()) + room;
+      }
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+      const auto advanced = acceptor->Advance(Soon());
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+      if (advanced.ok()) {
+        const auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 8, Soon());
+        ASSERT_TRUE(got.ok()) << got.status();
+        EXPECT_EQ(got->descriptors.size(), 6u);
+        ::_exit(42);
+      }
+      EXPECT_EQ(advanced.status().code(), absl::StatusCode::kResourceExhausted)
+          << advanced.status();
+      EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kResources));
+      EXPECT_EQ(acceptor->memory_bytes(), 0u);
+      acceptor.reset();
+      EXPECT_EQ(OpenDescriptors(), before - 1);
+      EXPECT_EQ(registry.size(), 0u);
+    });
+    done = ended != "ok";
+    if (done) {
+      EXPECT_EQ(ended, "failed") << room;  // as RunInChild calls what exits by itself
+    }
+  }
+  EXPECT_TRUE(done);
+  EXPECT_GE(room, 4u);
+}
+
+// A channel without a doorbell is none.
+TEST_F(AcceptorTest, PromiseP7ResourcesWithoutADescriptorForADoorbellThereIsNoSession) {
+  const auto got = TakeDescriptors();
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_EQ(::fcntl(got->descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, id)).ok());
+  auto done = acceptor->Advance(Soon());
+  while (done.ok() && !*done) done = acceptor->Advance(Soon());
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_EQ(testing_support::RunInChild([&] {
+              const rlimit none = {0, 0};
+              ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+              const auto session = std::move(*acceptor).Take();
+              EXPECT_EQ(session.status().code(), absl::StatusCode::kResourceExhausted)
+                  << session.status();
+            }),
+            "ok");
+}
+
+TEST_F(AcceptorTest, ASilentPeerIsToldThatItsTimeIsUp) {
+  auto pair = PeerSocket::Pair();
+  EXPECT_FALSE(AcceptHandshake(std::move(pair->first), options, Deadline::AtMonotonicNs(0)).ok());
+  peer = std::move(pair->second);
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kDeadline));
+}
+
+// What a process said before it died is judged, also where its heir keeps the socket.
+TEST_F(AcceptorTest, AttackW8WhatADeadPeerSaidIsReadFirst) {
+  auto pair = PeerSocket::Pair();
+  ASSERT_TRUE(pair->second.Send(std::vector<std::byte>(64, std::byte{0x41})).ok());
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  auto pidfd = OpenPidfd(child);
+  ASSERT_TRUE(pidfd.ok());
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  options.peer_pidfd = pidfd->get();
+  const auto result = AcceptHandshake(std::move(pair->first), options, Soon());
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument) << result.status();
+}
+
+// --- the connecting side, step by step
+
+Welcome GoodWelcome() {
+  Welcome welcome;
+  welcome.roles = kRoleSends | kRoleReceives;
+  welcome.doorbell = kDoorbellSocket;
+  welcome.channel_id = {11, 12};
+  welcome.send = {65536, 1000};
+  welcome.receive = {65536, 1000};
+  return welcome;
+}
+
+UniqueFd SealedRegion(unsigned seals, uint64_t data_bytes = 65536) {
+  UniqueFd fd(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const auto bytes = static_cast<off_t>(PageBytes() + data_bytes);
+  EXPECT_EQ(::fallocate(fd.get(), 0, 0, bytes), 0);
+  EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, static_cast<int>(seals)), 0);
+  return fd;
+}
+
+// An accepting side that says all at once, without listening.
+struct Script {
+  std::vector<std::byte> welcome = EncodeWelcome(GoodWelcome());
+  std::vector<std::byte> descriptors = EncodeChannelId(MessageType::kDescriptors, {11, 12});
+  std::vector<std::byte> ready = EncodeChannelId(MessageType::kReady, {11, 12});
+  mutable FileRegistry registry;  // outlives the session
+  UniqueFd theirs = SealedRegion(kRegionSeals);
+  UniqueFd ours = SealedRegion(kShapeSeals);
+  std::vector<int> numbers = {theirs.get(), ours.get()};
+  // Empty ones are left out.
+  void Send(const PeerSocket& socket) const {
+    EXPECT_TRUE(welcome.empty() || socket.Send(welcome).ok());
+    EXPECT_TRUE(descriptors.empty() || socket.Send(descriptors, numbers).ok());
+    EXPECT_TRUE(ready.empty() || socket.Send(ready).ok());
+  }
+  absl::StatusOr<std::shared_ptr<Session>> Run(Deadline deadline = Soon()) const {
+    auto pair = PeerSocket::Pair();
+    Send(pair->first);
+    ConnectOptions options;
+    options.registry = &registry;
+    options.trust = PeerTrust::Because("seals without a helper");
+    return ConnectHandshake(std::move(pair->second), options, deadline);
+  }
+};
+
+TEST(ConnectorTest, EachAnswerOfAHostileAcceptingSideHasItsError) {
+  using enum absl::StatusCode;
+  struct Case {
+    std::function<void(Script&)> spoil;
+    absl::StatusCode code;
+    const char* sentence;
+  };
+  const auto nothing_after = [](std::vector<std::byte> Script::* which, std::vector<std::byte> by) {
+    return [which, by](Script& s) {
+      s.*which = by;
+      if (which == &Script::welcome) s.descriptors.clear();
+      if (which != &Script::ready) s.ready.clear();
+      if (which == &Script::descriptors) s.numbers.clear();
+    };
+  };
+  const auto welcome = [](auto change) {
+    return [change](Script& s) {
+      Welcome changed = GoodWelcome();
+      change(changed);
+      s.welcome = EncodeWelcome(changed);
+    };
+  };
+  const auto busy = EncodeRefused(RefusalReason::kBusy);
+  const auto size = EncodeRefused(RefusalReason::kSize);
+  std::vector<std::byte> damaged = size;
+  damaged[20] = std::byte{1};
+  std::vector<std::byte> newer = EncodeWelcome(GoodWelcome());
+  newer[16] = std::byte{2};
+  const std::vector<std::byte> rubbish(10, std::byte{1});
+  const auto id = [](MessageType type) { return EncodeChannelId(type, {11, 13}); };
+  const Case cases[] = {
+      {[](Script&) {}, kOk, ""},
+      {nothing_after(&Script::welcome, busy), kUnavailable, "too many handshakes"},
+      {nothing_after(&Script::welcome, size), kFailedPrecondition, "its limits"},
+      {nothing_after(&Script::welcome, damaged), kInvalidArgument, "reserved field not zero"},
+      {nothing_after(&Script::welcome, newer), kInvalidArgument, "version that was not offered"},
+      {nothing_after(&Script::welcome, rubbish), kInvalidArgument, "too short"},
+      {welcome([](Welcome& w) { w.send = {uint64_t{1} << 30, 1000}; }), kResourceExhausted,
+       "ring is beyond our limits"},
+      {welcome([](Welcome& w) { w.doorbell = kDoorbellFutex; }), kInvalidArgument,
+       "chose what was not offered"},
+      {nothing_after(&Script::descriptors, busy), kUnavailable, "too many handshakes"},
+      {nothing_after(&Script::descriptors, size), kFailedPrecondition, "its limits"},
+      {nothing_after(&Script::descriptors, rubbish), kInvalidArgument, "too short"},
+      {[&](Script& s) { s.descriptors = id(MessageType::kDescriptors); }, kInvalidArgument,
+       "another channel's id"},
+      {[](Script& s) { s.numbers.clear(); }, kInvalidArgument, "a region is missing"},
+      {[](Script& s) { s.numbers.pop_back(); }, kInvalidArgument, "a region is missing"},
+      {[](Script& s) { s.numbers.push_back(0); }, kInvalidArgument,
+       "more descriptors than the handshake has"},
+      {[](Script& s) {
+         s.theirs = SealedRegion(kShapeSeals);
+         s.numbers[0] = s.theirs.get();
+       },
+       kInvalidArgument, ""},
+      {[](Script& s) {
+         s.ours = SealedRegion(0);
+         s.numbers[1] = s.ours.get();
+       },
+       kInvalidArgument, ""},
+      {nothing_after(&Script::ready, busy), kUnavailable, "too many handshakes"},
+      {nothing_after(&Script::ready, size), kFailedPrecondition, "its limits"},
+      {nothing_after(&Script::ready, rubbish), kInvalidArgument, "too short"},
+      {[&](Script& s) { s.ready = id(MessageType::kReady); }, kInvalidArgument,
+       "another channel's id"},
+  };
+  const int before = OpenDescriptors();
+  for (const Case& c : cases) {
+    SCOPED_TRACE(&c - cases);
+    Script script;
+    c.spoil(script);
+    const absl::Status status = script.Run().status();
+    EXPECT_EQ(status.code(), c.code) << status;
+    EXPECT_TRUE(Says(status, c.sentence)) << status;
+    EXPECT_EQ(IsRefusal(status), Says(status, "the peer refused: ")) << status;
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
+TEST(ConnectorTest, PromiseP2TimeSilenceAtEachStepCostsTheDeadline) {
+  for (int step = 0; step < 3; ++step) {
+    Script script;
+    script.ready.clear();
+    if (step < 2) script.descriptors.clear();
+    if (step < 1) script.welcome.clear();
+    EXPECT_EQ(script.Run(Deadline::After(absl::Milliseconds(30))).status().code(),
+              absl::StatusCode::kDeadlineExceeded)
+        << step;
+  }
+}
+
+// A region takes time to be mapped, and there is none left.
+TEST(ConnectorTest, PromiseP2TimeALargeRegionIsNotMappedBeyondTheDeadline) {
+  constexpr uint64_t kLarge = uint64_t{16} << 20;
+  for (const bool incoming : {true, false}) {
+    Script script;
+    Welcome welcome = GoodWelcome();
+    (incoming ? welcome.receive : welcome.send).capacity_bytes = kLarge;
+    script.welcome = EncodeWelcome(welcome);
+    UniqueFd& region = incoming ? script.theirs : script.ours;
+    region = SealedRegion(incoming ? kRegionSeals : kShapeSeals, kLarge);
+    script.numbers[incoming ? 0 : 1] = region.get();
+    EXPECT_EQ(script.Run(Deadline::AtMonotonicNs(0)).status().code(),
+              absl::StatusCode::kDeadlineExceeded)
+        << incoming;
+  }
+}
+
+// An accepting side that does not read: the step at which its queue is full is the last one.
+TEST(ConnectorTest, AFullQueueAtEachStepIsAnErrorAtOnce) {
+  for (int room = 0; room < 3; ++room) {
+    Script script;
+    if (room < 2) script.descriptors.clear();
+    if (room < 1) script.welcome.clear();
+    script.ready.clear();
+    auto pair = PeerSocket::Pair();
+    script.Send(pair->first);
+    while (pair->second.Send(std::vector<std::byte>(48)).ok()) {
+    }
+    std::array<std::byte, 100> into;
+    for (int i = 0; i < room; ++i) {
+      const auto taken = pair->first.TryReceive(absl::MakeSpan(into));
+      ASSERT_TRUE(taken.ok() && *taken);
+    }
+    FileRegistry registry;
+    ConnectOptions options;
+    options.registry = &registry;
+    options.trust = PeerTrust::Because("seals without a helper");
+    const absl::Status status =
+        ConnectHandshake(std::move(pair->second), options, Deadline::After(absl::Seconds(1)))
+            .status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << room << status;
+    EXPECT_TRUE(Says(status, "does not read its socket")) << room << status;
+  }
+}
+
+// It hung up: if it said why before that, this is the error.
+TEST(ConnectorTest, ARefusalBeforeTheHangUpIsFound) {
+  for (const bool refuses : {true, false}) {
+    auto pair = PeerSocket::Pair();
+    ASSERT_TRUE(!refuses || pair->first.Send(EncodeRefused(RefusalReason::kIdentity)).ok());
+    pair->first.HangUp();
+    const absl::Status status =
+        ConnectHandshake(std::move(pair->second), ConnectOptions{}, Soon()).status();
+    EXPECT_EQ(IsRefusal(status), refuses) << status;
+    EXPECT_EQ(status.code(),
+              refuses ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST(ConnectorTest, ItTakesDescriptorsWhileItConnectsAndNoneAfterwards) {
+  auto pair = PeerSocket::Pair();
+  if (!RefuseRights(pair->second.fd())) GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS";
+  FileRegistry accepting_registry;
+  FileRegistry connecting_registry;
+  AcceptOptions accept;
+  accept.registry = &accepting_registry;
+  ConnectOptions connect;
+  connect.registry = &connecting_registry;
+  absl::StatusOr<std::shared_ptr<Session>> connected = absl::UnknownError("not run");
+  std::thread other(
+      [&] { connected = ConnectHandshake(std::move(pair->second), connect, Soon()); });
+  const auto accepted = AcceptHandshake(std::move(pair->first), accept, Soon());
+  other.join();
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  EXPECT_TRUE(RefusesRights((*connected)->connection()));
+  EXPECT_TRUE(RefusesRights((*accepted)->connection()));
+}
+
+// Of what came and was found to be as agreed, nothing has to be closed elsewhere.
+TEST(ConnectorTest, VerifiedDescriptorsAreClosedInPlace) {
+  const auto unused = PeerSocket::Pair();
+  if (!RefusesRights(unused->first.fd())) GTEST_SKIP() << "sockets need helpers as well here";
+  EXPECT_EQ(testing_support::RunInChild([] {
+              testing_support::FailSystemCall(SYS_clone, EAGAIN);
+              const Script script;
+              const auto made = script.Run();
+              EXPECT_TRUE(made.ok()) << made.status();
+              EXPECT_EQ(TendDisposal().parked, 0u);
+            }),
+            "ok");
+}
+
+// With room for so many descriptors more: a session or an error, and nothing is left.
+TEST(ConnectorTest, PromiseP7ResourcesWhateverRoomThereIsNothingIsLeftBehind) {
+  for (rlim_t room = 0; room < 12; ++room) {
+    EXPECT_EQ(testing_support::RunInChild([&] {
+                const Script script;
+                auto pair = PeerSocket::Pair();
+                script.Send(pair->first);
+                FileRegistry registry;
+                ConnectOptions options;
+                options.registry = &registry;
+                options.trust = PeerTrust::Because("seals without a helper");
+                const auto checked = CheckedConnectOptions::Make(options);
+                ASSERT_TRUE(checked.ok());
+                const int before = OpenDescriptors();
+                rlimit limit = {};
+                ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+                rlimit tight = limit;
+                {
+                  const UniqueFd lowest(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+                  tight.rlim_cur = static_cast<rlim_t>(lowest.get()) + room;
+                }
+                ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+                {
+                  const auto made = ConnectHandshake(std::move(pair->second), *checked, Soon());
+                  if (made.ok()) {
+                    EXPECT_NE((*made)->send()->doorbell, nullptr);
+                  } else {
+                    EXPECT_TRUE(Says(made.status(), "ulimit")) << made.status();
+                  }
+                  EXPECT_TRUE(made.ok() || room < 11) << made.status();
+                }
+                ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+                EXPECT_EQ(OpenDescriptors(), before - 1);
+                EXPECT_EQ(registry.size(), 0u);
+              }),
+              "ok")
+        << room;
+  }
+}
+
+// --- doorbells
+
+TEST(DoorbellsTest, OnlyEventfdsHaveDescriptorsTwoForEachRing) {
+  const RingGeometry none = {};
+  const RingGeometry ring = {65536, 1000};
+  for (const uint32_t kind : {kDoorbellEventfd, kDoorbellSocket, kDoorbellFutex}) {
+    for (const RingGeometry& send : {none, ring}) {
+      for (const RingGeometry& receive : {none, ring}) {
+        const bool sends = send.capacity_bytes != 0;
+        const bool receives = receive.capacity_bytes != 0;
+        const std::size_t wanted =
+            kind == kDoorbellEventfd ? (sends ? 2U : 0U) + (receives ? 2U : 0U) : 0U;
+        for (std::size_t count = 0; count <= 5; ++count) {
+          auto made = MakeDoorbells(kind, send, receive);
+          ASSERT_TRUE(made.ok()) << made.status();
+          EXPECT_EQ(made->own.send != nullptr, kind == kDoorbellEventfd && sends);
+          EXPECT_EQ(made->own.receive != nullptr, kind == kDoorbellEventfd && receives);
+          ASSERT_EQ(made->for_peer.size(), wanted);
+          while (made->for_peer.size() > count) made->for_peer.pop_back();
+          while (made->for_peer.size() < count) {
+            made->for_peer.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+          }
+          // The other side's "send" is our "receive".
+          const auto adopted = AdoptDoorbells(kind, receive, send, absl::MakeSpan(made->for_peer));
+          ASSERT_EQ(adopted.ok(), count == wanted) << adopted.status();
+          if (!adopted.ok()) {
+            EXPECT_TRUE(Says(adopted.status(),
+                             count < wanted ? "a doorbell is missing" : "more descriptors than"))
+                << adopted.status();
+            continue;
+          }
+          EXPECT_EQ(adopted->send != nullptr, kind == kDoorbellEventfd && receives);
+          EXPECT_EQ(adopted->receive != nullptr, kind == kDoorbellEventfd && sends);
+        }
+      }
+    }
+  }
+}
+
+TEST(DoorbellsTest, WhatIsNoEventfdIsRefusedInEachPlace) {
+  const RingGeometry ring = {65536, 1000};
+  for (std::size_t place = 0; place < 4; ++place) {
+    auto made = MakeDoorbells(kDoorbellEventfd, ring, ring);
+    ASSERT_TRUE(made.ok() && made->for_peer.size() == 4);
+    made->for_peer[place] = SealedRegion(0);
+    EXPECT_EQ(AdoptDoorbells(kDoorbellEventfd, ring, ring, absl::MakeSpan(made->for_peer))
+                  .status()
+                  .code(),
+              absl::StatusCode::kInvalidArgument)
+        << place;
+  }
+}
+
+// A violation that one end finds ends the wait of the other.
+TEST(DoorbellsTest, TheEndOfTheSessionWakesBothDirections) {
+  for (const DoorbellKind kind :
+       {DoorbellKind::kSocket, DoorbellKind::kEventfd, DoorbellKind::kFutex}) {
+    Ends ends;
+    ends.accept.doorbell = ends.connect.doorbell = kind;
+    ends.accept.trust = PeerTrust::Because("both ends are this test");
+    ends.connect.trust = PeerTrust::Because("both ends are this test");
+    ends.Run();
+    ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
+    for (const auto& end : {*ends.accepted, *ends.connected}) {
+      end->termination().Poison(Violation::kMetadataInvalid);
+      for (Doorbell* doorbell : {end->send()->doorbell.get(), end->receive()->doorbell.get()}) {
+        EXPECT_TRUE(doorbell->Sleep(Deadline::AtMonotonicNs(0))) << static_cast<int>(kind);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -625,6 +625,7 @@ TEST_F(ListenerTest, PromiseP3WorkAMovedOneHasItsSpareDescriptor) {
               for (int round = 0; round < 3; ++round) {
                 EXPECT_EQ(listener->TryAccept().status().code(),
                           absl::StatusCode::kResourceExhausted);
+                EXPECT_EQ(::dup(listener->fd()), -1);  // there is no room but the spare one's
                 std::array<std::byte, 8> bytes;
                 EXPECT_EQ(clients.back().TryReceive(absl::MakeSpan(bytes)).status().code(),
                           absl::StatusCode::kUnavailable)
