@@ -353,6 +353,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();
     PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");
+    fuzz::AwaitSealHelpers();
   });
   return 0;
 }

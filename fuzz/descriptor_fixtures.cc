@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "parley/os/check.h"
+#include "parley/sealing/seal_shared.h"
 #include "parley/sealing/seals.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -200,6 +201,10 @@ UniqueFd MakeDescriptor(testing::Script& script, uint64_t file_bytes) {
   if (!fd.ok()) fd.Reset(::eventfd(0, EFD_CLOEXEC));
   PARLEY_CHECK(fd.ok(), "out of descriptors");
   return fd;
+}
+
+void AwaitSealHelpers() {
+  for (int i = 0; i < 10'000 && internal::SealHelpersLeft() != 0; ++i) ::usleep(1000);
 }
 
 }  // namespace parley::fuzz

@@ -32,6 +32,9 @@ ForeignMemfd MakeMemfd(testing::Script& script, uint64_t file_bytes);
 // lacks the kind, it is an eventfd.
 UniqueFd MakeDescriptor(testing::Script& script, uint64_t file_bytes);
 
+// Where a sealing was given up, the helper that was killed has a descriptor until it has ended.
+void AwaitSealHelpers();
+
 }  // namespace parley::fuzz
 
 #endif  // PARLEY_FUZZ_DESCRIPTOR_FIXTURES_H_

@@ -273,7 +273,17 @@ class Run {
         reinterpret_cast<uintptr_t>(frame.view().BytesThatThePeerMayRewriteAtAnyTime());
     PARLEY_CHECK(address % arena_.alignment == 0, "not aligned");
     std::vector<std::byte> bytes(frame.size_bytes());
-    PARLEY_CHECK(frame.CopyOut(absl::MakeSpan(bytes)), "not valid");  // all of it can be read
+    // All of it can be read. Of several that are taken in at once, a later use of its id may be
+    // over.
+    const auto id = static_cast<uint32_t>(Word(taken_, 0, 4));
+    PARLEY_CHECK(frame.CopyOut(absl::MakeSpan(bytes)) == IsValid(id, Word(taken_, 8, 8)),
+                 "valid or not");
+  }
+
+  bool IsValid(uint32_t id, uint64_t generation) const {
+    const TheirId& theirs = theirs_[id];
+    return !poisoned_ && theirs.held && theirs.newest == generation &&
+           their_lines_[id] == generation;
   }
 
   // What holds after each step.
@@ -488,10 +498,7 @@ class Run {
     const std::size_t which = script_.Take8();
     if (received_.empty()) return;
     const auto at = received_.begin() + static_cast<std::ptrdiff_t>(which % received_.size());
-    const TheirId& theirs = theirs_[at->id];
-    const bool valid = !poisoned_ && theirs.held && theirs.newest == at->generation &&
-                       their_lines_[at->id] == at->generation;
-    PARLEY_CHECK(at->frame.StillValid() == valid, "valid or not");
+    PARLEY_CHECK(at->frame.StillValid() == IsValid(at->id, at->generation), "valid or not");
     Ended(at->id, at->generation);
     received_.erase(at);
   }

@@ -60,6 +60,12 @@ uint64_t FileBytesFor(const RegionGeometry& shape) {
   return ShapeAllowed(shape) ? 4096 + shape.frames_bytes + shape.data_bytes : 8192;
 }
 
+// Those of a finished region, and none that nobody asked for: but F_SEAL_EXEC, which
+// MFD_NOEXEC_SEAL brings.
+bool SealedAsARegion(unsigned seals) {
+  return (seals & ~unsigned{F_SEAL_EXEC}) == (kRegionSeals & ~unsigned{F_SEAL_EXEC});
+}
+
 // Everything can be read: no SIGBUS, no fault.
 void ReadAll(const IncomingRegion& region) {
   std::vector<std::byte> into(region.control().size_bytes());
@@ -94,7 +100,7 @@ void AdoptIncoming(testing::Script& script, const RegionLimits& limits) {
   ForeignMemfd foreign = MakeMemfd(script, file_bytes);
   const auto region = IncomingRegion::Adopt(std::move(foreign.fd), shape, limits);
   const bool allowed = ShapeAllowed(shape) && foreign.size_bytes == file_bytes &&
-                       (foreign.seals & kRegionSeals) == kRegionSeals && !foreign.pages_missing &&
+                       SealedAsARegion(foreign.seals) && !foreign.pages_missing &&
                        !foreign.huge_pages;
   PARLEY_CHECK(region.ok() == allowed, "a region was adopted, or refused, against the rules");
   if (region.ok()) {
@@ -173,7 +179,7 @@ void FinishDraft(testing::Script& script, const RegionLimits& limits) {
   const unsigned seals = static_cast<unsigned>(::fcntl(fd, F_GET_SEALS));
   const bool complete = present[0] && (present[1] || data_bytes == 0);
   const auto region = std::move(*draft).Finish();
-  PARLEY_CHECK(region.ok() == (complete && (seals & kRegionSeals) == kRegionSeals),
+  PARLEY_CHECK(region.ok() == (complete && SealedAsARegion(seals)),
                "a draft was finished, or refused, against the rules");
   if (region.ok()) {
     ReadAll(*region);
@@ -201,6 +207,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fuzz::FinishDraft(script, limits);
     }
     PARLEY_CHECK(registry.size() == 0, "a claim was left behind");
+    fuzz::AwaitSealHelpers();
   });
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/sealing/seal_shared.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,8 +20,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "parley/os/errors.h"
 #include "parley/os/pidfd.h"
+#include "parley/os/poll.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/seal_helper.h"
 
@@ -31,6 +35,8 @@ namespace parley {
 namespace {
 
 using internal::SealHelper;
+
+constexpr absl::Duration kMoment = absl::Milliseconds(1);
 
 // Helpers that were killed while a peer held them.
 class Leftovers {
@@ -51,14 +57,23 @@ class Leftovers {
     return *leftovers;
   }
 
-  void Add(UniqueFd pidfd, uid_t maker) {
+  // One that was killed. If it ends until then, it is none.
+  void Add(UniqueFd pidfd, uid_t maker, Deadline moment) {
+    pollfd entry = {pidfd.get(), POLLIN, 0};
+    if (pidfd.ok()) PollUntil(absl::MakeSpan(&entry, 1), moment).IgnoreError();
+    if (HasEnded(pidfd)) return;
     const std::lock_guard lock(mutex_);
     entries_.push_back({std::move(pidfd), maker});
+  }
+  std::size_t Count() {
+    const std::lock_guard lock(mutex_);
+    ForgetEnded();
+    return entries_.size();
   }
   // OK if one more may hang.
   absl::Status Admit(uid_t maker) {
     const std::lock_guard lock(mutex_);
-    std::erase_if(entries_, [](const Entry& entry) { return HasEnded(entry.pidfd); });
+    ForgetEnded();
     const auto of_maker = std::count_if(entries_.begin(), entries_.end(),
                                         [=](const Entry& entry) { return entry.maker == maker; });
     if (of_maker < kMaxLeftoversOfOneMaker && entries_.size() < size_t{kMaxLeftovers}) {
@@ -74,6 +89,9 @@ class Leftovers {
     UniqueFd pidfd;
     uid_t maker;
   };
+  void ForgetEnded() {
+    std::erase_if(entries_, [](const Entry& entry) { return HasEnded(entry.pidfd); });
+  }
   static bool HasEnded(const UniqueFd& pidfd) {
     if (pidfd.ok() && !ProcessHasEnded(pidfd.get())) return false;
     // It is our child where we are init or a subreaper, or it is a copy of us.
@@ -89,10 +107,11 @@ class Leftovers {
   std::vector<Entry> entries_;  // guarded by mutex_
 };
 
+// What is killed at the deadline has until `moment` to be gone.
 absl::Status Await(SealHelper& helper, uid_t maker, SealSet seals, Deadline deadline,
-                   bool* was_not_executed) {
+                   Deadline moment, bool* was_not_executed) {
   const absl::StatusOr<bool> ended = helper.Wait(deadline);
-  if (!ended.ok() || !*ended) Leftovers::Get().Add(helper.TakeLeftover(), maker);
+  if (!ended.ok() || !*ended) Leftovers::Get().Add(helper.TakeLeftover(), maker, moment);
   if (!ended.ok()) return ended.status();
   if (!*ended) {
     return absl::DeadlineExceededError(
@@ -120,11 +139,11 @@ SharedSealing::SharedSealing(std::unique_ptr<Job> job) : job_(std::move(job)) {}
 SharedSealing::SharedSealing(SharedSealing&&) noexcept = default;
 SharedSealing::~SharedSealing() {
   if (job_ == nullptr || !job_->helper.has_value()) return;
-  // Not a moment longer: this may be the end of a call whose deadline is over, and a peer can hold
-  // the helper up.
+  // This may be the end of a call whose deadline is over, and a peer can hold the helper up. One
+  // that nobody holds is gone within a moment, and leaves no descriptor behind.
   bool was_not_executed = false;
   Await(*job_->helper, job_->maker, job_->missing, Deadline::After(absl::ZeroDuration()),
-        &was_not_executed)
+        Deadline::After(kMoment), &was_not_executed)
       .IgnoreError();
 }
 
@@ -159,8 +178,8 @@ absl::Status SharedSealing::Finish(Deadline deadline) {
   const std::unique_ptr<Job> job = std::move(job_);
   bool was_not_executed = !job->helper.has_value();
   if (job->helper.has_value()) {
-    absl::Status status =
-        Await(*job->helper, job->maker, job->missing, deadline, &was_not_executed);
+    absl::Status status = Await(*job->helper, job->maker, job->missing, deadline,
+                                Deadline::AtMonotonicNs(0), &was_not_executed);
     if (!status.ok()) return status;
   }
   if (was_not_executed) {
@@ -170,7 +189,8 @@ absl::Status SharedSealing::Finish(Deadline deadline) {
     absl::StatusOr<SealHelper> copy = SealHelper::Start(job->fd, job->size_bytes, job->missing,
                                                         SealHelper::Kind::kCopyOfThisProcess);
     if (!copy.ok()) return copy.status();
-    absl::Status status = Await(*copy, job->maker, job->missing, deadline, &was_not_executed);
+    absl::Status status = Await(*copy, job->maker, job->missing, deadline,
+                                Deadline::AtMonotonicNs(0), &was_not_executed);
     if (!status.ok()) return status;
   }
   // However the helper ended, this is what counts.
@@ -187,5 +207,7 @@ absl::Status internal::AddSealsAlone(int fd, SealSet seals, Deadline deadline) {
       SharedSealing::Start(fd, seals, /*free_beyond_end=*/false);
   return sealing.ok() ? sealing->Finish(deadline) : sealing.status();
 }
+
+std::size_t internal::SealHelpersLeft() { return Leftovers::Get().Count(); }
 
 }  // namespace parley

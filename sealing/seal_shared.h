@@ -15,6 +15,7 @@
 // Cost: 0.1 ms and two processes for that time, whatever this process's memory; 60 ns for each
 // descriptor that it has open.
 
+#include <cstddef>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -65,6 +66,8 @@ namespace internal {
 // frees those comes first and takes the same lock; on Linux 6.18 it can be killed while it waits,
 // so that there a peer has to be lucky to make a helper hang. This one always can.
 absl::Status AddSealsAlone(int fd, SealSet seals, Deadline deadline);
+// Of those that were killed: how many have not ended.
+std::size_t SealHelpersLeft();
 }  // namespace internal
 
 }  // namespace parley
