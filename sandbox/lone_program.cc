@@ -19,7 +19,7 @@
 namespace parley::internal {
 namespace {
 
-constexpr uint64_t kCodeAddress = 0x400000 + kLonePageBytes;
+constexpr uint64_t kFileAddress = 0x400000;  // of what begins with the header
 
 #if defined(__x86_64__)
 constexpr Elf64_Half kMachine = EM_X86_64;
@@ -33,13 +33,15 @@ struct Header {
   Elf64_Phdr stack;
   Elf64_Phdr data;
 };
-static_assert(sizeof(Header) <= kLonePageBytes);
+static_assert(sizeof(Header) <= 4096);
 
-size_t WholePages(size_t size_bytes) {
-  return (size_bytes + kLonePageBytes - 1) / kLonePageBytes * kLonePageBytes;
+size_t WholePages(size_t size_bytes, size_t page_bytes) {
+  return (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
-Elf64_Phdr Part(uint64_t address, size_t offset, size_t size_bytes, Elf64_Word flags) {
+// The kernel wants address and offset to be alike within a page.
+Elf64_Phdr Part(uint64_t address, size_t offset, size_t size_bytes, Elf64_Word flags,
+                size_t page_bytes) {
   Elf64_Phdr part = {};
   part.p_type = PT_LOAD;
   part.p_flags = flags;
@@ -47,11 +49,11 @@ Elf64_Phdr Part(uint64_t address, size_t offset, size_t size_bytes, Elf64_Word f
   part.p_vaddr = address;
   part.p_filesz = size_bytes;
   part.p_memsz = size_bytes;
-  part.p_align = kLonePageBytes;
+  part.p_align = page_bytes;
   return part;
 }
 
-Header MakeHeader(size_t code_bytes, size_t data_offset, size_t data_bytes) {
+Header MakeHeader(size_t code_bytes, size_t data_offset, size_t data_bytes, size_t page_bytes) {
   Header header = {};
   std::memcpy(header.file.e_ident, ELFMAG, SELFMAG);
   header.file.e_ident[EI_CLASS] = ELFCLASS64;
@@ -60,22 +62,24 @@ Header MakeHeader(size_t code_bytes, size_t data_offset, size_t data_bytes) {
   header.file.e_type = ET_EXEC;
   header.file.e_machine = kMachine;
   header.file.e_version = EV_CURRENT;
-  header.file.e_entry = kCodeAddress;
+  header.file.e_entry = kFileAddress + page_bytes;
   header.file.e_phoff = offsetof(Header, code);
   header.file.e_ehsize = sizeof(header.file);
   header.file.e_phentsize = sizeof(header.code);
   header.file.e_phnum = data_bytes > 0 ? 3 : 2;
-  header.code = Part(kCodeAddress, kLonePageBytes, code_bytes, PF_R | PF_X);
+  header.code = Part(kFileAddress + page_bytes, page_bytes, code_bytes, PF_R | PF_X, page_bytes);
   header.stack.p_type = PT_GNU_STACK;
   header.stack.p_flags = PF_R | PF_W;
-  header.data = Part(kLoneDataAddress, data_offset, data_bytes, PF_R);
+  header.data = Part(kLoneDataAddress, data_offset, data_bytes, PF_R, page_bytes);
   return header;
 }
 
 }  // namespace
 
-UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_view data,
-                         int* error) {
+size_t LonePageBytes() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
+
+UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_view data, int* error,
+                         size_t page_bytes) {
   *error = 0;
   UniqueFd file(::memfd_create(name, MFD_CLOEXEC | MFD_EXEC));
   if (!file.ok() && errno == EINVAL) {
@@ -85,12 +89,13 @@ UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_vi
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) *error = errno;
     return UniqueFd();
   }
-  const size_t data_offset = SharedPageOffset(code) + kLonePageBytes;
-  const size_t data_bytes = WholePages(data.size());
-  std::string image(data.empty() ? SharedPageOffset(code) : data_offset + data_bytes, '\0');
-  const Header header = MakeHeader(code.size(), data_offset, data_bytes);
+  const size_t shared_offset = SharedPageOffset(code, page_bytes);
+  const size_t data_offset = shared_offset + page_bytes;
+  const size_t data_bytes = WholePages(data.size(), page_bytes);
+  std::string image(data.empty() ? shared_offset : data_offset + data_bytes, '\0');
+  const Header header = MakeHeader(code.size(), data_offset, data_bytes, page_bytes);
   std::memcpy(image.data(), &header, sizeof(header));
-  code.copy(image.data() + kLonePageBytes, code.size());
+  code.copy(image.data() + page_bytes, code.size());
   if (!data.empty()) data.copy(image.data() + data_offset, data.size());
   const NoFileSizeSignal no_signal;
   errno = EFBIG;  // of one that wrote only a part
@@ -101,6 +106,8 @@ UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_vi
   return file;
 }
 
-size_t SharedPageOffset(std::string_view code) { return kLonePageBytes + WholePages(code.size()); }
+size_t SharedPageOffset(std::string_view code, size_t page_bytes) {
+  return page_bytes + WholePages(code.size(), page_bytes);
+}
 
 }  // namespace parley::internal

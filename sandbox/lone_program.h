@@ -32,18 +32,19 @@
 
 namespace parley::internal {
 
-inline constexpr size_t kLonePageBytes = 4096;
+// A page of this machine: the unit of its parts in the file, 4 KiB, or 16 or 64 on some.
+size_t LonePageBytes();
 // Where the program finds `data`: read-only, a whole number of pages.
 inline constexpr uintptr_t kLoneDataAddress = 0x10000000;
 
 // A memfd. Not ok() with `error` 0: none may be written or executed here; else what we lack
 // (descriptors, memory).
-UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_view data,
-                         int* error);
+UniqueFd MakeLoneProgram(const char* name, std::string_view code, std::string_view data, int* error,
+                         size_t page_bytes = LonePageBytes());
 
 // Where in the file of one that has data there is a page of zeros, which no part of the program is:
 // for it and us to share.
-size_t SharedPageOffset(std::string_view code);
+size_t SharedPageOffset(std::string_view code, size_t page_bytes = LonePageBytes());
 
 }  // namespace parley::internal
 

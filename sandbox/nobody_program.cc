@@ -75,8 +75,8 @@ struct Orders {
   const uintptr_t start = kLoneDataAddress;  // a copy, or it would be read from where it lies
   // SAFETY: the program's file has them there.
   const Orders& orders = *__builtin_bit_cast(const Orders*, start);
-  const long at = RawCall(SYS_mmap, 0, kLonePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                          orders.page_fd, static_cast<long>(orders.page_offset));
+  const long at = RawCall(SYS_mmap, 0, sizeof(NobodyProgram::Page), PROT_READ | PROT_WRITE,
+                          MAP_SHARED, orders.page_fd, static_cast<long>(orders.page_offset));
   while (at < 0) RawCall(SYS_exit_group, 127);
   // SAFETY: a page that the kernel has just mapped, and that both sides see as this struct.
   NobodyProgram::Page& page = *__builtin_bit_cast(NobodyProgram::Page*, at);
@@ -213,7 +213,7 @@ class Data {
 }  // namespace
 
 NobodyProgram::~NobodyProgram() {
-  if (page_ != nullptr) ::munmap(page_, kLonePageBytes);
+  if (page_ != nullptr) ::munmap(page_, sizeof(Page));
 }
 
 int NobodyProgram::Make(const ChildStart& start) {
@@ -245,8 +245,8 @@ int NobodyProgram::Make(const ChildStart& start) {
   int error = 0;
   file_ = MakeLoneProgram("parley-nobody", code, data.bytes(), &error);
   if (!file_.ok()) return error;
-  void* const page = ::mmap(nullptr, kLonePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                            file_.get(), static_cast<off_t>(SharedPageOffset(code)));
+  void* const page = ::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(),
+                            static_cast<off_t>(SharedPageOffset(code)));
   if (page == MAP_FAILED) return errno;
   // SAFETY: page-aligned, zeros of the file, a plain struct.
   page_ = static_cast<Page*>(page);
