@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/frames/frame_fan_out.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -456,8 +458,10 @@ TEST(FrameFanOutTest, WhoLeavesIsToldByReason) {
   HostileAccess::Control(lies->pair->connecting().receiver)
       .StoreRelease64(kHeadOffset, ~uint64_t{0});
   dies->Die();
-  // A full ring or quota makes a producer look; until then the words are enough.
-  for (uint64_t number = 2; number < 200; ++number) {
+  // A full ring or quota makes a producer look; until then the words are enough. A ring has a page
+  // at least.
+  const auto enough = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) / 20;
+  for (uint64_t number = 2; number < enough; ++number) {
     producer.Send(number);
     ASSERT_EQ(stays.Next(), number - 1);
   }

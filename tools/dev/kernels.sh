@@ -66,9 +66,10 @@ ext4_image() {
   as_root chmod 0644 "$2"
 }
 
-# built_tests PLACE FOLDER ONLY: builds what that place runs, and collects it.
+# built_tests PLACE FOLDER ONLY [FLAG...]: builds what that place runs, and collects it.
 built_tests() {
   local place="$1" folder="$2" only="$3" query="$2.query" bin
+  shift 3
   local expression="tests(//...) + //villain:villain + kind(filegroup, //...)"
   mkdir -p "$(dirname "$folder")"
   (
@@ -77,8 +78,8 @@ built_tests() {
     python3 -B "$PLACES/collect.py" --query "$query" --place "$place" --only "$only" --labels >"$query.labels"
     say bazel build "# $(wc -l <"$query.labels") programs"
     # shellcheck disable=SC2046
-    bazel_with gcc build $(progress_flags) --build_runfile_links --target_pattern_file="$query.labels" >&2
-    bin="$(bazel_with gcc info bazel-bin 2>/dev/null)"
+    bazel_with gcc build $(progress_flags) "$@" --build_runfile_links --target_pattern_file="$query.labels" >&2
+    bin="$(bazel_with gcc info "$@" bazel-bin 2>/dev/null)"
     python3 -B "$PLACES/collect.py" --query "$query" --place "$place" --only "$only" --bin "$bin" --to "$folder"
   )
 }

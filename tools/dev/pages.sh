@@ -10,10 +10,16 @@ pages_usage() {
 Usage: ./dev pages [--only REGEX] [--record] [BYTES...]
 
 Runs the unit tests and the villain as if this machine's pages had BYTES bytes (default: 16384 65536), as those of
-a Raspberry Pi 5, of Apple's and of some servers' have. tools/dev/places/large_pages.c, loaded before
-each program, answers for the kernel: sizes, alignment, and EINVAL for what is not aligned.
+a Raspberry Pi 5, of Apple's and of some servers' have. tools/dev/places/large_pages.c, a library that each
+program and each worker is linked with, answers for the kernel: sizes, alignment, and EINVAL for what is not aligned.
 --record writes docs/runs/pages.md. Exit code: 0 if nothing failed.
 END
+}
+
+# large_pages FILE BYTES: the library, which has its size of pages built in: a worker has no environment.
+large_pages() {
+  gcc -O2 -Wall -Wextra -Werror -shared -fPIC -DPARLEY_PAGE_BYTES="$2" -o "$1.new" "$PLACES/large_pages.c" -ldl
+  mv "$1.new" "$1"
 }
 
 run_pages() {
@@ -32,13 +38,15 @@ run_pages() {
   done
   ((${#sizes[@]})) || sizes=(16384 65536)
   folder="$(cache_dir)/pages"
-  built_tests pages "$folder/tests" "$only"
   say gcc -shared tools/dev/places/large_pages.c
-  gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$folder/large_pages.so" "$PLACES/large_pages.c" -ldl
+  mkdir -p "$folder"
+  # Of this machine's own size while things are built: what the build runs is not what is tried.
+  large_pages "$folder/large_pages.so" "$(getconf PAGESIZE)"
+  built_tests pages "$folder/tests" "$only" --linkopt="$folder/large_pages.so"
   for size in "${sizes[@]}"; do
     say run_cases.py "# pages of $size bytes"
-    python3 -B "$PLACES/run_cases.py" --tree "$folder/tests" --out "$folder/$size.events" --tries "$TRIES" \
-      --env LD_PRELOAD="$folder/large_pages.so" --env PARLEY_PAGE_BYTES="$size" || status=1
+    large_pages "$folder/large_pages.so" "$size"
+    python3 -B "$PLACES/run_cases.py" --tree "$folder/tests" --out "$folder/$size.events" --tries "$TRIES" || status=1
     report+=("$size=pages=$folder/$size.events")
   done
   echo

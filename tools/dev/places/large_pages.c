@@ -1,27 +1,20 @@
-// Loaded before a program (LD_PRELOAD), this gives it the pages of another machine: PARLEY_PAGE_BYTES,
-// 16384 or 65536. Not only sysconf says so: mappings begin at multiples of it, and an address or an
-// offset that is none is refused with EINVAL, as such a kernel does; lengths are rounded up to it, and
-// so is what a file has allocated. What the C library does inside of itself keeps this machine's pages.
+// Linked with a program, before libc, this gives it the pages of another machine: PARLEY_PAGE_BYTES, 16384
+// or 65536. (Not by LD_PRELOAD: a worker starts without our environment.) Not only sysconf says so:
+// mappings begin at multiples of it, and an address or an offset that is none is refused with EINVAL, as
+// such a kernel does; lengths are rounded up to it, and so is what a file has allocated. What the C library
+// does inside of itself keeps this machine's pages.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static size_t Page(void) {
-  static size_t page;
-  if (page == 0) {
-    const char* text = getenv("PARLEY_PAGE_BYTES");
-    page = text != NULL ? strtoul(text, NULL, 10) : 65536;
-  }
-  return page;
-}
+static size_t Page(void) { return PARLEY_PAGE_BYTES; }
 
 static int IsOff(uintptr_t at) { return at % Page() != 0; }
 static size_t Up(size_t bytes) { return (bytes + Page() - 1) / Page() * Page(); }
