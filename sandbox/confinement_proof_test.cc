@@ -17,9 +17,9 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/spawn.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_proc.h"
 #include "parley/sandbox/testing_spawn.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {

@@ -17,7 +17,7 @@
 
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
-#include "parley/sandbox/testing_filter.h"
+#include "parley/testing/filter.h"
 
 namespace parley::internal {
 namespace {

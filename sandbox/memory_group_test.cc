@@ -18,8 +18,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_proc.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {

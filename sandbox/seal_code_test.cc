@@ -15,7 +15,7 @@
 
 #include "gtest/gtest.h"
 #include "parley/sandbox/plain_code.h"
-#include "parley/sandbox/testing_filter.h"
+#include "parley/testing/filter.h"
 
 namespace parley::internal {
 namespace {

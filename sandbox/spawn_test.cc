@@ -40,9 +40,9 @@
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/worker_maker.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {

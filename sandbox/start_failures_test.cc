@@ -28,9 +28,9 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/testing_ways.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {

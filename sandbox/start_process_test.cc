@@ -18,8 +18,8 @@
 #include "gtest/gtest.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/spawn.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/worker_maker.h"
+#include "parley/testing/filter.h"
 
 namespace parley::internal {
 namespace {

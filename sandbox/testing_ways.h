@@ -9,7 +9,7 @@
 #include <cerrno>
 
 #include "parley/sandbox/spawn.h"
-#include "parley/sandbox/testing_filter.h"
+#include "parley/testing/filter.h"
 
 namespace parley::testing {
 

@@ -73,7 +73,7 @@
 #include "parley/sandbox/template_main.h"
 #include "parley/sandbox/testing_attacks.h"
 #include "parley/sandbox/testing_descriptors.h"
-#include "parley/sandbox/testing_filter.h"
+#include "parley/testing/filter.h"
 
 // What the compiler calls, and what the assert of <assert.h> does.
 // NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp,readability-redundant-declaration)

@@ -38,9 +38,9 @@
 #include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/spawn.h"
-#include "parley/sandbox/testing_filter.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/unreaped.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef PARLEY_SANDBOX_TESTING_FILTER_H_
-#define PARLEY_SANDBOX_TESTING_FILTER_H_
+#ifndef PARLEY_TESTING_FILTER_H_
+#define PARLEY_TESTING_FILTER_H_
 
-// For this package's tests: a system call filter around the code under test, as a container's, that
+// For tests: a system call filter around the code under test, as a container's, that
 // makes one call fail; and a process of its own for it, since it never goes away.
 
 #include <linux/filter.h>
@@ -80,4 +80,4 @@ int InAProcessOfItsOwn(const Body& body) {
 
 }  // namespace parley::testing
 
-#endif  // PARLEY_SANDBOX_TESTING_FILTER_H_
+#endif  // PARLEY_TESTING_FILTER_H_
