@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/wait/adaptive_spin.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/time/time.h"
@@ -100,6 +101,126 @@ TEST(AdaptiveSpinTest, ASharedProcessorIsNoticed) {
     spin.Probed(now_ns, false);
     spin.Probed(now_ns, true);
     EXPECT_EQ(spin.Allowance(now_ns), 1000 * kMilli);
+  }
+}
+
+// Milliseconds of `spin_budget` and of time, and what is allowed after all that was there is spent.
+TEST(AdaptiveSpinTest, TimeGivesBackThePartOfAProcessorThatIsAllowed) {
+  for (const double part : {0.02, 0.5, 0.999}) {
+    WaitOptions options;
+    options.max_spin = absl::Seconds(1);
+    options.spin_budget = part;
+    const auto per_us = static_cast<int64_t>(part * 1000);
+    for (const int64_t start_ns : {kMicro, 12345 * kMilli}) {
+      AdaptiveSpin spin(options);
+      spin.Slept(1000 * kMilli);  // what it wishes is more than there is
+      EXPECT_EQ(spin.Allowance(start_ns), kMilli);
+      int64_t now_ns = start_ns;
+      for (const int64_t pass_ns :
+           {int64_t{0}, kMicro - 1, int64_t{1}, 7 * kMicro, kMilli + 999, int64_t{1}}) {
+        spin.Failed(10 * kMilli);
+        const int64_t before_us = (now_ns - start_ns) / kMicro;
+        now_ns += pass_ns;
+        const int64_t passed_us = (now_ns - start_ns) / kMicro - before_us;
+        EXPECT_EQ(spin.Allowance(now_ns), std::min(kMilli, passed_us * per_us))
+            << part << " " << start_ns << " " << pass_ns;
+      }
+      // A long while gives no more than there was at first, and rounding loses nothing.
+      spin.Failed(kMilli / 4);
+      now_ns += 1000 * kMilli + 999;
+      EXPECT_EQ(spin.Allowance(now_ns), kMilli);
+      spin.Failed(kMilli / 4);
+      EXPECT_EQ(spin.Allowance(now_ns), kMilli - kMilli / 4);
+      now_ns += 100'000 * kMilli;
+      EXPECT_EQ(spin.Allowance(now_ns), kMilli);
+    }
+  }
+}
+
+TEST(AdaptiveSpinTest, NothingIsLostByLookingOften) {
+  WaitOptions options;
+  options.max_spin = absl::Seconds(1);
+  AdaptiveSpin spin(options);
+  spin.Slept(1000 * kMilli);
+  int64_t now_ns = 777 * kMilli;
+  EXPECT_EQ(spin.Allowance(now_ns), kMilli);
+  spin.Failed(kMilli);
+  now_ns += 1000 * kMilli + 999;  // a second, and all but one nanosecond of a step
+  EXPECT_EQ(spin.Allowance(now_ns), kMilli);
+  spin.Failed(kMilli);
+  EXPECT_EQ(spin.Allowance(now_ns), 0);
+  EXPECT_EQ(spin.Allowance(now_ns + 1), 20);
+}
+
+// About twice what the last waits took; a glance where they took longer than the longest spin.
+TEST(AdaptiveSpinTest, WhatIsWishedFollowsTheLastWaits) {
+  constexpr int64_t kGlanceNs = 2 * kMicro;
+  const int64_t longest_ns = absl::ToInt64Nanoseconds(WaitOptions().max_spin);
+  for (const bool slept : {false, true}) {
+    AdaptiveSpin spin(WaitOptions::Balanced());
+    int64_t now_ns = 777 * kMilli;
+    const auto learn = [&](int64_t waited_ns) {
+      slept ? spin.Slept(waited_ns) : spin.Paid(waited_ns);
+      return spin.Allowance(now_ns += kMilli);
+    };
+    EXPECT_EQ(spin.Allowance(now_ns), kGlanceNs);
+    EXPECT_EQ(learn(40 * kMicro + 3), 20 * kMicro);  // a quarter of it, twice
+    EXPECT_EQ(learn(40 * kMicro), 2 * 17'500);       // and of what is left
+    EXPECT_EQ(learn(17'500), 2 * 17'500);
+    EXPECT_EQ(learn(1'500), 2 * 13'500);
+    for (int i = 0; i < 20; ++i) learn(0);
+    EXPECT_EQ(spin.Allowance(now_ns), kGlanceNs);
+  }
+  AdaptiveSpin spin(WaitOptions::Balanced());
+  int64_t now_ns = 777 * kMilli;
+  EXPECT_EQ(spin.Allowance(now_ns), kGlanceNs);
+  spin.Slept(1000 * kMilli);  // counts as four times the longest spin, and a quarter of that
+  EXPECT_EQ(spin.Allowance(now_ns), longest_ns);
+  spin.Slept(1000 * kMilli);
+  EXPECT_EQ(spin.Allowance(now_ns), kGlanceNs);
+  // However long that went on, some short ones bring it back.
+  for (int i = 0; i < 1000; ++i) spin.Slept(1000 * kMilli);
+  EXPECT_EQ(spin.Allowance(now_ns), kGlanceNs);
+  for (int i = 0; i < 5; ++i) spin.Slept(0);
+  EXPECT_EQ(spin.Allowance(now_ns), longest_ns);
+}
+
+TEST(AdaptiveSpinTest, OneProbeOrTwoAreChance) {
+  AdaptiveSpin spin(WaitOptions::LowestLatency());
+  EXPECT_EQ(spin.Allowance(0), 1000 * kMilli);
+  const int64_t now_ns = 777 * kMilli;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 1; i < AdaptiveSpin::kProbesToSleep; ++i) spin.Probed(now_ns, true);
+    EXPECT_EQ(spin.Allowance(now_ns), 1000 * kMilli) << round;
+    spin.Probed(now_ns, false);
+  }
+  for (int i = 0; i < AdaptiveSpin::kProbesToSleep; ++i) spin.Probed(now_ns, true);
+  EXPECT_EQ(spin.Allowance(now_ns + AdaptiveSpin::kSharedNs - 1), 0);
+  EXPECT_EQ(spin.Allowance(now_ns + AdaptiveSpin::kSharedNs), 1000 * kMilli);
+}
+
+TEST(AdaptiveSpinTest, WithoutALongestSpinThereIsNone) {
+  for (const double part : {0.0, 0.02, 1.0, 2.0}) {
+    WaitOptions options = WaitOptions::LowestPower();
+    options.spin_budget = part;
+    AdaptiveSpin spin(options);
+    EXPECT_EQ(spin.Allowance(777 * kMilli), 0) << part;
+    spin.Paid(0);
+    EXPECT_EQ(spin.Allowance(778 * kMilli), 0) << part;
+  }
+}
+
+// From a whole processor on there is nothing to learn.
+TEST(AdaptiveSpinTest, AWholeProcessorIsAlwaysTheLongestSpin) {
+  for (const double part : {0.999, 1.0, 1.5}) {
+    WaitOptions options;
+    options.spin_budget = part;
+    AdaptiveSpin spin(options);
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_EQ(spin.Allowance(777 * kMilli), part < 1 ? 2 * kMicro : 100 * kMicro);
+    }
+    spin.Failed(10 * kMilli);
+    EXPECT_EQ(spin.Allowance(777 * kMilli), part < 1 ? 0 : 100 * kMicro);
   }
 }
 
