@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,18 +16,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/own_memory.h"
@@ -34,9 +40,11 @@
 #include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
+#include "parley/testing/filter.h"
 #include "parley/testing/slow_files.h"
 #include "parley/wait/eventfd.h"
 #include "parley/wait/eventfd_doorbell.h"
+#include "parley/wait/futex.h"
 #include "parley/wait/futex_doorbell.h"
 #include "parley/wait/layout.h"
 #include "parley/wait/local_wake.h"
@@ -497,6 +505,578 @@ TEST(DoorbellTest, AttackF7F8OnlyPlainEventfdsAreAccepted) {
   UniqueFd read_end(pipe_ends[0]);
   UniqueFd write_end(pipe_ends[1]);
   EXPECT_FALSE(VerifyEventfd(read_end.get()).ok());
+}
+
+// --- each kind alike ----------------------------------------------------------------------------
+
+enum class Bell { kSocket, kEventfd };
+
+struct PolledDoorbellTest : ::testing::TestWithParam<Bell> {
+  SocketPair sockets;
+  Pair eventfds = EventfdPair();
+  // Of the same channel; `b` is the end under test.
+  Doorbell& a = GetParam() == Bell::kSocket ? *sockets.a : *eventfds.a;
+  Doorbell& b = GetParam() == Bell::kSocket ? *sockets.b : *eventfds.b;
+  // What only the end of the peer makes readable.
+  std::array<UniqueFd, 2> connection = Sockets();
+  std::array<UniqueFd, 2> lifeline = Sockets();
+
+  static bool Readable(int fd, int milliseconds = 0) {
+    pollfd entry = {fd, POLLIN, 0};
+    return ::poll(&entry, 1, milliseconds) == 1;
+  }
+  std::vector<int> Polled() {
+    std::vector<int> polled;
+    for (const pollfd& entry : b.polled()) {
+      EXPECT_EQ(entry.events, POLLIN);
+      polled.push_back(entry.fd);
+    }
+    return polled;
+  }
+  // The doorbell itself, then what wakes it from this process where that is another one.
+  std::vector<int> Own() {
+    std::vector<int> own = {b.polled()[0].fd};
+    if (b.wake().fd() != own[0]) own.push_back(b.wake().fd());
+    return own;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, PolledDoorbellTest,
+                         ::testing::Values(Bell::kSocket, Bell::kEventfd), [](const auto& bell) {
+                           return bell.param == Bell::kSocket ? "Socket" : "Eventfd";
+                         });
+
+TEST_P(PolledDoorbellTest, SaysWhatItIs) {
+  const bool socket = GetParam() == Bell::kSocket;
+  EXPECT_EQ(b.kind(), socket ? Doorbell::Kind::kSocket : Doorbell::Kind::kEventfd);
+  EXPECT_TRUE(b.can_be_polled());
+  EXPECT_EQ(b.OtherThrottleEnd(MonotonicNowNs()), 0);
+  EXPECT_EQ(b.OtherThrottleEnd(0), 0);
+  EXPECT_EQ(Polled().size(), socket ? 2u : 1u);
+  EXPECT_EQ(Polled(), Own());
+}
+
+TEST_P(PolledDoorbellTest, WhatIsWatchedForTheEndIsPolledToo) {
+  const int one = connection[0].get();
+  const int two = lifeline[0].get();
+  const int doorbell = b.polled()[0].fd;
+  struct Row {
+    int connection, pidfd;
+    std::vector<int> more;
+  };
+  const Row rows[] = {{one, two, {one, two}}, {-1, two, {two}},       {one, -1, {one}},
+                      {-1, -1, {}},           {doorbell, two, {two}}, {doorbell, -1, {}},
+                      {one, two, {one, two}}};
+  for (const Row& row : rows) {
+    b.WatchForEnd(row.connection, row.pidfd);
+    std::vector<int> expected = Own();
+    expected.insert(expected.end(), row.more.begin(), row.more.end());
+    EXPECT_EQ(Polled(), expected);
+    EXPECT_LE(b.polled().size(), 4u);
+    EXPECT_FALSE(b.PeerHasEnded());
+    EXPECT_EQ(b.Drain(), Doorbell::Drained::kQuiet);
+  }
+}
+
+TEST_P(PolledDoorbellTest, EachOfTheTwoTellsOfTheEnd) {
+  for (const bool pidfd : {false, true}) {
+    for (const bool slept : {false, true}) {
+      std::array<UniqueFd, 2> live = Sockets();
+      std::array<UniqueFd, 2> dead = Sockets();
+      dead[1].Reset();
+      b.WatchForEnd(pidfd ? live[0].get() : dead[0].get(), pidfd ? dead[0].get() : live[0].get());
+      if (slept) {
+        EXPECT_TRUE(b.Sleep(Deadline::After(absl::Seconds(20))));
+      } else {
+        EXPECT_TRUE(b.PeerHasEnded());
+      }
+      EXPECT_EQ(b.Drain(), Doorbell::Drained::kPeerGone);
+      // What is watched instead of these has not ended.
+      b.WatchForEnd(live[0].get(), -1);
+      EXPECT_FALSE(b.PeerHasEnded());
+      EXPECT_EQ(b.Drain(), Doorbell::Drained::kQuiet);
+    }
+  }
+}
+
+// A pidfd is readable and has no hang-up.
+TEST_P(PolledDoorbellTest, ReadableIsAnEndToo) {
+  b.WatchForEnd(-1, lifeline[0].get());
+  EXPECT_FALSE(b.PeerHasEnded());
+  ASSERT_EQ(::send(lifeline[1].get(), "x", 1, 0), 1);
+  EXPECT_TRUE(b.PeerHasEnded());
+  EXPECT_EQ(b.Drain(), Doorbell::Drained::kPeerGone);
+}
+
+// 0 is a descriptor, in a process without a standard input.
+TEST_P(PolledDoorbellTest, DescriptorZeroIsWatched) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::dup2(lifeline[0].get(), 0) != 0) ::_exit(1);
+    b.WatchForEnd(0, -1);
+    if (b.PeerHasEnded()) ::_exit(2);
+    if (::send(lifeline[1].get(), "x", 1, 0) != 1) ::_exit(3);
+    if (!b.PeerHasEnded()) ::_exit(4);
+    b.WatchForEnd(-1, 0);
+    ::_exit(b.PeerHasEnded() ? 0 : 5);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_P(PolledDoorbellTest, ASleepEndsBySignalOrByDeadline) {
+  const Deadline soon = Deadline::After(absl::Milliseconds(10));
+  EXPECT_FALSE(b.Sleep(soon));
+  EXPECT_TRUE(soon.Expired());
+  EXPECT_FALSE(b.Sleep(Deadline::AtMonotonicNs(0)));
+  a.Signal();
+  EXPECT_TRUE(b.Sleep(Deadline::AtMonotonicNs(0)));
+  EXPECT_EQ(b.Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_FALSE(b.Sleep(Deadline::AtMonotonicNs(0)));
+  EXPECT_EQ(b.Drain(), Doorbell::Drained::kQuiet);
+}
+
+// An interrupt is no signal and no end; its descriptor is emptied.
+TEST_P(PolledDoorbellTest, AWakeUpFromThisProcessIsNoSignal) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  for (const bool polled : {false, true}) {
+    b.wake().BeginPolledSleep();
+    b.Wake(LocalWake::kInterrupt);
+    EXPECT_TRUE(Readable(b.wake().fd()));
+    if (polled) {
+      b.EndPolledSleep();
+    } else {
+      EXPECT_TRUE(b.Sleep(Deadline::After(absl::Seconds(20))));
+    }
+    const Doorbell::Drained drained = b.Drain();
+    // Of an eventfd the two are one.
+    EXPECT_EQ(drained, GetParam() == Bell::kSocket ? Doorbell::Drained::kQuiet
+                                                   : Doorbell::Drained::kSignalled);
+    EXPECT_FALSE(Readable(b.wake().fd()));
+    EXPECT_TRUE(b.wake().Take(LocalWake::kInterrupt));
+  }
+}
+
+// Whoever is awake is not written to: after each way to sleep.
+TEST_P(PolledDoorbellTest, AfterASleepAWakeUpCostsNoWrite) {
+  const std::vector<short> nothing(b.polled().size(), 0);
+  for (int way = 0; way < 4; ++way) {
+    switch (way) {
+      case 0:
+        EXPECT_FALSE(b.Sleep(Deadline::AtMonotonicNs(0)));
+        break;
+      case 1:
+        b.BeginPolledSleep();
+        b.EndPolledSleep();
+        break;
+      case 2:
+        EXPECT_TRUE(b.wake().BeginSleep());
+        b.EndPolledSleep(nothing);
+        break;
+      default:
+        break;
+    }
+    b.Wake(LocalWake::kInterrupt);
+    EXPECT_FALSE(Readable(b.wake().fd())) << way;
+    EXPECT_TRUE(b.wake().Take(LocalWake::kInterrupt));
+  }
+}
+
+// A WaitSet polls for it, and hands over what it saw of each.
+TEST_P(PolledDoorbellTest, WhatSomebodyElsePolledIsWhatCounts) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  const std::size_t count = b.polled().size();
+  for (std::size_t i = 0; i < count; ++i) {
+    for (const short seen : {short{POLLIN}, short{POLLHUP}, short{POLLERR}}) {
+      std::vector<short> revents(count, 0);
+      revents[i] = seen;
+      const bool own_wake = i == 1 && b.wake().fd() == b.polled()[1].fd;
+      const bool end = i == 0 ? seen != POLLIN : !own_wake;
+      b.EndPolledSleep(revents);
+      for (std::size_t j = 0; j < count; ++j) EXPECT_EQ(b.polled()[j].revents, revents[j]);
+      EXPECT_EQ(b.Drain(), end ? Doorbell::Drained::kPeerGone : Doorbell::Drained::kQuiet)
+          << i << " " << seen;
+      b.EndPolledSleep(std::vector<short>(count, 0));
+      EXPECT_EQ(b.Drain(), Doorbell::Drained::kQuiet);
+    }
+  }
+}
+
+TEST_P(PolledDoorbellTest, OneDescriptorForAnEventLoop) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  const int descriptor = b.descriptor();
+  ASSERT_GE(descriptor, 0);
+  EXPECT_NE(::fcntl(descriptor, F_GETFD) & FD_CLOEXEC, 0);
+  EXPECT_EQ(b.descriptor(), descriptor);  // made once
+  EXPECT_FALSE(Readable(descriptor));
+  a.Signal();
+  EXPECT_TRUE(Readable(descriptor));
+  EXPECT_EQ(b.Drain(), Doorbell::Drained::kSignalled);
+  EXPECT_FALSE(Readable(descriptor));
+  b.BeginPolledSleep();
+  EXPECT_FALSE(Readable(descriptor));
+  b.Wake(LocalWake::kInterrupt);
+  EXPECT_TRUE(Readable(descriptor));
+  b.EndPolledSleep();
+  static_cast<void>(b.Drain());
+  EXPECT_FALSE(Readable(descriptor));
+  connection[1].Reset();
+  EXPECT_TRUE(Readable(descriptor));
+}
+
+TEST_P(PolledDoorbellTest, TheDescriptorTellsOfEachEnd) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  ASSERT_GE(b.descriptor(), 0);
+  lifeline[1].Reset();
+  EXPECT_TRUE(Readable(b.descriptor()));
+}
+
+TEST_P(PolledDoorbellTest, AThrottleMakesTheDescriptorBlindUntilItEnds) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  const int descriptor = b.descriptor();
+  ASSERT_GE(descriptor, 0);
+  for (int i = 0; i < 2; ++i) {
+    a.Signal();
+    EXPECT_TRUE(Readable(descriptor));
+    b.Throttle(Deadline::After(absl::Hours(1)).monotonic_ns());
+    EXPECT_FALSE(Readable(descriptor));
+    // Taken back: it sees again, and no timer is left.
+    b.EndThrottle();
+    EXPECT_TRUE(Readable(descriptor));
+    EXPECT_EQ(b.Drain(), Doorbell::Drained::kSignalled);
+    EXPECT_FALSE(Readable(descriptor));
+    b.Throttle(Deadline::After(absl::Milliseconds(5)).monotonic_ns());
+    EXPECT_TRUE(Readable(descriptor, 20'000));  // the timer
+    b.EndThrottle();
+    EXPECT_FALSE(Readable(descriptor));
+    b.Throttle(MonotonicNowNs() - 1);
+    EXPECT_TRUE(Readable(descriptor, 20'000));
+    b.EndThrottle();
+    EXPECT_FALSE(Readable(descriptor));
+  }
+  // The end of the peer is seen all the same.
+  b.Throttle(Deadline::After(absl::Hours(1)).monotonic_ns());
+  lifeline[1].Reset();
+  EXPECT_TRUE(Readable(descriptor));
+}
+
+// Without a descriptor nothing has to be told to the kernel.
+TEST_P(PolledDoorbellTest, AThrottleBeforeTheDescriptorIsMadeIsOneOfThisProcessAlone) {
+  b.Throttle(Deadline::After(absl::Hours(1)).monotonic_ns());
+  EXPECT_GT(b.wake().ThrottleEnd(MonotonicNowNs()), 0);
+  b.wake().Post(LocalWake::kSignal);
+  EXPECT_TRUE(b.wake().BeginSleep());
+  b.wake().EndSleep();
+  b.EndThrottle();
+  EXPECT_EQ(b.wake().ThrottleEnd(0), 0);
+  EXPECT_FALSE(b.wake().BeginSleep());
+}
+
+TEST_P(PolledDoorbellTest, EachOfItsDescriptorsIsNamed) {
+  const auto named = [&] {
+    std::vector<int> all;
+    std::vector<int> written;
+    b.AddDescriptors(all, written);
+    std::set<int> every(all.begin(), all.end());
+    every.erase(-1);
+    return std::pair(every, std::set<int>(written.begin(), written.end()));
+  };
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  auto [all, written] = named();
+  const std::vector<int> polled = Polled();
+  std::set<int> expected(polled.begin(), polled.end());
+  if (GetParam() == Bell::kSocket) {
+    EXPECT_EQ(all, expected);
+    EXPECT_EQ(written, std::set<int>{b.wake().fd()});
+  } else {
+    // And the one that it signals.
+    ASSERT_EQ(written.size(), 2u);
+    EXPECT_EQ(written.count(b.wake().fd()), 1u);
+    for (const int fd : written) {
+      EXPECT_TRUE(VerifyEventfd(fd).ok());
+      expected.insert(fd);
+    }
+    EXPECT_EQ(all, expected);
+  }
+  // An event loop's two: the epoll and its timer.
+  ASSERT_GE(b.descriptor(), 0);
+  const auto [later, later_written] = named();
+  EXPECT_EQ(later_written, written);
+  EXPECT_EQ(later.size(), all.size() + 2);
+  EXPECT_EQ(later.count(b.descriptor()), 1u);
+  for (const int fd : later) EXPECT_GE(::fcntl(fd, F_GETFD), 0) << fd;
+  for (const int fd : all) EXPECT_EQ(later.count(fd), 1u) << fd;
+}
+
+// Each call that can fail while the descriptor is made: there is none then, and nothing is left.
+TEST_P(PolledDoorbellTest, ADescriptorThatCannotBeMadeIsNone) {
+  b.WatchForEnd(connection[0].get(), lifeline[0].get());
+  const int next = ::dup(connection[0].get());
+  const int after = ::dup(connection[0].get());
+  ASSERT_EQ(after, next + 1);
+  ::close(next);
+  ::close(after);
+  std::vector<testing::RefusedCall> calls = {{SYS_epoll_create1, EMFILE},
+                                             {SYS_timerfd_create, EMFILE}};
+  // Of what is to be watched: the timer, which comes second, and each that is polled.
+  std::vector<int> watched = Polled();
+  watched.push_back(after);
+  for (const int fd : watched) {
+    calls.push_back({SYS_epoll_ctl, ENOSPC, 2, ~0u, static_cast<uint32_t>(fd)});
+  }
+  for (const testing::RefusedCall& call : calls) {
+    EXPECT_EQ(testing::InAProcessOfItsOwn([&] {
+                testing::Refuse(call);
+                if (b.descriptor() != -1) return 1;
+                if (::fcntl(next, F_GETFD) != -1 || ::fcntl(after, F_GETFD) != -1) return 2;
+                a.Signal();
+                return b.Drain() == Doorbell::Drained::kSignalled ? 0 : 3;
+              }),
+              0)
+        << call.call << " " << call.value;
+  }
+  EXPECT_EQ(testing::InAProcessOfItsOwn([&] { return b.descriptor() == next ? 0 : 1; }), 0);
+}
+
+// --- one kind each ------------------------------------------------------------------------------
+
+// docs/SPEC.md: a wake-up adds 1.
+TEST(DoorbellTest, AnEventfdIsSignalledByOne) {
+  UniqueFd theirs = *CreateEventfd();
+  const int counted = theirs.get();
+  auto doorbell = MakeEventfdDoorbell(*CreateEventfd(), std::move(theirs));
+  for (int signals = 1; signals <= 3; ++signals) doorbell->Signal();
+  uint64_t count = 0;
+  ASSERT_EQ(::read(counted, &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+  EXPECT_EQ(count, 3u);
+}
+
+TEST(DoorbellTest, ANewEventfdIsEmptyAndClosedOnExec) {
+  const UniqueFd made = *CreateEventfd();
+  uint64_t count = 0;
+  EXPECT_EQ(::read(made.get(), &count, sizeof(count)), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_NE(::fcntl(made.get(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(DoorbellTest, WithoutADescriptorLeftEachKindIsAnError) {
+  EXPECT_EQ(testing::InAProcessOfItsOwn([] {
+              auto sockets = Sockets();
+              testing::Refuse({SYS_eventfd2, EMFILE});
+              if (CreateEventfd().status().code() != absl::StatusCode::kResourceExhausted) return 1;
+              for (const auto& [sends, receives] :
+                   {std::pair(true, true), std::pair(true, false), std::pair(false, true)}) {
+                const auto made = MakeSocketDoorbells(sockets[0].get(), sends, receives);
+                if (made.status().code() != absl::StatusCode::kResourceExhausted) return 2;
+              }
+              // With neither direction there is nothing to make.
+              return MakeSocketDoorbells(sockets[0].get(), false, false).ok() ? 0 : 3;
+            }),
+            0);
+}
+
+TEST(DoorbellTest, ADoorbellForEachDirectionAndNoOther) {
+  for (const bool sends : {false, true}) {
+    for (const bool receives : {false, true}) {
+      auto sockets = Sockets();
+      const auto made = MakeSocketDoorbells(sockets[0].get(), sends, receives);
+      ASSERT_TRUE(made.ok());
+      EXPECT_EQ(made->send != nullptr, sends);
+      EXPECT_EQ(made->receive != nullptr, receives);
+    }
+  }
+}
+
+TEST(DoorbellTest, WhatIsNoDescriptorIsNoEventfd) {
+  EXPECT_EQ(VerifyEventfd(-1).code(), absl::StatusCode::kNotFound);
+  const UniqueFd made = *CreateEventfd();
+  const auto code = [&](const std::vector<uint32_t>& calls, uint32_t error) {
+    return static_cast<absl::StatusCode>(testing::InAProcessOfItsOwn([&] {
+      for (const uint32_t call : calls) testing::Refuse({call, error});
+      return static_cast<int>(VerifyEventfd(made.get()).code());
+    }));
+  };
+  // Of these, each machine and each C library has its own.
+  std::vector<uint32_t> opens = {SYS_openat};
+  std::vector<uint32_t> links = {SYS_readlinkat};
+#ifdef SYS_open
+  opens.push_back(SYS_open);
+#endif
+#ifdef SYS_readlink
+  links.push_back(SYS_readlink);
+#endif
+  EXPECT_EQ(code(links, EACCES), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(code(opens, EACCES), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(code({SYS_read}, EACCES), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(code({SYS_read}, EIO), absl::StatusCode::kInternal);
+}
+
+// Of so many signals for the one end the other one learns from two on: one for it may have found
+// the queue full. Nobody learns of what is not there.
+TEST(DoorbellTest, TwoSignalsOrMoreAreHandedOver) {
+  for (int signals = 0; signals <= 4; ++signals) {
+    Duplex channel;
+    int sent = 0;
+    for (; sent < signals; ++sent) {
+      // Before it is full, which the kernel decides.
+      if (::send(channel.sockets[0].get(), "\1", 1, MSG_DONTWAIT) != 1) break;
+    }
+    ASSERT_GE(sent, std::min(signals, 2));
+    EXPECT_EQ(channel.two.receive->Drain(),
+              sent == 0 ? Doorbell::Drained::kQuiet : Doorbell::Drained::kSignalled);
+    EXPECT_EQ(channel.two.send->Drain(),
+              sent < 2 ? Doorbell::Drained::kQuiet : Doorbell::Drained::kSignalled)
+        << sent;
+    EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kQuiet);
+    EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kQuiet);
+  }
+}
+
+// What was handed over ends the next sleep, and is forgotten by the preparation of one.
+TEST(DoorbellTest, APreparationTakesWhatWasHandedOver) {
+  Duplex channel;
+  channel.one.receive->Signal();
+  EXPECT_EQ(channel.two.receive->Drain(), Doorbell::Drained::kQuiet);
+  EXPECT_TRUE(channel.two.send->wake().Has(LocalWake::kSignal));
+  channel.two.send->Prepare();
+  EXPECT_FALSE(channel.two.send->Sleep(Deadline::AtMonotonicNs(0)));
+  EXPECT_EQ(channel.two.send->Drain(), Doorbell::Drained::kQuiet);
+}
+
+// Both directions: what is no signal of either is a violation, and nobody is woken for it.
+TEST(DoorbellTest, RubbishIsUnexpectedForBothEnds) {
+  const std::string rubbish[] = {
+      std::string(1, '\0'),  "\3", "x", "\1\1", "\1\2", "\2\2", "\2\1", "\1x", "xyz",
+      std::string(200, '\1')};
+  for (const std::string& bytes : rubbish) {
+    for (const bool send : {false, true}) {
+      Duplex channel;
+      ASSERT_EQ(::send(channel.sockets[0].get(), bytes.data(), bytes.size(), 0),
+                static_cast<ssize_t>(bytes.size()));
+      Doorbell& drains = send ? *channel.two.send : *channel.two.receive;
+      Doorbell& other = send ? *channel.two.receive : *channel.two.send;
+      EXPECT_EQ(drains.Drain(), Doorbell::Drained::kUnexpected) << bytes;
+      EXPECT_FALSE(other.wake().Has(LocalWake::kSignal));
+      EXPECT_EQ(other.Drain(), Doorbell::Drained::kQuiet);
+    }
+  }
+}
+
+// An empty message looks like the end.
+TEST(DoorbellTest, AnEmptyMessageIsTheEnd) {
+  SocketPair pair;
+  ASSERT_EQ(::send(pair.sockets[1].get(), "", 0, 0), 0);
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kPeerGone);
+}
+
+// A peer that leaves without having read all: the kernel says that with an error.
+TEST(DoorbellTest, APeerThatLeavesUnreadSignalsIsGone) {
+  for (const bool peer_is_supervisor : {false, true}) {
+    auto sockets = Sockets();
+    auto made = MakeSocketDoorbells(sockets[0].get(), true, false, peer_is_supervisor);
+    made->send->Signal();
+    sockets[1].Reset();
+    EXPECT_EQ(made->send->Drain(), Doorbell::Drained::kPeerGone);
+  }
+}
+
+// A violation is not excused by a death.
+TEST(DoorbellTest, RubbishBeforeTheEndIsUnexpected) {
+  SocketPair pair;
+  ASSERT_EQ(::send(pair.sockets[1].get(), "xyz", 3, 0), 3);
+  pair.sockets[1].Reset();
+  EXPECT_TRUE(pair.a->PeerHasEnded());
+  EXPECT_EQ(pair.a->Drain(), Doorbell::Drained::kUnexpected);
+}
+
+TEST(DoorbellTest, AFutexSaysWhatItIs) {
+  const Pages pages;
+  const Pair pair = pages.Doorbells();
+  for (Doorbell* const doorbell : {pair.a.get(), pair.b.get()}) {
+    EXPECT_FALSE(doorbell->can_be_polled());
+    EXPECT_TRUE(doorbell->polled().empty());
+    EXPECT_EQ(doorbell->OtherThrottleEnd(MonotonicNowNs()), 0);
+    EXPECT_EQ(doorbell->Drain(), Doorbell::Drained::kQuiet);
+    std::vector<int> all;
+    std::vector<int> eventfds;
+    doorbell->WatchForEnd(55, 66);
+    doorbell->AddDescriptors(all, eventfds);
+    EXPECT_EQ(all, (std::vector<int>{55, 66}));
+    EXPECT_TRUE(eventfds.empty());
+  }
+}
+
+// Not shorter than asked for, as long as a slice is not over; and no sleep without need.
+TEST(DoorbellTest, AFutexSleepsUntilItsDeadline) {
+  const Pages pages;
+  const Pair pair = pages.Doorbells();
+  // Before a count was noted it is that of the start.
+  EXPECT_FALSE(pair.b->Sleep(Deadline::AtMonotonicNs(0)));
+  const Deadline soon = Deadline::After(absl::Milliseconds(10));
+  while (!soon.Expired()) EXPECT_FALSE(pair.b->Sleep(soon));
+  // In slices of kMaxFutexSleep, and no busy loop.
+  const Deadline long_after = Deadline::After(absl::Hours(1));
+  int slices = 0;
+  for (const Deadline enough = Deadline::After(absl::Milliseconds(50)); !enough.Expired();
+       ++slices) {
+    EXPECT_FALSE(pair.b->Sleep(long_after));
+  }
+  EXPECT_LE(slices, 5);
+}
+
+TEST(DoorbellTest, AFutexLearnsOfTheEndByLookingForIt) {
+  for (const bool pidfd : {false, true}) {
+    const Pages pages;
+    const Pair pair = pages.Doorbells();
+    std::array<UniqueFd, 2> live = Sockets();
+    std::array<UniqueFd, 2> dead = Sockets();
+    pair.b->WatchForEnd(pidfd ? live[0].get() : dead[0].get(),
+                        pidfd ? dead[0].get() : live[0].get());
+    EXPECT_FALSE(pair.b->PeerHasEnded());
+    EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kQuiet);
+    dead[1].Reset();
+    EXPECT_TRUE(pair.b->Sleep(Deadline::After(absl::Seconds(20))));
+    EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kPeerGone);
+    EXPECT_TRUE(pair.b->PeerHasEnded());
+    // For good: nobody polls for what a later connection of this number says.
+    pair.b->WatchForEnd(-1, -1);
+    EXPECT_TRUE(pair.b->PeerHasEnded());
+    EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kPeerGone);
+  }
+}
+
+TEST(DoorbellTest, AnInterruptEndsTheNextSleepOnAFutex) {
+  const Pages pages;
+  const Pair pair = pages.Doorbells();
+  pair.b->Prepare();
+  EXPECT_FALSE(pair.b->Sleep(Deadline::AtMonotonicNs(0)));
+  pair.b->Wake(LocalWake::kInterrupt);
+  EXPECT_TRUE(pair.b->Sleep(Deadline::After(absl::Seconds(20))));
+  EXPECT_EQ(pair.b->Drain(), Doorbell::Drained::kQuiet);
+  EXPECT_TRUE(pair.b->wake().Take(LocalWake::kInterrupt));
+  EXPECT_FALSE(pair.b->Sleep(Deadline::AtMonotonicNs(0)));
+}
+
+// A thread that sleeps on the word is woken, and not only let go on by its next look.
+TEST(DoorbellTest, ASignalOnAFutexWakesWhoeverSleepsOnIt) {
+  const Pages pages;
+  const Pair pair = pages.Doorbells();
+  std::atomic<bool> woken{false};
+  std::thread sleeper([&] {
+    woken.store(Futex::SleepWhile(PeerMemory(pages.page_a, kPageBytes), kDataSignalsOffset, 0,
+                                  Deadline::After(absl::Seconds(60)).monotonic_ns()) ==
+                Futex::Slept::kWoken);
+  });
+  // It sleeps where it can be moved to another word, and back.
+  std::byte* const word = pages.page_a + kDataSignalsOffset;
+  std::byte* const elsewhere = pages.page_a + 1024;
+  for (const auto& [from, to] : {std::pair(word, elsewhere), std::pair(elsewhere, word)}) {
+    while (::syscall(SYS_futex, from, FUTEX_REQUEUE, 0, 1, to, 0) != 1) std::this_thread::yield();
+  }
+  pair.a->Signal();
+  sleeper.join();
+  EXPECT_TRUE(woken.load());
 }
 
 }  // namespace

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/wait/memory_barrier.h"
 
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 
 #include "gtest/gtest.h"
+#include "parley/testing/filter.h"
 
 namespace parley {
 namespace {
@@ -80,6 +84,29 @@ TEST(MemoryBarrierTest, OneOfTheTwoAlwaysSeesTheOther) {
   EXPECT_TRUE(shared->registered);
   EXPECT_EQ(neither, 0u) << "both were seen in " << both << " rounds";
   ::munmap(memory, sizeof(Shared));
+}
+
+// As the kernel itself answers, and no where a filter denies it.
+TEST(MemoryBarrierTest, EachCallSaysWhatTheKernelSays) {
+  const bool barrier = ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+  const bool registers =
+      ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+  EXPECT_EQ(SystemWideBarrierWorks(), barrier);
+  EXPECT_EQ(SystemWideBarrier(), barrier);
+  EXPECT_EQ(RegisterForBarriers(), registers);
+  EXPECT_EQ(RegisterForBarriers(), registers);  // again
+  for (const int command :
+       {MEMBARRIER_CMD_GLOBAL_EXPEDITED, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED}) {
+    EXPECT_EQ(testing::InAProcessOfItsOwn([&] {
+                testing::Refuse({SYS_membarrier, EPERM, 0, ~0u, static_cast<uint32_t>(command)});
+                const bool asked = command == MEMBARRIER_CMD_GLOBAL_EXPEDITED;
+                if (SystemWideBarrierWorks() != (barrier && !asked)) return 1;
+                if (SystemWideBarrier() != (barrier && !asked)) return 2;
+                return RegisterForBarriers() == (registers && asked) ? 0 : 3;
+              }),
+              0)
+        << command;
+  }
 }
 
 }  // namespace
