@@ -114,7 +114,8 @@ WaitSet::Ran EventLoop::Run(Deadline deadline) {
   while (tasks_ != 0) {
     const WaitSet::Ran ran = set().RunOnce(deadline);
     if (ran == WaitSet::Ran::kInterrupted) return ran;
-    if (ran == WaitSet::Ran::kDeadline && deadline.Expired()) return ran;
+    // Also where there is always something to do: a peer decides whether there is.
+    if (tasks_ != 0 && deadline.Expired()) return WaitSet::Ran::kDeadline;
   }
   return WaitSet::Ran::kHandlers;
 }
