@@ -98,6 +98,77 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
   }
 }
 
+// What is said of a position that is wrong, again by the definition: how far it lies from what would
+// have been right.
+TEST(CursorProof, EveryWrongTailAtEightBitsIsCalledByItsName) {
+  for (const unsigned grain : {1u, 3u, 8u}) {
+    for (unsigned capacity = 1; capacity <= 128; capacity *= 2) {
+      for (const unsigned head : {0u, 1u, 100u, 255u}) {
+        for (unsigned last_ahead = 0; last_ahead <= capacity; last_ahead += grain) {
+          for (unsigned ahead = 0; ahead < 256; ++ahead) {
+            Violation expected = Violation::kNone;
+            if (ahead > capacity) {
+              expected = Violation::kProducerPositionOutOfRange;
+            } else if (ahead < last_ahead) {
+              expected = Violation::kProducerPositionBackwards;
+            } else if (ahead % grain != 0) {
+              expected = Violation::kProducerPositionMisaligned;
+            }
+            ASSERT_EQ(
+                C8::CheckTail(static_cast<uint8_t>(head), static_cast<uint8_t>(head + last_ahead),
+                              static_cast<uint8_t>(head + ahead), static_cast<uint8_t>(capacity),
+                              static_cast<uint8_t>(grain)),
+                expected)
+                << "head " << head << " last " << last_ahead << " ahead " << ahead << " capacity "
+                << capacity << " grain " << grain;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CursorProof, EveryWrongHeadAtEightBitsIsCalledByItsName) {
+  for (const unsigned grain : {1u, 3u, 8u}) {
+    for (const unsigned tail : {0u, 1u, 100u, 255u}) {
+      for (unsigned in_flight = 0; in_flight <= 128; in_flight += grain) {
+        for (unsigned behind = 0; behind < 256; ++behind) {  // of the tail
+          Violation expected = Violation::kNone;
+          if (behind <= in_flight) {
+            if (behind % grain != 0) expected = Violation::kConsumerPositionMisaligned;
+          } else {
+            // Nearer to the tail, from above, or to the last head, from below.
+            expected = 256 - behind <= behind - in_flight ? Violation::kConsumerPositionOutOfRange
+                                                          : Violation::kConsumerPositionBackwards;
+          }
+          ASSERT_EQ(
+              C8::CheckHead(static_cast<uint8_t>(tail), static_cast<uint8_t>(tail - in_flight),
+                            static_cast<uint8_t>(tail - behind), static_cast<uint8_t>(grain)),
+              expected)
+              << "tail " << tail << " in flight " << in_flight << " behind " << behind << " grain "
+              << grain;
+        }
+      }
+    }
+  }
+}
+
+TEST(CursorProof, EveryWrongRecordAtEightBitsIsCalledByItsName) {
+  for (unsigned max_size = 0; max_size <= 120; ++max_size) {
+    for (unsigned available = kHeader; available <= 128; available += kAlign) {
+      for (unsigned size = 0; size < 256; ++size) {
+        const Violation expected = size > max_size              ? Violation::kRecordTooLong
+                                   : size > available - kHeader ? Violation::kRecordBeyondTail
+                                                                : Violation::kNone;
+        ASSERT_EQ(C8::CheckRecord(static_cast<uint8_t>(size), static_cast<uint8_t>(max_size),
+                                  static_cast<uint8_t>(available), kHeader),
+                  expected)
+            << "size " << size << " max " << max_size << " available " << available;
+      }
+    }
+  }
+}
+
 TEST(CursorTest, TheSameAtSixtyFourBitsAroundTheWrap) {
   const uint64_t top = ~uint64_t{0} - 7;  // 2^64 - 8
   EXPECT_EQ(Cursor64::RecordEnd(top, 9, 8, 8), 16u);

@@ -89,6 +89,7 @@ class HeapPeerMemory {
   void CopyOut(std::size_t offset, absl::Span<std::byte> into) const {
     HeapView(circle_, offset, into.size()).CopyTo(0, into);
   }
+  void CopyOutSmall(std::size_t offset, absl::Span<std::byte> into) const { CopyOut(offset, into); }
   void Prefetch(std::size_t /*offset*/) const {}
   HeapView ViewOf(std::size_t offset, std::size_t length) const {
     return HeapView(circle_, offset, length);
