@@ -98,8 +98,8 @@ TEST(CursorProof, EveryRecordAtEightBitsStaysInsideWhatIsAvailable) {
   }
 }
 
-// What is said of a position that is wrong, again by the definition: how far it lies from what would
-// have been right.
+// What is said of a position that is wrong, again by the definition: how far it lies from what
+// would have been right.
 TEST(CursorProof, EveryWrongTailAtEightBitsIsCalledByItsName) {
   for (const unsigned grain : {1u, 3u, 8u}) {
     for (unsigned capacity = 1; capacity <= 128; capacity *= 2) {

@@ -75,7 +75,7 @@ struct EndsTest : ::testing::Test {
   }
 };
 
-// --- lengths ----------------------------------------------------------------------------------------
+// --- lengths ------------------------------------------------------------------------------------
 
 // Each way to send, each length, into memory that is full of something else: the record, its zeros,
 // and not a byte more.
@@ -258,7 +258,7 @@ TEST_F(EndsTest, TheShortWaysSayNoWhereMoreIsNeeded) {
   EXPECT_FALSE(narrow.TrySendShort(1, Payload(9)));
 }
 
-// --- taking in parts ------------------------------------------------------------------------------
+// --- taking in parts ----------------------------------------------------------------------------
 
 TEST_F(EndsTest, ARecordsWordSaysHowItIsToBeCopied) {
   EXPECT_TRUE(consumer.FitsAny(kMaxMessage));
@@ -353,7 +353,7 @@ TEST_F(EndsTest, HasDataIsAllButToBeWaitedFor) {
   EXPECT_FALSE(consumer.closed());
 }
 
-// --- when the peer is looked at -------------------------------------------------------------------
+// --- when the peer is looked at -----------------------------------------------------------------
 
 // The end of a stream is for good, and so is a close of one's own: nothing is looked at after it.
 TEST_F(EndsTest, AfterAnEndTheProducersWordsAreNotLookedAt) {
@@ -501,7 +501,7 @@ TEST_F(EndsTest, AProducerThatWasClosedStillLearnsWhatWasTaken) {
   EXPECT_EQ(producer.published_bytes(), 32u);
 }
 
-// --- our caller errs ------------------------------------------------------------------------------
+// --- our caller errs ----------------------------------------------------------------------------
 
 using EndsDeathTest = EndsTest;
 
@@ -541,7 +541,7 @@ TEST_F(EndsDeathTest, WhatABufferTagAndReservationMustBe) {
   EXPECT_DEATH(producer.TryReserve(1, &room), "the producer was closed");
 }
 
-// --- values ---------------------------------------------------------------------------------------
+// --- values -------------------------------------------------------------------------------------
 
 TEST(RingTypesTest, NothingIsInThemAtFirst) {
   EXPECT_EQ(Record().size_bytes, 0u);
@@ -568,7 +568,7 @@ TEST(RingTypesTest, EachCapacityAndEachLimit) {
   }
 }
 
-// --- the pause before a look ------------------------------------------------------------------------
+// --- the pause before a look --------------------------------------------------------------------
 
 // A consumer's position, and a producer that writes so many records before each look.
 class Pacing {
@@ -644,7 +644,7 @@ TEST(PacingTest, APauseGrowsAndShrinksInSteps) {
   for (int i = 0; i < 40; ++i) EXPECT_TRUE(slow.Take(128)) << i;
 }
 
-// --- elements ---------------------------------------------------------------------------------------
+// --- elements -----------------------------------------------------------------------------------
 
 template <typename T>
 struct Typed {

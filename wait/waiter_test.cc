@@ -392,7 +392,7 @@ TEST(WaiterTest, ACheapSignalThatWasNotMeasuredIsNotChargedAfterwards) {
   FAIL() << "each signal took more than a millisecond";
 }
 
-// --- an end that only tries -----------------------------------------------------------------------
+// --- an end that only tries ---------------------------------------------------------------------
 
 TEST(WaiterTest, EmptyPollsAskForTheEndNowAndThen) {
   for (int tries = 0; tries < 50; ++tries) {
@@ -435,7 +435,7 @@ TEST(WaiterTest, EmptyPollsBelieveTheOtherEndAboutTheEnd) {
   EXPECT_EQ(end.doorbell.asked, 0);
 }
 
-// --- event loops ----------------------------------------------------------------------------------
+// --- event loops --------------------------------------------------------------------------------
 
 TEST(WaiterTest, ArmingIsForWhereNothingIsReady) {
   End end(WaitOptions::LowestPower());
@@ -1024,7 +1024,7 @@ TEST(WaiterTest, WithoutItsBarrierAnEndSleepsForAMillisecond) {
             0);
 }
 
-// --- spins ----------------------------------------------------------------------------------------
+// --- spins --------------------------------------------------------------------------------------
 
 // A spin that goes on makes way by a short sleep after half a millisecond. So whether an end spins
 // can be seen by its first sleep: is that a probe's, or is it the wait's own?

@@ -60,7 +60,7 @@ std::unique_ptr<ChannelPair> MakePair(const ChannelPairOptions& options = {}) {
   return *std::move(pair);
 }
 
-// --- lists ------------------------------------------------------------------------------------------
+// --- lists --------------------------------------------------------------------------------------
 
 // Next to lists of the library, by random steps.
 TEST(AwaiterLinkTest, AgreesWithALibrarysList) {
@@ -94,7 +94,7 @@ TEST(AwaiterLinkTest, AgreesWithALibrarysList) {
   }
 }
 
-// --- many ---------------------------------------------------------------------------------------------
+// --- many ---------------------------------------------------------------------------------------
 
 // Lets the others have their turn: ready by the next round.
 class Yield : public internal::Awaiter {
@@ -143,7 +143,7 @@ TEST(ExecutorTest, AStormIsTakenInSlices) {
   }
 }
 
-// --- the end of Run -----------------------------------------------------------------------------------
+// --- the end of Run -----------------------------------------------------------------------------
 
 Task<void> YieldForEver(Executor* executor, int* turns) {
   while (true) {
@@ -201,7 +201,7 @@ TEST(ExecutorTest, RunEndsByAnInterrupt) {
   EXPECT_EQ(loop->Run(In(1)), Ran::kDeadline);
 }
 
-// --- frames that are destroyed where they wait ----------------------------------------------------------
+// --- frames that are destroyed where they wait --------------------------------------------------
 
 // Belongs to whoever holds its handle, and starts at once.
 struct Held {
@@ -263,7 +263,7 @@ TEST(ExecutorTest, AFrameThatIsDestroyedIsForgotten) {
   }
 }
 
-// --- ports that end -------------------------------------------------------------------------------------
+// --- ports that end -----------------------------------------------------------------------------
 
 Task<void> AwaitOne(AsyncReceiver* receiver, absl::Status* end) {
   *end = (co_await receiver->Next(Generous())).status();
@@ -290,7 +290,7 @@ TEST(ExecutorTest, APortThatEndedIsNotTakenForTheNextOne) {
   EXPECT_TRUE(ends[1].ok()) << ends[1];
 }
 
-// --- loops that end -------------------------------------------------------------------------------------
+// --- loops that end -----------------------------------------------------------------------------
 
 TEST(ExecutorTest, ALoopThatEndedHasNoSetAndSuspendsNobody) {
   auto loop = MakeLoop();
@@ -320,7 +320,7 @@ TEST(ExecutorTest, ALoopThatEndedHasNoSetAndSuspendsNobody) {
   }
 }
 
-// --- turns ----------------------------------------------------------------------------------------------
+// --- turns --------------------------------------------------------------------------------------
 
 Task<void> TakeForEver(AsyncReceiver* receiver, int* taken) {
   while (true) {
@@ -352,7 +352,7 @@ TEST(ExecutorTest, EachTurnIsAWholeOne) {
   EXPECT_TRUE(Message().bytes.empty());
 }
 
-// --- refusals -------------------------------------------------------------------------------------------
+// --- refusals -----------------------------------------------------------------------------------
 
 TEST(ExecutorTest, ALoopThatCannotBeMadeIsAnError) {
   EXPECT_EQ(InAProcessOfItsOwn([] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A set and ports that do what the test says: what each is asked, what its handler is told, what the
-// epoll costs; and what comes where the kernel refuses.
+// A set and ports that do what the test says: what each is asked, what its handler is told, what
+// the epoll costs; and what comes where the kernel refuses.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -137,7 +137,7 @@ struct Told {
 };
 using Codes = std::vector<StatusCode>;
 
-// --- ports ----------------------------------------------------------------------------------------
+// --- ports --------------------------------------------------------------------------------------
 
 TEST(ScriptedPortTest, NothingIsCountedAtFirst) {
   auto set = MakeSet();
@@ -341,7 +341,7 @@ TEST(ScriptedPortTest, AnEndTakesThePlaceOfWhatWasReady) {
   EXPECT_EQ(set->RunOnce(Now()), Ran::kDeadline);
 }
 
-// --- pauses ---------------------------------------------------------------------------------------
+// --- pauses -------------------------------------------------------------------------------------
 
 TEST(ScriptedPortTest, APauseDisarmsWhatIsArmed) {
   auto set = MakeSet();
@@ -426,7 +426,7 @@ TEST(ScriptedPortTest, APausedDescriptorIsAskedAnew) {
   EXPECT_EQ(told.codes, Codes{StatusCode::kOk});
 }
 
-// --- deadlines --------------------------------------------------------------------------------------
+// --- deadlines ----------------------------------------------------------------------------------
 
 TEST(ScriptedPortTest, ADeadlineIsToldOnceAndAtItsTime) {
   for (const Mode mode : {Mode::kAlways, Mode::kOnce}) {
@@ -518,7 +518,7 @@ TEST(ScriptedPortTest, ADeadlineEndsWithWhatItWasFor) {
   }
 }
 
-// --- throttles --------------------------------------------------------------------------------------
+// --- throttles ----------------------------------------------------------------------------------
 
 // The doorbell, which is the first, is left alone; the others are polled. At its end it is taken
 // once more, as if it were readable.
@@ -618,7 +618,7 @@ TEST(ScriptedPortTest, AThrottleThatEndsDuringAPauseHasEnded) {
   EXPECT_EQ(port.seen.size(), 2u);
 }
 
-// --- ports that end ---------------------------------------------------------------------------------
+// --- ports that end -----------------------------------------------------------------------------
 
 TEST(ScriptedPortTest, APortThatEndsIsToldWhateverItWaitedFor) {
   enum { kSleeping, kReady, kWoken, kThrottled, kPaused };
@@ -676,7 +676,7 @@ TEST(ScriptedPortTest, APortThatEndsIsToldWhateverItWaitedFor) {
   }
 }
 
-// --- registrations that end -------------------------------------------------------------------------
+// --- registrations that end ---------------------------------------------------------------------
 
 TEST(ScriptedPortTest, TheOthersStayInWhateverOrderTheyAreReset) {
   for (int gone = 0; gone < 8; ++gone) {
@@ -825,7 +825,7 @@ TEST(ScriptedPortTest, ARegistrationOfASetThatEndedDoesNothing) {
   EXPECT_EQ(port.armed, 1);
 }
 
-// --- descriptors --------------------------------------------------------------------------------------
+// --- descriptors --------------------------------------------------------------------------------
 
 TEST(ScriptedPortTest, EachRegistrationOfADescriptorIsTold) {
   auto set = MakeSet();
@@ -988,7 +988,7 @@ TEST(ScriptedPortTest, AnEventOfAClosedDescriptorIsNobodys) {
   EXPECT_EQ(others.codes.size(), 1u);
 }
 
-// --- somebody else's loop -------------------------------------------------------------------------
+// --- somebody else's loop -----------------------------------------------------------------------
 
 TEST(ScriptedPortTest, TheDescriptorSaysThatThereIsSomethingToDo) {
   enum { kAddedReady, kResumedReady, kAddedWoken, kTimer, kInterrupt };
@@ -1063,7 +1063,7 @@ TEST(ScriptedPortTest, WhatAHandlerMakesReadyIsForTheNextRound) {
   EXPECT_FALSE(Readable(descriptor));
 }
 
-// --- the kernel's refusals --------------------------------------------------------------------------
+// --- the kernel's refusals ----------------------------------------------------------------------
 
 using testing::Answer;
 using testing::InAProcessOfItsOwn;
@@ -1248,7 +1248,7 @@ TEST(ScriptedPortTest, AnInterruptKeepsTheErrorNumber) {
             0);
 }
 
-// --- our caller's bugs ------------------------------------------------------------------------------
+// --- our caller's bugs --------------------------------------------------------------------------
 
 TEST(ScriptedPortDeathTest, OurCallersBugsAbort) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
