@@ -1216,7 +1216,7 @@ TEST(ScriptedPortTest, AWaitIsOneCallAndHasAnOtherWhereThatIsMissing) {
               }),
               0);
   }
-  for (const uint32_t error : {ENOSYS, EPERM}) {
+  for (const uint32_t error : {uint32_t{ENOSYS}, uint32_t{EPERM}}) {
     EXPECT_EQ(InAProcessOfItsOwn([&] {
                 auto set = MakeRealSet();
                 Refuse({SYS_epoll_pwait2, error});
