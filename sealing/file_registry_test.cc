@@ -56,6 +56,19 @@ TEST(FileRegistryTest, M12ReadersShareOneRoleAndNoOther) {
   EXPECT_EQ(set.ClaimAsReader({1, 7}).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
+TEST(FileRegistryTest, NoFileIsZeroOfZero) {
+  EXPECT_EQ(FileId(), (FileId{0, 0}));
+  FileRegistry set;
+  {
+    const FileClaim none;
+    FileClaim first = *set.Claim({1, 1});
+    FileClaim& same = first;
+    first = std::move(same);
+    EXPECT_EQ(set.size(), 1u);
+  }
+  EXPECT_EQ(set.size(), 0u);
+}
+
 TEST(FileRegistryTest, PromiseP7TheSetIsBounded) {
   FileRegistry set(2);
   auto first = set.Claim({1, 1});

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -191,6 +192,112 @@ TEST(GuardedRangeTest, M13AChildThatUsesItAbortsWithASentence) {
             }).how,
             "exit 0");
   Store(mapped.range.base());  // the parent's own goes on
+}
+
+// The guards are part of it, to the byte; what lies next to it is not.
+TEST(GuardedRangeTest, M13TheSentenceIsForItsOwnAddressesAlone) {
+  struct sigaction present = {};
+  ::sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
+  // A page above the range: the kernel places mappings from above, mostly.
+  for (int i = 0; i < 20; ++i) {
+    void* const above =
+        ::mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const Mapped mapped = MapNew(2 * kPage, GuardedRange::Access::kRead);
+    std::byte* const base = mapped.range.base();
+    const std::string aborted = "signal " + std::to_string(SIGABRT);
+    for (const ptrdiff_t at :
+         {-kPageDistance, ptrdiff_t{-1}, 2 * kPageDistance, 3 * kPageDistance - 1}) {
+      const ChildEnd end = UseInAChild([&] { Load(base + at); });
+      EXPECT_EQ(end.how, aborted) << at;
+      EXPECT_EQ(end.said,
+                "parley: caller's bug: a channel was used in a forked child of the process that "
+                "made it. Its memory is not there: make channels after the fork.\n");
+    }
+    const bool adjacent = above == base + 3 * kPage;
+    if (adjacent) {
+      EXPECT_EQ(UseInAChild([&] { Load(base + 3 * kPage); }).how, kSegv);
+    }
+    ::munmap(above, kPage);
+    if (adjacent) return;
+  }
+  GTEST_SKIP() << "the kernel places nothing next to a range";
+}
+
+// A range that is gone leaves its addresses to whoever gets them next, in a child as well; and one
+// range's end is not another's.
+TEST(GuardedRangeTest, M13AddressesThatWereGivenBackAreOthers) {
+  struct sigaction present = {};
+  ::sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
+  EXPECT_EQ(RunInChild([] {
+              const Mapped kept = MapNew(kPage, GuardedRange::Access::kRead);
+              std::byte* base = nullptr;
+              {
+                const Mapped gone = MapNew(kPage, GuardedRange::Access::kRead);
+                base = gone.range.base();
+              }
+              void* const page = ::mmap(base, kPage, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+              ASSERT_EQ(page, base);
+              Store(base);
+              EXPECT_EQ(UseInAChild([&] { ::_exit(*base == std::byte{1} ? 0 : 1); }).how, "exit 0");
+              EXPECT_EQ(UseInAChild([&] { Load(kept.range.base()); }).how,
+                        "signal " + std::to_string(SIGABRT));
+              // Nor does a child get the addresses of one that is there.
+              EXPECT_EQ(UseInAChild([&] {
+                          void* const taken =
+                              ::mmap(kept.range.base(), kPage, PROT_READ,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+                          ::_exit(taken == MAP_FAILED && errno == EEXIST ? 0 : 1);
+                        }).how,
+                        "exit 0");
+            }),
+            "ok");
+}
+
+// What the program has for SIGSEGV stays, and without a range nothing is installed.
+TEST(GuardedRangeTest, M13AHandlerOfTheProgramsStays) {
+  struct sigaction present = {};
+  ::sigaction(SIGSEGV, nullptr, &present);
+  if (present.sa_handler != SIG_DFL) GTEST_SKIP() << "a sanitizer handles SIGSEGV";
+  const auto child_has_own = [] {
+    struct sigaction own = {};
+    ::sigaction(SIGSEGV, nullptr, &own);
+    return (own.sa_flags & SA_SIGINFO) == 0 ? own.sa_handler == SIG_DFL ? 1 : 2 : 3;
+  };
+  EXPECT_EQ(RunInChild([&] {
+              {
+                const Mapped gone = MapNew(kPage, GuardedRange::Access::kRead);
+              }
+              EXPECT_EQ(UseInAChild([&] { ::_exit(child_has_own()); }).how, "exit 1");
+              const Mapped mapped = MapNew(kPage, GuardedRange::Access::kRead);
+              EXPECT_EQ(UseInAChild([&] { ::_exit(child_has_own()); }).how, "exit 3");
+              struct sigaction action = {};
+              action.sa_handler = [](int) { ::_exit(41); };
+              ASSERT_EQ(::sigaction(SIGSEGV, &action, nullptr), 0);
+              EXPECT_EQ(UseInAChild([&] { Load(mapped.range.base()); }).how, "exit 41");
+              action.sa_flags = SA_SIGINFO;
+              action.sa_sigaction = [](int, siginfo_t*, void*) { ::_exit(42); };
+              ASSERT_EQ(::sigaction(SIGSEGV, &action, nullptr), 0);
+              EXPECT_EQ(UseInAChild([&] { Load(mapped.range.base()); }).how, "exit 42");
+            }),
+            "ok");
+}
+
+TEST(GuardedRangeDeathTest, OnlyPagesThatAMachineCanHaveAreSimulated) {
+  EXPECT_EQ(RunInChild([] {
+              const auto real = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+              for (const size_t bytes : {real, 2 * real, size_t{65536}}) {
+                internal::SimulatePageBytes(bytes);
+                EXPECT_EQ(PageBytes(), bytes);
+              }
+            }),
+            "ok");
+  const auto real = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  for (const size_t bytes : {size_t{0}, size_t{1}, real / 2, real - 1, real + 1, 3 * real}) {
+    EXPECT_DEATH(internal::SimulatePageBytes(bytes), "SimulatePageBytes: ") << bytes;
+  }
 }
 
 // A machine of 64 KiB pages, simulated: regions and blobs of its sizes, guards where they belong.
@@ -423,6 +530,10 @@ TEST(GuardedRangeDeathTest, APartThatIsNotInTheRangeIsTheCallersBug) {
     EXPECT_DEATH(range->Map(at, fd->get(), 0, 1, kRead).IgnoreError(), "Map: not at a page");
     EXPECT_DEATH(range->Map(0, fd->get(), at, 1, kRead).IgnoreError(), "Map: not at a page");
   }
+  EXPECT_DEATH(range->MapWithoutPages(fd->get(), {}, kRead).IgnoreError(), "Map: nothing");
+  // What ends where the range ends is in it, also if it is nothing.
+  EXPECT_TRUE(range->Map(2 * page, fd->get(), 0, 0, kRead).ok());
+  EXPECT_TRUE(range->Populate(2 * page, 0, kRead).ok());
   const std::array<GuardedRange::Piece, 2> apart = {{{0, 0, page}, {2 * page, 0, 0}}};
   EXPECT_DEATH(range->MapWithoutPages(fd->get(), apart, kRead).IgnoreError(), "Map: a gap");
 }

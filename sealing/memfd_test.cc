@@ -7,17 +7,41 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
+#include "parley/os/deadline.h"
 #include "parley/sealing/guarded_range.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
+
+namespace {
+
+// The error of a memfd_create with MFD_NOEXEC_SEAL; 0: the kernel's own answer.
+int memfd_error = 0;
+int memfd_calls = 0;
+
+}  // namespace
+
+// Before the C library's, for all of this program.
+extern "C" int memfd_create(const char* name, unsigned flags) noexcept {
+  constexpr unsigned kNoexecSeal = 8;
+  ++memfd_calls;
+  if (memfd_error != 0 && (flags & kNoexecSeal) != 0) {
+    errno = memfd_error;
+    return -1;
+  }
+  // DESCRIPTOR: the caller's to own.
+  return static_cast<int>(::syscall(SYS_memfd_create, name, flags));
+}
 
 namespace parley {
 namespace {
@@ -180,6 +204,106 @@ TEST(MemfdTest, ResizeAllocatesAndARefusedOneChangesNothing) {
   EXPECT_EQ(StatOf(fd->get()).st_size, 3 * kPageAt);
   ASSERT_TRUE(ResizeMemfd(fd->get(), 3 * kPage, 100).ok());
   EXPECT_EQ(StatOf(fd->get()).st_size, 100);
+}
+
+// In pieces, of which none is left out.
+TEST(MemfdTest, ALongResizeAllocatesAllOfIt) {
+  auto fd = CreateMemfd(kPage);
+  ASSERT_TRUE(fd.ok());
+  for (const uint64_t size : {kMiB, 3 * kMiB + kPage, 3 * kMiB + kPage, 2 * kMiB}) {
+    const auto before = static_cast<uint64_t>(StatOf(fd->get()).st_size);
+    ASSERT_TRUE(ResizeMemfd(fd->get(), before, size).ok());
+    EXPECT_EQ(static_cast<uint64_t>(StatOf(fd->get()).st_size), size);
+    EXPECT_EQ(static_cast<uint64_t>(StatOf(fd->get()).st_blocks) * 512, size);
+  }
+}
+
+TEST(MemfdTest, AStepIsOnePiece) {
+  constexpr uint64_t kPiece = MemfdBuilder::kPieceBytes;
+  for (const uint64_t size : {uint64_t{0}, uint64_t{1}, kPiece, kPiece + 1, 4 * kPiece - kPage}) {
+    auto builder = MemfdBuilder::Start(size);
+    ASSERT_TRUE(builder.ok()) << builder.status();
+    EXPECT_EQ(static_cast<uint64_t>(StatOf(builder->fd()).st_size), size);
+    const uint64_t pieces = (size + kPiece - 1) / kPiece;
+    for (uint64_t i = 1; i <= pieces; ++i) {
+      EXPECT_EQ(builder->Step(Deadline::AtMonotonicNs(0)).value_or(false), i == pieces);
+      const uint64_t there = std::min(i * kPiece, size);
+      EXPECT_EQ(static_cast<uint64_t>(StatOf(builder->fd()).st_blocks) * 512,
+                (there + kPage - 1) / kPage * kPage);
+    }
+    EXPECT_EQ(builder->Step(Deadline::AtMonotonicNs(0)).value_or(false), true);
+    const UniqueFd fd = std::move(*builder).Take();
+    EXPECT_EQ(static_cast<uint64_t>(StatOf(fd.get()).st_size), size);
+  }
+}
+
+TEST(MemfdDeathTest, AnUnfinishedOneCannotBeTaken) {
+  auto builder = MemfdBuilder::Start(2 * MemfdBuilder::kPieceBytes);
+  ASSERT_TRUE(builder.ok());
+  EXPECT_DEATH(std::move(*builder).Take(), "not all memory is there yet");
+  ASSERT_FALSE(*builder->Step(Deadline::AtMonotonicNs(0)));
+  EXPECT_DEATH(std::move(*builder).Take(), "not all memory is there yet");
+}
+
+// All memory and swap of the machine are the limit, to the byte; here without any page of it.
+TEST(MemfdTest, PromiseP7TheMachinesMemoryIsTheLimit) {
+  struct sysinfo machine = {};
+  ASSERT_EQ(::sysinfo(&machine), 0);
+  const uint64_t all = (uint64_t{machine.totalram} + machine.totalswap) * machine.mem_unit;
+  EXPECT_TRUE(MemfdBuilder::Start(all - 1).ok());
+  for (const uint64_t size : {all, all + 1, 2 * all - 2}) {
+    const absl::Status status = MemfdBuilder::Start(size).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_NE(status.ToString().find("this machine has " + std::to_string(all) + " in all"),
+              std::string::npos)
+        << status;
+  }
+  EXPECT_EQ(RunInChild([] {
+              FailSystemCall(SYS_sysinfo, EACCES);
+              EXPECT_EQ(CreateMemfd(kPage).status().code(), absl::StatusCode::kPermissionDenied);
+            }),
+            "ok");
+}
+
+// A filter that is older than a flag has an error of its own for it; what any other error says is
+// the answer.
+TEST(MemfdTest, WhichErrorsAreTriedAgainWithoutTheFlag) {
+  for (const int error : {EINVAL, EPERM, ENOSYS}) {
+    memfd_calls = 0;
+    memfd_error = error;
+    auto fd = CreateMemfd(kPage);
+    memfd_error = 0;
+    EXPECT_TRUE(fd.ok()) << fd.status();
+    EXPECT_EQ(memfd_calls, 2) << error;
+  }
+  for (const int error : {EMFILE, ENFILE, ENOMEM, EACCES}) {
+    memfd_calls = 0;
+    memfd_error = error;
+    EXPECT_EQ(CreateMemfd(kPage).status().code(), error == EACCES
+                                                      ? absl::StatusCode::kPermissionDenied
+                                                      : absl::StatusCode::kResourceExhausted);
+    memfd_error = 0;
+    EXPECT_EQ(memfd_calls, 1) << error;
+  }
+}
+
+// Its size is not set, so nothing of it is allocated either.
+TEST(MemfdTest, ASizeThatIsRefusedIsAnError) {
+  EXPECT_EQ(RunInChild([] {
+              auto fd = CreateMemfd(kPage);
+              auto builder = MemfdBuilder::Start(kPage);
+              ASSERT_TRUE(fd.ok() && builder.ok());
+              FailSystemCall(SYS_ftruncate, EACCES);
+              for (const uint64_t size : {uint64_t{100}, uint64_t{3 * kPage}}) {
+                EXPECT_EQ(ResizeMemfd(fd->get(), kPage, size).code(),
+                          absl::StatusCode::kPermissionDenied);
+                EXPECT_EQ(StatOf(fd->get()).st_size, kPageAt);
+              }
+              EXPECT_EQ(builder->Step(Deadline::Never()).status().code(),
+                        absl::StatusCode::kPermissionDenied);
+              EXPECT_EQ(CreateMemfd(kPage).status().code(), absl::StatusCode::kPermissionDenied);
+            }),
+            "ok");
 }
 
 TEST(MemfdTest, PromiseP7NoMemoryForThePagesIsAnErrorAndTheOldSizeStays) {

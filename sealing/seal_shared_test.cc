@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -148,8 +149,26 @@ TEST(SealSharedTest, TheCostDoesNotDependOnOurMemoryOrDescriptors) {
             "ok");
 }
 
-// All processes whose program is the helper's, in this process's own namespace.
-std::vector<pid_t> Helpers() {
+// Whether a process has the file of `fd` open.
+bool HasFile(pid_t pid, int fd) {
+  struct stat wanted = {};
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  DIR* const all = ::opendir(folder.c_str());
+  if (all == nullptr || ::fstat(fd, &wanted) != 0) return false;
+  bool found = false;
+  while (const dirent* entry = ::readdir(all)) {
+    struct stat file = {};
+    const std::string link = folder + "/" + entry->d_name;
+    if (entry->d_name[0] == '.' || ::stat(link.c_str(), &file) != 0) continue;
+    found = found || (file.st_dev == wanted.st_dev && file.st_ino == wanted.st_ino);
+  }
+  ::closedir(all);
+  return found;
+}
+
+// All processes whose program is the helper's and that have the file of `fd`, in this process's own
+// namespace: other programs seal at the same time.
+std::vector<pid_t> Helpers(int fd) {
   std::vector<pid_t> found;
   DIR* const all = ::opendir("/proc");
   if (all == nullptr) return found;
@@ -158,7 +177,7 @@ std::vector<pid_t> Helpers() {
     const pid_t pid = static_cast<pid_t>(std::atoi(entry->d_name));
     std::string name;
     std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
-    if (pid > 0 && name == "parley-seal") found.push_back(pid);
+    if (pid > 0 && name == "parley-seal" && HasFile(pid, fd)) found.push_back(pid);
   }
   ::closedir(all);
   return found;
@@ -192,7 +211,7 @@ TEST(SealSharedTest, PromiseP8AHelperThatHangsHasTheMemfdAndNothingElse) {
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
   std::string name = ::testing::TempDir() + "/lockXXXXXX";
   const UniqueFd mine(::mkostemp(name.data(), O_CLOEXEC));
-  const std::vector<pid_t> before = Helpers();
+  const std::vector<pid_t> before = Helpers(fd.get());
   const pid_t client = ::fork();
   if (client == 0) {
     ::close(ends[0]);
@@ -218,7 +237,7 @@ TEST(SealSharedTest, PromiseP8AHelperThatHangsHasTheMemfdAndNothingElse) {
   ::close(ends[0]);
   ::unlink(name.c_str());
 
-  std::vector<pid_t> hanging = Helpers();
+  std::vector<pid_t> hanging = Helpers(fd.get());
   std::erase_if(hanging, [&](pid_t pid) {
     return std::find(before.begin(), before.end(), pid) != before.end();
   });
@@ -240,7 +259,7 @@ TEST(SealSharedTest, PromiseP7AtMostSoManyHelpersHang) {
   InodeLockHolder peer(fd.get());
   if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
   EXPECT_EQ(RunInChild([&] {
-              const size_t before = Helpers().size();
+              const size_t before = Helpers(fd.get()).size();
               const auto try_once = [&] {
                 return internal::AddSealsAlone(fd.get(), kRegionSeals,
                                                Deadline::After(absl::Milliseconds(50)))
@@ -249,13 +268,13 @@ TEST(SealSharedTest, PromiseP7AtMostSoManyHelpersHang) {
               for (int i = 0; i < kMaxLeftoversOfOneMaker; ++i) {
                 EXPECT_EQ(try_once(), absl::StatusCode::kDeadlineExceeded);
               }
-              EXPECT_EQ(Helpers().size() - before, size_t{kMaxLeftoversOfOneMaker});
+              EXPECT_EQ(Helpers(fd.get()).size() - before, size_t{kMaxLeftoversOfOneMaker});
               const int64_t start_ns = MonotonicNowNs();
               for (int i = 0; i < 20; ++i) {
                 EXPECT_EQ(try_once(), absl::StatusCode::kResourceExhausted);
               }
               EXPECT_LT(MonotonicNowNs() - start_ns, 500'000'000) << "refused at once";
-              EXPECT_EQ(Helpers().size() - before, size_t{kMaxLeftoversOfOneMaker});
+              EXPECT_EQ(Helpers(fd.get()).size() - before, size_t{kMaxLeftoversOfOneMaker});
               // Another user's files are not concerned: root can make one.
               const UniqueFd other = RawMemfd(4096);
               if (::fchown(other.get(), 12345, 12345) == 0) {

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -321,6 +322,143 @@ TEST(SealedBlobWriterTest, PromiseP7AGrowWithoutAddressSpaceKeepsTheBuffer) {
               EXPECT_EQ(std::memcmp(writer->buffer().data(), "abcd", 4), 0);
             }),
             "ok");
+}
+
+// A limit that a regular file is beyond is found before anything is read.
+TEST(SealedBlobFromFileTest, ARefusedFileIsWhereItWas) {
+  const UniqueFd file = FileOf("0123456789");
+  ASSERT_EQ(::lseek(file.get(), 3, SEEK_SET), 3);
+  EXPECT_EQ(SealedBlob::CreateFromFile(file.get(), 6).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), 3);
+  auto blob = SealedBlob::CreateFromFile(file.get(), 7);
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  EXPECT_EQ(TextOf(*blob), "3456789");
+}
+
+TEST(SealedBlobFromFileTest, EachFailureHasItsReason) {
+  EXPECT_EQ(SealedBlob::CreateFromFile(-1, kLimit).status().message(),
+            "cannot look at the file: Bad file descriptor");
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd file = FileOf("x");
+              FailSystemCall(SYS_memfd_create, ENFILE);
+              EXPECT_EQ(SealedBlob::CreateFromFile(file.get(), kLimit).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
+  // A pipe that has as much as is asked for first, and nothing more as yet.
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  const UniqueFd read_end(ends[0]);
+  const UniqueFd write_end(ends[1]);
+  const std::string first = Pattern(65536);
+  if (::write(write_end.get(), first.data(), first.size()) == 65536) {
+    EXPECT_EQ(SealedBlob::CreateFromFile(read_end.get(), kLimit).status().code(),
+              absl::StatusCode::kFailedPrecondition);
+  }
+}
+
+// What cannot grow any more is an error, and nothing is written beyond it.
+TEST(SealedBlobFromFileTest, PromiseP7AGrowthThatIsRefusedIsAnError) {
+  EXPECT_EQ(RunInChild([] {
+              int ends[2];
+              ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+              const UniqueFd read_end(ends[0]);
+              UniqueFd write_end(ends[1]);
+              std::thread writer([&] {
+                const std::string content = Pattern(65537);
+                size_t at = 0;
+                while (at < content.size()) {
+                  const ssize_t wrote =
+                      ::write(write_end.get(), content.data() + at, content.size() - at);
+                  if (wrote <= 0) break;
+                  at += static_cast<size_t>(wrote);
+                }
+                write_end.Reset();
+              });
+              const rlimit limit = {100'000, 100'000};
+              ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+              EXPECT_EQ(SealedBlob::CreateFromFile(read_end.get(), kLimit).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              writer.join();
+            }),
+            "ok");
+}
+
+TEST(SealedBlobTest, PromiseP7WithoutAddressSpaceNothingIsAdoptedOrMade) {
+  EXPECT_EQ(RunInChild([] {
+              auto blob = SealedBlob::Create(BytesOf("x"));
+              ASSERT_TRUE(blob.ok());
+              UniqueFd fd = Duplicate(blob->fd());
+              FailSystemCall(SYS_mmap, ENOMEM);
+              EXPECT_EQ(SealedBlob::Adopt(std::move(fd), kLimit).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+              EXPECT_EQ(SealedBlobWriter::Create(4).status().code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
+}
+
+// The first memfd of ours that this process has.
+int TheMemfd() {
+  for (int fd = 3; fd < 100; ++fd) {
+    char target[64] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    if (::readlink(link.c_str(), target, sizeof(target) - 1) > 0 &&
+        std::string(target).find("memfd:parley") != std::string::npos) {
+      return fd;
+    }
+  }
+  return -1;
+}
+
+TEST(SealedBlobWriterTest, AFailureOnTheWayIsTheAnswer) {
+  // A mapping of somebody else's is in the way of the seals.
+  {
+    auto writer = SealedBlobWriter::Create(4);
+    ASSERT_TRUE(writer.ok());
+    void* const other = ::mmap(nullptr, 4, PROT_READ | PROT_WRITE, MAP_SHARED, TheMemfd(), 0);
+    ASSERT_NE(other, MAP_FAILED);
+    EXPECT_EQ(std::move(*writer).Seal().status().code(), absl::StatusCode::kFailedPrecondition);
+    ::munmap(other, 4);
+  }
+  EXPECT_EQ(RunInChild([] {
+              auto writer = SealedBlobWriter::Create(4);
+              ASSERT_TRUE(writer.ok());
+              FailSystemCall(SYS_ftruncate, EACCES);
+              EXPECT_EQ(std::move(*writer).Seal(2).status().code(),
+                        absl::StatusCode::kPermissionDenied);
+            }),
+            "ok");
+  // A growth that was refused leaves the file as long as it was.
+  EXPECT_EQ(RunInChild([] {
+              auto writer = SealedBlobWriter::Create(4);
+              ASSERT_TRUE(writer.ok());
+              const int fd = TheMemfd();
+              FailSystemCall(SYS_mmap, ENOMEM);
+              EXPECT_FALSE(writer->Grow(8192).ok());
+              struct stat file = {};
+              ASSERT_EQ(::fstat(fd, &file), 0);
+              EXPECT_EQ(file.st_size, 4);
+            }),
+            "ok");
+}
+
+TEST(SealedBlobWriterTest, ToGrowToLessIsNothing) {
+  auto writer = SealedBlobWriter::Create(8192);
+  ASSERT_TRUE(writer.ok());
+  std::memset(writer->buffer().data(), 'a', 8192);
+  for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{8191}, uint64_t{8192}}) {
+    EXPECT_TRUE(writer->Grow(size).ok());
+    ASSERT_EQ(writer->buffer().size(), 8192u);
+    EXPECT_EQ(writer->buffer()[8191], std::byte{'a'});
+  }
+  auto blob = std::move(*writer).Seal();
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  EXPECT_EQ(blob->size_bytes(), 8192u);
+  // Nothing is left to be written to.
+  EXPECT_TRUE(writer->buffer().empty());  // NOLINT(bugprone-use-after-move): it is empty
+  EXPECT_DEATH(writer->Grow(10000).IgnoreError(), "used after Seal");
 }
 
 TEST(SealedBlobWriterDeathTest, SealingMoreThanTheBufferIsTheCallersBug) {

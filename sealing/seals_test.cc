@@ -78,6 +78,20 @@ TEST(SealsTest, PresentSealsAreNoErrorAndLateOnesAre) {
   EXPECT_EQ(AddSeals(fd.get(), F_SEAL_WRITE).code(), absl::StatusCode::kPermissionDenied);
 }
 
+TEST(SealsTest, EachSealIsAddedByItself) {
+  for (const SealSet one : {SealSet{F_SEAL_SEAL}, SealSet{F_SEAL_SHRINK}, SealSet{F_SEAL_GROW},
+                            SealSet{F_SEAL_WRITE}, SealSet{F_SEAL_FUTURE_WRITE}}) {
+    const UniqueFd fd = RawMemfd(4096);
+    const SealSet before = *GetSeals(fd.get());
+    EXPECT_TRUE(AddSeals(fd.get(), 0).ok());
+    EXPECT_EQ(*GetSeals(fd.get()), before);
+    EXPECT_TRUE(AddSeals(fd.get(), one).ok());
+    EXPECT_EQ(*GetSeals(fd.get()), before | one) << SealNames(one);
+    EXPECT_TRUE(AddSeals(fd.get(), one).ok());
+  }
+  EXPECT_EQ(AddSeals(-1, kShapeSeals).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(SealsTest, AWritableMappingIsInTheWayOfTheBlobSeals) {
   UniqueFd fd = RawMemfd(4096);
   void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);

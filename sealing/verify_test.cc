@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "parley/os/unique_fd.h"
@@ -136,6 +139,43 @@ TEST(VerifyTest, M4HugePagesAreRefusedInSpiteOfAllSeals) {
   const absl::Status status = VerifyMemfd(fd.get(), kHuge, ~uint64_t{0}, kRegionSeals).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.ToString().find("huge pages"), std::string::npos) << status;
+}
+
+// A question that the kernel does not answer has its reason.
+TEST(VerifyTest, WhatTheKernelDoesNotAnswerIsAnError) {
+  const UniqueFd fd = Finished(2 * kPage);
+  const auto facts = VerifyMemfd(fd.get(), 2 * kPage, kLimit, kRegionSeals);
+  ASSERT_TRUE(facts.ok());
+  const std::vector<std::vector<long>> questions = {{SYS_fstatfs}, {SYS_fstat, SYS_newfstatat}};
+  for (const std::vector<long>& calls : questions) {
+    EXPECT_EQ(RunInChild([&] {
+                for (const long call : calls) testing_support::FailSystemCall(call, EACCES);
+                EXPECT_EQ(CodeOf(fd.get(), 2 * kPage), absl::StatusCode::kPermissionDenied);
+                EXPECT_EQ(VerifyMemfdOfAnySize(fd.get(), kLimit, kRegionSeals).status().code(),
+                          absl::StatusCode::kPermissionDenied);
+                if (calls.size() == 2) {
+                  EXPECT_EQ(VerifyNothingAllocatedSince(fd.get(), *facts).code(),
+                            absl::StatusCode::kPermissionDenied);
+                }
+              }),
+              "ok");
+  }
+  EXPECT_FALSE(VerifyNothingAllocatedSince(-1, *facts).ok());
+}
+
+TEST(VerifyTest, AnySizeIsWholePagesOrNot) {
+  for (const size_t size : {size_t{0}, size_t{1}, kPage - 1, kPage, kPage + 1, 3 * kPage - 1}) {
+    auto fd = CreateMemfd(size);
+    ASSERT_TRUE(fd.ok());
+    ASSERT_TRUE(AddSeals(fd->get(), kRegionSeals).ok());
+    const auto facts = VerifyMemfdOfAnySize(fd->get(), size, kRegionSeals);
+    ASSERT_TRUE(facts.ok()) << facts.status();
+    EXPECT_EQ(facts->size_bytes, size);
+    EXPECT_EQ(facts->allocated_bytes, (size + kPage - 1) / kPage * kPage);
+    EXPECT_EQ(CodeOf(fd->get(), size), absl::StatusCode::kOk);
+  }
+  EXPECT_EQ(MemfdFacts().size_bytes, 0u);
+  EXPECT_EQ(MemfdFacts().allocated_bytes, 0u);
 }
 
 TEST(VerifyTest, M1ShrinkableFilesAreRefused) {
