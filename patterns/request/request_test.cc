@@ -281,11 +281,318 @@ TEST(RequestTest, WhatCannotBeIsNamed) {
     EXPECT_EQ(RequestClient::Create(std::move((*pair)->connecting()), {bad}).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
+  for (const uint32_t good : {1u, kMaxOutstandingRequests}) {
+    auto pair = ChannelPair::Create();
+    auto client = RequestClient::Create(std::move((*pair)->connecting()), {good});
+    ASSERT_TRUE(client.ok()) << client.status();
+    EXPECT_EQ(client->free_places(), good);
+    EXPECT_EQ(client->outstanding(), 0u);
+    EXPECT_TRUE(RequestServer::Create(std::move((*pair)->accepting()), {good}).ok());
+  }
   Ends ends;
   uint64_t id = 0;
   const std::vector<std::byte> long_one(ends.client.max_request_bytes() + 1);
   EXPECT_EQ(ends.client.TryStart(1, long_one, Soon(), &id), Outcome::kTooLong);
   EXPECT_EQ(ends.client.outstanding(), 0u);
+}
+
+// --- what is sent, seen by a peer that takes its records as they are
+
+struct Seen {
+  uint32_t tag = 0;
+  RequestHeaderWire header = {};
+  std::string payload;
+};
+
+// The next record of a channel's.
+Seen Next(Receiver& receiver) {
+  std::vector<std::byte> bytes(receiver.max_message_bytes());
+  const auto record = receiver.Receive(absl::MakeSpan(bytes), Soon());
+  EXPECT_TRUE(record.ok()) << record.status();
+  Seen seen;
+  if (!record.ok()) return seen;
+  seen.tag = record->tag;
+  EXPECT_TRUE(ReadWire(absl::MakeConstSpan(bytes).first(record->size_bytes), &seen.header));
+  bytes.erase(bytes.begin(), bytes.begin() + sizeof(RequestHeaderWire));
+  seen.payload = Text(bytes, record->size_bytes - sizeof(RequestHeaderWire));
+  return seen;
+}
+
+void ExpectSeen(const Seen& seen, uint32_t tag, uint32_t kind, uint32_t code, uint64_t id,
+                const std::string& payload) {
+  EXPECT_EQ(seen.tag, tag);
+  EXPECT_EQ(seen.header.kind, kind);
+  EXPECT_EQ(seen.header.code, code);
+  EXPECT_EQ(seen.header.id, id);
+  EXPECT_EQ(seen.payload, payload);
+}
+
+TEST(RequestTest, WhatAClientSends) {
+  EXPECT_EQ(kRequestStart, 1u);
+  EXPECT_EQ(kRequestCancel, 2u);
+  EXPECT_EQ(kRequestResponse, 3u);
+  auto pair = ChannelPair::Create();
+  Receiver& peer = (*pair)->accepting().receiver;
+  auto client = RequestClient::Create(std::move((*pair)->connecting()));
+  uint64_t id = 0;
+  ASSERT_EQ(client->TryStart(7, Bytes("a"), Soon(), &id), Outcome::kOk);
+  ASSERT_EQ(client->TryStart(9, Bytes("bc"), InMs(0), &id), Outcome::kOk);
+  client->Cancel(1);
+  Seen seen = Next(peer);
+  ExpectSeen(seen, 7, kRequestStart, 0, 1, "a");
+  EXPECT_GT(seen.header.budget_us, 1'000'000u);
+  EXPECT_LE(seen.header.budget_us, 10'000'000u);
+  seen = Next(peer);
+  ExpectSeen(seen, 9, kRequestStart, 0, 2, "bc");
+  EXPECT_EQ(seen.header.budget_us, 0u);
+  seen = Next(peer);
+  ExpectSeen(seen, 0, kRequestCancel, 0, 1, "");
+  EXPECT_EQ(seen.header.budget_us, 0u);
+}
+
+TEST(RequestTest, WhatAServerSends) {
+  EXPECT_EQ(kRequestDone, 0u);
+  EXPECT_EQ(kRequestCancelled, 1u);
+  EXPECT_EQ(kRequestExpired, 2u);
+  auto pair = ChannelPair::Create();
+  Sender& sender = (*pair)->connecting().sender;
+  Receiver& peer = (*pair)->connecting().receiver;
+  auto server = RequestServer::Create(std::move((*pair)->accepting()));
+  std::vector<std::byte> into(server->max_request_bytes());
+  Request request;
+  EXPECT_EQ(request.id, 0u);
+  EXPECT_EQ(request.tag, 0u);
+  EXPECT_EQ(request.size_bytes, 0u);
+  EXPECT_EQ(request.deadline.monotonic_ns(), 0);
+  for (const uint32_t id : {1u, 2u}) {
+    const auto record = WireBytes(RequestHeaderWire{kRequestStart, 0, id, 10'000'000});
+    ASSERT_EQ(sender.TrySend(40 + id, record), Outcome::kOk);
+    ASSERT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kOk);
+  }
+  const auto cancel = WireBytes(RequestHeaderWire{kRequestCancel, 0, 1, 0});
+  ASSERT_EQ(sender.TrySend(0, cancel), Outcome::kOk);
+  EXPECT_FALSE(server->IsWanted(1));
+  // Nobody pays for the way of a payload that nobody wants.
+  EXPECT_EQ(server->TryRespond(1, kRequestUserCode, Bytes("late")), Outcome::kOk);
+  EXPECT_TRUE(server->Respond(2, kRequestUserCode, Bytes(std::string(100, 'x')), Soon()).ok());
+  ExpectSeen(Next(peer), 41, kRequestResponse, kRequestCancelled, 1, "");
+  ExpectSeen(Next(peer), 42, kRequestResponse, kRequestUserCode, 2, std::string(100, 'x'));
+  EXPECT_EQ(server->outstanding(), 0u);
+}
+
+// A cancellation that found no free space goes with the next call, whichever that is.
+TEST(RequestTest, ACancellationThatWaitedGoesWithTheNextCall) {
+  for (int call = 0; call < 4; ++call) {
+    auto pair = ChannelPair::Create();
+    Receiver& peer = (*pair)->accepting().receiver;
+    auto client = RequestClient::Create(std::move((*pair)->connecting()), {.max_outstanding = 256});
+    const std::vector<std::byte> large(client->max_request_bytes());
+    std::vector<std::byte> into(client->max_response_bytes());
+    uint64_t id = 0;
+    uint64_t started = 0;
+    while (client->TryStart(1, large, Soon(), &id) == Outcome::kOk) ++started;
+    while (client->TryStart(1, {}, Soon(), &id) == Outcome::kOk) ++started;
+    ASSERT_LT(started, 256u) << "the ring is what is full";
+    client->Cancel(2);
+    client->Cancel(2);
+    for (uint64_t i = 1; i <= started; ++i) EXPECT_EQ(Next(peer).header.id, i);
+    Response response;
+    if (call == 0) {
+      EXPECT_EQ(client->TryReceive(absl::MakeSpan(into), &response), Outcome::kWouldBlock);
+    } else if (call == 1) {
+      EXPECT_TRUE(
+          absl::IsDeadlineExceeded(client->Receive(absl::MakeSpan(into), InMs(0)).status()));
+    } else if (call == 2) {
+      client->Cancel(3);
+    } else {
+      EXPECT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kOk);
+    }
+    ExpectSeen(Next(peer), 0, kRequestCancel, 0, 2, "");
+    if (call == 2) ExpectSeen(Next(peer), 0, kRequestCancel, 0, 3, "");
+    if (call == 3) ExpectSeen(Next(peer), 1, kRequestStart, 0, started + 1, "");
+    // Once.
+    client->Cancel(1);
+    ExpectSeen(Next(peer), 0, kRequestCancel, 0, 1, "");
+  }
+}
+
+// --- what a call makes of an answer
+
+TEST(RequestTest, WhichRequestExpiresFirst) {
+  Ends ends;
+  const Deadline past = Deadline::AtMonotonicNs(5);
+  const Deadline before = Deadline::AtMonotonicNs(4);
+  ends.Start("late");
+  const uint64_t cancelled = ends.Start("cancelled", past);
+  const uint64_t second = ends.Start("second", past);
+  const uint64_t first = ends.Start("first", before);
+  const uint64_t given_up = ends.Start("given up", before);
+  ends.client.Cancel(cancelled);
+  ends.client.Cancel(given_up);
+  EXPECT_EQ(ends.client.outstanding(), 3u);
+  for (const uint64_t id : {first, second}) {
+    Response response = {99, 99, 99, 99};
+    ASSERT_EQ(ends.client.TryReceive(absl::MakeSpan(ends.answer), &response), Outcome::kOk);
+    EXPECT_EQ(response.id, id);
+    EXPECT_EQ(response.code, kRequestExpired);
+    EXPECT_EQ(response.tag, 0u);
+    EXPECT_EQ(response.size_bytes, 0u);
+  }
+  Response response;
+  EXPECT_EQ(ends.client.TryReceive(absl::MakeSpan(ends.answer), &response), Outcome::kWouldBlock);
+  EXPECT_EQ(ends.client.outstanding(), 1u);
+  EXPECT_EQ(response.id, 0u);
+  EXPECT_EQ(response.code, kRequestDone);
+  EXPECT_EQ(response.tag, 0u);
+  EXPECT_EQ(response.size_bytes, 0u);
+}
+
+// The code is the server's to choose, also one that we use ourselves.
+TEST(RequestTest, ACallGivesWhatTheServerAnswered) {
+  for (const auto& [code, payload] :
+       {std::pair(kRequestDone, ""), std::pair(kRequestDone, "yes"), std::pair(kRequestExpired, ""),
+        std::pair(kRequestExpired, "partly"), std::pair(kRequestCancelled, ""),
+        std::pair(kRequestUserCode, "")}) {
+    Ends ends;
+    const uint32_t answer = code;
+    const std::string text = payload;
+    std::thread other([&] {
+      const Request request = ends.Take();
+      EXPECT_EQ(ends.Respond(request.id, text, answer), Outcome::kOk);
+    });
+    const auto response = ends.client.Call(1, {}, absl::MakeSpan(ends.answer), Soon());
+    other.join();
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->code, answer);
+    EXPECT_EQ(Text(ends.answer, response->size_bytes), text);
+    EXPECT_EQ(ends.client.outstanding(), 0u);
+    EXPECT_EQ(ends.client.free_places(), 16u);
+  }
+}
+
+// A place that an answer has made is used.
+TEST(RequestTest, ACallWithEachPlaceTakenTakesInAnswersFirst) {
+  Ends ends({.max_outstanding = 2});
+  ends.client.Cancel(ends.Start("a"));
+  ends.client.Cancel(ends.Start("b"));
+  EXPECT_EQ(ends.client.free_places(), 0u);
+  const Request a = ends.Take();
+  EXPECT_EQ(ends.Respond(a.id, "late"), Outcome::kOk);
+  std::thread other([&] {
+    ends.Take();
+    const Request request = ends.Take();
+    EXPECT_EQ(ends.Respond(request.id, "yes"), Outcome::kOk);
+  });
+  const auto response = ends.client.Call(1, {}, absl::MakeSpan(ends.answer), Soon());
+  other.join();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(Text(ends.answer, response->size_bytes), "yes");
+
+  // And where the server lies meanwhile, that is what is said.
+  auto pair = ChannelPair::Create();
+  Sender& sender = (*pair)->accepting().sender;
+  auto client = RequestClient::Create(std::move((*pair)->connecting()), {.max_outstanding = 1});
+  std::vector<std::byte> into(client->max_response_bytes());
+  uint64_t id = 0;
+  ASSERT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kOk);
+  client->Cancel(id);
+  ASSERT_EQ(sender.TrySend(1, Bytes("lie")), Outcome::kOk);
+  EXPECT_EQ(client->Call(1, {}, absl::MakeSpan(into), Soon()).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+// A wait meets a lie as well, and says which.
+TEST(RequestTest, PromiseP6ContainmentAWaitEndsWithALie) {
+  auto pair = ChannelPair::Create();
+  Sender& sender = (*pair)->accepting().sender;
+  auto client = RequestClient::Create(std::move((*pair)->connecting()));
+  std::vector<std::byte> into(client->max_response_bytes());
+  uint64_t id = 0;
+  ASSERT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kOk);
+  ASSERT_EQ(sender.TrySend(1, Bytes("lie")), Outcome::kOk);
+  absl::Status status = client->Receive(absl::MakeSpan(into), Soon()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(status.message(), "the peer broke the protocol: message metadata invalid");
+
+  auto other = ChannelPair::Create();
+  Sender& second = (*other)->connecting().sender;
+  auto server = RequestServer::Create(std::move((*other)->accepting()));
+  ASSERT_EQ(second.TrySend(1, Bytes("lie")), Outcome::kOk);
+  status = server->Take(absl::MakeSpan(into), Soon()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(status.message(), "the peer broke the protocol: message metadata invalid");
+  EXPECT_EQ(server->violation(), Violation::kMetadataInvalid);
+}
+
+// --- the server's waits
+
+TEST(RequestTest, ATakeGivesWhatIsThereWhateverItsDeadline) {
+  Ends ends;
+  const Deadline past = Deadline::AtMonotonicNs(0);
+  const auto into = absl::MakeSpan(ends.question);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ends.server.Take(into, past).status()));
+  const uint64_t id = ends.Start("a");
+  const auto request = ends.server.Take(into, past);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->id, id);
+  // A cancellation is no request.
+  ends.client.Cancel(id);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ends.server.Take(into, past).status()));
+  EXPECT_FALSE(ends.server.IsWanted(id));
+}
+
+// A client that does not take its responses.
+TEST(RequestTest, PromiseP2TimeAResponseWaitsForFreeSpaceAndKeepsItsDeadline) {
+  Ends ends({.max_outstanding = 256});
+  const std::vector<std::byte> large(ends.server.max_response_bytes());
+  uint64_t answered = 0;
+  while (true) {
+    const uint64_t id = ends.Start("");
+    ends.Take();
+    const Outcome outcome = ends.server.TryRespond(id, kRequestDone, large);
+    if (outcome != Outcome::kOk) {
+      ASSERT_EQ(outcome, Outcome::kWouldBlock);
+      EXPECT_EQ(ends.server.outstanding(), 1u);  // still to be answered
+      EXPECT_TRUE(absl::IsDeadlineExceeded(ends.server.Respond(id, kRequestDone, large, InMs(20))));
+      EXPECT_EQ(ends.server.outstanding(), 1u);
+      std::thread other([&] {
+        for (uint64_t i = 0; i < answered; ++i) ends.Receive();
+      });
+      EXPECT_TRUE(ends.server.Respond(id, kRequestDone, large, Soon()).ok());
+      other.join();
+      EXPECT_EQ(ends.Receive().id, id);
+      break;
+    }
+    ++answered;
+    ASSERT_LT(answered, 256u);
+  }
+}
+
+// Cancellations of what is answered are as many as the client likes; a call takes in so many.
+TEST(RequestTest, PromiseP3WorkACallTakesInSoManyRecords) {
+  for (const int extra : {-1, 0, 1}) {
+    auto pair = ChannelPair::Create();
+    Sender& sender = (*pair)->connecting().sender;
+    auto server = RequestServer::Create(std::move((*pair)->accepting()));
+    std::vector<std::byte> into(server->max_request_bytes());
+    Request request;
+    const auto start = [](uint64_t id) {
+      return WireBytes(RequestHeaderWire{kRequestStart, 0, id, 1000});
+    };
+    ASSERT_EQ(sender.TrySend(1, start(1)), Outcome::kOk);
+    ASSERT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kOk);
+    ASSERT_EQ(server->TryRespond(1, kRequestDone, {}), Outcome::kOk);
+    const auto cancel = WireBytes(RequestHeaderWire{kRequestCancel, 0, 1, 0});
+    for (int i = 0; i < RequestServer::kMaxRecordsPerCall + extra; ++i) {
+      ASSERT_EQ(sender.TrySend(0, cancel), Outcome::kOk);
+    }
+    ASSERT_EQ(sender.TrySend(1, start(2)), Outcome::kOk);
+    if (extra >= 0) {
+      EXPECT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kWouldBlock);
+    }
+    EXPECT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kOk);
+    EXPECT_EQ(request.id, 2u);
+  }
 }
 
 // --- lies ----------------------------------------------------------------------------------------
@@ -406,7 +713,13 @@ TEST(RequestDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
                "shorter than max_response_bytes");
   EXPECT_DEATH(static_cast<void>(ends.server.TryTake(absl::MakeSpan(small), &request)),
                "shorter than max_request_bytes");
+  ends.Start("a");
+  EXPECT_DEATH(static_cast<void>(ends.client.Receive(absl::MakeSpan(small), Soon())),
+               "shorter than max_response_bytes");
+  EXPECT_DEATH(static_cast<void>(ends.server.Take(absl::MakeSpan(small), Soon())),
+               "shorter than max_request_bytes");
   EXPECT_DEATH(static_cast<void>(ends.server.TryRespond(1, 0, {})), "was not taken");
+  EXPECT_DEATH(static_cast<void>(ends.server.Respond(1, 0, {}, Soon())), "was not taken");
   EXPECT_DEATH(static_cast<void>(ends.server.IsWanted(0)), "was not taken");
 }
 
