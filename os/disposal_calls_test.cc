@@ -70,7 +70,7 @@ struct Held {
   Main run;
   void* argument;
 };
-std::array<Held, 64> held;
+[[maybe_unused]] std::array<Held, 64> held;
 uint32_t hold = 0;
 
 // It has no thread-local storage of its own, so no function of the C library.
@@ -95,7 +95,7 @@ constexpr bool kCanHold = false;
 void RawNap() {}
 #endif
 
-__attribute__((no_stack_protector)) int HeldMain(void* argument) {
+[[maybe_unused]] __attribute__((no_stack_protector)) int HeldMain(void* argument) {
   const auto* own = static_cast<const Held*>(argument);
   // PAIRS WITH: the store in Release.
   while (__atomic_load_n(&hold, __ATOMIC_ACQUIRE) != 0) RawNap();
@@ -118,12 +118,13 @@ Function Real(const char* name) {
 }
 
 // Once: what it does may come here again.
-void Do(std::function<void()>* what) {
+[[maybe_unused]] void Do(std::function<void()>* what) {
   if (*what) std::exchange(*what, nullptr)();
 }
 
 }  // namespace
 
+#if !PARLEY_HAS_SANITIZER
 // All of these before the C library's, for all of this program.
 extern "C" {
 
@@ -188,6 +189,7 @@ long syscall(long number, ...) noexcept {  // NOLINT(google-runtime-int): the C 
 }
 
 }  // extern "C"
+#endif
 
 namespace parley {
 namespace {

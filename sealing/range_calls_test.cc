@@ -57,7 +57,7 @@ Function Real(const char* name) {
   return reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
 }
 
-int Next(std::deque<int>* errors) {
+[[maybe_unused]] int Next(std::deque<int>* errors) {
   if (errors->empty()) return 0;
   const int error = errors->front();
   errors->pop_front();
