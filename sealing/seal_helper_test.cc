@@ -26,6 +26,7 @@
 #include <deque>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -283,6 +284,54 @@ TEST_F(SealHelperTest, BothKindsDoTheSame) {
   }
 }
 
+TEST_F(SealHelperTest, EachSealIsAddedByItself) {
+  EXPECT_EQ(RunInChild([] {
+              for (const SealSet one : {SealSet{F_SEAL_SEAL}, SealSet{F_SEAL_SHRINK},
+                                        SealSet{F_SEAL_GROW}, SealSet{F_SEAL_FUTURE_WRITE}}) {
+                const UniqueFd fd = RawMemfd(kFileBytes);
+                EXPECT_EQ(AddSealsToShared(fd.get(), one, Soon()), absl::OkStatus());
+                EXPECT_EQ(*GetSeals(fd.get()) & ~SealSet{F_SEAL_EXEC}, one) << SealNames(one);
+              }
+            }),
+            "ok");
+}
+
+// Where they don't matter, pages beyond the end stay.
+TEST_F(SealHelperTest, ASealAloneFreesNothing) {
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd = RawMemfd(kFileBytes);
+              ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, 4 * kFileBytes), 0);
+              EXPECT_EQ(internal::AddSealsAlone(fd.get(), kRegionSeals, Soon()), absl::OkStatus());
+              struct stat file = {};
+              ASSERT_EQ(::fstat(fd.get(), &file), 0);
+              EXPECT_EQ(file.st_blocks * 512, off_t{4 * kFileBytes});
+            }),
+            "ok");
+}
+
+TEST_F(SealHelperTest, WhatNeitherKindCanDoIsAnError) {
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd = RawMemfd(kFileBytes);
+              FailSystemCall(SYS_memfd_create, EACCES);
+              FailSystemCall(SYS_clone, EAGAIN);
+              EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Soon()).code(),
+                        absl::StatusCode::kResourceExhausted);
+            }),
+            "ok");
+  EXPECT_EQ(RunInChild([] {
+              const UniqueFd fd = RawMemfd(kFileBytes);
+              FailSystemCall(SYS_memfd_create, EACCES);
+              EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Deadline::AtMonotonicNs(0)).code(),
+                        absl::StatusCode::kDeadlineExceeded);
+              EXPECT_EQ(calls.copies, 0);
+              FailSystemCall(SYS_fstat, EACCES);
+              FailSystemCall(SYS_newfstatat, EACCES);
+              EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Soon()).code(),
+                        absl::StatusCode::kPermissionDenied);
+            }),
+            "ok");
+}
+
 // Whoever waits is told of an error, and nothing is left running.
 TEST_F(SealHelperTest, AWaitThatFailsIsAnError) {
   for (const bool copy : {false, true}) {
@@ -402,10 +451,10 @@ TEST_F(SealHelperTest, OneThatIsNotWaitedForIsTheCallersBug) {
 // A copy that hangs has the memfd and nothing else of ours, however its copies were closed; so many
 // of them as of the others.
 TEST_F(SealHelperTest, PromiseP8ACopyThatHangsHasTheMemfdAlone) {
-  const UniqueFd file = RawMemfd(kFileBytes);
-  InodeLockHolder peer(file.get());
-  if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
   for (const bool one_by_one : {false, true}) {
+    const UniqueFd file = RawMemfd(kFileBytes);
+    InodeLockHolder peer(file.get());
+    if (!peer.ok()) GTEST_SKIP() << "no userfaultfd here";
     EXPECT_EQ(RunInChild([&] {
                 const UniqueFd fd(::fcntl(file.get(), F_DUPFD_CLOEXEC, 50));
                 ASSERT_EQ(::dup2(STDERR_FILENO, STDIN_FILENO), STDIN_FILENO);
@@ -429,10 +478,43 @@ TEST_F(SealHelperTest, PromiseP8ACopyThatHangsHasTheMemfdAlone) {
                   EXPECT_EQ(seal(), absl::StatusCode::kDeadlineExceeded);
                 }
                 EXPECT_EQ(seal(), absl::StatusCode::kResourceExhausted);
+                // Once they are let go, the next calls bury them.
+                peer.Stop();
+                EXPECT_TRUE(Eventually([] {
+                  const UniqueFd other = RawMemfd(kFileBytes);
+                  AddSealsToShared(other.get(), kShapeSeals, Soon()).IgnoreError();
+                  return NoChildIsLeft();
+                }));
               }),
               "ok");
+    peer.Stop();
   }
-  peer.Stop();
+}
+
+// So many of one maker, and so many of all together.
+TEST_F(SealHelperTest, PromiseP7SixteenHelpersHangWhoeverMadeTheFiles) {
+  if (::getuid() != 0) GTEST_SKIP() << "files of several makers want root";
+  static_assert(kMaxLeftovers == 4 * kMaxLeftoversOfOneMaker);
+  EXPECT_EQ(RunInChild([] {
+              std::vector<UniqueFd> files;
+              std::vector<std::unique_ptr<InodeLockHolder>> peers;
+              for (uid_t maker = 12345; maker < 12350; ++maker) {
+                files.push_back(RawMemfd(kFileBytes));
+                if (::fchown(files.back().get(), maker, maker) != 0) return;
+                peers.push_back(std::make_unique<InodeLockHolder>(files.back().get()));
+                if (!peers.back()->ok()) return;
+              }
+              for (int i = 0; i < kMaxLeftovers + 1; ++i) {
+                const UniqueFd& file = files[static_cast<size_t>(i / kMaxLeftoversOfOneMaker)];
+                EXPECT_EQ(internal::AddSealsAlone(file.get(), kRegionSeals,
+                                                  Deadline::After(absl::Milliseconds(10)))
+                              .code(),
+                          i < kMaxLeftovers ? absl::StatusCode::kDeadlineExceeded
+                                            : absl::StatusCode::kResourceExhausted)
+                    << i;
+              }
+            }),
+            "ok");
 }
 
 // Its name is one that a reader of `ps` can look for.

@@ -571,7 +571,11 @@ TEST(RequestTest, PromiseP2TimeAResponseWaitsForFreeSpaceAndKeepsItsDeadline) {
 // Cancellations of what is answered are as many as the client likes; a call takes in so many.
 TEST(RequestTest, PromiseP3WorkACallTakesInSoManyRecords) {
   for (const int extra : {-1, 0, 1}) {
-    auto pair = ChannelPair::Create();
+    // A ring with room for all of them at once.
+    ConnectOptions connect;
+    connect.send.capacity_bytes = uint64_t{1} << 16;
+    auto pair = ChannelPair::CreateByHandshake({}, connect);
+    ASSERT_TRUE(pair.ok()) << pair.status();
     Sender& sender = (*pair)->connecting().sender;
     auto server = RequestServer::Create(std::move((*pair)->accepting()));
     std::vector<std::byte> into(server->max_request_bytes());
