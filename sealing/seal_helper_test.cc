@@ -474,10 +474,10 @@ TEST_F(SealHelperTest, PromiseP8ACopyThatHangsHasTheMemfdAlone) {
                 EXPECT_EQ(DescriptorsOf(children[0]), std::set<int>{fd.get()});
                 EXPECT_EQ(LinkOf(children[0], "cwd"), "/");
                 EXPECT_EQ(::getsid(children[0]), children[0]);
-                for (int i = 1; i < kMaxLeftoversOfOneMaker; ++i) {
-                  EXPECT_EQ(seal(), absl::StatusCode::kDeadlineExceeded);
-                }
-                EXPECT_EQ(seal(), absl::StatusCode::kResourceExhausted);
+                int hang = 1;
+                while (hang < 50 && seal() == absl::StatusCode::kDeadlineExceeded) ++hang;
+                EXPECT_GE(hang, kMaxLeftoversOfOneMaker);
+                EXPECT_LT(hang, 50);
                 // Once they are let go, the next calls bury them.
                 peer.Stop();
                 EXPECT_TRUE(Eventually([] {
@@ -504,15 +504,21 @@ TEST_F(SealHelperTest, PromiseP7SixteenHelpersHangWhoeverMadeTheFiles) {
                 peers.push_back(std::make_unique<InodeLockHolder>(files.back().get()));
                 if (!peers.back()->ok()) return;
               }
-              for (int i = 0; i < kMaxLeftovers + 1; ++i) {
-                const UniqueFd& file = files[static_cast<size_t>(i / kMaxLeftoversOfOneMaker)];
-                EXPECT_EQ(internal::AddSealsAlone(file.get(), kRegionSeals,
-                                                  Deadline::After(absl::Milliseconds(10)))
-                              .code(),
-                          i < kMaxLeftovers ? absl::StatusCode::kDeadlineExceeded
-                                            : absl::StatusCode::kResourceExhausted)
-                    << i;
+              // One that was killed before it came to hang does not count: so until all do.
+              const auto seal = [](const UniqueFd& file) {
+                return internal::AddSealsAlone(file.get(), kRegionSeals,
+                                               Deadline::After(absl::Milliseconds(30)))
+                    .code();
+              };
+              for (size_t i = 0; i < 4; ++i) {
+                int calls_made = 0;
+                EXPECT_TRUE(Eventually([&] {
+                  ++calls_made;
+                  return seal(files[i]) == absl::StatusCode::kResourceExhausted;
+                }));
+                EXPECT_GT(calls_made, kMaxLeftoversOfOneMaker);
               }
+              EXPECT_EQ(seal(files[4]), absl::StatusCode::kResourceExhausted);
             }),
             "ok");
 }
