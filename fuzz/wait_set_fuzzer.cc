@@ -39,6 +39,7 @@ struct One {
   Registration data;  // after the pair: ends first
   WaitSet::Mode mode = WaitSet::Mode::kAlways;
   bool waits = false;
+  bool closed = false;    // the peer's sending end
   bool destroys = false;  // its port, in the handler
   bool Lives() const { return static_cast<bool>(pair->accepting().receiver); }
 };
@@ -90,10 +91,11 @@ class Run {
         one.waits = false;
         return;
       case 5:
-        if (peer.sender) static_cast<void>(peer.sender.TrySend(1, {}));
+        if (peer.sender && !one.closed) static_cast<void>(peer.sender.TrySend(1, {}));
         return;
       case 6:
         if (peer.sender) peer.sender.Close();
+        one.closed = true;
         return;
       case 7:
         peer = Channel();
