@@ -31,6 +31,7 @@
 #include "parley/channel/hostile_access.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
+#include "parley/handshake/session.h"
 #include "parley/os/deadline.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
@@ -740,6 +741,28 @@ TEST(ChannelMakingTest, ASignallerAndAPidfdAreAmongTheDescriptors) {
   }
 }
 
+// A futex has no descriptor; the connection and the peer's process are watched all the same.
+TEST(ChannelMakingTest, WithFutexesTheConnectionAndThePidfdAreLeft) {
+  auto pidfd = OpenPidfd(::getppid());
+  ASSERT_TRUE(pidfd.ok());
+  AcceptOptions accept;
+  accept.doorbell = DoorbellKind::kFutex;
+  accept.peer_pidfd = pidfd->get();
+  accept.format = "ours";
+  ConnectOptions connect;
+  connect.doorbell = DoorbellKind::kFutex;
+  connect.format = "theirs";
+  auto pair = ChannelPair::CreateByHandshake(accept, connect);
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  const Session& session = *(*pair)->accepting().session;
+  std::vector<int> expected = {session.connection(), session.peer().pidfd.get()};
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(DescriptorsOf((*pair)->accepting()).all, expected);
+  EXPECT_TRUE(DescriptorsOf((*pair)->accepting()).eventfds.empty());
+  EXPECT_EQ((*pair)->accepting().peer_format, "theirs");
+  EXPECT_EQ((*pair)->connecting().peer_format, "ours");
+}
+
 TEST(ChannelMakingTest, PromiseP7ResourcesAFullSignallerTakesNoEnd) {
   struct Nothing final : Signaller::Task {
     void SignalNow() override {}
@@ -791,6 +814,9 @@ TEST(ChannelMakingTest, EachWayToAChannelSaysWhatIsMissing) {
   ASSERT_TRUE(listener.ok()) << listener.status();
   EXPECT_EQ(ChannelListener::Listen(Name("a"), accept).status().code(), kAlreadyExists);
   EXPECT_EQ(listener->Accept(Past()).status().code(), kDeadlineExceeded);
+  ConnectOptions impossible;
+  impossible.limits.max_capacity_bytes = 1;
+  EXPECT_EQ(ConnectChannel(Name("a"), impossible, In(1000)).status().code(), kInvalidArgument);
   EXPECT_EQ(listener->failures(), 0u);
   connect.direction = Direction::kSendOnly;  // which does not match
   absl::StatusOr<Channel> connected = absl::UnknownError("");

@@ -1136,18 +1136,20 @@ bool Says(const absl::Status& status, const char* sentence) {
   return status.ToString().find(sentence) != std::string::npos;
 }
 
-// How many of this process's descriptors are memfds.
-int OpenMemfds() {
-  int count = 0;
+// Those of this process's descriptors that are memfds, in ascending order.
+std::vector<int> OpenMemfds() {
+  std::vector<int> found;
   DIR* folder = ::opendir("/proc/self/fd");
   while (const dirent* entry = ::readdir(folder)) {
     std::array<char, 64> target = {};
     const std::string path = std::string("/proc/self/fd/") + entry->d_name;
     if (::readlink(path.c_str(), target.data(), target.size() - 1) < 0) continue;
-    if (std::string(target.data()).rfind("/memfd:", 0) == 0) ++count;
+    if (std::string(target.data()).rfind("/memfd:", 0) != 0) continue;
+    found.push_back(static_cast<int>(std::strtol(entry->d_name, nullptr, 10)));
   }
   ::closedir(folder);
-  return count;
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 TEST(HandshakeTest, BothEndsHaveTheSameFactsAndNoDescriptorOfARegion) {
@@ -1159,7 +1161,7 @@ TEST(HandshakeTest, BothEndsHaveTheSameFactsAndNoDescriptorOfARegion) {
   ChannelId last = {};
   for (int round = 0; round < 2; ++round) {
     Ends ends;
-    const int memfds = OpenMemfds();
+    const std::vector<int> memfds = OpenMemfds();
     ends.Run();
     ASSERT_TRUE(ends.accepted.ok() && ends.connected.ok());
     EXPECT_EQ(OpenMemfds(), memfds);
@@ -1461,6 +1463,8 @@ TEST_F(AcceptorTest, ADescriptorIsRefusedByTheKernelFromThenOn) {
 // and nothing is left. With eventfds there are the most of them.
 TEST_F(AcceptorTest, PromiseP7ResourcesWhateverRoomThereIsThePeerIsTold) {
   options.trust = PeerTrust::Because("both ends are this test");
+  int told[2];  // that it worked
+  ASSERT_EQ(::pipe2(told, O_CLOEXEC | O_NONBLOCK), 0);
   bool done = false;
   rlim_t room = 0;
   for (; !done && room < 40; ++room) {
@@ -1492,7 +1496,8 @@ TEST_F(AcceptorTest, PromiseP7ResourcesWhateverRoomThereIsThePeerIsTold) {
         const auto got = peer.ReceiveWithDescriptors(absl::MakeSpan(into), 8, Soon());
         ASSERT_TRUE(got.ok()) << got.status();
         EXPECT_EQ(got->descriptors.size(), 6u);
-        ::_exit(42);
+        EXPECT_EQ(::write(told[1], "x", 1), 1);
+        return;
       }
       EXPECT_EQ(advanced.status().code(), absl::StatusCode::kResourceExhausted)
           << advanced.status();
@@ -1502,13 +1507,54 @@ TEST_F(AcceptorTest, PromiseP7ResourcesWhateverRoomThereIsThePeerIsTold) {
       EXPECT_EQ(OpenDescriptors(), before - 1);
       EXPECT_EQ(registry.size(), 0u);
     });
-    done = ended != "ok";
-    if (done) {
-      EXPECT_EQ(ended, "failed") << room;  // as RunInChild calls what exits by itself
-    }
+    EXPECT_EQ(ended, "ok") << room;
+    char byte = 0;
+    done = ::read(told[0], &byte, 1) == 1;
   }
   EXPECT_TRUE(done);
+  ::close(told[0]);
+  ::close(told[1]);
   EXPECT_GE(room, 4u);
+}
+
+// The memory of either region, where the kernel has none: the peer is told, and has got nothing.
+TEST_F(AcceptorTest, PromiseP7ResourcesWithoutMemoryForEitherRegionThePeerIsTold) {
+  for (const std::size_t which : {0U, 1U}) {
+    EXPECT_EQ(
+        testing_support::RunInChild([&] {
+          options.send = options.receive = {8 << 20, 1024};
+          peer = NewPeer();
+          ASSERT_TRUE(peer.Send(GoodHello()).ok());
+          ASSERT_TRUE(acceptor->Advance().ok());
+          std::array<std::byte, 8192> into;
+          const auto size = peer.TryReceive(absl::MakeSpan(into));
+          ASSERT_TRUE(size.ok() && *size);
+          const auto welcome = ParseWelcome(absl::MakeConstSpan(into).first(**size));
+          ASSERT_TRUE(welcome.ok());
+          ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kAccepted, welcome->channel_id)).ok());
+          ASSERT_TRUE(acceptor->Advance().ok());  // one slice
+          std::vector<int> memfds = OpenMemfds();
+          ASSERT_EQ(memfds.size(), 2u);
+          testing_support::FailSystemCallWhere(SYS_fallocate, 0,
+                                               static_cast<uint32_t>(memfds[which]), ENOSPC);
+          absl::StatusOr<bool> done = false;
+          while (done.ok() && acceptor->busy()) done = acceptor->Advance();
+          EXPECT_EQ(done.status().code(), absl::StatusCode::kResourceExhausted) << done.status();
+          EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kResources));
+          EXPECT_EQ(acceptor->memory_bytes(), 0u);
+        }),
+        "ok")
+        << which;
+  }
+}
+
+TEST_F(AcceptorTest, AttackH3AnotherChannelsIdIsRefusedAlsoWhereAllElseIsRight) {
+  const auto got = TakeDescriptors();
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_EQ(::fcntl(got->descriptors[1].get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL), 0);
+  ASSERT_TRUE(peer.Send(EncodeChannelId(MessageType::kMapped, {1, 2})).ok());
+  EXPECT_FALSE(acceptor->Advance(Soon()).ok());
+  EXPECT_EQ(ReasonTold(), static_cast<uint32_t>(RefusalReason::kMalformed));
 }
 
 // A channel without a doorbell is none.
@@ -1817,6 +1863,24 @@ TEST(ConnectorTest, PromiseP7ResourcesWhateverRoomThereIsNothingIsLeftBehind) {
               "ok")
         << room;
   }
+}
+
+TEST(ConnectorTest, PromiseP7ResourcesWithoutAnEventfdForTheDoorbellsThereIsNoSession) {
+  EXPECT_EQ(testing_support::RunInChild([] {
+              const Script script;
+              auto pair = PeerSocket::Pair();
+              script.Send(pair->first);
+              ConnectOptions options;
+              options.registry = &script.registry;
+              options.trust = PeerTrust::Because("seals without a helper");
+              const auto checked = CheckedConnectOptions::Make(options);
+              ASSERT_TRUE(checked.ok());
+              testing_support::FailSystemCall(SYS_eventfd2, EMFILE);
+              const auto made = ConnectHandshake(std::move(pair->second), *checked, Soon());
+              EXPECT_EQ(made.status().code(), absl::StatusCode::kResourceExhausted)
+                  << made.status();
+            }),
+            "ok");
 }
 
 // --- doorbells
