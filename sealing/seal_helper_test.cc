@@ -178,6 +178,18 @@ class SealHelperTest : public ::testing::Test {
   }
 };
 
+// First: a helper that forgot its child's number would end all processes at its deadline, and
+// whoever changes that line on purpose (./dev mutate) is stopped here.
+TEST_F(SealHelperTest, OneThatIsNotWaitedForIsTheCallersBug) {
+  EXPECT_DEATH(
+      {
+        const UniqueFd fd = RawMemfd(kFileBytes);
+        static_cast<void>(SealHelper::Start(fd.get(), SealHelper::kSizeAsItIs, kShapeSeals,
+                                            SealHelper::Kind::kOwnProgram));
+      },
+      "destroyed before Wait");
+}
+
 TEST_F(SealHelperTest, ItsOwnProgramSealsAndThisProcessIsNotCopied) {
   EXPECT_EQ(RunInChild([] {
               for (const int error : {0, EINVAL, EINTR}) {
@@ -434,16 +446,6 @@ TEST_F(SealHelperTest, FromThreeOnADescriptorIsOurs) {
               }),
               "ok");
   }
-}
-
-TEST_F(SealHelperTest, OneThatIsNotWaitedForIsTheCallersBug) {
-  EXPECT_DEATH(
-      {
-        const UniqueFd fd = RawMemfd(kFileBytes);
-        static_cast<void>(SealHelper::Start(fd.get(), SealHelper::kSizeAsItIs, kShapeSeals,
-                                            SealHelper::Kind::kOwnProgram));
-      },
-      "destroyed before Wait");
 }
 
 // --- a peer that holds the inode's lock
