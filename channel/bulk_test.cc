@@ -563,6 +563,29 @@ TEST(BulkDeathTest, OnlyTheCallersBugsAbort) {
                "at least kMinBulkChunkBytes");
 }
 
+TEST(BulkTest, TheSmallestChunkIsAllowedAndNothingIsUnderWayAtFirst) {
+  auto pair = MakePair(4096, 1024);
+  BulkSender sender(&pair->accepting().sender, {.chunk_bytes = kMinBulkChunkBytes});
+  EXPECT_EQ(sender.chunk_bytes(), kMinBulkChunkBytes);
+  EXPECT_EQ(sender.max_record_bytes(), kMinMessageLimitBytes);
+  EXPECT_FALSE(sender.unfinished());
+  BulkReceiver receiver(&pair->connecting().receiver, 100);
+  EXPECT_FALSE(receiver.unfinished());
+  EXPECT_EQ(receiver.max_bytes(), 100u);
+  EXPECT_EQ(BulkMessage().tag, 0u);
+  EXPECT_EQ(BulkMessage().size_bytes, 0u);
+  const internal::BulkAssembly assembly(100);
+  EXPECT_FALSE(assembly.unfinished());
+  EXPECT_EQ(assembly.max_bytes(), 100u);
+  EXPECT_EQ(assembly.tag(), 0u);
+  EXPECT_EQ(assembly.total_bytes(), 0u);
+  // An end between two messages is an orderly one.
+  std::vector<std::byte> into(100);
+  pair->accepting().sender.Close();
+  EXPECT_EQ(receiver.Receive(absl::MakeSpan(into), Generous()).status().code(),
+            absl::StatusCode::kOutOfRange);
+}
+
 struct BulkEnds {
   Channel channel;
   BulkSender sender;

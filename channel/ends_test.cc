@@ -286,6 +286,73 @@ TEST_P(EndsTest, PromiseP6ContainmentNoCallGoesOnAfterAViolation) {
   lost(sender->FinishWait(large.size()));
 }
 
+// Whichever call is the first one after it.
+TEST_P(EndsTest, PromiseP6ContainmentTheFirstCallAfterAViolationSaysSo) {
+  const std::vector<std::byte> small(5);
+  absl::Span<std::byte> room;
+  PeekedMessage message;
+  const std::function<bool()> calls[] = {
+      [&] { return sender->TrySend(1, small) == Outcome::kPoisoned; },
+      [&] { return sender->TrySend(1, large) == Outcome::kPoisoned; },
+      [&] { return sender->TryReserve(5, &room) == Outcome::kPoisoned; },
+      [&] { return sender->TryStage(1, small) == Outcome::kPoisoned; },
+      [&] { return sender->TryStage(1, large) == Outcome::kPoisoned; },
+      [&] { return absl::IsDataLoss(sender->Send(1, small, In(1000))); },
+      [&] { return absl::IsDataLoss(sender->Reserve(5, In(1000)).status()); },
+      [&] { return absl::IsDataLoss(sender->AwaitDrained(In(1000))); },
+  };
+  for (const auto& call : calls) {
+    pair = Make();
+    Use();
+    pair->accepting().receiver.Poison(Violation::kMetadataInvalid);
+    EXPECT_TRUE(call()) << &call - calls;
+  }
+  const std::function<bool()> receives[] = {
+      [&] { return Take() == Outcome::kPoisoned; },
+      [&] { return receiver->TryPeek(&message) == Outcome::kPoisoned; },
+      [&] {
+        return absl::IsDataLoss(receiver->Receive(absl::MakeSpan(buffer), In(1000)).status());
+      },
+      [&] { return absl::IsDataLoss(receiver->Peek(In(1000)).status()); },
+      [&] { return !receiver->PrepareToWait(); },
+  };
+  for (const bool known : {false, true}) {
+    for (const auto& call : receives) {
+      pair = Make();
+      Use();
+      ASSERT_EQ(sender->TrySend(1, small), Outcome::kOk);
+      ASSERT_EQ(sender->TrySend(1, small), Outcome::kOk);
+      ASSERT_TRUE(!known || Take() == Outcome::kOk);
+      pair->connecting().sender.Poison(Violation::kMetadataInvalid);
+      EXPECT_TRUE(call()) << &call - receives << known;
+    }
+  }
+}
+
+// An event loop has nothing to sleep for, also where nothing is there.
+TEST_P(EndsTest, PromiseP6ContainmentNobodySleepsAfterAViolation) {
+  pair->connecting().sender.Poison(Violation::kMetadataInvalid);
+  EXPECT_FALSE(receiver->PrepareToWait());
+  EXPECT_NE(receiver->waitable()->Arm(), Waitable::Armed::kSleeping);
+  Fill();
+  pair->accepting().receiver.Poison(Violation::kMetadataInvalid);
+  EXPECT_FALSE(sender->PrepareToWait(large.size()));
+  EXPECT_NE(sender->waitable(large.size())->Arm(), Waitable::Armed::kSleeping);
+}
+
+TEST_P(EndsTest, ReserveGivesRoomOrKeepsItsDeadline) {
+  const auto room = sender->Reserve(1000, Past());
+  ASSERT_TRUE(room.ok()) << room.status();
+  EXPECT_GE(room->size(), 1000u);
+  sender->Commit(1, 1000);
+  ASSERT_GE(Fill(), 2);
+  EXPECT_EQ(sender->Reserve(1000, Past()).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(sender->Reserve(1000, In(5)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  std::thread peer([&] { EXPECT_TRUE(receiver->Receive(absl::MakeSpan(buffer), In(1000)).ok()); });
+  EXPECT_TRUE(sender->Reserve(1000, In(20'000)).ok());
+  peer.join();
+}
+
 // What is behind a payload is zero, also where the record was known to be there already.
 TEST_P(EndsTest, AttackR5PaddingThatIsNotZeroIsAViolation) {
   const std::vector<std::byte> small(5);
@@ -609,6 +676,37 @@ TEST_P(EndsTest, WhatThePeerDidRefundsItsWakeUps) {
       }
     }
     EXPECT_EQ(receiver->stats().throttles, 0u) << by_port;
+  }
+}
+
+// The same of an end that sends: what the peer took pays for its signals.
+TEST_P(EndsTest, WhatThePeerTookRefundsItsWakeUps) {
+  WaitOptions wait;
+  wait.spurious_wakeups = 8;
+  wait.spurious_refill = absl::Hours(1);
+  for (const bool by_port : {false, true}) {
+    pair = Make(wait);
+    Use();
+    ASSERT_GE(Fill(), 3);
+    absl::Status status;
+    for (int i = 0; i < 100; ++i) {
+      HostileAccess::DoorbellOf(*receiver).Signal();
+      if (by_port) {
+        EXPECT_FALSE(sender->waitable(large.size())->TakeWakeUps({}, &status));
+      } else {
+        status = sender->FinishWait(large.size());
+      }
+      ASSERT_TRUE(status.ok()) << i << status;
+      for (int message = 0; message < 3; ++message) ASSERT_EQ(Take(), Outcome::kOk);
+      ASSERT_EQ(Fill(), 3);
+      if (by_port) {
+        EXPECT_EQ(sender->waitable(large.size())->Arm(), Waitable::Armed::kSleeping);
+        sender->waitable(large.size())->Disarm();
+      } else {
+        EXPECT_TRUE(sender->PrepareToWait(large.size()));
+      }
+    }
+    EXPECT_EQ(sender->stats().throttles, 0u) << by_port;
   }
 }
 
