@@ -165,7 +165,11 @@ std::string LinkOf(pid_t pid, const std::string& name) {
   return ::readlink(link.c_str(), target, sizeof(target) - 1) > 0 ? target : "";
 }
 
-bool NoChildIsLeft() { return ::waitpid(-1, nullptr, WNOHANG | __WALL) == -1 && errno == ECHILD; }
+// Without burying any.
+bool NoChildIsLeft() {
+  siginfo_t child = {};
+  return ::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT | __WALL) == -1 && errno == ECHILD;
+}
 
 class SealHelperTest : public ::testing::Test {
  protected:
