@@ -79,6 +79,12 @@ TEST(LatestGeometryTest, OnlyAllowedSizesCanBeMade) {
   EXPECT_EQ(geometry.max_value_bytes(), 256u);
   EXPECT_EQ(geometry.section(), (Section{kSectionLatest, 2, 512}));
   EXPECT_EQ(geometry.section_bytes(), 1024u);
+  EXPECT_EQ(LatestGeometry::kVersionOffset, 0u);
+  EXPECT_EQ(geometry.SequenceOffset(0), 128u);
+  EXPECT_EQ(geometry.SizeOffset(0), 136u);
+  EXPECT_EQ(geometry.ValueOffset(0), 256u);
+  EXPECT_EQ(geometry.SequenceOffset(1), 640u);
+  EXPECT_EQ(geometry.SizeOffset(1), 648u);
   EXPECT_EQ(geometry.ValueOffset(1), 768u);
 }
 
