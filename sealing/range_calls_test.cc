@@ -415,7 +415,7 @@ TEST_F(RangeCallsTest, AMovedFromRangeIsEmpty) {
   for (const size_t at : {size_t{0}, kPage}) {
     {
       GuardedRange lost = *GuardedRange::Reserve(3 * kPage);
-      EXPECT_FALSE(lost.Map(at, -1, 0, kPage, kRead).ok());
+      EXPECT_FALSE(lost.Map(at, -1, 0, 1, kRead).ok());  // of a page, all is lost
       GuardedRange to = *GuardedRange::Reserve(kPage);
       to = std::move(lost);
       EXPECT_EQ(to.size_bytes(), 3 * kPage);
