@@ -239,8 +239,9 @@ bool SeveralProcessors() {
 
 // --- how one is made ----------------------------------------------------------------------------
 
-// The first of the file: what is measured once for a process must not have been measured yet.
-TEST(WaiterTest, TheFirstOfAProcessLeavesNoDescriptorBehind) {
+// What is measured once for a process must not have been measured yet: the first of the file, and
+// GoogleTest runs what is called a death test before everything else.
+TEST(FirstWaiterDeathTest, TheFirstOfAProcessLeavesNoDescriptorBehind) {
   for (const bool refused : {false, true}) {
     EXPECT_EQ(testing::InAProcessOfItsOwn([&] {
                 if (refused) testing::Refuse({SYS_socketpair, EMFILE});
@@ -847,6 +848,16 @@ TEST(WaiterTest, AFloodEndsTheWait) {
   EXPECT_EQ(end.stats.throttles, 1u);
 }
 
+// It is what is told, also where the deadline has passed meanwhile.
+TEST(WaiterTest, AFloodAtTheDeadlineIsAViolation) {
+  End end(Frugal(0, 0));
+  end.doorbell.on_sleep = [&](Deadline) {
+    end.doorbell.drains = {Drained::kSignalled};
+    return true;
+  };
+  EXPECT_EQ(end.Wait(kExpired), Result::kViolation);
+}
+
 // While it is throttled the thread sleeps without the doorbell, and everybody can see that.
 TEST(WaiterTest, AThrottleIsSleptThrough) {
   for (const bool others : {false, true}) {  // this end's own, or the other end's
@@ -1256,7 +1267,8 @@ TEST_F(WaiterSpinTest, WhatAProbeFoundTeachesHowLongItTook) {
   EXPECT_FALSE(Spins(end));
   for (int i = 0; i + 1 < AdaptiveSpin::kProbesToSleep; ++i) {
     end.ready = false;
-    end.doorbell.on_sleep = [&](Deadline) {
+    end.doorbell.on_sleep = [&](Deadline deadline) {
+      EXPECT_NE(deadline.monotonic_ns(), full.monotonic_ns()) << i;
       end.ready = true;
       end.doorbell.drains = {Drained::kSignalled};
       return true;

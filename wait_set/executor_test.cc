@@ -264,6 +264,24 @@ TEST(ExecutorTest, AFrameThatIsDestroyedIsForgotten) {
   }
 }
 
+Held HeldTwice(Executor* executor, int* resumed) {
+  internal::SleepAwaiter first(executor, Now());  // which outlives its await
+  static_cast<void>(co_await first);
+  ++*resumed;
+  static_cast<void>(co_await internal::SleepAwaiter(executor, Deadline::Never()));
+  ++*resumed;
+}
+
+TEST(ExecutorTest, AnAwaitThatIsOverResumesNobody) {
+  auto loop = MakeLoop();
+  int resumed = 0;
+  const Held held = HeldTwice(loop->executor().get(), &resumed);
+  EXPECT_EQ(loop->set().RunOnce(Generous()), Ran::kHandlers);
+  EXPECT_EQ(loop->set().RunOnce(Now()), Ran::kDeadline);
+  EXPECT_EQ(resumed, 1);
+  held.handle.destroy();
+}
+
 // --- ports that end -----------------------------------------------------------------------------
 
 Task<void> AwaitOne(AsyncReceiver* receiver, absl::Status* end) {
