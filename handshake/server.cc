@@ -319,8 +319,11 @@ void Server::SetTimer() {
   if (!timer_.ok()) return;
   int64_t at_ns = std::numeric_limits<int64_t>::max();
   if (next_accept_ns_ > MonotonicNowNs()) at_ns = next_accept_ns_;
+  const Sums sums = SumUp();
   for (const Pending& p : pending_) {
-    at_ns = std::min(at_ns, p.acceptor.busy() ? 1 : p.deadline.monotonic_ns());
+    // One that was deferred is not watched, and may go on once what was in its way is gone.
+    const bool goes_on = p.deferred && MayHaveMemory(p.uid, sums) != Entry::kLater;
+    at_ns = std::min(at_ns, p.acceptor.busy() || goes_on ? 1 : p.deadline.monotonic_ns());
   }
   if (!ready_.empty()) at_ns = 1;
   itimerspec when = {};

@@ -129,7 +129,9 @@ def weave(text, numbered):
             continue
         # On one line, so that the compiler's line numbers stay right.
         flat = re.sub(r"\s*\n\s*", " ", changed)
-        edits.append((start, end, f"({test} ? ({flat}) : ({text[start:end]}))"))
+        # Without it "!*got" of an optional would make both arms an optional, which always has a value.
+        kind = "static_cast<bool>" if mutant.operator == "not" else ""
+        edits.append((start, end, f"({test} ? {kind}({flat}) : {kind}({text[start:end]}))"))
         taken.append(where)
         held.append(number)
     for start, end, new in sorted(edits, key=lambda e: (e[0], e[1]), reverse=True):
