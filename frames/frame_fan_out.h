@@ -168,7 +168,8 @@ class FrameFanOut {
   Outcome TrySendMessage(FanOutId id, uint32_t tag, absl::Span<const std::byte> bytes);
 
   // Those that left since the last call: to be asked now and then, since each is remembered until
-  // then. That one has left is found by Send, and by this, which asks the kernel once for each.
+  // then. That one has left is found by Send, but for one that has all of its quota, and by this,
+  // which asks the kernel once for each.
   std::vector<FanOutEnd> TakeEnded();
 
   // Ends all streams in order: what was sent before arrives. Never waits.

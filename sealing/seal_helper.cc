@@ -396,7 +396,8 @@ void SealHelper::EndAttendant() {
     const timespec moment = {0, 50'000};
     ::nanosleep(&moment, nullptr);
   }
-  ::kill(child_, SIGKILL);  // still our unreaped child: the number can't be another's
+  // By its descriptor: a wrong number could mean every process there is.
+  ::syscall(SYS_pidfd_send_signal, child_pidfd_.get(), SIGKILL, nullptr, 0);
 }
 
 absl::StatusOr<bool> SealHelper::Wait(Deadline deadline) {

@@ -68,7 +68,6 @@ Waiter::Waiter(Passkey, EventCount* events, Doorbell* doorbell, Termination* ter
       doorbell_(doorbell),
       termination_(termination),
       stats_(stats),
-      options_(options),
       steps_per_refund_(steps_per_refund),
       signal_budget_(UsualSignalNs()),
       wake_budget_(options),

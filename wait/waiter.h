@@ -141,7 +141,6 @@ class Waiter final : private Signaller::Task {
   Doorbell* const doorbell_;
   Termination* const termination_;
   WaitStats* const stats_;
-  const WaitOptions options_;
   const uint64_t steps_per_refund_;
   std::shared_ptr<Signaller> signaller_;
   std::size_t signaller_number_ = 0;
