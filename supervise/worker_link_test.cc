@@ -317,8 +317,9 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
   };
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
-  // Not beyond the caller's time either.
-  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status) || reads > 1000);
+  // Not beyond the caller's time either. A fast worker has used up all within it.
+  const absl::Status first = Hear(*link, absl::Milliseconds(5)).status;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(first) || absl::IsResourceExhausted(first)) << first;
   // However often it is asked.
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
   EXPECT_LE(reads, 10'000'000u / 8192 + 2);
