@@ -222,8 +222,8 @@ std::vector<FailingStep> StepsOfTheChild() {
       Within("clone within", {SYS_clone, kError, 0, CLONE_PARENT, CLONE_PARENT}, namespaces),
       Within("entering", {SYS_setns, kError}, namespaces),
       Within("the network", {SYS_unshare, kError}, namespaces),
-      // Ours; the holder asks for that of process 2, and ends with it, which a worker that is a program
-      // of its own may be seen to do first.
+      // Ours; the holder asks for that of process 2, and ends with it, which a worker that is a
+      // program of its own may be seen to do first.
       {"the worker's number",
        {SYS_pidfd_open, kError, 0, ~0u, 2},
        kRuns,
