@@ -536,6 +536,7 @@ TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
         .status()
         .code();
   };
+  const ArgumentFilter two = {.index = 0, .value = 2};
   const ArgumentFilter three = {.index = 0, .value = 3};
   const ArgumentFilter four = {.index = 0, .value = 4};
   const ArgumentFilter at_most_three = {.index = 0, .op = ArgumentFilter::Op::kAtMost, .value = 3};
@@ -544,6 +545,8 @@ TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
   EXPECT_EQ(compiles({three}, {}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(compiles({three}, {other}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(compiles({three}, {at_most_three}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({two}, {at_most_three}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(compiles({at_most_three}, {two}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(compiles({odd}, {three}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(compiles({three}, {four}), absl::StatusCode::kOk);
   EXPECT_EQ(compiles({at_most_three}, {four}), absl::StatusCode::kOk);
