@@ -276,6 +276,17 @@ TEST_F(RingTest, AConsumerThatClosesEndsTheProducer) {
   EXPECT_EQ(Receive(&text), Outcome::kClosed);
 }
 
+// Also where a later look at it, for another reason, finds that it says something else.
+TEST_F(RingTest, AReceiverThatHasEndedStaysSo) {
+  ASSERT_EQ(producer.TrySend(1, Bytes("x")), Outcome::kOk);
+  receiver.SetControl(kConsumerStateOffset, kStreamClosed);
+  ASSERT_TRUE(producer.PollEnded());
+  receiver.SetControl(kConsumerStateOffset, kStreamOpen);
+  EXPECT_FALSE(producer.Drained());
+  EXPECT_EQ(producer.TrySend(2, Bytes("y")), Outcome::kClosed);
+  EXPECT_TRUE(producer.PollEnded());
+}
+
 TEST_F(RingTest, TheLongestRecordFillsTheRingExactly) {
   RingGeometry whole{kCapacity, kCapacity - kRecordHeaderBytes};
   HeapRegion a(kCapacity);

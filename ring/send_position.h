@@ -144,10 +144,12 @@ class SendPosition {
     });
     if (!head) return Poison(Cursor64::CheckHead(published_, head_, head.Refused(), kGrainBytes));
     head_ = *head;
-    if (!closed_) limit_ = head_ + capacity_;
-    if (*state == kStreamClosed) {
-      peer_ended_ = true;
+    // For good: what it says of its state later changes nothing.
+    if (*state == kStreamClosed) peer_ended_ = true;
+    if (closed_ || peer_ended_) {
       Withdraw();
+    } else {
+      limit_ = head_ + capacity_;
     }
   }
 

@@ -554,6 +554,16 @@ TEST(PolicyTest, TwoAnswersForTheSameArgumentsAreRefused) {
   EXPECT_EQ(compiles({three, other}, {four, other}), absl::StatusCode::kOk);
 }
 
+// Named profiles may be put together in any order.
+TEST(PolicyTest, AHeapAndAnAbortMayComeInEitherOrder) {
+  for (const Profile& profile : {Profile::Ring({4}).WithAbortOf(7).WithHeap(),
+                                 Profile::Ring({4}).WithHeap().WithAbortOf(7)}) {
+    Check(profile,
+          {{"mmap", {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS}, kAllow},
+           {"tgkill", {7, 7, SIGABRT}, kAllow}});
+  }
+}
+
 // As the kernel takes it: the call is not made, and returns 0.
 TEST(PolicyTest, AnErrorThatIsNotGivenIsNone) {
   Check(ProfileForTests::Of({{.call = "getpid", .filters = {}, .answer = Rule::Answer::kErrno}}),

@@ -56,6 +56,8 @@ Rule Fail(const char* call, int error, std::vector<ArgumentFilter> filters = {})
       .call = call, .filters = std::move(filters), .answer = Rule::Answer::kErrno, .error = error};
 }
 
+bool MapsMemory(const Rule& rule) { return std::string_view(rule.call) == "mmap"; }
+
 // No other bit than these two: in particular no PROT_EXEC.
 constexpr uint64_t kNotReadWrite = ~U(PROT_READ | PROT_WRITE);
 // Private anonymous memory; not shared, not huge pages, not locked, not growing on its own.
@@ -170,6 +172,8 @@ Profile Profile::WithReadFrom(int fd) const {
 
 Profile Profile::WithHeap() const {
   Profile profile = *this;
+  // WithAbortOf, where it came first, refuses what this allows.
+  std::erase_if(profile.rules_, MapsMemory);
   profile.Add({Allow("brk"),
                Allow("mmap", {Masked(2, kNotReadWrite, 0), Masked(3, kMapKindMask, kMapKind)}),
                Fail("mmap", ENOMEM,
@@ -235,9 +239,7 @@ Profile Profile::WithSanitizerIfBuiltIn() const {
 Profile Profile::WithAbortOf(int pid) const {
   Profile profile = *this;
   profile.Add({Allow("tgkill", {Is(0, U(pid)), Is(2, SIGABRT)})});
-  const bool has_heap = std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
-    return std::string_view(rule.call) == "mmap";
-  });
+  const bool has_heap = std::any_of(rules_.begin(), rules_.end(), MapsMemory);
   // glibc keeps its last words ("double free or corruption") in a mapping, if it can.
   if (!has_heap) {
     profile.Add({Fail("mmap", ENOMEM,
