@@ -102,8 +102,8 @@ class RestartingLink {
   RestartingLink& operator=(RestartingLink&&) noexcept = default;
 
   // Sends one message; the number under which it is accounted for. With kAtLeastOnce it is kept,
-  // and goes to the next worker where this one has ended; kResourceExhausted: max_kept_bytes, until
-  // Receive finds an acknowledgement. With kAtMostOnce errors are those of Sender::Send;
+  // and goes later where there was no room in time or after an interrupt, or to the next worker;
+  // kResourceExhausted: max_kept_bytes, until Receive finds an acknowledgement. With kAtMostOnce errors are those of Sender::Send;
   // kUnavailable and kOutOfRange: the worker has ended, and Receive replaces it.
   absl::StatusOr<uint64_t> Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 

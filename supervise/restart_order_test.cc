@@ -308,6 +308,19 @@ TEST(RestartFlushTest, PromiseP2TimeWhatFoundNoRoomIsSentWhileReceiveWaits) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
 }
 
+// It is kept all the same, under a number of its own.
+TEST(RestartFlushTest, AnInterruptedSendHasItsNumber) {
+  RestartingLink worker = Start(WithSmallRings());
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGSTOP), 0);
+  SendMany(worker, 10);
+  worker.link().channel().sender.Interrupt();
+  EXPECT_EQ(worker.Send(1, BytesOf("interrupted"), Deadline::After(kLong)).value_or(0), kMany + 1);
+  EXPECT_EQ(worker.Send(1, BytesOf("next"), Deadline::AtMonotonicNs(0)).value_or(0), kMany + 2);
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGCONT), 0);
+  EXPECT_EQ(Next(worker).text, std::to_string(kMany + 1) + " interrupted");
+  EXPECT_EQ(Next(worker).text, std::to_string(kMany + 2) + " next");
+}
+
 // ---- Ends of the old worker.
 
 TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
