@@ -243,7 +243,8 @@ class Run {
   // Nothing there, by Try.
   void ExpectNothing(Direction& way, Outcome outcome) {
     if (outcome == Outcome::kClosed) {
-      PARLEY_CHECK(way.receiver_closed || (way.sender_closed && way.published.empty()),
+      const bool sender_gone = way.sender_closed || !Alive(0) || !Alive(1);
+      PARLEY_CHECK(way.receiver_closed || (sender_gone && way.published.empty()),
                    "an end that nobody made, or before the last message");
       way.receiver_told_of_end = true;
       return;

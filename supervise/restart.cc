@@ -116,7 +116,7 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
   pending.bytes.assign(bytes.begin(), bytes.end());
   kept_bytes_ += bytes.size();
   pending_.push_back(std::move(pending));
-  // It is kept, under its number: what does not go now, for want of time or because of an interrupt,
+  // It is kept, under its number: what does not go now, for want of time or after an interrupt,
   // goes later, or to the next worker.
   if (!restarting_.has_value()) Flush(deadline).IgnoreError();
   return next_number_++;

@@ -103,8 +103,9 @@ class RestartingLink {
 
   // Sends one message; the number under which it is accounted for. With kAtLeastOnce it is kept,
   // and goes later where there was no room in time or after an interrupt, or to the next worker;
-  // kResourceExhausted: max_kept_bytes, until Receive finds an acknowledgement. With kAtMostOnce errors are those of Sender::Send;
-  // kUnavailable and kOutOfRange: the worker has ended, and Receive replaces it.
+  // kResourceExhausted: max_kept_bytes, until Receive finds an acknowledgement. With kAtMostOnce
+  // errors are those of Sender::Send; kUnavailable and kOutOfRange: the worker has ended, and
+  // Receive replaces it.
   absl::StatusOr<uint64_t> Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
   // The next message, or the news that the worker was replaced. Waits through the back-off.
