@@ -171,6 +171,12 @@ class Run {
   void StoreWord(uint32_t id, uint64_t generation, bool publish) {
     if (silent_) return;
     words_.StoreRelease64(FrameReturnOffset(id), generation);
+    // A return that is taken back may have been seen.
+    for (const OurUse& use : lent_) {
+      if (use.id == id && use.generation == our_words_[id] && generation != our_words_[id]) {
+        clean_ = false;
+      }
+    }
     our_words_[id] = generation;
     for (OurUse& use : lent_) {
       if (use.id == id && use.generation == generation) use.may_be_returned = true;
