@@ -421,7 +421,10 @@ class Run {
       if (!gone_) before[id] = Line(id);
     }
     const bool revoked = sender_->RevokeOldest();
-    if (gone_) return;
+    if (gone_) {  // which one cannot be seen any more
+      if (revoked) lent_.clear();
+      return;
+    }
     if (!revoked) {
       for (const OurUse& use : lent_) {
         PARLEY_CHECK(use.may_be_returned, "nothing to revoke, and one is lent");
