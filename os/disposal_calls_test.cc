@@ -3,7 +3,6 @@
 // What the helpers of disposal.h have and wait for, with their start, their maker's calls and its
 // time chosen here: without root, and without a file whose release hangs.
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -37,6 +36,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
+#include "parley/testing/process_facts.h"
 #include "parley/testing/sanitizers.h"
 #include "parley/testing/slow_files.h"
 
@@ -194,6 +194,9 @@ long syscall(long number, ...) noexcept {  // NOLINT(google-runtime-int): the C 
 namespace parley {
 namespace {
 
+using testing::DescriptorsOf;
+using testing::Eventually;
+using testing::StatusOf;
 using testing_support::FailSystemCall;
 using testing_support::RunInChild;
 
@@ -212,38 +215,10 @@ struct Pair {
 
 UniqueFd AnyFile() { return UniqueFd(::eventfd(0, EFD_CLOEXEC)); }
 
-template <typename Condition>
-bool Eventually(const Condition& condition) {
-  const Deadline deadline = Deadline::After(absl::Seconds(8));
-  while (!condition()) {
-    if (deadline.Expired()) return false;
-    ::usleep(500);
-  }
-  return true;
-}
-
 bool AllHelpersEnd() {
   return Eventually([] { return TendDisposal().helpers == 0; });
 }
 
-std::set<int> DescriptorsOf(pid_t pid) {
-  std::set<int> descriptors;
-  DIR* const directory = ::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str());
-  if (directory == nullptr) return descriptors;
-  while (const dirent* entry = ::readdir(directory)) {
-    if (entry->d_name[0] != '.') descriptors.insert(std::atoi(entry->d_name));
-  }
-  ::closedir(directory);
-  return descriptors;
-}
-
-std::string StatusOf(pid_t pid, const std::string& name) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind(name + ":\t", 0) == 0) return line.substr(name.size() + 2);
-  }
-  return "";
-}
 bool Sleeps(pid_t pid) { return StatusOf(pid, "State").rfind('S', 0) == 0; }
 bool HasEnded(pid_t pid) { return StatusOf(pid, "State").rfind('Z', 0) == 0; }
 

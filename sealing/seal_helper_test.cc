@@ -4,7 +4,6 @@
 
 #include "parley/sealing/seal_helper.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,6 +39,7 @@
 #include "parley/sealing/seal_shared.h"
 #include "parley/sealing/seals.h"
 #include "parley/sealing/test_support.h"
+#include "parley/testing/process_facts.h"
 #include "parley/testing/sanitizers.h"
 
 namespace {
@@ -113,6 +113,9 @@ namespace parley {
 namespace {
 
 using internal::SealHelper;
+using testing::DescriptorsOf;
+using testing::Eventually;
+using testing::StatusOf;
 using testing_support::FailSystemCall;
 using testing_support::InodeLockHolder;
 using testing_support::RawMemfd;
@@ -123,40 +126,11 @@ constexpr size_t kFileBytes = 8192;
 
 Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
 
-template <typename Condition>
-bool Eventually(const Condition& condition) {
-  const Deadline deadline = Deadline::After(absl::Seconds(8));
-  while (!condition()) {
-    if (deadline.Expired()) return false;
-    ::usleep(500);
-  }
-  return true;
-}
-
 std::vector<pid_t> Children() {
   std::vector<pid_t> children;
   std::ifstream all("/proc/thread-self/children");
   for (pid_t pid = 0; all >> pid;) children.push_back(pid);
   return children;
-}
-
-std::string StatusOf(pid_t pid, const std::string& name) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind(name + ":\t", 0) == 0) return line.substr(name.size() + 2);
-  }
-  return "";
-}
-
-std::set<int> DescriptorsOf(pid_t pid) {
-  std::set<int> descriptors;
-  DIR* const directory = ::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str());
-  if (directory == nullptr) return descriptors;
-  while (const dirent* entry = ::readdir(directory)) {
-    if (entry->d_name[0] != '.') descriptors.insert(std::atoi(entry->d_name));
-  }
-  ::closedir(directory);
-  return descriptors;
 }
 
 std::string LinkOf(pid_t pid, const std::string& name) {

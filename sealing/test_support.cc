@@ -25,6 +25,7 @@
 
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
+#include "parley/testing/filter.h"
 
 namespace parley::testing_support {
 namespace {
@@ -164,39 +165,18 @@ void InodeLockHolder::Stop() {
   pid_ = -1;
 }
 
-namespace {
-
-template <std::size_t kCount>
-void InstallFilter(std::array<sock_filter, kCount>* program) {
-  const sock_fprog filter = {kCount, program->data()};
-  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void FailSystemCall(long number, int error) {
-  std::array<sock_filter, 4> program = {{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  InstallFilter(&program);
+  testing::Refuse({.call = static_cast<uint32_t>(number), .error = static_cast<uint32_t>(error)});
 }
 
 void FailSystemCallWhere(long number, int argument, uint32_t value, int error) {
-  const auto offset = static_cast<uint32_t>(offsetof(seccomp_data, args) +
-                                            sizeof(uint64_t) * static_cast<size_t>(argument));
-  std::array<sock_filter, 6> program = {{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),  // the low half: little-endian test machines
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  InstallFilter(&program);
+  testing::Refuse({.call = static_cast<uint32_t>(number),
+                   .error = static_cast<uint32_t>(error),
+                   .argument = static_cast<uint32_t>(argument),
+                   .mask = ~uint32_t{0},
+                   .value = value});
 }
 
 void RefuseSystemCall(long number, int argument, unsigned bits) {
@@ -210,7 +190,9 @@ void RefuseSystemCall(long number, int argument, unsigned bits) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
-  InstallFilter(&program);
+  const sock_fprog filter = {program.size(), program.data()};
+  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
 }
 
 }  // namespace parley::testing_support
