@@ -601,6 +601,25 @@ class Pacing {
   uint64_t tail_ = 0;
 };
 
+TEST(ReceivePositionTest, AStreamIsLookedAtLaterAndAnExchangeAtOnce) {
+  Pacing pacing;
+  // A request and an answer at a time, however often.
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(pacing.Take(1, 10)) << i;
+  // Several with each look, or one after the other without a pause: the pause begins with the next.
+  EXPECT_TRUE(pacing.Take(3));
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(pacing.Take(3, i == 0 ? 1 : 0)) << i;
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(pacing.Take(1, 1)) << i;
+  // Enough with each look: the pause becomes shorter, until there is none.
+  int longest = 0;
+  while (!pacing.Take(200) && longest < 20) ++longest;
+  EXPECT_GT(longest, 0);
+  EXPECT_LT(longest, 20);
+  // Nothing for a while ends it as well.
+  for (int i = 0; i < 2; ++i) pacing.Take(3);
+  EXPECT_FALSE(pacing.Take(3));
+  EXPECT_TRUE(pacing.Take(3, 10));
+}
+
 TEST(PacingTest, OneRecordAtATimeNeedsNoPause) {
   Pacing pacing;
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(pacing.Take(1)) << i;

@@ -36,50 +36,6 @@ absl::Span<const std::byte> Bytes(const std::string& text) {
   return absl::MakeConstSpan(reinterpret_cast<const std::byte*>(text.data()), text.size());
 }
 
-// A consumer's position, and a producer that writes so many records before each look.
-class Pacing {
- public:
-  // Whether the next record's lines were asked for at the look that found these.
-  bool Take(int records, int empty_polls = 0) {
-    for (int i = 0; i < empty_polls; ++i) {
-      EXPECT_EQ(position_.Available([](std::size_t) {}), Outcome::kWouldBlock);
-    }
-    bool asked = false;
-    tail_ += 8 * static_cast<uint64_t>(records);
-    theirs_.SetControl(kTailOffset, tail_);
-    EXPECT_EQ(position_.Available([&asked](std::size_t) { asked = true; }), Outcome::kOk);
-    for (int i = 0; i < records; ++i) position_.Advance(8);
-    position_.Release();
-    return asked;
-  }
-
- private:
-  HeapRegion ours_{kCapacity};
-  HeapRegion theirs_{kCapacity};
-  ReceivePosition<HeapOwnMemory, HeapPeerMemory, 8> position_{ours_.own_control(),
-                                                              theirs_.peer_control(), kCapacity};
-  uint64_t tail_ = 0;
-};
-
-TEST(ReceivePositionTest, AStreamIsLookedAtLaterAndAnExchangeAtOnce) {
-  Pacing pacing;
-  // A request and an answer at a time, however often.
-  for (int i = 0; i < 20; ++i) EXPECT_TRUE(pacing.Take(1, 10)) << i;
-  // Several with each look, or one after the other without a pause: the pause begins with the next.
-  EXPECT_TRUE(pacing.Take(3));
-  for (int i = 0; i < 20; ++i) EXPECT_FALSE(pacing.Take(3, i == 0 ? 1 : 0)) << i;
-  for (int i = 0; i < 20; ++i) EXPECT_FALSE(pacing.Take(1, 1)) << i;
-  // Enough with each look: the pause becomes shorter, until there is none.
-  int longest = 0;
-  while (!pacing.Take(200) && longest < 20) ++longest;
-  EXPECT_GT(longest, 0);
-  EXPECT_LT(longest, 20);
-  // Nothing for a while ends it as well.
-  for (int i = 0; i < 2; ++i) pacing.Take(3);
-  EXPECT_FALSE(pacing.Take(3));
-  EXPECT_TRUE(pacing.Take(3, 10));
-}
-
 // Both regions of a pair, and honest ends on them.
 struct RingTest : ::testing::Test {
   HeapRegion sender{kCapacity};    // written by the producer's process
