@@ -82,11 +82,13 @@ absl::StatusOr<std::optional<Channel>> Link::Next(Diary& diary, absl::Duration w
 
 void Link::RestIfAsked(Diary& diary) {
   if (!diary.RestWanted()) return;
-  // Handshakes with those who are gone end with the first look at them, and what they were given is
-  // remembered for a time after that. Nobody else comes now.
-  for (const absl::Duration within :
-       {absl::Milliseconds(20), setup_.limits.given_up_time, absl::Milliseconds(1)}) {
-    if (listener_) static_cast<void>(Next(diary, within));
+  if (listener_) {
+    // Handshakes with those who are gone end with the first look at them, and what they were given
+    // is remembered for a time after that. Nobody else comes now.
+    for (const absl::Duration within :
+         {absl::Milliseconds(20), setup_.limits.given_up_time, absl::Milliseconds(1)}) {
+      static_cast<void>(Next(diary, within));
+    }
   }
   diary.Rest();
 }

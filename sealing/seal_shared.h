@@ -46,7 +46,7 @@ class SharedSealing {
   static absl::StatusOr<SharedSealing> Start(int fd, SealSet seals);
   SharedSealing(SharedSealing&&) noexcept;
   SharedSealing& operator=(SharedSealing&&) = delete;
-  // Without Finish: kills the helper, and waits for nothing that a peer can hold up.
+  // Without Finish: kills the helper, and waits a millisecond at most for its end.
   ~SharedSealing();
 
   // Call it once.
