@@ -24,34 +24,21 @@
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/link_wire.h"
+#include "parley/supervise/testing_link.h"
 #include "parley/supervise/testing_program.h"
 
 namespace parley {
 namespace {
 
+using testing::BytesOf;
 using testing::HasSanitizer;
 using testing::kLong;
+using testing::LinkOptions;
+using testing::TextOf;
 using Cause = WorkerEnd::Cause;
 
-WorkerLinkOptions Options(const std::string& what) {
-  WorkerLinkOptions options;
-  options.program = testing::Program("testing_worker", what);
-  options.format = "testing";
-  return options;
-}
-
 absl::StatusOr<WorkerLink> Start(const std::string& what) {
-  return testing::StartLink(Options(what), Deadline::After(kLong));
-}
-
-absl::Span<const std::byte> BytesOf(const std::string& text) {
-  return BytesOfWire(absl::MakeConstSpan(text.data(), text.size()));
-}
-
-std::string Text(absl::Span<const std::byte> bytes) {
-  std::string text;
-  for (const std::byte byte : bytes) text += static_cast<char>(byte);
-  return text;
+  return testing::StartLink(LinkOptions(what), Deadline::After(kLong));
 }
 
 struct Heard {
@@ -95,7 +82,7 @@ TEST(WorkerLinkTest, MessagesGoBothWaysAndTheEndIsOrderly) {
     ASSERT_TRUE(link->Send(tag, BytesOf("hello"), Deadline::After(kLong)).ok());
     const Heard heard = Hear(*link);
     EXPECT_EQ(heard.tag, tag) << heard.status;
-    EXPECT_EQ(Text(heard.bytes), "hello");
+    EXPECT_EQ(TextOf(heard.bytes), "hello");
   }
   const WorkerEnd end = link->End(Deadline::After(kLong));
   EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
@@ -122,7 +109,7 @@ TEST(WorkerLinkTest, ASealedInputIsReadWhereItLies) {
   auto blob = SealedBlob::Create(BytesOf(text));
   ASSERT_TRUE(blob.ok()) << blob.status();
   for (const char* what : {"sum", "sum_in_pieces"}) {
-    WorkerLinkOptions options = Options(what);
+    WorkerLinkOptions options = LinkOptions(what);
     options.input = &*blob;
     auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
     ASSERT_TRUE(link.ok()) << link.status();
@@ -135,7 +122,7 @@ TEST(WorkerLinkTest, ASealedInputIsReadWhereItLies) {
 TEST(WorkerLinkTest, AStreamedInputIsReadOnRequest) {
   const std::string text = SomeText(300'000);
   for (const bool known : {true, false}) {
-    WorkerLinkOptions options = Options(known ? "sum_in_pieces" : "sum");
+    WorkerLinkOptions options = LinkOptions(known ? "sum_in_pieces" : "sum");
     if (known) options.source.size_bytes = text.size();
     options.source.read = [&text](uint64_t offset, absl::Span<std::byte> into) {
       const std::size_t size_bytes =
@@ -151,7 +138,7 @@ TEST(WorkerLinkTest, AStreamedInputIsReadOnRequest) {
     }
     EXPECT_EQ(Number(Hear(*link)), SumOf(text));
     if (known) {
-      EXPECT_EQ(Text(Hear(*link).bytes), "later");
+      EXPECT_EQ(TextOf(Hear(*link).bytes), "later");
     }
     const WorkerEnd end = link->End(Deadline::After(kLong));
     EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
@@ -163,7 +150,7 @@ TEST(WorkerLinkTest, AFileIsStreamed) {
   const std::string text = SomeText(50'000);
   UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   ASSERT_EQ(::write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  WorkerLinkOptions options = Options("sum");
+  WorkerLinkOptions options = LinkOptions("sum");
   auto source = InputSource::FromFile(file.get());
   ASSERT_TRUE(source.ok()) << source.status();
   options.source = *std::move(source);
@@ -196,7 +183,7 @@ TEST(WorkerLinkDeathTest, ATagOfTheLinksOwnIsTheCallersBug) {
 
 TEST(WorkerLinkTest, WhatItPrintsIsPassedOn) {
   std::string printed;
-  WorkerLinkOptions options = Options("print");
+  WorkerLinkOptions options = LinkOptions("print");
   options.program.output = [&printed](std::string_view lines) { printed += lines; };
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
@@ -207,7 +194,7 @@ TEST(WorkerLinkTest, WhatItPrintsIsPassedOn) {
 
 TEST(WorkerLinkTest, WrongOptionsAreSaidWhereTheyAreGiven) {
   auto blob = SealedBlob::Create(BytesOf("x"));
-  WorkerLinkOptions both = Options("sum");
+  WorkerLinkOptions both = LinkOptions("sum");
   both.input = &*blob;
   both.source.read = [](uint64_t, absl::Span<std::byte>) { return absl::StatusOr<std::size_t>(0); };
   EXPECT_TRUE(absl::IsInvalidArgument(
@@ -227,7 +214,7 @@ TEST(WorkerLinkTest, TheReasonOfAWorkerThatCouldNotBeSetUpIsInTheError) {
   ExpectNoStart("warm_up_fails", absl::StatusCode::kUnavailable,
                 ": the codec's tables are not there");
   ExpectNoStart("no_handshake", absl::StatusCode::kUnavailable, "ended with exit code 5");
-  WorkerLinkOptions options = Options("echo");
+  WorkerLinkOptions options = LinkOptions("echo");
   options.program.environment = {{internal::kInputVariable, "nine"}};
   const absl::Status no_input =
       testing::StartLink(std::move(options), Deadline::After(kLong)).status();
@@ -236,18 +223,18 @@ TEST(WorkerLinkTest, TheReasonOfAWorkerThatCouldNotBeSetUpIsInTheError) {
       std::string(no_input.message()).find("could not be set up: PARLEY_INPUT is not the number"),
       std::string::npos)
       << no_input;
-  options = Options("echo");
+  options = LinkOptions("echo");
   options.program.path += "_that_is_not_there";
   EXPECT_TRUE(
       absl::IsNotFound(testing::StartLink(std::move(options), Deadline::After(kLong)).status()));
-  options = Options("echo");
+  options = LinkOptions("echo");
   options.format = "another";
   EXPECT_FALSE(testing::StartLink(std::move(options), Deadline::After(kLong)).ok());
 }
 
 TEST(WorkerLinkTest, AWorkerThatForgetsLockDownIsNeverToldToBegin) {
   std::string printed;
-  WorkerLinkOptions options = Options("forget_lock_down");
+  WorkerLinkOptions options = LinkOptions("forget_lock_down");
   options.format = "";
   options.program.output = [&printed](std::string_view lines) { printed += lines; };
   const absl::Status status =
@@ -273,7 +260,7 @@ TEST_P(WorkerEndTest, HasItsCauseAndItsSentence) {
       (expected.cause == Cause::kCrashed || expected.cause == Cause::kOutOfMemory)) {
     GTEST_SKIP() << "a sanitizer ends the process in its own way";
   }
-  WorkerLinkOptions options = Options(expected.what);
+  WorkerLinkOptions options = LinkOptions(expected.what);
   options.program.memory_bytes = uint64_t{512} << 20;
   options.program.limits.cpu_seconds = 1;
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
@@ -307,7 +294,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return std::string(test.param.what); });
 
 TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
-  WorkerLinkOptions options = Options("read_for_ever");
+  WorkerLinkOptions options = LinkOptions("read_for_ever");
   options.source.size_bytes = 100;
   options.source.max_read_bytes = 10'000'000;
   uint64_t reads = 0;
@@ -328,7 +315,7 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
 // The deadline or the interrupt of one Receive that comes between a question and its answer is not
 // the worker's end.
 TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
-  WorkerLinkOptions options = Options("read_for_ever");
+  WorkerLinkOptions options = LinkOptions("read_for_ever");
   options.source.size_bytes = 100;
   options.source.max_read_bytes = 10'000'000;
   options.source.read = [](uint64_t, absl::Span<std::byte>) {
@@ -362,7 +349,7 @@ TEST(WorkerLinkTest, AFloodDoesNotHoldUpTheEnd) {
 // Nothing but the channel's own is open after lock-down; the input's descriptor is not.
 TEST(WorkerLinkTest, PromiseP8NoSideDoorsNothingButTheChannelIsOpen) {
   auto blob = SealedBlob::Create(BytesOf("secret"));
-  WorkerLinkOptions options = Options("sum_in_pieces");
+  WorkerLinkOptions options = LinkOptions("sum_in_pieces");
   options.input = &*blob;
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
