@@ -16,7 +16,6 @@
 #include "parley/ring/consumer.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/producer.h"
-#include "parley/ring/receive_position.h"
 #include "parley/testing/heap_memory.h"
 #include "parley/testing/sanitizers.h"
 
