@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -573,6 +574,141 @@ TEST_P(EndsTest, EachTryCallLearnsOfADeath) {
     }
     EXPECT_EQ(outcome, Outcome::kClosed) << sends;
     EXPECT_TRUE(sends ? sender->peer_gone() : receiver->peer_gone());
+  }
+}
+
+// A peer that hangs up and lives on: it can write its words after its end was told.
+struct HungUpTest : EndsTest {
+  // How an end is told.
+  enum class How { kTry, kWait, kEventLoop, kDrained };
+  Channel& victim() { return pair->accepting(); }
+  Channel& peer() { return pair->connecting(); }
+
+  void HangUp() { ASSERT_EQ(::shutdown(HostileAccess::ConnectionOf(peer().sender), SHUT_RDWR), 0); }
+  void AskTheSender(How how) {
+    absl::Status status;
+    for (const Deadline give_up = In(20'000); status.ok() && !give_up.Expired();) {
+      if (how == How::kTry && victim().sender.TrySend(1, large) == Outcome::kClosed) return;
+      if (how == How::kWait) status = victim().sender.Send(1, large, In(20'000));
+      if (how == How::kDrained) status = victim().sender.AwaitDrained(In(20'000));
+      if (how == How::kEventLoop) status = victim().sender.FinishWait(large.size());
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  }
+  void AskTheReceiver(How how) {
+    Record record;
+    absl::Status status;
+    for (const Deadline give_up = In(20'000); status.ok() && !give_up.Expired();) {
+      if (how == How::kTry &&
+          victim().receiver.TryReceive(absl::MakeSpan(buffer), &record) == Outcome::kClosed) {
+        return;
+      }
+      if (how == How::kWait) {
+        status = victim().receiver.Receive(absl::MakeSpan(buffer), In(20'000)).status();
+      }
+      if (how == How::kEventLoop) status = victim().receiver.FinishWait();
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Doorbells, HungUpTest, ::testing::Bool(),
+                         [](const auto& p) { return p.param ? "Eventfd" : "Socket"; });
+
+TEST_P(HungUpTest, ASenderThatWasToldOfTheEndSendsNoMore) {
+  for (const How how : {How::kTry, How::kWait, How::kEventLoop, How::kDrained}) {
+    SCOPED_TRACE(static_cast<int>(how));
+    pair = Make();
+    sender = &victim().sender;
+    ASSERT_GE(Fill(), 3);
+    HangUp();
+    AskTheSender(how);
+    const uint64_t published = HostileAccess::Published(*sender);
+    // Now there is room.
+    HostileAccess::Control(peer().receiver).StoreRelease64(kHeadOffset, published);
+    absl::Span<std::byte> room;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(sender->TrySend(1, large), Outcome::kClosed);
+      EXPECT_EQ(sender->TryStage(1, {}), Outcome::kClosed);
+      EXPECT_EQ(sender->TryReserve(1, &room), Outcome::kClosed);
+      EXPECT_FALSE(sender->PrepareToWait(1));
+      EXPECT_EQ(sender->Send(1, {}, In(20'000)).code(), absl::StatusCode::kUnavailable);
+      EXPECT_EQ(sender->AwaitDrained(In(20'000)).code(), absl::StatusCode::kUnavailable);
+      EXPECT_EQ(sender->FinishWait(1).code(), absl::StatusCode::kUnavailable);
+      // Nor does it close after its end.
+      HostileAccess::Control(peer().receiver).StoreRelease64(kConsumerStateOffset, kStreamClosed);
+    }
+    EXPECT_EQ(HostileAccess::Published(*sender), published);
+  }
+}
+
+TEST_P(HungUpTest, AReceiverThatWasToldOfTheEndGetsNoMore) {
+  for (const How how : {How::kTry, How::kWait, How::kEventLoop}) {
+    SCOPED_TRACE(static_cast<int>(how));
+    pair = Make();
+    Receiver& told = victim().receiver;
+    HangUp();
+    AskTheReceiver(how);
+    ASSERT_EQ(peer().sender.TrySend(1, large), Outcome::kOk);
+    Record record;
+    PeekedMessage message;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(told.TryReceive(absl::MakeSpan(buffer), &record), Outcome::kClosed);
+      EXPECT_EQ(told.TryPeek(&message), Outcome::kClosed);
+      EXPECT_FALSE(told.PrepareToWait());
+      EXPECT_EQ(told.Receive(absl::MakeSpan(buffer), In(20'000)).status().code(),
+                absl::StatusCode::kUnavailable);
+      EXPECT_EQ(told.Peek(In(20'000)).status().code(), absl::StatusCode::kUnavailable);
+      EXPECT_EQ(told.FinishWait().code(), absl::StatusCode::kUnavailable);
+      HostileAccess::Control(peer().sender).StoreRelease64(kProducerStateOffset, kStreamClosed);
+    }
+  }
+}
+
+// What it wrote before its end counts, whoever is asked first.
+TEST_P(HungUpTest, APeerThatClosedBeforeItsEndHasClosed) {
+  for (const How how : {How::kTry, How::kWait, How::kDrained}) {
+    SCOPED_TRACE(static_cast<int>(how));
+    pair = Make();
+    sender = &victim().sender;
+    Fill();
+    victim().receiver.Close();
+    peer().sender.Close();
+    HangUp();
+    while (!victim().receiver.peer_gone()) {  // the other end learns of it first
+      static_cast<void>(victim().receiver.FinishWait());
+    }
+    peer().receiver.Close();
+    if (how == How::kTry) {
+      EXPECT_EQ(sender->TrySend(1, large), Outcome::kClosed);
+    }
+    if (how == How::kDrained) {
+      EXPECT_EQ(sender->AwaitDrained(Past()).code(), absl::StatusCode::kOutOfRange);
+    }
+    EXPECT_EQ(sender->Send(1, large, In(20'000)).code(), absl::StatusCode::kOutOfRange);
+    // And an end of our own making is not the peer's.
+    EXPECT_EQ(victim().receiver.Receive(absl::MakeSpan(buffer), In(20'000)).status().code(),
+              absl::StatusCode::kOutOfRange);
+  }
+}
+
+// A last look may find a lie.
+TEST_P(HungUpTest, ALieBeforeTheEndIsAViolation) {
+  for (const How how : {How::kTry, How::kEventLoop}) {
+    SCOPED_TRACE(static_cast<int>(how));
+    pair = Make();
+    sender = &victim().sender;
+    Fill();
+    HangUp();
+    while (!victim().receiver.peer_gone()) static_cast<void>(victim().receiver.FinishWait());
+    HostileAccess::Control(peer().receiver).StoreRelease64(kConsumerStateOffset, 7);
+    if (how == How::kTry) {
+      EXPECT_EQ(sender->TrySend(1, large), Outcome::kPoisoned);
+    }
+    if (how == How::kEventLoop) static_cast<void>(sender->FinishWait(large.size()));
+    EXPECT_EQ(sender->Send(1, large, In(20'000)).code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(victim().receiver.violation(), Violation::kConsumerStateInvalid);
+    EXPECT_EQ(sender->stats().violations, 1u);
   }
 }
 

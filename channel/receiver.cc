@@ -136,9 +136,8 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
       case Outcome::kOk:
         return absl::OkStatus();
       case Outcome::kClosed:
-        return s.ring.ended() || !s.termination->peer_gone()
-                   ? internal::EndOfStream("end of stream")
-                   : internal::PeerGoneStatus();
+        return s.ring.ended() || s.ring.closed() ? internal::EndOfStream("end of stream")
+                                                 : internal::PeerGoneStatus();
       case Outcome::kPoisoned:
         return internal::ViolationStatus(s.termination->poison());
       case Outcome::kTooLong:  // a sender's alone
@@ -146,7 +145,7 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
         break;
     }
     // The peer's end was seen before this look, so what it had published was seen as well.
-    if (last_look) return internal::PeerGoneStatus();
+    if (last_look) return s.StatusOfDeath();
     const auto result = s.waiter->Wait([&] { return s.HasData(); },
                                        [&] { return s.ring.taken_records(); }, 1, deadline);
     if (result == internal::Waiter::Result::kPeerGone) {
@@ -171,6 +170,11 @@ absl::StatusOr<PeekedMessage> Receiver::Peek(Deadline deadline) {
   return message;
 }
 
+absl::Status Receiver::State::StatusOfDeath() {
+  ring.SetPeerGone();
+  return internal::PeerGoneStatus();
+}
+
 void Receiver::Close() {
   State& s = state();
   if (s.ring.closed()) return;
@@ -190,7 +194,9 @@ absl::Status Receiver::State::TakeWakeUps(absl::Span<const short> revents) {
   const auto result = waiter->TakeWakeUps(
       HasData() ? internal::Waiter::Progress::kEnough : internal::Waiter::Progress::kNone, revents);
   // Looked at once more after a death was seen: what the peer had sent is still to be had.
-  if (result == internal::Waiter::Result::kPeerGone && HasData()) return absl::OkStatus();
+  if (result == internal::Waiter::Result::kPeerGone) {
+    return HasData() && !ring.peer_gone() ? absl::OkStatus() : StatusOfDeath();
+  }
   return internal::WaitStatus(result, termination->poison());
 }
 

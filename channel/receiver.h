@@ -7,9 +7,9 @@
 // Trust: the peer may send nothing (kWouldBlock, kDeadlineExceeded), lie about its positions and
 // lengths (kPoisoned, kDataLoss with the reason), write any content, rewrite what is seen in place,
 // or die (kUnavailable, after everything that it had sent; kClosed from a Try call, and
-// peer_gone()). A Try call makes at most one system call on what the peer shares: the doorbell, or
-// a look whether the peer is still there, neither of which waits. Every other call keeps its
-// deadline.
+// peer_gone()). Each of these ends is for good, whatever the peer writes later. A Try call makes at
+// most one system call on what the peer shares: the doorbell, or a look whether the peer is still
+// there, neither of which waits. Every other call keeps its deadline.
 // Threads: one at a time. Another thread may use the channel's Sender meanwhile. Interrupt is for
 // any thread, and for signal handlers.
 // Ordering: what the peer wrote before it sent a message is visible once a call returned it.

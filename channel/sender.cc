@@ -152,8 +152,13 @@ absl::Status Sender::State::Wait(absl::FunctionRef<bool()> ready, uint64_t enoug
                                  Deadline deadline) {
   // What is staged must be seen, or both sides would wait.
   Publish();
-  const auto result = waiter->Wait(ready, [this] { return Progress(); }, enough, deadline);
-  return internal::WaitStatus(result, termination->poison());
+  return StatusOf(waiter->Wait(ready, [this] { return Progress(); }, enough, deadline));
+}
+
+absl::Status Sender::State::StatusOf(internal::Waiter::Result result) {
+  return result == internal::Waiter::Result::kPeerGone
+             ? StatusOf(EndWithPeer())
+             : internal::WaitStatus(result, termination->poison());
 }
 
 absl::Status Sender::AwaitDrained(Deadline deadline) {
@@ -167,12 +172,10 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
     const auto result = s.waiter->Wait(
         settled, [&] { return s.Progress(); }, s.ring.capacity_bytes() / State::kStepsPerMessage,
         deadline);
-    if (result != internal::Waiter::Result::kReady) {
-      return internal::WaitStatus(result, s.termination->poison());
-    }
+    if (result != internal::Waiter::Result::kReady) return s.StatusOf(result);
   }
-  if (s.ring.violation() != Violation::kNone) return StatusOf(s.NotDone(Outcome::kPoisoned));
-  return s.ring.Drained() ? absl::OkStatus() : StatusOf(Outcome::kClosed);
+  if (s.ring.violation() != Violation::kNone) return s.StatusOf(s.NotDone(Outcome::kPoisoned));
+  return s.ring.Drained() ? absl::OkStatus() : s.StatusOf(Outcome::kClosed);
 }
 
 bool Sender::PrepareToWait(std::size_t size_bytes) {
@@ -196,8 +199,10 @@ absl::Status Sender::State::TakeWakeUps(std::size_t size_bytes, absl::Span<const
                                           : step != 0 ? Progress::kLittle
                                                       : Progress::kNone,
                                           revents);
-  if (ready && result == internal::Waiter::Result::kPeerGone) return absl::OkStatus();
-  return internal::WaitStatus(result, termination->poison());
+  if (ready && !ring.peer_gone() && result == internal::Waiter::Result::kPeerGone) {
+    return absl::OkStatus();
+  }
+  return StatusOf(result);
 }
 
 class Sender::Port final : public Waitable {
@@ -256,11 +261,13 @@ ChannelStats Sender::stats() const {
   return stats;
 }
 
-absl::Status Sender::StatusOf(Outcome outcome) const {
-  const internal::Termination& end = *state_->termination;
-  if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(end.poison());
-  if (outcome == Outcome::kTooLong) return internal::TooLongStatus(max_message_bytes());
-  if (end.peer_gone()) return internal::PeerGoneStatus();
+absl::Status Sender::StatusOf(Outcome outcome) const { return state_->StatusOf(outcome); }
+
+absl::Status Sender::State::StatusOf(Outcome outcome) const {
+  if (outcome == Outcome::kPoisoned) return internal::ViolationStatus(termination->poison());
+  if (outcome == Outcome::kTooLong) return internal::TooLongStatus(ring.max_message_bytes());
+  // It may have closed before it ended: then it closed.
+  if (termination->peer_gone() && !ring.peer_ended()) return internal::PeerGoneStatus();
   return internal::EndOfStream("the peer takes no more");
 }
 

@@ -192,10 +192,11 @@ class Run {
         PARLEY_CHECK(room && !way.sender_told_of_end, "sent without room, or after the end");
         return Note(way, message, publish);
       case Outcome::kWouldBlock:
-        PARLEY_CHECK(!room && !way.receiver_closed, "not sent, though there was room");
+        PARLEY_CHECK(!room && !way.receiver_closed && !way.sender_told_of_end,
+                     "not sent, though there was room, or an end");
         return;
       case Outcome::kClosed:
-        PARLEY_CHECK(way.receiver_closed, "an end that nobody made");
+        PARLEY_CHECK(way.receiver_closed || !Alive(1 - side), "an end that nobody made");
         way.sender_told_of_end = true;
         return;
       case Outcome::kPoisoned:
@@ -215,18 +216,25 @@ class Run {
         PARLEY_CHECK(room && !way.sender_told_of_end, "sent without room, or after the end");
         return Note(way, message, true);
       case absl::StatusCode::kDeadlineExceeded:
-        PARLEY_CHECK(!room && !way.receiver_closed, "not sent, though there was room");
+        PARLEY_CHECK(!room && !way.receiver_closed && !way.sender_told_of_end,
+                     "not sent, though there was room, or an end");
         return way.Publish();
       case absl::StatusCode::kOutOfRange:
-        PARLEY_CHECK(way.receiver_closed, "an end that nobody made");
-        way.sender_told_of_end = true;
-        return;
+        return TellSender(way, absl::IsOutOfRange(status), side);
       case absl::StatusCode::kUnavailable:
-        PARLEY_CHECK(!room && !Alive(1 - side), "a death that nobody died");
-        return way.Publish();
+        PARLEY_CHECK(!room || way.sender_told_of_end, "not sent, though there was room");
+        way.Publish();
+        return TellSender(way, absl::IsOutOfRange(status), side);
       default:
         PARLEY_CHECK(false, "Send: an error that is not typed as documented");
     }
+  }
+
+  // Of the receiver's close, or of its death without one.
+  void TellSender(Direction& way, bool closed, int side) {
+    PARLEY_CHECK(closed ? way.receiver_closed : !way.receiver_closed && !Alive(1 - side),
+                 "an end that nobody made");
+    way.sender_told_of_end = true;
   }
 
   // The next message must be this one.
@@ -250,8 +258,15 @@ class Run {
       return;
     }
     PARLEY_CHECK(outcome == Outcome::kWouldBlock && way.published.empty() && !way.sender_closed &&
-                     !way.receiver_closed,
+                     !way.receiver_closed && !way.receiver_told_of_end,
                  "a message, or the end, was not delivered");
+  }
+  // Of a death without a close, after everything that was sent.
+  void ExpectDeath(Direction& way, int side) {
+    PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
+    PARLEY_CHECK(way.published.empty() && !way.sender_closed && !way.receiver_closed,
+                 "a message, or the end, was not delivered");
+    way.receiver_told_of_end = true;
   }
 
   void TryReceive(int side) {
@@ -292,8 +307,7 @@ class Run {
                      "a dead peer was waited for");
         return ExpectNothing(way, Outcome::kWouldBlock);
       case absl::StatusCode::kUnavailable:
-        PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
-        return ExpectNothing(way, Outcome::kWouldBlock);
+        return ExpectDeath(way, side);
       default:
         PARLEY_CHECK(false, "Receive: an error that is not typed as documented");
     }
@@ -305,12 +319,12 @@ class Run {
     way.Publish();
     if (status.ok()) {
       PARLEY_CHECK(way.room.drained(), "drained, they say");
-    } else if (absl::IsUnavailable(status)) {
-      PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
-    } else if (absl::IsOutOfRange(status)) {
-      PARLEY_CHECK(way.receiver_closed && !way.room.drained(), "an end that nobody made");
+    } else if (absl::IsUnavailable(status) || absl::IsOutOfRange(status)) {
+      PARLEY_CHECK(!way.room.drained(), "drained, and they say no");
+      TellSender(way, absl::IsOutOfRange(status), side);
     } else {
-      PARLEY_CHECK(!way.receiver_closed, "waited for a peer that takes no more");
+      PARLEY_CHECK(!way.receiver_closed && !way.sender_told_of_end,
+                   "waited for a peer that takes no more");
       PARLEY_CHECK(absl::IsDeadlineExceeded(status) && !way.room.drained(),
                    "AwaitDrained: an error that is not typed as documented");
     }
@@ -322,10 +336,13 @@ class Run {
     if (receiver.descriptor() < 0) return;  // a futex: nothing to poll
     way.Look();
     const bool wait = receiver.PrepareToWait();
-    PARLEY_CHECK(wait == (way.published.empty() && !way.sender_closed && !way.receiver_closed),
+    PARLEY_CHECK(wait == (way.published.empty() && !way.sender_closed && !way.receiver_closed &&
+                          !way.receiver_told_of_end),
                  "PrepareToWait");
     const absl::Status status = receiver.FinishWait();
-    PARLEY_CHECK(status.ok() || (absl::IsUnavailable(status) && !Alive(1 - side)), "FinishWait");
+    if (status.ok()) return;
+    PARLEY_CHECK(absl::IsUnavailable(status), "FinishWait");
+    ExpectDeath(way, side);
   }
 
   void WaitForFreeSpaceAsAnEventLoop(int side, bool large) {
@@ -336,9 +353,13 @@ class Run {
     const bool wait = sender.PrepareToWait(message.size);
     way.Publish();
     const bool room = way.room.HasFreeSpace(message.RingBytes());
-    if (!way.receiver_closed) PARLEY_CHECK(wait == !room, "PrepareToWait");
+    if (!way.receiver_closed) {
+      PARLEY_CHECK(wait == (!room && !way.sender_told_of_end), "PrepareToWait");
+    }
     const absl::Status status = sender.FinishWait(message.size);
-    PARLEY_CHECK(status.ok() || (absl::IsUnavailable(status) && !Alive(1 - side)), "FinishWait");
+    if (status.ok()) return;
+    PARLEY_CHECK(absl::IsUnavailable(status) || absl::IsOutOfRange(status), "FinishWait");
+    TellSender(way, absl::IsOutOfRange(status), side);
   }
 
   Script script_;

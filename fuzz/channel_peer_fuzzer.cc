@@ -94,16 +94,15 @@ class Run {
         return sender().Commit(2, size / 2);
       }
       case 8:
-        static_cast<void>(OutcomeOf(sender().AwaitDrained(Deadline::AtMonotonicNs(0))));
-        return;
+        return Told(sender().AwaitDrained(Deadline::AtMonotonicNs(0)), &sending_ended_);
       case 9:
         if (!polls()) return;
-        if (receiver().PrepareToWait()) Told(receiver().FinishWait());
+        if (receiver().PrepareToWait()) Told(receiver().FinishWait(), &receiving_ended_);
         return;
       case 10: {
         const std::size_t size = script.Take16() % (kBufferBytes + 1);
         if (closed_ || !polls()) return;
-        if (sender().PrepareToWait(size)) Told(sender().FinishWait(size));
+        if (sender().PrepareToWait(size)) Told(sender().FinishWait(size), &sending_ended_);
         return;
       }
       case 11:
@@ -120,8 +119,8 @@ class Run {
       case absl::StatusCode::kOk:
         return Outcome::kOk;
       case absl::StatusCode::kDeadlineExceeded:
-      case absl::StatusCode::kUnavailable:
         return Outcome::kWouldBlock;
+      case absl::StatusCode::kUnavailable:
       case absl::StatusCode::kOutOfRange:
         return Outcome::kClosed;
       case absl::StatusCode::kDataLoss:
@@ -130,7 +129,12 @@ class Run {
         PARLEY_CHECK(false, "an error that is not typed as documented");
     }
   }
-  void Told(const absl::Status& status) { static_cast<void>(OutcomeOf(status)); }
+  // By a call that moves no message. Closed, dead or poisoned: for good.
+  void Told(const absl::Status& status, bool* ended) { Note(OutcomeOf(status), ended); }
+  void Note(Outcome outcome, bool* ended) {
+    if (outcome == Outcome::kClosed || outcome == Outcome::kPoisoned) *ended = true;
+    ExpectKnown(outcome);
+  }
 
   void Got(Outcome outcome, const Record& record) {
     if (outcome == Outcome::kOk) {
@@ -138,13 +142,13 @@ class Run {
       PARLEY_CHECK(record.size_bytes <= receiver().max_message_bytes() && record.tag <= kMaxTag,
                    "a message beyond what was agreed");
     }
-    receiving_ended_ |= outcome == Outcome::kClosed || outcome == Outcome::kPoisoned;
-    ExpectKnown(outcome);
+    PARLEY_CHECK(outcome != Outcome::kWouldBlock || !receiving_ended_, "not yet, after the end");
+    Note(outcome, &receiving_ended_);
   }
   void Sent(Outcome outcome) {
     PARLEY_CHECK(outcome != Outcome::kOk || !sending_ended_, "sent after the end");
-    sending_ended_ |= outcome == Outcome::kClosed || outcome == Outcome::kPoisoned;
-    ExpectKnown(outcome);
+    PARLEY_CHECK(outcome != Outcome::kWouldBlock || !sending_ended_, "no room yet, after the end");
+    Note(outcome, &sending_ended_);
   }
   // Poisoned, and the reason can be read; otherwise there is none.
   void ExpectKnown(Outcome outcome) {

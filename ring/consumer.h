@@ -160,6 +160,10 @@ class BasicConsumer {
   // True unless TryReceive would say kWouldBlock. Looks at the peer at most once.
   bool HasData() { return Available() != Outcome::kWouldBlock; }
 
+  // The peer has ended, which is learnt elsewhere, and a look after that found nothing: from here on
+  // kClosed for good.
+  void SetPeerGone() { position_.SetPeerGone(); }
+
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
   void Poison(Violation violation) { position_.Poison(violation); }
 
@@ -167,6 +171,8 @@ class BasicConsumer {
   bool closed() const { return position_.closed(); }
   // Whether the producer closed, and everything before that was taken.
   bool ended() const { return position_.ended(); }
+  // Whether SetPeerGone was called.
+  bool peer_gone() const { return position_.peer_gone(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return static_cast<uint32_t>(max_message_); }
   // Bytes ever given back, headers and padding included, as far as the producer was told.

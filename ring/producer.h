@@ -148,6 +148,10 @@ class BasicProducer {
   // Whether the peer takes no more, and how much it has taken. Looks at the peer once.
   bool PollEnded() { return position_.PollEnded(); }
 
+  // The peer has ended, which is learnt elsewhere: from here on kClosed for good. Looks at the peer
+  // once more, since it may have closed before that; so there may be a violation after it.
+  void SetPeerGone() { position_.SetPeerGone(); }
+
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.
   void Poison(Violation violation) { position_.Poison(violation); }
 
@@ -155,6 +159,8 @@ class BasicProducer {
   bool closed() const { return position_.closed(); }
   // Whether the peer was seen to take no more, at the last look.
   bool peer_ended() const { return position_.peer_ended(); }
+  // What SetPeerGone made it: the peer has ended, and had not closed.
+  bool peer_gone() const { return position_.peer_gone(); }
   uint64_t capacity_bytes() const { return position_.capacity_bytes(); }
   uint32_t max_message_bytes() const { return static_cast<uint32_t>(max_message_); }
   // Bytes that the peer is known to have taken, by its last valid word.

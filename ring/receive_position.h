@@ -96,6 +96,10 @@ class ReceivePosition {
     SetTellAt();
   }
 
+  // The peer has ended without closing, and the look after that found nothing: nothing more comes,
+  // whatever its words say later.
+  void SetPeerGone() { peer_gone_ = true; }
+
   [[gnu::noinline, gnu::cold]] Outcome Fail(Violation violation) {
     Poison(violation);
     return Outcome::kPoisoned;
@@ -104,6 +108,7 @@ class ReceivePosition {
   Violation violation() const { return violation_; }
   bool closed() const { return closed_; }
   bool ended() const { return ended_; }
+  bool peer_gone() const { return peer_gone_; }
   uint64_t capacity_bytes() const { return capacity_; }
   // What the producer was told.
   uint64_t released_bytes() const { return released_; }
@@ -151,7 +156,7 @@ class ReceivePosition {
   // Looks at the peer's two words, once each.
   [[gnu::noinline]] Outcome PollForMore() {
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (ended_ || closed_) return Outcome::kClosed;
+    if (ended_ || closed_ || peer_gone_) return Outcome::kClosed;
     Pace();
     // The state first: a closed state that is acquired comes with the last tail.
     // TRUST: only the two known states.
@@ -194,6 +199,7 @@ class ReceivePosition {
   Violation violation_ = Violation::kNone;
   bool ended_ = false;
   bool closed_ = false;
+  bool peer_gone_ = false;
 };
 
 }  // namespace parley

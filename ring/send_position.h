@@ -51,7 +51,7 @@ class SendPosition {
   // The same for whoever only asks: a close of this end changes nothing.
   Outcome AskForSpace(uint64_t needed_bytes) {
     if (capacity_ - (tail_ - head_) >= needed_bytes && violation_ == Violation::kNone &&
-        !peer_ended_) {
+        peer_end_ == PeerEnd::kNone) {
       return Outcome::kOk;
     }
     return PollForSpace(needed_bytes);
@@ -91,14 +91,25 @@ class SendPosition {
 
   // True if the peer has taken everything that was published.
   bool Drained() {
-    if (violation_ == Violation::kNone && head_ != published_) Refresh();
+    if (violation_ == Violation::kNone && peer_end_ != PeerEnd::kGone && head_ != published_) {
+      Refresh();
+    }
     return head_ == published_;
   }
 
   // Whether the peer takes no more, by a look at it.
   bool PollEnded() {
-    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
-    return peer_ended_;
+    Poll();
+    return peer_ended();
+  }
+
+  // The peer has ended, and did not close unless a last look says so: for good, whatever its words
+  // say later. That look may find a violation.
+  void SetPeerGone() {
+    Poll();
+    if (violation_ != Violation::kNone || peer_end_ != PeerEnd::kNone) return;
+    peer_end_ = PeerEnd::kGone;
+    Withdraw();
   }
 
   void Poison(Violation violation) {
@@ -112,20 +123,27 @@ class SendPosition {
   uint64_t peer_position() const { return head_; }
   bool closed() const { return closed_; }
   // Whether the peer was seen to take no more.
-  bool peer_ended() const { return peer_ended_; }
+  bool peer_ended() const { return peer_end_ == PeerEnd::kClosed; }
+  bool peer_gone() const { return peer_end_ == PeerEnd::kGone; }
   uint64_t capacity_bytes() const { return capacity_; }
   uint64_t published_bytes() const { return published_; }
   uint64_t staged_bytes() const { return tail_; }
 
  private:
+  enum class PeerEnd : uint8_t { kNone, kClosed, kGone };
+
   [[gnu::noinline]] Outcome MakeSpaceSlowly(uint64_t needed_bytes) {
     return closed_ ? Outcome::kClosed : PollForSpace(needed_bytes);
   }
   Outcome PollForSpace(uint64_t needed_bytes) {
-    if (violation_ == Violation::kNone && !peer_ended_) Refresh();
+    Poll();
     if (violation_ != Violation::kNone) return Outcome::kPoisoned;
-    if (peer_ended_) return Outcome::kClosed;
+    if (peer_end_ != PeerEnd::kNone) return Outcome::kClosed;
     return capacity_ - (tail_ - head_) >= needed_bytes ? Outcome::kOk : Outcome::kWouldBlock;
+  }
+
+  void Poll() {
+    if (violation_ == Violation::kNone && peer_end_ == PeerEnd::kNone) Refresh();
   }
 
   // Poisoned, closed, or at an end: sends every call down the slow path.
@@ -145,8 +163,8 @@ class SendPosition {
     if (!head) return Poison(Cursor64::CheckHead(published_, head_, head.Refused(), kGrainBytes));
     head_ = *head;
     // For good: what it says of its state later changes nothing.
-    if (*state == kStreamClosed) peer_ended_ = true;
-    if (closed_ || peer_ended_) {
+    if (*state == kStreamClosed) peer_end_ = PeerEnd::kClosed;
+    if (closed_ || peer_end_ != PeerEnd::kNone) {
       Withdraw();
     } else {
       limit_ = head_ + capacity_;
@@ -163,7 +181,7 @@ class SendPosition {
   uint64_t head_ = 0;       // the last valid position of the peer
   uint64_t published_ = 0;  // what the peer was told
   Violation violation_ = Violation::kNone;
-  bool peer_ended_ = false;
+  PeerEnd peer_end_ = PeerEnd::kNone;
   bool closed_ = false;
 };
 

@@ -129,7 +129,6 @@ void Waiter::SignalNow() {
   if (now_ns < next_check_ns_) return;
   next_check_ns_ = now_ns + kCheckEachNs;
   if (!termination_->peer_gone() && doorbell_->PeerHasEnded()) termination_->SetPeerGone();
-  end_seen_ = termination_->peer_gone();
 }
 
 bool Waiter::Arm(absl::FunctionRef<bool()> ready) {

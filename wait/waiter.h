@@ -102,6 +102,7 @@ class Waiter final : private Signaller::Task {
     if (end_seen_) return true;
     if (++empty_polls_ >= kEmptyPollsPerCheck) [[unlikely]]
       CheckForEnd();
+    end_seen_ = termination_->peer_gone();
     return false;
   }
   static constexpr int kEmptyPollsPerCheck = 64;

@@ -429,9 +429,8 @@ TEST(WaiterTest, EmptyPollsAskForTheEndNowAndThen) {
 TEST(WaiterTest, EmptyPollsBelieveTheOtherEndAboutTheEnd) {
   End end(WaitOptions::LowestPower());
   end.termination.SetPeerGone();
-  for (int i = 0; i < Waiter::kEmptyPollsPerCheck; ++i) {
-    EXPECT_FALSE(end.waiter->PeerGoneAtEmptyPoll());
-  }
+  // Between its news and the look of this call the peer may have published something.
+  EXPECT_FALSE(end.waiter->PeerGoneAtEmptyPoll());
   EXPECT_TRUE(end.waiter->PeerGoneAtEmptyPoll());
   EXPECT_EQ(end.doorbell.asked, 0);
 }

@@ -70,8 +70,15 @@ struct EndState {
   // nothing to do: a dead one sends and takes no more.
   [[gnu::noinline]] Outcome NotDone(Outcome outcome) {
     if (outcome == Outcome::kPoisoned) SpreadViolation();
-    if (outcome != Outcome::kWouldBlock) return outcome;
-    return waiter->PeerGoneAtEmptyPoll() ? Outcome::kClosed : Outcome::kWouldBlock;
+    if (outcome != Outcome::kWouldBlock || !waiter->PeerGoneAtEmptyPoll()) return outcome;
+    return EndWithPeer();
+  }
+  // The peer has ended, and the caller is told: for good. kClosed, or kPoisoned.
+  [[gnu::noinline]] Outcome EndWithPeer() {
+    ring.SetPeerGone();
+    if (ring.violation() == Violation::kNone) return Outcome::kClosed;
+    SpreadViolation();
+    return Outcome::kPoisoned;
   }
 
   // After something was published: signals if the peer waits for it. kOk.
@@ -147,6 +154,9 @@ struct Sender::State final : internal::EndState<Producer> {
   }
   // Room that comes in at least so large a part of what is waited for is no reason to listen less.
   static constexpr uint64_t kStepsPerMessage = 16;
+  // Not of kOk, kWouldBlock and kReady.
+  absl::Status StatusOf(Outcome outcome) const;
+  absl::Status StatusOf(internal::Waiter::Result result);
   // kCancelled for an interrupt; else as Send.
   absl::Status Wait(absl::FunctionRef<bool()> ready, uint64_t enough, Deadline deadline);
   void Publish();
@@ -179,6 +189,8 @@ struct Receiver::State final : internal::EndState<Consumer> {
     return ring.HasData();
   }
   absl::Status TakeWakeUps(absl::Span<const short> revents);
+  // After a death was seen and a look after it found nothing: the end, for good.
+  absl::Status StatusOfDeath();
 };
 
 }  // namespace parley
