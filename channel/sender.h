@@ -5,8 +5,8 @@
 // The sending end of a channel: a ring's producer that can also wait.
 //
 // Trust: the peer may not drain (kWouldBlock, kDeadlineExceeded), lie (kPoisoned, kDataLoss with
-// the reason) or die (kUnavailable; kClosed from a Try call, and peer_gone()). Each of these ends is
-// for good, whatever the peer writes later. A Try call makes at most one system call on what the
+// the reason) or die (kUnavailable; kClosed from a Try call, and peer_gone()). Each of these ends
+// is for good, whatever the peer writes later. A Try call makes at most one system call on what the
 // peer shares: the doorbell, or a look whether the peer is still there, neither of which waits.
 // Every other call keeps its deadline.
 // Threads: one at a time. Another thread may use the channel's Receiver meanwhile. Interrupt is for

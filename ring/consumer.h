@@ -160,8 +160,8 @@ class BasicConsumer {
   // True unless TryReceive would say kWouldBlock. Looks at the peer at most once.
   bool HasData() { return Available() != Outcome::kWouldBlock; }
 
-  // The peer has ended, which is learnt elsewhere, and a look after that found nothing: from here on
-  // kClosed for good.
+  // The peer has ended, which is learnt elsewhere, and a look after that found nothing: from here
+  // on kClosed for good.
   void SetPeerGone() { position_.SetPeerGone(); }
 
   // Ends the use of this end for a reason found elsewhere in the channel; the first one stays.

@@ -38,11 +38,13 @@ class Expectations:
         return self._find("left-out", target)
 
     def not_judged(self, case, why=""):
-        """The reason for which a failure of this case says nothing there; "" if it counts. `why` is what the villain
-        said of it: each of its sentences must be one that says nothing."""
+        """The reason for which a failure of this case says nothing there; "" if it counts. `why` is what was said of it;
+        of the villain's sentences each must be one that says nothing."""
         reason = self._find("not-judged", case)
-        if reason or not case.startswith("villain: "):
+        if reason:
             return reason
+        if not case.startswith("villain: "):
+            return self._find("not-judged-for", why)
         said = [sentence for sentence in why.removeprefix("FAIL: ").split("; ") if sentence]
         # "; the machine itself was late by" is the second half of a sentence.
         said = [sentence for sentence in said if not sentence.startswith("the machine itself ")]
