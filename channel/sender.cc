@@ -238,6 +238,7 @@ Waitable* Sender::waitable(std::size_t size_bytes) const {
   return s.waitable.get();
 }
 
+bool Sender::closed() const { return state().ring.closed(); }
 int Sender::descriptor() const { return state().waiter->descriptor(); }
 uint32_t Sender::max_message_bytes() const { return state().ring.max_message_bytes(); }
 uint64_t Sender::capacity_bytes() const { return state().ring.capacity_bytes(); }

@@ -75,6 +75,7 @@ class Sender {
 
   // Ends the stream in order. Messages sent before still arrive. Never waits.
   void Close();
+  bool closed() const;
   // Waits until the peer has taken everything. Errors as for Send.
   absl::Status AwaitDrained(Deadline deadline);
 

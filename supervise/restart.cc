@@ -78,7 +78,15 @@ absl::Status RestartingLink::Put(const Pending& pending, absl::Span<const std::b
   const auto header = WireBytes(wire);
   std::vector<std::byte> message(header.begin(), header.end());
   message.insert(message.end(), bytes.begin(), bytes.end());
-  return WorkerLinkMaker::SendNumbered(*link_, pending.number, message, deadline);
+  return Noted(WorkerLinkMaker::SendNumbered(*link_, pending.number, message, deadline));
+}
+
+absl::Status RestartingLink::Noted(absl::Status sent) {
+  if (HasEnded(sent) && takes_no_more_.ok()) {
+    takes_no_more_ = sent;
+    last_words_ = Deadline::After(kSlice);
+  }
+  return sent;
 }
 
 // Of what is kept, all that the present worker has not got yet.
@@ -135,10 +143,13 @@ void RestartingLink::TakeAcknowledgements() {
 absl::StatusOr<Record> RestartingLink::ReceiveAndFlush(absl::Span<std::byte> into,
                                                        Deadline deadline) {
   while (true) {
-    static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
-    if (sent_in_epoch_ == pending_.size()) return link_->Receive(into, deadline);
-    absl::StatusOr<Record> message = link_->Receive(into, deadline.Or(Deadline::After(kSlice)));
-    if (!absl::IsDeadlineExceeded(message.status()) || deadline.Expired()) return message;
+    if (takes_no_more_.ok()) static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
+    const bool flushed = takes_no_more_.ok() && sent_in_epoch_ == pending_.size();
+    absl::StatusOr<Record> message =
+        link_->Receive(into, flushed ? deadline : deadline.Or(Deadline::After(kSlice)));
+    if (!absl::IsDeadlineExceeded(message.status())) return message;
+    if (!takes_no_more_.ok() && last_words_->Expired()) return takes_no_more_;
+    if (deadline.Expired()) return message;
   }
 }
 
@@ -198,6 +209,7 @@ absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
     next_start_ = Deadline::After(*delay);
   }
   ++epoch_;
+  takes_no_more_ = absl::OkStatus();
   started_ns_ = MonotonicNowNs();
   WorkerLinkMaker::ExpectAcknowledgements(*link_, epoch_);
   RestartEvent event = *std::move(restarting_);

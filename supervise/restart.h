@@ -129,6 +129,8 @@ class RestartingLink {
   RestartingLink(RestartOptions options, WorkerLink link);
   absl::Status Put(const Pending& pending, absl::Span<const std::byte> bytes, Deadline deadline);
   absl::Status Flush(Deadline deadline);
+  // Keeps what a send says of the worker's end: Receive replaces it then.
+  absl::Status Noted(absl::Status sent);
   absl::StatusOr<Record> ReceiveAndFlush(absl::Span<std::byte> into, Deadline deadline);
   absl::StatusOr<RestartEvent> Restart(Deadline deadline);
   void TakeAcknowledgements();
@@ -143,6 +145,9 @@ class RestartingLink {
   std::size_t sent_in_epoch_ = 0;  // of these, to the present worker
   std::size_t kept_bytes_ = 0;
   absl::Status final_;
+  // A worker that takes no more: why, and until when it may say what it has left to say.
+  absl::Status takes_no_more_;
+  std::optional<Deadline> last_words_;
   // Of a restart that is under way.
   std::optional<RestartEvent> restarting_;
   std::optional<Deadline> next_start_;

@@ -323,6 +323,37 @@ TEST(RestartFlushTest, AnInterruptedSendHasItsNumber) {
 
 // ---- Ends of the old worker.
 
+// What it has said is delivered; then it is replaced, whatever the deadlines of our caller.
+TEST(RestartEndTest, AWorkerThatTakesNoMoreIsReplaced) {
+  for (const Delivery delivery : {Delivery::kAtMostOnce, Delivery::kAtLeastOnce}) {
+    for (const absl::Duration patience : {absl::ZeroDuration(), kLong}) {
+      RestartOptions options = WithSmallRings();
+      options.link.program.arguments = {"take_nothing"};
+      options.delivery = delivery;
+      RestartingLink worker = Start(std::move(options));
+      EXPECT_EQ(Next(worker).text, "said after");
+      const std::string kilobyte(1000, 'x');
+      absl::Status sent;
+      uint64_t accepted = 0;
+      while (accepted < kMany && sent.ok()) {
+        sent = worker.Send(1, BytesOf(kilobyte), Deadline::AtMonotonicNs(0)).status();
+        if (sent.ok()) ++accepted;
+      }
+      EXPECT_EQ(sent.code(), delivery == Delivery::kAtMostOnce ? absl::StatusCode::kOutOfRange
+                                                               : absl::StatusCode::kOk);
+      EXPECT_EQ(Next(worker).text, "said after");
+      News news;
+      news.status = absl::DeadlineExceededError("");
+      for (const Deadline give_up = Deadline::After(kLong);
+           absl::IsDeadlineExceeded(news.status) && !give_up.Expired();) {
+        news = NextBy(worker, Deadline::After(patience));
+      }
+      EXPECT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+      EXPECT_EQ(news.event.undelivered, accepted);
+    }
+  }
+}
+
 TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
   RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
   ASSERT_TRUE(Send(worker, 9, "x").ok());

@@ -273,6 +273,36 @@ const std::map<std::string, Body>& Bodies() {
          for (int i = 0; i < 50; ++i) SendRaw(worker, internal::kReadTag, WireBytes(request));
          StayForEver();
        }},
+      // Once the host has said that nothing more comes.
+      {"ask_at_the_end",
+       [](ConfinedWorker& worker) -> absl::Status {
+         std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
+         while (worker.Receive(absl::MakeSpan(buffer)).ok()) {
+         }
+         const auto got = worker.input().ReadAt(0, absl::MakeSpan(buffer));
+         return absl::IsOutOfRange(got.status()) ? absl::OkStatus()
+                                                 : absl::InternalError("it was answered");
+       }},
+      {"ask_and_take_no_answer",
+       [](ConfinedWorker& worker) -> absl::Status {
+         worker.channel().receiver.Close();
+         const internal::ReadRequestWire request = {.offset = 0, .size_bytes = 1, .reserved = 0};
+         SendRaw(worker, internal::kReadTag, WireBytes(request));
+         SendRaw(worker, 1, BytesOf("said after"));
+         StayForEver();
+       }},
+      {"give_up_and_go_on",
+       [](ConfinedWorker& worker) -> absl::Status {
+         SendFailed(worker, internal::kFailedTag, 1);
+         SendRaw(worker, 1, BytesOf("said after"));
+         StayForEver();
+       }},
+      {"take_nothing",
+       [](ConfinedWorker& worker) -> absl::Status {
+         worker.channel().receiver.Close();
+         for (int i = 0; i < 2; ++i) SendRaw(worker, 1, BytesOf("said after"));
+         StayForEver();
+       }},
       {"much",
        [](ConfinedWorker& worker) -> absl::Status {
          for (int i = 0; i < 100; ++i) {

@@ -110,7 +110,8 @@ struct WorkerLink::State {
   void LimitResident(uint64_t limit_bytes);
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
   absl::Status Answer(const internal::ReadRequest& request, Deadline deadline);
-  // What is left to be said before anything else is heard; an error stays one.
+  // What is left to be said before anything else is heard; an error stays one. A worker that takes
+  // no more, or to which nothing more is said, goes without its answer.
   absl::Status Settle(Deadline deadline);
   absl::Status Lied() {
     channel.receiver.Poison(Violation::kMetadataInvalid);
@@ -351,12 +352,19 @@ absl::Status WorkerLink::State::Settle(Deadline deadline) {
     return absl::ResourceExhaustedError(
         absl::StrCat(name, " has read more of its input than it may"));
   }
+  if (facts.said.has_value()) {
+    return absl::AbortedError(absl::StrCat(name, " gave up: ", std::string(facts.said->message())));
+  }
   if (unsent_answer_bytes == 0) return absl::OkStatus();
-  const absl::Status sent = channel.sender.Send(
-      internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
-  // It waits for that: at the deadline, or an interrupt, it is kept for the next call.
-  if (!absl::IsDeadlineExceeded(sent) && !absl::IsCancelled(sent)) unsent_answer_bytes = 0;
-  return sent;
+  if (!channel.sender.closed()) {
+    const absl::Status sent = channel.sender.Send(
+        internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
+    // It waits for that: at the deadline, or an interrupt, it is kept for the next call.
+    if (absl::IsDeadlineExceeded(sent) || absl::IsCancelled(sent)) return sent;
+    // Any other end is the receiver's to tell, after what the worker has said.
+  }
+  unsent_answer_bytes = 0;
+  return absl::OkStatus();
 }
 
 absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std::byte> message,
@@ -382,8 +390,7 @@ absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std
   }
   if (record.tag == internal::kFailedTag) {
     facts.said = internal::ParseFailed(message);
-    if (!facts.said.has_value()) return Lied();
-    return absl::AbortedError(absl::StrCat(name, " gave up: ", std::string(facts.said->message())));
+    return facts.said.has_value() ? Settle(deadline) : Lied();
   }
   return Lied();
 }

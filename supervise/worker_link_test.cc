@@ -339,6 +339,54 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
 }
 
+WorkerLinkOptions WithSomeInput(const std::string& what) {
+  WorkerLinkOptions options = LinkOptions(what);
+  options.source.size_bytes = 100;
+  options.source.read = [](uint64_t, absl::Span<std::byte> into) {
+    return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
+  };
+  return options;
+}
+
+// What it asks once nothing more is said to it is not answered, and ends nobody.
+TEST(WorkerLinkTest, PromiseP9AbortIsOursAReadAfterTheEndIsNotAnswered) {
+  auto link = testing::StartLink(WithSomeInput("ask_at_the_end"), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  const WorkerEnd end = link->End(Deadline::After(kLong));
+  EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
+  // Also one that was asked, and could not be answered, before.
+  auto late = testing::StartLink(WithSomeInput("ask_often"), Deadline::After(kLong));
+  ASSERT_TRUE(late.ok()) << late.status();
+  const std::vector<std::byte> much(1000);
+  while (late->Send(1, much, Deadline::AtMonotonicNs(0)).ok()) {
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*late, absl::Milliseconds(50)).status));
+  EXPECT_EQ(late->End(Deadline::After(absl::Milliseconds(50))).cause, Cause::kKilled);
+  // And where our caller closed that end by itself.
+  auto closed = testing::StartLink(WithSomeInput("ask_often"), Deadline::After(kLong));
+  ASSERT_TRUE(closed.ok()) << closed.status();
+  closed->channel().sender.Close();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*closed, absl::Milliseconds(50)).status));
+}
+
+// An answer that it does not take is not the end of what it says.
+TEST(WorkerLinkTest, AWorkerThatTakesNoAnswerIsStillHeard) {
+  auto link = testing::StartLink(WithSomeInput("ask_and_take_no_answer"), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  const std::vector<std::byte> much(1000);
+  absl::Status sent;
+  while (sent.ok()) sent = link->Send(1, much, Deadline::After(kLong));
+  EXPECT_EQ(sent.code(), absl::StatusCode::kOutOfRange);
+  const Heard heard = Hear(*link);
+  EXPECT_EQ(TextOf(heard.bytes), "said after") << heard.status;
+}
+
+TEST(WorkerLinkTest, AWorkerThatGaveUpSaysNoMore) {
+  auto link = Start("give_up_and_go_on");
+  ASSERT_TRUE(link.ok()) << link.status();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(absl::IsAborted(Hear(*link).status));
+}
+
 TEST(WorkerLinkTest, AFloodDoesNotHoldUpTheEnd) {
   auto link = Start("flood");
   ASSERT_TRUE(link.ok()) << link.status();

@@ -240,7 +240,7 @@ class WorkerProcess {
     }
     if (out_of_memory) ::_exit(internal::kExitOutOfMemory);
     if (!status.ok() && !HostHasLeft(status)) {
-      SendFailed(worker.channel_.sender, status);
+      if (!worker.channel_.sender.closed()) SendFailed(worker.channel_.sender, status);
       worker.channel_.sender.Close();
       ::_exit(internal::kExitBodyFailed);
     }
