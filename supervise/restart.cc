@@ -219,4 +219,9 @@ absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
   return event;
 }
 
+WorkerEnd RestartingLink::End(Deadline deadline) {
+  if (final_.ok()) final_ = absl::UnavailableError("the worker was told to end");
+  return link_->End(deadline);
+}
+
 }  // namespace parley

@@ -116,7 +116,8 @@ class RestartingLink {
   uint32_t epoch() const { return epoch_; }
   uint64_t unacknowledged() const { return pending_.size(); }
   WorkerLink& link() { return *link_; }
-  WorkerEnd End(Deadline deadline) { return link_->End(deadline); }
+  // As WorkerLink::End; nothing is started or sent after it.
+  WorkerEnd End(Deadline deadline);
 
  private:
   struct Pending {

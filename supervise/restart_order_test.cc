@@ -361,6 +361,18 @@ TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
   EXPECT_EQ(NextCause(worker), Cause::kDone);
 }
 
+TEST(RestartEndTest, AfterOurEndNothingIsSentOrStarted) {
+  for (const Delivery delivery : {Delivery::kAtMostOnce, Delivery::kAtLeastOnce}) {
+    RestartOptions options = Options(delivery);
+    RestartingLink worker = Start(std::move(options));
+    ASSERT_TRUE(Send(worker, 10, "x").ok());
+    EXPECT_EQ(worker.End(Deadline::After(kLong)).cause, Cause::kDone);
+    EXPECT_TRUE(absl::IsUnavailable(Send(worker, 1, "y").status()));
+    EXPECT_TRUE(absl::IsUnavailable(Next(worker).status));
+    EXPECT_EQ(worker.epoch(), 1u);
+  }
+}
+
 TEST(RestartEndTest, AWorkerThatGivesUpSaysWhy) {
   RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
   ASSERT_TRUE(Send(worker, 6, "x").ok());
