@@ -3,11 +3,14 @@
 // writes, between the reads or the cycles of an honest user.
 //
 // Input: which use (1 byte, modulo 3: a reader, a host, an effect), then steps: one byte each
-// (modulo 5), followed by what it needs. Deadlines are over, so no clock decides anything.
+// (modulo 5), followed by what it needs; 255 hangs up, and writes on afterwards; 254 closes what
+// takes. Deadlines are over, so no clock decides anything.
 //
 // What must hold, by a model of its own that reads the records byte by byte: each sample and event
 // of each call, in its place; every sample finite, bounded and not subnormal; what no honest peer
-// can say ends the port, and nothing else does.
+// can say ends the port, and nothing else does; an end that a call told of stays one.
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +25,7 @@
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
+#include "parley/channel/hostile_access.h"
 #include "parley/media/audio_port.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
@@ -44,6 +48,8 @@ constexpr uint32_t kBlocks = 4;
 constexpr uint32_t kPrefill = 3;
 constexpr uint32_t kMaxDelay = 20;
 constexpr float kLimit = 2;
+constexpr uint8_t kCloseReceiver = 254;
+constexpr uint8_t kHangUp = 255;
 
 AudioPortOptions Options() {
   AudioPortOptions options;
@@ -121,7 +127,12 @@ class Run {
 
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
-      switch (script_.Take8() % 5) {
+      const uint8_t op = script_.Take8();
+      if (op >= kCloseReceiver) {
+        op == kHangUp ? HangUp() : CloseReceiver();
+        continue;
+      }
+      switch (op % 5) {
         case 0:
           SendBlock();
           break;
@@ -155,6 +166,17 @@ class Run {
       case kAnswers:
         return Answer();
     }
+  }
+
+  void HangUp() {
+    if (gone_ || dead_) return;
+    ::shutdown(HostileAccess::ConnectionOf(pair_->connecting().sender), SHUT_RDWR);
+    PARLEY_CHECK(!port_.CheckPeer(), "a peer that hung up is there");
+    gone_ = true;
+  }
+  void CloseReceiver() {
+    pair_->connecting().receiver.Close();
+    takes_ = false;
   }
 
   void Send(uint32_t tag, const Message& record) {
@@ -200,7 +222,7 @@ class Run {
                    "another answer than given");
       answers_.pop_front();
     }
-    PARLEY_CHECK(answers_.empty(), "an answer that was not sent");
+    PARLEY_CHECK(answers_.empty() || !takes_, "an answer that was not sent");
   }
 
   void Read() {
@@ -209,7 +231,7 @@ class Run {
     std::vector<AudioEvent> events(script_.Take8() % 4);
     const AudioReadResult result =
         port_.Read(absl::MakeSpan(samples), absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
-    while (!dead_ && !queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames) {
+    while (!dead_ && !saw_end_ && !queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames) {
       const Block block = queue_.front();
       queue_.pop_front();
       dead_ = !block.honest || block.position < expected_;
@@ -223,7 +245,7 @@ class Run {
     }
     // What was sent before the end is read first; it is seen by looking.
     const bool looked = !dead_ && queue_.empty() && kFrames * kBlocks - held_.size() >= kFrames;
-    saw_end_ = saw_end_ || (closed_ && looked);
+    saw_end_ = saw_end_ || ((closed_ || gone_) && looked);
     const bool over = dead_ || saw_end_;
     running_ = running_ || held_.size() >= kPrefill || saw_end_;
     if (running_ && held_.size() > kMaxDelay) Forget(held_.size() - kPrefill);
@@ -260,25 +282,30 @@ class Run {
     const std::vector<float> in(frames, 0.5f);
     std::vector<float> out(frames, 9);
     std::vector<AudioEvent> events(kEvents);
-    const uint64_t overruns = port_.stats().overruns;
+    const AudioPortStats before = port_.stats();
     const AudioReadResult result = port_.Process(
         in, {}, absl::MakeSpan(out), absl::MakeSpan(events), Deadline::AtMonotonicNs(0));
     const uint64_t position = sent_frames_;
     sent_frames_ += frames;
-    const bool asked = !dead_ && port_.stats().overruns == overruns;
-    AudioOutcome expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kLate;
+    const bool asked = port_.stats().blocks_sent != before.blocks_sent;
+    const bool over = dead_ || gone_ || saw_end_ || refused_;
+    PARLEY_CHECK(!over || !asked, "a question after the end");
+    // A peer that takes no more is seen once the ring is full.
+    refused_ = refused_ || (!over && !asked && port_.stats().overruns == before.overruns);
+    PARLEY_CHECK(!refused_ || !takes_, "the end of a peer that has not ended");
+    AudioOutcome expected = over || refused_ ? AudioOutcome::kEnded : AudioOutcome::kLate;
     Block answer;
-    while (asked && !queue_.empty()) {
+    while (expected == AudioOutcome::kLate && !queue_.empty()) {
       const Block block = queue_.front();
       queue_.pop_front();
       dead_ = !block.honest;
       if (!dead_ && block.position < position) continue;
-      dead_ = dead_ || block.position != position || block.samples.size() != frames;
+      dead_ = dead_ || !asked || block.position != position || block.samples.size() != frames;
       expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kOk;
       if (!dead_) answer = block;
-      break;
     }
-    if (asked && closed_ && queue_.empty() && expected == AudioOutcome::kLate) {
+    if (closed_ && expected == AudioOutcome::kLate) {
+      saw_end_ = true;
       expected = AudioOutcome::kEnded;
     }
     PARLEY_CHECK(result.outcome == expected, "another outcome of a cycle");
@@ -294,15 +321,16 @@ class Run {
   // Each sample comes back, and so does each event.
   void Answer() {
     Block block;
+    const bool over = dead_ || gone_ || refused_;
     AudioOutcome expected =
-        dead_ || (closed_ && queue_.empty()) ? AudioOutcome::kEnded : AudioOutcome::kLate;
-    if (!dead_ && !queue_.empty()) {
+        over || (closed_ && queue_.empty()) ? AudioOutcome::kEnded : AudioOutcome::kLate;
+    if (!over && !queue_.empty()) {
       block = queue_.front();
       queue_.pop_front();
       dead_ = !block.honest || block.position < expected_;
       expected = dead_ ? AudioOutcome::kEnded : AudioOutcome::kOk;
     }
-    const uint64_t overruns = port_.stats().overruns;
+    const AudioPortStats before = port_.stats();
     bool asked = false;
     const AudioOutcome outcome = port_.Respond(
         [&](const AudioBlock& got) {
@@ -322,10 +350,14 @@ class Run {
     PARLEY_CHECK(asked == (expected == AudioOutcome::kOk), "an effect that was not asked, or was");
     if (expected == AudioOutcome::kOk) {
       expected_ = block.position + block.samples.size();
-      if (port_.stats().overruns != overruns) {
+      if (port_.stats().overruns != before.overruns) {
         expected = AudioOutcome::kLate;
-      } else {
+      } else if (port_.stats().blocks_sent != before.blocks_sent) {
         answers_.push_back(AnswerTo(block));
+      } else {
+        PARLEY_CHECK(!takes_, "an answer that finds the end of a peer that has not ended");
+        refused_ = true;
+        expected = AudioOutcome::kEnded;
       }
     }
     PARLEY_CHECK(outcome == expected, "another outcome of an answer");
@@ -362,7 +394,10 @@ class Run {
   bool running_ = false;
   std::deque<Message> answers_;  // of ours, that the peer has not taken
   bool closed_ = false;          // by the peer
-  bool saw_end_ = false;
+  bool takes_ = true;            // or it closed that as well
+  bool gone_ = false;            // it hung up, which was seen
+  bool saw_end_ = false;         // of what the peer sends: a call told of it
+  bool refused_ = false;         // a call was told that the peer takes no more
   bool dead_ = false;
 };
 

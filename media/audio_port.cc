@@ -179,8 +179,15 @@ struct AudioPort::State {
     return receiver.state().Stopped() ||
            stop.load(std::memory_order_relaxed);  // RELAXED: a flag that stands alone
   }
-  // Whether nothing more will be taken from us, for any reason.
-  bool Stopped() { return Broken() || session->termination().peer_gone(); }
+  bool PeerGone() const { return session->termination().peer_gone(); }
+  // Whether nothing more will be taken from us, as far as it was seen.
+  bool Stopped() { return Broken() || PeerGone() || producer.peer_ended(); }
+  // A look found nothing, and the peer was gone before it: nothing more is taken from it, whatever
+  // it writes later.
+  void EndInput() {
+    consumer.SetPeerGone();
+    input_ended = true;
+  }
   void Lied() { receiver.Poison(Violation::kMetadataInvalid); }
 
   // True until the deadline is over, a moment later.
@@ -208,8 +215,8 @@ struct AudioPort::State {
   // Counts what the peer left out before `block`. False: it goes backwards, which ends the port.
   bool Follow(const AudioBlockWire& block);
 
-  // A stream's reader.
-  void Gather(uint32_t* may_look);
+  // A stream's reader. kOk: there may be more.
+  Outcome Gather(uint32_t* may_look);
   void Hold(const AudioBlockWire& block, const PeerView& view);
   void Skip(uint32_t frames);
   uint32_t Serve(absl::Span<float> samples, uint32_t frames, absl::Span<AudioEvent> events);
@@ -250,7 +257,7 @@ struct AudioPort::State {
   const uint32_t prefill;
   const uint32_t max_delay;
   bool running = false;
-  bool peer_closed = false;
+  bool input_ended = false;  // the peer closed or is gone, and all before that was taken
 
   // For the drift.
   uint64_t reads = 0;
@@ -307,7 +314,7 @@ Outcome AudioPort::State::TryWrite(uint64_t position, uint32_t frames,
 Outcome AudioPort::State::TryTake(AudioBlockWire* block, PeerView* view) {
   Record record;
   const Outcome outcome = consumer.TryPeek(&record, view);
-  if (outcome == Outcome::kClosed) peer_closed = true;
+  if (outcome == Outcome::kClosed) input_ended = true;
   if (outcome == Outcome::kPoisoned) receiver.state().SpreadViolation();
   if (outcome != Outcome::kOk) return outcome;
   // TRUST: a private copy of the header, and what is checked is what is used.
@@ -398,15 +405,17 @@ void AudioPort::State::Hold(const AudioBlockWire& block, const PeerView& view) {
 }
 
 // What has come, as far as there is room for it.
-void AudioPort::State::Gather(uint32_t* may_look) {
+Outcome AudioPort::State::Gather(uint32_t* may_look) {
   while (*may_look > 0 && held_frames - buffered() >= options.max_block_frames) {
     AudioBlockWire block;
     PeerView view;
-    if (TryTake(&block, &view) != Outcome::kOk || !Follow(block)) return;
+    if (const Outcome taken = TryTake(&block, &view); taken != Outcome::kOk) return taken;
+    if (!Follow(block)) return Outcome::kPoisoned;
     --*may_look;
     Hold(block, view);
     Done();
   }
+  return Outcome::kOk;
 }
 
 void AudioPort::State::Skip(uint32_t frames) {
@@ -467,10 +476,13 @@ AudioReadResult AudioPort::Read(absl::Span<float> samples, absl::Span<AudioEvent
   uint32_t may_look = kMaxBlocksPerCall;
   bool over = false;
   while (true) {
-    // What the peer sent before its end is read as well.
-    if (!s.Broken() && !s.peer_closed) s.Gather(&may_look);
-    over = s.Stopped() || s.peer_closed;
-    if (s.buffered() >= s.prefill || s.peer_closed) s.running = true;
+    // What the peer sent before its end is read as well: the end is seen first.
+    const bool gone = s.PeerGone();
+    if (!s.Broken() && !s.input_ended && s.Gather(&may_look) == Outcome::kWouldBlock && gone) {
+      s.EndInput();
+    }
+    over = s.Broken() || s.input_ended;
+    if (s.buffered() >= s.prefill || s.input_ended) s.running = true;
     if (s.running && s.buffered() > s.max_delay) s.Skip(s.buffered() - s.prefill);
     if (over || (s.running && s.buffered() >= wanted)) break;
     if (!s.MayLookAgain(deadline)) break;
@@ -502,10 +514,13 @@ AudioReadResult AudioPort::Process(absl::Span<const float> in,
   const uint64_t position = s.send_position;
   const auto frames = static_cast<uint32_t>(in.size() / s.send_limits.channels);
   AudioReadResult result;
-  // A worker that has left no room will not answer in time either.
-  result.outcome = Write(in, in_events, Deadline::AtMonotonicNs(0));
+  // An end that was seen stays one, also where there is no room for a question any more.
+  result.outcome =
+      s.input_ended ? AudioOutcome::kEnded : Write(in, in_events, Deadline::AtMonotonicNs(0));
+  // A worker that has left no room will not answer in time either. It may have ended.
+  const bool asked = result.outcome == AudioOutcome::kOk;
   uint32_t may_look = kMaxBlocksPerCall;
-  while (result.outcome == AudioOutcome::kOk) {
+  while (result.outcome != AudioOutcome::kEnded) {
     AudioBlockWire block;
     PeerView view;
     Outcome taken = Outcome::kWouldBlock;
@@ -515,8 +530,9 @@ AudioReadResult AudioPort::Process(absl::Span<const float> in,
       taken = s.TryTake(&block, &view);
     }
     if (taken == Outcome::kWouldBlock) {
-      if (may_look == 0 || !s.MayLookAgain(deadline)) result.outcome = AudioOutcome::kLate;
-      continue;
+      if (asked && may_look > 0 && s.MayLookAgain(deadline)) continue;
+      result.outcome = AudioOutcome::kLate;
+      break;
     }
     if (taken != Outcome::kOk) {
       result.outcome = AudioOutcome::kEnded;
@@ -528,7 +544,7 @@ AudioReadResult AudioPort::Process(absl::Span<const float> in,
       s.Done();
       continue;
     }
-    if (block.position != position || block.frames != frames) {
+    if (!asked || block.position != position || block.frames != frames) {
       s.Lied();
       continue;
     }
@@ -550,12 +566,15 @@ AudioReadResult AudioPort::Process(absl::Span<const float> in,
 
 AudioOutcome AudioPort::TakeBlock(AudioBlock* block, Deadline deadline) {
   State& s = *state_;
-  while (!s.Stopped()) {
+  while (!s.Broken()) {
+    // What the peer sent before its end is taken as well: the end is seen first.
+    const bool gone = s.PeerGone();
     AudioBlockWire wire;
     PeerView view;
     const Outcome taken = s.TryTake(&wire, &view);
     if (taken == Outcome::kWouldBlock) {
-      if (!s.MayLookAgain(deadline)) return AudioOutcome::kLate;
+      if (gone) s.EndInput();
+      if (!gone && !s.MayLookAgain(deadline)) return AudioOutcome::kLate;
       continue;
     }
     if (taken != Outcome::kOk || !s.Follow(wire)) break;
@@ -574,6 +593,8 @@ AudioOutcome AudioPort::TakeBlock(AudioBlock* block, Deadline deadline) {
   }
   return AudioOutcome::kEnded;
 }
+
+bool AudioPort::TakesAnswers() { return !state_->Stopped(); }
 
 AudioOutcome AudioPort::Answer(const AudioBlock& block, std::size_t events) {
   State& s = *state_;

@@ -119,7 +119,8 @@ struct AudioPortStats {
 enum class AudioOutcome {
   kOk,
   kLate,  // Write: no room; Read: silence, in whole or in part; Respond: no block came
-  // The peer ended or broke the protocol, or we ended: silence for ever, after what Read holds.
+  // The peer ended or broke the protocol, or we ended: silence for ever, after what Read holds. Who
+  // was told so is told it by each later call of the same kind.
   kEnded,
 };
 
@@ -170,6 +171,7 @@ class AudioPort {
   // nothing, or how many of `out_events` it wrote.
   template <typename Effect>
   AudioOutcome Respond(const Effect& effect, Deadline deadline) {
+    if (!TakesAnswers()) return AudioOutcome::kEnded;
     AudioBlock block;
     const AudioOutcome taken = TakeBlock(&block, deadline);
     if (taken != AudioOutcome::kOk) return taken;
@@ -200,7 +202,7 @@ class AudioPort {
 
   // False once the peer's process or its end of the channel is gone. Makes a system call, so it is
   // for another thread, now and then. Afterwards Write, Process and Respond say kEnded, and Read
-  // does after what the peer had sent.
+  // and Take do after what the peer had sent; what it writes later is not looked at.
   bool CheckPeer() const;
   // Ends the real-time thread's calls, also one that waits: kEnded, of Read after what it holds.
   void Interrupt() const;
@@ -211,6 +213,7 @@ class AudioPort {
  private:
   struct State;
   explicit AudioPort(std::unique_ptr<State> state);
+  bool TakesAnswers();
   AudioOutcome TakeBlock(AudioBlock* block, Deadline deadline);
   AudioOutcome Answer(const AudioBlock& block, std::size_t events);
   std::unique_ptr<State> state_;

@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -640,6 +641,107 @@ TEST(AudioPortTest, WhatThePeerHadSentBeforeItsEndIsRead) {
   const AudioReadResult result = peer.port.Read(absl::MakeSpan(samples), {}, kNow);
   EXPECT_EQ(result.frames, 4u);
   EXPECT_EQ(result.outcome, AudioOutcome::kEnded);
+}
+
+// Its end is told of, and then it writes on.
+void HangUp(Hostile& peer) {
+  ASSERT_EQ(::shutdown(HostileAccess::ConnectionOf(peer.sender()), SHUT_RDWR), 0);
+  while (peer.port.CheckPeer()) absl::SleepFor(absl::Milliseconds(1));
+}
+
+TEST(AudioPortTest, APeerThatHungUpAndWritesOnIsNotReadAgain) {
+  std::vector<float> samples(std::size_t{kBlock} * 2);
+  const std::vector<float> silence(samples.size(), 0);
+  const std::vector<float> sound(8, 0.5f);
+  for (const bool takes : {false, true}) {
+    SCOPED_TRACE(takes);
+    Hostile peer = MakeHostile();
+    uint32_t taken = 0;
+    const auto next = [&] {
+      if (takes) return peer.port.Take([&](const AudioBlock& b) { taken += b.frames; }, kNow);
+      samples.assign(samples.size(), 9);
+      const AudioReadResult result = peer.port.Read(absl::MakeSpan(samples), {}, kNow);
+      taken += result.frames;
+      return result.outcome;
+    };
+    peer.Send({0, 4, 0}, {}, sound);
+    HangUp(peer);
+    if (takes) {
+      EXPECT_EQ(next(), AudioOutcome::kOk);
+    }
+    EXPECT_EQ(next(), AudioOutcome::kEnded);
+    EXPECT_EQ(taken, 4u) << "what was sent before";
+    for (uint64_t i = 1; i < 4; ++i) {
+      ASSERT_EQ(peer.Send({4 * i, 4, 0}, {}, sound), Outcome::kOk);
+      EXPECT_EQ(next(), AudioOutcome::kEnded);
+      if (!takes) {
+        EXPECT_EQ(samples, silence);
+      }
+    }
+    peer.sender().Close();
+    EXPECT_EQ(next(), AudioOutcome::kEnded);
+    EXPECT_EQ(taken, 4u);
+  }
+}
+
+// More of them than one call takes.
+TEST(AudioPortTest, TheEndIsToldOnceAllBlocksBeforeItAreRead) {
+  AudioPortOptions options = Options();
+  options.max_block_frames = 2 * AudioPort::kMaxBlocksPerCall;
+  Hostile peer = MakeHostile(options);
+  constexpr uint32_t kSent = 2 * AudioPort::kMaxBlocksPerCall + 90;
+  for (uint64_t i = 0; i < kSent; ++i) {
+    ASSERT_EQ(peer.Send({i, 1, 0}, {}, {0.5f, 0.5f}), Outcome::kOk);
+  }
+  HangUp(peer);
+  std::vector<float> samples(std::size_t{options.max_block_frames} * 2);
+  uint32_t read = 0;
+  for (int calls = 0; calls < 10; ++calls) {
+    const AudioReadResult result = peer.port.Read(absl::MakeSpan(samples), {}, kNow);
+    read += result.frames;
+    if (result.outcome == AudioOutcome::kEnded) break;
+  }
+  EXPECT_EQ(read, kSent);
+  EXPECT_EQ(peer.port.Read(absl::MakeSpan(samples), {}, kNow).outcome, AudioOutcome::kEnded);
+}
+
+// An effect that closed, and reads no more.
+TEST(AudioPortTest, ACycleWhosePeerClosedHasEndedForGood) {
+  for (const bool full : {false, true}) {
+    SCOPED_TRACE(full);
+    Ports ports = MakePorts();
+    const std::vector<float> in(std::size_t{kBlock} * 2, 0.5f);
+    std::vector<float> out(in.size());
+    const auto cycle = [&] {
+      return ports.a.Process(in, {}, absl::MakeSpan(out), {}, kNow).outcome;
+    };
+    while (full && ports.a.stats().overruns == 0) ASSERT_EQ(cycle(), AudioOutcome::kLate);
+    ports.b.Close();
+    const AudioPortStats before = ports.a.stats();
+    for (int i = 0; i < 200; ++i) ASSERT_EQ(cycle(), AudioOutcome::kEnded) << i;
+    EXPECT_EQ(ports.a.stats().underruns, before.underruns);
+    EXPECT_EQ(ports.a.violation(), Violation::kNone);
+  }
+}
+
+TEST(AudioPortTest, AnEffectWhoseAnswersAreNotTakenAnyMoreHasEndedForGood) {
+  Hostile host = MakeHostile();
+  uint64_t asked = 0;
+  const auto respond = [&] { return host.port.Respond([&](const AudioBlock&) { ++asked; }, kNow); };
+  host.receiver().Close();
+  uint64_t sent = 0;
+  AudioOutcome outcome = AudioOutcome::kOk;
+  for (; sent < 100 && outcome == AudioOutcome::kOk; ++sent) {
+    ASSERT_EQ(host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(kBlock * 2)),
+              Outcome::kOk);
+    outcome = respond();
+  }
+  EXPECT_EQ(outcome, AudioOutcome::kEnded);
+  const uint64_t before = asked;
+  EXPECT_EQ(respond(), AudioOutcome::kEnded) << "with no question";
+  host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(kBlock * 2));
+  EXPECT_EQ(respond(), AudioOutcome::kEnded);
+  EXPECT_EQ(asked, before);
 }
 
 TEST(AudioPortTest, APeerThatIsGoneIsSeenByAnotherThreadAndEndsTheCalls) {
