@@ -79,6 +79,8 @@ bool LatestReader::Poisoned() {
 LatestOutcome LatestReader::TryRead(absl::Span<std::byte> into, LatestValue* value) {
   if (Poisoned()) [[unlikely]]
     return LatestOutcome::kPoisoned;
+  if (told_end_) [[unlikely]]
+    return LatestOutcome::kNoNewer;
   const LatestOutcome outcome = core_.TryRead(into, value);
   if (outcome == LatestOutcome::kPoisoned) [[unlikely]]
     session_->termination().Poison(core_.violation());
@@ -87,6 +89,7 @@ LatestOutcome LatestReader::TryRead(absl::Span<std::byte> into, LatestValue* val
 
 bool LatestReader::HasNewer() {
   if (Poisoned()) return true;
+  if (told_end_) return false;
   const bool newer = core_.HasNewer();
   if (core_.violation() != Violation::kNone) [[unlikely]]
     session_->termination().Poison(core_.violation());
@@ -100,8 +103,9 @@ Violation LatestReader::violation() const {
 
 absl::StatusOr<LatestValue> LatestReader::Read(absl::Span<std::byte> into, Deadline deadline) {
   const int64_t began_ns = MonotonicNowNs();
-  bool ended = false;
   while (true) {
+    // Before the look, which then finds all that the writer had published.
+    if (session_->termination().peer_gone()) writer_gone_ = true;
     LatestValue value;
     const LatestOutcome outcome = TryRead(into, &value);
     if (outcome == LatestOutcome::kOk) return value;
@@ -109,10 +113,12 @@ absl::StatusOr<LatestValue> LatestReader::Read(absl::Span<std::byte> into, Deadl
       return absl::DataLossError(std::string("the peer broke the protocol: ") +
                                  ToString(violation()));
     }
-    // Seen before this look, so nothing comes after it.
-    if (ended) return absl::UnavailableError("the writer has ended");
+    if (writer_gone_) {
+      told_end_ = true;
+      return absl::UnavailableError("the writer has ended");
+    }
     if (deadline.Expired()) return DeadlineStatus(outcome);
-    ended = Pause(began_ns, outcome, deadline);
+    if (Pause(began_ns, outcome, deadline)) writer_gone_ = true;
   }
 }
 
@@ -129,7 +135,7 @@ bool LatestReader::Pause(int64_t began_ns, LatestOutcome last, Deadline deadline
   std::array<pollfd, 2> polled = {
       {{session_->connection(), POLLRDHUP, 0}, {session_->peer().pidfd.get(), POLLIN, 0}}};
   const auto ready = PollUntil(absl::MakeSpan(polled), Deadline::After(sleep).Or(deadline));
-  return session_->termination().peer_gone() || (ready.ok() && *ready > 0);
+  return ready.ok() && *ready > 0;
 }
 
 }  // namespace parley

@@ -108,13 +108,15 @@ class LatestReader {
   // Copies the newest value, if it is newer than the last one that this reader read.
   // into.size() >= max_value_bytes(); but for kOk it may then hold anything. No system call; the
   // writer's end is not an outcome: what it wrote last can be read for as long as the reader lives.
+  // Once Read has said that the writer has ended: kNoNewer or kPoisoned, for good.
   LatestOutcome TryRead(absl::Span<std::byte> into, LatestValue* value);
   // True if TryRead would not answer kNoNewer.
   bool HasNewer();
 
   // Waits for a newer value and copies it. kDeadlineExceeded: there was none; kAborted: there was
-  // one that the writer did not leave alone; kUnavailable: the writer has ended, and there will be
-  // none; kDataLoss: the writer broke the protocol.
+  // one that the writer did not leave alone; kUnavailable: the writer has ended this session, and
+  // there will be none for this reader, whatever the writer does with its broadcast; kDataLoss: the
+  // writer broke the protocol.
   absl::StatusOr<LatestValue> Read(absl::Span<std::byte> into, Deadline deadline);
 
   // The first violation of this session; kNone while there is none.
@@ -132,6 +134,8 @@ class LatestReader {
   std::shared_ptr<Session> session_;
   internal::BasicLatestReader<PeerMemory> core_;
   LatestReaderOptions options_;
+  bool writer_gone_ = false;  // seen: what it had written may still be read
+  bool told_end_ = false;     // by Read: nothing newer comes
 };
 
 // The same for values of one type, with exactly its size.

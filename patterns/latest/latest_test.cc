@@ -158,6 +158,53 @@ TEST(LatestPortTest, TheWritersEndIsSeenAndItsLastValueStays) {
   EXPECT_EQ(reader.violation(), Violation::kNone);
 }
 
+// Whatever the next read has of time, and whatever the writer does later: it may go on with its
+// broadcast, for others.
+TEST(LatestPortTest, AnEndThatWasToldStays) {
+  const auto broadcast = OfValues(64);
+  auto writer = LatestWriter::Create(broadcast);
+  const auto pair = Connected(broadcast);
+  LatestReader reader = ReaderOf(pair);
+  std::vector<std::byte> into(reader.max_value_bytes());
+  const auto read = [&](Deadline deadline) {
+    return reader.Read(absl::MakeSpan(into), deadline).status().code();
+  };
+  writer->Write(Bytes(1, 1));
+  pair->accepting() = Channel();
+  EXPECT_EQ(read(Soon()), absl::StatusCode::kOk) << "what was there before";
+  EXPECT_EQ(read(Soon()), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(read(Deadline::AtMonotonicNs(0)), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(read(Deadline::After(absl::Microseconds(5))), absl::StatusCode::kUnavailable);
+  writer->Write(Bytes(2, 2));
+  EXPECT_EQ(read(Deadline::AtMonotonicNs(0)), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(read(Soon()), absl::StatusCode::kUnavailable);
+  LatestValue value;
+  EXPECT_FALSE(reader.HasNewer());
+  EXPECT_EQ(reader.TryRead(absl::MakeSpan(into), &value), LatestOutcome::kNoNewer);
+  EXPECT_EQ(reader.violation(), Violation::kNone);
+  // What ends the session otherwise is still said.
+  pair->connecting().session->termination().Poison(Violation::kMetadataInvalid);
+  EXPECT_TRUE(reader.HasNewer());
+  EXPECT_EQ(read(Soon()), absl::StatusCode::kDataLoss);
+}
+
+// Such as another end of the session has seen; what was there before is read first.
+TEST(LatestPortTest, AnEndThatIsKnownIsToldWithoutAWait) {
+  const auto broadcast = OfValues(64);
+  auto writer = LatestWriter::Create(broadcast);
+  const auto pair = Connected(broadcast);
+  LatestReader reader = ReaderOf(pair);
+  std::vector<std::byte> into(reader.max_value_bytes());
+  const Deadline past = Deadline::AtMonotonicNs(0);
+  EXPECT_EQ(reader.Read(absl::MakeSpan(into), past).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  writer->Write(Bytes(1, 1));
+  pair->connecting().session->termination().SetPeerGone();
+  EXPECT_TRUE(reader.Read(absl::MakeSpan(into), past).ok());
+  EXPECT_EQ(reader.Read(absl::MakeSpan(into), past).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
 struct PositionWire {
   uint64_t at_ns;
   std::array<float, 4> x;
