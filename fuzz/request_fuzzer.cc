@@ -4,10 +4,12 @@
 // any order, between the calls of an honest user.
 //
 // Input: which end (1 byte), how many may be out (1 byte), then steps: one byte each (modulo 6),
-// followed by what it needs. Deadlines are far away or over, so no clock decides anything.
+// followed by what it needs; 255: the peer sends no more; 254: the other end of the victim's
+// channel finds a lie. Deadlines are far away or over, so no clock decides anything.
 //
 // What must hold, by a model of its own that reads the records byte by byte: each answer of each
-// call; a request ends once; what no honest peer can say ends the channel, and nothing else does.
+// call; a request ends once; what no honest peer can say ends the channel, and nothing else does;
+// an end that a call told of stays one.
 
 #include <algorithm>
 #include <cstddef>
@@ -39,6 +41,8 @@ using testing::Script;
 using Message = std::vector<std::byte>;
 
 constexpr int kMaxSteps = 200;
+constexpr uint8_t kLieElsewhere = 254;
+constexpr uint8_t kClose = 255;
 
 uint64_t At(const Message& m, std::size_t offset, std::size_t bytes) {
   uint64_t value = 0;
@@ -73,7 +77,7 @@ class Peer {
       : script_(script), sender_(sender), receiver_(receiver) {}
 
   void Send(const Message& record) {
-    if (sender_->TrySend(5, record) == Outcome::kOk) queue.push_back(record);
+    if (!closed && sender_->TrySend(5, record) == Outcome::kOk) queue.push_back(record);
   }
   // Anything: mostly with a header of small numbers.
   void SendAny() {
@@ -93,7 +97,13 @@ class Peer {
     return into;
   }
 
+  void Close() {
+    sender_->Close();
+    closed = true;
+  }
+
   std::deque<Message> queue;  // on its way to the victim
+  bool closed = false;
 
  private:
   Script& script_;
@@ -115,7 +125,14 @@ class ServerRun {
 
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
-      switch (script_.Take8() % 6) {
+      const uint8_t op = script_.Take8();
+      if (op == kClose) peer_.Close();
+      if (op == kLieElsewhere) {
+        server_.receiver().Poison(Violation::kMetadataInvalid);
+        dead_ = true;
+      }
+      if (op >= kLieElsewhere) continue;
+      switch (op % 6) {
         case 0:
           peer_.Send(
               Record(1, 0, ++sent_, script_.Take8(), script_.TakeBytes(script_.Take8() % 8)));
@@ -170,7 +187,9 @@ class ServerRun {
     Request request;
     const Outcome outcome = server_.TryTake(absl::MakeSpan(into_), &request);
     if (!Advance()) {
-      PARLEY_CHECK(outcome == (dead_ ? Outcome::kPoisoned : Outcome::kWouldBlock),
+      PARLEY_CHECK(outcome == (dead_          ? Outcome::kPoisoned
+                               : peer_.closed ? Outcome::kClosed
+                                              : Outcome::kWouldBlock),
                    "a request out of nothing");
       return;
     }
@@ -254,7 +273,14 @@ class ClientRun {
 
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
-      switch (script_.Take8() % 6) {
+      const uint8_t op = script_.Take8();
+      if (op == kClose) peer_.Close();
+      if (op == kLieElsewhere) {
+        client_.receiver().Poison(Violation::kMetadataInvalid);
+        dead_ = true;
+      }
+      if (op >= kLieElsewhere) continue;
+      switch (op % 6) {
         case 0:
           Start();
           break;
@@ -292,9 +318,12 @@ class ClientRun {
     uint64_t id = 0;
     const Outcome outcome =
         client_.TryStart(5, payload, expired ? Deadline::AtMonotonicNs(0) : Far(), &id);
+    if (dead_ || told_end_) {
+      PARLEY_CHECK(outcome == (dead_ ? Outcome::kPoisoned : Outcome::kClosed), "no end any more");
+      return;
+    }
     if (outcome != Outcome::kOk) {
-      PARLEY_CHECK(outcome == Outcome::kPoisoned ? dead_ : outcome == Outcome::kWouldBlock,
-                   "a start that fails for no reason");
+      PARLEY_CHECK(outcome == Outcome::kWouldBlock, "a start that fails for no reason");
       return;
     }
     ++started_;
@@ -330,6 +359,11 @@ class ClientRun {
       PARLEY_CHECK(outcome == Outcome::kPoisoned, "a lie was taken");
       return;
     }
+    if (peer_.closed) {
+      PARLEY_CHECK(outcome == Outcome::kClosed, "the end is not told");
+      told_end_ = true;
+      return;
+    }
     const auto expired = std::find_if(out_.begin(), out_.end(), [](const auto& entry) {
       return entry.second == State::kExpired;
     });
@@ -352,6 +386,7 @@ class ClientRun {
   Message into_;
   std::map<uint64_t, State> out_;
   uint64_t started_ = 0;
+  bool told_end_ = false;
   bool dead_ = false;
 };
 

@@ -90,9 +90,17 @@ std::size_t RequestClient::max_response_bytes() const {
 
 Outcome RequestClient::TryStart(uint32_t tag, absl::Span<const std::byte> payload,
                                 Deadline deadline, uint64_t* id) {
+  if (violation() != Violation::kNone) return Outcome::kPoisoned;
+  if (ended_) return Outcome::kClosed;
+  if (payload.size() > max_request_bytes()) return Outcome::kTooLong;
   TellOfCancelled();
   Entry* const place = Find(entries_, 0);
-  if (place == nullptr) return Outcome::kWouldBlock;
+  if (place == nullptr) {
+    // The sender's end comes first: there a place would be of no use.
+    absl::Span<std::byte> room;
+    const Outcome outcome = channel_.sender.TryReserve(kHeaderBytes + payload.size(), &room);
+    return outcome == Outcome::kOk ? Outcome::kWouldBlock : outcome;
+  }
   const RequestHeaderWire header = {kRequestStart, 0, last_id_ + 1, BudgetUs(deadline)};
   const Outcome outcome = TrySendRecord(channel_.sender, tag, header, payload);
   if (outcome != Outcome::kOk) return outcome;
@@ -177,6 +185,7 @@ Outcome RequestClient::TryReceive(absl::Span<std::byte> into, Response* response
     PeekedMessage message;
     const Outcome outcome = channel_.receiver.TryPeek(&message);
     if (outcome == Outcome::kWouldBlock && TakeExpired(response)) return Outcome::kOk;
+    if (outcome == Outcome::kClosed) ended_ = true;
     if (outcome != Outcome::kOk) return outcome;
     switch (TakeIn(message, into, response)) {
       case Taken::kDelivered:
@@ -189,11 +198,19 @@ Outcome RequestClient::TryReceive(absl::Span<std::byte> into, Response* response
   }
 }
 
+// The end that a call has told of, and tells of for good; OK: none.
+absl::Status RequestClient::End() {
+  if (violation() != Violation::kNone) return BrokenStatus(violation());
+  if (!ended_) return absl::OkStatus();
+  return channel_.receiver.Peek(Deadline::AtMonotonicNs(0)).status();
+}
+
 absl::StatusOr<Response> RequestClient::Receive(absl::Span<std::byte> into, Deadline deadline) {
   PARLEY_CHECK(into.size() >= max_response_bytes(), "a buffer shorter than max_response_bytes");
   TellOfCancelled();
   Response response;
   while (true) {
+    if (absl::Status end = End(); !end.ok()) return end;
     if (waiting_ == 0) return absl::FailedPreconditionError("no request is outstanding");
     const int64_t earliest_ns = EarliestDeadlineNs();
     const auto message = channel_.receiver.Peek(deadline.Or(Deadline::AtMonotonicNs(earliest_ns)));
@@ -203,7 +220,10 @@ absl::StatusOr<Response> RequestClient::Receive(absl::Span<std::byte> into, Dead
       if (taken == Taken::kViolation) return BrokenStatus(violation());
       continue;
     }
-    if (!absl::IsDeadlineExceeded(message.status())) return message.status();
+    if (!absl::IsDeadlineExceeded(message.status())) {
+      ended_ = ended_ || !absl::IsCancelled(message.status());
+      return message.status();
+    }
     if (TakeExpired(&response)) return response;
     if (deadline.Expired()) return absl::DeadlineExceededError("no response in time");
   }
@@ -211,14 +231,15 @@ absl::StatusOr<Response> RequestClient::Receive(absl::Span<std::byte> into, Dead
 
 absl::StatusOr<Response> RequestClient::Call(uint32_t tag, absl::Span<const std::byte> payload,
                                              absl::Span<std::byte> into, Deadline deadline) {
+  if (absl::Status end = End(); !end.ok()) return end;
   if (waiting_ != 0) {
     return absl::FailedPreconditionError("other requests are outstanding: use Start and Receive");
   }
   if (free_places() == 0) {
     // Answers to what was given up earlier make places.
     Response dropped;
-    const Outcome outcome = TryReceive(into, &dropped);
-    if (outcome == Outcome::kPoisoned) return BrokenStatus(violation());
+    static_cast<void>(TryReceive(into, &dropped));
+    if (absl::Status end = End(); !end.ok()) return end;
     if (free_places() == 0) {
       return absl::ResourceExhaustedError("the server has not answered those that were given up");
     }
@@ -236,7 +257,8 @@ absl::StatusOr<Response> RequestClient::Call(uint32_t tag, absl::Span<const std:
       waiting_ == 0 && deadline.Expired()) {
     return absl::DeadlineExceededError("no response in time");
   }
-  if (absl::IsDeadlineExceeded(received.status())) Cancel(id);
+  // Whatever the reason: nobody has its number.
+  if (!received.ok()) Cancel(id);
   return received;
 }
 

@@ -79,7 +79,8 @@ class RequestClient {
   RequestClient& operator=(RequestClient&&) = default;
 
   // Sends a request; payload.size() <= max_request_bytes(), tag <= kMaxTag. kWouldBlock: too many
-  // are out, or there is no free space. kTooLong, kClosed, kPoisoned: as of Sender.
+  // are out, or there is no free space. kTooLong, kClosed, kPoisoned: as of Sender; once a call
+  // said that no response comes any more, kClosed or kPoisoned for good.
   Outcome TryStart(uint32_t tag, absl::Span<const std::byte> payload, Deadline deadline,
                    uint64_t* id);
   // Gives it up: there will be no response for it here. The server is told, with this call or, if
@@ -90,12 +91,14 @@ class RequestClient {
   // max_response_bytes().
   Outcome TryReceive(absl::Span<std::byte> into, Response* response);
   // The same, waiting. kDeadlineExceeded: nothing by `deadline`, whatever those of the requests
-  // are; else as of Receiver::Receive. kFailedPrecondition: nothing is outstanding.
+  // are; else as of Receiver::Receive. kFailedPrecondition: nothing is outstanding, and no call
+  // said that nothing comes any more.
   absl::StatusOr<Response> Receive(absl::Span<std::byte> into, Deadline deadline);
 
-  // One request and its response. kDeadlineExceeded: cancelled when the deadline was over.
-  // kFailedPrecondition: others are outstanding. kResourceExhausted: too many that were given up
-  // are not answered yet. Else as of Sender::Send and Receiver::Receive.
+  // One request and its response. kDeadlineExceeded: nothing by `deadline`. kFailedPrecondition:
+  // others are outstanding. kResourceExhausted: too many that were given up are not answered yet.
+  // Else as of Sender::Send and Receiver::Receive, whose end comes before the last two. After an
+  // error the request is cancelled.
   absl::StatusOr<Response> Call(uint32_t tag, absl::Span<const std::byte> payload,
                                 absl::Span<std::byte> into, Deadline deadline);
 
@@ -120,6 +123,7 @@ class RequestClient {
   };
   RequestClient(Channel channel, const RequestOptions& options)
       : channel_(std::move(channel)), options_(options), entries_(options.max_outstanding) {}
+  absl::Status End();
   void GiveUp(Entry& entry);
   void TellOfCancelled();
   bool TakeExpired(Response* response);
@@ -132,6 +136,7 @@ class RequestClient {
   uint64_t last_id_ = 0;
   uint32_t used_ = 0;
   uint32_t waiting_ = 0;
+  bool ended_ = false;  // a call said that no response comes any more
 };
 
 // A request as the server has it.

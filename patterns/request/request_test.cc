@@ -265,6 +265,113 @@ TEST(RequestTest, TheEndOfTheOtherSideIsAnError) {
             absl::StatusCode::kUnavailable);
 }
 
+// A call that ended with the server leaves nothing outstanding behind: the next one says the same.
+TEST(RequestTest, ACallAfterTheEndSaysTheEnd) {
+  enum class End { kDeath, kClose, kLie };
+  for (const End end : {End::kDeath, End::kClose, End::kLie}) {
+    SCOPED_TRACE(static_cast<int>(end));
+    auto pair = ChannelPair::Create();
+    auto client = RequestClient::Create(std::move((*pair)->connecting()));
+    std::vector<std::byte> into(client->max_response_bytes());
+    const auto call = [&] {
+      return client->Call(1, {}, absl::MakeSpan(into), Soon()).status().code();
+    };
+    if (end == End::kDeath) (*pair)->accepting() = Channel();
+    if (end == End::kClose) (*pair)->accepting().sender.Close();
+    if (end == End::kLie) {
+      ASSERT_EQ((*pair)->accepting().sender.TrySend(1, Bytes("lie")), Outcome::kOk);
+    }
+    const absl::StatusCode expected = end == End::kDeath   ? absl::StatusCode::kUnavailable
+                                      : end == End::kClose ? absl::StatusCode::kOutOfRange
+                                                           : absl::StatusCode::kDataLoss;
+    for (int i = 0; i < 40; ++i) {  // more often than there are places
+      ASSERT_EQ(call(), expected) << i;
+      EXPECT_EQ(client->outstanding(), 0u);
+    }
+    EXPECT_EQ(client->Receive(absl::MakeSpan(into), Soon()).status().code(), expected);
+    uint64_t id = 0;
+    EXPECT_EQ(client->TryStart(1, {}, Soon(), &id),
+              end == End::kLie ? Outcome::kPoisoned : Outcome::kClosed);
+  }
+}
+
+// Nor does one that was interrupted.
+TEST(RequestTest, ACallThatWasInterruptedIsGivenUp) {
+  Ends ends;
+  ends.client.receiver().Interrupt();
+  EXPECT_TRUE(
+      absl::IsCancelled(ends.client.Call(1, {}, absl::MakeSpan(ends.answer), Soon()).status()));
+  EXPECT_EQ(ends.client.outstanding(), 0u);
+  EXPECT_FALSE(ends.server.IsWanted(ends.Take().id));
+}
+
+// Places that nobody will give back any more are no reason to wait.
+TEST(RequestTest, TheEndComesBeforePlacesThatAreTaken) {
+  enum class End { kDeath, kClose, kLie };
+  for (const End end : {End::kDeath, End::kClose, End::kLie}) {
+    for (const bool waits : {false, true}) {
+      SCOPED_TRACE(static_cast<int>(end));
+      auto pair = ChannelPair::Create();
+      auto client = RequestClient::Create(std::move((*pair)->connecting()), {.max_outstanding = 2});
+      std::vector<std::byte> into(client->max_response_bytes());
+      uint64_t id = 0;
+      for (int i = 0; i < 2; ++i) {
+        ASSERT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kOk);
+        client->Cancel(id);
+      }
+      EXPECT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kWouldBlock);
+      if (end == End::kDeath) (*pair)->accepting() = Channel();
+      if (end == End::kClose) (*pair)->accepting().sender.Close();
+      if (end == End::kLie) {
+        ASSERT_EQ((*pair)->accepting().sender.TrySend(1, Bytes("lie")), Outcome::kOk);
+      }
+      const Outcome expected = end == End::kLie ? Outcome::kPoisoned : Outcome::kClosed;
+      const absl::StatusCode code = end == End::kDeath   ? absl::StatusCode::kUnavailable
+                                    : end == End::kClose ? absl::StatusCode::kOutOfRange
+                                                         : absl::StatusCode::kDataLoss;
+      Response response;
+      const auto call = [&] {
+        return client->Call(1, {}, absl::MakeSpan(into), Soon()).status().code();
+      };
+      // A death is asked for now and then.
+      for (const Deadline give_up = Soon(); !give_up.Expired();) {
+        if (waits ? call() == code
+                  : client->TryReceive(absl::MakeSpan(into), &response) == expected) {
+          break;
+        }
+      }
+      for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(client->TryReceive(absl::MakeSpan(into), &response), expected);
+        EXPECT_EQ(client->TryStart(1, {}, Soon(), &id), expected);
+        EXPECT_EQ(call(), code);
+        EXPECT_EQ(client->Receive(absl::MakeSpan(into), Soon()).status().code(), code);
+      }
+    }
+  }
+}
+
+// A server that takes no more, which the sending end finds.
+TEST(RequestTest, AServerThatTakesNoMoreIsAnEndWithEachPlaceTaken) {
+  uint32_t fits = 256;
+  for (const bool all : {false, true}) {
+    auto pair = ChannelPair::Create();
+    auto client =
+        RequestClient::Create(std::move((*pair)->connecting()), {.max_outstanding = fits});
+    const std::vector<std::byte> large(client->max_request_bytes());
+    uint64_t id = 0;
+    uint32_t started = 0;
+    while (client->TryStart(1, large, Soon(), &id) == Outcome::kOk) ++started;
+    fits = started;
+    if (!all) continue;
+    ASSERT_EQ(client->free_places(), 0u);
+    (*pair)->accepting().receiver.Close();
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(client->TryStart(1, large, Soon(), &id), Outcome::kClosed);
+      EXPECT_EQ(client->TryStart(1, {}, Soon(), &id), Outcome::kClosed);
+    }
+  }
+}
+
 TEST(RequestTest, WhatCannotBeIsNamed) {
   AcceptOptions sends;
   sends.direction = Direction::kSendOnly;
