@@ -203,6 +203,8 @@ Outcome internal::FrameReceiverState::Take(const PeekedMessage& message, InFrame
 
 Outcome internal::FrameReceiverState::Open(uint32_t tag, absl::Span<const std::byte> message,
                                            InFrame* frame) {
+  // It may have been received before that.
+  if (end().Stopped()) return Outcome::kPoisoned;
   FrameSentWire fetched = {};
   if (IsRecord(message.size())) {
     static_cast<void>(ReadWire(message.first(sizeof(fetched)), &fetched));

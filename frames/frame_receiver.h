@@ -131,7 +131,7 @@ class FrameReceiver {
 
   // The frame of a message that the channel's Receiver has received, each once and in order; `tag`
   // and `message`, a private copy, as they came. kWouldBlock: the peer has taken it back;
-  // kPoisoned: it is the record of no frame.
+  // kPoisoned: it is the record of no frame, or the channel is poisoned.
   Outcome Open(uint32_t tag, absl::Span<const std::byte> message, InFrame* frame);
 
   // Takes no more: the peer's sends end. Frames that are held stay valid. Never waits.

@@ -832,6 +832,12 @@ TEST(FramesAmongMessagesTest, AttackR12RecordsOfNoFrameEndTheChannel) {
     EXPECT_FALSE(frame);
     EXPECT_EQ(victim.receiver.violation(), Violation::kMetadataInvalid);
     EXPECT_EQ(victim.pair->accepting().receiver.violation(), Violation::kMetadataInvalid);
+    // For good: also one that was received before that.
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(victim.receiver.Open(7, WireBytes(good), &frame), Outcome::kPoisoned);
+      EXPECT_FALSE(frame);
+    }
+    EXPECT_EQ(victim.receiver.stats().received, 0u);
   }
 }
 

@@ -311,6 +311,8 @@ bool RequestServer::OnRecord(const PeekedMessage& message) {
 
 // Takes cancellations in until a request is next, or nothing is there.
 Outcome RequestServer::Advance() {
+  // Whoever found it; a request that was seen before that is none any more.
+  if (violation() != Violation::kNone) return Outcome::kPoisoned;
   for (int i = 0; i < kMaxRecordsPerCall && !next_; ++i) {
     PeekedMessage message;
     const Outcome outcome = channel_.receiver.TryPeek(&message);
@@ -345,6 +347,7 @@ Outcome RequestServer::TryTake(absl::Span<std::byte> into, Request* request) {
 
 absl::StatusOr<Request> RequestServer::Take(absl::Span<std::byte> into, Deadline deadline) {
   PARLEY_CHECK(into.size() >= max_request_bytes(), "a buffer shorter than max_request_bytes");
+  if (violation() != Violation::kNone) return BrokenStatus(violation());
   while (!next_) {
     const auto message = channel_.receiver.Peek(deadline);
     if (!message.ok()) return message.status();

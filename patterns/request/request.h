@@ -176,6 +176,8 @@ class RequestServer {
   std::size_t max_request_bytes() const;
   std::size_t max_response_bytes() const;
   Violation violation() const { return channel_.receiver.violation(); }
+  // For event loops, once TryTake said kWouldBlock and no other call came after it: IsWanted may
+  // have seen a request, of which the receiver does not know any more.
   Receiver& receiver() { return channel_.receiver; }
 
   static constexpr int kMaxRecordsPerCall = 2 * kMaxOutstandingRequests;

@@ -757,6 +757,47 @@ TEST(RequestTest, PromiseP6ContainmentWhatNoClientSaysEndsTheChannel) {
   }
 }
 
+// Nor is a request taken that was seen before the lie was found.
+TEST(RequestTest, PromiseP6ContainmentNothingIsTakenAfterALie) {
+  for (const bool waits : {false, true}) {
+    auto pair = ChannelPair::Create();
+    Sender& sender = (*pair)->connecting().sender;
+    auto server = RequestServer::Create(std::move((*pair)->accepting()));
+    std::vector<std::byte> into(server->max_request_bytes());
+    Request request;
+    for (const uint64_t id : {uint64_t{1}, uint64_t{2}}) {
+      ASSERT_EQ(sender.TrySend(1, Record(kRequestStart, 0, id, ~uint64_t{0})), Outcome::kOk);
+    }
+    ASSERT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kOk);
+    EXPECT_TRUE(server->IsWanted(1));                                   // and sees the second one
+    server->receiver().Poison(Violation::kConsumerPositionOutOfRange);  // as the other end would
+    ASSERT_EQ(server->TryRespond(1, 0, {}), Outcome::kPoisoned);
+    for (int i = 0; i < 2; ++i) {
+      if (waits) {
+        EXPECT_EQ(server->Take(absl::MakeSpan(into), Soon()).status().code(),
+                  absl::StatusCode::kDataLoss);
+      } else {
+        EXPECT_EQ(server->TryTake(absl::MakeSpan(into), &request), Outcome::kPoisoned);
+      }
+    }
+  }
+}
+
+// A death is none: what was sent before it is taken.
+TEST(RequestTest, ARequestThatWasSeenBeforeADeathIsTaken) {
+  Ends ends;
+  ends.Start("a");
+  const Request first = ends.Take();
+  ends.Start("b");
+  EXPECT_TRUE(ends.server.IsWanted(first.id));
+  {
+    const RequestClient gone = std::move(ends.client);
+  }
+  EXPECT_EQ(Text(ends.question, ends.Take().size_bytes), "b");
+  EXPECT_EQ(ends.server.Take(absl::MakeSpan(ends.question), Soon()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
 TEST(RequestTest, PromiseP6ContainmentAClientBeyondTheAgreedNumberIsDropped) {
   auto pair = ChannelPair::Create();
   Sender& sender = (*pair)->connecting().sender;
