@@ -207,6 +207,8 @@ class Receiver::Port final : public Waitable {
   Armed Arm() override {
     const bool over = s_.ring.ended() || s_.ring.closed();
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
+    // A call of this end said so already, and the descriptors may have left the epoll.
+    if (!over && s_.ring.peer_gone()) return Armed::kWoken;
     s_.waiter->Refund(s_.ring.taken_records(), 1);
     return s_.waiter->ArmForSet([this] { return s_.HasData(); });
   }

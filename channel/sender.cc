@@ -213,6 +213,8 @@ class Sender::Port final : public Waitable {
   Armed Arm() override {
     const bool over = s_.ring.peer_ended() || s_.ring.closed();
     if (over && std::exchange(told_end_, true)) return Armed::kOver;
+    // A call of this end said so already, and the descriptors may have left the epoll.
+    if (!over && s_.ring.peer_gone()) return Armed::kWoken;
     s_.Publish();
     s_.waiter->Refund(s_.Progress(), s_.Enough(size_bytes_));
     return s_.waiter->ArmForSet([this] { return s_.Ready(size_bytes_); });

@@ -255,6 +255,38 @@ TEST_P(WaitSetTest, ADeathIsToldOnceAfterWhatWasSent) {
   EXPECT_EQ(ends, 2);
 }
 
+// A handler's own Try calls are the first that say so. It is told all the same.
+TEST_P(WaitSetTest, ADeathThatATryCallLearntOfIsToldOnce) {
+  const std::string message(1000, 'x');
+  for (const bool of_sender : {true, false}) {
+    SCOPED_TRACE(of_sender);
+    auto both = MakePair(Options());
+    Channel& ours = both->accepting();
+    const auto attempt = [&] {
+      return of_sender ? ours.sender.TrySend(1, Bytes(message)) : TakeOne(ours.receiver);
+    };
+    ASSERT_EQ(both->connecting().sender.TrySend(1, Bytes("hello")), Outcome::kOk);
+    Told told;
+    auto port =
+        set->Add(of_sender ? ours.sender.waitable(message.size()) : ours.receiver.waitable(),
+                 [&](const absl::Status& status) {
+                   told.handler()(status);
+                   if (!status.ok()) return;
+                   const Deadline give_up = Generous();
+                   while (attempt() != Outcome::kClosed && !give_up.Expired()) {
+                   }
+                 });
+    ASSERT_TRUE(port.ok()) << port.status();
+    // The set takes the hang-up, and there is something yet.
+    both->connecting() = Channel();
+    for (int i = 0; i < 20 && told.last.ok(); ++i) set->RunOnce(Generous());
+    EXPECT_EQ(told.last.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(told.calls, 2);
+    EXPECT_EQ(set->RunOnce(In(20)), Ran::kDeadline);
+    EXPECT_EQ(told.calls, 2);
+  }
+}
+
 // Nobody waits for a paused port, so nothing that its peer does wakes the set more than once.
 TEST_P(WaitSetTest, AttackW16APausedPortCostsOnePoll) {
   Told told;
