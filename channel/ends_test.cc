@@ -665,6 +665,19 @@ TEST_P(HungUpTest, AReceiverThatWasToldOfTheEndGetsNoMore) {
   }
 }
 
+// At once: nobody waits for a peer that is known to be gone.
+TEST_P(HungUpTest, ASenderThatWasToldOfTheEndWaitsForNothing) {
+  sender = &victim().sender;
+  ASSERT_GE(Fill(), 3);
+  HangUp();
+  AskTheSender(How::kDrained);
+  const uint64_t waits = sender->stats().waits;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(sender->AwaitDrained(In(20'000)).code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_EQ(sender->stats().waits, waits);
+}
+
 // What it wrote before its end counts, whoever is asked first.
 TEST_P(HungUpTest, APeerThatClosedBeforeItsEndHasClosed) {
   for (const How how : {How::kTry, How::kWait, How::kDrained}) {

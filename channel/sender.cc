@@ -166,16 +166,22 @@ absl::Status Sender::AwaitDrained(Deadline deadline) {
   Publish();
   const auto settled = [&] {
     s.HearOfPoison();
-    return s.ring.Drained() || s.ring.peer_ended() || s.ring.violation() != Violation::kNone;
+    return s.ring.Drained() || s.ring.peer_ended() || s.ring.peer_gone() ||
+           s.ring.violation() != Violation::kNone;
   };
   if (!settled()) {
     const auto result = s.waiter->Wait(
         settled, [&] { return s.Progress(); }, s.ring.capacity_bytes() / State::kStepsPerMessage,
         deadline);
-    if (result != internal::Waiter::Result::kReady) return s.StatusOf(result);
+    if (result == internal::Waiter::Result::kPeerGone) {
+      static_cast<void>(s.EndWithPeer());  // looks once more: it may have taken the rest
+    } else if (result != internal::Waiter::Result::kReady) {
+      return s.StatusOf(result);
+    }
   }
+  const bool drained = s.ring.Drained();
   if (s.ring.violation() != Violation::kNone) return s.StatusOf(s.NotDone(Outcome::kPoisoned));
-  return s.ring.Drained() ? absl::OkStatus() : s.StatusOf(Outcome::kClosed);
+  return drained ? absl::OkStatus() : s.StatusOf(Outcome::kClosed);
 }
 
 bool Sender::PrepareToWait(std::size_t size_bytes) {

@@ -76,7 +76,8 @@ class Sender {
   // Ends the stream in order. Messages sent before still arrive. Never waits.
   void Close();
   bool closed() const;
-  // Waits until the peer has taken everything. Errors as for Send.
+  // Waits until the peer has taken everything. Errors as for Send. A peer that has closed may still
+  // give back what it had peeked at: so OK can follow kOutOfRange. kUnavailable is for good.
   absl::Status AwaitDrained(Deadline deadline);
 
   // For event loops: if PrepareToWait(size) is true there is no room for such a message now; poll
