@@ -40,6 +40,11 @@ struct FrameSenderState final : FrameOwner {
 
   // What came back in order, if anything did. Only where there was a return since the last time.
   void TakeReturns() {
+    // What it writes after its end is nothing.
+    if (end().ring.peer_gone()) {
+      some_left = false;
+      return;
+    }
     const uint64_t published = Published();
     if (published == seen) return;
     seen = published;
@@ -71,11 +76,15 @@ struct FrameSenderState final : FrameOwner {
   }
   // Whether TryAcquire is worth a call.
   bool Ready(std::size_t size_bytes) {
-    end().HearOfPoison();
+    if (end().ring.peer_gone()) return true;
     if (account.allocator().MayFit(size_bytes)) return true;
     if ((some_left || Published() != seen) && account.AnyReturned(Word())) return true;
-    return size_bytes > geometry.bytes || end().ring.PollEnded() ||
-           end().ring.violation() != Violation::kNone;
+    return size_bytes > geometry.bytes || end().PollEnd() != Outcome::kWouldBlock;
+  }
+  // Nothing is free: whether something may come back.
+  Outcome NothingFree() {
+    const Outcome outcome = end().PollEnd();
+    return outcome == Outcome::kWouldBlock ? end().NotDone(outcome) : outcome;
   }
   uint32_t Allocate(std::size_t size_bytes) {
     // Returns are looked at where they may matter: each look takes a line of the cache away from
@@ -135,16 +144,11 @@ FrameSender::~FrameSender() {
 
 Outcome FrameSender::TryAcquire(std::size_t size_bytes, OutFrame* frame) {
   internal::FrameSenderState& s = *state_;
-  Sender::State& end = s.end();
-  if (end.Stopped()) [[unlikely]]
+  if (s.end().Stopped()) [[unlikely]]
     return Outcome::kPoisoned;
   const uint32_t extent = s.Allocate(size_bytes);
-  if (extent == ArenaAllocator::kNone) [[unlikely]] {
-    if (size_bytes > s.geometry.bytes) return Outcome::kTooLong;
-    if (end.ring.PollEnded()) return Outcome::kClosed;
-    return end.NotDone(end.ring.violation() != Violation::kNone ? Outcome::kPoisoned
-                                                                : Outcome::kWouldBlock);
-  }
+  if (extent == ArenaAllocator::kNone) [[unlikely]]
+    return size_bytes > s.geometry.bytes ? Outcome::kTooLong : s.NothingFree();
   *frame = s.Handle(extent, size_bytes);
   return Outcome::kOk;
 }
@@ -194,12 +198,7 @@ Outcome FrameSender::TrySend(OutFrame* frame, std::size_t used_bytes, uint32_t t
     s.TakeReturns();
     s.TakeOthers();
     use = s.account.NextUse();
-    if (!use) {
-      Sender::State& end = s.end();
-      if (end.ring.PollEnded()) return Outcome::kClosed;
-      return end.NotDone(end.ring.violation() != Violation::kNone ? Outcome::kPoisoned
-                                                                  : Outcome::kWouldBlock);
-    }
+    if (!use) return s.NothingFree();
   }
   // Before the record that names it. What is behind the fence of an older use is there already.
   s.arena.StoreRelaxed64(FrameLineOffset(use->id), use->generation);
@@ -237,7 +236,7 @@ absl::Status FrameSender::Send(OutFrame* frame, std::size_t used_bytes, uint32_t
     absl::Status waited = s.end().Wait(
         [&] {
           return no_id ? (s.Published() != s.seen && s.account.AnyReturned(s.Word())) ||
-                             s.end().ring.PollEnded()
+                             s.end().PollEnd() != Outcome::kWouldBlock
                        : s.end().HasFreeSpace(record_bytes);
         },
         1, deadline);

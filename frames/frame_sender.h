@@ -139,8 +139,9 @@ class FrameSender {
   ~FrameSender();
 
   // A frame to fill, the one that suits the caches (ArenaAllocator::kReuseBytes). kWouldBlock:
-  // nothing fits, or kMaxFrames are out. kClosed: the same, and nothing will come back. kTooLong:
-  // longer than the arena. Drops nothing, whatever the options say.
+  // nothing fits, or kMaxFrames are out. kClosed: the same, and the peer takes no more. What it
+  // returns once it is known to be gone is nothing: RevokeOldest takes it back. kTooLong: longer
+  // than the arena. Drops nothing, whatever the options say.
   Outcome TryAcquire(std::size_t size_bytes, OutFrame* frame);
   // The same, doing what `when_full` says. kDeadlineExceeded; kResourceExhausted: with kDropNewest,
   // or with kDropOldest where our own caller has the frames; kInvalidArgument: longer than the

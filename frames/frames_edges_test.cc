@@ -3,6 +3,8 @@
 // Both ends of an arena at their limits: handles of nothing, all ids out, returns of one frame
 // alone, records that wait for room, and ends that go away.
 
+#include <sys/socket.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,15 +19,19 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "parley/boundary/own_memory.h"
+#include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/channel/channel.h"
+#include "parley/channel/hostile_access.h"
 #include "parley/frames/frame_receiver.h"
 #include "parley/frames/frame_sender.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/os/deadline.h"
+#include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/arena_layout.h"
 #include "parley/testing/channel_pair.h"
+#include "parley/wait/waitable.h"
 
 namespace parley {
 namespace {
@@ -330,6 +336,21 @@ TEST(FrameIdsTest, PromiseP2TimeSendWaitsForAReturnOrTheEnd) {
   }
 }
 
+// A last look at it finds a lie: a violation, and not in the end a deadline.
+TEST(FrameIdsTest, ALieWhileSendWaitsForAReturnIsAViolation) {
+  AllIdsOut all;
+  Channel& peer = all.ends.pair->connecting();
+  std::thread lies([&] {
+    absl::SleepFor(absl::Milliseconds(20));
+    HostileAccess::Control(peer.receiver).StoreRelease64(kConsumerStateOffset, 7);
+    HostileAccess::DoorbellOf(peer.receiver).Signal();
+  });
+  const absl::Status sent = all.Send(Deadline::After(absl::Seconds(5)));
+  lies.join();
+  EXPECT_TRUE(absl::IsDataLoss(sent)) << sent;
+  EXPECT_EQ(all.ends.sender->violation(), Violation::kConsumerStateInvalid);
+}
+
 // ---- Waits, and sizes as long as the arena.
 
 TEST(FrameWaitTest, WhatIsAsLongAsTheArenaIsWaitedForAndNothingLonger) {
@@ -456,6 +477,77 @@ TEST(FrameWaitTest, OneThatIsOpenedIntoAnotherGivesThatBack) {
 }
 
 // ---- Ends that go away.
+
+// Of a peer that hangs up and lives on: it can return frames after its end was told.
+void HangUp(const Ends& ends) {
+  ASSERT_EQ(::shutdown(HostileAccess::ConnectionOf(ends.pair->connecting().sender), SHUT_RDWR), 0);
+}
+void ExpectGone(const Ends& ends, OutFrame* frame) {
+  FrameSender& sender = *ends.sender;
+  OutFrame none;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(sender.TryAcquire(kSize, &none), Outcome::kClosed);
+    EXPECT_EQ(sender.TryAcquire(1000 * kSize, &none), Outcome::kTooLong);
+    EXPECT_TRUE(absl::IsUnavailable(sender.Acquire(kSize, Generous()).status()));
+    EXPECT_EQ(sender.TrySend(frame, 1, 1), Outcome::kClosed);
+    EXPECT_TRUE(absl::IsUnavailable(sender.Send(frame, 1, 1, {}, Generous())));
+    EXPECT_FALSE(sender.PrepareToWait(kSize));
+    EXPECT_TRUE(absl::IsUnavailable(sender.FinishWait(kSize)));
+    Waitable* const port = sender.waitable(kSize);
+    absl::Status status;
+    EXPECT_EQ(port->Arm(), Waitable::Armed::kWoken);
+    EXPECT_TRUE(port->TakeWakeUps({}, &status));
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  }
+}
+
+TEST(FrameEndsTest, ASenderThatWasToldOfADeathGetsNoFrame) {
+  enum class How { kFinishWait, kAcquire, kTryAcquire };
+  for (const WhenFull when_full : {WhenFull::kWait, WhenFull::kDropNewest, WhenFull::kDropOldest}) {
+    for (const How how : {How::kFinishWait, How::kAcquire, How::kTryAcquire}) {
+      if (how == How::kAcquire && when_full != WhenFull::kWait) continue;
+      SCOPED_TRACE(static_cast<int>(when_full) * 10 + static_cast<int>(how));
+      const Ends ends(3, {.when_full = when_full});
+      ends.Send(1);
+      ends.Send(2);
+      OutFrame frame = ends.Acquire();
+      HangUp(ends);
+      absl::Status told;
+      Outcome outcome = Outcome::kWouldBlock;
+      for (const Deadline give_up = Generous(); told.ok() && !give_up.Expired();) {
+        OutFrame none;
+        if (how == How::kFinishWait) told = ends.sender->FinishWait(kSize);
+        if (how == How::kAcquire) told = ends.sender->Acquire(kSize, Generous()).status();
+        if (how == How::kTryAcquire) outcome = ends.sender->TryAcquire(kSize, &none);
+        if (outcome == Outcome::kClosed) told = absl::UnavailableError("closed");
+      }
+      EXPECT_TRUE(absl::IsUnavailable(told)) << told;
+      ExpectGone(ends, &frame);
+      // Whatever it returns now.
+      ends.Receive().Reset();
+      ends.Receive().Reset();
+      ExpectGone(ends, &frame);
+      const FrameSenderStats stats = ends.sender->stats();
+      EXPECT_EQ(stats.returned + stats.revoked + stats.dropped_newest + stats.dropped_oldest, 0u);
+      // By force, and nobody's but the caller's.
+      EXPECT_TRUE(ends.sender->RevokeOldest());
+      EXPECT_EQ(ends.sender->free_bytes(), kSize);
+      EXPECT_EQ(ends.Acquire().bytes().size(), kSize);
+    }
+  }
+}
+
+// By Send, with all ids out.
+TEST(FrameEndsTest, ASenderThatWasToldOfADeathBySendGetsNoFrame) {
+  AllIdsOut all;
+  HangUp(all.ends);
+  EXPECT_TRUE(absl::IsUnavailable(all.Send(Generous())));
+  for (const bool returns : {false, true}) {
+    if (returns) all.held[5].Reset();
+    EXPECT_EQ(all.TrySend(), Outcome::kClosed);
+    ExpectGone(all.ends, &all.frame);
+  }
+}
 
 TEST(FrameEndsTest, AChannelEndsWithTheLastThatStandsOnIt) {
   for (const bool of_sender : {true, false}) {

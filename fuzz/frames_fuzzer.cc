@@ -217,7 +217,9 @@ class Run {
       case 2: {  // the event loop's question changes nothing
         const bool nothing = receiver_->PrepareToWait();
         PARLEY_CHECK(!nothing || said_.empty() || poisoned_, "told to wait for what is there");
-        static_cast<void>(sender_->PrepareToWait(100));
+        const bool sleeps = sender_->PrepareToWait(100);
+        PARLEY_CHECK(!sleeps || !told_of_end_, "told to wait for one that has ended");
+        if (gone_) told_of_end_ |= !sender_->FinishWait(100).ok();
         return;
       }
       case 3:
@@ -361,8 +363,10 @@ class Run {
       PARLEY_CHECK(outcome == Outcome::kTooLong, "a frame that is longer than the arena");
       return;
     }
+    PARLEY_CHECK(outcome != Outcome::kWouldBlock || !told_of_end_, "not yet, after the end");
     if (outcome != Outcome::kOk) {
       PARLEY_CHECK(outcome == Outcome::kWouldBlock || gone_ || silent_, "no reason to end");
+      told_of_end_ |= outcome == Outcome::kClosed;
       if (!clean_ || gone_) return;
       // Every return was looked at, and what is left is in pieces: the allocator's bound.
       std::erase_if(lent_,
@@ -399,7 +403,12 @@ class Run {
     const uint64_t size = used % (mine.size + 1);
     const std::array<std::byte, 5> metadata = {std::byte{7}};
     const Outcome outcome = sender_->TrySend(&mine.frame, size, 3, metadata);
-    if (poisoned_) PARLEY_CHECK(outcome == Outcome::kPoisoned, "sent on a poisoned channel");
+    if (poisoned_) {
+      PARLEY_CHECK(outcome == Outcome::kPoisoned, "sent on a poisoned channel");
+    } else {
+      PARLEY_CHECK(outcome == Outcome::kClosed || !told_of_end_, "sent after the end");
+      told_of_end_ |= outcome == Outcome::kClosed;
+    }
     PARLEY_CHECK((outcome != Outcome::kOk) == static_cast<bool>(mine.frame), "who has the frame");
     if (outcome != Outcome::kOk) return;
     for (Mine& other : mine_) other.was_sent |= other.offset == mine.offset;
@@ -550,7 +559,8 @@ class Run {
   bool poisoned_ = false;
   bool silent_ = false;  // the peer has closed, or is gone
   bool gone_ = false;
-  bool closed_ = false;  // our caller has
+  bool closed_ = false;       // our caller has
+  bool told_of_end_ = false;  // our sender's caller: of the peer's
 };
 
 }  // namespace

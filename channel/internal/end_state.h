@@ -137,6 +137,15 @@ struct Sender::State final : internal::EndState<Producer> {
   Outcome TrySendSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
   Outcome TryReserveSlowly(std::size_t size_bytes, absl::Span<std::byte>* room);
   Outcome TryStageSlowly(uint32_t tag, absl::Span<const std::byte> bytes);
+  // By one look: kClosed if the peer takes no more, kPoisoned, of which the channel is told, or
+  // kWouldBlock. For a port that waits for something else than free space in the ring.
+  Outcome PollEnd() {
+    if (Stopped()) return Outcome::kPoisoned;
+    if (ring.PollEnded() || ring.peer_gone()) return Outcome::kClosed;
+    if (ring.violation() == Violation::kNone) return Outcome::kWouldBlock;
+    SpreadViolation();
+    return Outcome::kPoisoned;
+  }
   bool HasFreeSpace(std::size_t size_bytes) {
     HearOfPoison();
     return ring.HasFreeSpace(size_bytes);
