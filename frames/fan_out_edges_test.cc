@@ -496,7 +496,7 @@ absl::StatusCode Why(Leaves how) {
 // Who leaves while everybody waits for it is gone, and nobody waits any more.
 TEST(FanOutLeaveTest, WhileItIsWaitedFor) {
   for (const bool of_acquire : {true, false}) {
-    for (const Leaves how : {Leaves::kCloses, Leaves::kDies}) {
+    for (const Leaves how : kWays) {
       Producer producer(of_acquire ? 1 : 4);
       Viewer viewer(producer, Waiting(1));
       EXPECT_EQ(producer.Send(1), 1u);
@@ -511,7 +511,7 @@ TEST(FanOutLeaveTest, WhileItIsWaitedFor) {
       }
       leaves.join();
       // One that closes and has its quota is found by the question alone.
-      if (of_acquire || how == Leaves::kDies) {
+      if (of_acquire || how != Leaves::kCloses) {
         EXPECT_TRUE(producer.fan_out.receivers().empty());
       }
       const std::vector<FanOutEnd> ended = producer.fan_out.TakeEnded();
@@ -550,7 +550,7 @@ TEST(FanOutLeaveTest, SendFindsOut) {
 
 // And so does the question for those that left.
 TEST(FanOutLeaveTest, TakeEndedFindsOut) {
-  for (const Leaves how : {Leaves::kCloses, Leaves::kDies}) {
+  for (const Leaves how : kWays) {
     Producer producer(8);
     Viewer stays(producer);
     Viewer viewer(producer);
@@ -572,6 +572,26 @@ TEST(FanOutLeaveTest, TakeEndedFindsOut) {
     EXPECT_FALSE(producer.Has(viewer.id));
     EXPECT_TRUE(producer.Has(stays.id));
     EXPECT_TRUE(producer.fan_out.TakeEnded().empty());
+  }
+}
+
+// What it wrote before it died counts, also where it has its quota and Send looks at nothing.
+TEST(FanOutLeaveTest, WhatItWroteBeforeItsDeathCounts) {
+  for (const Leaves how : {Leaves::kCloses, Leaves::kLies}) {
+    for (const bool known : {false, true}) {
+      Producer producer(8);
+      Viewer viewer(producer, {.max_frames = 1});
+      EXPECT_EQ(producer.Send(1), 1u);
+      EXPECT_EQ(producer.Send(2), 0u);
+      if (known) viewer.session->termination().SetPeerGone();
+      Leave(viewer, how);
+      viewer.Die();
+      const std::vector<FanOutEnd> ended = producer.fan_out.TakeEnded();
+      ASSERT_EQ(ended.size(), 1u);
+      EXPECT_EQ(ended[0].why.code(), Why(how)) << ended[0].why;
+      ExpectAccounted(ended[0].stats);
+      EXPECT_TRUE(producer.fan_out.receivers().empty());
+    }
   }
 }
 

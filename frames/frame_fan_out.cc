@@ -175,7 +175,7 @@ struct FanOutState final : FrameOwner {
   }
   bool AnyReturned(FanOutReceiver& r) {
     return (r.Published() != r.seen && account.AnyReturned(r.slot, r.Word())) ||
-           End(r).ring.PollEnded() || End(r).Stopped();
+           End(r).PollEnd() != Outcome::kWouldBlock;
   }
   // Until a receiver that blocks returns something, or is behind. Not OK: kDeadlineExceeded,
   // kCancelled.
@@ -193,7 +193,10 @@ struct FanOutState final : FrameOwner {
     } else {
       const uint64_t before = r.stats.returned;
       TakeReturns(r);
-      if (r.stats.returned == before) Finish(r, r.channel.sender.StatusOf(Outcome::kClosed));
+      if (r.stats.returned == before) {
+        NotTaken(r, End(r).PollEnd());
+        r.behind = true;  // it took back what it had returned, where it has not ended
+      }
       r.wait_until = Deadline::After(r.options.max_wait);
     }
     return absl::OkStatus();
@@ -243,7 +246,7 @@ struct FanOutState final : FrameOwner {
       if (absl::IsDeadlineExceeded(waited)) r.behind = true;
       if (absl::IsDeadlineExceeded(waited) || absl::IsCancelled(waited)) return;
       if (!waited.ok()) return Finish(r, waited);
-      if (End(r).Stopped() || End(r).ring.PollEnded()) return;  // the send says so
+      if (End(r).PollEnd() != Outcome::kWouldBlock) return;  // the send says so
     }
   }
   // `record` begins with a FrameSentWire, of which all but `dropped` is the same for everybody.
@@ -503,17 +506,13 @@ std::vector<FanOutEnd> FrameFanOut::TakeEnded() {
     Session& session = *receiver->channel.session;
     internal::Termination& end = session.termination();
     s.TakeReturns(*receiver);
-    // It may have closed and ended since: then it closed.
-    if (s.End(*receiver).ring.PollEnded()) {
-      s.Finish(*receiver, absl::OutOfRangeError("the receiver takes no more"));
-      continue;
+    Outcome outcome = s.End(*receiver).PollEnd();
+    if (outcome == Outcome::kWouldBlock) {
+      if (!end.peer_gone() && session.send()->doorbell->PeerHasEnded()) end.SetPeerGone();
+      // Looks once more: it may have closed, or broken the protocol, and ended since.
+      if (end.peer_gone()) outcome = s.End(*receiver).EndWithPeer();
     }
-    if (!end.peer_gone() && session.send()->doorbell->PeerHasEnded()) end.SetPeerGone();
-    if (end.poison() != Violation::kNone) {
-      s.Finish(*receiver, receiver->channel.sender.StatusOf(Outcome::kPoisoned));
-    } else if (end.peer_gone()) {
-      s.Finish(*receiver, receiver->channel.sender.StatusOf(Outcome::kClosed));
-    }
+    s.NotTaken(*receiver, outcome);
   }
   s.Sweep();
   return std::exchange(s.ended, {});

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/boundary/own_memory.h"
@@ -144,14 +145,21 @@ class Run {
         return;
       case 7: {
         const uint8_t which = script_.Take8();
+        bool lies = false;
         if (which % 4 == 0 && peer.pair != nullptr) {
+          const uint64_t value = script_.Take64();
+          lies = which % 8 != 0 && value != kStreamOpen && value != kStreamClosed;
           // SAFETY: a position that no honest receiver has.
-          peer.control.StoreRelease64(which % 8 == 0 ? kHeadOffset : kConsumerStateOffset,
-                                      script_.Take64());
+          peer.control.StoreRelease64(which % 8 == 0 ? kHeadOffset : kConsumerStateOffset, value);
         } else if (which % 4 == 1) {
           fan_out_->SetPreamble(7, std::vector<std::byte>(which));
         }
-        for (const FanOutEnd& end : fan_out_->TakeEnded()) ExpectSums(end.stats);
+        for (const FanOutEnd& end : fan_out_->TakeEnded()) {
+          ExpectSums(end.stats);
+          PARLEY_CHECK(!lies || end.id != peer.id || !absl::IsUnavailable(end.why),
+                       "a lie that was a death");
+        }
+        PARLEY_CHECK(!lies || !fan_out_->stats(peer.id).ok(), "a lie that was not seen");
         return;
       }
     }
