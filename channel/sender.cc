@@ -104,6 +104,9 @@ void Sender::Commit(uint32_t tag, std::size_t used_bytes) {
   s.SignalUnlessStopped();
 }
 
+void Sender::DropReserved() { state().ring.DropReserved(); }
+bool Sender::reserved() const { return state().ring.reserved(); }
+
 Outcome Sender::TryStage(uint32_t tag, absl::Span<const std::byte> bytes) {
   State& s = *state_;
   if (s.Stopped() || !s.ring.StageShort(tag, bytes)) [[unlikely]]

@@ -66,6 +66,9 @@ class Sender {
   Outcome TryReserve(std::size_t size_bytes, absl::Span<std::byte>* room);
   absl::StatusOr<absl::Span<std::byte>> Reserve(std::size_t size_bytes, Deadline deadline);
   void Commit(uint32_t tag, std::size_t used_bytes);
+  // Gives up what was reserved: nothing else can be sent before that, or Commit.
+  void DropReserved();
+  bool reserved() const;
 
   // A batch: messages that become visible, and wake the peer, all at once at Publish (or at the
   // next call that sends or waits).

@@ -626,6 +626,22 @@ TEST(FanOutLeaveTest, ADetachedReceiversStreamEndsInOrder) {
   EXPECT_TRUE(absl::IsOutOfRange(closed.receiver.Receive(Soon()).status()));
 }
 
+// Who stays after a close decides nothing: what is sent then is for those that came later.
+TEST(FanOutLeaveTest, PromiseP9AbortIsOursNothingIsSentToAStreamThatWasClosed) {
+  for (const bool waits : {false, true}) {
+    Producer producer(4);
+    const FanOutReceiverOptions options = waits ? Waiting(2) : FanOutReceiverOptions();
+    Viewer stays(producer, options);
+    producer.fan_out.Close();
+    EXPECT_EQ(producer.fan_out.TrySendMessage(stays.id, 99, {}), Outcome::kClosed);
+    EXPECT_EQ(producer.Send(1), 0u);
+    Viewer later(producer, options);
+    EXPECT_EQ(producer.Send(2), 1u);
+    EXPECT_EQ(later.Next(), 2u);
+    EXPECT_TRUE(absl::IsOutOfRange(stays.receiver.Receive(Soon()).status()));
+  }
+}
+
 // ---- All ids out.
 
 TEST(FanOutIdsTest, WhatWasReturnedIsUsedBeforeAnythingIsTakenBack) {

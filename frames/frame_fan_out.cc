@@ -180,8 +180,7 @@ struct FanOutState final : FrameOwner {
   // Until a receiver that blocks returns something, or is behind. Not OK: kDeadlineExceeded,
   // kCancelled.
   absl::Status AwaitReturn(FanOutReceiver& r, Deadline deadline) {
-    const absl::Status waited = Wait(
-        r, [&] { return AnyReturned(r); }, r.wait_until.Or(deadline));
+    const absl::Status waited = Wait(r, [&] { return AnyReturned(r); }, r.wait_until.Or(deadline));
     if (absl::IsCancelled(waited)) return waited;
     if (absl::IsDeadlineExceeded(waited)) {
       if (deadline.Expired()) return waited;
@@ -239,10 +238,10 @@ struct FanOutState final : FrameOwner {
       TakeReturns(r);
       const bool full = HasQuota(r, extent_bytes);
       if (!full && End(r).HasFreeSpace(needed)) return;
-      const absl::Status waited = full ? Wait(
-                                             r, [&] { return AnyReturned(r); }, until)
-                                       : Wait(
-                                             r, [&] { return End(r).HasFreeSpace(needed); }, until);
+      const absl::Status waited = full
+                                      ? Wait(
+                                            r, [&] { return AnyReturned(r); }, until)
+                                      : Wait(r, [&] { return End(r).HasFreeSpace(needed); }, until);
       if (absl::IsDeadlineExceeded(waited)) r.behind = true;
       if (absl::IsDeadlineExceeded(waited) || absl::IsCancelled(waited)) return;
       if (!waited.ok()) return Finish(r, waited);
@@ -474,7 +473,7 @@ uint32_t FrameFanOut::Send(OutFrame* frame, std::size_t used_bytes, uint32_t tag
   uint32_t sent = 0;
   s.waited_for.clear();
   for (const auto& receiver : s.receivers) {
-    if (receiver->ended) continue;
+    if (receiver->ended || receiver->channel.sender.closed()) continue;
     if (receiver->Blocks()) {
       s.waited_for.push_back(receiver.get());
     } else if (s.Offer(*receiver, use, extent_bytes, tag, record, is_key)) {
@@ -497,7 +496,8 @@ uint32_t FrameFanOut::Send(OutFrame* frame, std::size_t used_bytes, uint32_t tag
 
 Outcome FrameFanOut::TrySendMessage(FanOutId id, uint32_t tag, absl::Span<const std::byte> bytes) {
   internal::FanOutReceiver* const receiver = state_->Find(id);
-  return receiver == nullptr ? Outcome::kClosed : receiver->channel.sender.TrySend(tag, bytes);
+  if (receiver == nullptr || receiver->channel.sender.closed()) return Outcome::kClosed;
+  return receiver->channel.sender.TrySend(tag, bytes);
 }
 
 std::vector<FanOutEnd> FrameFanOut::TakeEnded() {

@@ -172,7 +172,8 @@ class FrameFanOut {
   // which asks the kernel once for each.
   std::vector<FanOutEnd> TakeEnded();
 
-  // Ends all streams in order: what was sent before arrives. Never waits.
+  // Ends all streams in order: what was sent before arrives. Never waits. Sending is for those that
+  // are attached later.
   void Close();
   // Ends a wait that is under way, or else the next one.
   void Interrupt();

@@ -84,7 +84,8 @@ class InFrame {
   // Whether the peer says that it has not begun to write something else there: asked after reading,
   // it tells whole frames from those that an impatient, honest peer took back meanwhile.
   bool StillValid() const;
-  // Copies the first into.size() bytes, of at most size_bytes(). Whether they are still valid.
+  // Copies the first into.size() bytes. False: it has fewer, and nothing was copied, or they are
+  // not valid any more.
   bool CopyOut(absl::Span<std::byte> into) const;
 
   // Returns it, and makes it none. Never waits, and can't fail.

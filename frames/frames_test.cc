@@ -762,9 +762,18 @@ TEST(FramesDeathTest, PromiseP9AbortIsOursOnlyTheCallersBugsAbort) {
   OutFrame kept = frame.Share();
   ASSERT_EQ(ends.sender.TrySend(&frame, 10, 0), Outcome::kOk);
   EXPECT_DEATH(static_cast<void>(kept.bytes()), "only read");
+}
+
+// The sender decides how long a frame is, and a picture has the length that it has.
+TEST(FramesTest, PromiseP9AbortIsOursAFrameThatIsTooShortIsNotCopied) {
+  Ends ends;
+  OutFrame frame = Filled(&ends.sender, kSize, 1);
+  ASSERT_EQ(ends.sender.TrySend(&frame, 10, 0), Outcome::kOk);
   const InFrame in = ReceiveOne(&ends.receiver);
-  std::vector<std::byte> bytes(11);
-  EXPECT_DEATH(static_cast<void>(in.CopyOut(absl::MakeSpan(bytes))), "more bytes");
+  std::vector<std::byte> bytes(11, std::byte{77});
+  EXPECT_FALSE(in.CopyOut(absl::MakeSpan(bytes)));
+  EXPECT_EQ(bytes, std::vector<std::byte>(11, std::byte{77}));
+  EXPECT_TRUE(in.CopyOut(absl::MakeSpan(bytes).first(10)));
 }
 
 // ---- Frames among other messages.

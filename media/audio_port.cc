@@ -594,7 +594,7 @@ AudioOutcome AudioPort::TakeBlock(AudioBlock* block, Deadline deadline) {
   return AudioOutcome::kEnded;
 }
 
-bool AudioPort::TakesAnswers() { return !state_->Stopped(); }
+bool AudioPort::TakesAnswers() { return !state_->Stopped() && !state_->producer.closed(); }
 
 AudioOutcome AudioPort::Answer(const AudioBlock& block, std::size_t events) {
   State& s = *state_;

@@ -117,6 +117,10 @@ class BasicProducer {
     return true;
   }
 
+  // Gives the reserved room up. Sending by copy is allowed again.
+  void DropReserved() { reserved_end_ = 0; }
+  bool reserved() const { return reserved_end_ != 0; }
+
   // Makes the first `used_bytes` of the reserved room a record and publishes it.
   void Commit(uint32_t tag, std::size_t used_bytes) {
     position_.PublishUpTo(WriteReserved(tag, used_bytes));

@@ -46,6 +46,8 @@ class JobLoop {
  private:
   absl::Status SendDone(uint64_t number, const absl::Status& outcome) {
     Sender& sender = worker_.channel().sender;
+    sender.DropReserved();
+    if (sender.closed()) return absl::FailedPreconditionError("the job closed the worker's sender");
     const std::string_view text(outcome.message().data(), outcome.message().size());
     const std::size_t text_bytes =
         std::min({text.size(), sender.max_message_bytes() - sizeof(internal::JobDoneWire),

@@ -94,6 +94,12 @@ std::set<std::string> Children() {
   return children;
 }
 
+TEST_P(PoolTest, AJobThatFailsWhileItFillsAMessageSaysWhy) {
+  auto pool = Start(Options());
+  const JobResult result = Submit(*pool, "reserve_and_fail").Wait();
+  EXPECT_EQ(result.status, absl::DataLossError("it is no film")) << result.status;
+}
+
 TEST_P(PoolTest, EachJobHasItsOwnInputAndResult) {
   auto pool = Start(Options());
   std::vector<PoolJob> jobs;

@@ -166,6 +166,25 @@ TEST(RestartBackOffTest, WhatIsSentMeanwhileGoesToTheNextAndIsNoDuplicate) {
   EXPECT_EQ(Next(worker).text, "2 meanwhile");
 }
 
+// The end of a worker closes its link; what our caller does with that link meanwhile is no bug.
+TEST(RestartBackOffTest, ASendOverTheOldLinkIsAnError) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce, kBackOff));
+  ASSERT_TRUE(Send(worker, 3, "fatal").ok());
+  EnterBackOff(worker);
+  EXPECT_FALSE(worker.link().Send(1, BytesOf("x"), Deadline::AtMonotonicNs(0)).ok());
+}
+
+// What our caller fills in place by itself does not stand in the way either.
+TEST(RestartFlushTest, WhatIsKeptIsSentAfterAReservedMessage) {
+  RestartingLink worker = Start(Options(Delivery::kAtLeastOnce));
+  Sender& sender = worker.link().channel().sender;
+  ASSERT_TRUE(sender.Reserve(10, Deadline::After(kLong)).ok());
+  ASSERT_TRUE(worker.Send(1, BytesOf("kept"), Deadline::AtMonotonicNs(0)).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
+  sender.DropReserved();
+  EXPECT_EQ(Next(worker).text, "1 kept");
+}
+
 TEST(RestartBackOffTest, AtMostOnceNothingIsTakenMeanwhile) {
   RestartingLink worker = Start(Options(Delivery::kAtMostOnce, kBackOff));
   ASSERT_TRUE(Send(worker, 5, "lie").ok());

@@ -150,6 +150,11 @@ const std::map<std::string, Body>& Bodies() {
            if (absl::Status sent = SendText(job, std::string(4000, 'x')); !sent.ok()) return sent;
          }
        }},
+      {"reserve_and_fail",
+       [](Job& job) {
+         const auto room = job.worker().Reserve(100);
+         return room.ok() ? absl::DataLossError("it is no film") : room.status();
+       }},
       {"many_empty",
        [](Job& job) -> absl::Status {
          while (true) {

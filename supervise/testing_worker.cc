@@ -283,6 +283,11 @@ const std::map<std::string, Body>& Bodies() {
          return absl::IsOutOfRange(got.status()) ? absl::OkStatus()
                                                  : absl::InternalError("it was answered");
        }},
+      {"reserve_and_fail",
+       [](ConfinedWorker& worker) {
+         const auto room = worker.Reserve(100);
+         return room.ok() ? absl::InternalError("it is enough") : room.status();
+       }},
       {"ask_and_take_no_answer",
        [](ConfinedWorker& worker) -> absl::Status {
          worker.channel().receiver.Close();

@@ -95,6 +95,7 @@ struct WorkerLink::State {
   InputSource source;
   uint64_t may_read_bytes = 0;
   bool read_too_much = false;
+  bool in_read = false;  // InputSource::read is running
   int64_t relayed_until_ns = 0;
   EndFacts facts;
   std::vector<std::byte> answer;  // to a read
@@ -113,6 +114,12 @@ struct WorkerLink::State {
   // What is left to be said before anything else is heard; an error stays one. A worker that takes
   // no more, or to which nothing more is said, goes without its answer.
   absl::Status Settle(Deadline deadline);
+  // A worker that ended may have had our end closed by End, at any time.
+  absl::Status SendUnlessClosed(uint32_t tag, absl::Span<const std::byte> bytes,
+                                Deadline deadline) {
+    if (channel.sender.closed()) return absl::OutOfRangeError("nothing more is sent to the worker");
+    return channel.sender.Send(tag, bytes, deadline);
+  }
   absl::Status Lied() {
     channel.receiver.Poison(Violation::kMetadataInvalid);
     return absl::DataLossError(absl::StrCat(name, " sent what is no message of a worker's"));
@@ -336,8 +343,10 @@ absl::Status WorkerLink::State::Answer(const internal::ReadRequest& request, Dea
     return Settle(deadline);
   }
   may_read_bytes -= request.size_bytes;
+  in_read = true;
   const absl::StatusOr<std::size_t> got =
       source.read(request.offset, absl::MakeSpan(answer).subspan(sizeof(header)));
+  in_read = false;
   header.failed = got.ok() ? 0 : 1;
   header.size_bytes = got.ok() ? static_cast<uint32_t>(*got) : 0;
   PARLEY_CHECK(header.size_bytes <= request.size_bytes, "InputSource::read gave more than asked");
@@ -356,6 +365,8 @@ absl::Status WorkerLink::State::Settle(Deadline deadline) {
     return absl::AbortedError(absl::StrCat(name, " gave up: ", std::string(facts.said->message())));
   }
   if (unsent_answer_bytes == 0) return absl::OkStatus();
+  // Our caller fills a message of its own: after that.
+  if (channel.sender.reserved()) return absl::OkStatus();
   if (!channel.sender.closed()) {
     const absl::Status sent = channel.sender.Send(
         internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
@@ -397,6 +408,7 @@ absl::Status WorkerLink::State::OnOwn(const Record& record, absl::Span<const std
 
 absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline deadline) {
   State& state = *state_;
+  PARLEY_CHECK(!state.in_read, "WorkerLink::Receive from within InputSource::read");
   if (absl::Status settled = state.Settle(deadline); !settled.ok()) return settled;
   while (true) {
     const Deadline slice = Deadline::After(kSlice);
@@ -418,12 +430,13 @@ absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline 
 
 absl::Status WorkerLink::Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline) {
   PARLEY_CHECK(tag <= kMaxWorkerTag, "WorkerLink::Send: a tag above kMaxWorkerTag");
-  return state_->channel.sender.Send(tag, bytes, deadline);
+  return state_->SendUnlessClosed(tag, bytes, deadline);
 }
 
 WorkerEnd WorkerLink::End(Deadline deadline) {
   State& state = *state_;
   if (state.ended.has_value()) return *state.ended;
+  if (state.in_read) return Kill("it was ended while it read its input");
   state.channel.sender.Close();
   // What it still says is dropped, so that it is not stuck in a send.
   std::vector<std::byte> dropped(max_message_bytes());
@@ -499,7 +512,9 @@ void WorkerLinkMaker::ExpectAcknowledgements(WorkerLink& link, uint32_t epoch) {
 absl::Status WorkerLinkMaker::SendNumbered(WorkerLink& link, uint64_t number,
                                            absl::Span<const std::byte> message, Deadline deadline) {
   WorkerLink::State& state = *link.state_;
-  const absl::Status sent = state.channel.sender.Send(internal::kNumberedTag, message, deadline);
+  // Our caller fills a message of its own: after that.
+  if (state.channel.sender.reserved()) return absl::DeadlineExceededError("a message is reserved");
+  const absl::Status sent = state.SendUnlessClosed(internal::kNumberedTag, message, deadline);
   if (!sent.ok()) return sent;
   if (state.first_numbered == 0) state.first_numbered = number;
   state.last_numbered = number;

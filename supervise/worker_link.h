@@ -83,7 +83,8 @@ struct InputSource {
 
   uint64_t size_bytes = kUnknownSize;
   // Copies what lies at `offset` to the front of `into`; how much it was, 0 at the end. Called from
-  // within Receive, so that it should not block for long. Empty: there is no such input.
+  // within Receive, so that it should not block for long; it must not receive. Empty: there is no
+  // such input.
   std::function<absl::StatusOr<std::size_t>(uint64_t offset, absl::Span<std::byte> into)> read;
   // A worker that has read more than this in all is ended: it decides how often it reads what.
   // 0: sixteen times the size, or 1 GiB where that is not known.
@@ -124,7 +125,7 @@ class WorkerLink {
   // prints, meanwhile. Errors as those of Receiver::Receive; kAborted: it gave up and said why;
   // kResourceExhausted: it has read more of its input than it may.
   absl::StatusOr<Record> Receive(absl::Span<std::byte> into, Deadline deadline);
-  // One message. tag <= kMaxWorkerTag. Errors as those of Sender::Send.
+  // One message. tag <= kMaxWorkerTag. Errors as those of Sender::Send; kOutOfRange after End, too.
   absl::Status Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
   // Says that nothing more will be sent to the worker; drops what it still says; waits for its end

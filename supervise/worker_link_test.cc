@@ -369,6 +369,53 @@ TEST(WorkerLinkTest, PromiseP9AbortIsOursAReadAfterTheEndIsNotAnswered) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*closed, absl::Milliseconds(50)).status));
 }
 
+// Nor does one that comes while our caller fills a message of its own; it is answered after that.
+TEST(WorkerLinkTest, PromiseP9AbortIsOursAReadWhileAMessageIsReservedIsAnsweredLater) {
+  auto link = testing::StartLink(WithSomeInput("ask"), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  Sender& sender = link->channel().sender;
+  ASSERT_TRUE(sender.Reserve(100, Deadline::After(kLong)).ok());
+  EXPECT_TRUE(sender.reserved());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(100)).status));
+  sender.DropReserved();
+  EXPECT_FALSE(sender.reserved());
+  EXPECT_EQ(Hear(*link).bytes.size(), sizeof(internal::ReadAnswerWire) + 5);
+}
+
+// A link may be ended from where its input is read, and is not read again.
+TEST(WorkerLinkTest, PromiseP9AbortIsOursAnEndWithinAReadIsOne) {
+  WorkerLinkOptions options = LinkOptions("read_for_ever");
+  WorkerLink* ending = nullptr;
+  int reads = 0;
+  options.source.size_bytes = 100;
+  options.source.read = [&](uint64_t, absl::Span<std::byte>) {
+    ++reads;
+    EXPECT_EQ(ending->End(Deadline::After(kLong)).cause, Cause::kKilled);
+    return absl::StatusOr<std::size_t>(0);
+  };
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  ending = &*link;
+  EXPECT_FALSE(Hear(*link).status.ok());
+  EXPECT_EQ(reads, 1);
+}
+
+TEST(WorkerLinkTest, AfterTheEndASendIsAnError) {
+  auto link = Start("echo");
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ(link->End(Deadline::After(kLong)).cause, Cause::kDone);
+  EXPECT_EQ(link->Send(1, BytesOf("x"), Deadline::After(kLong)).code(),
+            absl::StatusCode::kOutOfRange);
+}
+
+// Its reason is said whatever it left half done.
+TEST(WorkerLinkTest, AWorkerThatFailsWhileItFillsAMessageSaysWhy) {
+  auto link = Start("reserve_and_fail");
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ(Hear(*link).status.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(link->End(Deadline::After(kLong)).cause, Cause::kSaidWhy);
+}
+
 // An answer that it does not take is not the end of what it says.
 TEST(WorkerLinkTest, AWorkerThatTakesNoAnswerIsStillHeard) {
   auto link = testing::StartLink(WithSomeInput("ask_and_take_no_answer"), Deadline::After(kLong));

@@ -240,6 +240,7 @@ class WorkerProcess {
     }
     if (out_of_memory) ::_exit(internal::kExitOutOfMemory);
     if (!status.ok() && !HostHasLeft(status)) {
+      worker.channel_.sender.DropReserved();
       if (!worker.channel_.sender.closed()) SendFailed(worker.channel_.sender, status);
       worker.channel_.sender.Close();
       ::_exit(internal::kExitBodyFailed);

@@ -109,6 +109,11 @@ SendAwaiter::SendAwaiter(AsyncSenderPort* port, uint32_t tag, absl::Span<const s
     : PortAwaiter(port, deadline), port_(port), tag_(tag), bytes_(bytes) {}
 
 bool SendAwaiter::Try() {
+  // Closed by another coroutine, or by a handler, while this one waited.
+  if (port_->sender().closed()) {
+    result_.emplace(absl::CancelledError("the sender was closed"));
+    return true;
+  }
   const Outcome outcome = port_->sender().TrySend(tag_, bytes_);
   if (outcome == Outcome::kOk) {
     result_.emplace(absl::OkStatus());

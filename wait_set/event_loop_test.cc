@@ -194,6 +194,22 @@ TEST(EventLoopTest, SendingWaitsForFreeSpace) {
   EXPECT_EQ(last.code(), absl::StatusCode::kInvalidArgument);
 }
 
+// What the peer does then does not reach an end that we closed.
+TEST(EventLoopTest, ACloseEndsTheSendThatWaits) {
+  auto loop = MakeLoop();
+  auto pair = MakePair();
+  AsyncChannel channel = MakeAsync(loop.get(), std::move(pair->accepting()));
+  absl::Status last;
+  loop->Spawn(SendMany(&channel.sender, 500, &last));
+  ASSERT_EQ(loop->tasks(), 1u);  // there is no room
+  channel.sender.plain().Close();
+  std::vector<std::byte> buffer(1024);
+  while (pair->connecting().receiver.Receive(absl::MakeSpan(buffer), Generous()).ok()) {
+  }
+  EXPECT_EQ(loop->Run(Generous()), Ran::kHandlers);
+  EXPECT_EQ(last.code(), absl::StatusCode::kCancelled) << last;
+}
+
 Task<void> AwaitOne(AsyncReceiver* receiver, Deadline deadline, absl::Status* end) {
   *end = (co_await receiver->Next(deadline)).status();
 }

@@ -14,13 +14,13 @@ absl::StatusOr<Registration> AddListener(WaitSet* set, ChannelListener* listener
                                          std::function<void(absl::StatusOr<Channel>)> handler) {
   const auto descriptor = listener->descriptor();
   if (!descriptor.ok()) return descriptor.status();
-  return set->AddDescriptor(
-      *descriptor, POLLIN, [listener, handler = std::move(handler)](const absl::Status&) {
-        listener->Tend();
-        for (int i = 0; i < kMaxChannelsInARound && listener->HasReady(); ++i) {
-          handler(listener->Accept(Deadline::AtMonotonicNs(0)));
-        }
-      });
+  return set->AddDescriptor(*descriptor, POLLIN,
+                            [listener, handler = std::move(handler)](const absl::Status&) {
+                              listener->Tend();
+                              // Last: the handler may end the listener.
+                              if (listener->HasReady())
+                                handler(listener->Accept(Deadline::AtMonotonicNs(0)));
+                            });
 }
 
 }  // namespace parley

@@ -22,11 +22,8 @@
 
 namespace parley {
 
-// How many channels are handed over in one round.
-inline constexpr int kMaxChannelsInARound = 16;
-
-// `listener` outlives the registration. `handler` gets a channel, or why one that was agreed on
-// could not be made (no memory, no descriptors). kResourceExhausted.
+// `listener` outlives the registration. `handler` gets one channel in a round, or why one that was
+// agreed on could not be made (no memory, no descriptors); it may end both. kResourceExhausted.
 absl::StatusOr<Registration> AddListener(WaitSet* set, ChannelListener* listener,
                                          std::function<void(absl::StatusOr<Channel>)> handler);
 

@@ -755,6 +755,43 @@ TEST(WaitSetBasics, AListenerHandsOverItsChannels) {
   peer.join();
 }
 
+// A handler may end what it is for, whoever else has connected meanwhile.
+TEST(WaitSetBasics, AHandlerMayEndItsListener) {
+  auto set = MakeSet();
+  const std::string name = "@parley-wait-set-end-" + std::to_string(::getpid());
+  AcceptOptions accept;
+  accept.receive.max_message_bytes = 1024;
+  auto made = ChannelListener::Listen(name, accept);
+  ASSERT_TRUE(made.ok()) << made.status();
+  auto listener = std::make_unique<ChannelListener>(*std::move(made));
+  std::vector<Channel> channels;
+  Registration registration;
+  auto listening = AddListener(set.get(), listener.get(), [&](absl::StatusOr<Channel> channel) {
+    if (channel.ok()) channels.push_back(*std::move(channel));
+    registration.Reset();
+    listener.reset();
+  });
+  ASSERT_TRUE(listening.ok()) << listening.status();
+  registration = *std::move(listening);
+  FileRegistry connecting_registry;
+  std::vector<std::thread> peers;
+  for (int i = 0; i < 3; ++i) {
+    peers.emplace_back([&] {
+      ConnectOptions options;
+      options.registry = &connecting_registry;
+      ConnectChannel(name, options, Generous()).status().IgnoreError();
+    });
+  }
+  // All three are there before the first is handed over.
+  for (const Deadline soon = In(300); !soon.Expired();) {
+    listener->Tend();
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_TRUE(RunUntil(*set, [&] { return listener == nullptr; }));
+  for (std::thread& peer : peers) peer.join();
+  EXPECT_EQ(channels.size(), 1u);
+}
+
 // --- our caller's bugs ---------------------------------------------------------------------------
 
 TEST(WaitSetDeathTest, OurCallersBugsAbort) {
