@@ -67,18 +67,14 @@ absl::StatusOr<RestartingLink> RestartingLink::Start(RestartOptions options, Dea
   return RestartingLink(std::move(options), *std::move(link));
 }
 
-absl::Status RestartingLink::Put(const Pending& pending, absl::Span<const std::byte> bytes,
-                                 Deadline deadline) {
+absl::Status RestartingLink::Put(uint64_t number, uint32_t tag, uint32_t flags,
+                                 absl::Span<const std::byte> bytes, Deadline deadline) {
   const internal::NumberedWire wire = {
-      .number = pending.number,
-      .epoch = epoch_,
-      .tag = pending.tag,
-      .flags = pending.first_epoch != epoch_ ? internal::kDuplicate : 0,
-      .reserved = 0};
+      .number = number, .epoch = epoch_, .tag = tag, .flags = flags, .reserved = 0};
   const auto header = WireBytes(wire);
   std::vector<std::byte> message(header.begin(), header.end());
   message.insert(message.end(), bytes.begin(), bytes.end());
-  return Noted(WorkerLinkMaker::SendNumbered(*link_, pending.number, message, deadline));
+  return Noted(WorkerLinkMaker::SendNumbered(*link_, number, message, deadline));
 }
 
 absl::Status RestartingLink::Noted(absl::Status sent) {
@@ -91,10 +87,14 @@ absl::Status RestartingLink::Noted(absl::Status sent) {
 
 // Of what is kept, all that the present worker has not got yet.
 absl::Status RestartingLink::Flush(Deadline deadline) {
-  while (sent_in_epoch_ < pending_.size()) {
-    Pending& pending = pending_[sent_in_epoch_];
-    if (pending.first_epoch == 0) pending.first_epoch = epoch_;
-    if (absl::Status status = Put(pending, pending.bytes, deadline); !status.ok()) return status;
+  while (sent_in_epoch_ < kept_.size()) {
+    Kept& kept = kept_[sent_in_epoch_];
+    if (kept.first_epoch == 0) kept.first_epoch = epoch_;
+    const uint32_t flags = kept.first_epoch != epoch_ ? internal::kDuplicate : 0;
+    const uint64_t number = first_unacknowledged_ + sent_in_epoch_;
+    if (absl::Status status = Put(number, kept.tag, flags, kept.bytes, deadline); !status.ok()) {
+      return status;
+    }
     ++sent_in_epoch_;
   }
   return absl::OkStatus();
@@ -109,33 +109,35 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
     return absl::InvalidArgumentError(
         absl::StrCat("the message has ", bytes.size(), " bytes; allowed: ", max_bytes));
   }
-  Pending pending = {next_number_, tag, 0, {}};
   if (options_.delivery == Delivery::kAtMostOnce) {
     if (restarting_.has_value()) return absl::UnavailableError("the worker has ended");
-    pending.first_epoch = epoch_;
-    if (absl::Status status = Put(pending, bytes, deadline); !status.ok()) return status;
-    pending_.push_back(std::move(pending));
-    sent_in_epoch_ = pending_.size();
+    if (absl::Status status = Put(next_number_, tag, 0, bytes, deadline); !status.ok()) {
+      return status;
+    }
     return next_number_++;
   }
   if (kept_bytes_ + bytes.size() > options_.max_kept_bytes) {
     return absl::ResourceExhaustedError("too much is kept that no worker has acknowledged");
   }
-  pending.bytes.assign(bytes.begin(), bytes.end());
   kept_bytes_ += bytes.size();
-  pending_.push_back(std::move(pending));
+  kept_.push_back({tag, 0, {bytes.begin(), bytes.end()}});
   // It is kept, under its number: what does not go now, for want of time or after an interrupt,
   // goes later, or to the next worker.
   if (!restarting_.has_value()) Flush(deadline).IgnoreError();
   return next_number_++;
 }
 
+// With kAtMostOnce in constant time, whatever number the worker acknowledges.
 void RestartingLink::TakeAcknowledgements() {
   const uint64_t acknowledged = WorkerLinkMaker::Acknowledged(*link_);
-  while (!pending_.empty() && sent_in_epoch_ > 0 && pending_.front().number <= acknowledged) {
-    kept_bytes_ -= pending_.front().bytes.size();
-    pending_.pop_front();
+  while (!kept_.empty() && sent_in_epoch_ > 0 && first_unacknowledged_ <= acknowledged) {
+    kept_bytes_ -= kept_.front().bytes.size();
+    kept_.pop_front();
     --sent_in_epoch_;
+    ++first_unacknowledged_;
+  }
+  if (options_.delivery == Delivery::kAtMostOnce) {
+    first_unacknowledged_ = std::max(first_unacknowledged_, acknowledged + 1);
   }
 }
 
@@ -144,7 +146,7 @@ absl::StatusOr<Record> RestartingLink::ReceiveAndFlush(absl::Span<std::byte> int
                                                        Deadline deadline) {
   while (true) {
     if (takes_no_more_.ok()) static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
-    const bool flushed = takes_no_more_.ok() && sent_in_epoch_ == pending_.size();
+    const bool flushed = takes_no_more_.ok() && sent_in_epoch_ == kept_.size();
     absl::StatusOr<Record> message =
         link_->Receive(into, flushed ? deadline : deadline.Or(Deadline::After(kSlice)));
     if (!absl::IsDeadlineExceeded(message.status())) return message;
@@ -172,9 +174,9 @@ absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
                   ? link_->End(Deadline::After(kGoodbye))
                   : link_->Kill(std::string(status.message()));
   TakeAcknowledgements();
-  event.undelivered = pending_.size();
-  event.first_undelivered = pending_.empty() ? 0 : pending_.front().number;
-  if (options_.delivery == Delivery::kAtMostOnce) pending_.clear();
+  event.undelivered = unacknowledged();
+  event.first_undelivered = event.undelivered == 0 ? 0 : first_unacknowledged_;
+  if (options_.delivery == Delivery::kAtMostOnce) first_unacknowledged_ = next_number_;
   sent_in_epoch_ = 0;
   const auto delay =
       budget_.Next(MonotonicNowNs(), absl::Nanoseconds(MonotonicNowNs() - started_ns_));

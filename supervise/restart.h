@@ -114,21 +114,23 @@ class RestartingLink {
   absl::StatusOr<RestartEvent> Receive(absl::Span<std::byte> into, Deadline deadline);
 
   uint32_t epoch() const { return epoch_; }
-  uint64_t unacknowledged() const { return pending_.size(); }
+  uint64_t unacknowledged() const { return next_number_ - first_unacknowledged_; }
   WorkerLink& link() { return *link_; }
   // As WorkerLink::End; nothing is started or sent after it.
   WorkerEnd End(Deadline deadline);
 
  private:
-  struct Pending {
-    uint64_t number;
+  // With kAtLeastOnce, for the next worker.
+  struct Kept {
     uint32_t tag;
-    uint32_t first_epoch;          // in which it was sent first; 0: not yet
-    std::vector<std::byte> bytes;  // empty unless they are kept
+    uint32_t first_epoch;  // in which it was sent first; 0: not yet
+    std::vector<std::byte> bytes;
   };
 
   RestartingLink(RestartOptions options, WorkerLink link);
-  absl::Status Put(const Pending& pending, absl::Span<const std::byte> bytes, Deadline deadline);
+  // `flags`: 0 or kDuplicate.
+  absl::Status Put(uint64_t number, uint32_t tag, uint32_t flags, absl::Span<const std::byte> bytes,
+                   Deadline deadline);
   absl::Status Flush(Deadline deadline);
   // Keeps what a send says of the worker's end: Receive replaces it then.
   absl::Status Noted(absl::Status sent);
@@ -141,8 +143,9 @@ class RestartingLink {
   std::optional<WorkerLink> link_;
   uint32_t epoch_ = 1;
   uint64_t next_number_ = 1;
+  uint64_t first_unacknowledged_ = 1;
   int64_t started_ns_ = 0;
-  std::deque<Pending> pending_;    // not acknowledged, oldest first
+  std::deque<Kept> kept_;          // from first_unacknowledged_ on; kAtMostOnce: none
   std::size_t sent_in_epoch_ = 0;  // of these, to the present worker
   std::size_t kept_bytes_ = 0;
   absl::Status final_;

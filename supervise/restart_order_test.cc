@@ -2,6 +2,7 @@
 
 // What a link that restarts its worker does between one worker and the next, and at its limits.
 
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -435,6 +436,26 @@ TEST(RestartSendTest, AtMostOnceAnErrorIsOfWhatWasNotSent) {
   ASSERT_EQ(news.event.kind, Kind::kRestarted) << news.status;
   EXPECT_EQ(news.event.undelivered, sent);
   EXPECT_EQ(Send(worker, 1, "x").value_or(0), sent + 1);
+}
+
+// A worker that takes whatever comes and acknowledges none of it.
+TEST(RestartSendTest, PromiseP7ResourcesAtMostOnceNothingIsHeldForWhatIsNotAcknowledged) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  constexpr uint64_t kMessages = 50'000;
+  const auto in_use = [] { return ::mallinfo2().uordblks + ::mallinfo2().hblkhd; };
+  const std::size_t before_bytes = in_use();
+  for (uint64_t i = 0; i < kMessages; ++i) ASSERT_TRUE(Send(worker, 11, "x").ok());
+  // A sanitizer's allocator does not say how much is in use.
+  if (!testing::HasSanitizer()) {
+    EXPECT_LT(in_use(), before_bytes + kMessages);
+  }
+  EXPECT_EQ(worker.unacknowledged(), kMessages);
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+  const News news = Next(worker);
+  ASSERT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+  EXPECT_EQ(news.event.undelivered, kMessages);
+  EXPECT_EQ(news.event.first_undelivered, 1u);
+  EXPECT_EQ(worker.unacknowledged(), 0u);
 }
 
 // By death, by an orderly end or by a lie.

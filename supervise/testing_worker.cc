@@ -175,7 +175,8 @@ absl::Status JumpAhead(ConfinedWorker& worker) {
 // The tag says what is done with a message: 1 answered and acknowledged, 2 answered only, 3 fatal,
 // 4 fatal to a worker that is the first to see it, 5 answered, with a lie for an acknowledgement; 6
 // a reason to give up, 7 the one before it is acknowledged, 8 the number that it contains, 9 a
-// reason to hang up and to end a while later, 10 acknowledged only.
+// reason to hang up and to end a while later, 10 acknowledged only, 11 taken and no more, 12 a
+// reason to hang up and to stay.
 absl::Status DealWithNumbered(ConfinedWorker& worker) {
   std::vector<std::byte> buffer(worker.channel().receiver.max_message_bytes());
   while (true) {
@@ -187,10 +188,10 @@ absl::Status DealWithNumbered(ConfinedWorker& worker) {
     for (uint32_t i = 0; i < message->record.size_bytes; ++i) {
       answer += static_cast<char>(buffer[i]);
     }
-    if (tag != 10) {
+    if (tag != 10 && tag != 11) {
       if (absl::Status sent = worker.Send(1, BytesOf(answer)); !sent.ok()) return sent;
     }
-    if (tag == 2) continue;
+    if (tag == 2 || tag == 11) continue;
     if (tag == 5) message->number += 10;
     if (tag == 6) return absl::InternalError("it is enough");
     if (tag == 7) --message->number;
@@ -199,6 +200,10 @@ absl::Status DealWithNumbered(ConfinedWorker& worker) {
       worker.channel().sender.Close();
       ::poll(nullptr, 0, 50);
       return absl::OkStatus();
+    }
+    if (tag == 12) {
+      worker.channel().sender.Close();
+      StayForEver();
     }
     if (absl::Status sent = worker.Acknowledge(*message); !sent.ok()) return sent;
   }
