@@ -116,10 +116,11 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
     }
     return next_number_++;
   }
-  if (kept_bytes_ + bytes.size() > options_.max_kept_bytes) {
+  const std::size_t cost = RestartOptions::kMessageCost + bytes.size();
+  if (kept_bytes_ + cost > options_.max_kept_bytes) {
     return absl::ResourceExhaustedError("too much is kept that no worker has acknowledged");
   }
-  kept_bytes_ += bytes.size();
+  kept_bytes_ += cost;
   kept_.push_back({tag, 0, {bytes.begin(), bytes.end()}});
   // It is kept, under its number: what does not go now, for want of time or after an interrupt,
   // goes later, or to the next worker.
@@ -131,7 +132,7 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
 void RestartingLink::TakeAcknowledgements() {
   const uint64_t acknowledged = WorkerLinkMaker::Acknowledged(*link_);
   while (!kept_.empty() && sent_in_epoch_ > 0 && first_unacknowledged_ <= acknowledged) {
-    kept_bytes_ -= kept_.front().bytes.size();
+    kept_bytes_ -= RestartOptions::kMessageCost + kept_.front().bytes.size();
     kept_.pop_front();
     --sent_in_epoch_;
     ++first_unacknowledged_;

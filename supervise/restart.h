@@ -57,10 +57,13 @@ struct RestartPolicy {
 enum class Delivery { kAtMostOnce, kAtLeastOnce };
 
 struct RestartOptions {
+  // What a message that is kept costs besides its bytes.
+  static constexpr std::size_t kMessageCost = 64;
+
   WorkerLinkOptions link;  // of each worker; without a streamed input
   RestartPolicy policy;
   Delivery delivery = Delivery::kAtMostOnce;
-  // Of messages that are kept for the next worker.
+  // Of messages that are kept for the next worker: each costs its bytes and kMessageCost.
   std::size_t max_kept_bytes = std::size_t{16} << 20;
   absl::Duration start_time = absl::Seconds(20);  // of each restart
 };

@@ -480,7 +480,7 @@ TEST(RestartSendTest, AtLeastOnceItIsKeptHoweverTheWorkerWentAway) {
 TEST(RestartSendTest, SizesAreBoundedToTheByte) {
   RestartOptions options = Options(Delivery::kAtLeastOnce);
   options.link.to_worker.max_message_bytes = 1000;
-  options.max_kept_bytes = 2000;
+  options.max_kept_bytes = 2000 + 3 * RestartOptions::kMessageCost;
   RestartingLink worker = Start(std::move(options));
   constexpr std::size_t kMax = 1000 - sizeof(internal::NumberedWire);
   for (const std::size_t more : {1u, 24u, 48u}) {
@@ -498,8 +498,27 @@ TEST(RestartSendTest, SizesAreBoundedToTheByte) {
   EXPECT_TRUE(absl::IsResourceExhausted(Send(worker, 2, std::string(left + 1, 'x')).status()));
   EXPECT_EQ(worker.unacknowledged(), 2u);
   EXPECT_EQ(Send(worker, 2, std::string(left, 'x')).value_or(0), 3u);
-  EXPECT_TRUE(absl::IsResourceExhausted(Send(worker, 2, "x").status()));
-  EXPECT_EQ(Send(worker, 2, "").value_or(0), 4u);
+  EXPECT_TRUE(absl::IsResourceExhausted(Send(worker, 2, "").status()));
+}
+
+// What a message costs besides its bytes counts, and is given back.
+TEST(RestartSendTest, PromiseP7ResourcesAtLeastOnceEmptyMessagesAreBounded) {
+  constexpr uint64_t kFits = 100;
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.max_kept_bytes = kFits * RestartOptions::kMessageCost;
+  RestartingLink worker = Start(std::move(options));
+  for (uint64_t round = 0; round < 3; ++round) {
+    for (uint64_t i = 1; i < kFits; ++i) ASSERT_TRUE(Send(worker, 11, "").ok());
+    // Acknowledged, and all before it.
+    ASSERT_TRUE(Send(worker, 10, "").ok());
+    ASSERT_TRUE(absl::IsResourceExhausted(Send(worker, 11, "").status()));
+    for (const Deadline give_up = Deadline::After(kLong);
+         worker.unacknowledged() > 0 && !give_up.Expired();) {
+      const absl::Status status = NextBy(worker, Deadline::After(absl::Milliseconds(5))).status;
+      ASSERT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+    }
+    EXPECT_EQ(worker.unacknowledged(), 0u);
+  }
 }
 
 }  // namespace
