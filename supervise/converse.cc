@@ -34,6 +34,11 @@ JobResult internal::Converse(WorkerLink& link, uint64_t number, const JobOptions
   uint64_t left_bytes = limits.output_bytes;
   uint64_t left_pixels = limits.output_pixels;
   while (status.ok()) {
+    // Receive asks the deadline only where it has to wait: what lies ready comes after it, too.
+    if (deadline.Expired()) {
+      status = absl::DeadlineExceededError("no outcome by the deadline");
+      break;
+    }
     const absl::StatusOr<Record> message = link.Receive(absl::MakeSpan(buffer), deadline);
     status = message.status();
     if (!status.ok()) break;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
@@ -161,6 +162,22 @@ TEST(ConverseTest, PromiseP7ResourcesOutputIsCountedToTheByteAndToThePixel) {
   Jobs jobs = {Start(Options())};
   jobs.limits.output_pixels = 0;
   EXPECT_TRUE(jobs.Do("seen").done());
+}
+
+// Whatever lies ready: the time that the host takes for each message is its worker's to spend.
+TEST(ConverseTest, PromiseP2TimeAFloodOfMessagesEndsWithItsTime) {
+  Jobs jobs = {Start(Options())};
+  jobs.limits.wall_time = absl::Milliseconds(100);
+  jobs.limits.output_bytes = 1500 * 64;
+  JobOptions job;
+  job.request = "many_empty";
+  job.on_message = [](uint32_t, absl::Span<const std::byte>) {
+    absl::SleepFor(absl::Milliseconds(1));
+    return absl::OkStatus();
+  };
+  const JobResult result = jobs.Do(job);
+  EXPECT_EQ(result.outcome, Outcome::kOutOfTime) << result.what;
+  EXPECT_EQ(result.what, "no outcome after 100ms");
 }
 
 // ---- Outcomes.
