@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -232,6 +233,42 @@ TEST(ConverseTest, AnInterruptedOneIsCancelled) {
   const JobResult result = jobs.Do("hang");
   EXPECT_EQ(result.outcome, Outcome::kCancelled);
   EXPECT_EQ(result.what, "cancelled");
+}
+
+// Also where the next message always lies ready.
+TEST(ConverseTest, PromiseP2TimeAFloodOfMessagesIsCancelled) {
+  Jobs jobs = {Start(Options())};
+  jobs.limits.output_bytes = 500 * 64;
+  JobOptions job;
+  job.request = "many_empty";
+  int messages = 0;
+  job.on_message = [&](uint32_t, absl::Span<const std::byte>) {
+    if (++messages == 10) jobs.link.Interrupt();
+    absl::SleepFor(absl::Milliseconds(1));
+    return absl::OkStatus();
+  };
+  const JobResult result = jobs.Do(job);
+  EXPECT_EQ(result.outcome, Outcome::kCancelled) << result.what;
+  EXPECT_EQ(messages, 10);
+}
+
+// And before it is handed over, where the worker of an earlier one takes nothing.
+TEST(ConverseTest, PromiseP2TimeAJobThatIsNotTakenIsCancelled) {
+  Jobs jobs = {Start(Options())};
+  jobs.limits.wall_time = absl::Seconds(3);
+  ASSERT_TRUE(jobs.Do("twice").done());  // and stays
+  for (const std::size_t size_bytes : {1000, 1}) {
+    const std::vector<std::byte> bytes(size_bytes);
+    while (jobs.link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
+    }
+  }
+  std::thread other([&jobs] {
+    absl::SleepFor(absl::Milliseconds(100));
+    jobs.link.Interrupt();
+  });
+  const JobResult result = jobs.Do("seen");
+  other.join();
+  EXPECT_EQ(result.outcome, Outcome::kCancelled) << result.what;
 }
 
 TEST(ConverseTest, AMessageThatIsRejectedIsItsEnd) {

@@ -278,6 +278,11 @@ const std::map<std::string, Body>& Bodies() {
          for (int i = 0; i < 50; ++i) SendRaw(worker, internal::kReadTag, WireBytes(request));
          StayForEver();
        }},
+      {"ask_and_take_nothing",
+       [](ConfinedWorker& worker) -> absl::Status {
+         const internal::ReadRequestWire request = {.offset = 0, .size_bytes = 8192, .reserved = 0};
+         while (true) SendRaw(worker, internal::kReadTag, WireBytes(request));
+       }},
       // Once the host has said that nothing more comes.
       {"ask_at_the_end",
        [](ConfinedWorker& worker) -> absl::Status {

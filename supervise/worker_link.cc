@@ -107,6 +107,39 @@ struct WorkerLink::State {
   uint64_t first_numbered = 0;  // of this epoch
   uint64_t last_numbered = 0;
   std::optional<WorkerEnd> ended;
+  // An interrupt that has ended nothing yet. The wake of an end would not do for it: only a wait
+  // asks that, and a worker that floods keeps Receive from one.
+  std::atomic<bool> interrupted{false};
+  std::atomic<bool> waits_to_send{false};  // so that an interrupt wakes the sender
+  // A wake of that end is, or will be, of an interrupt that ended another wait, or none.
+  bool stale_receive_wake = false;
+  bool stale_send_wake = false;
+
+  //   interrupter                            the link's thread, before it waits
+  //     1. sets `interrupted`                  1. sets `waits_to_send`, if it is to send
+  //     2. wakes the receiver                  2. asks `interrupted`
+  //     3. `waits_to_send`: the sender, too    3. waits
+  // One of the two sees the other. A wait of our caller's own for the sender is left alone: but for
+  // an interrupt that found a call of ours waiting, and came to step 3 when that had ended.
+  void Interrupt() {
+    interrupted.store(true, std::memory_order_seq_cst);  // PAIRS WITH: TakeInterrupt
+    channel.receiver.Interrupt();
+    // PAIRS WITH: SendOrBeInterrupted.
+    if (waits_to_send.load(std::memory_order_seq_cst)) channel.sender.Interrupt();
+  }
+  // True: there was one, and the present call ends with kCancelled.
+  bool TakeInterrupt() {
+    // PAIRS WITH: Interrupt.
+    if (!interrupted.exchange(false, std::memory_order_seq_cst)) return false;
+    stale_receive_wake = true;
+    return true;
+  }
+  // After an end said kCancelled, which took its wake. False: that was a stale one. Our caller may
+  // have woken the end by itself, without an interrupt of the link's.
+  bool WakeCounts(bool* stale_wake) {
+    const bool taken = TakeInterrupt();
+    return !std::exchange(*stale_wake, false) || taken;
+  }
 
   void LimitResident(uint64_t limit_bytes);
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
@@ -118,8 +151,11 @@ struct WorkerLink::State {
   absl::Status SendUnlessClosed(uint32_t tag, absl::Span<const std::byte> bytes,
                                 Deadline deadline) {
     if (channel.sender.closed()) return absl::OutOfRangeError("nothing more is sent to the worker");
-    return channel.sender.Send(tag, bytes, deadline);
+    return SendOrBeInterrupted(tag, bytes, deadline);
   }
+  // An interrupt ends it where it waits for free space.
+  absl::Status SendOrBeInterrupted(uint32_t tag, absl::Span<const std::byte> bytes,
+                                   Deadline deadline);
   absl::Status Lied() {
     channel.receiver.Poison(Violation::kMetadataInvalid);
     return absl::DataLossError(absl::StrCat(name, " sent what is no message of a worker's"));
@@ -356,6 +392,33 @@ absl::Status WorkerLink::State::Answer(const internal::ReadRequest& request, Dea
   return Settle(deadline);
 }
 
+absl::Status WorkerLink::State::SendOrBeInterrupted(uint32_t tag, absl::Span<const std::byte> bytes,
+                                                    Deadline deadline) {
+  Sender& sender = channel.sender;
+  const Outcome outcome = sender.TrySend(tag, bytes);
+  if (outcome == Outcome::kOk) return absl::OkStatus();
+  if (outcome != Outcome::kWouldBlock) return sender.Send(tag, bytes, deadline);
+  while (true) {
+    // Else the interrupt is for the next call.
+    const bool waits = !deadline.Expired();
+    if (waits && TakeInterrupt()) return absl::CancelledError("interrupted");
+    waits_to_send.store(waits, std::memory_order_seq_cst);  // PAIRS WITH: Interrupt
+    const bool came_now = waits && TakeInterrupt();
+    absl::Status sent =
+        came_now ? absl::CancelledError("interrupted") : sender.Send(tag, bytes, deadline);
+    waits_to_send.store(false, std::memory_order_seq_cst);  // PAIRS WITH: Interrupt
+    if (!came_now && absl::IsCancelled(sent)) {
+      if (waits ? WakeCounts(&stale_send_wake) : !std::exchange(stale_send_wake, false))
+        return sent;
+      continue;
+    }
+    // It has ended something else than a wait of the sender's, or will.
+    // PAIRS WITH: Interrupt.
+    if (came_now || (waits && interrupted.load(std::memory_order_seq_cst))) stale_send_wake = true;
+    return sent;
+  }
+}
+
 absl::Status WorkerLink::State::Settle(Deadline deadline) {
   if (read_too_much) {
     return absl::ResourceExhaustedError(
@@ -368,7 +431,7 @@ absl::Status WorkerLink::State::Settle(Deadline deadline) {
   // Our caller fills a message of its own: after that.
   if (channel.sender.reserved()) return absl::OkStatus();
   if (!channel.sender.closed()) {
-    const absl::Status sent = channel.sender.Send(
+    const absl::Status sent = SendOrBeInterrupted(
         internal::kReadAnswerTag, absl::MakeConstSpan(answer).first(unsent_answer_bytes), deadline);
     // It waits for that: at the deadline, or an interrupt, it is kept for the next call.
     if (absl::IsDeadlineExceeded(sent) || absl::IsCancelled(sent)) return sent;
@@ -411,6 +474,7 @@ absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline 
   PARLEY_CHECK(!state.in_read, "WorkerLink::Receive from within InputSource::read");
   if (absl::Status settled = state.Settle(deadline); !settled.ok()) return settled;
   while (true) {
+    if (state.TakeInterrupt()) return absl::CancelledError("interrupted");
     const Deadline slice = Deadline::After(kSlice);
     if (slice.monotonic_ns() >= state.relayed_until_ns) {
       state.worker.RelayOutput();
@@ -418,6 +482,9 @@ absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline 
     }
     const absl::StatusOr<Record> message = state.channel.receiver.Receive(into, deadline.Or(slice));
     if (absl::IsDeadlineExceeded(message.status()) && !deadline.Expired()) continue;
+    if (absl::IsCancelled(message.status()) && !state.WakeCounts(&state.stale_receive_wake)) {
+      continue;
+    }
     if (!message.ok() || message->tag <= kMaxWorkerTag) return message;
     if (absl::Status status = state.OnOwn(*message, into.first(message->size_bytes), deadline);
         !status.ok()) {
@@ -442,7 +509,8 @@ WorkerEnd WorkerLink::End(Deadline deadline) {
   std::vector<std::byte> dropped(max_message_bytes());
   while (!deadline.Expired()) {
     const absl::StatusOr<Record> message = Receive(absl::MakeSpan(dropped), deadline);
-    if (!message.ok()) break;
+    // An interrupt is for a Receive of our caller's.
+    if (!message.ok() && !absl::IsCancelled(message.status())) break;
   }
   const bool lied = state.channel.receiver.violation() != Violation::kNone;
   if (lied) return Kill("it broke the protocol");
@@ -469,7 +537,7 @@ void WorkerLink::Poison(std::string what) {
   state_->channel.receiver.Poison(Violation::kMetadataInvalid);
 }
 
-void WorkerLink::Interrupt() const { state_->channel.receiver.Interrupt(); }
+void WorkerLink::Interrupt() const { state_->Interrupt(); }
 
 absl::Status WorkerLinkMaker::BeginJob(WorkerLink& link, uint64_t number, const SealedBlob* input,
                                        bool in_place, const std::string& request,
@@ -498,7 +566,7 @@ absl::Status WorkerLinkMaker::BeginJob(WorkerLink& link, uint64_t number, const 
   for (const char c : request) message.push_back(static_cast<std::byte>(c));
   state.job = number;
   state.job_outcome.reset();
-  return state.channel.sender.Send(internal::kJobTag, message, deadline);
+  return state.SendOrBeInterrupted(internal::kJobTag, message, deadline);
 }
 
 std::optional<absl::Status> WorkerLinkMaker::JobOutcome(const WorkerLink& link) {

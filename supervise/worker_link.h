@@ -133,8 +133,9 @@ class WorkerLink {
   WorkerEnd End(Deadline deadline);
   // Ends it now. `why` is for the report: "it said nothing for 10s".
   WorkerEnd Kill(std::string why);
-  // Ends the Receive that is under way, or else the next one, with kCancelled. From any thread and
-  // from a signal handler, while the link exists.
+  // Ends with kCancelled the Receive that is under way, or the Send that waits for free space; or
+  // else the next Receive, whatever lies ready for it, or the next Send that would wait. No message
+  // is lost. From any thread and from a signal handler, while the link exists.
   void Interrupt() const;
   // Marks a violation that a layer above the channel has found, for the report; ends the channel.
   void Poison(std::string what);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -337,6 +338,112 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
   ASSERT_EQ(::kill(link->worker().pid(), SIGCONT), 0);
   EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
+}
+
+// Until it takes no more.
+void FillTheRing(WorkerLink& link) {
+  for (const std::size_t size_bytes : {1000, 1}) {
+    const std::vector<std::byte> bytes(size_bytes);
+    while (link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
+    }
+  }
+}
+
+// What lies ready is no reason to go on, and is still there afterwards.
+TEST(WorkerLinkTest, AnInterruptTakesNoMessage) {
+  auto link = Start("say_three_things_and_fail");
+  ASSERT_TRUE(link.ok()) << link.status();
+  ASSERT_TRUE(testing::HasEndedByItself(*link));
+  for (int i = 0; i < 3; ++i) {
+    link->Interrupt();
+    EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
+    EXPECT_EQ(TextOf(Hear(*link).bytes), "a message");
+  }
+  EXPECT_TRUE(absl::IsAborted(Hear(*link).status));
+}
+
+TEST(WorkerLinkTest, PromiseP2TimeAnInterruptEndsReadsWithoutAPause) {
+  WorkerLinkOptions options = LinkOptions("ask_often");
+  WorkerLink* reading = nullptr;
+  int reads = 0;
+  options.source.size_bytes = 100;
+  options.source.read = [&](uint64_t, absl::Span<std::byte>) {
+    if (++reads == 1) reading->Interrupt();
+    absl::SleepFor(absl::Milliseconds(1));
+    return absl::StatusOr<std::size_t>(1);
+  };
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  reading = &*link;
+  EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
+  EXPECT_EQ(reads, 1);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(500)).status));
+  EXPECT_EQ(reads, 50);
+}
+
+// Receive waits for the worker to take an answer then, and not for a message.
+TEST(WorkerLinkTest, PromiseP2TimeAnInterruptEndsAReceiveWhoseAnswerIsNotTaken) {
+  WorkerLinkOptions options = LinkOptions("ask_and_take_nothing");
+  options.source.size_bytes = 8192;
+  options.source.read = [](uint64_t, absl::Span<std::byte> into) {
+    return absl::StatusOr<std::size_t>(into.size());
+  };
+  auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(200)).status));
+  std::thread other([&link] {
+    absl::SleepFor(absl::Milliseconds(100));
+    link->Interrupt();
+  });
+  const absl::Status status = Hear(*link, absl::Seconds(3)).status;
+  other.join();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  // Once.
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(50)).status));
+}
+
+// One that waits, whether it did before or not; and it is nothing to the Receive behind it.
+TEST(WorkerLinkTest, AnInterruptEndsASendThatWaits) {
+  auto link = Start("stay");
+  ASSERT_TRUE(link.ok()) << link.status();
+  link->Interrupt();
+  EXPECT_TRUE(link->Send(1, BytesOf("x"), Deadline::After(kLong)).ok());
+  FillTheRing(*link);  // without a wait: it is still pending
+  EXPECT_TRUE(absl::IsCancelled(link->Send(1, BytesOf("x"), Deadline::After(absl::Seconds(3)))));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(50)).status));
+  std::thread other([&link] {
+    absl::SleepFor(absl::Milliseconds(100));
+    link->Interrupt();
+  });
+  const absl::Status status = link->Send(1, BytesOf("x"), Deadline::After(absl::Seconds(3)));
+  other.join();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(50)).status));
+}
+
+// Nor is one that ended a Receive anything to a wait of the other end, the caller's own included.
+TEST(WorkerLinkTest, AnInterruptEndsOneWaitOfEitherEnd) {
+  auto link = Start("stay");
+  ASSERT_TRUE(link.ok()) << link.status();
+  FillTheRing(*link);
+  for (int i = 0; i < 2; ++i) {
+    const Deadline soon = Deadline::After(absl::Milliseconds(50));
+    link->Interrupt();
+    EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(link->Send(1, BytesOf("x"), soon)));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(
+        link->channel().sender.Reserve(1000, Deadline::After(absl::Milliseconds(50))).status()));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(50)).status));
+  }
+}
+
+// It is for a wait, and this is none: an honest worker has more to say than its ring holds.
+TEST(WorkerLinkTest, AnInterruptDoesNotHoldUpAnOrderlyEnd) {
+  auto link = Start("much");
+  ASSERT_TRUE(link.ok()) << link.status();
+  link->Interrupt();
+  const WorkerEnd end = link->End(Deadline::After(absl::Seconds(10)));
+  EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
 }
 
 WorkerLinkOptions WithSomeInput(const std::string& what) {
