@@ -271,6 +271,18 @@ TEST(ConverseTest, PromiseP2TimeAJobThatIsNotTakenIsCancelled) {
   EXPECT_EQ(result.outcome, Outcome::kCancelled) << result.what;
 }
 
+// One that came when the job was done is for no other.
+TEST(ConverseTest, AnInterruptOfTheJobBeforeIsForgotten) {
+  Jobs jobs = {Start(Options())};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(jobs.Do("seen").done());
+    jobs.link.Interrupt();
+    WorkerLinkMaker::ForgetInterrupt(jobs.link);
+  }
+  jobs.limits.wall_time = absl::Milliseconds(100);
+  EXPECT_EQ(jobs.Do("hang").outcome, Outcome::kOutOfTime);
+}
+
 TEST(ConverseTest, AMessageThatIsRejectedIsItsEnd) {
   Jobs jobs = {Start(Options())};
   JobOptions job;

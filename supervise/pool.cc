@@ -365,6 +365,7 @@ void internal::PoolState::Run() {
           // From here on nobody interrupts it.
           const std::lock_guard<std::mutex> lock(mutex);
           job->link = nullptr;
+          WorkerLinkMaker::ForgetInterrupt(*seat.link);
         }
         const bool goes_on =
             (result.outcome == JobOutcome::kDone || result.outcome == JobOutcome::kFailed) &&

@@ -409,6 +409,30 @@ TEST_P(PoolTest, TheQueueHasABoundADeadlineAndCancel) {
       pool->Submit(std::move(long_request), Deadline::After(kLong)).status()));
 }
 
+// Whatever lies ready: a flood does not hold up the pool's end, and what ended one job is nothing
+// to the next one of the same worker.
+TEST_P(PoolTest, PromiseP2TimeACancelEndsAJobThatNeverWaitsAndNoOther) {
+  PoolOptions options = Options();
+  options.workers = 1;
+  options.jobs_per_worker = 10;
+  options.limits.output_bytes = 1000 * 64;
+  auto pool = Start(std::move(options));
+  Pool* const same = pool.get();
+  for (const std::string request : {"seen", "many_empty"}) {
+    JobOptions cancels;
+    cancels.request = request;
+    cancels.on_message = [same](uint32_t, absl::Span<const std::byte>) {
+      same->CancelAll();
+      absl::SleepFor(absl::Milliseconds(50));  // all that it says lies ready
+      return absl::OkStatus();
+    };
+    const JobResult cancelled = Submit(*pool, std::move(cancels)).Wait();
+    EXPECT_EQ(cancelled.outcome, Outcome::kCancelled) << request << ": " << cancelled.what;
+    const JobResult next = Submit(*pool, "seen").Wait();
+    EXPECT_TRUE(next.done()) << request << ": " << next.what;
+  }
+}
+
 TEST_P(PoolTest, ThePoolsEndLeavesNoProcessAndNoDescriptor) {
   const auto descriptors = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});

@@ -569,6 +569,10 @@ absl::Status WorkerLinkMaker::BeginJob(WorkerLink& link, uint64_t number, const 
   return state.SendOrBeInterrupted(internal::kJobTag, message, deadline);
 }
 
+void WorkerLinkMaker::ForgetInterrupt(WorkerLink& link) {
+  static_cast<void>(link.state_->TakeInterrupt());
+}
+
 std::optional<absl::Status> WorkerLinkMaker::JobOutcome(const WorkerLink& link) {
   return link.state_->job_outcome;
 }

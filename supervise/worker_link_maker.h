@@ -59,6 +59,8 @@ class WorkerLinkMaker {
   static absl::Status BeginJob(WorkerLink& link, uint64_t number, const SealedBlob* input,
                                bool in_place, const std::string& request, Deadline deadline);
   static std::optional<absl::Status> JobOutcome(const WorkerLink& link);
+  // One that came too late for its job is nothing to the next one's. Nobody interrupts meanwhile.
+  static void ForgetInterrupt(WorkerLink& link);
 
   // Of a worker that is restarted: it acknowledges what was sent to it by SendNumbered.
   static void ExpectAcknowledgements(WorkerLink& link, uint32_t epoch);
