@@ -56,7 +56,8 @@ class PeerPolicy {
   // The process of `pidfd`, which lives: a number could be another's by now. For an accepted
   // connection (Linux 6.5) or a peer whose pidfd the caller handed in; admits nobody otherwise.
   static PeerPolicy Pid(UniqueFd pidfd);
-  // Called on the accepting thread, with everything the kernel said.
+  // Called on the accepting thread, with everything the kernel said. It must not use or end the
+  // listener that asks.
   static PeerPolicy Predicate(std::function<bool(const PeerIdentity&)> admits);
 
   PeerPolicy And(PeerPolicy other) const;

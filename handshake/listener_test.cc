@@ -627,7 +627,7 @@ TEST_F(ListenerTest, PromiseP3WorkAMovedOneHasItsSpareDescriptor) {
                           absl::StatusCode::kResourceExhausted);
                 EXPECT_EQ(::dup(listener->fd()), -1);  // there is no room but the spare one's
                 std::array<std::byte, 8> bytes;
-                EXPECT_EQ(clients.back().TryReceive(absl::MakeSpan(bytes)).status().code(),
+                EXPECT_EQ(clients.back().Receive(absl::MakeSpan(bytes), Soon()).status().code(),
                           absl::StatusCode::kUnavailable)
                     << round;
                 const auto next = listener->TryAccept();

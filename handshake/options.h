@@ -134,7 +134,8 @@ struct AcceptOptions {
   // much as the last cache, and change nothing else (docs/BENCHMARKS.md). They double the time in
   // which the rings are made; where `send` and `receive` are open, their size is the peer's choice.
   HugePages pages = HugePages::kUsual;
-  // Called with the peer's format; an error refuses the channel. Empty: any format.
+  // Called with the peer's format; an error refuses the channel. Empty: any format. It must not use
+  // or end the listener that asks.
   std::function<absl::Status(const std::string& format)> check_format = {};
   FileRegistry* registry = nullptr;
 };

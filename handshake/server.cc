@@ -68,6 +68,15 @@ Server::Server(Listener listener, CheckedAcceptOptions options, ServerLimits lim
       limits_(limits),
       budget_(kMaxBudget) {}
 
+Server::~Server() {
+  PARLEY_CHECK(!in_round_, "a listener must not end in its own policy or format check");
+}
+
+Server::RoundMark::RoundMark(bool* in_round) : in_round_(in_round) {
+  PARLEY_CHECK(!*in_round, "a listener must not be used by its own policy or format check");
+  *in_round = true;
+}
+
 absl::StatusOr<std::shared_ptr<Session>> Server::Accept(Deadline deadline) {
   trouble_ = absl::OkStatus();
   while (ready_.empty()) {
@@ -90,6 +99,7 @@ void Server::Tend() {
 
 // Waits until there is something to do, and does each of it once, or until `work_until`.
 void Server::Round(Deadline wait_until, Deadline work_until) {
+  const RoundMark mark(&in_round_);
   ForgetGivenUp();
   const bool accepts = MonotonicNowNs() >= next_accept_ns_ &&
                        ready_.size() < static_cast<std::size_t>(limits_.max_pending);

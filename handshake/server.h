@@ -59,6 +59,7 @@ class Server {
  public:
   // `limits` passed CheckServerLimits.
   Server(Listener listener, CheckedAcceptOptions options, ServerLimits limits = {});
+  ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -101,6 +102,17 @@ class Server {
     uint64_t bytes = 0;
   };
   enum class Entry { kYes, kLater, kNo };
+  // As long as a round runs, which asks our caller's own policy and format check.
+  class RoundMark {
+   public:
+    explicit RoundMark(bool* in_round);
+    ~RoundMark() { *in_round_ = false; }
+    RoundMark(const RoundMark&) = delete;
+    RoundMark& operator=(const RoundMark&) = delete;
+
+   private:
+    bool* const in_round_;
+  };
 
   void Round(Deadline wait_until, Deadline work_until);
   bool AdvanceOne(std::list<Pending>::iterator pending);
@@ -125,6 +137,7 @@ class Server {
   Listener listener_;
   const CheckedAcceptOptions options_;
   const ServerLimits limits_;
+  bool in_round_ = false;
   std::list<Pending> pending_;
   std::list<GivenUp> given_up_;
   std::list<std::shared_ptr<Session>> ready_;

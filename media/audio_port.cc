@@ -599,7 +599,7 @@ bool AudioPort::TakesAnswers() { return !state_->Stopped() && !state_->producer.
 AudioOutcome AudioPort::Answer(const AudioBlock& block, std::size_t events) {
   State& s = *state_;
   PARLEY_CHECK(events <= block.out_events.size(), "AudioPort::Respond: more events than room");
-  if (s.Stopped()) return AudioOutcome::kEnded;
+  if (!TakesAnswers()) return AudioOutcome::kEnded;  // the effect may have closed it
   switch (s.TryWrite(s.answer_position, block.frames, block.out, block.out_events.first(events))) {
     case Outcome::kOk:
       return AudioOutcome::kOk;

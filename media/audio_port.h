@@ -168,7 +168,8 @@ class AudioPort {
                           Deadline deadline);
 
   // The other side's: waits for a block and answers it with what `effect` makes of it. It returns
-  // nothing, or how many of `out_events` it wrote.
+  // nothing, or how many of `out_events` it wrote. It may close this port, and must not use, move
+  // or end it otherwise.
   template <typename Effect>
   AudioOutcome Respond(const Effect& effect, Deadline deadline) {
     if (!TakesAnswers()) return AudioOutcome::kEnded;

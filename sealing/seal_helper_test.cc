@@ -177,7 +177,8 @@ TEST_F(SealHelperTest, ItsOwnProgramSealsAndThisProcessIsNotCopied) {
                 EXPECT_EQ(AddSealsToShared(fd.get(), kRegionSeals, Soon()), absl::OkStatus());
                 EXPECT_TRUE(VerifySeals(fd.get(), kRegionSeals).ok());
                 EXPECT_EQ(calls.copies, 0);
-                EXPECT_EQ(calls.files, 1);
+                // Twice where the kernel does not know MFD_NOEXEC_SEAL (before Linux 6.3).
+                EXPECT_TRUE(calls.files == 1 || calls.files == 2) << calls.files;
                 EXPECT_TRUE(NoChildIsLeft());
               }
             }),

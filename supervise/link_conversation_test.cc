@@ -542,12 +542,11 @@ TEST(LinkEndTest, WhatIsStillSaidDoesNotHoldUpAnOrderlyEnd) {
   EXPECT_EQ(end.report.exit_code, 0);
 }
 
-TEST(LinkEndTest, AStreamEndsInOrderAlsoAfterAFailure) {
+TEST(LinkEndTest, AStreamEndsInOrderOrByAFailure) {
   WorkerLink done = Start("nothing");
   EXPECT_TRUE(absl::IsOutOfRange(Hear(done).status));
   WorkerLink failed = Start("fail");
-  EXPECT_TRUE(absl::IsAborted(Hear(failed).status));
-  EXPECT_TRUE(absl::IsOutOfRange(Hear(failed).status));
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(absl::IsAborted(Hear(failed).status));
   const WorkerEnd end = failed.End(Deadline::After(kLong));
   EXPECT_EQ(end.cause, Cause::kSaidWhy) << end.ToString();
   EXPECT_EQ(end.report.exit_code, internal::kExitBodyFailed);

@@ -69,8 +69,8 @@ absl::StatusOr<absl::Span<const std::byte>> WorkerInput::Bytes() {
     whole_.resize(have_bytes + kStepBytes);
     const absl::StatusOr<std::size_t> got =
         worker_->ReadFromHost(have_bytes, absl::MakeSpan(whole_).subspan(have_bytes));
+    whole_.resize(have_bytes + (got.ok() ? *got : 0));  // asked again it goes on from here
     if (!got.ok()) return got.status();
-    whole_.resize(have_bytes + *got);
     read_ = *got == 0;
   }
   return absl::MakeConstSpan(whole_);

@@ -85,7 +85,8 @@ class WorkerInput {
   // the input ends, or where the host's answer is shorter; 0 at the end.
   absl::StatusOr<std::size_t> ReadAt(uint64_t offset, absl::Span<std::byte> into);
   // All of it, where it lies: of a sealed input in the host's pages. A streamed one is read into
-  // memory of this process at the first call. Valid as long as the worker.
+  // memory of this process at the first call. Valid as long as the worker; in a pool, until the job
+  // ends.
   absl::StatusOr<absl::Span<const std::byte>> Bytes();
 
  private:

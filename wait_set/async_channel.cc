@@ -23,8 +23,10 @@ WaitSet::Handler AsyncPort::handler() {
   return [this](const absl::Status& status) {
     if (waiting_ == nullptr) return;  // its frame was destroyed
     at_once_ = 0;
-    if (status.ok() && !attempt_->Try()) return registration_.Resume(attempt_->deadline());
-    executor_->Resume(waiting_, status);
+    if (!status.ok() || attempt_->Try()) return executor_->Resume(waiting_, status);
+    // What is ready again and again does not keep its deadline from coming.
+    if (!attempt_->deadline().Expired()) return registration_.Resume(attempt_->deadline());
+    executor_->Resume(waiting_, absl::DeadlineExceededError("nothing came in time"));
   };
 }
 

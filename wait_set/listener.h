@@ -23,7 +23,8 @@
 namespace parley {
 
 // `listener` outlives the registration. `handler` gets one channel in a round, or why one that was
-// agreed on could not be made (no memory, no descriptors); it may end both. kResourceExhausted.
+// agreed on could not be made (no memory, no descriptors); it may end both, the registration first.
+// kResourceExhausted.
 absl::StatusOr<Registration> AddListener(WaitSet* set, ChannelListener* listener,
                                          std::function<void(absl::StatusOr<Channel>)> handler);
 

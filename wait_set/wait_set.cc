@@ -247,6 +247,11 @@ void WaitSet::Remove(Entry* entry) {
 
 void WaitSet::Resume(Entry* entry, Deadline deadline) {
   PARLEY_CHECK(InMaker(), "a WaitSet can't be used in a forked child");
+  // An expiry that nobody was told of yet is put off.
+  if (entry->state == State::kQueued &&
+      (entry->is_timer || absl::IsDeadlineExceeded(entry->status))) {
+    Unqueue(entry);
+  }
   if (entry->state == State::kEnded) {
     absl::Status status = entry->status;
     Queue(entry, std::move(status));
@@ -402,12 +407,15 @@ void WaitSet::Run(Entry* entry) {
   const absl::Status status = entry->status;
   Unqueue(entry);
   entry->state = State::kRunning;
-  const std::shared_ptr<Entry> keep = entry->shared_from_this();  // the handler may reset it
+  std::shared_ptr<Entry> keep = entry->shared_from_this();  // the handler may reset it
   ++stats_.handlers;
   running_ = true;
   entry->handler(status);
+  const bool removed = entry->removed;
+  // What the handler holds may end with it, and is not to end this set, or run it.
+  if (removed) keep.reset();
   running_ = false;
-  if (!entry->removed && entry->state == State::kRunning) {
+  if (!removed && entry->state == State::kRunning) {
     if (IsFinal(status) || (entry->is_port && entry->port == nullptr)) {
       Unsubscribe(entry);
       End(entry, status);

@@ -528,6 +528,32 @@ TEST(WaitSetBasics, TimersRunInOrderOverSimulatedDays) {
   EXPECT_EQ(ticks, 24 * 30);
 }
 
+// Both have come, and the handler of the one puts the other off: an idle timeout, say.
+TEST(WaitSetBasics, AnExpiryIsPutOffUntilItIsTold) {
+  auto pair = MakePair();
+  for (const bool is_port : {false, true}) {
+    simulated_ns = 1;
+    auto made = WaitSet::Create([] { return simulated_ns; });
+    ASSERT_TRUE(made.ok());
+    WaitSet& set = **made;
+    Told told;
+    Registration late =
+        is_port ? *set.Add(pair->accepting().receiver.waitable(), told.handler(), Mode::kOnce)
+                : set.AddTimer(told.handler());
+    Registration early =
+        set.AddTimer([&](const absl::Status&) { late.Resume(Deadline::AtMonotonicNs(1000)); });
+    early.Resume(Deadline::AtMonotonicNs(10));
+    late.Resume(Deadline::AtMonotonicNs(20));
+    simulated_ns = 100;
+    set.RunOnce(Now());
+    set.RunOnce(Now());
+    EXPECT_EQ(told.calls, 0) << is_port;
+    simulated_ns = 2000;
+    set.RunOnce(Now());
+    EXPECT_EQ(told.calls, 1) << is_port;
+  }
+}
+
 TEST(WaitSetBasics, AStormOfTimersIsTakenInSlices) {
   simulated_ns = 1;
   auto made = WaitSet::Create([] { return simulated_ns; });
@@ -808,6 +834,20 @@ TEST(WaitSetDeathTest, OurCallersBugsAbort) {
   EXPECT_DEATH((timer.Resume(Now()), set->RunOnce(Now())), "by one of its handlers");
   Registration last = set->AddTimer([&](const absl::Status&) { set.reset(); });
   EXPECT_DEATH((last.Resume(Now()), set->RunOnce(Now())), "must not end in one of its handlers");
+  // Nor by what the handler holds.
+  EXPECT_DEATH(
+      {
+        std::shared_ptr<WaitSet> held = MakeSet();
+        WaitSet* const running = held.get();
+        Registration only;
+        only = running->AddTimer([&only, own = std::move(held)](const absl::Status&) {
+          only.Reset();
+          EXPECT_NE(own, nullptr);
+        });
+        only.Resume(Now());
+        running->RunOnce(Now());
+      },
+      "must not end in one of its handlers");
   EXPECT_DEATH(Registration().Resume(), "an empty Registration");
 }
 
