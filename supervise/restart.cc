@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parley/supervise/restart.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -8,7 +10,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/os/poll.h"
 #include "parley/supervise/link_wire.h"
 #include "parley/supervise/worker_link_maker.h"
 
@@ -22,6 +26,10 @@ constexpr absl::Duration kSlice = absl::Milliseconds(10);
 
 bool HasEnded(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsOutOfRange(status) || absl::IsDataLoss(status);
+}
+
+absl::Status NotStartedYet() {
+  return absl::DeadlineExceededError("the next worker is not started yet");
 }
 
 absl::Status Check(const RestartOptions& options) {
@@ -110,7 +118,7 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
         absl::StrCat("the message has ", bytes.size(), " bytes; allowed: ", max_bytes));
   }
   if (options_.delivery == Delivery::kAtMostOnce) {
-    if (restarting_.has_value()) return absl::UnavailableError("the worker has ended");
+    if (Replacing()) return absl::UnavailableError("the worker has ended");
     if (absl::Status status = Put(next_number_, tag, 0, bytes, deadline); !status.ok()) {
       return status;
     }
@@ -124,7 +132,7 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
   kept_.push_back({tag, 0, {bytes.begin(), bytes.end()}});
   // It is kept, under its number: what does not go now, for want of time or after an interrupt,
   // goes later, or to the next worker.
-  if (!restarting_.has_value()) Flush(deadline).IgnoreError();
+  if (!Replacing()) Flush(deadline).IgnoreError();
   return next_number_++;
 }
 
@@ -160,20 +168,31 @@ absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
                                                      Deadline deadline) {
   if (!final_.ok()) return final_;
   if (restarting_.has_value()) return Restart(deadline);
-  const absl::StatusOr<Record> message = ReceiveAndFlush(into, deadline);
-  TakeAcknowledgements();
   RestartEvent event;
   event.epoch = epoch_;
-  if (message.ok()) {
-    event.record = *message;
-    return event;
+  if (!ends_by_.has_value()) {
+    const absl::StatusOr<Record> message = ReceiveAndFlush(into, deadline);
+    TakeAcknowledgements();
+    if (message.ok()) {
+      event.record = *message;
+      return event;
+    }
+    const absl::Status& status = message.status();
+    if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status)) return status;
+    if (HasEnded(status) || absl::IsAborted(status)) {
+      ends_by_ = Deadline::After(kGoodbye);
+      link_->channel().sender.Close();
+    } else {
+      event.end = link_->Kill(std::string(status.message()));
+    }
   }
-  const absl::Status& status = message.status();
-  if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status)) return status;
+  if (ends_by_.has_value()) {
+    absl::StatusOr<WorkerEnd> end = AwaitEnd(into, deadline);
+    if (!end.ok()) return end.status();
+    ends_by_.reset();
+    event.end = *std::move(end);
+  }
   event.kind = RestartEvent::Kind::kRestarted;
-  event.end = HasEnded(status) || absl::IsAborted(status)
-                  ? link_->End(Deadline::After(kGoodbye))
-                  : link_->Kill(std::string(status.message()));
   TakeAcknowledgements();
   event.undelivered = unacknowledged();
   event.first_undelivered = event.undelivered == 0 ? 0 : first_unacknowledged_;
@@ -188,15 +207,40 @@ absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
   }
   restarting_ = std::move(event);
   next_start_ = Deadline::After(*delay);
+  // Of this worker's end and the next one's start, one call of an expired deadline does one.
+  if (deadline.Expired()) return NotStartedYet();
   return Restart(deadline);
 }
 
-absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
-  while (true) {
-    absl::SleepFor(next_start_->Or(deadline).Remaining());
-    if (!next_start_->Expired()) {
-      return absl::DeadlineExceededError("the next worker is not started yet");
+// WorkerLink::End, in steps.
+absl::StatusOr<WorkerEnd> RestartingLink::AwaitEnd(absl::Span<std::byte> into, Deadline deadline) {
+  const Deadline by = ends_by_->Or(deadline);
+  // What it still says is dropped, so that it is not stuck in a send.
+  absl::Status said;
+  do {
+    said = link_->Receive(into, by).status();
+  } while (said.ok() && !by.Expired());
+  if (absl::IsCancelled(said)) return said;
+  if (link_->channel().receiver.violation() == Violation::kNone) {
+    pollfd gone[] = {{link_->worker().pidfd(), POLLIN, 0}};
+    const bool ended = PollUntil(absl::MakeSpan(gone), by).value_or(0) > 0;
+    if (!ended && !ends_by_->Expired()) {
+      return absl::DeadlineExceededError("the old worker has not ended yet");
     }
+  }
+  // It has ended, or has to: with a moment for the kernel to let go of it.
+  return link_->End(Deadline::After(kSlice));
+}
+
+absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
+  bool waited = false;
+  while (true) {
+    if (!next_start_->Expired()) {
+      absl::SleepFor(next_start_->Or(deadline).Remaining());
+      waited = true;
+    }
+    if (!next_start_->Expired() || (waited && deadline.Expired())) return NotStartedYet();
+    waited = true;
     absl::StatusOr<WorkerLink> link =
         WorkerLink::Start(options_.link, Deadline::After(options_.start_time));
     if (link.ok()) {

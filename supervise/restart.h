@@ -111,9 +111,16 @@ class RestartingLink {
   // Receive replaces it.
   absl::StatusOr<uint64_t> Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
-  // The next message, or the news that the worker was replaced. Waits through the back-off.
-  // kDeadlineExceeded: nothing yet, or the back-off is longer; kUnavailable, for good: too many
-  // restarts, or a worker that cannot be started, with the reason.
+  // The next message, or the news that the worker was replaced. What the latter takes goes on in
+  // the next call where a deadline or an interrupt ends this one:
+  //   1. The old worker has a second to end. What it still says is dropped. Then it is killed,
+  //      which takes as long as the kernel needs for it, up to two seconds.
+  //   2. The back-off.
+  //   3. A start, which may take start_time whatever the deadline is: the new worker has met
+  //      nothing hostile. It is begun before the deadline, or else by a call that comes after step
+  //      2; so calls with expired deadlines get there, too.
+  // kDeadlineExceeded: nothing yet; kUnavailable, for good: too many restarts, or a worker that
+  // cannot be started, with the reason. `into` may be written to in any case.
   absl::StatusOr<RestartEvent> Receive(absl::Span<std::byte> into, Deadline deadline);
 
   uint32_t epoch() const { return epoch_; }
@@ -135,9 +142,12 @@ class RestartingLink {
   absl::Status Put(uint64_t number, uint32_t tag, uint32_t flags, absl::Span<const std::byte> bytes,
                    Deadline deadline);
   absl::Status Flush(Deadline deadline);
+  bool Replacing() const { return ends_by_.has_value() || restarting_.has_value(); }
   // Keeps what a send says of the worker's end: Receive replaces it then.
   absl::Status Noted(absl::Status sent);
   absl::StatusOr<Record> ReceiveAndFlush(absl::Span<std::byte> into, Deadline deadline);
+  // Of a worker that has hung up.
+  absl::StatusOr<WorkerEnd> AwaitEnd(absl::Span<std::byte> into, Deadline deadline);
   absl::StatusOr<RestartEvent> Restart(Deadline deadline);
   void TakeAcknowledgements();
 
@@ -155,6 +165,8 @@ class RestartingLink {
   // A worker that takes no more: why, and until when it may say what it has left to say.
   absl::Status takes_no_more_;
   std::optional<Deadline> last_words_;
+  // Of a worker that has hung up: until when it may end by itself.
+  std::optional<Deadline> ends_by_;
   // Of a restart that is under way.
   std::optional<RestartEvent> restarting_;
   std::optional<Deadline> next_start_;

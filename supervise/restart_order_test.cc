@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -82,6 +83,7 @@ Cause NextCause(RestartingLink& worker) {
   return news.event.end->cause;
 }
 
+constexpr char kNotEndedYet[] = "the old worker has not ended yet";
 constexpr char kNotStartedYet[] = "the next worker is not started yet";
 
 // Receives until the back-off is what it waits for.
@@ -379,6 +381,47 @@ TEST(RestartEndTest, AWorkerThatEndsByItselfHasTheTimeForIt) {
   ASSERT_TRUE(Send(worker, 9, "x").ok());
   EXPECT_EQ(Next(worker).text, "1 x");
   EXPECT_EQ(NextCause(worker), Cause::kDone);
+}
+
+// It has a second to go, whatever the deadlines of our caller.
+TEST(RestartEndTest, PromiseP2TimeAWorkerThatHangsUpAndStaysHoldsNoReceive) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_TRUE(Send(worker, 12, "x").ok());
+  EXPECT_EQ(Next(worker).text, "1 x");
+  const int64_t begun_ns = MonotonicNowNs();
+  News news;
+  absl::Duration longest;
+  for (const Deadline give_up = Deadline::After(kLong); !give_up.Expired();) {
+    const int64_t before_ns = MonotonicNowNs();
+    news = NextBy(worker, Deadline::After(absl::Milliseconds(10)));
+    if (!absl::IsDeadlineExceeded(news.status)) break;
+    longest = std::max(longest, absl::Nanoseconds(MonotonicNowNs() - before_ns));
+    if (news.status.message() == kNotEndedYet) {
+      EXPECT_EQ(Send(worker, 1, "x").status(), absl::UnavailableError("the worker has ended"));
+    }
+  }
+  EXPECT_LT(longest, absl::Milliseconds(500));
+  EXPECT_GE(absl::Nanoseconds(MonotonicNowNs() - begun_ns), absl::Milliseconds(900));
+  ASSERT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+  EXPECT_EQ(news.event.end->cause, Cause::kKilled) << news.event.end->ToString();
+  EXPECT_EQ(news.event.undelivered, 1u);
+  EXPECT_EQ(Send(worker, 1, "y").value_or(0), 2u);
+  EXPECT_EQ(Next(worker).text, "2 y");
+}
+
+// No call of ours goes on beyond its deadline for an old worker; the next one is another call's.
+TEST(RestartEndTest, PromiseP2TimeNoStartIsBegunAfterTheDeadline) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce, absl::ZeroDuration()));
+  ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+  ASSERT_TRUE(HasEndedByItself(worker.link()));
+  int calls = 1;
+  News news = NextBy(worker, Deadline::AtMonotonicNs(0));
+  EXPECT_EQ(worker.epoch(), 1u);
+  for (; absl::IsDeadlineExceeded(news.status) && calls < 5; ++calls) {
+    news = NextBy(worker, Deadline::AtMonotonicNs(0));
+  }
+  EXPECT_EQ(news.event.kind, Kind::kRestarted) << news.status;
+  EXPECT_EQ(worker.epoch(), 2u);
 }
 
 TEST(RestartEndTest, AfterOurEndNothingIsSentOrStarted) {
