@@ -23,6 +23,10 @@ namespace {
 constexpr absl::Duration kGoodbye = absl::Seconds(1);
 // How often a wait for a message tries again to send what found no room.
 constexpr absl::Duration kSlice = absl::Milliseconds(10);
+// Of what is kept, between two looks at what the worker says.
+constexpr int kFlushedAtOnce = 64;
+
+Deadline AtOnce() { return Deadline::AtMonotonicNs(0); }
 
 bool HasEnded(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsOutOfRange(status) || absl::IsDataLoss(status);
@@ -93,19 +97,17 @@ absl::Status RestartingLink::Noted(absl::Status sent) {
   return sent;
 }
 
-// Of what is kept, all that the present worker has not got yet.
-absl::Status RestartingLink::Flush(Deadline deadline) {
-  while (sent_in_epoch_ < kept_.size()) {
+bool RestartingLink::Flush(Deadline deadline, Deadline room) {
+  for (int sent = 0; sent < kFlushedAtOnce && !Flushed(); ++sent) {
+    if (sent > 0 && deadline.Expired()) return true;
     Kept& kept = kept_[sent_in_epoch_];
     if (kept.first_epoch == 0) kept.first_epoch = epoch_;
     const uint32_t flags = kept.first_epoch != epoch_ ? internal::kDuplicate : 0;
     const uint64_t number = first_unacknowledged_ + sent_in_epoch_;
-    if (absl::Status status = Put(number, kept.tag, flags, kept.bytes, deadline); !status.ok()) {
-      return status;
-    }
+    if (!Put(number, kept.tag, flags, kept.bytes, room).ok()) return false;
     ++sent_in_epoch_;
   }
-  return absl::OkStatus();
+  return true;
 }
 
 absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std::byte> bytes,
@@ -132,7 +134,10 @@ absl::StatusOr<uint64_t> RestartingLink::Send(uint32_t tag, absl::Span<const std
   kept_.push_back({tag, 0, {bytes.begin(), bytes.end()}});
   // It is kept, under its number: what does not go now, for want of time or after an interrupt,
   // goes later, or to the next worker.
-  if (!Replacing()) Flush(deadline).IgnoreError();
+  if (!Replacing()) {
+    while (Flush(deadline, deadline) && !Flushed() && !deadline.Expired()) {
+    }
+  }
   return next_number_++;
 }
 
@@ -154,10 +159,12 @@ void RestartingLink::TakeAcknowledgements() {
 absl::StatusOr<Record> RestartingLink::ReceiveAndFlush(absl::Span<std::byte> into,
                                                        Deadline deadline) {
   while (true) {
-    if (takes_no_more_.ok()) static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
-    const bool flushed = takes_no_more_.ok() && sent_in_epoch_ == kept_.size();
-    absl::StatusOr<Record> message =
-        link_->Receive(into, flushed ? deadline : deadline.Or(Deadline::After(kSlice)));
+    const bool room = takes_no_more_.ok() && Flush(deadline, AtOnce());
+    // Where there is room for more of it, a look at what the worker says is enough.
+    const Deadline wait = !room       ? deadline.Or(Deadline::After(kSlice))
+                          : Flushed() ? deadline
+                                      : AtOnce();
+    absl::StatusOr<Record> message = link_->Receive(into, wait);
     if (!absl::IsDeadlineExceeded(message.status())) return message;
     if (!takes_no_more_.ok() && last_words_->Expired()) return takes_no_more_;
     if (deadline.Expired()) return message;
@@ -262,7 +269,7 @@ absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
   RestartEvent event = *std::move(restarting_);
   restarting_.reset();
   event.epoch = epoch_;
-  static_cast<void>(Flush(Deadline::AtMonotonicNs(0)));
+  Flush(deadline, AtOnce());
   return event;
 }
 

@@ -105,10 +105,11 @@ class RestartingLink {
   RestartingLink& operator=(RestartingLink&&) noexcept = default;
 
   // Sends one message; the number under which it is accounted for. With kAtLeastOnce it is kept,
-  // and goes later where there was no room in time or after an interrupt, or to the next worker;
-  // kResourceExhausted: max_kept_bytes, until Receive finds an acknowledgement. With kAtMostOnce
-  // errors are those of Sender::Send; kUnavailable and kOutOfRange: the worker has ended, and
-  // Receive replaces it.
+  // and goes later where there was no room in time or after an interrupt, or to the next worker.
+  // Each call of Send or Receive sends at least one kept message for which there is room, and no
+  // more once its deadline has passed. kResourceExhausted: max_kept_bytes, until Receive finds an
+  // acknowledgement. With kAtMostOnce errors are those of Sender::Send; kUnavailable and
+  // kOutOfRange: the worker has ended, and Receive replaces it.
   absl::StatusOr<uint64_t> Send(uint32_t tag, absl::Span<const std::byte> bytes, Deadline deadline);
 
   // The next message, or the news that the worker was replaced. What the latter takes goes on in
@@ -141,7 +142,10 @@ class RestartingLink {
   // `flags`: 0 or kDuplicate.
   absl::Status Put(uint64_t number, uint32_t tag, uint32_t flags, absl::Span<const std::byte> bytes,
                    Deadline deadline);
-  absl::Status Flush(Deadline deadline);
+  // Of what is kept, sends what the present worker has not got: at least one message, some more
+  // until `deadline`, each with a wait for room until `room`. False: the next one found none.
+  bool Flush(Deadline deadline, Deadline room);
+  bool Flushed() const { return sent_in_epoch_ == kept_.size(); }
   bool Replacing() const { return ends_by_.has_value() || restarting_.has_value(); }
   // Keeps what a send says of the worker's end: Receive replaces it then.
   absl::Status Noted(absl::Status sent);

@@ -3,6 +3,7 @@
 // What a link that restarts its worker does between one worker and the next, and at its limits.
 
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -175,6 +176,44 @@ TEST(RestartBackOffTest, ASendOverTheOldLinkIsAnError) {
   ASSERT_TRUE(Send(worker, 3, "fatal").ok());
   EnterBackOff(worker);
   EXPECT_FALSE(worker.link().Send(1, BytesOf("x"), Deadline::AtMonotonicNs(0)).ok());
+}
+
+// Whatever room there is: of what is kept, as much as the deadline lets.
+TEST(RestartFlushTest, PromiseP2TimeACallSendsOfWhatIsKeptWithinItsDeadline) {
+  constexpr uint64_t kKept = 2'000;
+  RestartOptions options = Options(Delivery::kAtLeastOnce);
+  options.link.to_worker.capacity_bytes = 1 << 20;
+  RestartingLink worker = Start(std::move(options));
+  ASSERT_TRUE(Send(worker, 1, "first").ok());
+  Receiver& receiver = worker.link().channel().receiver;
+  while (receiver.PrepareToWait()) {
+    pollfd entry = {receiver.descriptor(), POLLIN, 0};
+    ASSERT_EQ(::poll(&entry, 1, static_cast<int>(absl::ToInt64Milliseconds(kLong))), 1);
+    ASSERT_TRUE(receiver.FinishWait().ok());
+  }
+  Sender& sender = worker.link().channel().sender;
+  ASSERT_TRUE(sender.Reserve(10, Deadline::After(kLong)).ok());
+  for (uint64_t i = 0; i < kKept; ++i) {
+    ASSERT_TRUE(worker.Send(10, BytesOf("x"), Deadline::AtMonotonicNs(0)).ok());
+  }
+  sender.DropReserved();
+  const auto sent_by = [&sender](const auto& call) {
+    const uint64_t before = sender.stats().messages;
+    call();
+    return sender.stats().messages - before;
+  };
+  // What the worker has said waits for a few of them.
+  EXPECT_EQ(sent_by([&] { EXPECT_EQ(Next(worker).text, "1 first"); }), 64u);
+  EXPECT_EQ(
+      sent_by([&] {
+        EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
+      }),
+      1u);
+  EXPECT_EQ(sent_by([&] {
+              EXPECT_TRUE(worker.Send(1, BytesOf("the last"), Deadline::AtMonotonicNs(0)).ok());
+            }),
+            1u);
+  EXPECT_EQ(Next(worker).text, std::to_string(kKept + 2) + " the last");
 }
 
 // What our caller fills in place by itself does not stand in the way either.
