@@ -5,16 +5,21 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "parley/boundary/violation.h"
 #include "parley/boundary/wire_copy.h"
+#include "parley/os/pidfd.h"
 #include "parley/os/poll.h"
+#include "parley/os/unique_fd.h"
 #include "parley/supervise/link_wire.h"
 #include "parley/supervise/worker_link_maker.h"
+#include "parley/wait/eventfd.h"
+#include "parley/wait/local_wake.h"
 
 namespace parley {
 namespace {
@@ -64,9 +69,26 @@ std::optional<absl::Duration> internal::RestartBudget::Next(int64_t now_ns, absl
   return std::min(delay, policy_.max_delay);
 }
 
-RestartingLink::RestartingLink(RestartOptions options, WorkerLink link)
+// An interrupt is noted here and at the link. Here it stays until a Receive has ended with it:
+//   1. While a worker runs, its link ends the Receive.
+//   2. While none does, Await ends it. What the old link has of it goes with that link.
+//   3. One that comes between the last Await and the next link is handed on to that.
+struct RestartingLink::Waking {
+  explicit Waking(UniqueFd eventfd) : wake(std::move(eventfd)) {}
+
+  std::mutex mutex;  // of link_ as Interrupt sees it
+  internal::LocalWake wake;
+};
+
+RestartingLink::RestartingLink(RestartingLink&&) noexcept = default;
+RestartingLink& RestartingLink::operator=(RestartingLink&&) noexcept = default;
+RestartingLink::~RestartingLink() = default;
+
+RestartingLink::RestartingLink(RestartOptions options, WorkerLink link,
+                               std::unique_ptr<Waking> waking)
     : options_(std::move(options)),
       budget_(options_.policy),
+      waking_(std::move(waking)),
       link_(std::move(link)),
       started_ns_(MonotonicNowNs()) {
   WorkerLinkMaker::ExpectAcknowledgements(*link_, epoch_);
@@ -74,9 +96,12 @@ RestartingLink::RestartingLink(RestartOptions options, WorkerLink link)
 
 absl::StatusOr<RestartingLink> RestartingLink::Start(RestartOptions options, Deadline deadline) {
   if (absl::Status status = Check(options); !status.ok()) return status;
+  absl::StatusOr<UniqueFd> eventfd = CreateEventfd();
+  if (!eventfd.ok()) return eventfd.status();
   absl::StatusOr<WorkerLink> link = WorkerLink::Start(options.link, deadline);
   if (!link.ok()) return link.status();
-  return RestartingLink(std::move(options), *std::move(link));
+  return RestartingLink(std::move(options), *std::move(link),
+                        std::make_unique<Waking>(*std::move(eventfd)));
 }
 
 absl::Status RestartingLink::Put(uint64_t number, uint32_t tag, uint32_t flags,
@@ -185,9 +210,11 @@ absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
       return event;
     }
     const absl::Status& status = message.status();
-    if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status)) return status;
+    if (absl::IsCancelled(status)) return Interrupted(status);
+    if (absl::IsDeadlineExceeded(status)) return status;
     if (HasEnded(status) || absl::IsAborted(status)) {
       ends_by_ = Deadline::After(kGoodbye);
+      said_all_ = false;
       link_->channel().sender.Close();
     } else {
       event.end = link_->Kill(std::string(status.message()));
@@ -223,15 +250,19 @@ absl::StatusOr<RestartEvent> RestartingLink::Receive(absl::Span<std::byte> into,
 absl::StatusOr<WorkerEnd> RestartingLink::AwaitEnd(absl::Span<std::byte> into, Deadline deadline) {
   const Deadline by = ends_by_->Or(deadline);
   // What it still says is dropped, so that it is not stuck in a send.
-  absl::Status said;
-  do {
-    said = link_->Receive(into, by).status();
-  } while (said.ok() && !by.Expired());
-  if (absl::IsCancelled(said)) return said;
+  while (!said_all_) {
+    const absl::Status said = link_->Receive(into, by).status();
+    if (absl::IsCancelled(said)) return Interrupted(said);
+    said_all_ = !said.ok() && !absl::IsDeadlineExceeded(said);
+    if (by.Expired()) break;
+  }
   if (link_->channel().receiver.violation() == Violation::kNone) {
-    pollfd gone[] = {{link_->worker().pidfd(), POLLIN, 0}};
-    const bool ended = PollUntil(absl::MakeSpan(gone), by).value_or(0) > 0;
-    if (!ended && !ends_by_->Expired()) {
+    const int pidfd = link_->worker().pidfd();
+    // Its link is asked no more, and tells of no interrupt.
+    if (absl::Status status = said_all_ ? Await(pidfd, by) : absl::OkStatus(); !status.ok()) {
+      return status;
+    }
+    if (!ProcessHasEnded(pidfd) && !ends_by_->Expired()) {
       return absl::DeadlineExceededError("the old worker has not ended yet");
     }
   }
@@ -242,16 +273,16 @@ absl::StatusOr<WorkerEnd> RestartingLink::AwaitEnd(absl::Span<std::byte> into, D
 absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
   bool waited = false;
   while (true) {
-    if (!next_start_->Expired()) {
-      absl::SleepFor(next_start_->Or(deadline).Remaining());
-      waited = true;
-    }
+    waited = waited || !next_start_->Expired();
+    if (absl::Status status = Await(-1, next_start_->Or(deadline)); !status.ok()) return status;
     if (!next_start_->Expired() || (waited && deadline.Expired())) return NotStartedYet();
     waited = true;
     absl::StatusOr<WorkerLink> link =
         WorkerLink::Start(options_.link, Deadline::After(options_.start_time));
     if (link.ok()) {
+      const std::lock_guard<std::mutex> lock(waking_->mutex);
       link_.emplace(*std::move(link));
+      if (waking_->wake.Has(internal::LocalWake::kInterrupt)) link_->Interrupt();
       break;
     }
     const auto delay = budget_.Next(MonotonicNowNs(), absl::ZeroDuration());
@@ -271,6 +302,29 @@ absl::StatusOr<RestartEvent> RestartingLink::Restart(Deadline deadline) {
   event.epoch = epoch_;
   Flush(deadline, AtOnce());
   return event;
+}
+
+absl::Status RestartingLink::Await(int fd, Deadline deadline) {
+  internal::LocalWake& wake = waking_->wake;
+  if (wake.BeginSleep()) {
+    pollfd entries[] = {{fd, POLLIN, 0}, {wake.fd(), POLLIN, 0}};
+    PollUntil(absl::MakeSpan(entries), deadline).IgnoreError();
+    wake.EndSleep();
+    wake.Empty();
+  }
+  return wake.Take(internal::LocalWake::kInterrupt) ? absl::CancelledError("interrupted")
+                                                    : absl::OkStatus();
+}
+
+absl::Status RestartingLink::Interrupted(absl::Status cancelled) {
+  waking_->wake.Take(internal::LocalWake::kInterrupt);
+  return cancelled;
+}
+
+void RestartingLink::Interrupt() const {
+  const std::lock_guard<std::mutex> lock(waking_->mutex);
+  waking_->wake.Post(internal::LocalWake::kInterrupt);
+  link_->Interrupt();
 }
 
 WorkerEnd RestartingLink::End(Deadline deadline) {

@@ -25,7 +25,7 @@
 // Trust: as WorkerLink. A worker acknowledges what it likes of what it was sent, in order; anything
 // else is a broken protocol and ends it. A message that kills each worker is sent again until the
 // limit of restarts: then Receive is an error for good.
-// Threads: one at a time, which all workers die with.
+// Threads: one at a time, which all workers die with; Interrupt from any.
 
 #include <cstddef>
 #include <cstdint>
@@ -101,8 +101,9 @@ class RestartingLink {
  public:
   // The first worker. Errors as those of WorkerLink::Start; it is not tried again.
   static absl::StatusOr<RestartingLink> Start(RestartOptions options, Deadline deadline);
-  RestartingLink(RestartingLink&&) noexcept = default;
-  RestartingLink& operator=(RestartingLink&&) noexcept = default;
+  RestartingLink(RestartingLink&&) noexcept;
+  RestartingLink& operator=(RestartingLink&&) noexcept;
+  ~RestartingLink();
 
   // Sends one message; the number under which it is accounted for. With kAtLeastOnce it is kept,
   // and goes later where there was no room in time or after an interrupt, or to the next worker.
@@ -124,6 +125,12 @@ class RestartingLink {
   // cannot be started, with the reason. `into` may be written to in any case.
   absl::StatusOr<RestartEvent> Receive(absl::Span<std::byte> into, Deadline deadline);
 
+  // Ends the Receive that is under way, or else the next one, with kCancelled: whether it waits for
+  // a message, for an old worker's end or in the back-off. A start is not ended; the next Receive
+  // is. The one to use: link().Interrupt() is lost with its worker. From any thread while this
+  // object stays where it is; not from a signal handler.
+  void Interrupt() const;
+
   uint32_t epoch() const { return epoch_; }
   uint64_t unacknowledged() const { return next_number_ - first_unacknowledged_; }
   WorkerLink& link() { return *link_; }
@@ -138,7 +145,9 @@ class RestartingLink {
     std::vector<std::byte> bytes;
   };
 
-  RestartingLink(RestartOptions options, WorkerLink link);
+  struct Waking;
+
+  RestartingLink(RestartOptions options, WorkerLink link, std::unique_ptr<Waking> waking);
   // `flags`: 0 or kDuplicate.
   absl::Status Put(uint64_t number, uint32_t tag, uint32_t flags, absl::Span<const std::byte> bytes,
                    Deadline deadline);
@@ -153,11 +162,16 @@ class RestartingLink {
   // Of a worker that has hung up.
   absl::StatusOr<WorkerEnd> AwaitEnd(absl::Span<std::byte> into, Deadline deadline);
   absl::StatusOr<RestartEvent> Restart(Deadline deadline);
+  // Until `deadline`, or until `fd` is readable; -1: none. kCancelled: an interrupt.
+  absl::Status Await(int fd, Deadline deadline);
+  // What Receive says of an interrupt.
+  absl::Status Interrupted(absl::Status cancelled);
   void TakeAcknowledgements();
 
   RestartOptions options_;
   internal::RestartBudget budget_;
-  std::optional<WorkerLink> link_;
+  std::unique_ptr<Waking> waking_;
+  std::optional<WorkerLink> link_;  // replaced with waking_->mutex
   uint32_t epoch_ = 1;
   uint64_t next_number_ = 1;
   uint64_t first_unacknowledged_ = 1;
@@ -169,8 +183,9 @@ class RestartingLink {
   // A worker that takes no more: why, and until when it may say what it has left to say.
   absl::Status takes_no_more_;
   std::optional<Deadline> last_words_;
-  // Of a worker that has hung up: until when it may end by itself.
+  // A worker that has hung up: until when it may end by itself.
   std::optional<Deadline> ends_by_;
+  bool said_all_ = false;  // and its link's Receive has ended
   // Of a restart that is under way.
   std::optional<RestartEvent> restarting_;
   std::optional<Deadline> next_start_;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -98,6 +99,22 @@ void EnterBackOff(RestartingLink& worker) {
   EXPECT_EQ(status, absl::DeadlineExceededError(kNotStartedYet));
 }
 
+// Interrupts it from another thread, after a while, as long as this exists.
+class LaterInterrupt {
+ public:
+  LaterInterrupt(const RestartingLink& worker, absl::Duration after)
+      : thread_([&worker, after] {
+          absl::SleepFor(after);
+          worker.Interrupt();
+        }) {}
+  ~LaterInterrupt() { thread_.join(); }
+  LaterInterrupt(const LaterInterrupt&) = delete;
+  LaterInterrupt& operator=(const LaterInterrupt&) = delete;
+
+ private:
+  std::thread thread_;
+};
+
 // Long enough for all that a test does meanwhile.
 constexpr absl::Duration kBackOff = absl::Seconds(2);
 
@@ -139,6 +156,57 @@ TEST(RestartWaitTest, ADeadlineOrAnInterruptIsNotTheWorkersEnd) {
   EXPECT_EQ(Send(worker, 1, "x").value_or(0), 1u);
   EXPECT_EQ(Next(worker).text, "1 x");
   EXPECT_EQ(worker.epoch(), 1u);
+}
+
+// In the back-off, whether it comes before the call or within it.
+TEST(RestartWaitTest, AnInterruptEndsTheBackOffsWait) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce, kBackOff));
+  worker.Interrupt();
+  EXPECT_TRUE(absl::IsCancelled(Next(worker).status));
+  ASSERT_TRUE(Send(worker, 3, "fatal").ok());
+  EnterBackOff(worker);
+  worker.Interrupt();
+  EXPECT_TRUE(absl::IsCancelled(Next(worker).status));
+  EnterBackOff(worker);
+  {
+    const LaterInterrupt interrupt(worker, absl::Milliseconds(50));
+    EXPECT_TRUE(absl::IsCancelled(Next(worker).status));
+  }
+  EnterBackOff(worker);
+  EXPECT_EQ(Next(worker).event.kind, Kind::kRestarted);
+}
+
+TEST(RestartWaitTest, AnInterruptEndsTheWaitForAnOldWorkersEnd) {
+  RestartingLink worker = Start(Options(Delivery::kAtMostOnce));
+  ASSERT_TRUE(Send(worker, 12, "x").ok());
+  EXPECT_EQ(Next(worker).text, "1 x");
+  const LaterInterrupt interrupt(worker, absl::Milliseconds(100));
+  EXPECT_TRUE(absl::IsCancelled(Next(worker).status));
+  EXPECT_EQ(NextBy(worker, Deadline::AtMonotonicNs(0)).status,
+            absl::DeadlineExceededError(kNotEndedYet));
+  EXPECT_EQ(NextCause(worker), Cause::kKilled);
+}
+
+// Whatever happens meanwhile, a start as well: it ends one call, and no other.
+TEST(RestartWaitTest, NoInterruptIsLostBetweenOneWorkerAndTheNext) {
+  RestartOptions options = Options(Delivery::kAtMostOnce);
+  options.policy.max_restarts = 100;
+  options.policy.max_delay = options.policy.first_delay;
+  RestartingLink worker = Start(std::move(options));
+  for (int ms = 0; ms < 60; ms += 3) {
+    ASSERT_EQ(::kill(worker.link().worker().pid(), SIGKILL), 0);
+    const LaterInterrupt interrupt(worker, absl::Milliseconds(ms));
+    bool restarted = false;
+    bool cancelled = false;
+    while (!restarted || !cancelled) {
+      const News news = Next(worker);
+      const bool is_cancelled = absl::IsCancelled(news.status);
+      ASSERT_TRUE(is_cancelled ? !cancelled : news.event.kind == Kind::kRestarted)
+          << ms << ": " << news.status;
+      (is_cancelled ? cancelled : restarted) = true;
+    }
+    EXPECT_TRUE(absl::IsDeadlineExceeded(NextBy(worker, Deadline::AtMonotonicNs(0)).status));
+  }
 }
 
 TEST(RestartWaitTest, AnOrderlyEndIsTheWorkersOwn) {
