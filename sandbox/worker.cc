@@ -112,7 +112,8 @@ absl::StatusOr<ExitReport> Worker::Wait(Deadline deadline) {
   if (!HasEndedBy(deadline)) {
     return absl::DeadlineExceededError(name_ + " is still running at the deadline");
   }
-  Kill();  // what it left in its group, before the number is free
+  if (ended_.has_value()) return *ended_;  // by the function that took its output
+  Kill();                                  // what it left in its group, before the number is free
 
   ExitReport report;
   report.name = name_;

@@ -289,13 +289,14 @@ void internal::PoolState::Finish(const std::shared_ptr<PoolJobState>& job, JobRe
     job->queued = false;
     running.erase(std::remove(running.begin(), running.end(), job), running.end());
   }
+  // What the caller gave is given back; last, since it may ask for the result as it ends.
+  JobOptions given;
   {
     const std::lock_guard<std::mutex> lock(job->result_mutex);
     job->result = std::move(result);
-    // What the caller gave is given back.
-    job->options.input.reset();
-    job->options.on_message = nullptr;
-    job->options.pixels = nullptr;
+    given.input.swap(job->options.input);
+    given.on_message.swap(job->options.on_message);
+    given.pixels.swap(job->options.pixels);
   }
   job->has_result.notify_all();
 }
@@ -471,9 +472,14 @@ Pool::~Pool() {
   CancelAll();
   state_->has_work.notify_all();
   state_->has_room.notify_all();
-  for (std::thread& thread : state_->threads) thread.join();
-  state_->threads.clear();
-  state_->warm.reset();
+  std::vector<std::thread> threads = std::move(state_->threads);
+  const bool on_one_of_them = std::any_of(
+      threads.begin(), threads.end(),
+      [](const std::thread& thread) { return thread.get_id() == std::this_thread::get_id(); });
+  // Ended by what one of its jobs calls or holds: the threads have the state, and wait for each
+  // other.
+  for (std::thread& thread : threads) on_one_of_them ? thread.detach() : thread.join();
+  if (!on_one_of_them) state_->warm.reset();
 }
 
 absl::StatusOr<PoolJob> Pool::Submit(JobOptions job, Deadline deadline) {
@@ -481,23 +487,25 @@ absl::StatusOr<PoolJob> Pool::Submit(JobOptions job, Deadline deadline) {
     return absl::InvalidArgumentError(absl::StrCat("JobOptions::request has ", job.request.size(),
                                                    " bytes; allowed: ", kMaxRequestBytes));
   }
+  // The pool may end while this waits, or by the job that it queues.
+  const std::shared_ptr<PoolState> pool = state_;
   auto state = std::make_shared<PoolJobState>();
-  state->limits = job.limits.value_or(state_->options.limits);
+  state->limits = job.limits.value_or(pool->options.limits);
   state->options = std::move(job);
-  state->pool = state_;
+  state->pool = pool;
   {
-    std::unique_lock<std::mutex> lock(state_->mutex);
-    const bool room = state_->has_room.wait_until(lock, TimePoint(deadline), [this] {
-      return state_->stopping || state_->queue.size() < state_->options.max_queued;
+    std::unique_lock<std::mutex> lock(pool->mutex);
+    const bool room = pool->has_room.wait_until(lock, TimePoint(deadline), [&] {
+      return pool->stopping || pool->queue.size() < pool->options.max_queued;
     });
-    if (state_->stopping) return absl::CancelledError("the pool ends");
+    if (pool->stopping) return absl::CancelledError("the pool ends");
     if (!room) return absl::ResourceExhaustedError("the pool's queue is full");
-    state->number = state_->next_number++;
+    state->number = pool->next_number++;
     state->submitted_ns = MonotonicNowNs();
-    state_->queue.push_back(state);
-    ++state_->stats.submitted;
+    pool->queue.push_back(state);
+    ++pool->stats.submitted;
   }
-  state_->has_work.notify_one();
+  pool->has_work.notify_one();
   return PoolJob(std::move(state));
 }
 

@@ -172,6 +172,7 @@ class Pool {
   static absl::StatusOr<std::unique_ptr<Pool>> Start(PoolOptions options);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
+  // Cancels what is queued or runs, and waits for it; but for a job whose on_message ends the pool.
   ~Pool();
 
   // Queues a job; waits for room until `deadline`. kResourceExhausted: there was none;

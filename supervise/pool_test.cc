@@ -13,6 +13,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -98,6 +100,47 @@ TEST_P(PoolTest, AJobThatFailsWhileItFillsAMessageSaysWhy) {
   auto pool = Start(Options());
   const JobResult result = Submit(*pool, "reserve_and_fail").Wait();
   EXPECT_EQ(result.status, absl::DataLossError("it is no film")) << result.status;
+}
+
+// By the function that takes a job's messages, on a thread of the pool's own.
+TEST_P(PoolTest, AJobMayEndItsPool) {
+  auto pool = Start(Options());
+  JobOptions options;
+  options.request = "input";
+  options.input = Blob("x");
+  options.on_message = [&pool](uint32_t, absl::Span<const std::byte>) {
+    pool.reset();
+    return absl::OkStatus();
+  };
+  const PoolJob job = Submit(*pool, std::move(options));
+  const JobResult& result = job.Wait();
+  EXPECT_TRUE(result.done() || result.outcome == Outcome::kCancelled) << result.what;
+  EXPECT_EQ(pool, nullptr);
+}
+
+// What a job was given may ask for its result as it ends.
+TEST_P(PoolTest, WhatAJobHoldsMayAskForItsResult) {
+  auto pool = Start(Options());
+  std::promise<PoolJob> promise;
+  const std::shared_future<PoolJob> submitted = promise.get_future().share();
+  JobOptions options;
+  options.request = "input";
+  options.input = Blob("x");
+  std::promise<bool> asked;
+  struct Asks {
+    Asks(std::shared_future<PoolJob> its_job, std::promise<bool>* told)
+        : job(std::move(its_job)), asked(told) {}
+    std::shared_future<PoolJob> job;
+    std::promise<bool>* asked;
+    ~Asks() { asked->set_value(job.get().Wait().done()); }
+  };
+  auto asks = std::make_shared<Asks>(submitted, &asked);
+  options.on_message = [asks = std::move(asks)](uint32_t, absl::Span<const std::byte>) {
+    asks->job.wait();
+    return absl::OkStatus();
+  };
+  promise.set_value(Submit(*pool, std::move(options)));
+  EXPECT_TRUE(asked.get_future().get());
 }
 
 TEST_P(PoolTest, EachJobHasItsOwnInputAndResult) {

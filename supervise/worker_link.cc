@@ -85,6 +85,11 @@ struct WorkerLink::State {
   State(std::string name_of_it, Worker started, Channel shaken)
       : name(std::move(name_of_it)), worker(std::move(started)), channel(std::move(shaken)) {}
 
+  // Ends the worker while all of this is there for the function that takes its output.
+  ~State() { const Worker last = std::move(worker); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
   std::string name;
   // Before the worker, whose end it waits for.
   std::optional<MemoryGroup> memory;

@@ -8,7 +8,9 @@
 
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -505,6 +507,24 @@ TEST(WorkerLinkTest, PromiseP9AbortIsOursAnEndWithinAReadIsOne) {
   ending = &*link;
   EXPECT_FALSE(Hear(*link).status.ok());
   EXPECT_EQ(reads, 1);
+}
+
+// Whoever takes what it prints may kill it for that, also as the link is dropped.
+TEST(WorkerLinkTest, ItsOutputMayKillIt) {
+  WorkerLinkOptions options = LinkOptions("print_in_body");
+  std::optional<WorkerLink> link;
+  int kills = 0;
+  options.program.output = [&](std::string_view lines) {
+    if (lines.find("during the work") == std::string_view::npos || !link.has_value()) return;
+    ++kills;
+    link->Kill("it said too much");
+  };
+  auto started = testing::StartLink(std::move(options), Deadline::After(kLong));
+  ASSERT_TRUE(started.ok()) << started.status();
+  link.emplace(*std::move(started));
+  absl::SleepFor(absl::Milliseconds(200));
+  link.reset();
+  EXPECT_LE(kills, 1);
 }
 
 TEST(WorkerLinkTest, AfterTheEndASendIsAnError) {
