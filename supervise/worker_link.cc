@@ -116,9 +116,9 @@ struct WorkerLink::State {
   // asks that, and a worker that floods keeps Receive from one.
   std::atomic<bool> interrupted{false};
   std::atomic<bool> waits_to_send{false};  // so that an interrupt wakes the sender
-  // A wake of that end is, or will be, of an interrupt that ended another wait, or none.
-  bool stale_receive_wake = false;
-  bool stale_send_wake = false;
+  // One has ended a call. Its wake of either end may still be there, or come: from now on a wake
+  // without `interrupted` is none. Before that it is our caller's, who woke the end by itself.
+  bool was_interrupted = false;
 
   //   interrupter                            the link's thread, before it waits
   //     1. sets `interrupted`                  1. sets `waits_to_send`, if it is to send
@@ -136,15 +136,11 @@ struct WorkerLink::State {
   bool TakeInterrupt() {
     // PAIRS WITH: Interrupt.
     if (!interrupted.exchange(false, std::memory_order_seq_cst)) return false;
-    stale_receive_wake = true;
+    was_interrupted = true;
     return true;
   }
-  // After an end said kCancelled, which took its wake. False: that was a stale one. Our caller may
-  // have woken the end by itself, without an interrupt of the link's.
-  bool WakeCounts(bool* stale_wake) {
-    const bool taken = TakeInterrupt();
-    return !std::exchange(*stale_wake, false) || taken;
-  }
+  // After an end said kCancelled, which took its wake.
+  bool WakeCounts() { return TakeInterrupt() || !was_interrupted; }
 
   void LimitResident(uint64_t limit_bytes);
   absl::Status OnOwn(const Record& record, absl::Span<const std::byte> message, Deadline deadline);
@@ -406,21 +402,13 @@ absl::Status WorkerLink::State::SendOrBeInterrupted(uint32_t tag, absl::Span<con
   while (true) {
     // Else the interrupt is for the next call.
     const bool waits = !deadline.Expired();
-    if (waits && TakeInterrupt()) return absl::CancelledError("interrupted");
     waits_to_send.store(waits, std::memory_order_seq_cst);  // PAIRS WITH: Interrupt
-    const bool came_now = waits && TakeInterrupt();
+    const bool taken = waits && TakeInterrupt();
     absl::Status sent =
-        came_now ? absl::CancelledError("interrupted") : sender.Send(tag, bytes, deadline);
+        taken ? absl::CancelledError("interrupted") : sender.Send(tag, bytes, deadline);
     waits_to_send.store(false, std::memory_order_seq_cst);  // PAIRS WITH: Interrupt
-    if (!came_now && absl::IsCancelled(sent)) {
-      if (waits ? WakeCounts(&stale_send_wake) : !std::exchange(stale_send_wake, false))
-        return sent;
-      continue;
-    }
-    // It has ended something else than a wait of the sender's, or will.
-    // PAIRS WITH: Interrupt.
-    if (came_now || (waits && interrupted.load(std::memory_order_seq_cst))) stale_send_wake = true;
-    return sent;
+    if (taken || !absl::IsCancelled(sent)) return sent;
+    if (waits ? WakeCounts() : !was_interrupted) return sent;
   }
 }
 
@@ -487,9 +475,7 @@ absl::StatusOr<Record> WorkerLink::Receive(absl::Span<std::byte> into, Deadline 
     }
     const absl::StatusOr<Record> message = state.channel.receiver.Receive(into, deadline.Or(slice));
     if (absl::IsDeadlineExceeded(message.status()) && !deadline.Expired()) continue;
-    if (absl::IsCancelled(message.status()) && !state.WakeCounts(&state.stale_receive_wake)) {
-      continue;
-    }
+    if (absl::IsCancelled(message.status()) && !state.WakeCounts()) continue;
     if (!message.ok() || message->tag <= kMaxWorkerTag) return message;
     if (absl::Status status = state.OnOwn(*message, into.first(message->size_bytes), deadline);
         !status.ok()) {

@@ -135,7 +135,8 @@ class WorkerLink {
   WorkerEnd Kill(std::string why);
   // Ends with kCancelled the Receive that is under way, or the Send that waits for free space; or
   // else the next Receive, whatever lies ready for it, or the next Send that would wait. No message
-  // is lost. From any thread and from a signal handler, while the link exists.
+  // is lost. From any thread and from a signal handler, while the link exists. After the first one
+  // an Interrupt of an end of channel() ends no call of the link's.
   void Interrupt() const;
   // Marks a violation that a layer above the channel has found, for the report; ends the channel.
   void Poison(std::string what);

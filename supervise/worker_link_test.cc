@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -342,6 +343,15 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
 }
 
+WorkerLinkOptions WithSomeInput(const std::string& what) {
+  WorkerLinkOptions options = LinkOptions(what);
+  options.source.size_bytes = 100;
+  options.source.read = [](uint64_t, absl::Span<std::byte> into) {
+    return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
+  };
+  return options;
+}
+
 // Until it takes no more.
 void FillTheRing(WorkerLink& link) {
   for (const std::size_t size_bytes : {1000, 1}) {
@@ -439,6 +449,36 @@ TEST(WorkerLinkTest, AnInterruptEndsOneWaitOfEitherEnd) {
   }
 }
 
+// Also where the free space that a Send waits for comes at the same time.
+TEST(WorkerLinkTest, EachInterruptEndsOneCall) {
+  // Each leaves a signal that its wait no longer needs, and a channel bears so many at a time.
+  constexpr int kInterrupts = 60;
+  auto link = testing::StartLink(WithSomeInput("ask_at_the_end"), Deadline::After(kLong));
+  ASSERT_TRUE(link.ok()) << link.status();
+  std::atomic<int> cancelled{0};
+  std::atomic<bool> over{false};
+  std::atomic<bool> ended{false};
+  std::thread other([&] {
+    for (int i = 0; i < kInterrupts; ++i) {
+      absl::SleepFor(absl::Microseconds(7 * (i % 13)));
+      link->Interrupt();
+      while (cancelled.load() <= i && !ended.load()) std::this_thread::yield();
+    }
+    over = true;
+  });
+  const std::vector<std::byte> much(10'000);
+  absl::Status sent;
+  for (int after = 0; after < 300 && (sent.ok() || absl::IsCancelled(sent));
+       after += over.load() ? 1 : 0) {
+    sent = link->Send(1, much, Deadline::After(kLong));
+    if (absl::IsCancelled(sent)) ++cancelled;
+  }
+  ended = true;
+  other.join();
+  EXPECT_TRUE(sent.ok() || absl::IsCancelled(sent)) << sent;
+  EXPECT_EQ(cancelled.load(), kInterrupts);
+}
+
 // It is for a wait, and this is none: an honest worker has more to say than its ring holds.
 TEST(WorkerLinkTest, AnInterruptDoesNotHoldUpAnOrderlyEnd) {
   auto link = Start("much");
@@ -446,15 +486,6 @@ TEST(WorkerLinkTest, AnInterruptDoesNotHoldUpAnOrderlyEnd) {
   link->Interrupt();
   const WorkerEnd end = link->End(Deadline::After(absl::Seconds(10)));
   EXPECT_EQ(end.cause, Cause::kDone) << end.ToString();
-}
-
-WorkerLinkOptions WithSomeInput(const std::string& what) {
-  WorkerLinkOptions options = LinkOptions(what);
-  options.source.size_bytes = 100;
-  options.source.read = [](uint64_t, absl::Span<std::byte> into) {
-    return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
-  };
-  return options;
 }
 
 // What it asks once nothing more is said to it is not answered, and ends nobody.
