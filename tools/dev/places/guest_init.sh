@@ -11,6 +11,7 @@ mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 mount -t cgroup2 none /sys/fs/cgroup
 hostname parley
+ulimit -n 65536
 stty -F /dev/ttyS1 raw -echo
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 python3 -B /mnt/run_cases.py --tree /mnt --out /dev/ttyS1 $(sed 's/.* -- //' /proc/cmdline)
