@@ -257,7 +257,7 @@ TEST(ConverseTest, PromiseP2TimeAJobThatIsNotTakenIsCancelled) {
   Jobs jobs = {Start(Options())};
   jobs.limits.wall_time = absl::Seconds(3);
   ASSERT_TRUE(jobs.Do("twice").done());  // and stays
-  for (const std::size_t size_bytes : {1000, 1}) {
+  for (const std::size_t size_bytes : {std::size_t{1000}, std::size_t{1}}) {
     const std::vector<std::byte> bytes(size_bytes);
     while (jobs.link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
     }

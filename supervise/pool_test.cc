@@ -98,7 +98,8 @@ std::set<std::string> Children() {
 
 TEST_P(PoolTest, AJobThatFailsWhileItFillsAMessageSaysWhy) {
   auto pool = Start(Options());
-  const JobResult result = Submit(*pool, "reserve_and_fail").Wait();
+  const PoolJob job = Submit(*pool, "reserve_and_fail");
+  const JobResult& result = job.Wait();
   EXPECT_EQ(result.status, absl::DataLossError("it is no film")) << result.status;
 }
 

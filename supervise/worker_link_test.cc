@@ -354,7 +354,7 @@ WorkerLinkOptions WithSomeInput(const std::string& what) {
 
 // Until it takes no more.
 void FillTheRing(WorkerLink& link) {
-  for (const std::size_t size_bytes : {1000, 1}) {
+  for (const std::size_t size_bytes : {std::size_t{1000}, std::size_t{1}}) {
     const std::vector<std::byte> bytes(size_bytes);
     while (link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
     }
