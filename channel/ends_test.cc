@@ -662,6 +662,11 @@ TEST_P(HungUpTest, AReceiverThatWasToldOfTheEndGetsNoMore) {
       EXPECT_EQ(told.FinishWait().code(), absl::StatusCode::kUnavailable);
       HostileAccess::Control(peer().sender).StoreRelease64(kProducerStateOffset, kStreamClosed);
     }
+    // Nor does a close of our own make another end of it.
+    told.Close();
+    EXPECT_EQ(told.Receive(absl::MakeSpan(buffer), In(20'000)).status().code(),
+              absl::StatusCode::kUnavailable);
+    EXPECT_EQ(told.FinishWait().code(), absl::StatusCode::kUnavailable);
   }
 }
 

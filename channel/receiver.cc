@@ -136,8 +136,8 @@ absl::Status Receiver::Until(Try attempt, Deadline deadline) {
       case Outcome::kOk:
         return absl::OkStatus();
       case Outcome::kClosed:
-        return s.ring.ended() || s.ring.closed() ? internal::EndOfStream("end of stream")
-                                                 : internal::PeerGoneStatus();
+        return s.ring.peer_gone() ? internal::PeerGoneStatus()
+                                  : internal::EndOfStream("end of stream");
       case Outcome::kPoisoned:
         return internal::ViolationStatus(s.termination->poison());
       case Outcome::kTooLong:  // a sender's alone

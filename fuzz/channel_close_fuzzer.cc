@@ -58,6 +58,7 @@ struct Direction {
   bool receiver_closed = false;
   bool sender_told_of_end = false;
   bool receiver_told_of_end = false;
+  bool receiver_told_of_death = false;  // which it is told of from then on, whoever closes
 
   void Publish() {
     while (!staged.empty()) {
@@ -255,6 +256,7 @@ class Run {
       PARLEY_CHECK(way.receiver_closed || (sender_gone && way.published.empty()),
                    "an end that nobody made, or before the last message");
       way.receiver_told_of_end = true;
+      if (!way.sender_closed && !way.receiver_closed) way.receiver_told_of_death = true;
       return;
     }
     PARLEY_CHECK(outcome == Outcome::kWouldBlock && way.published.empty() && !way.sender_closed &&
@@ -264,9 +266,10 @@ class Run {
   // Of a death without a close, after everything that was sent.
   void ExpectDeath(Direction& way, int side) {
     PARLEY_CHECK(!Alive(1 - side), "a death that nobody died");
-    PARLEY_CHECK(way.published.empty() && !way.sender_closed && !way.receiver_closed,
+    PARLEY_CHECK(way.receiver_told_of_death ||
+                     (way.published.empty() && !way.sender_closed && !way.receiver_closed),
                  "a message, or the end, was not delivered");
-    way.receiver_told_of_end = true;
+    way.receiver_told_of_end = way.receiver_told_of_death = true;
   }
 
   void TryReceive(int side) {
@@ -300,6 +303,7 @@ class Run {
     }
     switch (record.status().code()) {
       case absl::StatusCode::kOutOfRange:
+        PARLEY_CHECK(!way.receiver_told_of_death, "another end than was told");
         return ExpectNothing(way, Outcome::kClosed);
       case absl::StatusCode::kDeadlineExceeded:
         // Who sleeps on a futex looks for the peer's end now and then, and not in each call.
@@ -340,6 +344,7 @@ class Run {
                           !way.receiver_told_of_end),
                  "PrepareToWait");
     const absl::Status status = receiver.FinishWait();
+    PARLEY_CHECK(!status.ok() || !way.receiver_told_of_death, "another end than was told");
     if (status.ok()) return;
     PARLEY_CHECK(absl::IsUnavailable(status), "FinishWait");
     ExpectDeath(way, side);

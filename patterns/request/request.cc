@@ -99,6 +99,7 @@ Outcome RequestClient::TryStart(uint32_t tag, absl::Span<const std::byte> payloa
     // The sender's end comes first: there a place would be of no use.
     absl::Span<std::byte> room;
     const Outcome outcome = channel_.sender.TryReserve(kHeaderBytes + payload.size(), &room);
+    channel_.sender.DropReserved();
     return outcome == Outcome::kOk ? Outcome::kWouldBlock : outcome;
   }
   const RequestHeaderWire header = {kRequestStart, 0, last_id_ + 1, BudgetUs(deadline)};
