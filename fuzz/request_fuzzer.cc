@@ -111,6 +111,16 @@ class Peer {
   Receiver* receiver_;
 };
 
+// The steps that end a side: its peer closes, or somebody else finds a lie. False: `op` is another.
+bool Ends(uint8_t op, Peer& peer, Receiver& victim, bool* dead) {
+  if (op == kClose) peer.Close();
+  if (op == kLieElsewhere) {
+    victim.Poison(Violation::kMetadataInvalid);
+    *dead = true;
+  }
+  return op >= kLieElsewhere;
+}
+
 // --- the server ----------------------------------------------------------------------------------
 
 class ServerRun {
@@ -126,12 +136,7 @@ class ServerRun {
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
       const uint8_t op = script_.Take8();
-      if (op == kClose) peer_.Close();
-      if (op == kLieElsewhere) {
-        server_.receiver().Poison(Violation::kMetadataInvalid);
-        dead_ = true;
-      }
-      if (op >= kLieElsewhere) continue;
+      if (Ends(op, peer_, server_.receiver(), &dead_)) continue;
       switch (op % 6) {
         case 0:
           peer_.Send(
@@ -274,12 +279,7 @@ class ClientRun {
   void Steps() {
     for (int i = 0; i < kMaxSteps && !script_.empty(); ++i) {
       const uint8_t op = script_.Take8();
-      if (op == kClose) peer_.Close();
-      if (op == kLieElsewhere) {
-        client_.receiver().Poison(Violation::kMetadataInvalid);
-        dead_ = true;
-      }
-      if (op >= kLieElsewhere) continue;
+      if (Ends(op, peer_, client_.receiver(), &dead_)) continue;
       switch (op % 6) {
         case 0:
           Start();

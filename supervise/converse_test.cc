@@ -257,15 +257,8 @@ TEST(ConverseTest, PromiseP2TimeAJobThatIsNotTakenIsCancelled) {
   Jobs jobs = {Start(Options())};
   jobs.limits.wall_time = absl::Seconds(3);
   ASSERT_TRUE(jobs.Do("twice").done());  // and stays
-  for (const std::size_t size_bytes : {std::size_t{1000}, std::size_t{1}}) {
-    const std::vector<std::byte> bytes(size_bytes);
-    while (jobs.link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
-    }
-  }
-  std::thread other([&jobs] {
-    absl::SleepFor(absl::Milliseconds(100));
-    jobs.link.Interrupt();
-  });
+  testing::FillTheRing(jobs.link);
+  std::thread other = testing::InterruptSoon(jobs.link);
   const JobResult result = jobs.Do("seen");
   other.join();
   EXPECT_EQ(result.outcome, Outcome::kCancelled) << result.what;

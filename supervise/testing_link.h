@@ -8,13 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/boundary/wire_copy.h"
@@ -54,6 +57,23 @@ inline Heard HearBy(WorkerLink& link, Deadline deadline) {
   if (!message.ok()) return {message.status(), 0, ""};
   buffer.resize(message->size_bytes);
   return {absl::OkStatus(), message->tag, TextOf(buffer)};
+}
+
+// Until the worker's ring takes no more.
+inline void FillTheRing(WorkerLink& link) {
+  for (const std::size_t size_bytes : {std::size_t{1000}, std::size_t{1}}) {
+    const std::vector<std::byte> bytes(size_bytes);
+    while (link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
+    }
+  }
+}
+
+// When whoever calls this waits already; to be joined.
+inline std::thread InterruptSoon(const WorkerLink& link) {
+  return std::thread([&link] {
+    absl::SleepFor(absl::Milliseconds(100));
+    link.Interrupt();
+  });
 }
 
 inline Heard Hear(WorkerLink& link) { return HearBy(link, Deadline::After(kLong)); }

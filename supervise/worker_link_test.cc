@@ -35,7 +35,9 @@ namespace parley {
 namespace {
 
 using testing::BytesOf;
+using testing::FillTheRing;
 using testing::HasSanitizer;
+using testing::InterruptSoon;
 using testing::kLong;
 using testing::LinkOptions;
 using testing::TextOf;
@@ -330,12 +332,7 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   // It asks, and is stopped while it waits for the answer.
   absl::SleepFor(absl::Milliseconds(100));
   ASSERT_EQ(::kill(link->worker().pid(), SIGSTOP), 0);
-  const std::vector<std::byte> much(1000);
-  while (link->Send(1, much, Deadline::AtMonotonicNs(0)).ok()) {
-  }
-  std::vector<std::byte> little(1);
-  while (link->Send(1, little, Deadline::AtMonotonicNs(0)).ok()) {
-  }
+  FillTheRing(*link);
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(5)).status));
   link->channel().sender.Interrupt();
   EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
@@ -350,15 +347,6 @@ WorkerLinkOptions WithSomeInput(const std::string& what) {
     return absl::StatusOr<std::size_t>(std::min<std::size_t>(into.size(), 100));
   };
   return options;
-}
-
-// Until it takes no more.
-void FillTheRing(WorkerLink& link) {
-  for (const std::size_t size_bytes : {std::size_t{1000}, std::size_t{1}}) {
-    const std::vector<std::byte> bytes(size_bytes);
-    while (link.Send(1, bytes, Deadline::AtMonotonicNs(0)).ok()) {
-    }
-  }
 }
 
 // What lies ready is no reason to go on, and is still there afterwards.
@@ -403,10 +391,7 @@ TEST(WorkerLinkTest, PromiseP2TimeAnInterruptEndsAReceiveWhoseAnswerIsNotTaken) 
   auto link = testing::StartLink(std::move(options), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(200)).status));
-  std::thread other([&link] {
-    absl::SleepFor(absl::Milliseconds(100));
-    link->Interrupt();
-  });
+  std::thread other = InterruptSoon(*link);
   const absl::Status status = Hear(*link, absl::Seconds(3)).status;
   other.join();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
@@ -423,10 +408,7 @@ TEST(WorkerLinkTest, AnInterruptEndsASendThatWaits) {
   FillTheRing(*link);  // without a wait: it is still pending
   EXPECT_TRUE(absl::IsCancelled(link->Send(1, BytesOf("x"), Deadline::After(absl::Seconds(3)))));
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*link, absl::Milliseconds(50)).status));
-  std::thread other([&link] {
-    absl::SleepFor(absl::Milliseconds(100));
-    link->Interrupt();
-  });
+  std::thread other = InterruptSoon(*link);
   const absl::Status status = link->Send(1, BytesOf("x"), Deadline::After(absl::Seconds(3)));
   other.join();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
@@ -497,9 +479,7 @@ TEST(WorkerLinkTest, PromiseP9AbortIsOursAReadAfterTheEndIsNotAnswered) {
   // Also one that was asked, and could not be answered, before.
   auto late = testing::StartLink(WithSomeInput("ask_often"), Deadline::After(kLong));
   ASSERT_TRUE(late.ok()) << late.status();
-  const std::vector<std::byte> much(1000);
-  while (late->Send(1, much, Deadline::AtMonotonicNs(0)).ok()) {
-  }
+  FillTheRing(*late);
   EXPECT_TRUE(absl::IsDeadlineExceeded(Hear(*late, absl::Milliseconds(50)).status));
   EXPECT_EQ(late->End(Deadline::After(absl::Milliseconds(50))).cause, Cause::kKilled);
   // And where our caller closed that end by itself.
