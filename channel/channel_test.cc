@@ -627,6 +627,44 @@ TEST_P(ChannelTest, AnInterruptEndsTheWaitOrTheNextOne) {
   EXPECT_LT(In(0).monotonic_ns() - start.monotonic_ns(), 15'000'000'000);
 }
 
+// However many come, asleep or in an event loop: none is a wake-up of the peer's. With an eventfd
+// they were, and a few hundred ended the channel as a flood.
+TEST_P(ChannelTest, InterruptsOfOurOwnAreNoFlood) {
+  constexpr int kInterrupts = 300;
+  Receiver& receiver = ends->b.receiver;
+  while (ends->b.sender.TrySend(1, Bytes(std::string(1000, 'x'))) == Outcome::kOk) {
+  }
+  const auto expect_cancelled = [](auto interrupt, auto wait) {
+    std::atomic<int> ended{0};
+    std::thread other([&] {
+      for (int i = 0; i < kInterrupts; ++i) {
+        ::usleep(100);
+        interrupt();
+        while (ended.load() <= i) std::this_thread::yield();
+      }
+    });
+    for (int i = 0; i < kInterrupts; ++i) {
+      EXPECT_EQ(wait().code(), absl::StatusCode::kCancelled);
+      ++ended;
+    }
+    other.join();
+  };
+  expect_cancelled([&] { receiver.Interrupt(); },
+                   [&] { return Receive(receiver, In(20'000)).status(); });
+  expect_cancelled(
+      [&] { ends->b.sender.Interrupt(); },
+      [&] { return ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(20'000)); });
+  for (int i = 0; i < kInterrupts && !IsFutex(GetParam()); ++i) {
+    ASSERT_TRUE(receiver.PrepareToWait());
+    receiver.Interrupt();
+    EXPECT_EQ(receiver.FinishWait().code(), absl::StatusCode::kCancelled);
+  }
+  for (const WaitStats& stats : {receiver.stats(), ends->b.sender.stats()}) {
+    EXPECT_EQ(stats.wakeups, 0u);
+    EXPECT_EQ(stats.throttles, 0u);
+  }
+}
+
 std::atomic<const Receiver*> interrupted_by_signal{nullptr};
 
 TEST_P(ChannelTest, AnInterruptFromASignalHandler) {

@@ -310,7 +310,7 @@ absl::Status RestartingLink::Await(int fd, Deadline deadline) {
     pollfd entries[] = {{fd, POLLIN, 0}, {wake.fd(), POLLIN, 0}};
     PollUntil(absl::MakeSpan(entries), deadline).IgnoreError();
     wake.EndSleep();
-    wake.Empty();
+    wake.TakeForeignCount();
   }
   return wake.Take(internal::LocalWake::kInterrupt) ? absl::CancelledError("interrupted")
                                                     : absl::OkStatus();

@@ -432,8 +432,7 @@ TEST(WorkerLinkTest, AnInterruptEndsOneWaitOfEitherEnd) {
 
 // Also where the free space that a Send waits for comes at the same time.
 TEST(WorkerLinkTest, EachInterruptEndsOneCall) {
-  // Each leaves a signal that its wait no longer needs, and a channel bears so many at a time.
-  constexpr int kInterrupts = 60;
+  constexpr int kInterrupts = 300;
   auto link = testing::StartLink(WithSomeInput("ask_at_the_end"), Deadline::After(kLong));
   ASSERT_TRUE(link.ok()) << link.status();
   std::atomic<int> cancelled{0};

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "parley/os/eventfd.h"
 #include "parley/wait/polled_doorbell.h"
 
 namespace parley {
@@ -38,7 +37,7 @@ class EventfdDoorbell final : public internal::PolledDoorbell {
 
  protected:
   Drained DrainSignals() override {
-    return TakeEventfdCount(wait_.get()) != 0 ? Drained::kSignalled : Drained::kQuiet;
+    return wake_->TakeForeignCount() != 0 ? Drained::kSignalled : Drained::kQuiet;
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "parley/os/eventfd.h"
@@ -18,6 +19,8 @@ void LocalWake::Write() {
   if (fd_ < 0) return;
   const int saved = errno;
   const uint64_t one = 1;
+  // Before the write, so that whoever takes it knows it as ours.
+  own_count_.fetch_add(one, std::memory_order_release);  // PAIRS WITH: TakeForeignCount
   static_cast<void>(!::write(fd_, &one, sizeof(one)));
   errno = saved;
 }
@@ -55,9 +58,13 @@ void LocalWake::SetThrottled(int64_t until_ns) {
   }
 }
 
-void LocalWake::Empty() {
-  if (fd_ < 0) return;
-  static_cast<void>(TakeEventfdCount(fd_));
+uint64_t LocalWake::TakeForeignCount() {
+  if (fd_ < 0) return 0;
+  const uint64_t count = TakeEventfdCount(fd_);
+  // PAIRS WITH: Write. A peer that takes one of ours has one of its own pass for it, once.
+  const uint64_t own = std::min(own_count_.load(std::memory_order_acquire), count);
+  own_count_.fetch_sub(own, std::memory_order_acquire);  // PAIRS WITH: Write
+  return count - own;
 }
 
 }  // namespace parley::internal

@@ -63,8 +63,9 @@ class LocalWake {
   bool Has(uint32_t reason) const {
     return (flags_.load(std::memory_order_acquire) & reason) != 0;  // PAIRS WITH: Post
   }
-  // After the descriptor was readable. One system call.
-  void Empty();
+  // Takes the descriptor's count; what is left of it when our own posts are taken off, which is the
+  // peer's where it shares the descriptor. One system call.
+  uint64_t TakeForeignCount();
   int fd() const { return fd_; }
 
  private:
@@ -74,11 +75,14 @@ class LocalWake {
   void Write();
 
   std::atomic<uint32_t> flags_{0};
+  // Of what is in the descriptor's count.
+  std::atomic<uint64_t> own_count_{0};
   std::atomic<int64_t> throttled_until_ns_{0};
   const UniqueFd owned_;
   const int fd_;
 };
 static_assert(std::atomic<uint32_t>::is_always_lock_free);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace parley::internal
 

@@ -137,16 +137,29 @@ TEST_F(LocalWakeTest, APostKeepsTheErrorNumber) {
   EXPECT_EQ(errno, EXDEV);
 }
 
-TEST_F(LocalWakeTest, EmptyTakesAllThatWasWritten) {
-  wake.BeginPolledSleep();
-  for (int i = 0; i < 3; ++i) {
-    wake.Post(kInterrupt);
-    wake.Take(kInterrupt);
+TEST_F(LocalWakeTest, WhatIsTakenIsAllThatWasWrittenAndTheForeignPartIsTold) {
+  const auto add = [&](uint64_t count) {
+    ASSERT_EQ(::write(wake.fd(), &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+  };
+  for (const uint64_t foreign : {uint64_t{0}, uint64_t{1}, uint64_t{5}}) {
+    wake.BeginPolledSleep();
+    for (int i = 0; i < 3; ++i) {
+      wake.Post(kInterrupt);
+      wake.Take(kInterrupt);
+    }
+    if (foreign != 0) add(foreign);
+    EXPECT_TRUE(Readable());
+    EXPECT_EQ(wake.TakeForeignCount(), foreign);
+    EXPECT_FALSE(Readable());
+    EXPECT_EQ(wake.TakeForeignCount(), 0u);  // and does not wait
   }
-  EXPECT_TRUE(Readable());
-  wake.Empty();
-  EXPECT_FALSE(Readable());
-  wake.Empty();  // and does not wait
+  // Who takes ours hides as many of its own, and no more.
+  wake.Post(kInterrupt);
+  EXPECT_EQ(Writes(), 1u);
+  add(3);
+  EXPECT_EQ(wake.TakeForeignCount(), 2u);
+  add(1);
+  EXPECT_EQ(wake.TakeForeignCount(), 1u);
 }
 
 TEST(LocalWakeWithoutDescriptorTest, SaysAllTheSameWhatIsThere) {
@@ -157,7 +170,7 @@ TEST(LocalWakeWithoutDescriptorTest, SaysAllTheSameWhatIsThere) {
   EXPECT_FALSE(none.Post(kSignal));
   EXPECT_FALSE(none.BeginSleep());
   none.BeginPolledSleep();
-  none.Empty();
+  none.TakeForeignCount();
   EXPECT_TRUE(none.Take(kSignal));
 }
 

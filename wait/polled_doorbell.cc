@@ -84,7 +84,7 @@ bool PolledDoorbell::Sleep(Deadline deadline) {
 }
 
 Doorbell::Drained PolledDoorbell::Drain() {
-  if (ends_from_ == 2 && polled_[1].revents != 0) wake_->Empty();
+  if (ends_from_ == 2 && polled_[1].revents != 0) wake_->TakeForeignCount();
   Drained result = DrainSignals();
   if (result != Drained::kUnexpected && PolledEnd()) result = Drained::kPeerGone;
   return result;

@@ -281,7 +281,7 @@ Waiter::Result Waiter::TakeWakeUps(Progress progress, absl::Span<const short> re
   const int64_t now_ns = MonotonicNowNs();
   if (throttled_until_ns_ != 0 && now_ns < throttled_until_ns_ && progress != Progress::kEnough) {
     // Something else: the caller's own reason, an interrupt, or the end of the peer.
-    doorbell_->wake().Empty();
+    doorbell_->wake().TakeForeignCount();
     if (doorbell_->PeerHasEnded()) termination_->SetPeerGone();
   } else {
     if (throttled_until_ns_ != 0) {
