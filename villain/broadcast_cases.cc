@@ -141,14 +141,18 @@ void PullAtBroadcast(Attacker& a) {
   const int fd = peer.descriptors[2].get();  // docs/SPEC.md, section 4
   const Words mapped = MapShared(a, fd, 4096, false);
   PullAt(a, fd, mapped);
-  if (HasUserfaultfd().empty()) static_cast<void>(TryToHoldInodeLock(fd));
-  while (true) {
+  const auto pull = [&] {
     PullAt(a, fd, mapped);
     for (const int seal : {F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_GROW}) {
       if (::fcntl(fd, F_ADD_SEALS, seal) == 0) a.Leaked("added a seal to a finished broadcast");
     }
     a.Mounted("no resize, hole, write, seal or writable mapping of the broadcast got through");
-  }
+  };
+  pull();
+  // Where the lock is held, whoever pulls waits for it as well.
+  const bool held = HasUserfaultfd().empty() && TryToHoldInodeLock(fd);
+  while (!held) pull();
+  Attacker::Stay();
 }
 
 VictimSetup Reader() {
