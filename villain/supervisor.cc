@@ -407,7 +407,7 @@ class Trial {
       why = "the attack could not be mounted: " + attacker_notes_->Said();
     } else if ((case_.allowed & static_cast<uint32_t>(sheet_->end)) == 0) {
       why = std::string("the victim's end was \"") + EndText(sheet_->end) + "\" in place of \"" +
-            EndsText(case_.allowed) + "\"; it said: " + victim_notes_->Said();
+            EndsText(case_.allowed) + "\": " + victim_notes_->Said();
     } else if (client_ && (!client_status_ || *client_status_ != 0)) {
       why = "an honest client was not served within " +
             absl::FormatDuration(case_.victim.client_within);
