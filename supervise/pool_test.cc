@@ -28,6 +28,7 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/deadline.h"
+#include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/testing_program.h"
@@ -86,8 +87,9 @@ std::string Text(const JobResult& result) {
   return text;
 }
 
-// Processes of any thread of ours, zombies among them.
+// Processes of any thread of ours, zombies among them, but for those that closed a descriptor.
 std::set<std::string> Children() {
+  TendDisposal();
   std::set<std::string> children;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::ifstream file(task.path() / "children");
