@@ -355,8 +355,9 @@ std::vector<Case> WakingCases() {
        with(frugal, Flaw::kAwaitsRoom), WakeForEachByte, kThrottledOrCaught},
       {"flood-wait-set", "W15", "both doorbells of one port among several rung in a loop",
        with(in_set, Flaw::kAwaitsRoom), Flood(true, true), kThrottledOrCaught},
+      // The handlers' own sends may be the first to learn of it.
       {"end-in-wait-set", "W16", "an end that an open socket keeps readable, and hides", in_set,
-       DieWithHeir, kGone},
+       DieWithHeir, kGone | End::kStreamEnded},
   };
 }
 
