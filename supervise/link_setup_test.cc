@@ -95,6 +95,7 @@ TEST(LinkSetupTest, WhatIsNoInputIsNamed) {
 }
 
 TEST(LinkSetupTest, ALockDownThatFailsIsTheReason) {
+  if (testing::HasSanitizer()) GTEST_SKIP() << "its search for leaks fails, with another exit code";
   const absl::Status status = NoLink(LinkOptions("no_lock_down"));
   EXPECT_THAT(Message(status), HasSubstr("could not be set up: "));
   EXPECT_THAT(Message(status), HasSubstr("Landlock, which was required"));
