@@ -53,7 +53,9 @@ namespace {
 using testing::ChannelPair;
 using testing::ChannelPairOptions;
 
-constexpr uint32_t kMaxMessage = 1024;
+// A ring is at least a page; messages are a quarter of it, whatever that is.
+const uint32_t kPages = static_cast<uint32_t>(PageBytes() / 4096);
+const uint32_t kMaxMessage = 1024 * kPages;
 
 Deadline In(int milliseconds) { return Deadline::After(absl::Milliseconds(milliseconds)); }
 Deadline Past() { return Deadline::AtMonotonicNs(0); }
@@ -64,7 +66,7 @@ struct EndsTest : ::testing::TestWithParam<bool> {
   Sender* sender = nullptr;      // the accepting side's
   Receiver* receiver = nullptr;  // the connecting side's
   std::vector<std::byte> buffer = std::vector<std::byte>(kMaxMessage);
-  std::vector<std::byte> large = std::vector<std::byte>(1000, std::byte{0x55});
+  std::vector<std::byte> large = std::vector<std::byte>(1000 * kPages, std::byte{0x55});
 
   EndsTest() { Use(); }
   void Use() {
@@ -73,14 +75,14 @@ struct EndsTest : ::testing::TestWithParam<bool> {
   }
   std::unique_ptr<ChannelPair> Make(const WaitOptions& wait = {}) {
     ChannelPairOptions options;
-    options.ring = {4096, kMaxMessage};
+    options.ring = {4096 * kPages, kMaxMessage};
     options.eventfd = GetParam();
     options.wait = wait;
     auto made = ChannelPair::Create(options);
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   }
-  // How many messages of 1000 bytes found room.
+  // How many of the large messages found room.
   int Fill() {
     int sent = 0;
     while (sender->TrySend(1, large) == Outcome::kOk) ++sent;
@@ -113,7 +115,8 @@ TEST_P(EndsTest, EachCallThatPublishesSignalsASleeperOnce) {
   };
   const Case cases[] = {
       {"TrySend short", [&] { EXPECT_EQ(sender->TrySend(1, small), Outcome::kOk); }, 1, 1, 16},
-      {"TrySend long", [&] { EXPECT_EQ(sender->TrySend(1, large), Outcome::kOk); }, 1, 1, 1008},
+      {"TrySend long", [&] { EXPECT_EQ(sender->TrySend(1, large), Outcome::kOk); }, 1, 1,
+       1000 * kPages + 8},
       {"Send", [&] { EXPECT_TRUE(sender->Send(1, small, Past()).ok()); }, 1, 1, 16},
       {"Commit",
        [&] {
@@ -122,7 +125,8 @@ TEST_P(EndsTest, EachCallThatPublishesSignalsASleeperOnce) {
        },
        1, 1, 16},
       {"TryStage short", [&] { EXPECT_EQ(sender->TryStage(1, small), Outcome::kOk); }, 0, 1, 16},
-      {"TryStage long", [&] { EXPECT_EQ(sender->TryStage(1, large), Outcome::kOk); }, 0, 1, 1008},
+      {"TryStage long", [&] { EXPECT_EQ(sender->TryStage(1, large), Outcome::kOk); }, 0, 1,
+       1000 * kPages + 8},
       {"Stage",
        [&] {
          reserve(100);
@@ -135,7 +139,7 @@ TEST_P(EndsTest, EachCallThatPublishesSignalsASleeperOnce) {
          EXPECT_EQ(sender->TryStage(1, large), Outcome::kOk);
          sender->Publish();
        },
-       1, 2, 1024},
+       1, 2, 1000 * kPages + 24},
       {"Publish of nothing", [&] { sender->Publish(); }, 0, 0, 0},
       {"TryReserve", [&] { reserve(100); }, 0, 0, 0},
       {"Close", [&] { sender->Close(); }, 1, 0, 0},
@@ -220,7 +224,7 @@ TEST_P(EndsTest, EachCallThatGivesRoomBackSignalsASleeperOnce) {
   Fill();
   for (uint64_t signals = 1; Take() == Outcome::kOk; ++signals) {
     EXPECT_EQ(receiver->stats().signals, signals - 1);
-    if (!sender->PrepareToWait(4096 - 8)) break;
+    if (!sender->PrepareToWait(sender->capacity_bytes() - 8)) break;
   }
 }
 
@@ -342,15 +346,17 @@ TEST_P(EndsTest, PromiseP6ContainmentNobodySleepsAfterAViolation) {
 }
 
 TEST_P(EndsTest, ReserveGivesRoomOrKeepsItsDeadline) {
-  const auto room = sender->Reserve(1000, Past());
+  const auto room = sender->Reserve(large.size(), Past());
   ASSERT_TRUE(room.ok()) << room.status();
-  EXPECT_GE(room->size(), 1000u);
-  sender->Commit(1, 1000);
+  EXPECT_GE(room->size(), large.size());
+  sender->Commit(1, static_cast<uint32_t>(large.size()));
   ASSERT_GE(Fill(), 2);
-  EXPECT_EQ(sender->Reserve(1000, Past()).status().code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(sender->Reserve(1000, In(5)).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(sender->Reserve(large.size(), Past()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(sender->Reserve(large.size(), In(5)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
   std::thread peer([&] { EXPECT_TRUE(receiver->Receive(absl::MakeSpan(buffer), In(1000)).ok()); });
-  EXPECT_TRUE(sender->Reserve(1000, In(20'000)).ok());
+  EXPECT_TRUE(sender->Reserve(large.size(), In(20'000)).ok());
   peer.join();
 }
 
@@ -496,7 +502,7 @@ TEST_P(EndsTest, AMovedEndGoesOnAndWhatItWasMovedFromIsNone) {
   EXPECT_EQ(Take(), Outcome::kOk);
   EXPECT_EQ(sender->max_message_bytes(), kMaxMessage);
   EXPECT_EQ(receiver->max_message_bytes(), kMaxMessage);
-  EXPECT_EQ(sender->capacity_bytes(), std::max<uint64_t>(4096, PageBytes()));
+  EXPECT_EQ(sender->capacity_bytes(), PageBytes());
   EXPECT_EQ(receiver->capacity_bytes(), sender->capacity_bytes());
 }
 

@@ -375,7 +375,7 @@ TEST(FrameWaitTest, SendSaysThatThePeerTakesNoMore) {
   ends.receiver->Close();
   // When the ring is full it is looked at.
   Outcome outcome = Outcome::kOk;
-  for (int i = 0; i < 128 && outcome == Outcome::kOk; ++i) {
+  for (int i = 0; i < 2048 && outcome == Outcome::kOk; ++i) {
     OutFrame shared = frame.Share();
     outcome = ends.sender->TrySend(&shared, kSize, 1);
   }

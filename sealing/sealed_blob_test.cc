@@ -139,8 +139,9 @@ TEST(SealedBlobTest, AdoptRefusesWhatItCantRelyOn) {
               UniqueFd sparse = RawMemfd(8192);
               SealRaw(sparse.get(), kBlobSeals);
               EXPECT_EQ(adopt(std::move(sparse)), absl::StatusCode::kInvalidArgument);
-              UniqueFd hidden = RawMemfd(8192);
-              ASSERT_EQ(::fallocate(hidden.get(), FALLOC_FL_KEEP_SIZE, 8192, 8192), 0);
+              const auto pages = static_cast<off_t>(2 * PageBytes());
+              UniqueFd hidden = RawMemfd(static_cast<std::size_t>(pages));
+              ASSERT_EQ(::fallocate(hidden.get(), FALLOC_FL_KEEP_SIZE, pages, pages), 0);
               SealRaw(hidden.get(), kBlobSeals);
               EXPECT_EQ(adopt(std::move(hidden)), absl::StatusCode::kInvalidArgument);
               // M4: huge pages.
@@ -294,12 +295,12 @@ TEST(SealedBlobWriterTest, GrowsAndCutsAndWipesWhatIsCutOff) {
   ASSERT_TRUE(blob.ok()) << blob.status();
   EXPECT_TRUE(TextOf(*blob) == std::string(5000, 'b'));
   // P5: whoever maps the last page finds zeros behind the end.
-  void* const page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, blob->fd(), 4096);
-  ASSERT_NE(page, MAP_FAILED);
-  const char* const bytes = static_cast<const char*>(page);
-  EXPECT_EQ(bytes[5000 - 4096 - 1], 'b');
-  for (size_t i = 5000 - 4096; i < 4096; ++i) ASSERT_EQ(bytes[i], 0) << i;
-  ::munmap(page, 4096);
+  void* const pages = ::mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE, blob->fd(), 0);
+  ASSERT_NE(pages, MAP_FAILED);
+  const char* const bytes = static_cast<const char*>(pages);
+  EXPECT_EQ(bytes[5000 - 1], 'b');
+  for (size_t i = 5000; i < 8192; ++i) ASSERT_EQ(bytes[i], 0) << i;
+  ::munmap(pages, 8192);
 }
 
 TEST(SealedBlobWriterTest, ARefusedGrowKeepsTheBuffer) {

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <thread>
 #include <vector>
@@ -31,7 +33,7 @@ TEST(ChannelPairTest, MessagesFlowBothWaysAndDeathIsSeen) {
     Channel& a = (*pair)->accepting();
     Channel& b = (*pair)->connecting();
     EXPECT_EQ(a.id, b.id);
-    EXPECT_EQ(a.sender.capacity_bytes(), 8192u);
+    EXPECT_EQ(a.sender.capacity_bytes(), std::max<uint64_t>(8192, PageBytes()));
     EXPECT_EQ(b.sender.max_message_bytes(), 100u);
 
     const std::array<std::byte, 3> message = {std::byte{1}, std::byte{2}, std::byte{3}};
