@@ -3,12 +3,13 @@
 """Writes a build.ninja for the tests, from what Bazel knows, for places where Bazel doesn't run.
 
     plain_build.py --query FILE --labels FILE --source FOLDER --build FOLDER --place NAME
-                   --compiler COMMAND [--flags TEXT] [--static] --libs TEXT [--ar COMMAND]
+                   --compiler COMMAND [--flags TEXT] [--test-flags TEXT] [--static] --libs TEXT
+                   [--ar COMMAND]
 
 FILE is `bazel query --output=xml` of the tests' dependencies. Each library becomes an archive, each test and
 each program that a test starts a program below BUILD/tree/parley, with its data beside it, and
 BUILD/tree/manifest.json is what run_cases.py reads. --flags come after the targets' own copts, so
-they win. FOLDERs are paths as they are here; inside of the root they are /src and /build.
+they win; --test-flags are for the tests' own sources alone. FOLDERs are paths as they are here; inside of the root they are /src and /build.
 """
 
 import argparse
@@ -129,7 +130,9 @@ class Ninja:
         if out not in self._made:
             self._made.add(out)
             defines = [f"-D{d}" for d in target.defines]
-            self._lines += [f"build {out}: cc /src/{path}", f"  copts = {' '.join(target.copts + defines)}"]
+            of_tests = [self._options.test_flags] if target.kind == "cc_test" else []
+            copts = " ".join(target.copts + defines + of_tests)
+            self._lines += [f"build {out}: cc /src/{path}", f"  copts = {copts}"]
         return out
 
     def archive(self, target):
@@ -192,6 +195,7 @@ def main():
     for name in ("query", "labels", "source", "build", "place", "compiler", "libs"):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--flags", default="")
+    parser.add_argument("--test-flags", default="")
     parser.add_argument("--ar", default="ar")
     parser.add_argument("--static", action="store_true")
     options = parser.parse_args()
