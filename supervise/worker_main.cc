@@ -56,7 +56,7 @@ absl::StatusOr<std::size_t> WorkerInput::ReadAt(uint64_t offset, absl::Span<std:
   if (!bytes.ok()) return bytes.status();
   if (offset >= bytes->size()) return 0;
   const std::size_t size_bytes = std::min(into.size(), bytes->size() - offset);
-  std::memcpy(into.data(), bytes->data() + offset, size_bytes);
+  if (size_bytes > 0) std::memcpy(into.data(), bytes->data() + offset, size_bytes);
   return size_bytes;
 }
 
