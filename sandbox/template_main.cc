@@ -59,13 +59,15 @@ constexpr unsigned kRseqSignature = 0xd428bc00;
 constexpr unsigned kRseqSignature = 0x53053053;
 #endif
 
-// A stack with a page below it that ends whoever runs over it. Never unmapped: the template lives
+size_t GuardBytes() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
+
+// A stack whose lowest page ends whoever runs over it. Never unmapped: the template lives
 // as long, and each clone runs on its copy.
 char* MakeStack(size_t size_bytes) {
   void* const start = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return nullptr;
-  ::mprotect(start, static_cast<size_t>(::sysconf(_SC_PAGESIZE)), PROT_NONE);
+  ::mprotect(start, GuardBytes(), PROT_NONE);
   return static_cast<char*>(start) + size_bytes;
 }
 
@@ -211,7 +213,7 @@ class Template {
     // DESCRIPTOR: our parent's, for the question whether it lives.
     parent_pidfd_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, parent_, 0)));
     stack_ = MakeStack(StackBytes());
-    between_ = MakeStack(kBetweenBytes);
+    between_ = MakeStack(kBetweenBytes + GuardBytes());
     if (stack_ == nullptr || between_ == nullptr) return ErrnoStatus(errno, "make stacks");
     const char ready = 'r';
     if (::send(socket_.get(), &ready, 1, MSG_NOSIGNAL) != 1) return ErrnoStatus(errno, "get ready");
