@@ -255,6 +255,8 @@ TEST_F(WorkerTemplateTest, WhereNoFileMayBeExecutedTheHolderOfACloneIsACopy) {
     auto report = clone->Wait(Deadline::After(kLong));
     if (!report.ok() || !report->clean()) ::_exit(3);
     if (Fields(NextReply(replies.get()))["counter"] != "1") ::_exit(4);
+    pollfd closed = {replies.get(), POLLIN, 0};
+    ::poll(&closed, 1, 20'000);
     char byte = 0;
     ::_exit(::recv(replies.get(), &byte, 1, MSG_DONTWAIT) == 0 ? 0 : 5);
   }
