@@ -140,7 +140,6 @@ void PullAtBroadcast(Attacker& a) {
   if (peer.welcome.broadcast.empty()) a.CannotMount("the victim has no broadcast");
   const int fd = peer.descriptors[2].get();  // docs/SPEC.md, section 4
   const Words mapped = MapShared(a, fd, 4096, false);
-  PullAt(a, fd, mapped);
   const auto pull = [&] {
     PullAt(a, fd, mapped);
     for (const int seal : {F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_SHRINK, F_SEAL_GROW}) {

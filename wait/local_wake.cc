@@ -61,10 +61,9 @@ void LocalWake::SetThrottled(int64_t until_ns) {
 uint64_t LocalWake::TakeForeignCount() {
   if (fd_ < 0) return 0;
   const uint64_t count = TakeEventfdCount(fd_);
-  // PAIRS WITH: Write. A peer that takes one of ours has one of its own pass for it, once.
-  const uint64_t own = std::min(own_count_.load(std::memory_order_acquire), count);
-  own_count_.fetch_sub(own, std::memory_order_acquire);  // PAIRS WITH: Write
-  return count - own;
+  // PAIRS WITH: Write. To zero, so that a peer that takes ours saves up no wake-ups of its own.
+  const uint64_t own = own_count_.exchange(0, std::memory_order_acquire);
+  return count - std::min(own, count);
 }
 
 }  // namespace parley::internal

@@ -160,6 +160,15 @@ TEST_F(LocalWakeTest, WhatIsTakenIsAllThatWasWrittenAndTheForeignPartIsTold) {
   EXPECT_EQ(wake.TakeForeignCount(), 2u);
   add(1);
   EXPECT_EQ(wake.TakeForeignCount(), 1u);
+  // Nor later than the next time.
+  wake.Post(kCheck);
+  EXPECT_EQ(Writes(), 0u);  // it has a reason already
+  wake.Take(kInterrupt | kCheck);
+  wake.Post(kInterrupt);
+  EXPECT_EQ(Writes(), 1u);
+  EXPECT_EQ(wake.TakeForeignCount(), 0u);
+  add(1);
+  EXPECT_EQ(wake.TakeForeignCount(), 1u);
 }
 
 TEST(LocalWakeWithoutDescriptorTest, SaysAllTheSameWhatIsThere) {
