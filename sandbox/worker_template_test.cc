@@ -473,6 +473,11 @@ std::vector<FailingHostStep> FailingHostSteps(pid_t us) {
   const std::string why = ": Invalid cross-device link";
   const std::string of = "cannot clone clone" + why;
   const std::string gone = "clone clone: its template has ended or does not listen";
+  const std::string too_many =
+      "cannot clone clone: Too many open files; this process is at its descriptor limit (ulimit "
+      "-n): raise it or close some";
+  // Else the holder is a copy, and no file of its program is made.
+  const bool holder_has_program = ::sysconf(_SC_PAGESIZE) == 4096;
   const auto own = static_cast<uint32_t>(us);
   return {
       {"nothing", {SYS_getcwd, EXDEV}, "", false, false},
@@ -511,13 +516,7 @@ std::vector<FailingHostStep> FailingHostSteps(pid_t us) {
        "cannot clone clone, making its namespaces" + why,
        false,
        true},
-      {"page",
-       {SYS_memfd_create, EMFILE},
-       "cannot clone clone: Too many open files; this process is at its descriptor limit (ulimit "
-       "-n): "
-       "raise it or close some",
-       false,
-       true},
+      {"page", {SYS_memfd_create, EMFILE}, holder_has_program ? too_many : "", false, true},
   };
 }
 

@@ -8,6 +8,10 @@ source "$PARLEY_ROOT/tools/dev/plain.sh"
 readonly NEWER_PACKAGES=(
   g++ clang libc++-dev ninja-build pkg-config googletest libabsl-dev libseccomp-dev python3 strace binutils procps
 )
+# For libcxx.
+readonly LIBRARY_FOLDERS=(
+  os boundary sealing shm ring wait handshake channel frames media sandbox wait_set patterns supervise
+)
 readonly NEWER_VARIANTS=(gcc hugetlb cxx23 libcxx)
 # What g++ 14 says of vectors and matchers that it inlined, in tests alone: none of it is so.
 readonly NEWER_TEST_FLAGS="-Wno-error=array-bounds -Wno-error=free-nonheap-object -Wno-error=mismatched-new-delete"
@@ -47,8 +51,9 @@ newer_run() {
 # Each source of the library alone, checked by clang against libc++.
 newer_libcxx() {
   local folder="$1" sources
+  # shellcheck disable=SC2016 # $all is the query's
   sources="$(cd "$PARLEY_ROOT" && bazel_with gcc query --noshow_progress \
-    'labels(srcs, kind(cc_library, //os/... + //boundary/... + //sealing/... + //shm/... + //ring/... + //wait/... + //handshake/... + //channel/... + //frames/... + //media/... + //sandbox/...))' \
+    "let all = kind(cc_library, set($(printf '//%s/... ' "${LIBRARY_FOLDERS[@]}"))) in "'labels(srcs, $all except attr(testonly, 1, $all))' \
     2>/dev/null | grep '\.cc$' | sed 's,^//,,; s,:,/,' | sort -u)"
   say clang++ -stdlib=libc++ -fsyntax-only "# $(wc -l <<<"$sources") sources"
   mkdir -p "$folder/include"

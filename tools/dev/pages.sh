@@ -9,7 +9,7 @@ pages_usage() {
   cat <<END
 Usage: ./dev pages [--only REGEX] [--record] [BYTES...]
 
-Runs the unit tests and the villain as if this machine's pages had BYTES bytes (default: 16384 65536), as those of
+Runs the unit tests as if this machine's pages had BYTES bytes (default: 16384 65536), as those of
 a Raspberry Pi 5, of Apple's and of some servers' have. tools/dev/places/large_pages.c, a library that each
 program and each worker is linked with, answers for the kernel: sizes, alignment, and EINVAL for what is not aligned.
 --record writes docs/runs/pages.md. Exit code: 0 if nothing failed.
@@ -53,7 +53,7 @@ run_pages() {
   python3 -B "$PLACES/report.py" --manifest "$folder/tests/manifest.json" "${report[@]}" || status=1
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
-    python3 -B "$PLACES/report.py" --markdown --title "The tests and the villain with larger pages, simulated" \
+    python3 -B "$PLACES/report.py" --markdown --title "The tests with larger pages, simulated" \
       --command "./dev pages --record${only:+ --only $only} ${sizes[*]}" --commit "$revision" \
       --note "Simulated by \`tools/dev/places/large_pages.c\` on this machine's kernel, whose own pages have $(getconf PAGESIZE) bytes; no machine with such pages has run it." \
       --manifest "$folder/tests/manifest.json" "${report[@]}" >"$PARLEY_ROOT/docs/runs/pages.md" || true
