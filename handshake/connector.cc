@@ -29,8 +29,8 @@ absl::Status Unexpected(absl::Span<const std::byte> message, absl::Status otherw
   const auto reason = ParseRefused(message);
   if (!reason.ok()) return reason.status();
   const std::string sentence = std::string("the peer refused: ") + ToString(*reason);
-  absl::Status refusal = *reason == RefusalReason::kBusy ? absl::UnavailableError(sentence)
-                                                         : absl::FailedPreconditionError(sentence);
+  absl::Status refusal = IsPassing(*reason) ? absl::UnavailableError(sentence)
+                                            : absl::FailedPreconditionError(sentence);
   refusal.SetPayload(kRefusalPayload, absl::Cord());
   return refusal;
 }

@@ -29,8 +29,8 @@ namespace parley {
 
 // kPermissionDenied: our policy does not admit who listens there;
 // kFailedPrecondition: refused, with the other side's reason; kInvalidArgument: it broke the
-// protocol; kDeadlineExceeded; kUnavailable: it went away, or has too many handshakes under way,
-// and the next try may do; kResourceExhausted.
+// protocol; kDeadlineExceeded; kUnavailable: it went away, or refused for want of something, and
+// the next try may do; kResourceExhausted.
 absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
                                                           const CheckedConnectOptions& options,
                                                           Deadline deadline);

@@ -1809,6 +1809,20 @@ TEST(ConnectorTest, AFullQueueAtEachStepIsAnErrorAtOnce) {
   }
 }
 
+TEST(ConnectorTest, ARefusalForATimeIsUnavailableAndOthersAreNot) {
+  constexpr auto kLast = static_cast<uint32_t>(RefusalReason::kUnfinished);
+  for (uint32_t number = 1; number <= kLast; ++number) {
+    const auto reason = static_cast<RefusalReason>(number);
+    auto pair = PeerSocket::Pair();
+    ASSERT_TRUE(pair->first.Send(EncodeRefused(reason)).ok());
+    const absl::Status status =
+        ConnectHandshake(std::move(pair->second), ConnectOptions{}, Soon()).status();
+    EXPECT_TRUE(IsRefusal(status)) << status;
+    EXPECT_EQ(absl::IsUnavailable(status), Says(status, "try again later")) << status;
+    EXPECT_EQ(absl::IsFailedPrecondition(status), !Says(status, "try again later")) << status;
+  }
+}
+
 // It hung up: if it said why before that, this is the error.
 TEST(ConnectorTest, ARefusalBeforeTheHangUpIsFound) {
   for (const bool refuses : {true, false}) {

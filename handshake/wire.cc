@@ -260,7 +260,7 @@ const char* ToString(RefusalReason reason) {
     case RefusalReason::kFormat:
       return "it does not accept the format";
     case RefusalReason::kResources:
-      return "it is out of memory or descriptors";
+      return "it is out of memory or descriptors; try again later";
     case RefusalReason::kBusy:
       return "too many handshakes are under way there; try again later";
     case RefusalReason::kMemory:
@@ -271,6 +271,11 @@ const char* ToString(RefusalReason reason) {
       return "too much is out with unfinished handshakes of this user; try again later";
   }
   return "for a reason that this version does not know";
+}
+
+bool IsPassing(RefusalReason reason) {
+  return reason == RefusalReason::kResources || reason == RefusalReason::kBusy ||
+         reason == RefusalReason::kUnfinished;
 }
 
 absl::StatusOr<MessageType> PeekType(absl::Span<const std::byte> message) {

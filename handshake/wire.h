@@ -157,6 +157,8 @@ enum class RefusalReason : uint32_t {
 
 // "no protocol version in common", never null.
 const char* ToString(RefusalReason reason);
+// Whether the same may be accepted a little later; its text then ends with "try again later".
+bool IsPassing(RefusalReason reason);
 
 // --- private, validated forms
 // ---------------------------------------------------------------------

@@ -305,6 +305,14 @@ TEST(WireTest, EachRefusalHasAReasonInWordsAndAnUnknownOneToo) {
   EXPECT_EQ(texts.count(unknown), 0u);
 }
 
+TEST(WireTest, WhatIsRefusedForATimeSaysSo) {
+  for (uint32_t reason = 0; reason <= 20; ++reason) {
+    const auto refused = static_cast<RefusalReason>(reason);
+    const std::string text = ToString(refused);
+    EXPECT_EQ(IsPassing(refused), text.find("; try again later") != std::string::npos) << text;
+  }
+}
+
 TEST(WireTest, PromiseP1MemoryRandomBytesNeverCrashTheParsers) {
   std::mt19937 random(11);
   for (int round = 0; round < 50'000; ++round) {

@@ -8,7 +8,6 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -138,10 +137,16 @@ void SayVariables(const CloneContext& context) {
   }
 }
 
+// By the kernel itself: newer C libraries draw from a state of their own, which the clone has from its
+// template.
+bool Draw(void* bytes, size_t size) {
+  return ::syscall(SYS_getrandom, bytes, size, 0) == static_cast<long>(size);  // NOLINT: its type
+}
+
 void DrawAnew() {
   // SAFETY: the kernel's 16 bytes on this process's stack, which the auxiliary vector names.
   auto* const bytes = std::bit_cast<unsigned char*>(::getauxval(AT_RANDOM));
-  if (bytes != nullptr && ::getrandom(bytes, 16, 0) != 16) ::_exit(internal::kCloneFailed);
+  if (bytes != nullptr && !Draw(bytes, 16)) ::_exit(internal::kCloneFailed);
 }
 
 // Not inlined: its own frame has the new value from its start to its end.
@@ -166,7 +171,7 @@ __attribute__((no_stack_protector)) int BeClone(void* argument) {
   DrawAnew();
 #if defined(__x86_64__)
   uint64_t fresh = 0;
-  if (::getrandom(&fresh, sizeof(fresh), 0) != sizeof(fresh)) ::_exit(internal::kCloneFailed);
+  if (!Draw(&fresh, sizeof(fresh))) ::_exit(internal::kCloneFailed);
   fresh &= ~uint64_t{0xff};  // as glibc's: a string function does not get past it
   asm volatile("movq %0, %%fs:0x28" : : "r"(fresh) : "memory");
 #endif
