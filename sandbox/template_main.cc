@@ -137,8 +137,8 @@ void SayVariables(const CloneContext& context) {
   }
 }
 
-// By the kernel itself: newer C libraries draw from a state of their own, which the clone has from its
-// template.
+// By the kernel itself: newer C libraries draw from a state of their own, which the clone has from
+// its template.
 bool Draw(void* bytes, size_t size) {
   return ::syscall(SYS_getrandom, bytes, size, 0) == static_cast<long>(size);  // NOLINT: its type
 }
