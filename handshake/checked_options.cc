@@ -38,12 +38,18 @@ uint64_t AtLeastAPage(uint64_t capacity) {
   return std::max(capacity, MinCapacityBytes());
 }
 
+// And so is a limit, which would else refuse what was asked for.
+void AdmitAPage(ChannelLimits* limits) {
+  if (limits->max_capacity_bytes < kMinCapacityBytes) return;
+  limits->max_capacity_bytes = std::max(limits->max_capacity_bytes, MinCapacityBytes());
+}
+
 absl::Status CheckLimits(const char* options, const ChannelLimits& limits) {
   const Field field = {options, "limits"};
-  if (limits.max_capacity_bytes < MinCapacityBytes() ||
+  if (limits.max_capacity_bytes < kMinCapacityBytes ||
       limits.max_capacity_bytes > kMaxCapacityBytes) {
     return field.Wrong(".max_capacity_bytes" + Is(limits.max_capacity_bytes) +
-                       "; allowed: " + std::to_string(MinCapacityBytes()) + " to " +
+                       "; allowed: " + std::to_string(kMinCapacityBytes) + " to " +
                        std::to_string(kMaxCapacityBytes));
   }
   if (limits.max_message_bytes < kMinMessageLimitBytes) {
@@ -171,6 +177,7 @@ absl::StatusOr<bool> MayUseEventfds(const Options& options) {
 }  // namespace
 
 absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions options) {
+  AdmitAPage(&options.limits);
   CheckedAcceptOptions checked(std::move(options));
   const AcceptOptions& given = checked.options_;
   absl::Status status = CheckCommon("AcceptOptions", given, &checked.send_, &checked.receive_);
@@ -204,6 +211,7 @@ absl::StatusOr<CheckedConnectOptions> CheckedConnectOptions::Make(ConnectOptions
     return absl::InvalidArgumentError(
         "ConnectOptions::direction is kNone; allowed only with `broadcast_kinds`");
   }
+  AdmitAPage(&options.limits);
   CheckedConnectOptions checked(std::move(options));
   const ConnectOptions& given = checked.options_;
   absl::Status status = CheckCommon("ConnectOptions", given, &checked.send_, &checked.receive_);

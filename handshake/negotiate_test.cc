@@ -442,8 +442,9 @@ TEST(CheckedOptionsTest, EachLimitIsAllowedAndNothingBeyondIt) {
   const auto least_message = static_cast<uint32_t>(least) - 8;
   const CommonCase cases[] = {
       {limit([=](ChannelLimits* l) { l->max_capacity_bytes = least; }), ""},
-      {limit([=](ChannelLimits* l) { l->max_capacity_bytes = least - 1; }),
-       "::limits.max_capacity_bytes is "},
+      {limit([](ChannelLimits* l) { l->max_capacity_bytes = kMinCapacityBytes; }), ""},
+      {limit([](ChannelLimits* l) { l->max_capacity_bytes = kMinCapacityBytes - 1; }),
+       "::limits.max_capacity_bytes is 4095; allowed"},
       {limit([](ChannelLimits* l) { l->max_capacity_bytes = kMaxCapacityBytes; }), ""},
       {limit([](ChannelLimits* l) { l->max_capacity_bytes = kMaxCapacityBytes + 1; }),
        "::limits.max_capacity_bytes is 1073741825; allowed"},
@@ -559,6 +560,25 @@ TEST(CheckedOptionsTest, TheTermsOfADirectionAreThoseThatWereAskedFor) {
   ASSERT_TRUE(checked.ok());
   EXPECT_EQ(checked->send().chosen, (DirectionSpec{least, 100, {}}));
   EXPECT_EQ(checked->send().ceiling_message_bytes, 100u);
+}
+
+// Where a page is larger, what is asked for and its own limit become a page (./dev pages).
+TEST(CheckedOptionsTest, TheSmallestRingIsWithinItsOwnLimitWhateverThePagesAre) {
+  const uint64_t least = std::max<uint64_t>(kMinCapacityBytes, PageBytes());
+  AcceptOptions accept;
+  accept.send = accept.receive = {kMinCapacityBytes, 100};
+  accept.limits.max_capacity_bytes = kMinCapacityBytes;
+  ConnectOptions connect;
+  connect.send = connect.receive = accept.send;
+  connect.limits = accept.limits;
+  const auto accepting = CheckedAcceptOptions::Make(accept);
+  const auto connecting = CheckedConnectOptions::Make(connect);
+  ASSERT_TRUE(accepting.ok()) << accepting.status();
+  ASSERT_TRUE(connecting.ok()) << connecting.status();
+  EXPECT_EQ(accepting->send().chosen, (DirectionSpec{least, 100, {}}));
+  EXPECT_EQ(connecting->receive().chosen, (DirectionSpec{least, 100, {}}));
+  EXPECT_EQ(accepting->get().limits.max_capacity_bytes, least);
+  EXPECT_EQ(connecting->get().limits.max_capacity_bytes, least);
 }
 
 TEST(CheckedOptionsTest, ADirectionThatIsNotThereHasNoTerms) {

@@ -28,7 +28,7 @@ class FileRegistry;  // sealing/file_registry.h
 // the accepting one takes kDefaultCapacityBytes and a quarter of the capacity. A message length
 // without a capacity gets a ring in which two such messages fit.
 struct RingRequest {
-  uint64_t capacity_bytes = 0;     // a power of two from 4 KiB (and a page) to the limit
+  uint64_t capacity_bytes = 0;  // a power of two from 4 KiB to the limit; at least a page is made
   uint32_t max_message_bytes = 0;  // from kMinMessageLimitBytes to capacity_bytes - 8
   // An arena beside the ring (frames/), for a FrameSender on the side that sends and a
   // FrameReceiver on the other. `bytes` is the accepting side's choice, none by default: it pays. A
@@ -40,7 +40,7 @@ struct RingRequest {
 inline constexpr uint64_t kDefaultCapacityBytes = uint64_t{1} << 16;
 
 // The maximum that is spent on one peer, set before it connects. What `send` and `receive` ask for
-// lies within it.
+// lies within it. A ring of one page is always within it.
 struct ChannelLimits {
   uint64_t max_capacity_bytes = uint64_t{16} << 20;  // of each ring; 4 KiB to 1 GiB
   uint32_t max_message_bytes = uint32_t{4} << 20;    // of each ring

@@ -54,6 +54,7 @@ using testing::ChannelPair;
 
 const Deadline kNow = Deadline::AtMonotonicNs(0);
 constexpr uint32_t kBlock = 64;
+constexpr int kMoreBlocksThanFit = 500;  // also into a ring of a page of 64 KiB
 
 AudioPortOptions Options() {
   AudioPortOptions options;
@@ -226,17 +227,17 @@ TEST(AudioPortTest, ABlockWithoutRoomIsDroppedAndTheReaderSeesTheGap) {
   Ports ports = MakePorts();
   uint64_t position = 0;
   uint64_t dropped = 0;
-  for (int i = 0; i < 100; ++i) {
+  const auto write = [&] {
     if (ports.a.Write(Ramp(position, kBlock), {}, kNow) != AudioOutcome::kOk) dropped += kBlock;
     position += kBlock;
-  }
+  };
+  for (int i = 0; i < kMoreBlocksThanFit; ++i) write();
   EXPECT_GT(dropped, 0u);
   EXPECT_EQ(ports.a.stats().overruns, dropped / kBlock);
   std::vector<float> samples(std::size_t{kBlock} * 2);
   for (int i = 0; i < 40; ++i) {
     ports.b.Read(absl::MakeSpan(samples), {}, kNow);
-    ports.a.Write(Ramp(position, kBlock), {}, kNow);
-    position += kBlock;
+    write();
   }
   EXPECT_EQ(ports.b.stats().missed_frames, dropped);
 }
@@ -622,7 +623,7 @@ TEST(AudioPortTest, AttackP16ALieAboutAPositionEndsThePortForBothHalves) {
   Hostile head = MakeHostile();
   // More was taken than was ever sent; seen once our ring seems full.
   HostileAccess::Control(head.receiver()).StoreRelease64(kHeadOffset, uint64_t{1} << 40);
-  for (int i = 0; i < 100; ++i) head.port.Write(samples, {}, kNow);
+  for (int i = 0; i < kMoreBlocksThanFit; ++i) head.port.Write(samples, {}, kNow);
   EXPECT_EQ(head.port.violation(), Violation::kConsumerPositionOutOfRange);
   EXPECT_EQ(head.port.Read(absl::MakeSpan(samples), {}, kNow).outcome, AudioOutcome::kEnded);
   Hostile tail = MakeHostile();
@@ -731,7 +732,7 @@ TEST(AudioPortTest, AnEffectWhoseAnswersAreNotTakenAnyMoreHasEndedForGood) {
   host.receiver().Close();
   uint64_t sent = 0;
   AudioOutcome outcome = AudioOutcome::kOk;
-  for (; sent < 100 && outcome == AudioOutcome::kOk; ++sent) {
+  for (; sent < kMoreBlocksThanFit && outcome == AudioOutcome::kOk; ++sent) {
     ASSERT_EQ(host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(kBlock * 2)),
               Outcome::kOk);
     outcome = respond();

@@ -54,7 +54,7 @@ using testing_support::RefuseSystemCall;
 using testing_support::RunInChild;
 using testing_support::SealRaw;
 
-constexpr RegionGeometry kGeometry = {.data_bytes = 65536};
+const RegionGeometry kGeometry = {.data_bytes = 16 * kPage};
 
 Deadline Soon() { return Deadline::After(absl::Seconds(5)); }
 
@@ -158,7 +158,7 @@ TEST(RegionTest, PromiseP1AnIncomingRegionIsWrittenByThePeerAlone) {
 }
 
 TEST(RegionTest, PromiseP1FramesAreSealedWithTheirRegion) {
-  const RegionGeometry geometry = {.data_bytes = 65536, .frames_bytes = 16384};
+  const RegionGeometry geometry = {.data_bytes = kGeometry.data_bytes, .frames_bytes = 4 * kPage};
   auto draft = IncomingRegionDraft::Create(geometry);
   ASSERT_TRUE(draft.ok()) << draft.status();
   // Who expects another shape does not get one.
@@ -168,9 +168,9 @@ TEST(RegionTest, PromiseP1FramesAreSealedWithTheirRegion) {
   auto reader = std::move(*draft).Finish();
   ASSERT_TRUE(reader.ok()) << reader.status();
   EXPECT_EQ(RunInChild([&] { ExpectNobodyCanWrite(reader->fd()); }), "ok");
-  EXPECT_TRUE(Read(reader->frames(), 0, 16384) == std::string(16384, '\0'));
-  writer->frames().CopyIn(16384 - 4, BytesOf("last"));
-  EXPECT_EQ(Read(reader->frames(), 16384 - 4, 4), "last");
+  EXPECT_TRUE(Read(reader->frames(), 0, 4 * kPage) == std::string(4 * kPage, '\0'));
+  writer->frames().CopyIn(4 * kPage - 4, BytesOf("last"));
+  EXPECT_EQ(Read(reader->frames(), 4 * kPage - 4, 4), "last");
 }
 
 // Both births: huge where asked for, twice at either end (the data lie there twice), and as well
@@ -382,6 +382,7 @@ TEST(RegionTest, PromiseP2TimeMoreThanCanBeMappedUntilTheDeadlineIsAnError) {
 // Each call that can fail while a region is made, finished or adopted; with the kernel's reason.
 TEST(RegionTest, PromiseP7EachFailureOnTheWayIsAnError) {
   const Deadline past = Deadline::AtMonotonicNs(0);
+  const RegionGeometry one_slice = {.data_bytes = 65536};
   const auto expect_error = [](const absl::Status& status) {
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   };
@@ -393,8 +394,8 @@ TEST(RegionTest, PromiseP7EachFailureOnTheWayIsAnError) {
       for (const long call : calls) FailSystemCall(call, ENOMEM);
     };
     EXPECT_EQ(RunInChild([&] {
-                auto outgoing = OutgoingRegionBuilder::Start(kGeometry);
-                auto draft = IncomingRegionDraftBuilder::Start(kGeometry);
+                auto outgoing = OutgoingRegionBuilder::Start(one_slice);
+                auto draft = IncomingRegionDraftBuilder::Start(one_slice);
                 ASSERT_TRUE(outgoing.ok() && draft.ok());
                 ASSERT_FALSE(*outgoing->Step(past));
                 ASSERT_FALSE(*draft->Step(past));
@@ -404,22 +405,22 @@ TEST(RegionTest, PromiseP7EachFailureOnTheWayIsAnError) {
               }),
               "ok");
     EXPECT_EQ(RunInChild([&] {
-                const auto mine = OutgoingRegion::Create(kGeometry);
-                const auto draft = IncomingRegionDraft::Create(kGeometry);
+                const auto mine = OutgoingRegion::Create(one_slice);
+                const auto draft = IncomingRegionDraft::Create(one_slice);
                 ASSERT_TRUE(mine.ok() && draft.ok());
-                auto outgoing = OutgoingRegionBuilder::Start(kGeometry);
+                auto outgoing = OutgoingRegionBuilder::Start(one_slice);
                 ASSERT_TRUE(outgoing.ok());
                 ASSERT_FALSE(*outgoing->Step(past));
                 ASSERT_FALSE(*outgoing->Step(past));  // sealed and mapped, without its pages
-                auto finisher = IncomingRegion::StartAdopt(Sent(mine->fd()), kGeometry);
-                auto adoption = OutgoingRegionAdoption::Start(Sent(draft->fd()), kGeometry, {},
+                auto finisher = IncomingRegion::StartAdopt(Sent(mine->fd()), one_slice);
+                auto adoption = OutgoingRegionAdoption::Start(Sent(draft->fd()), one_slice, {},
                                                               MakerTrust::kSupervisor);
                 ASSERT_TRUE(finisher.ok() && adoption.ok());
                 fail();
                 if (calls != type) expect_error(outgoing->Step(past).status());
                 if (calls != type) expect_error(finisher->Step(past).status());
                 expect_error(std::move(*adoption).Finish(Soon()).status());
-                expect_error(IncomingRegion::Adopt(Sent(mine->fd()), kGeometry).status());
+                expect_error(IncomingRegion::Adopt(Sent(mine->fd()), one_slice).status());
               }),
               "ok");
   }
@@ -591,15 +592,16 @@ TEST(RegionTest, AdoptRefusesEachLieAndLeaksNothing) {
           }
         }
         // M5: another size than announced; announced sizes that no region has.
-        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {32768}), kLie);
-        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {131072}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {8 * kPage}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {32 * kPage}), kLie);
         EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {0}), kLie);
-        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {65535}), kLie);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {16 * kPage - 1}), kLie);
         for (const uint64_t huge : {(uint64_t{1} << 63) - 1, uint64_t{64} << 40, ~uint64_t{0}}) {
           EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), {huge}), kTooMuch);
           EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals), {huge}), kTooMuch);
         }
-        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), kGeometry, {.max_data_bytes = 32768}), kTooMuch);
+        EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals), kGeometry, {.max_data_bytes = 8 * kPage}),
+                  kTooMuch);
         // M10: a page missing, in plain sight or behind one beyond the end.
         EXPECT_EQ(AdoptCode(Spoiled(kRegionSeals, PunchOnePage)), kLie);
         EXPECT_EQ(AdoptToWriteCode(Spoiled(kShapeSeals, PunchOnePage)), kLie);
@@ -828,13 +830,13 @@ TEST(RegionTest, PromiseP7LackOfDescriptorsMemoryOrFileSizeIsAnError) {
             }),
             "ok");
   EXPECT_EQ(RunInChild([] {
-              const rlimit limit = {65536, 65536};
+              const rlimit limit = {16 * kPage, 16 * kPage};
               ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
               EXPECT_EQ(OutgoingRegion::Create(kGeometry).status().code(),
                         absl::StatusCode::kResourceExhausted);
               EXPECT_EQ(IncomingRegionDraft::Create(kGeometry).status().code(),
                         absl::StatusCode::kResourceExhausted);
-              EXPECT_TRUE(OutgoingRegion::Create({32768}).ok());
+              EXPECT_TRUE(OutgoingRegion::Create({8 * kPage}).ok());
             }),
             "ok");
   EXPECT_EQ(RunInChild([] {

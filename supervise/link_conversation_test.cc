@@ -75,11 +75,12 @@ TEST(LinkChannelTest, RingsAreAsTheyWereAskedFor) {
     uint32_t max_message_bytes;
   };
   constexpr uint64_t kKib = 1024;
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const std::vector<Row> rows = {
       {{}, 64 * kKib, 16 * 1024},
       {{.capacity_bytes = 128 * kKib}, 128 * kKib, 32 * 1024},
       {{.max_message_bytes = 100 * 1024}, 256 * kKib, 100 * 1024},
-      {{.capacity_bytes = 32 * kKib, .max_message_bytes = 1000}, 32 * kKib, 1000},
+      {{.capacity_bytes = 32 * kKib, .max_message_bytes = 1000}, std::max(32 * kKib, page), 1000},
   };
   for (const Row& row : rows) {
     WorkerLinkOptions options = LinkOptions("echo");

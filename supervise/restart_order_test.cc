@@ -400,7 +400,7 @@ RestartOptions WithSmallRings() {
   return options;
 }
 
-constexpr uint64_t kMany = 60;
+constexpr uint64_t kMany = 120;  // more than fit into rings of a page of 64 KiB
 
 void SendMany(RestartingLink& worker, uint32_t tag) {
   const std::string kilobyte(1000, 'x');

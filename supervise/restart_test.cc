@@ -207,7 +207,7 @@ TEST(RestartTest, WhatWasAcknowledgedMakesRoom) {
   }
 }
 
-constexpr uint64_t kMany = 60;
+constexpr uint64_t kMany = 120;  // more than fit into rings of a page of 64 KiB
 
 // Sends more than the ring to the worker holds, of which none may be lost.
 void SendMany(RestartingLink& worker, uint64_t first) {
