@@ -32,7 +32,7 @@ namespace parley {
 // protocol; kDeadlineExceeded; kUnavailable: it went away, or refused for want of something, and
 // the next try may do; kResourceExhausted.
 absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,
-                                                          const CheckedConnectOptions& options,
+                                                          const CheckedConnectOptions& checked,
                                                           Deadline deadline);
 // The same; kInvalidArgument as well for options that can't be.
 absl::StatusOr<std::shared_ptr<Session>> ConnectHandshake(PeerSocket socket,

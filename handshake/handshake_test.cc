@@ -1680,7 +1680,8 @@ TEST(ConnectorTest, EachAnswerOfAHostileAcceptingSideHasItsError) {
     absl::StatusCode code;
     const char* sentence;
   };
-  const auto nothing_after = [](std::vector<std::byte> Script::* which, std::vector<std::byte> by) {
+  const auto nothing_after = [](std::vector<std::byte> Script::* which,
+                                const std::vector<std::byte>& by) {
     return [which, by](Script& s) {
       s.*which = by;
       if (which == &Script::welcome) s.descriptors.clear();

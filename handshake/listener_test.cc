@@ -585,7 +585,7 @@ TEST_F(ListenerTest, AMovedOneAcceptsAndOwnsItsFile) {
       Listener between = *std::move(source);
       if (round == 2) {
         Listener away = *std::move(target);
-        *target = std::move(between);
+        *target = std::move(between);  // NOLINT(bugprone-use-after-move): what is tried
       } else {
         *target = std::move(between);
       }
@@ -611,7 +611,7 @@ TEST_F(ListenerTest, PromiseP3WorkAMovedOneHasItsSpareDescriptor) {
               auto made = Listener::Bind(Path("a"));
               ASSERT_TRUE(made.ok());
               Listener between = *std::move(made);
-              *made = std::move(between);
+              *made = std::move(between);  // NOLINT(bugprone-use-after-move): what is tried
               Listener* const listener = &*made;
               std::vector<PeerSocket> clients;
               clients.push_back(*ConnectTo(Path("a"), Soon()));

@@ -168,10 +168,13 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
   }
   Watch(pending->acceptor.fd(), /*active=*/false);  // its wake-ups are the channel's from now on
   auto taken = std::move(pending->acceptor).Take();
-  if (!taken.ok()) CountFailure(taken.status());
-  if (taken.ok()) ready_.push_back(*std::move(taken));
   pending_.erase(pending);
-  return taken.ok();
+  if (!taken.ok()) {
+    CountFailure(taken.status());
+    return false;
+  }
+  ready_.push_back(*std::move(taken));
+  return true;
 }
 
 void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,

@@ -152,7 +152,7 @@ TEST(AudioPortTest, SamplesAndEventsArriveAtTheirFramesWhateverSizesAreReadAndWr
     ASSERT_EQ(samples, Ramp(read, wanted));
     for (uint32_t i = 0; i < result.events; ++i) heard.push_back(read + got[i].frame);
     read += wanted;
-    while (written - read > 2 * kBlock) {
+    while (written - read > uint64_t{2} * kBlock) {
       samples.resize(std::size_t{kBlock} * 2);
       const auto more = ports.b.Read(absl::MakeSpan(samples), absl::MakeSpan(got), kNow);
       ASSERT_EQ(more.frames, kBlock);
@@ -210,7 +210,7 @@ TEST(AudioPortTest, AnUnderrunIsSilenceAndCountedAndRefills) {
   const AudioReadResult result = read();
   EXPECT_EQ(result.outcome, AudioOutcome::kLate);
   EXPECT_EQ(result.frames, 10u);
-  std::vector<float> expected = Ramp(2 * kBlock, 10);
+  std::vector<float> expected = Ramp(uint64_t{2} * kBlock, 10);
   expected.resize(samples.size(), 0);
   EXPECT_EQ(samples, expected);
   write(kBlock);
@@ -252,8 +252,8 @@ TEST(AudioPortTest, DelayThatGathersIsCut) {
   }
   std::vector<float> samples(std::size_t{kBlock} * 2);
   EXPECT_EQ(ports.b.Read(absl::MakeSpan(samples), {}, kNow).frames, kBlock);
-  EXPECT_EQ(samples, Ramp(4 * kBlock, kBlock)) << "the newest block";
-  EXPECT_EQ(ports.b.stats().skipped_frames, uint64_t{4 * kBlock});
+  EXPECT_EQ(samples, Ramp(uint64_t{4} * kBlock, kBlock)) << "the newest block";
+  EXPECT_EQ(ports.b.stats().skipped_frames, uint64_t{4} * kBlock);
 }
 
 TEST(AudioPortTest, TheDelayThatIsAllowedIsNotCut) {
@@ -315,7 +315,8 @@ TEST(AudioPortTest, ACycleAnswersEachBlockInItsPlace) {
           [](const AudioBlock& block) {
             for (std::size_t i = 0; i < block.out.size(); ++i) block.out[i] = block.in[i] * 2;
             std::copy(block.events.begin(), block.events.end(), block.out_events.begin());
-            for (const AudioEvent& event : block.events) block.out[event.frame * 2] = 1.5f;
+            for (const AudioEvent& event : block.events)
+              block.out[std::size_t{event.frame} * 2] = 1.5f;
             return block.events.size();
           },
           Deadline::After(absl::Seconds(10)));
@@ -517,7 +518,7 @@ TEST(AudioPortTest, AttackP16EachLieEndsThePort) {
   constexpr uint64_t kFar = ~uint64_t{0};
   const std::vector<Lie> lies = {
       {"no frames", {0, 0, 0}, {}, 0},
-      {"more frames than agreed", {0, kBlock + 1, 0}, {}, (kBlock + 1) * 2},
+      {"more frames than agreed", {0, kBlock + 1, 0}, {}, std::size_t{kBlock + 1} * 2},
       {"frames that overflow", {0, 0x8000'0000, 0}, {}, 0},
       {"more samples than frames", {0, 4, 0}, {}, 9},
       {"fewer samples than frames", {0, 4, 0}, {}, 7},
@@ -733,14 +734,15 @@ TEST(AudioPortTest, AnEffectWhoseAnswersAreNotTakenAnyMoreHasEndedForGood) {
   uint64_t sent = 0;
   AudioOutcome outcome = AudioOutcome::kOk;
   for (; sent < kMoreBlocksThanFit && outcome == AudioOutcome::kOk; ++sent) {
-    ASSERT_EQ(host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(kBlock * 2)),
-              Outcome::kOk);
+    ASSERT_EQ(
+        host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(std::size_t{kBlock} * 2)),
+        Outcome::kOk);
     outcome = respond();
   }
   EXPECT_EQ(outcome, AudioOutcome::kEnded);
   const uint64_t before = asked;
   EXPECT_EQ(respond(), AudioOutcome::kEnded) << "with no question";
-  host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(kBlock * 2));
+  host.Send({kBlock * sent, kBlock, 0}, {}, std::vector<float>(std::size_t{kBlock} * 2));
   EXPECT_EQ(respond(), AudioOutcome::kEnded);
   EXPECT_EQ(asked, before);
 }

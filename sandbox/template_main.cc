@@ -37,7 +37,7 @@
 
 // glibc's, 2.35 and later.
 extern "C" {
-extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const ptrdiff_t __rseq_offset __attribute__((weak));  // NOLINT: its name
 }
 
 namespace parley {
@@ -193,10 +193,9 @@ PARLEY_PLAIN_CODE int EnterAndClone(void* argument) {
   const char runs = 'b';
   ::syscall(SYS_sendto, context.start.report_socket, &runs, 1, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
             0);
-  if (::syscall(SYS_setns, context.holder_pidfd, context.wall.namespaces) != 0) {
-    context.failed_step = StartStep::kNamespaces;
-    context.error = errno;
-  } else if (context.pid = MakeCloneOf(context); context.pid < 0) {
+  const bool entered = ::syscall(SYS_setns, context.holder_pidfd, context.wall.namespaces) == 0;
+  if (entered) context.pid = MakeCloneOf(context);
+  if (!entered || context.pid < 0) {
     context.failed_step = StartStep::kNamespaces;
     context.error = errno;
   }

@@ -67,8 +67,10 @@ bool KernelGathers() {
     // SAFETY: only to find the multiple of a huge page.
     const uintptr_t next =
         (reinterpret_cast<uintptr_t>(at) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
-    void* const page = ::mmap(reinterpret_cast<void*>(next), kHugePageBytes, PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_FIXED, fd.get(), 0);
+    // SAFETY: within the range of `at`.
+    auto* const place = reinterpret_cast<void*>(next);  // NOLINT(performance-no-int-to-ptr)
+    void* const page =
+        ::mmap(place, kHugePageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd.get(), 0);
     constexpr int kCollapse = 25;
     FillRaw(fd.get(), kHugePageBytes);
     const bool done = ::madvise(page, kHugePageBytes, kCollapse) == 0;
