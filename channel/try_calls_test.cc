@@ -75,7 +75,9 @@ PARLEY_SPECIMEN uint64_t CallsItself(uint64_t depth) {
   shared[depth % 16] = below;
   return before * below + CallsItself(depth / 2);
 }
-PARLEY_SPECIMEN void CopiesInOneInstruction(void* to, const void* from, std::size_t size) {
+PARLEY_SPECIMEN void CopiesInOneInstruction([[maybe_unused]] void* to,
+                                            [[maybe_unused]] const void* from,
+                                            [[maybe_unused]] std::size_t size) {
 #if defined(__x86_64__)
   asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 #endif
