@@ -263,7 +263,9 @@ bool IsForbidden(const Call& call) {
       return true;
     case SYS_epoll_ctl:
       return low(1) != EPOLL_CTL_MOD;
+#ifdef SYS_poll
     case SYS_poll:
+#endif
     case SYS_ppoll:
       return low(1) > 64;
     case SYS_mmap:

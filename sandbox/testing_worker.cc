@@ -149,14 +149,18 @@ const std::map<std::string, std::function<long(int fd)>>& HostileCalls() {
   static char memory[64];
   static char* const no_arguments[] = {nullptr};
   static const std::map<std::string, std::function<long(int)>> calls = {
+#ifdef SYS_open
       {"open", [](int) { return ::syscall(SYS_open, "/etc/passwd", O_RDONLY); }},
+#endif
       {"openat", [](int) { return ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
       {"fopen", [](int) { return std::fopen("/etc/passwd", "r") != nullptr ? 0L : -1L; }},
       {"stat", [](int) { return ::syscall(SYS_newfstatat, AT_FDCWD, "/etc", memory, 0); }},
       {"socket", [](int) { return long{::socket(AF_INET, SOCK_STREAM, 0)}; }},
       {"execve",
        [](int) { return ::syscall(SYS_execve, "/bin/true", no_arguments, no_arguments); }},
+#ifdef SYS_fork
       {"fork", [](int) { return ::syscall(SYS_fork); }},
+#endif
       {"libc_fork", [](int) { return long{::fork()}; }},
       {"clone", [](int) { return ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0); }},
       {"thread",
@@ -809,7 +813,10 @@ int Sweep(const std::string& name) {
     wrong += SweepOne(profile, *policy, number, 0);
     ++swept;
   }
-  for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_poll,
+  for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_ppoll,
+#ifdef SYS_poll
+                           SYS_poll,
+#endif
                            SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
     wrong += SweepOne(profile, *policy, static_cast<uint32_t>(number), ~uint64_t{0});
     ++swept;

@@ -40,7 +40,7 @@ run_arm64() {
     pkg-config --static --libs $(plain_libraries))"
   plain_query "$folder" arm64 "$only"
   plain_build arm64 "$folder" arm64 --compiler aarch64-linux-gnu-g++ --ar aarch64-linux-gnu-ar --static \
-    --flags=-O2 --libs "$libs"
+    --flags=-O2 "--test-flags=$PLAIN_TEST_FLAGS" --libs "$libs"
   say run_cases.py --wrap qemu-aarch64-static
   python3 -B "$PLACES/run_cases.py" --tree "$folder/tree" --out "$folder/events" --tries 3 --scale 8 \
     --wrap "$(command -v qemu-aarch64-static)" || status=1

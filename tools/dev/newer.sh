@@ -13,8 +13,6 @@ readonly LIBRARY_FOLDERS=(
   os boundary sealing shm ring wait handshake channel frames media sandbox wait_set patterns supervise
 )
 readonly NEWER_VARIANTS=(gcc hugetlb cxx23 libcxx)
-# What g++ 14 says of vectors and matchers that it inlined, in tests alone: none of it is so.
-readonly NEWER_TEST_FLAGS="-Wno-error=array-bounds -Wno-error=free-nonheap-object -Wno-error=mismatched-new-delete"
 
 newer_usage() {
   cat <<END
@@ -37,7 +35,7 @@ newer_build() {
   local libs
   # shellcheck disable=SC2046
   libs="$(in_root trixie -- pkg-config --libs $(plain_libraries))"
-  plain_build trixie "$1" trixie --compiler g++ "--flags=$2" "--test-flags=$NEWER_TEST_FLAGS" --libs "$libs"
+  plain_build trixie "$1" trixie --compiler g++ "--flags=$2" "--test-flags=$PLAIN_TEST_FLAGS" --libs "$libs"
 }
 
 newer_run() {

@@ -5,6 +5,8 @@
 # shellcheck source=/dev/null
 source "$PARLEY_ROOT/tools/dev/roots.sh"
 readonly PLACES="$PARLEY_ROOT/tools/dev/places"
+# What g++ says of vectors, matchers and copies that it inlined, in tests alone: none of it is so.
+readonly PLAIN_TEST_FLAGS="-Wno-error=array-bounds -Wno-error=free-nonheap-object -Wno-error=mismatched-new-delete"
 
 # The pkg-config names of the libraries that Parley links from Debian.
 plain_libraries() {
