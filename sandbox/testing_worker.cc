@@ -803,6 +803,11 @@ int Sweep(const std::string& name) {
   }
   const absl::StatusOr<Policy> policy = Policy::Compile(complete, {});
   if (!policy.ok()) return kSetUpFailed;
+#ifdef SYS_poll
+  constexpr int kPoll = SYS_poll;
+#else
+  constexpr int kPoll = SYS_ppoll;
+#endif
   std::string wrong;
   int swept = 0;
   for (uint32_t number = 0; number < 512; ++number) {
@@ -813,10 +818,7 @@ int Sweep(const std::string& name) {
     wrong += SweepOne(profile, *policy, number, 0);
     ++swept;
   }
-  for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, SYS_ppoll,
-#ifdef SYS_poll
-                           SYS_poll,
-#endif
+  for (const int number : {SYS_read, SYS_write, SYS_mmap, SYS_mprotect, SYS_sendto, kPoll,
                            SYS_fcntl, SYS_futex, SYS_madvise, SYS_clock_gettime}) {
     wrong += SweepOne(profile, *policy, static_cast<uint32_t>(number), ~uint64_t{0});
     ++swept;
