@@ -31,17 +31,10 @@ std::string Is(uint64_t value) { return " is " + std::to_string(value); }
 
 uint64_t MinCapacityBytes() { return std::max<uint64_t>(kMinCapacityBytes, PageBytes()); }
 
-// A request that is right on most machines is right on those of larger pages, where no ring is
-// shorter than one.
+// A request that is right on most machines, and a limit, is right on those of larger pages, where
+// no ring is shorter than one.
 uint64_t AtLeastAPage(uint64_t capacity) {
-  if (capacity < kMinCapacityBytes || !std::has_single_bit(capacity)) return capacity;
-  return std::max(capacity, MinCapacityBytes());
-}
-
-// And so is a limit, which would else refuse what was asked for.
-void AdmitAPage(ChannelLimits* limits) {
-  if (limits->max_capacity_bytes < kMinCapacityBytes) return;
-  limits->max_capacity_bytes = std::max(limits->max_capacity_bytes, MinCapacityBytes());
+  return capacity < kMinCapacityBytes ? capacity : std::max(capacity, MinCapacityBytes());
 }
 
 absl::Status CheckLimits(const char* options, const ChannelLimits& limits) {
@@ -84,7 +77,9 @@ uint64_t CapacityFor(uint32_t message_bytes, uint64_t max_capacity_bytes) {
 
 absl::Status CheckDirection(const Field& field, const RingRequest& request,
                             const ChannelLimits& limits, bool exists, DirectionTerms* terms) {
-  const uint64_t capacity = AtLeastAPage(request.capacity_bytes);
+  const uint64_t capacity = std::has_single_bit(request.capacity_bytes)
+                                ? AtLeastAPage(request.capacity_bytes)
+                                : request.capacity_bytes;
   const uint32_t message = request.max_message_bytes;
   if (absl::Status s = CheckArena(field, request.arena, limits); !s.ok()) return s;
   if (!exists) {
@@ -177,7 +172,7 @@ absl::StatusOr<bool> MayUseEventfds(const Options& options) {
 }  // namespace
 
 absl::StatusOr<CheckedAcceptOptions> CheckedAcceptOptions::Make(AcceptOptions options) {
-  AdmitAPage(&options.limits);
+  options.limits.max_capacity_bytes = AtLeastAPage(options.limits.max_capacity_bytes);
   CheckedAcceptOptions checked(std::move(options));
   const AcceptOptions& given = checked.options_;
   absl::Status status = CheckCommon("AcceptOptions", given, &checked.send_, &checked.receive_);
@@ -211,7 +206,7 @@ absl::StatusOr<CheckedConnectOptions> CheckedConnectOptions::Make(ConnectOptions
     return absl::InvalidArgumentError(
         "ConnectOptions::direction is kNone; allowed only with `broadcast_kinds`");
   }
-  AdmitAPage(&options.limits);
+  options.limits.max_capacity_bytes = AtLeastAPage(options.limits.max_capacity_bytes);
   CheckedConnectOptions checked(std::move(options));
   const ConnectOptions& given = checked.options_;
   absl::Status status = CheckCommon("ConnectOptions", given, &checked.send_, &checked.receive_);

@@ -40,6 +40,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/file_registry.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/testing/slow_files.h"
 #include "parley/wait/doorbell.h"
 
@@ -281,8 +282,7 @@ TEST_F(ServerTest, PromiseP7ResourcesGivenUpHandshakesAreBoundedForEachUser) {
 
 TEST_F(ServerTest, PromiseP7ResourcesTheBytesOfUnfinishedOnesAreBounded) {
   // One has two rings and two pages of control words: less than two.
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  limits.max_unfinished_bytes_of_user = 3 * (kDefaultCapacityBytes + page);
+  limits.max_unfinished_bytes_of_user = 3 * (kDefaultCapacityBytes + PageBytes());
   Start();
   const PeerSocket first = Raw();
   const PeerSocket second = Raw();

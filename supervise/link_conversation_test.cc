@@ -28,6 +28,7 @@
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/ring_types.h"
+#include "parley/sealing/guarded_range.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/link_wire.h"
 #include "parley/supervise/testing_link.h"
@@ -75,7 +76,7 @@ TEST(LinkChannelTest, RingsAreAsTheyWereAskedFor) {
     uint32_t max_message_bytes;
   };
   constexpr uint64_t kKib = 1024;
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t page = PageBytes();
   const std::vector<Row> rows = {
       {{}, 64 * kKib, 16 * 1024},
       {{.capacity_bytes = 128 * kKib}, 128 * kKib, 32 * 1024},

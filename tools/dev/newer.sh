@@ -8,7 +8,7 @@ source "$PARLEY_ROOT/tools/dev/plain.sh"
 readonly NEWER_PACKAGES=(
   g++ clang libc++-dev ninja-build pkg-config googletest libabsl-dev libseccomp-dev python3 strace binutils procps
 )
-# For libcxx.
+# What libcxx checks: the folders of the library, without tests and applications.
 readonly LIBRARY_FOLDERS=(
   os boundary sealing shm ring wait handshake channel frames media sandbox wait_set patterns supervise
 )

@@ -9,7 +9,8 @@
 FILE is `bazel query --output=xml` of the tests' dependencies. Each library becomes an archive, each test and
 each program that a test starts a program below BUILD/tree/parley, with its data beside it, and
 BUILD/tree/manifest.json is what run_cases.py reads. --flags come after the targets' own copts, so
-they win; --test-flags are for the tests' own sources alone. FOLDERs are paths as they are here; inside of the root they are /src and /build.
+they win; --test-flags are for the tests' own sources alone. FOLDERs are paths as they are here;
+inside of the root they are /src and /build.
 """
 
 import argparse
