@@ -45,6 +45,7 @@
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
 #include "parley/ring/layout.h"
 #include "parley/sealing/file_registry.h"
@@ -376,6 +377,21 @@ TEST_P(ChannelTest, DeathWithoutCloseDeliversWhatWasSentThenSaysSo) {
     status = ends->b.sender.Send(1, Bytes(std::string(1000, 'x')), In(1000));
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+}
+
+// Also where its socket cannot be closed yet: descriptors may lie in its queue, and there is no
+// helper that could close it (os/disposal.h).
+TEST_P(ChannelTest, AttackF12AnEndIsSeenWhoeverKeepsUsFromClosing) {
+  EXPECT_EQ(testing_support::RunInChild([&] {
+              ends = MakeEnds(GetParam());
+              AllowRights(HostileAccess::ConnectionOf(ends->a.sender));  // as before Linux 6.16
+              testing_support::FailSystemCall(SYS_clone, EAGAIN);
+              ends->a = Channel();
+              EXPECT_EQ(TendDisposal().parked, 1u);
+              EXPECT_EQ(Receive(ends->b.receiver, In(20'000)).status().code(),
+                        absl::StatusCode::kUnavailable);
+            }),
+            "ok");
 }
 
 TEST_P(ChannelTest, DeathWakesASleeper) {

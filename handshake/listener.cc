@@ -223,7 +223,7 @@ absl::StatusOr<std::optional<PeerSocket>> Listener::TryAccept() {
       spare_.Reset();
       UniqueFd taken(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       const bool nobody = !taken.ok() && (errno == EAGAIN || errno == EWOULDBLOCK);
-      CloseConnected(std::move(taken));
+      ConnectedSocket(std::move(taken)).Reset();
       spare_ = NewSpare();
       // With a full table the kernel says so before it looks at the queue.
       if (nobody) return std::nullopt;

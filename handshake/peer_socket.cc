@@ -97,9 +97,9 @@ PeerSocket& PeerSocket::operator=(PeerSocket&& other) noexcept {
 
 void PeerSocket::Close() {
   if (unused_) {
-    fd_.Reset();
+    fd_.Release().Reset();
   } else {
-    CloseConnected(std::move(fd_));
+    fd_.Reset();
   }
 }
 

@@ -27,6 +27,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/unique_fd.h"
 
@@ -120,14 +121,14 @@ class PeerSocket {
 
   Origin origin() const { return origin_; }
   int fd() const { return fd_.get(); }
-  // The caller closes it through CloseConnected, or owns it as a ConnectedSocket.
-  UniqueFd Release() && { return std::move(fd_); }
+  // The caller owns it as a ConnectedSocket.
+  UniqueFd Release() && { return fd_.Release(); }
 
  private:
   PeerSocket(UniqueFd fd, Origin origin) : fd_(std::move(fd)), origin_(origin) {}
   void Close();
 
-  UniqueFd fd_;
+  ConnectedSocket fd_;
   Origin origin_;
   // Whether only we can have sent anything to this end: it was made here and is not in use yet.
   bool unused_ = false;

@@ -2,9 +2,11 @@
 #include "parley/os/connected_socket.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "parley/os/disposal.h"
 
@@ -62,10 +64,14 @@ NextMessage PeekNext(int socket) {
   return NextMessage::kNone;
 }
 
-void CloseConnected(UniqueFd socket) {
-  if (!socket.ok()) return;
+void ConnectedSocket::Reset() {
+  if (!fd_.ok()) return;
   const int error = errno;
-  if (MayReleaseRights(socket.get())) DisposeOf(std::move(socket));
+  if (MayReleaseRights(fd_.get()) && !TryDisposeOf(fd_)) {
+    if (owner_ == ::getpid()) ::shutdown(fd_.get(), SHUT_RDWR);
+    DisposeOf(std::move(fd_));
+  }
+  fd_.Reset();
   errno = error;
 }
 

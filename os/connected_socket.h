@@ -22,6 +22,9 @@
 //   ConnectedSocket socket(std::move(fd));
 //   if (PeekNext(socket.get()) == NextMessage::kWithDescriptors) return Violation();
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <utility>
 
 #include "parley/os/unique_fd.h"
@@ -47,12 +50,8 @@ enum class NextMessage {
 // that what the peer sent before it can still be received. One system call, two after a reset.
 NextMessage PeekNext(int socket);
 
-// Closes in place where that releases nothing of the peer's or this process confined itself, and
-// through DisposeOf otherwise.
-void CloseConnected(UniqueFd socket);
-
-// The same for a listening one, whose name others may take afterwards. Where its queue hangs: 8 ms
-// more (DisposeOfAndAwait).
+// Closes a listening one, in place or through DisposeOfAndAwait, as ~ConnectedSocket does: others
+// may take its name afterwards. Where its queue hangs: 8 ms more.
 void CloseListening(UniqueFd socket);
 
 // The peer can queue nothing more, and what it has queued is dropped, so that closing the socket
@@ -61,30 +60,35 @@ void CloseListening(UniqueFd socket);
 // 320 receives.
 void StopReceiving(int socket);
 
-// Owns one: CloseConnected at the end.
+// Owns one, in the process that made this object. At the end it is closed: in place where that
+// releases nothing of the peer's or this process confined itself, and through DisposeOf otherwise.
+// Where it would be parked, it is shut down first, so that the peer sees the end at once: one walk
+// over those who wait for the peer's socket, as in a close. Not in a forked child, whose copy it is.
 class ConnectedSocket {
  public:
   ConnectedSocket() = default;
-  explicit ConnectedSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit ConnectedSocket(UniqueFd fd) : fd_(std::move(fd)), owner_(::getpid()) {}
   ConnectedSocket(ConnectedSocket&& other) noexcept = default;
   ConnectedSocket& operator=(ConnectedSocket&& other) noexcept {
     if (this != &other) {
-      CloseConnected(std::move(fd_));
+      Reset();
       fd_ = std::move(other.fd_);
+      owner_ = other.owner_;
     }
     return *this;
   }
-  ~ConnectedSocket() { CloseConnected(std::move(fd_)); }
+  ~ConnectedSocket() { Reset(); }
   ConnectedSocket(const ConnectedSocket&) = delete;
   ConnectedSocket& operator=(const ConnectedSocket&) = delete;
 
   bool ok() const { return fd_.ok(); }
   int get() const { return fd_.get(); }
   UniqueFd Release() { return std::move(fd_); }
-  void Reset() { CloseConnected(std::move(fd_)); }
+  void Reset();
 
  private:
   UniqueFd fd_;
+  pid_t owner_ = 0;
 };
 
 }  // namespace parley

@@ -111,7 +111,7 @@ TEST(ConnectedSocketTest, OneThatRefusesIsClosedInPlace) {
   if (!RefuseRights(pair.victim.get())) GTEST_SKIP() << "this kernel has no SO_PASSRIGHTS";
   EXPECT_EQ(RunInChild([&] {
               FailSystemCall(SYS_clone, EAGAIN);
-              CloseConnected(std::move(pair.victim));
+              ConnectedSocket(std::move(pair.victim)).Reset();
               EXPECT_EQ(TendDisposal().parked, 0u);
             }),
             "ok");
@@ -144,7 +144,7 @@ TEST(ConnectedSocketTest, AttackF12StopReceivingReleasesNothing) {
   ASSERT_TRUE(SendWithDescriptor(pair.attacker.get(), LingeringSocket(absl::Seconds(3)).get()));
   EXPECT_LE(TimeOf([&] {
               StopReceiving(pair.victim.get());
-              CloseConnected(std::move(pair.victim));
+              ConnectedSocket(std::move(pair.victim)).Reset();
             }),
             absl::Milliseconds(500));
 }

@@ -110,7 +110,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"), no_stack_protector
 
 struct Helpers {
   std::atomic_flag busy;
-  pid_t maker = 0;  // whose children they are
+  std::atomic<pid_t> maker = 0;  // whose children they are; 0: nobody's yet
   pid_t newest = 0;
   bool stuck = false;                                // all of them hung when we last waited for one
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
@@ -124,17 +124,36 @@ Helpers& TheHelpers() {
   return *helpers;
 }
 
-// Not a mutex: in a child of a process of several threads it may be held by nobody for ever.
+void SleepForAMillisecond() {
+  const timespec millisecond = {0, 1'000'000};
+  ::nanosleep(&millisecond, nullptr);
+}
+
+// RELAXED: in the process itself it is set once, before that could matter.
+bool IsForked() {
+  const pid_t maker = TheHelpers().maker.load(std::memory_order_relaxed);
+  return maker != 0 && maker != ::getpid();
+}
+
+// Who holds it keeps it for about 0.1 s at most (StartHelper).
+enum class IfHeld { kGiveUp, kWait };
+
+// Not a mutex: in a child of a process of several threads it may be held by nobody for ever. Such a
+// child always gives up.
 class Lock {
  public:
-  Lock() {
-    for (int i = 0; i < 10'000; ++i) {
+  explicit Lock(IfHeld if_held) {
+    for (int i = 0; i < kYields || (if_held == IfHeld::kWait && !IsForked()); ++i) {
       // PAIRS WITH: the clear in ~Lock.
       if (!TheHelpers().busy.test_and_set(std::memory_order_acquire)) {
         held_ = true;
         return;
       }
-      ::sched_yield();
+      if (i < kYields) {
+        ::sched_yield();
+      } else {
+        SleepForAMillisecond();
+      }
     }
   }
   // PAIRS WITH: the test_and_set in Lock.
@@ -146,13 +165,14 @@ class Lock {
   bool held() const { return held_; }
 
  private:
+  static constexpr int kYields = 10'000;
+
   bool held_ = false;
 };
 
 // Collects those that have ended. A forked child has none, and stacks of its own.
 int CollectEnded(Helpers& helpers) {
-  if (const pid_t self = ::getpid(); helpers.maker != self) {
-    helpers.maker = self;
+  if (const pid_t self = ::getpid(); helpers.maker.exchange(self) != self) {
     helpers.pids = {};
     helpers.slots = {};
   }
@@ -170,11 +190,6 @@ int CollectEnded(Helpers& helpers) {
 }
 
 constexpr int kMaxAwaitMs = 8;
-
-void SleepForAMillisecond() {
-  const timespec millisecond = {0, 1'000'000};
-  ::nanosleep(&millisecond, nullptr);
-}
 
 // A helper that does not hang ends within a millisecond. Once all were waited for in vain, no call
 // waits again until one of them has ended.
@@ -194,17 +209,17 @@ Slot* NewSlot() {
   return memory == MAP_FAILED ? nullptr : new (memory) Slot;
 }
 
-// Hands what is parked to a new helper. False if there is none to be had.
-bool StartHelper(Helpers& helpers) {
+// Hands the first of `fds` to a new helper. False if there is none to be had.
+bool StartHelper(Helpers& helpers, std::vector<UniqueFd>& fds) {
   const auto free = std::find(helpers.pids.begin(), helpers.pids.end(), 0);
   if (free == helpers.pids.end()) return false;
   Slot*& slot = helpers.slots[static_cast<std::size_t>(free - helpers.pids.begin())];
   if (slot == nullptr) slot = NewSlot();
   if (slot == nullptr) return false;
 
-  const std::size_t count = std::min(helpers.parked.size(), kMaxBatch);
+  const std::size_t count = std::min(fds.size(), kMaxBatch);
   for (std::size_t i = 0; i < count; ++i) {
-    slot->descriptors[i] = static_cast<uint32_t>(helpers.parked[i].get());
+    slot->descriptors[i] = static_cast<uint32_t>(fds[i].get());
   }
   std::sort(slot->descriptors.begin(),
             slot->descriptors.begin() + static_cast<std::ptrdiff_t>(count));
@@ -231,44 +246,52 @@ bool StartHelper(Helpers& helpers) {
     ::syscall(SYS_futex, &slot->is_alone, FUTEX_WAIT, 0, &limit, nullptr, 0);
   }
   // The helper's table has a copy of each, so none of these is the last.
-  helpers.parked.erase(helpers.parked.begin(),
-                       helpers.parked.begin() + static_cast<std::ptrdiff_t>(count));
+  fds.erase(fds.begin(), fds.begin() + static_cast<std::ptrdiff_t>(count));
   // PAIRS WITH: the load in HelperMain.
   __atomic_store_n(&slot->may_end, 1U, __ATOMIC_RELEASE);
   ::syscall(SYS_futex, &slot->may_end, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   return true;
 }
 
-int StartHelpers(Helpers& helpers) {
+// Until none of `fds` is left or no helper is to be had. How many exist.
+int StartHelpers(Helpers& helpers, std::vector<UniqueFd>& fds) {
   int alive = CollectEnded(helpers);
-  while (!helpers.parked.empty()) {
+  while (!fds.empty()) {
     if (alive == kMaxDisposalHelpers) alive = WaitForFreeHelper(helpers);
-    if (!StartHelper(helpers)) break;
+    if (!StartHelper(helpers, fds)) break;
     ++alive;
   }
   return alive;
 }
 
+// The helper that has the last of them. Those for which there is none stay in `fds`.
+pid_t HandOver(Helpers& helpers, std::vector<UniqueFd>& fds) {
+  fds.erase(std::remove_if(fds.begin(), fds.end(), [](const UniqueFd& fd) { return !fd.ok(); }),
+            fds.end());
+  StartHelpers(helpers, fds);
+  const pid_t newest = helpers.newest;
+  if (fds.empty()) StartHelpers(helpers, helpers.parked);
+  return newest;
+}
+
 // The helper that has the last of them; 0: it is closed, or waits for one.
 pid_t Dispose(std::vector<UniqueFd> fds) {
   if (DisposesInPlace()) return 0;
-  const Lock lock;
-  Helpers& helpers = TheHelpers();
-  for (UniqueFd& fd : fds) {
-    if (!fd.ok()) continue;
-    if (lock.held()) {
-      helpers.parked.push_back(std::move(fd));
-    } else {
-      static_cast<void>(fd.Release());  // a forked child of a process that was in here: stays open
-    }
+  const Lock lock(IfHeld::kWait);
+  if (!lock.held()) {
+    // A forked child of a process that was in here: they stay open.
+    for (UniqueFd& fd : fds) static_cast<void>(fd.Release());
+    return 0;
   }
-  if (!lock.held()) return 0;
-  StartHelpers(helpers);
-  return helpers.parked.empty() ? helpers.newest : 0;
+  Helpers& helpers = TheHelpers();
+  const pid_t newest = HandOver(helpers, fds);
+  if (fds.empty()) return newest;
+  for (UniqueFd& fd : fds) helpers.parked.push_back(std::move(fd));
+  return 0;
 }
 
 bool HasEnded(pid_t helper) {
-  const Lock lock;
+  const Lock lock(IfHeld::kGiveUp);
   if (!lock.held()) return true;
   Helpers& helpers = TheHelpers();
   CollectEnded(helpers);
@@ -305,16 +328,30 @@ void DisposeOf(std::vector<UniqueFd> fds) {
   errno = error;
 }
 
+bool TryDisposeOf(UniqueFd& fd) {
+  if (!fd.ok() || DisposesInPlace()) {
+    fd.Reset();
+    return true;
+  }
+  const int error = errno;
+  std::vector<UniqueFd> one = OneOf(std::move(fd));
+  const Lock lock(IfHeld::kWait);
+  if (lock.held()) HandOver(TheHelpers(), one);
+  if (!one.empty()) fd = std::move(one[0]);
+  errno = error;
+  return !fd.ok();
+}
+
 DisposalState TendDisposal() {
-  const Lock lock;
+  const Lock lock(IfHeld::kGiveUp);
   if (!lock.held()) return {};
   Helpers& helpers = TheHelpers();
-  const int alive = StartHelpers(helpers);
+  const int alive = StartHelpers(helpers, helpers.parked);
   return {alive, helpers.parked.size()};
 }
 
 bool DisposalIsFull() {
-  const Lock lock;
+  const Lock lock(IfHeld::kGiveUp);
   return lock.held() && TheHelpers().parked.size() >= kMaxParkedDescriptors;
 }
 

@@ -15,7 +15,8 @@
 //   3. it ends: it leaves our memory, and releases the files after that. A process that ends does
 //      not linger on a TCP socket (inet_release in net/ipv4/af_inet.c).
 // A helper that hangs there holds nothing but what the peer made: no memory, descriptor, name, port
-// or lock of ours, and our own process can end.
+// or lock of ours, and our own process can end. What one call brings has a helper of its own where
+// one is to be had, so that it waits for no other release.
 //
 // Trust: the peer decides how long a release takes. At most kMaxDisposalHelpers helpers exist at
 // once. Where all of them hang, or no process can be made, the descriptors stay open, parked, and
@@ -36,10 +37,12 @@ namespace parley {
 inline constexpr int kMaxDisposalHelpers = 8;
 inline constexpr std::size_t kMaxParkedDescriptors = 64;
 
-// About 0.1 ms, and 8 ms once where all helpers hang; never waits for the peer. Keeps errno. Empty
-// ones are left out.
+// About 0.1 ms, and 8 ms once where all helpers hang; 0.1 s more at most, where another thread is in
+// here on a busy machine. Never waits for the peer. Keeps errno. Empty ones are left out.
 void DisposeOf(UniqueFd fd);
 void DisposeOf(std::vector<UniqueFd> fds);
+// The same; false, and `fd` stays the caller's, where it would be parked.
+bool TryDisposeOf(UniqueFd& fd);
 // The same, and waits until it is released, for what others may take then: a name. Another 8 ms at
 // most, where its helper hangs; those that hang for other descriptors are not waited for.
 void DisposeOfAndAwait(UniqueFd fd);

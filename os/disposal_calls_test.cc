@@ -33,6 +33,7 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
 #include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
@@ -580,6 +581,110 @@ TEST_F(DisposalCallsTest, WhatIsParkedGoesWithTheNextHelpersOfABatchEach) {
               Release();
               EXPECT_TRUE(AllHelpersEnd());
               for (const auto& pair : pairs) EXPECT_FALSE(pair->IsOpen());
+            }),
+            "ok");
+}
+
+// A second thread left what it disposed of open for good while the first waited for its helper.
+TEST_F(DisposalCallsTest, AThreadWaitsForAnotherThatIsInHere) {
+  EXPECT_EQ(RunInChild([] {
+              Pair first;
+              Pair second;
+              std::thread other;
+              calls.start = Start::kHeld;
+              Hold();
+              calls.after_clone = [&] {  // the first is in there, and waits for its helper
+                calls.start = Start::kAtOnce;
+                other = std::thread([&] { DisposeOf(std::move(second.ours)); });
+              };
+              DisposeOf(std::move(first.ours));
+              other.join();
+              Release();
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(first.IsOpen());
+              EXPECT_FALSE(second.IsOpen());
+            }),
+            "ok");
+}
+
+// Each of these ended behind one that hangs, if that was parked before it.
+TEST_F(DisposalCallsTest, WhatOneCallBringsHasAHelperOfItsOwn) {
+  EXPECT_EQ(RunInChild([] {
+              Pair parked;
+              calls.start = Start::kFails;
+              DisposeOf(std::move(parked.ours));
+              EXPECT_EQ(TendDisposal().parked, 1u);
+              calls.start = Start::kAtOnce;
+              Pair next;
+              const std::set<int> wanted = {next.ours.get()};
+              bool seen = false;
+              calls.watched = next.ours.get();
+              calls.before_close = [&] {
+                EXPECT_TRUE(Eventually([&] { return DescriptorsOf(calls.helper) == wanted; }));
+                seen = true;
+              };
+              DisposeOfAndAwait(std::move(next.ours));
+              EXPECT_TRUE(seen);
+              EXPECT_FALSE(next.IsOpen());
+              EXPECT_EQ(calls.clones, 2);
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(parked.IsOpen());
+            }),
+            "ok");
+}
+
+TEST_F(DisposalCallsTest, WhatWouldBeParkedStaysTheCallersIfItOnlyTries) {
+  EXPECT_EQ(RunInChild([] {
+              Pair pair;
+              const int number = pair.ours.get();
+              calls.start = Start::kFails;
+              errno = 4711;
+              EXPECT_FALSE(TryDisposeOf(pair.ours));
+              EXPECT_EQ(errno, 4711);
+              EXPECT_EQ(pair.ours.get(), number);
+              EXPECT_TRUE(pair.IsOpen());
+              EXPECT_EQ(TendDisposal().parked, 0u);
+              calls.start = Start::kAtOnce;
+              EXPECT_TRUE(TryDisposeOf(pair.ours));
+              EXPECT_EQ(errno, 4711);
+              EXPECT_FALSE(pair.ours.ok());
+              EXPECT_TRUE(TryDisposeOf(pair.ours));
+              EXPECT_EQ(calls.clones, 1);
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(pair.IsOpen());
+
+              Pair other;
+              DisposeInPlaceFromNow();
+              EXPECT_TRUE(TryDisposeOf(other.ours));
+              EXPECT_FALSE(other.ours.ok());
+              EXPECT_FALSE(other.IsOpen());
+              EXPECT_EQ(calls.clones, 1);
+            }),
+            "ok");
+}
+
+// A peer that makes all helpers hang keeps no other peer from seeing the end.
+TEST_F(DisposalCallsTest, AttackF12ThePeerOfAConnectionThatIsParkedSeesTheEnd) {
+  EXPECT_EQ(RunInChild([] {
+              calls.start = Start::kHeld;
+              Hold();
+              std::vector<std::unique_ptr<Pair>> pairs;
+              for (int i = 0; i < kMaxDisposalHelpers + 3; ++i) {
+                pairs.push_back(std::make_unique<Pair>());
+                if (i < kMaxDisposalHelpers) {
+                  DisposeOf(std::move(pairs.back()->ours));
+                  continue;
+                }
+                EXPECT_TRUE(pairs.back()->IsOpen());
+                ConnectedSocket(std::move(pairs.back()->ours)).Reset();
+                EXPECT_FALSE(pairs.back()->IsOpen()) << i;
+              }
+              EXPECT_EQ(TendDisposal().helpers, kMaxDisposalHelpers);
+              EXPECT_EQ(TendDisposal().parked, 3u);
+              EXPECT_EQ(calls.naps, 8);
+              Release();
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_EQ(TendDisposal().parked, 0u);
             }),
             "ok");
 }

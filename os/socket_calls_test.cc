@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -217,6 +218,8 @@ TEST(RightsTest, WhichSocketsNeedALookBeforeEachReceive) {
 using Close = void (*)(UniqueFd);
 
 class ClosingTest : public ::testing::TestWithParam<Close> {};
+void CloseConnected(UniqueFd socket) { ConnectedSocket(std::move(socket)).Reset(); }
+
 INSTANTIATE_TEST_SUITE_P(Each, ClosingTest, ::testing::Values(CloseConnected, CloseListening),
                          [](const auto& each) {
                            return each.index == 0 ? "Connected" : "Listening";
@@ -250,7 +253,8 @@ TEST_P(ClosingTest, WhereItIsClosed) {
                 FailSystemCall(SYS_clone, EAGAIN);
                 GetParam()(std::move(pair.ours));
                 EXPECT_EQ(TendDisposal().parked, refuses ? 0u : 1u);
-                EXPECT_EQ(IsOpen(pair.peer), !refuses);
+                // One that listens has no peer; a copy of it may go on listening elsewhere.
+                EXPECT_EQ(IsOpen(pair.peer), !refuses && GetParam() == CloseListening);
               }),
               "ok");
   }
@@ -263,6 +267,56 @@ TEST_P(ClosingTest, AProcessWithoutHelpersClosesInPlace) {
               FailSystemCall(SYS_clone, EAGAIN);
               GetParam()(std::move(pair.ours));
               EXPECT_EQ(TendDisposal().parked, 0u);
+              EXPECT_FALSE(IsOpen(pair.peer));
+            }),
+            "ok");
+}
+
+// Where no helper is to be had: what was said last arrives, and the end after it, at once.
+TEST(ConnectedSocketTest, ThePeerOfOneThatIsParkedSeesTheEndAfterWhatWasSaid) {
+  for (const bool moved : {false, true}) {
+    EXPECT_EQ(RunInChild([&] {
+                Pair pair;
+                ASSERT_TRUE(SendWithDescriptor(pair.peer.get(), STDOUT_FILENO));
+                ASSERT_EQ(::send(pair.ours.get(), "last", 4, 0), 4);
+                ConnectedSocket socket(std::move(pair.ours));
+                if (moved) {
+                  ConnectedSocket another;
+                  another = std::move(socket);
+                  socket = ConnectedSocket(std::move(another));
+                }
+                FailSystemCall(SYS_clone, EAGAIN);
+                errno = 4711;
+                socket.Reset();
+                EXPECT_EQ(errno, 4711);
+                EXPECT_FALSE(socket.ok());
+                EXPECT_EQ(TendDisposal().parked, 1u);
+                char bytes[8];
+                EXPECT_EQ(::recv(pair.peer.get(), bytes, sizeof(bytes), 0), 4);
+                EXPECT_EQ(::recv(pair.peer.get(), bytes, sizeof(bytes), 0), 0);
+                EXPECT_FALSE(IsOpen(pair.peer));
+              }),
+              "ok");
+  }
+}
+
+// A forked child's copy ends without effect on its parent's connection.
+TEST(ConnectedSocketTest, InAForkedChildAConnectionThatIsParkedGoesOn) {
+  EXPECT_EQ(RunInChild([&] {
+              Pair pair;
+              ConnectedSocket socket(std::move(pair.ours));
+              const pid_t child = ::fork();
+              if (child == 0) {
+                FailSystemCall(SYS_clone, EAGAIN);
+                socket.Reset();
+                ::_exit(TendDisposal().parked == 1 ? 0 : 1);
+              }
+              int status = -1;
+              ASSERT_EQ(::waitpid(child, &status, 0), child);
+              EXPECT_EQ(status, 0);
+              EXPECT_TRUE(IsOpen(pair.peer));
+              socket.Reset();
+              AwaitHelpers();
               EXPECT_FALSE(IsOpen(pair.peer));
             }),
             "ok");

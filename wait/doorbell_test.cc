@@ -228,7 +228,7 @@ TEST(DoorbellTest, AttackF12ADrainReleasesNoneOfThePeersFiles) {
     EXPECT_LT(MonotonicNowNs() - before_ns, 1'000'000'000);
     EXPECT_EQ(PeekNext(channel.sockets[1].get()), NextMessage::kWithDescriptors);
     // As the connection's owner closes it.
-    CloseConnected(std::move(channel.sockets[1]));
+    ConnectedSocket(std::move(channel.sockets[1])).Reset();
     EXPECT_LT(MonotonicNowNs() - before_ns, 1'000'000'000);
   }
 }
