@@ -62,8 +62,8 @@ void StopReceiving(int socket);
 
 // Owns one, in the process that made this object. At the end it is closed: in place where that
 // releases nothing of the peer's or this process confined itself, and through DisposeOf otherwise.
-// Where it would be parked, it is shut down first, so that the peer sees the end at once: one walk
-// over those who wait for the peer's socket, as in a close. Not in a forked child, whose copy it is.
+// Where it would be parked it is shut down first, so that the peer sees the end at once: one walk
+// over those who wait for the peer's socket, as in a close. Not by a forked child: it has a copy.
 class ConnectedSocket {
  public:
   ConnectedSocket() = default;

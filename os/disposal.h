@@ -37,8 +37,8 @@ namespace parley {
 inline constexpr int kMaxDisposalHelpers = 8;
 inline constexpr std::size_t kMaxParkedDescriptors = 64;
 
-// About 0.1 ms, and 8 ms once where all helpers hang; 0.1 s more at most, where another thread is in
-// here on a busy machine. Never waits for the peer. Keeps errno. Empty ones are left out.
+// About 0.1 ms, and 8 ms once where all helpers hang; 0.1 s more at most, where another thread is
+// in here on a busy machine. Never waits for the peer. Keeps errno. Empty ones are left out.
 void DisposeOf(UniqueFd fd);
 void DisposeOf(std::vector<UniqueFd> fds);
 // The same; false, and `fd` stays the caller's, where it would be parked.
