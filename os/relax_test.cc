@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How many pauses are made, counted in place of the processor's instruction.
+// How many pauses are made, counted in place of the processor's instruction; on arm64, which it is.
 
 #include <cstdint>
 
@@ -26,6 +26,33 @@ TEST(RelaxTest, EachNumberOfPausesIsMade) {
     RelaxFor(times);
     EXPECT_EQ(pauses, times);
   }
+}
+
+}  // namespace
+}  // namespace parley::internal
+
+#elif defined(__aarch64__)
+
+#include <cstring>
+
+#include "parley/os/relax.h"
+
+namespace parley::internal {
+namespace {
+
+// `yield`, which takes no time there, would be 0xd503203f.
+TEST(RelaxTest, OnArm64AnInstructionBarrierIsThePause) {
+  constexpr uint32_t kIsb = 0xd5033fdf;
+  constexpr uint32_t kRet = 0xd65f03c0;
+  void (*const relax)() = Relax;
+  const unsigned char* code = nullptr;
+  std::memcpy(&code, &relax, sizeof(code));
+  bool found = false;
+  for (uint32_t instruction = 0; instruction != kRet; code += sizeof(instruction)) {
+    std::memcpy(&instruction, code, sizeof(instruction));
+    found |= instruction == kIsb;
+  }
+  EXPECT_TRUE(found);
 }
 
 }  // namespace

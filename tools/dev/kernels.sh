@@ -56,16 +56,6 @@ kernel_package() {
   echo "$file"
 }
 
-# ext4_image FOLDER FILE: with as much room as the folder takes and a quarter more.
-ext4_image() {
-  local mib
-  mib=$(($(as_root du -s -B 1M "$1" | cut -f1) * 5 / 4 + 64))
-  as_root rm -f "$2"
-  say mke2fs -d "$1" "$2" "# $mib MiB"
-  as_root mke2fs -q -t ext4 -O ^has_journal -d "$1" "$2" "${mib}M" >&2
-  as_root chmod 0644 "$2"
-}
-
 # built_tests PLACE FOLDER ONLY [FLAG...]: builds what that place runs, and collects it.
 built_tests() {
   local place="$1" folder="$2" only="$3" query="$2.query" bin

@@ -41,7 +41,7 @@ packages_for() {
     endure) echo "${BUILD_PACKAGES[@]}" ;;
     kernels) echo "${BUILD_PACKAGES[@]}" qemu-system-x86 busybox-static e2fsprogs mmdebstrap ;;
     pages) echo "${BUILD_PACKAGES[@]}" gcc ;;
-    arm64) echo "${BUILD_PACKAGES[@]}" qemu-user-static mmdebstrap ;;
+    arm64) echo "${BUILD_PACKAGES[@]}" qemu-system-arm e2fsprogs mmdebstrap ;;
     newer) echo "${BUILD_PACKAGES[@]}" mmdebstrap ;;
     endure-uml) echo user-mode-linux ;;
     bench) echo "${BUILD_PACKAGES[@]}" "${BENCH_PACKAGES[@]}" ;;

@@ -10,9 +10,9 @@ as_root() {
 roots_dir() { echo "$(cache_root)/roots"; }
 
 # make_root NAME SUITE ARCHITECTURES PACKAGE...: a Debian in roots_dir/NAME, with these packages; made once
-# for each list of packages.
+# for each list of packages. For another processor they are unpacked and not set up, since nothing of theirs can run here.
 make_root() {
-  local name="$1" suite="$2" architectures="$3" root stamp list
+  local name="$1" suite="$2" architectures="$3" variant=minbase root stamp list
   shift 3
   root="$(roots_dir)/$name"
   stamp="$root.made-with"
@@ -20,8 +20,9 @@ make_root() {
   if [[ -d "$root" && "$(cat "$stamp" 2>/dev/null)" == "$list" ]]; then return; fi
   mkdir -p "$(roots_dir)"
   as_root rm -rf "$root" "$stamp"
-  say mmdebstrap --variant=minbase --architectures="$architectures" --include="$(tr ' ' ',' <<<"$*")" "$suite" "$root"
-  if ! as_root mmdebstrap --quiet --variant=minbase --architectures="$architectures" \
+  [[ "${architectures%%,*}" == "$(dpkg --print-architecture)" ]] || variant=extract
+  say mmdebstrap --variant=$variant --architectures="$architectures" --include="$(tr ' ' ',' <<<"$*")" "$suite" "$root"
+  if ! as_root mmdebstrap --quiet --variant=$variant --architectures="$architectures" \
     --include="$(tr ' ' ',' <<<"$*")" "$suite" "$root" >"$root.log" 2>&1 </dev/null; then
     tail -n 20 "$root.log" >&2
     as_root rm -rf "$root"
@@ -59,4 +60,14 @@ in_root() {
     shift
     exec chroot "$root" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C.UTF-8 "$@"
   ' in_root "$root" ${binds[@]+"${binds[@]}"} -- "$@"
+}
+
+# ext4_image FOLDER FILE: with as much room as the folder takes and a quarter more.
+ext4_image() {
+  local mib
+  mib=$(($(as_root du -s -B 1M "$1" | cut -f1) * 5 / 4 + 64))
+  as_root rm -f "$2"
+  say mke2fs -d "$1" "$2" "# $mib MiB"
+  as_root mke2fs -q -t ext4 -O ^has_journal -d "$1" "$2" "${mib}M" >&2
+  as_root chmod 0644 "$2"
 }

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots one Debian kernel in qemu and lets run_cases.py run in it.
 
-    boot.py --package FILE.deb --root ROOT.img --tests TESTS.img --events FILE --console FILE
-            [--accel tcg|kvm] [--memory MIB] [--silence SECONDS] -- [arguments of run_cases.py]
+    boot.py (--package FILE.deb | --unpacked FOLDER) --root ROOT.img --tests TESTS.img --events FILE --console FILE
+            [--machine x86_64|aarch64] [--accel tcg|kvm] [--memory MIB] [--silence SECONDS]
+            -- [arguments of run_cases.py]
 
-The kernel comes out of the package, which is unpacked and not installed. ROOT.img is a Debian root,
-TESTS.img what collect.py made; both are ext4, and nothing is written back to either. The events come through the
-second serial port, and are added to FILE. Exit code: 0 if the run got to its end; 1 if the guest died, said nothing for --silence
-seconds, or reported a fault of the kernel (the console's lines are printed).
+The kernel comes out of the package, which is unpacked and not installed, or lies in a folder where its package and
+busybox-static were unpacked. ROOT.img is a Debian root, TESTS.img what collect.py made; both are ext4, and nothing is
+written back to either. The events come through a second serial port, and are added to FILE. Exit code: 0 if the run
+got to its end; 1 if the guest died, said nothing for --silence seconds, or reported a fault of the kernel (the
+console's lines are printed).
 """
 
 import argparse
@@ -23,7 +25,14 @@ import tempfile
 import time
 
 # What the guest needs before it has a disk, and what tests need that is a module in some kernel.
-_MODULES = ("virtio_pci", "virtio_blk", "fuse")
+_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "fuse")
+# The program, the processor, the console, and where the events come out, by the guest's machine.
+_MACHINES = {
+    "x86_64": (["qemu-system-x86_64", "-cpu", "max"], "ttyS0", ["-serial", "chardev:events"]),
+    # Pointers are signed by something faster than what the architecture proposes.
+    "aarch64": (["qemu-system-aarch64", "-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on"], "ttyAMA0",
+                ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=events"]),
+}
 _KERNEL_FAULT = re.compile(r"\bBUG:|\bOops\b|Kernel panic|general protection fault|WARNING: CPU|soft lockup|rcu.*stall")
 
 _INIT = """#!/bin/busybox sh
@@ -34,19 +43,20 @@ mount -t devtmpfs dev /dev
 for module in $(cat /modules/order); do insmod /modules/$module; done
 ifconfig lo 127.0.0.1 up
 mount -t ext4 /dev/vda /new
+mkdir -p /new/mnt
 mount -t ext4 -o ro /dev/vdb /new/mnt
 exec switch_root /new /bin/sh /mnt/guest_init.sh
 """
 
 
-def unpack(package, folder):
-    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+def kernel_in(folder):
+    """The kernel's path, and that of its modules."""
     kernel = next(n for n in os.listdir(folder + "/boot") if n.startswith("vmlinuz-"))
     release = kernel.removeprefix("vmlinuz-")
     for modules in (f"{folder}/lib/modules/{release}", f"{folder}/usr/lib/modules/{release}"):
         if os.path.isdir(modules):
             return f"{folder}/boot/{kernel}", modules
-    sys.exit(f"boot: no modules in {package}")
+    sys.exit(f"boot: no modules for {kernel}")
 
 
 def modules_in_order(modules):
@@ -96,11 +106,11 @@ class Cpio:
         return b"".join(self._parts)
 
 
-def initramfs(modules):
+def initramfs(busybox, modules):
     cpio = Cpio()
     for folder in ("bin", "dev", "proc", "sys", "new", "modules"):
         cpio.add(folder, 0o40755)
-    with open(shutil.which("busybox"), "rb") as file:
+    with open(busybox, "rb") as file:
         cpio.add("bin/busybox", 0o100755, file.read())
     for name, data in modules:
         cpio.add(f"modules/{name}.ko", 0o100644, data)
@@ -143,7 +153,10 @@ class Progress:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--package", required=True)
+    kernel_from = parser.add_mutually_exclusive_group(required=True)
+    kernel_from.add_argument("--package")
+    kernel_from.add_argument("--unpacked")
+    parser.add_argument("--machine", choices=sorted(_MACHINES), default="x86_64")
     parser.add_argument("--root", required=True)
     parser.add_argument("--tests", required=True)
     parser.add_argument("--events", required=True)
@@ -155,20 +168,23 @@ def main():
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="boot") as folder:
-        kernel, modules = unpack(options.package, folder)
+        if options.package:
+            subprocess.run(["dpkg-deb", "-x", options.package, folder], check=True)
+        kernel, modules = kernel_in(options.unpacked or folder)
+        busybox = f"{options.unpacked}/bin/busybox" if options.unpacked else shutil.which("busybox")
         with open(f"{folder}/initrd", "wb") as out:
-            out.write(initramfs(modules_in_order(modules)))
+            out.write(initramfs(busybox, modules_in_order(modules)))
         drives = []
         for image in (options.root, options.tests):
             drives += ["-drive", f"file={image},if=virtio,format=raw,snapshot=on"]
-        append = "console=ttyS0 panic=-1 quiet loglevel=5 -- " + " ".join(options.arguments)
+        program, console, events = _MACHINES[options.machine]
+        append = f"console={console} panic=-1 quiet loglevel=5 -- " + " ".join(options.arguments)
         qemu = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", {"tcg": "tcg,thread=multi"}.get(options.accel, options.accel),
-             "-cpu", "max", "-smp", "2",
+            [*program, "-accel", {"tcg": "tcg,thread=multi"}.get(options.accel, options.accel), "-smp", "2",
              "-m", str(options.memory), "-kernel", kernel, "-initrd", f"{folder}/initrd", "-append", append,
              *drives, "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none",
              "-serial", f"file:{options.console}",
-             "-chardev", f"file,id=events,append=on,path={options.events}", "-serial", "chardev:events"],
+             "-chardev", f"file,id=events,append=on,path={options.events}", *events],
             stdin=subprocess.DEVNULL,
         )
         progress, last, stopped = Progress(options.events), time.monotonic(), ""

@@ -12,9 +12,12 @@ mount -t tmpfs run /run
 mount -t cgroup2 none /sys/fs/cgroup
 hostname parley
 ulimit -n 65536
-stty -F /dev/ttyS1 raw -echo
+# A second serial port, or one of virtio's.
+events=/dev/ttyS1
+for port in /dev/vport*; do [ -e "$port" ] && events=$port; done
+[ $events != /dev/ttyS1 ] || stty -F $events raw -echo
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-python3 -B /mnt/run_cases.py --tree /mnt --out /dev/ttyS1 $(sed 's/.* -- //' /proc/cmdline)
+python3 -B /mnt/run_cases.py --tree /mnt --out $events $(sed 's/.* -- //' /proc/cmdline)
 sync
 echo o >/proc/sysrq-trigger
 sleep 60

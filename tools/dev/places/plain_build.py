@@ -242,8 +242,8 @@ def main():
     ninja.write(os.path.join(options.build, "build.ninja"))
     with open(os.path.join(options.build, "tree", "manifest.json"), "w", encoding="utf-8") as out:
         json.dump({"tests": tests, "left_out": left_out}, out, indent=1)
-    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "run_cases.py"),
-                os.path.join(options.build, "tree"))
+    for name in ("run_cases.py", "guest_init.sh"):
+        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), os.path.join(options.build, "tree"))
     print(f"plain_build: {len(tests)} programs, {len(left_out)} left out", file=sys.stderr)
 
 
