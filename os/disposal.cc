@@ -339,7 +339,7 @@ bool TryDisposeOf(UniqueFd& fd) {
   if (lock.held()) HandOver(TheHelpers(), one);
   if (!one.empty()) fd = std::move(one[0]);
   errno = error;
-  return !fd.ok();
+  return !fd.ok();  // NOLINT(bugprone-use-after-move): it has what it had, or nothing
 }
 
 DisposalState TendDisposal() {
