@@ -364,6 +364,7 @@ const std::string kFilm =
     "lavfi -i sine=duration=2.5 -c:v mpeg4 -g 5 -bf 2 -c:a pcm_s16le -f nut -flush_packets 1 -";
 
 TEST(ParleyTest, AReceiverOfANutThatIsKilledAndStartedAgainGoesOnAtAKeyFrame) {
+  if (!HasFfmpeg()) GTEST_SKIP() << "there is no ffmpeg";
   const std::string folder = NewFolder();
   const Result result =
       Shell("cd '" + folder + "'; P=\"$OLDPWD/$P\"; (" + kFilm +
