@@ -69,6 +69,14 @@ long RawOpen() {             // NOLINT: syscall's type
                : "+a"(result)
                : "D"(AT_FDCWD), "S"("/etc/passwd"), "d"(O_RDONLY), "r"(flags)
                : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+  register long number asm("x8") = SYS_openat;  // NOLINT: as above
+  register long folder asm("x0") = AT_FDCWD;    // NOLINT: as above
+  register const char* path asm("x1") = "/etc/passwd";
+  register long access asm("x2") = O_RDONLY;  // NOLINT: as above
+  register long mode asm("x3") = 0;           // NOLINT: as above
+  asm volatile("svc #0" : "+r"(folder) : "r"(number), "r"(path), "r"(access), "r"(mode) : "memory");
+  result = folder;
 #else
   result = ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
 #endif

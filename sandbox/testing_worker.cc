@@ -466,7 +466,8 @@ int ClaimWithChild() {
 int DescriptorsAfterLockDown() {
   const int kept = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int forgotten = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const int far = ::fcntl(forgotten, F_DUPFD_CLOEXEC, 200);
+  const int far = ::fcntl(forgotten, F_DUPFD_CLOEXEC, 25);  // within the limit of a worker
+  if (kept < 0 || forgotten < 0 || far < 0) return kSetUpFailed;
   [[maybe_unused]] const Confined confined = MustLockDown(
       Profile::Ring({0, 1, 2, reply_socket, kept, forgotten, far}).WithSanitizerIfBuiltIn(),
       {kept});
