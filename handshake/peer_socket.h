@@ -57,6 +57,8 @@ class DescriptorGuard {
   std::vector<UniqueFd> descriptors_;
 };
 
+// At its end it is closed and, where that must wait, shut down (os/connected_socket.h). An end that
+// another process goes on using, forked for it, is given up with Release.
 class PeerSocket {
  public:
   // How this end came to be, which says what SO_PEERCRED and SO_PEERPIDFD mean (identity.h).

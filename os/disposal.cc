@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,7 @@ std::atomic<bool> in_place{false};
 struct alignas(64) Slot {
   uint32_t is_alone;      // 1: the helper has closed its copies of everything else
   uint32_t may_end;       // 1: our own descriptors are closed
+  uint32_t is_closing;    // 1: we have not closed them yet, and use the slot
   const uint32_t* first;  // of `count` descriptors
   uint32_t count;
   std::array<uint32_t, kMaxBatch> descriptors;  // ascending
@@ -108,9 +110,18 @@ __attribute__((no_sanitize("address", "thread", "undefined"), no_stack_protector
   return 0;
 }
 
+// What a thread disposed of while another one was in here for long.
+struct Late {
+  UniqueFd fd;
+  Late* next;
+};
+
 struct Helpers {
+  explicit Helpers(pid_t process) : maker(process) {}
+
+  const pid_t maker;  // whose children they are
   std::atomic_flag busy;
-  std::atomic<pid_t> maker = 0;  // whose children they are; 0: nobody's yet
+  std::atomic<Late*> late = nullptr;
   pid_t newest = 0;
   bool stuck = false;                                // all of them hung when we last waited for one
   std::array<pid_t, kMaxDisposalHelpers> pids = {};  // 0: none
@@ -118,37 +129,40 @@ struct Helpers {
   std::vector<UniqueFd> parked;
 };
 
+// Of this process; a forked child begins anew, whatever a thread of its parent's was doing in here.
 // Never destroyed: other objects' destructors come here to the end.
 Helpers& TheHelpers() {
-  static auto* helpers = new Helpers;
-  return *helpers;
+  static std::atomic<Helpers*> current = nullptr;
+  const pid_t self = ::getpid();
+  // PAIRS WITH: the exchange below, of another thread.
+  Helpers* present = current.load(std::memory_order_acquire);
+  if (present != nullptr && present->maker == self) return *present;
+  auto* const fresh = new Helpers(self);
+  if (!current.compare_exchange_strong(present, fresh, std::memory_order_acq_rel)) {
+    delete fresh;
+    return *present;
+  }
+  // What its parent had parked is open in the child too.
+  if (present != nullptr && !present->busy.test()) fresh->parked = std::move(present->parked);
+  return *fresh;
 }
+
+constexpr int kMaxAwaitMs = 8;
 
 void SleepForAMillisecond() {
   const timespec millisecond = {0, 1'000'000};
   ::nanosleep(&millisecond, nullptr);
 }
 
-// RELAXED: in the process itself it is set once, before that could matter.
-bool IsForked() {
-  const pid_t maker = TheHelpers().maker.load(std::memory_order_relaxed);
-  return maker != 0 && maker != ::getpid();
-}
-
-// Who holds it keeps it for about 0.1 s at most (StartHelper).
-enum class IfHeld { kGiveUp, kWait };
-
-// Not a mutex: in a child of a process of several threads it may be held by nobody for ever. Such a
-// child always gives up.
+// Waits 8 ms at most for the thread that holds it, which may be in here for 0.1 s (StartHelper).
 class Lock {
  public:
-  explicit Lock(IfHeld if_held) {
-    for (int i = 0; i < kYields || (if_held == IfHeld::kWait && !IsForked()); ++i) {
+  explicit Lock(Helpers& helpers, int max_ms = kMaxAwaitMs) : helpers_(helpers) {
+    constexpr int kYields = 16;
+    for (int i = 0; i < kYields + max_ms && !held_; ++i) {
       // PAIRS WITH: the clear in ~Lock.
-      if (!TheHelpers().busy.test_and_set(std::memory_order_acquire)) {
-        held_ = true;
-        return;
-      }
+      held_ = !helpers.busy.test_and_set(std::memory_order_acquire);
+      if (held_) break;
       if (i < kYields) {
         ::sched_yield();
       } else {
@@ -158,24 +172,19 @@ class Lock {
   }
   // PAIRS WITH: the test_and_set in Lock.
   ~Lock() {
-    if (held_) TheHelpers().busy.clear(std::memory_order_release);
+    if (held_) helpers_.busy.clear(std::memory_order_release);
   }
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
   bool held() const { return held_; }
 
  private:
-  static constexpr int kYields = 10'000;
-
+  Helpers& helpers_;
   bool held_ = false;
 };
 
-// Collects those that have ended. A forked child has none, and stacks of its own.
+// Collects those that have ended.
 int CollectEnded(Helpers& helpers) {
-  if (const pid_t self = ::getpid(); helpers.maker.exchange(self) != self) {
-    helpers.pids = {};
-    helpers.slots = {};
-  }
   int alive = 0;
   for (pid_t& pid : helpers.pids) {
     if (pid == 0) continue;
@@ -188,8 +197,6 @@ int CollectEnded(Helpers& helpers) {
   }
   return alive;
 }
-
-constexpr int kMaxAwaitMs = 8;
 
 // A helper that does not hang ends within a millisecond. Once all were waited for in vain, no call
 // waits again until one of them has ended.
@@ -209,15 +216,50 @@ Slot* NewSlot() {
   return memory == MAP_FAILED ? nullptr : new (memory) Slot;
 }
 
-// Hands the first of `fds` to a new helper. False if there is none to be had.
-bool StartHelper(Helpers& helpers, std::vector<UniqueFd>& fds) {
-  const auto free = std::find(helpers.pids.begin(), helpers.pids.end(), 0);
-  if (free == helpers.pids.end()) return false;
-  Slot*& slot = helpers.slots[static_cast<std::size_t>(free - helpers.pids.begin())];
-  if (slot == nullptr) slot = NewSlot();
-  if (slot == nullptr) return false;
+// Of a process that has no helper, with a slot whose last user is through with it; -1: none.
+int FreePlace(Helpers& helpers) {
+  for (int i = 0; i < kMaxDisposalHelpers; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (helpers.pids[at] != 0) continue;
+    if (helpers.slots[at] == nullptr) helpers.slots[at] = NewSlot();
+    if (helpers.slots[at] == nullptr) return -1;
+    // PAIRS WITH: the store in Finish.
+    if (__atomic_load_n(&helpers.slots[at]->is_closing, __ATOMIC_ACQUIRE) == 0) return i;
+  }
+  return -1;
+}
+
+// For 0.1 s: a helper that gets no processor for so long is none.
+bool AwaitAlone(Slot& slot) {
+  timespec before = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &before);
+  while (true) {
+    // PAIRS WITH: the store in HelperMain.
+    if (__atomic_load_n(&slot.is_alone, __ATOMIC_ACQUIRE) != 0) return true;
+    timespec now = {};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const int64_t left_ns = 100'000'000 - (int64_t{now.tv_sec} - before.tv_sec) * 1'000'000'000 -
+                            (now.tv_nsec - before.tv_nsec);
+    if (left_ns <= 0) return false;
+    const timespec limit = {0, static_cast<decltype(limit.tv_nsec)>(left_ns)};
+    ::syscall(SYS_futex, &slot.is_alone, FUTEX_WAIT, 0, &limit, nullptr, 0);
+  }
+}
+
+// What a helper has copies of, for us to close (Finish).
+struct Handed {
+  Slot* slot;
+  std::vector<UniqueFd> fds;
+};
+
+// Hands the first of `fds` to a new helper. False if there is none to be had: they stay.
+bool StartHelper(Helpers& helpers, std::vector<UniqueFd>& fds, std::vector<Handed>& handed) {
+  const int place = DisposesInPlace() ? -1 : FreePlace(helpers);
+  if (place < 0) return false;
+  Slot* const slot = helpers.slots[static_cast<std::size_t>(place)];
 
   const std::size_t count = std::min(fds.size(), kMaxBatch);
+  const auto end = fds.begin() + static_cast<std::ptrdiff_t>(count);
   for (std::size_t i = 0; i < count; ++i) {
     slot->descriptors[i] = static_cast<uint32_t>(fds[i].get());
   }
@@ -228,72 +270,102 @@ bool StartHelper(Helpers& helpers, std::vector<UniqueFd>& fds) {
   slot->is_alone = 0;
   slot->may_end = 0;
 
-  // A handler of ours must not run on the helper's stack.
+  // A handler of ours must not run on the helper's stack, and not end the wait for it.
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t pid = ::clone(HelperMain, slot->stack.data() + slot->stack.size(), kCloneFlags, slot);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return false;
-  *free = pid;
-  helpers.newest = pid;
-
+  if (pid > 0) helpers.pids[static_cast<std::size_t>(place)] = pid;
   // What we close after this is closed: the helper has no copy of it any more.
-  const timespec limit = {0, 100'000'000};
-  // PAIRS WITH: the store in HelperMain.
-  if (__atomic_load_n(&slot->is_alone, __ATOMIC_ACQUIRE) == 0) {
-    ::syscall(SYS_futex, &slot->is_alone, FUTEX_WAIT, 0, &limit, nullptr, 0);
-  }
-  // The helper's table has a copy of each, so none of these is the last.
-  fds.erase(fds.begin(), fds.begin() + static_cast<std::ptrdiff_t>(count));
-  // PAIRS WITH: the load in HelperMain.
-  __atomic_store_n(&slot->may_end, 1U, __ATOMIC_RELEASE);
-  ::syscall(SYS_futex, &slot->may_end, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  const bool is_alone = pid > 0 && AwaitAlone(*slot);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!is_alone) return false;
+
+  helpers.newest = pid;
+  slot->is_closing = 1;
+  handed.push_back({slot, {std::make_move_iterator(fds.begin()), std::make_move_iterator(end)}});
+  fds.erase(fds.begin(), end);
   return true;
 }
 
+// Without the lock: a close of what is not the last reference may hang too, in a flush.
+void Finish(std::vector<Handed> handed) {
+  for (Handed& each : handed) {
+    // The helper's table has a copy of each, so none of these is the last.
+    each.fds.clear();
+    // PAIRS WITH: the load in HelperMain.
+    __atomic_store_n(&each.slot->may_end, 1U, __ATOMIC_RELEASE);
+    ::syscall(SYS_futex, &each.slot->may_end, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+    // PAIRS WITH: the load in FreePlace.
+    __atomic_store_n(&each.slot->is_closing, 0U, __ATOMIC_RELEASE);
+  }
+}
+
 // Until none of `fds` is left or no helper is to be had. How many exist.
-int StartHelpers(Helpers& helpers, std::vector<UniqueFd>& fds) {
+int StartHelpers(Helpers& helpers, std::vector<UniqueFd>& fds, std::vector<Handed>& handed) {
   int alive = CollectEnded(helpers);
   while (!fds.empty()) {
     if (alive == kMaxDisposalHelpers) alive = WaitForFreeHelper(helpers);
-    if (!StartHelper(helpers, fds)) break;
+    if (!StartHelper(helpers, fds, handed)) break;
     ++alive;
   }
-  return alive;
+  return CollectEnded(helpers);
 }
 
-// The helper that has the last of them. Those for which there is none stay in `fds`.
-pid_t HandOver(Helpers& helpers, std::vector<UniqueFd>& fds) {
+std::vector<UniqueFd> TakeLate(Helpers& helpers) {
+  std::vector<UniqueFd> taken;
+  Late* late = helpers.late.exchange(nullptr);
+  while (late != nullptr) {
+    taken.push_back(std::move(late->fd));
+    delete std::exchange(late, late->next);
+  }
+  return taken;
+}
+
+void LeaveForLater(Helpers& helpers, UniqueFd fd) {
+  auto* const late = new Late{std::move(fd), helpers.late.load()};
+  while (!helpers.late.compare_exchange_weak(late->next, late)) {
+  }
+}
+
+// Hands `fds` over, to helpers of their own; what waits for one comes after them. Those for which
+// there is none are parked if `parks`, and stay otherwise. In place: all stay. The helper that has
+// the last of them, or 0.
+pid_t HandOver(std::vector<UniqueFd>& fds, bool parks) {
   fds.erase(std::remove_if(fds.begin(), fds.end(), [](const UniqueFd& fd) { return !fd.ok(); }),
             fds.end());
-  StartHelpers(helpers, fds);
-  const pid_t newest = helpers.newest;
-  if (fds.empty()) StartHelpers(helpers, helpers.parked);
+  Helpers& helpers = TheHelpers();
+  std::vector<Handed> handed;
+  pid_t newest = 0;
+  bool others_wait = false;
+  {
+    const Lock lock(helpers);
+    if (lock.held() && !DisposesInPlace()) {
+      StartHelpers(helpers, fds, handed);
+      if (fds.empty()) {
+        newest = helpers.newest;
+        others_wait = !helpers.parked.empty() || helpers.late.load() != nullptr;
+      } else if (parks) {
+        std::move(fds.begin(), fds.end(), std::back_inserter(helpers.parked));
+        fds.clear();
+      }
+    }
+  }
+  Finish(std::move(handed));
+  if (others_wait) TendDisposal();
+  if (parks && !DisposesInPlace()) {
+    for (UniqueFd& fd : fds) LeaveForLater(helpers, std::move(fd));
+    fds.clear();
+  }
+  if (DisposesInPlace()) TakeLate(helpers);  // and closes it
   return newest;
 }
 
-// The helper that has the last of them; 0: it is closed, or waits for one.
-pid_t Dispose(std::vector<UniqueFd> fds) {
-  if (DisposesInPlace()) return 0;
-  const Lock lock(IfHeld::kWait);
-  if (!lock.held()) {
-    // A forked child of a process that was in here: they stay open.
-    for (UniqueFd& fd : fds) static_cast<void>(fd.Release());
-    return 0;
-  }
-  Helpers& helpers = TheHelpers();
-  const pid_t newest = HandOver(helpers, fds);
-  if (fds.empty()) return newest;
-  for (UniqueFd& fd : fds) helpers.parked.push_back(std::move(fd));
-  return 0;
-}
-
 bool HasEnded(pid_t helper) {
-  const Lock lock(IfHeld::kGiveUp);
-  if (!lock.held()) return true;
   Helpers& helpers = TheHelpers();
+  const Lock lock(helpers, 0);
+  if (!lock.held()) return false;
   CollectEnded(helpers);
   return std::find(helpers.pids.begin(), helpers.pids.end(), helper) == helpers.pids.end();
 }
@@ -313,46 +385,61 @@ void DisposeOf(UniqueFd fd) {
 void DisposeOfAndAwait(UniqueFd fd) {
   if (!fd.ok()) return;
   const int error = errno;
-  const pid_t helper = Dispose(OneOf(std::move(fd)));
+  std::vector<UniqueFd> one = OneOf(std::move(fd));
+  const pid_t helper = HandOver(one, true);
   for (int i = 0; i < kMaxAwaitMs && helper != 0 && !HasEnded(helper); ++i) SleepForAMillisecond();
+  one.clear();
   errno = error;
 }
 
-void DisposeInPlaceFromNow() { in_place.store(true); }
+void DisposeInPlaceFromNow() {
+  Helpers& helpers = TheHelpers();
+  {
+    const Lock lock(helpers);  // nobody makes a helper when this returns
+    in_place.store(true);
+  }
+  TakeLate(helpers);
+}
 bool DisposesInPlace() { return in_place.load(); }
 
 void DisposeOf(std::vector<UniqueFd> fds) {
   if (fds.empty()) return;
   const int error = errno;
-  Dispose(std::move(fds));
+  HandOver(fds, true);
+  fds.clear();
   errno = error;
 }
 
 bool TryDisposeOf(UniqueFd& fd) {
-  if (!fd.ok() || DisposesInPlace()) {
-    fd.Reset();
-    return true;
-  }
+  if (!fd.ok()) return true;
   const int error = errno;
   std::vector<UniqueFd> one = OneOf(std::move(fd));
-  const Lock lock(IfHeld::kWait);
-  if (lock.held()) HandOver(TheHelpers(), one);
-  if (!one.empty()) fd = std::move(one[0]);
+  HandOver(one, false);
+  if (!one.empty() && !DisposesInPlace()) fd = std::move(one[0]);
+  one.clear();
   errno = error;
   return !fd.ok();  // NOLINT(bugprone-use-after-move): it has what it had, or nothing
 }
 
 DisposalState TendDisposal() {
-  const Lock lock(IfHeld::kGiveUp);
-  if (!lock.held()) return {};
   Helpers& helpers = TheHelpers();
-  const int alive = StartHelpers(helpers, helpers.parked);
-  return {alive, helpers.parked.size()};
+  std::vector<Handed> handed;
+  DisposalState state;
+  {
+    const Lock lock(helpers);
+    if (!lock.held()) return {};
+    for (UniqueFd& fd : TakeLate(helpers)) helpers.parked.push_back(std::move(fd));
+    state.helpers = StartHelpers(helpers, helpers.parked, handed);
+    state.parked = helpers.parked.size();
+  }
+  Finish(std::move(handed));
+  return state;
 }
 
 bool DisposalIsFull() {
-  const Lock lock(IfHeld::kGiveUp);
-  return lock.held() && TheHelpers().parked.size() >= kMaxParkedDescriptors;
+  Helpers& helpers = TheHelpers();
+  const Lock lock(helpers, 0);
+  return lock.held() && helpers.parked.size() >= kMaxParkedDescriptors;
 }
 
 }  // namespace parley

@@ -10,7 +10,8 @@
 //
 // DisposeOf hands such descriptors to a helper process, which closes them by ending:
 //   1. it is cloned with our memory shared (no page table is copied: the cost is constant) and a
-//      descriptor table of its own, of which it closes all but those descriptors; we wait for that;
+//      descriptor table of its own, of which it closes all but those descriptors; we wait for that,
+//      and one that gets no processor for 0.1 s is none;
 //   2. we close ours, which is not the last reference, and let the helper go on;
 //   3. it ends: it leaves our memory, and releases the files after that. A process that ends does
 //      not linger on a TCP socket (inet_release in net/ipv4/af_inet.c).
@@ -21,7 +22,9 @@
 // Trust: the peer decides how long a release takes. At most kMaxDisposalHelpers helpers exist at
 // once. Where all of them hang, or no process can be made, the descriptors stay open, parked, and
 // go with the next helper there is. A listener accepts nobody while DisposalIsFull().
-// Threads: any. A helper is no child that wait() of the program reports: it has no exit signal.
+// Threads: any. One that finds another in here for more than 8 ms leaves what it has to the next
+// call. A helper is no child that wait() of the program reports: it has no exit signal.
+// Fork: a child has no helpers, and what its parent had parked, unless a thread was in here.
 // System calls: clone, close_range, futex, wait4; none of them waits for the peer. A filter of ours
 // (sandbox/) allows no clone: see DisposeInPlaceFromNow.
 //
@@ -37,8 +40,8 @@ namespace parley {
 inline constexpr int kMaxDisposalHelpers = 8;
 inline constexpr std::size_t kMaxParkedDescriptors = 64;
 
-// About 0.1 ms, and 8 ms once where all helpers hang; 0.1 s more at most, where another thread is
-// in here on a busy machine. Never waits for the peer. Keeps errno. Empty ones are left out.
+// About 0.1 ms; 8 ms once where all helpers hang; 0.1 s where its helper gets no processor. Never
+// waits for the peer. Keeps errno. Empty ones are left out.
 void DisposeOf(UniqueFd fd);
 void DisposeOf(std::vector<UniqueFd> fds);
 // The same; false, and `fd` stays the caller's, where it would be parked.

@@ -45,7 +45,8 @@ namespace {
 
 using Main = int (*)(void*);
 
-enum class Start { kAtOnce, kHeld, kFails };
+// kHeld: before it does anything. kHangs: in the release, once ours is closed.
+enum class Start { kAtOnce, kHeld, kHangs, kFails };
 
 // What is chosen and seen of the calls below, for this process.
 struct Calls {
@@ -57,6 +58,7 @@ struct Calls {
   std::function<void()> at_futex_wait;
 
   pid_t helper = 0;  // the newest
+  pid_t will_hang = 0;
   int clones = 0;
   int naps = 0;
   int yields = 0;
@@ -73,6 +75,8 @@ struct Held {
 };
 [[maybe_unused]] std::array<Held, 64> held;
 uint32_t hold = 0;
+// Those that hang: stopped, which no process can block.
+std::vector<pid_t> hanging;
 
 // It has no thread-local storage of its own, so no function of the C library.
 #if defined(__x86_64__)
@@ -110,6 +114,8 @@ void Hold() {
 void Release() {
   // PAIRS WITH: the load in HeldMain.
   __atomic_store_n(&hold, 0U, __ATOMIC_RELEASE);
+  for (const pid_t helper : std::exchange(hanging, {})) ::kill(helper, SIGCONT);
+  if (calls.start == Start::kHangs) calls.start = Start::kAtOnce;
 }
 
 template <typename Function>
@@ -140,6 +146,7 @@ int clone(Main run, void* stack, int flags, void* argument, ...) noexcept {
   ++calls.clones;
   const bool is_held = calls.start == Start::kHeld;
   calls.helper = is_held ? real(HeldMain, stack, flags, own) : real(run, stack, flags, argument);
+  if (calls.start == Start::kHangs) calls.will_hang = calls.helper;
   Do(&calls.after_clone);
   return calls.helper;
 }
@@ -149,6 +156,10 @@ int close(int fd) {
   if (fd >= 0 && fd == calls.watched) {
     calls.watched = -1;
     Do(&calls.before_close);
+  }
+  if (calls.will_hang != 0) {  // it is alone, and waits for us
+    hanging.push_back(calls.will_hang);
+    ::kill(std::exchange(calls.will_hang, 0), SIGSTOP);
   }
   return real(fd);
 }
@@ -355,8 +366,7 @@ TEST_F(DisposalCallsTest, AHelperWhoseMakerDiedEnds) {
 TEST_F(DisposalCallsTest, WhereAllHelpersHangOneCallWaitsEightMilliseconds) {
   EXPECT_EQ(RunInChild([] {
               for (int round = 0; round < 2; ++round) {
-                calls.start = Start::kHeld;
-                Hold();
+                calls.start = Start::kHangs;
                 std::vector<std::unique_ptr<Pair>> pairs;
                 const auto dispose = [&] {
                   pairs.push_back(std::make_unique<Pair>());
@@ -400,8 +410,7 @@ TEST_F(DisposalCallsTest, WhereAllHelpersHangOneCallWaitsEightMilliseconds) {
 
 TEST_F(DisposalCallsTest, AWaitForOneThatHangsIsEightMilliseconds) {
   EXPECT_EQ(RunInChild([] {
-              calls.start = Start::kHeld;
-              Hold();
+              calls.start = Start::kHangs;
               Pair pair;
               errno = 4711;
               DisposeOfAndAwait(std::move(pair.ours));
@@ -435,28 +444,25 @@ TEST_F(DisposalCallsTest, AWaitEndsWithTheRelease) {
             "ok");
 }
 
-// A lock that is held by another thread for as long as its helper takes is not waited for.
+// Another thread that is in there for as long as its helper takes is not waited for.
 TEST_F(DisposalCallsTest, AWaitEndsWhereItCannotAsk) {
   EXPECT_EQ(RunInChild([] {
-              calls.start = Start::kHeld;
-              Hold();
+              calls.start = Start::kHangs;
               Pair pair;
               UniqueFd other = AnyFile();
-              const int number = other.get();
-              std::atomic<bool> has_lock = false;
+              std::atomic<bool> is_in_there = false;
               std::atomic<bool> may_go_on = false;
               std::thread thread;
               calls.at_nap = [&] {
-                calls.watched = number;
-                calls.before_close = [&] {
-                  has_lock = true;
+                calls.after_clone = [&] {
+                  is_in_there = true;
                   while (!may_go_on) ::usleep(1000);
                 };
                 thread = std::thread([&] { DisposeOf(std::move(other)); });
-                while (!has_lock) ::usleep(1000);
+                while (!is_in_there) ::usleep(1000);
               };
               DisposeOfAndAwait(std::move(pair.ours));
-              EXPECT_EQ(calls.naps, 1);
+              EXPECT_EQ(calls.naps, 8);
               EXPECT_TRUE(pair.IsOpen());
               may_go_on = true;
               thread.join();
@@ -467,13 +473,11 @@ TEST_F(DisposalCallsTest, AWaitEndsWhereItCannotAsk) {
             "ok");
 }
 
-// A thread had the lock as its process was forked: nobody gives it back to the child.
+// A child begins anew, though a thread of its parent's was in there as it was forked.
 TEST_F(DisposalCallsTest, AForkedChildOfAProcessThatWasInHereGoesOn) {
   EXPECT_EQ(RunInChild([] {
-              UniqueFd fd = AnyFile();
               int status = -1;
-              calls.watched = fd.get();
-              calls.before_close = [&status] {
+              calls.after_clone = [&status] {
                 const pid_t child = ::fork();
                 if (child == 0) {
                   calls = {};
@@ -481,26 +485,102 @@ TEST_F(DisposalCallsTest, AForkedChildOfAProcessThatWasInHereGoesOn) {
                   Pair second;
                   errno = 4711;
                   DisposeOf(std::move(first.ours));
-                  EXPECT_GT(calls.yields, 0);
-                  EXPECT_LE(calls.yields, 10'000);
                   DisposeOfAndAwait(std::move(second.ours));
                   EXPECT_EQ(errno, 4711);
-                  EXPECT_TRUE(first.IsOpen());
-                  EXPECT_TRUE(second.IsOpen());
-                  const DisposalState state = TendDisposal();
-                  EXPECT_EQ(state.helpers, 0);
-                  EXPECT_EQ(state.parked, 0u);
+                  EXPECT_EQ(calls.clones, 2);
+                  EXPECT_EQ(calls.yields, 0);
+                  EXPECT_TRUE(AllHelpersEnd());
+                  EXPECT_FALSE(first.IsOpen());
+                  EXPECT_FALSE(second.IsOpen());
+                  EXPECT_EQ(TendDisposal().parked, 0u);
                   EXPECT_FALSE(DisposalIsFull());
-                  EXPECT_EQ(calls.clones, 0);
-                  EXPECT_EQ(calls.naps, 0);
-                  EXPECT_TRUE(calls.waited_for.empty());
                   ::_exit(::testing::Test::HasFailure() ? 1 : 0);
                 }
                 EXPECT_EQ(::waitpid(child, &status, 0), child);
               };
-              DisposeOf(std::move(fd));
+              DisposeOf(AnyFile());
               EXPECT_EQ(status, 0);
               EXPECT_TRUE(AllHelpersEnd());
+            }),
+            "ok");
+}
+
+TEST_F(DisposalCallsTest, WhatItsParentHadParkedIsTheChildsToo) {
+  EXPECT_EQ(RunInChild([] {
+              calls.start = Start::kFails;
+              Pair pair;
+              DisposeOf(std::move(pair.ours));
+              const pid_t child = ::fork();
+              if (child == 0) {
+                EXPECT_EQ(TendDisposal().parked, 1u);
+                calls.start = Start::kAtOnce;
+                EXPECT_EQ(TendDisposal().parked, 0u);
+                EXPECT_TRUE(AllHelpersEnd());
+                EXPECT_EQ(calls.clones, 1);
+                EXPECT_TRUE(pair.IsOpen());
+                ::_exit(::testing::Test::HasFailure() ? 1 : 0);
+              }
+              int status = -1;
+              EXPECT_EQ(::waitpid(child, &status, 0), child);
+              EXPECT_EQ(status, 0);
+              calls.start = Start::kAtOnce;
+              EXPECT_EQ(TendDisposal().parked, 0u);
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(pair.IsOpen());
+            }),
+            "ok");
+}
+
+// Were ours closed then, and it had copies of others of ours, these would be open until it goes on.
+TEST_F(DisposalCallsTest, AHelperThatIsNotAloneInTimeIsNone) {
+  EXPECT_EQ(RunInChild([] {
+              calls.start = Start::kHeld;
+              Hold();
+              Pair pair;
+              calls.at_futex_wait = [] {
+                sigset_t mask;
+                EXPECT_EQ(::pthread_sigmask(SIG_SETMASK, nullptr, &mask), 0);
+                EXPECT_EQ(sigismember(&mask, SIGALRM), 1) << "a handler would end the wait";
+              };
+              EXPECT_FALSE(TryDisposeOf(pair.ours));
+              EXPECT_GE(calls.futex_waits, 1);
+              EXPECT_TRUE(pair.ours.ok());
+              EXPECT_EQ(TendDisposal().helpers, 1);
+              calls.start = Start::kAtOnce;
+              EXPECT_TRUE(TryDisposeOf(pair.ours));
+              EXPECT_EQ(calls.clones, 2);
+              EXPECT_TRUE(Eventually([] { return TendDisposal().helpers == 1; }));
+              Release();
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(pair.IsOpen());
+            }),
+            "ok");
+}
+
+// A close of ours may hang in a flush, although it is not the last.
+TEST_F(DisposalCallsTest, ACloseThatHangsKeepsNoOtherThread) {
+  EXPECT_EQ(RunInChild([] {
+              Pair slow;
+              Pair pair;
+              std::atomic<bool> hangs = false;
+              std::atomic<bool> may_go_on = false;
+              calls.watched = slow.ours.get();
+              calls.before_close = [&] {
+                hangs = true;
+                while (!may_go_on) ::usleep(1000);
+              };
+              std::thread thread([&] { DisposeOf(std::move(slow.ours)); });
+              while (!hangs) ::usleep(1000);
+              for (int i = 0; i < 3 * kMaxDisposalHelpers; ++i) {
+                Pair other;
+                DisposeOfAndAwait(std::move(other.ours));
+                EXPECT_TRUE(Eventually([&] { return !other.IsOpen(); }));
+              }
+              EXPECT_EQ(TendDisposal().parked, 0u);
+              may_go_on = true;
+              thread.join();
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(slow.IsOpen());
             }),
             "ok");
 }
@@ -508,8 +588,7 @@ TEST_F(DisposalCallsTest, AForkedChildOfAProcessThatWasInHereGoesOn) {
 // The parent's helpers are not the child's: it neither counts nor collects them.
 TEST_F(DisposalCallsTest, AForkedChildHasNoHelpers) {
   EXPECT_EQ(RunInChild([] {
-              calls.start = Start::kHeld;
-              Hold();
+              calls.start = Start::kHangs;
               DisposeOf(AnyFile());
               EXPECT_EQ(TendDisposal().helpers, 1);
               const pid_t child = ::fork();
@@ -517,7 +596,6 @@ TEST_F(DisposalCallsTest, AForkedChildHasNoHelpers) {
                 calls = {};
                 EXPECT_EQ(TendDisposal().helpers, 0);
                 EXPECT_TRUE(calls.waited_for.empty());
-                Release();
                 Pair pair;
                 DisposeOf(std::move(pair.ours));
                 EXPECT_TRUE(AllHelpersEnd());
@@ -571,8 +649,7 @@ TEST_F(DisposalCallsTest, WhatIsParkedGoesWithTheNextHelpersOfABatchEach) {
                 EXPECT_EQ(TendDisposal().helpers, 0);
               }
               EXPECT_EQ(calls.naps, 0);
-              calls.start = Start::kHeld;
-              Hold();
+              calls.start = Start::kHangs;
               const DisposalState state = TendDisposal();
               EXPECT_EQ(state.helpers, 2);
               EXPECT_EQ(state.parked, 0u);
@@ -586,23 +663,48 @@ TEST_F(DisposalCallsTest, WhatIsParkedGoesWithTheNextHelpersOfABatchEach) {
 }
 
 // A second thread left what it disposed of open for good while the first waited for its helper.
-TEST_F(DisposalCallsTest, AThreadWaitsForAnotherThatIsInHere) {
+TEST_F(DisposalCallsTest, WhatComesWhileAnotherThreadIsInHereGoesWithTheNextHelper) {
   EXPECT_EQ(RunInChild([] {
               Pair first;
               Pair second;
-              std::thread other;
-              calls.start = Start::kHeld;
-              Hold();
-              calls.after_clone = [&] {  // the first is in there, and waits for its helper
-                calls.start = Start::kAtOnce;
-                other = std::thread([&] { DisposeOf(std::move(second.ours)); });
+              Pair third;
+              calls.after_clone = [&] {
+                std::thread([&] {
+                  DisposeOf(std::move(second.ours));
+                  EXPECT_FALSE(TryDisposeOf(third.ours));
+                  EXPECT_FALSE(DisposalIsFull());
+                  EXPECT_EQ(TendDisposal().helpers, 0) << "it cannot say";
+                }).join();
               };
               DisposeOf(std::move(first.ours));
-              other.join();
-              Release();
+              EXPECT_TRUE(third.ours.ok());
               EXPECT_TRUE(AllHelpersEnd());
               EXPECT_FALSE(first.IsOpen());
               EXPECT_FALSE(second.IsOpen());
+              EXPECT_EQ(calls.clones, 2);
+            }),
+            "ok");
+}
+
+// A thread that confines its process may come while others wait here for their turn.
+TEST_F(DisposalCallsTest, NoHelperIsMadeAfterTheProcessGaveThatUp) {
+  EXPECT_EQ(RunInChild([] {
+              Pair first;
+              Pair second;
+              Pair third;
+              std::vector<std::thread> threads;
+              calls.after_clone = [&] {
+                threads.emplace_back([&] { DisposeOf(std::move(second.ours)); });
+                threads.emplace_back([&] { EXPECT_TRUE(TryDisposeOf(third.ours)); });
+                DisposeInPlaceFromNow();
+              };
+              DisposeOf(std::move(first.ours));
+              for (std::thread& thread : threads) thread.join();
+              EXPECT_FALSE(second.IsOpen());
+              EXPECT_FALSE(third.IsOpen());
+              EXPECT_EQ(calls.clones, 1);
+              EXPECT_TRUE(AllHelpersEnd());
+              EXPECT_FALSE(first.IsOpen());
             }),
             "ok");
 }
@@ -666,8 +768,7 @@ TEST_F(DisposalCallsTest, WhatWouldBeParkedStaysTheCallersIfItOnlyTries) {
 // A peer that makes all helpers hang keeps no other peer from seeing the end.
 TEST_F(DisposalCallsTest, AttackF12ThePeerOfAConnectionThatIsParkedSeesTheEnd) {
   EXPECT_EQ(RunInChild([] {
-              calls.start = Start::kHeld;
-              Hold();
+              calls.start = Start::kHangs;
               std::vector<std::unique_ptr<Pair>> pairs;
               for (int i = 0; i < kMaxDisposalHelpers + 3; ++i) {
                 pairs.push_back(std::make_unique<Pair>());
