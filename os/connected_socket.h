@@ -51,8 +51,8 @@ enum class NextMessage {
 NextMessage PeekNext(int socket);
 
 // Closes a listening one, in place or through DisposeOfAndAwait, as ~ConnectedSocket does: others
-// may take its name afterwards. Where its queue hangs: 8 ms more. Where it would be parked it goes on
-// listening to nobody: it is not shut down, since another process may have a copy and use it.
+// may take its name afterwards. Where its queue hangs: 8 ms more. Where it would be parked it goes
+// on listening, for nobody: another process may have a copy and use it.
 void CloseListening(UniqueFd socket);
 
 // The peer can queue nothing more, and what it has queued is dropped, so that closing the socket

@@ -138,6 +138,7 @@ Helpers& TheHelpers() {
   Helpers* present = current.load(std::memory_order_acquire);
   if (present != nullptr && present->maker == self) return *present;
   auto* const fresh = new Helpers(self);
+  // PAIRS WITH: the load above.
   if (!current.compare_exchange_strong(present, fresh, std::memory_order_acq_rel)) {
     delete fresh;
     return *present;

@@ -41,6 +41,27 @@ PARLEY_PLAIN_CODE int ResetSignals() {
   return ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none)) == 0 ? 0 : errno;
 }
 
+// Everything from `first` on, whether or not somebody forgot its close-on-exec (attack F4). Since
+// we have copies, a thread of our parent's may have closed a peer's file: a close here is then its
+// release, which takes as long as the peer likes. Where there is an exec, the exec closes them; it
+// lets our parent go on before that.
+PARLEY_PLAIN_CODE int CloseFrom(int first, const ChildStart& start) {
+  const bool executes = start.program != nullptr;
+  const unsigned how = executes ? CLOSE_RANGE_CLOEXEC : 0;
+  if (::syscall(SYS_close_range, first, ~0u, how) == 0) return 0;
+  // Before Linux 5.11.
+  if (errno == EINVAL && ::syscall(SYS_close_range, first, ~0u, 0) == 0) return 0;
+  if (start.descriptor_bound == 0) return errno;
+  for (int fd = first; fd < start.descriptor_bound; ++fd) {
+    if (executes) {
+      ::syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+    } else {
+      ::syscall(SYS_close, fd);
+    }
+  }
+  return 0;
+}
+
 PARLEY_PLAIN_CODE int PlaceDescriptors(const ChildStart& start) {
   // First all to numbers above the targets, so that placing one cannot overwrite the next.
   // DESCRIPTOR: the worker's own, which begin at 0; nothing of the parent's sees them.
@@ -53,13 +74,7 @@ PARLEY_PLAIN_CODE int PlaceDescriptors(const ChildStart& start) {
     // DESCRIPTOR: as above.
     if (::syscall(SYS_dup3, start.descriptors[i], i, 0) < 0) return errno;
   }
-  // Everything else, whether or not somebody forgot its close-on-exec (attack F4).
-  if (::syscall(SYS_close_range, start.descriptor_count, ~0u, 0) == 0) return 0;
-  if (start.descriptor_bound == 0) return errno;
-  for (int fd = start.descriptor_count; fd < start.descriptor_bound; ++fd) {
-    ::syscall(SYS_close, fd);
-  }
-  return 0;
+  return CloseFrom(start.descriptor_count, start);
 }
 
 PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {

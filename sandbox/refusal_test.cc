@@ -2,12 +2,9 @@
 #include "parley/sandbox/refusal.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -29,6 +26,7 @@
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/testing_descriptors.h"
+#include "parley/testing/filter.h"
 
 namespace parley::internal {
 namespace {
@@ -65,23 +63,9 @@ int StatusOf(const Watched& watched) {
   return status;
 }
 
-// Notifies for one call and allows the rest.
-int NotificationsOf(uint32_t number) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {4, filter};
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  return static_cast<int>(
-      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
-}
-
 TEST(RefusalTest, TheKernelsNumberArrivesAndTheWorkerIsKilled) {
   const Watched watched = Start([](int socket) {
-    const int notifications = NotificationsOf(SYS_getppid);
+    const int notifications = testing::NotificationsOf(SYS_getppid);
     if (!SendLockDownWord(socket, {}, notifications).ok()) ::_exit(1);
     ::close(notifications);
     ::close(socket);
@@ -234,7 +218,7 @@ TEST(RefusalTest, NotificationsAreTakenOutOfTheWorkerByTheirNumber) {
   enum class Under { kNotifications, kAnotherFile, kNothing };
   for (const Under under : {Under::kNotifications, Under::kAnotherFile, Under::kNothing}) {
     const Watched watched = Start([under](int socket) {
-      const int notifications = NotificationsOf(SYS_getppid);
+      const int notifications = testing::NotificationsOf(SYS_getppid);
       const int other = ::eventfd(1, EFD_CLOEXEC);
       const int number = under == Under::kNotifications ? notifications
                          : under == Under::kAnotherFile ? other
@@ -270,7 +254,7 @@ TEST(RefusalTest, NotificationsThatAreLostAreTheEndOfTheWorker) {
   rlimit before;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const Watched watched = Start([](int socket) {
-    const int notifications = NotificationsOf(SYS_getppid);
+    const int notifications = testing::NotificationsOf(SYS_getppid);
     ::usleep(200'000);
     if (!SendLockDownWord(socket, {3, true, false}, notifications).ok()) ::_exit(1);
     while (true) ::pause();

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -36,13 +38,16 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
+#include "parley/os/disposal.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/worker_maker.h"
 #include "parley/testing/filter.h"
+#include "parley/testing/slow_files.h"
 
 namespace parley {
 namespace {
@@ -928,6 +933,55 @@ std::vector<pid_t> ChildrenNamed(const std::string& name) {
 }
 
 void RefuseToExecuteFiles() { Refuse({.call = SYS_execveat, .error = EACCES}); }
+
+// A child has copies of our descriptors, and we wait for it until it executes its program. What
+// another thread disposes of meanwhile is released by the child, for as long as the peer likes.
+TEST(SpawnTest, AttackF12AReleaseInAChildKeepsNoParent) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  const UniqueFd peer(ends[0]);
+  ConnectedSocket ours((UniqueFd(ends[1])));
+  AllowRights(ours.get());  // as before Linux 6.16
+  ASSERT_TRUE(testing_support::SendWithDescriptor(
+      peer.get(), testing_support::LingeringSocket(absl::Seconds(4)).get()));
+  std::atomic<int> notifications = -1;
+  std::atomic<int64_t> took_ns = -1;
+  std::thread spawner([&] {
+    notifications = testing::NotificationsOf(SYS_close_range);  // of this thread and its children
+    if (notifications < 0) {
+      took_ns = 0;
+      return;
+    }
+    SpawnOptions options;
+    options.program = "/bin/true";
+    options.namespaces.use = NamespaceOptions::Use::kNone;
+    const int64_t before_ns = MonotonicNowNs();
+    const auto worker = Spawn(std::move(options));
+    took_ns = MonotonicNowNs() - before_ns;
+    EXPECT_TRUE(worker.ok()) << worker.status();
+  });
+  bool disposed = false;
+  while (took_ns < 0) {
+    pollfd entry = {notifications, POLLIN, 0};
+    if (::poll(&entry, 1, 10) != 1) continue;
+    seccomp_notif asked = {};
+    if (::ioctl(notifications, SECCOMP_IOCTL_NOTIF_RECV, &asked) != 0) continue;
+    // The parent asks with a range of nothing whether there is such a call.
+    if (static_cast<uint32_t>(asked.data.args[0]) != ~0u && !std::exchange(disposed, true)) {
+      ours.Reset();
+      while (TendDisposal().helpers > 0) ::usleep(1000);  // the child's is the last copy
+    }
+    seccomp_notif_resp go_on = {};
+    go_on.id = asked.id;
+    go_on.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    ::ioctl(notifications, SECCOMP_IOCTL_NOTIF_SEND, &go_on);
+  }
+  spawner.join();
+  if (notifications < 0) GTEST_SKIP() << "no notifications of system calls here";
+  const UniqueFd listener(notifications);
+  EXPECT_TRUE(disposed);
+  EXPECT_LT(took_ns, int64_t{3} * 1'000'000'000);
+}
 
 // How much it has mapped.
 size_t MappedBytes(pid_t pid) {
