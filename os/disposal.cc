@@ -217,8 +217,22 @@ Slot* NewSlot() {
   return memory == MAP_FAILED ? nullptr : new (memory) Slot;
 }
 
-// Of a process that has no helper, with a slot whose last user is through with it; -1: none.
+// A helper that was too late to be alone has copies of all that we had then. As long as it closes
+// them, what is closed elsewhere would have its last close there, and not in a process that ends.
+bool OneIsLate(const Helpers& helpers) {
+  for (std::size_t i = 0; i < helpers.pids.size(); ++i) {
+    // PAIRS WITH: the store in HelperMain.
+    if (helpers.pids[i] != 0 &&
+        __atomic_load_n(&helpers.slots[i]->is_alone, __ATOMIC_ACQUIRE) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// One without a helper, with a slot whose last user is through with it; -1: none.
 int FreePlace(Helpers& helpers) {
+  if (OneIsLate(helpers)) return -1;
   for (int i = 0; i < kMaxDisposalHelpers; ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (helpers.pids[at] != 0) continue;

@@ -11,7 +11,7 @@
 // DisposeOf hands such descriptors to a helper process, which closes them by ending:
 //   1. it is cloned with our memory shared (no page table is copied: the cost is constant) and a
 //      descriptor table of its own, of which it closes all but those descriptors; we wait for that,
-//      and one that gets no processor for 0.1 s is none;
+//      and one that gets no processor for 0.1 s is none, nor is there another until it is through;
 //   2. we close ours, which is not the last reference, and let the helper go on;
 //   3. it ends: it leaves our memory, and releases the files after that. A process that ends does
 //      not linger on a TCP socket (inet_release in net/ipv4/af_inet.c).

@@ -547,10 +547,16 @@ TEST_F(DisposalCallsTest, AHelperThatIsNotAloneInTimeIsNone) {
               EXPECT_TRUE(pair.ours.ok());
               EXPECT_EQ(TendDisposal().helpers, 1);
               calls.start = Start::kAtOnce;
-              EXPECT_TRUE(TryDisposeOf(pair.ours));
-              EXPECT_EQ(calls.clones, 2);
-              EXPECT_TRUE(Eventually([] { return TendDisposal().helpers == 1; }));
+              // It has a copy of this one too.
+              Pair other;
+              EXPECT_FALSE(TryDisposeOf(other.ours));
+              ConnectedSocket(std::move(other.ours)).Reset();
+              EXPECT_FALSE(other.IsOpen()) << "it is shut down";
+              EXPECT_EQ(TendDisposal().parked, 1u);
+              EXPECT_EQ(calls.clones, 1);
               Release();
+              EXPECT_TRUE(Eventually([&] { return TryDisposeOf(pair.ours); }));
+              EXPECT_EQ(TendDisposal().parked, 0u);
               EXPECT_TRUE(AllHelpersEnd());
               EXPECT_FALSE(pair.IsOpen());
             }),
@@ -695,7 +701,7 @@ TEST_F(DisposalCallsTest, NoHelperIsMadeAfterTheProcessGaveThatUp) {
               std::vector<std::thread> threads;
               calls.after_clone = [&] {
                 threads.emplace_back([&] { DisposeOf(std::move(second.ours)); });
-                threads.emplace_back([&] { EXPECT_TRUE(TryDisposeOf(third.ours)); });
+                threads.emplace_back([&] { ConnectedSocket(std::move(third.ours)).Reset(); });
                 DisposeInPlaceFromNow();
               };
               DisposeOf(std::move(first.ours));
