@@ -24,10 +24,9 @@
 #include "parley/sandbox/ordinary.h"
 #include "parley/sandbox/plain_code.h"
 #include "parley/sandbox/raw_call.h"
+#include "parley/sandbox/rseq.h"
 
-// glibc's, 2.35 and later: where the kernel writes each time that a thread is moved.
 extern "C" {
-extern const ptrdiff_t __rseq_offset __attribute__((weak));
 // The linker's: where the section of HoldAlone lies, which begins with it.
 [[gnu::visibility("hidden")]] extern const char __start_parley_lone[];
 [[gnu::visibility("hidden")]] extern const char __stop_parley_lone[];
@@ -149,17 +148,15 @@ PARLEY_RAW_CODE void KeepMountsOverExec() {
 // Whether the kernel writes to no memory of this thread's any more. It does so behind our back to
 // what libc has registered, and would end the process where nothing is mapped there.
 PARLEY_PLAIN_CODE bool ForgetRestartableSequences() {
-  constexpr unsigned kBytes = 32;
-  constexpr unsigned kSignature = 0x53053053;
   constexpr int kUnregister = 1;
   if (&__rseq_offset != nullptr) {
     char* const area = static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
-    if (::syscall(SYS_rseq, area, kBytes, kUnregister, kSignature) == 0) return true;
+    if (::syscall(SYS_rseq, area, kRseqBytes, kUnregister, kRseqSignature) == 0) return true;
   }
   // Was there any at all? Then another one cannot be registered.
-  alignas(32) char probe[kBytes] = {};
-  if (::syscall(SYS_rseq, probe, kBytes, 0, kSignature) != 0) return errno == ENOSYS;
-  return ::syscall(SYS_rseq, probe, kBytes, kUnregister, kSignature) == 0;
+  alignas(32) char probe[kRseqBytes] = {};
+  if (::syscall(SYS_rseq, probe, kRseqBytes, 0, kRseqSignature) != 0) return errno == ENOSYS;
+  return ::syscall(SYS_rseq, probe, kRseqBytes, kUnregister, kRseqSignature) == 0;
 }
 
 // NOLINTBEGIN(google-runtime-int): addresses and answers as the kernel takes them

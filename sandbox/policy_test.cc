@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -45,11 +46,22 @@ struct Case {
   Policy::Verdict expected;
 };
 
+// Some are x86-64's alone. (Those that no libseccomp of Debian 12 knows, Ask knows by itself.)
+bool IsHere(const std::string& call) {
+#if defined(__x86_64__)
+  return !call.empty();
+#else
+  return ::seccomp_syscall_resolve_name(call.c_str()) >= 0 || call == "uretprobe" ||
+         call == "uprobe";
+#endif
+}
+
 void Check(const Profile& profile, const std::vector<Case>& cases,
            Answer unlisted = Answer::kReport) {
   auto policy = Policy::Compile(profile, {.unlisted = unlisted});
   ASSERT_TRUE(policy.ok()) << policy.status();
   for (size_t i = 0; i < cases.size(); ++i) {
+    if (!IsHere(cases[i].call)) continue;
     const Policy::Verdict got = policy->Ask(cases[i].call, cases[i].arguments);
     EXPECT_TRUE(got == cases[i].expected) << "case " << i << ", " << cases[i].call << ": answer "
                                           << static_cast<int>(got.answer) << " error " << got.error;

@@ -31,14 +31,10 @@
 #include "parley/sandbox/child_start.h"
 #include "parley/sandbox/clone_wire.h"
 #include "parley/sandbox/plain_code.h"
+#include "parley/sandbox/rseq.h"
 #include "parley/sandbox/seal_code.h"
 #include "parley/sandbox/threads.h"
 #include "parley/sandbox/warm_up.h"
-
-// glibc's, 2.35 and later.
-extern "C" {
-extern const ptrdiff_t __rseq_offset __attribute__((weak));  // NOLINT: its name
-}
 
 namespace parley {
 namespace {
@@ -51,12 +47,6 @@ using internal::StartStep;
 constexpr size_t kBetweenBytes = size_t{64} << 10;
 constexpr size_t kMinStackBytes = size_t{1} << 20;
 constexpr size_t kMaxStackBytes = size_t{64} << 20;
-constexpr int kRseqBytes = 32;
-#if defined(__aarch64__)
-constexpr unsigned kRseqSignature = 0xd428bc00;
-#else
-constexpr unsigned kRseqSignature = 0x53053053;
-#endif
 
 size_t GuardBytes() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
 
@@ -165,8 +155,8 @@ __attribute__((no_stack_protector)) int BeClone(void* argument) {
   }
   // The process in between shared the template's memory, so that its were forgotten.
   if (&__rseq_offset != nullptr) {
-    ::syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset, kRseqBytes,
-              0, kRseqSignature);
+    ::syscall(SYS_rseq, static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset,
+              internal::kRseqBytes, 0, internal::kRseqSignature);
   }
   DrawAnew();
 #if defined(__x86_64__)

@@ -423,7 +423,9 @@ TEST_F(WorkerTemplateTest, AStepThatFailsLaterEndsTheClone) {
       {{SYS_dup3, EPERM}, 208},
       {{SYS_fcntl, EPERM, 1, ~0u, F_DUPFD_CLOEXEC}, 208},
       {{SYS_getrandom, EPERM, 1, ~0u, 16}, 200},
+#if defined(__x86_64__)  // elsewhere the stack protector's value is the library's, not the thread's
       {{SYS_getrandom, EPERM, 1, ~0u, 8}, 200},
+#endif
   };
   for (const auto& [refused, code] : steps) {
     // The number of the template's socket is that of the clone's second one, then of its third.
@@ -501,11 +503,8 @@ std::vector<FailingHostStep> FailingHostSteps(pid_t us) {
        false,
        false},
       {"eventfd", {SYS_eventfd2, EXDEV}, "cannot watch a worker's lock-down" + why, false, false},
-      {"thread",
-       {SYS_clone3, EXDEV},
-       "cannot start the thread that watches a worker's refused calls" + why,
-       false,
-       false},
+      {"thread", testing::NoThread(EXDEV),
+       "cannot start the thread that watches a worker's refused calls" + why, false, false},
       {"holder",
        {SYS_clone, EXDEV, 0, CLONE_NEWUSER, CLONE_NEWUSER},
        "cannot clone clone, making its namespaces" + why,

@@ -201,7 +201,7 @@ TEST(MappingTest, PromiseP7FailureLeaksNothing) {
               EXPECT_FALSE(IncomingMapping::Map(-1, kGeometry).ok());
               const UniqueFd fd = NewFile(kGeometry);
               EXPECT_TRUE(IncomingMapping::Map(fd.get(), kGeometry).ok());
-              EXPECT_EQ(IncomingMapping::Map(fd.get(), {uint64_t{1} << 46}).status().code(),
+              EXPECT_EQ(IncomingMapping::Map(fd.get(), {uint64_t{1} << 47}).status().code(),
                         absl::StatusCode::kResourceExhausted);
             }),
             "nothing");

@@ -7,6 +7,8 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -92,6 +94,18 @@ int InAProcessOfItsOwn(const Body& body) {
   int status = 0;
   if (::waitpid(pid, &status, 0) != pid) return 255;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+// The call without which the C library makes no thread: clone3, or clone where it knows no other.
+inline RefusedCall NoThread(uint32_t error) {
+  const bool by_clone = InAProcessOfItsOwn([] {
+                          Refuse({SYS_clone3, EPERM});
+                          pthread_t thread;
+                          const auto nothing = [](void*) -> void* { return nullptr; };
+                          return ::pthread_create(&thread, nullptr, nothing, nullptr) == 0 ? 1 : 0;
+                        }) == 1;
+  if (by_clone) return {SYS_clone, error, 0, CLONE_THREAD, CLONE_THREAD};
+  return {SYS_clone3, error};
 }
 
 }  // namespace parley::testing

@@ -64,6 +64,7 @@ run_arm64() {
     for file in passwd group; do
       as_root cp "$root/usr/share/base-passwd/$file.master" "$root/etc/$file"
     done
+    as_root install -m 0600 /dev/null "$root/etc/shadow"
     ext4_image "$root" "$root.img"
   fi
   python3 -B "$PLACES/done.py" --tree "$folder/tree" --events "$folder/events" ${more[@]+"${more[@]}"}
