@@ -12,7 +12,8 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
+#include <fstream>
+#include <string>
 
 #include "gtest/gtest.h"
 #include "parley/testing/slow_files.h"
@@ -24,13 +25,12 @@ using testing_support::FailSystemCall;
 using testing_support::RunInChild;
 
 int SizeOfTheKernelsTable() {
-  std::FILE* const status = std::fopen("/proc/self/status", "re");
+  std::ifstream status("/proc/self/status");
+  std::string word;
   int size = -1;
-  char line[256];
-  while (status != nullptr && std::fgets(line, sizeof(line), status) != nullptr) {
-    if (std::sscanf(line, "FDSize: %d", &size) == 1) break;
+  while (status >> word) {
+    if (word == "FDSize:") status >> size;
   }
-  if (status != nullptr) std::fclose(status);
   return size;
 }
 

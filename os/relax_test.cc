@@ -13,7 +13,7 @@ uint32_t pauses = 0;
 void CountPause() { ++pauses; }
 }  // namespace
 
-#define __builtin_ia32_pause CountPause
+#define __builtin_ia32_pause CountPause  // NOLINT: the compiler's own name
 #include "parley/os/relax.h"
 #undef __builtin_ia32_pause
 

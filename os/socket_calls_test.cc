@@ -156,8 +156,7 @@ TEST(StopReceivingTest, PromiseP3WorkAtMost320Receives) {
 
 // What lies in the queue is dropped, empty messages or not; so what we sent last arrives.
 TEST(StopReceivingTest, TheQueueIsEmptyAfterwards) {
-  std::vector<std::string> full;
-  for (int i = 0; i < 278; ++i) full.push_back("x");
+  const std::vector<std::string> full(278, "x");
   const std::vector<std::vector<std::string>> queues = {
       {}, {"x"}, {"", "x"}, {"x", "", "y"}, {"", "x", "", "y", "", "z"}, full};
   for (const bool refuses : {false, true}) {

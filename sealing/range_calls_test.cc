@@ -121,7 +121,6 @@ namespace parley {
 namespace {
 
 using testing_support::MappedBytes;
-using testing_support::RunInChild;
 
 const size_t kPage = PageBytes();
 constexpr auto kRead = GuardedRange::Access::kRead;

@@ -521,7 +521,7 @@ TEST_F(SealHelperTest, AHelperThatHangsIsNamed) {
               std::ifstream(of + "/task/" + std::to_string(attendant) + "/children") >> helper;
               std::string words;
               std::getline(std::ifstream("/proc/" + std::to_string(helper) + "/cmdline"), words);
-              if (words == std::string("parley-seal", 12)) return true;
+              if (words == std::string("parley-seal") + '\0') return true;
             }
             return false;
           });

@@ -8,7 +8,6 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <string>
@@ -35,7 +34,7 @@ inline std::set<int> DescriptorsOf(pid_t pid) {
   DIR* const directory = ::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str());
   if (directory == nullptr) return descriptors;
   while (const dirent* entry = ::readdir(directory)) {
-    if (entry->d_name[0] != '.') descriptors.insert(std::atoi(entry->d_name));
+    if (entry->d_name[0] != '.') descriptors.insert(std::stoi(entry->d_name));
   }
   ::closedir(directory);
   return descriptors;
