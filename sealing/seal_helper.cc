@@ -99,12 +99,14 @@ asm("  .pushsection .rodata\n"
     "parley_seal_parameters:\n  .quad 0, 0, 0, 0\n"
     "parley_seal_end:\n"
     "  .popsection\n");
+// NOLINTBEGIN(readability-identifier-naming): as the assembler knows them
 extern "C" {
 // As many bytes as lie between them.
 [[gnu::visibility("hidden")]] extern const std::byte parley_seal_program[];
 [[gnu::visibility("hidden")]] extern const std::byte parley_seal_parameters[];
 [[gnu::visibility("hidden")]] extern const std::byte parley_seal_end[];
 }
+// NOLINTEND(readability-identifier-naming)
 #endif
 
 // Code of a process that shares our memory: no library, no thread-local storage, no
