@@ -97,12 +97,12 @@ __attribute__((no_sanitize("address", "thread", "undefined"), no_stack_protector
     next = fd + 1;
   }
   Call(SYS_close_range, next, ~0UL >> 32, 0, 0L);
-  // PAIRS WITH: the load in StartHelper.
+  // PAIRS WITH: the loads in AwaitAlone and OneIsLate.
   __atomic_store_n(&slot->is_alone, 1U, __ATOMIC_RELEASE);
   Call(SYS_futex, &slot->is_alone, long{FUTEX_WAKE}, 1, 0L);
   // Until our maker has closed its own. Should it have died meanwhile: two seconds.
   const timespec second = {1, 0};
-  // PAIRS WITH: the store in StartHelper.
+  // PAIRS WITH: the store in Finish.
   for (int i = 0; i < 2 && __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0; ++i) {
     Call(SYS_futex, word, long{FUTEX_WAIT}, 0, &second);
   }

@@ -37,7 +37,7 @@ END
 run_arm64() {
   local revision # of what is built, and not of what is there when it ends
   revision="$(git_revision)"
-  local only="" cases="" more=() record=0 folder libs root status=0
+  local only="" cases="" more=() record=0 folder libs root file status=0
   while (($#)); do
     case "$1" in
       --only) only="$2" && shift ;;

@@ -88,6 +88,13 @@ def copy_tree(source, target):
                 shutil.copy(os.path.join(folder, name), to)
 
 
+def copy_runner(to):
+    """What runs the programs of a tree, beside its manifest."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for name in ("run_cases.py", "guest_init.sh"):
+        shutil.copy(os.path.join(here, name), to)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--query", required=True)
@@ -127,9 +134,7 @@ def main():
         return
     with open(os.path.join(options.to, "manifest.json"), "w", encoding="utf-8") as out:
         json.dump({"tests": tests, "left_out": left_out}, out, indent=1)
-    here = os.path.dirname(os.path.abspath(__file__))
-    for name in ("run_cases.py", "guest_init.sh"):
-        shutil.copy(os.path.join(here, name), options.to)
+    copy_runner(options.to)
     print(f"collect: {len(tests)} programs in {options.to}, {len(left_out)} left out", file=sys.stderr)
 
 

@@ -3,7 +3,7 @@
 """Writes a build.ninja for the tests, from what Bazel knows, for places where Bazel doesn't run.
 
     plain_build.py --query FILE --labels FILE --source FOLDER --build FOLDER --place NAME
-                   --compiler COMMAND [--flags TEXT] [--test-flags TEXT] [--static] --libs TEXT
+                   --compiler COMMAND [--flags TEXT] [--test-flags TEXT] --libs TEXT
                    [--ar COMMAND]
 
 FILE is `bazel query --output=xml` of the tests' dependencies. Each library becomes an archive, each test and
@@ -108,7 +108,6 @@ class Ninja:
         self._lines += [
             f"cxx = {options.compiler}",
             f"flags = {options.flags}",
-            f"ldflags = {'-static -Wl,--no-warnings' if options.static else ''}",
             f"libs = {options.libs} -pthread",
             "rule cc",
             "  command = $cxx -MD -MF $out.d -I /build/include -isystem "
@@ -120,7 +119,7 @@ class Ninja:
             f"  command = rm -f $out && {options.ar} rcs $out $in",
             "  description = $out",
             "rule link",
-            "  command = $cxx $ldflags $copts $flags $in -o $out $archives $libs",
+            "  command = $cxx $copts $flags $in -o $out $archives $libs",
             "  description = $out",
         ]
 
@@ -198,7 +197,6 @@ def main():
     parser.add_argument("--flags", default="")
     parser.add_argument("--test-flags", default="")
     parser.add_argument("--ar", default="ar")
-    parser.add_argument("--static", action="store_true")
     options = parser.parse_args()
 
     graph, rules = Graph(options.query), expectations.Expectations(options.place)
@@ -242,8 +240,7 @@ def main():
     ninja.write(os.path.join(options.build, "build.ninja"))
     with open(os.path.join(options.build, "tree", "manifest.json"), "w", encoding="utf-8") as out:
         json.dump({"tests": tests, "left_out": left_out}, out, indent=1)
-    for name in ("run_cases.py", "guest_init.sh"):
-        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), os.path.join(options.build, "tree"))
+    collect.copy_runner(os.path.join(options.build, "tree"))
     print(f"plain_build: {len(tests)} programs, {len(left_out)} left out", file=sys.stderr)
 
 

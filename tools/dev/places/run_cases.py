@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs test programs case by case and writes one line of JSON for each event.
 
-    run_cases.py --tree FOLDER --out FILE [--scale N] [--tries N] [--wrap COMMAND] [--only REGEX] [--villain REGEX] [--append]
+    run_cases.py --tree FOLDER --out FILE [--scale N] [--tries N] [--only REGEX] [--villain REGEX] [--append]
 
 FOLDER is what collect.py made: `manifest.json`, and the programs with their data below `parley/`. The
 script needs nothing but Python's own library, since it also runs inside of a guest kernel.
@@ -11,9 +11,8 @@ Events: {"place": ...} first; {"target", "case", "result", "ms", "why", "tries"}
 the result "passed", "failed" or "skipped"; {"end": true} last. A case that ends or hangs its program
 counts as failed, and the program's other cases run all the same. --scale multiplies the limits on
 time of whole programs, --tries repeats a failed case alone; a case that passes then is written with
-the number of its tries. --wrap is put before each program (an emulator, for one). --villain runs those
-of the villain's cases whose names match. If FOLDER has a `done.json`, a list of [target, case], what it names is
-not run again: a whole program for a test, a case for the villain.
+the number of its tries. --villain runs those of the villain's cases whose names match. If FOLDER has a
+`done.json`, a list of [target, case], what it names is not run again: a whole program for a test, a case for the villain.
 """
 
 import argparse
@@ -22,7 +21,6 @@ import os
 import platform
 import re
 import select
-import shlex
 import shutil
 import signal
 import subprocess
@@ -106,7 +104,6 @@ class Runner:
     def __init__(self, options, emit):
         self._options = options
         self._emit = emit
-        self._wrap = shlex.split(options.wrap)
         self._tree = os.path.abspath(options.tree)
         self._done = set()
         if os.path.exists(os.path.join(self._tree, "done.json")):
@@ -134,7 +131,7 @@ class Runner:
             name, _, value = pair.partition("=")
             env[name] = value
         cwd = os.path.join(self._tree, "parley")
-        command = [*self._wrap, os.path.join(cwd, test["program"]), *test["args"], *arguments]
+        command = [os.path.join(cwd, test["program"]), *test["args"], *arguments]
         return Program(command, cwd, env, test["limit_s"] * self._options.scale)
 
     def _cases_of(self, test, only):
@@ -268,7 +265,6 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--scale", type=float, default=1)
     parser.add_argument("--tries", type=int, default=1)
-    parser.add_argument("--wrap", default="")
     parser.add_argument("--env", action="append", default=[])
     parser.add_argument("--only", default="")
     parser.add_argument("--villain", default="")
