@@ -149,6 +149,7 @@ Helpers& TheHelpers() {
 }
 
 constexpr int kMaxAwaitMs = 8;
+constexpr int kMaxTendings = 4;  // by one call, of what other threads leave
 
 void SleepForAMillisecond() {
   const timespec millisecond = {0, 1'000'000};
@@ -160,9 +161,9 @@ class Lock {
  public:
   explicit Lock(Helpers& helpers, int max_ms = kMaxAwaitMs) : helpers_(helpers) {
     constexpr int kYields = 16;
-    for (int i = 0; i < kYields + max_ms && !held_; ++i) {
+    for (int i = 0; i < kYields + max_ms; ++i) {
       // PAIRS WITH: the clear in ~Lock.
-      held_ = !helpers.busy.test_and_set(std::memory_order_acquire);
+      held_ = !helpers.busy.test_and_set();
       if (held_) break;
       if (i < kYields) {
         ::sched_yield();
@@ -173,7 +174,7 @@ class Lock {
   }
   // PAIRS WITH: the test_and_set in Lock.
   ~Lock() {
-    if (held_) helpers_.busy.clear(std::memory_order_release);
+    if (held_) helpers_.busy.clear();
   }
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
@@ -344,6 +345,26 @@ void LeaveForLater(Helpers& helpers, UniqueFd fd) {
   }
 }
 
+// Hands over what is parked and what was left for later. A thread that leaves something looks in
+// here once more; one that was in here, for helpers, looks at its end for what was left. Both write
+// first and read then, one `late` and `busy`, the other `busy` and `late`: one finds the other.
+DisposalState Tend(Helpers& helpers, int max_ms) {
+  DisposalState state;
+  for (int i = 0; i < kMaxTendings; ++i) {
+    std::vector<Handed> handed;
+    {
+      const Lock lock(helpers, max_ms);
+      if (!lock.held()) break;
+      for (UniqueFd& fd : TakeLate(helpers)) helpers.parked.push_back(std::move(fd));
+      state.helpers = StartHelpers(helpers, helpers.parked, handed);
+      state.parked = helpers.parked.size();
+    }
+    Finish(std::move(handed));
+    if (helpers.late.load() == nullptr) break;
+  }
+  return state;
+}
+
 // Hands `fds` over, to helpers of their own; what waits for one comes after them. Those for which
 // there is none are parked if `parks`, and stay otherwise. In place: all stay. The helper that has
 // the last of them, or 0.
@@ -360,7 +381,7 @@ pid_t HandOver(std::vector<UniqueFd>& fds, bool parks) {
       StartHelpers(helpers, fds, handed);
       if (fds.empty()) {
         newest = helpers.newest;
-        others_wait = !helpers.parked.empty() || helpers.late.load() != nullptr;
+        others_wait = !helpers.parked.empty();
       } else if (parks) {
         std::move(fds.begin(), fds.end(), std::back_inserter(helpers.parked));
         fds.clear();
@@ -368,12 +389,15 @@ pid_t HandOver(std::vector<UniqueFd>& fds, bool parks) {
     }
   }
   Finish(std::move(handed));
-  if (others_wait) TendDisposal();
   if (parks && !DisposesInPlace()) {
     for (UniqueFd& fd : fds) LeaveForLater(helpers, std::move(fd));
     fds.clear();
   }
-  if (DisposesInPlace()) TakeLate(helpers);  // and closes it
+  if (DisposesInPlace()) {
+    TakeLate(helpers);  // and closes it
+  } else if (others_wait || helpers.late.load() != nullptr) {
+    Tend(helpers, 1);
+  }
   return newest;
 }
 
@@ -436,20 +460,7 @@ bool TryDisposeOf(UniqueFd& fd) {
   return !fd.ok();  // NOLINT(bugprone-use-after-move): it has what it had, or nothing
 }
 
-DisposalState TendDisposal() {
-  Helpers& helpers = TheHelpers();
-  std::vector<Handed> handed;
-  DisposalState state;
-  {
-    const Lock lock(helpers);
-    if (!lock.held()) return {};
-    for (UniqueFd& fd : TakeLate(helpers)) helpers.parked.push_back(std::move(fd));
-    state.helpers = StartHelpers(helpers, helpers.parked, handed);
-    state.parked = helpers.parked.size();
-  }
-  Finish(std::move(handed));
-  return state;
-}
+DisposalState TendDisposal() { return Tend(TheHelpers(), kMaxAwaitMs); }
 
 bool DisposalIsFull() {
   Helpers& helpers = TheHelpers();

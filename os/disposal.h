@@ -22,8 +22,8 @@
 // Trust: the peer decides how long a release takes. At most kMaxDisposalHelpers helpers exist at
 // once. Where all of them hang, or no process can be made, the descriptors stay open, parked, and
 // go with the next helper there is. A listener accepts nobody while DisposalIsFull().
-// Threads: any. One that finds another in here for more than 8 ms leaves what it has to the next
-// call. A helper is no child that wait() of the program reports: it has no exit signal.
+// Threads: any. One that finds another in here for more than 8 ms leaves what it has to that one.
+// A helper is no child that wait() of the program reports: it has no exit signal.
 // Fork: a child has no helpers, and what its parent had parked, unless a thread was in here.
 // System calls: clone, close_range, futex, wait4; none of them waits for the peer. A filter of ours
 // (sandbox/) allows no clone: see DisposeInPlaceFromNow.

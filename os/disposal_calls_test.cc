@@ -221,8 +221,10 @@ struct Pair {
     peer.Reset(fds[0]);
     ours.Reset(fds[1]);
   }
-  // Whether anybody still has the other end.
-  bool IsOpen() const { return ::send(peer.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1; }
+  // Whether anybody still has the other end. Asked often, its queue is full.
+  bool IsOpen() const {
+    return ::send(peer.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 || errno == EAGAIN;
+  }
 };
 
 UniqueFd AnyFile() { return UniqueFd(::eventfd(0, EFD_CLOEXEC)); }
@@ -688,6 +690,24 @@ TEST_F(DisposalCallsTest, WhatComesWhileAnotherThreadIsInHereGoesWithTheNextHelp
               EXPECT_FALSE(first.IsOpen());
               EXPECT_FALSE(second.IsOpen());
               EXPECT_EQ(calls.clones, 2);
+            }),
+            "ok");
+}
+
+// It waited for the next call where the first had only something parked to see to.
+TEST_F(DisposalCallsTest, WhatComesWhileWhatIsParkedGoesNeedsNoOtherCall) {
+  EXPECT_EQ(RunInChild([] {
+              Pair first;
+              Pair second;
+              calls.start = Start::kFails;
+              DisposeOf(std::move(first.ours));
+              calls.start = Start::kAtOnce;
+              calls.after_clone = [&] {
+                std::thread([&] { DisposeOf(std::move(second.ours)); }).join();
+              };
+              TendDisposal();
+              EXPECT_TRUE(Eventually([&] { return !first.IsOpen() && !second.IsOpen(); }));
+              EXPECT_TRUE(AllHelpersEnd());
             }),
             "ok");
 }

@@ -41,11 +41,12 @@ PARLEY_PLAIN_CODE int ResetSignals() {
   return ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none)) == 0 ? 0 : errno;
 }
 
-// Everything from `first` on, whether or not somebody forgot its close-on-exec (attack F4). Since
-// we have copies, a thread of our parent's may have closed a peer's file: a close here is then its
-// release, which takes as long as the peer likes. Where there is an exec, the exec closes them; it
-// lets our parent go on before that.
-PARLEY_PLAIN_CODE int CloseFrom(int first, const ChildStart& start) {
+// Everything but its own descriptors, whether or not somebody forgot its close-on-exec (attack
+// F4). Since we have copies, a thread of our parent's may have closed a peer's file: a close here
+// is then its release, which takes as long as the peer likes. Where there is an exec, the exec
+// closes them; it lets our parent go on before that.
+PARLEY_PLAIN_CODE int CloseOthers(const ChildStart& start) {
+  const int first = start.descriptor_count;
   const bool executes = start.program != nullptr;
   const unsigned how = executes ? CLOSE_RANGE_CLOEXEC : 0;
   if (::syscall(SYS_close_range, first, ~0u, how) == 0) return 0;
@@ -74,7 +75,7 @@ PARLEY_PLAIN_CODE int PlaceDescriptors(const ChildStart& start) {
     // DESCRIPTOR: as above.
     if (::syscall(SYS_dup3, start.descriptors[i], i, 0) < 0) return errno;
   }
-  return CloseFrom(start.descriptor_count, start);
+  return CloseOthers(start);
 }
 
 PARLEY_PLAIN_CODE int DieWithParent(const ChildStart& start) {

@@ -31,8 +31,9 @@ struct RefusedCall {
   uint32_t value = 0;
 };
 
-// What the call is answered by, SECCOMP_RET_*, for the rest of the calling process's life.
-inline void Answer(const RefusedCall& refused, uint32_t answer) {
+// Installs the filter that answers the call by `answer`, SECCOMP_RET_*, for the rest of the calling
+// thread's life and for its children; the rest is allowed. What seccomp(2) returns with `flags`.
+inline int Filter(const RefusedCall& refused, uint32_t answer, unsigned long flags = 0) {
   const auto at =
       static_cast<uint32_t>(offsetof(seccomp_data, args) + refused.argument * sizeof(uint64_t));
   sock_filter filter[] = {
@@ -45,29 +46,21 @@ inline void Answer(const RefusedCall& refused, uint32_t answer) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program = {7, filter};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-    ::_exit(9);
-  }
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
+}
+
+inline void Answer(const RefusedCall& refused, uint32_t answer) {
+  if (Filter(refused, answer) != 0) ::_exit(9);
 }
 
 inline void Refuse(const RefusedCall& refused) {
   Answer(refused, SECCOMP_RET_ERRNO | refused.error);
 }
 
-// The descriptor through which one call of this thread, and of its children, is notified of; the
-// rest is allowed. -1: not here.
+// The descriptor through which one is notified of that call. -1: not here.
 inline int NotificationsOf(uint32_t call) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program = {4, filter};
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  return static_cast<int>(
-      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+  return Filter({call}, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
 }
 
 // The same as an argument of a program: "CALL ERROR ARGUMENT MASK VALUE".

@@ -12,8 +12,6 @@ readonly ARM64_PACKAGES=(
 readonly ARM64_GUEST_PACKAGES=(linux-image-cloud-arm64 busybox-static dash bash coreutils mount util-linux hostname sed
   grep mawk findutils debianutils base-files base-passwd libc-bin python3-minimal libpython3-stdlib procps strace binutils
   libseccomp2 libabsl20220623 libstdc++6)
-readonly ARM64_SCALE=12
-readonly ARM64_TRIES=3
 
 arm64_usage() {
   cat <<END
@@ -72,14 +70,14 @@ run_arm64() {
   say qemu-system-aarch64 -machine virt -cpu max -smp 2 "# $(basename "$root"/boot/vmlinuz-*)"
   python3 -B "$PLACES/boot.py" --machine aarch64 --unpacked "$root" --root "$root.img" --tests "$folder/tree.img" \
     --events "$folder/events" --console "$folder/console" \
-    -- --scale "$ARM64_SCALE" --tries "$ARM64_TRIES" ${cases:+--villain "$cases"} || status=1
+    -- --scale "$EMULATED_SCALE" --tries "$TRIES" ${cases:+--villain "$cases"} || status=1
   echo
   python3 -B "$PLACES/report.py" --manifest "$folder/tree/manifest.json" "arm64=arm64=$folder/events" || status=1
   if ((record)); then
     mkdir -p "$PARLEY_ROOT/docs/runs"
     python3 -B "$PLACES/report.py" --markdown --title "The tests and the villain on arm64, emulated" \
       --command "./dev arm64 --record${only:+ --only '$only'}${cases:+ --villain '$cases'}${more:+ --more}" --commit "$revision" \
-      --note "Cross-built with g++ 12 at -O2 and -Werror; a machine with two processors, emulated by qemu, with Debian's kernel: no arm64 hardware, and no order of loads and stores but that of x86-64. A program's limit is $ARM64_SCALE times as long there, its own bounds on time are not. A failed case is repeated alone, at most $((ARM64_TRIES - 1)) times." \
+      --note "Cross-built with g++ 12 at -O2 and -Werror; a machine with two processors, emulated by qemu, with Debian's kernel: no arm64 hardware, and no order of loads and stores but that of x86-64. A program's limit is $EMULATED_SCALE times as long there, its own bounds on time are not. A failed case is repeated alone, at most $((TRIES - 1)) times." \
       --manifest "$folder/tree/manifest.json" "arm64=arm64=$folder/events" >"$PARLEY_ROOT/docs/runs/arm64.md" || true
     echo "dev: wrote docs/runs/arm64.md" >&2
   fi

@@ -9,10 +9,7 @@ source "$PARLEY_ROOT/tools/dev/plain.sh"
 # What the tests load and start.
 readonly GUEST_PACKAGES=(python3-minimal libpython3-stdlib strace binutils procps libseccomp2 libabsl20220623 libstdc++6
   libglib2.0-0 libuv1 libavformat59 libswscale6)
-# Emulated, a program takes ten times as long; its own bounds on time stay as they are.
-readonly EMULATED_SCALE=12
 readonly KVM_SCALE=2
-readonly TRIES=3
 
 kernels_usage() {
   cat <<END

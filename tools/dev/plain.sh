@@ -5,6 +5,9 @@
 # shellcheck source=/dev/null
 source "$PARLEY_ROOT/tools/dev/roots.sh"
 readonly PLACES="$PARLEY_ROOT/tools/dev/places"
+# Emulated, a program takes ten times as long; its own bounds on time stay as they are.
+readonly EMULATED_SCALE=12
+readonly TRIES=3
 # What g++ says of vectors, matchers and copies that it inlined, in tests alone: none of it is so.
 readonly PLAIN_TEST_FLAGS="-Wno-error=array-bounds -Wno-error=free-nonheap-object -Wno-error=mismatched-new-delete"
 
