@@ -49,6 +49,13 @@ constexpr int kDetach = 2;  // MNT_DETACH: <sys/mount.h> and <linux/mount.h> do 
 constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kCodeBytes = 2 * kPageBytes;
 constexpr int64_t kStackBytes = 4 * kPageBytes;
+// How far what HoldAlone has on its stack lies above the address of its frame, which is the lowest
+// there on arm64 and the highest on x86-64.
+#if defined(__aarch64__)
+constexpr int64_t kAboveFrame = 512;
+#else
+constexpr int64_t kAboveFrame = 0;
+#endif
 
 #define PARLEY_RAW_CODE PARLEY_PLAIN_CODE PARLEY_GENERAL_REGISTERS
 
@@ -174,9 +181,9 @@ PARLEY_PLAIN_CODE bool ForgetRestartableSequences() {
   if (!keeps_mapped) {
     // What lies at these addresses is never touched again.
     const long code = __builtin_bit_cast(long, &HoldAlone) & ~(kPageBytes - 1);
-    const long frame = RawAddress(__builtin_frame_address(0)) & ~(kPageBytes - 1);
-    const long stack = frame - kStackBytes;
-    const long stack_end = frame + kPageBytes;
+    const long frame = RawAddress(__builtin_frame_address(0));
+    const long stack = (frame & ~(kPageBytes - 1)) - kStackBytes;
+    const long stack_end = ((frame + kAboveFrame) & ~(kPageBytes - 1)) + kPageBytes;
     const bool code_first = code < stack;
     const long first = code_first ? code : stack;
     const long first_end = code_first ? code + kCodeBytes : stack_end;
