@@ -29,7 +29,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/fuzz/descriptor_fixtures.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/fuzz/mutated.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
@@ -511,7 +511,7 @@ class Run {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   static_cast<void>(fuzz::TheBroadcast());  // once, and not counted
-  fuzz::LeavesNothing([&] {
+  fuzz::LeavesNothingAfterDisposal([&] {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();
     run.Drop();

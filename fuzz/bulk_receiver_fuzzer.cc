@@ -27,7 +27,7 @@
 #include "parley/channel/bulk.h"
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/fuzz/space_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
@@ -395,7 +395,7 @@ class Run {
 }  // namespace parley::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  parley::fuzz::LeavesNothing(
+  parley::fuzz::LeavesNothingAfterDisposal(
       [&] { parley::fuzz::Run(parley::testing::Script(data, size)).Everything(); });
   return 0;
 }

@@ -18,7 +18,7 @@
 #include "absl/types/span.h"
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
 #include "parley/ring/layout.h"
@@ -188,6 +188,6 @@ class Run {
 }  // namespace parley::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  parley::fuzz::LeavesNothing([&] { parley::fuzz::Run(data, size).Everything(); });
+  parley::fuzz::LeavesNothingAfterDisposal([&] { parley::fuzz::Run(data, size).Everything(); });
   return 0;
 }

@@ -26,7 +26,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "parley/fuzz/descriptor_fixtures.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/fuzz/mutated.h"
 #include "parley/handshake/connector.h"
 #include "parley/handshake/options.h"
@@ -349,7 +349,7 @@ class Run {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
-  fuzz::LeavesNothing([&] {
+  fuzz::LeavesNothingAfterDisposal([&] {
     fuzz::Run run(parley::testing::Script(data, size));
     run.Everything();
     PARLEY_CHECK(run.Claims() == 0, "a claim was left behind");

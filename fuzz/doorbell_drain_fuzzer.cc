@@ -27,7 +27,7 @@
 #include "parley/boundary/own_memory.h"
 #include "parley/boundary/peer_memory.h"
 #include "parley/fuzz/descriptor_fixtures.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/os/check.h"
 #include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
@@ -387,7 +387,7 @@ void Verify(Script script) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
-  fuzz::LeavesNothing([&] {
+  fuzz::LeavesNothingAfterDisposal([&] {
     const uint8_t kind = script.Take8();
     switch (kind % 4) {
       case 0:

@@ -30,7 +30,7 @@
 #include "parley/frames/frame_fan_out.h"
 #include "parley/frames/frame_receiver.h"
 #include "parley/frames/frame_wire.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/os/check.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
@@ -296,7 +296,7 @@ class Run {
 }  // namespace parley::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  parley::fuzz::LeavesNothing(
+  parley::fuzz::LeavesNothingAfterDisposal(
       [&] { parley::fuzz::Run(parley::testing::Script(data, size)).Everything(); });
   return 0;
 }

@@ -25,7 +25,7 @@
 #include "parley/examples/duplex_chat/line_reader.h"
 #include "parley/examples/film/hijack.h"
 #include "parley/examples/hello/printable.h"
-#include "parley/fuzz/footprint.h"
+#include "parley/fuzz/disposal_footprint.h"
 #include "parley/handshake/peer_socket.h"
 #include "parley/os/check.h"
 #include "parley/os/unique_fd.h"
@@ -224,7 +224,7 @@ void NameHijack(Script& script) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace fuzz = parley::fuzz;
   parley::testing::Script script(data, size);
-  fuzz::LeavesNothing([&] {
+  fuzz::LeavesNothingAfterDisposal([&] {
     switch (script.Take8() % 4) {
       case 0:
         return fuzz::ShowText(script);

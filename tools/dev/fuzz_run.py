@@ -188,6 +188,12 @@ class Run:
         newest = max(found, key=lambda f: f.stat().st_mtime, default=None)
         return f"FAIL {newest.name}" if newest else f"FAIL exit {self.code}"
 
+    def keep_log(self):
+        """Of a finding, beside the log that the next run overwrites."""
+        kind, _, name = self.verdict().partition(" ")
+        if kind == "FAIL":
+            self.log = shutil.copy(self.log, self.folder / f"{name.replace(' ', '-')}.log")
+
     def result(self, commit):
         last = self.last_status()
         runs = last.get("stat::number_of_executed_units", last.get("runs", "0"))
@@ -241,6 +247,7 @@ def run_all(waiting, options):
                     finished.append(run)
                     rows.append(run.result(options.commit))
                     append(options.results, rows[-1])
+                    run.keep_log()
                     print(f"{run.target}: {run.verdict()} after {run.wall:.0f} s", file=sys.stderr)
                 elif (stop and (time.monotonic() > give_up or len(stop) > 1)) or run.late():
                     run.tell(signal.SIGKILL)
