@@ -28,6 +28,7 @@
 #include "parley/channel/channel.h"
 #include "parley/channel/hostile_access.h"
 #include "parley/fuzz/disposal_footprint.h"
+#include "parley/fuzz/ended_channel.h"
 #include "parley/fuzz/space_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
@@ -184,7 +185,7 @@ class Run {
             return;
           case 1:
             honest_.reset();  // it keeps the session alive
-            Peer() = Channel();
+            EndNow(Peer());
             alive_ = false;
             return;
           default:

@@ -8,7 +8,6 @@
 // Input: the doorbell, then steps: one byte each (low 4 bits: what; 16: which side does it; 32:
 // larger messages), followed by what it needs.
 
-#include <unistd.h>
 
 #include <array>
 #include <cstddef>
@@ -25,10 +24,10 @@
 #include "parley/boundary/violation.h"
 #include "parley/channel/channel.h"
 #include "parley/fuzz/disposal_footprint.h"
+#include "parley/fuzz/ended_channel.h"
 #include "parley/fuzz/space_model.h"
 #include "parley/os/check.h"
 #include "parley/os/deadline.h"
-#include "parley/os/disposal.h"
 #include "parley/ring/ring_types.h"
 #include "parley/testing/channel_pair.h"
 #include "parley/testing/scripted_memory.h"
@@ -160,9 +159,7 @@ class Run {
         return WaitForFreeSpaceAsAnEventLoop(side, large);
       case 14:
         if (script_.Take8() % 4 != 0) return;
-        End(side) = Channel();
-        // Before Linux 6.16 a helper closes its socket, a moment later.
-        while (TendDisposal().helpers != 0) ::usleep(100);
+        EndNow(End(side));
         Out(side).staged.clear();
         Alive(side) = false;
         return;

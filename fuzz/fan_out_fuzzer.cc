@@ -31,6 +31,7 @@
 #include "parley/frames/frame_receiver.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/fuzz/disposal_footprint.h"
+#include "parley/fuzz/ended_channel.h"
 #include "parley/os/check.h"
 #include "parley/ring/layout.h"
 #include "parley/ring/ring_types.h"
@@ -235,7 +236,7 @@ class Run {
     if (peer.pair != nullptr && bits % 4 == 0) {  // it dies
       peer.held.clear();
       peer.receiver.reset();
-      peer.pair->connecting() = Channel();
+      EndNow(peer.pair->connecting());
       peer.control = OwnMemory();
       const auto dead = fan_out_->TakeEnded();
       PARLEY_CHECK(!fan_out_->stats(peer.id).ok(), "a death that was not seen");

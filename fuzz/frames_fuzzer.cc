@@ -33,6 +33,7 @@
 #include "parley/frames/frame_sender.h"
 #include "parley/frames/frame_wire.h"
 #include "parley/fuzz/disposal_footprint.h"
+#include "parley/fuzz/ended_channel.h"
 #include "parley/os/check.h"
 #include "parley/ring/ring_types.h"
 #include "parley/shm/arena_layout.h"
@@ -211,7 +212,7 @@ class Run {
         silent_ = true;
         return;
       case 1:
-        Peer() = Channel();
+        EndNow(Peer());
         silent_ = gone_ = true;
         return;
       case 2: {  // the event loop's question changes nothing
