@@ -27,18 +27,19 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "parley/os/deadline.h"
-#include "parley/os/disposal.h"
 #include "parley/sandbox/spawn.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/pool.h"
 #include "parley/supervise/testing_link.h"
 #include "parley/supervise/testing_program.h"
 #include "parley/supervise/worker_end.h"
+#include "parley/testing/children.h"
 
 namespace parley {
 namespace {
 
 using testing::BytesOf;
+using testing::Children;
 using testing::HasSanitizer;
 using ::testing::HasSubstr;
 using testing::kLong;
@@ -236,17 +237,6 @@ TEST_F(PoolTemplateStartTest, AfterThreeThatFailWorkersAreStartedByExec) {
   EXPECT_EQ(Do(*pool, "seen").outcome, Outcome::kNotStarted);
   EXPECT_EQ(counter.count(), 7);
   EXPECT_EQ(pool->stats().templates, 0u);
-}
-
-// But for those that closed a descriptor.
-std::set<pid_t> Children() {
-  TendDisposal();
-  std::set<pid_t> children;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::ifstream file(task.path() / "children");
-    for (pid_t pid = 0; file >> pid;) children.insert(pid);
-  }
-  return children;
 }
 
 // Only those in a row are counted.

@@ -28,14 +28,15 @@
 #include "gtest/gtest.h"
 #include "parley/boundary/wire_copy.h"
 #include "parley/os/deadline.h"
-#include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sealing/sealed_blob.h"
 #include "parley/supervise/testing_program.h"
+#include "parley/testing/children.h"
 
 namespace parley {
 namespace {
 
+using testing::Children;
 using testing::HasSanitizer;
 using testing::kLong;
 using Outcome = JobResult::Outcome;
@@ -85,17 +86,6 @@ std::string Text(const JobResult& result) {
     for (const std::byte byte : message.bytes) text += static_cast<char>(byte);
   }
   return text;
-}
-
-// Processes of any thread of ours, zombies among them, but for those that closed a descriptor.
-std::set<std::string> Children() {
-  TendDisposal();
-  std::set<std::string> children;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::ifstream file(task.path() / "children");
-    for (std::string pid; file >> pid;) children.insert(pid);
-  }
-  return children;
 }
 
 TEST_P(PoolTest, AJobThatFailsWhileItFillsAMessageSaysWhy) {
@@ -254,7 +244,7 @@ TEST_P(PoolTest, WhereTheWorkerStartedAheadDoesNotFitTheJobGetsAnother) {
   // a pool without one does not have.
   if (!GetParam() || HasSanitizer()) {
     absl::SleepFor(absl::Milliseconds(20));
-    for (const std::string& pid : Children()) ::kill(std::stoi(pid), SIGKILL);
+    for (const pid_t pid : Children()) ::kill(pid, SIGKILL);
     absl::SleepFor(absl::Milliseconds(200));
   }
   const JobResult last = Submit(*pool, "seen").Wait();
@@ -512,13 +502,13 @@ TEST(PoolTemplateTest, ATemplateThatDiesIsReplaced) {
   for (int i = 0; i < 3; ++i) {
     // What is left between jobs is the template, once what held the worker's namespaces is gone.
     const Deadline deadline = Deadline::After(kLong);
-    std::set<std::string> children = Children();
+    std::set<pid_t> children = Children();
     while (children.size() != 1 && !deadline.Expired()) {
       absl::SleepFor(absl::Milliseconds(1));
       children = Children();
     }
     ASSERT_EQ(children.size(), 1u);
-    ASSERT_EQ(::kill(std::stoi(*children.begin()), SIGKILL), 0);
+    ASSERT_EQ(::kill(*children.begin(), SIGKILL), 0);
     const JobResult result = Submit(*pool, "input", "still there").Wait();
     EXPECT_TRUE(result.done()) << result.what;
   }
