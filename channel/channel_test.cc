@@ -174,7 +174,7 @@ TEST_P(ChannelTest, ASleepingReceiverIsWoken) {
   std::thread peer([&] {
     for (int i = 0; i < 50; ++i) {
       ::usleep(2000);
-      EXPECT_TRUE(ends->a.sender.Send(1, Bytes(std::to_string(i)), In(5000)).ok());
+      EXPECT_EQ(ends->a.sender.Send(1, Bytes(std::to_string(i)), In(5000)), absl::OkStatus());
     }
   });
   for (int i = 0; i < 50; ++i) {

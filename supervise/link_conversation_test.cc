@@ -286,7 +286,8 @@ TEST(LinkReadTest, PromiseP3WorkReadsEndWhereTheBudgetDoes) {
       return absl::StatusOr<std::size_t>(1);
     };
     WorkerLink link = Start(options);
-    EXPECT_TRUE(absl::IsResourceExhausted(Hear(link).status));
+    const absl::Status heard = Hear(link).status;
+    EXPECT_TRUE(absl::IsResourceExhausted(heard)) << heard;
     EXPECT_EQ(reads, row.reads) << row.size_bytes << ", " << row.max_read_bytes;
     // It waits for its answer, and ends when nothing more can come.
     const WorkerEnd end = link.End(Deadline::After(kLong));

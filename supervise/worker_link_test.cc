@@ -313,7 +313,10 @@ TEST(WorkerLinkTest, PromiseP3WorkAWorkerThatReadsWithoutEndIsStopped) {
   const absl::Status first = Hear(*link, absl::Milliseconds(5)).status;
   EXPECT_TRUE(absl::IsDeadlineExceeded(first) || absl::IsResourceExhausted(first)) << first;
   // However often it is asked.
-  for (int i = 0; i < 2; ++i) EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status heard = Hear(*link).status;
+    EXPECT_TRUE(absl::IsResourceExhausted(heard)) << heard;
+  }
   EXPECT_LE(reads, 10'000'000u / 8192 + 2);
 }
 
@@ -336,7 +339,8 @@ TEST(WorkerLinkTest, AnAnswerThatFoundNoRoomIsGivenLater) {
   link->channel().sender.Interrupt();
   EXPECT_TRUE(absl::IsCancelled(Hear(*link).status));
   ASSERT_EQ(::kill(link->worker().pid(), SIGCONT), 0);
-  EXPECT_TRUE(absl::IsResourceExhausted(Hear(*link).status));
+  const absl::Status heard = Hear(*link).status;
+  EXPECT_TRUE(absl::IsResourceExhausted(heard)) << heard;
 }
 
 WorkerLinkOptions WithSomeInput(const std::string& what) {
