@@ -41,7 +41,7 @@ class Run:
                 self.ended = True
 
     def _add(self, event):
-        result, why = event["result"], event["why"]
+        result, why = event["result"], event["why"].replace("/src/", "")  # where a root has our sources
         if result == "failed":
             reason = self.rules.not_judged(event["case"], why) or self.rules.not_judged(event["target"])
             if reason:
