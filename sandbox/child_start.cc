@@ -246,8 +246,8 @@ PARLEY_PLAIN_CODE void EnterAndStart(EntranceStart& entrance) {
   constexpr int kFlags = CLONE_PARENT | CLONE_PIDFD | CLONE_VFORK;
   long pid = 0;  // NOLINT: syscall's type
   if (entrance.child_stack_end != nullptr) {
-    pid = ::clone(StartOnStack, entrance.child_stack_end, kFlags | CLONE_VM, &entrance.child,
-                  &entrance.pidfd);
+    pid = ::clone(StartOnStack, entrance.child_stack_end, kFlags | CLONE_VM,
+                  static_cast<void*>(&entrance.child), &entrance.pidfd);
   } else {
     pid = ::syscall(SYS_clone, kFlags, nullptr, &entrance.pidfd, nullptr, nullptr);
     if (pid == 0) StartAsChild(start);

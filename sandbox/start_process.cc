@@ -102,7 +102,7 @@ void StartWithout(const ChildStart& start, StartedProcess& process) {
   long pid = 0;  // NOLINT: syscall's type
   if (stack.ok() && !kSanitizer) {
     // DESCRIPTOR: gets its UniqueFd below.
-    pid = ::clone(StartOnStack, stack.end(), kFlags | CLONE_VM, &child, &pidfd);
+    pid = ::clone(StartOnStack, stack.end(), kFlags | CLONE_VM, static_cast<void*>(&child), &pidfd);
   } else {
     // DESCRIPTOR: as above.
     pid = ::syscall(SYS_clone, kFlags, nullptr, &pidfd, nullptr, nullptr);
