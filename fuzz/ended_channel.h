@@ -9,17 +9,15 @@
 //
 //   EndNow(Peer());
 
-#include <unistd.h>
-
 #include "parley/channel/channel.h"
-#include "parley/os/disposal.h"
+#include "parley/testing/disposal_helpers.h"
 
 namespace parley::fuzz {
 
 // Before Linux 6.16 a helper closes its socket, a moment after the destructor.
 inline void EndNow(Channel& channel) {
   channel = Channel();
-  while (TendDisposal().helpers != 0) ::usleep(100);
+  testing::AwaitDisposalHelpers();
 }
 
 }  // namespace parley::fuzz

@@ -345,9 +345,9 @@ void LeaveForLater(Helpers& helpers, UniqueFd fd) {
   }
 }
 
-// Hands over what is parked and what was left for later. A thread that leaves something looks in
-// here once more; one that was in here, for helpers, looks at its end for what was left. Both write
-// first and read then, one `late` and `busy`, the other `busy` and `late`: one finds the other.
+// Hands over what is parked and what was left for later. A thread that leaves something writes
+// `late` and then tries `busy` once more; the one that started helpers clears `busy` and then reads
+// `late`. So one of the two finds the other.
 DisposalState Tend(Helpers& helpers, int max_ms) {
   DisposalState state;
   for (int i = 0; i < kMaxTendings; ++i) {

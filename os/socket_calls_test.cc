@@ -17,6 +17,7 @@
 #include "parley/os/connected_socket.h"
 #include "parley/os/disposal.h"
 #include "parley/os/unique_fd.h"
+#include "parley/testing/disposal_helpers.h"
 #include "parley/testing/slow_files.h"
 
 #ifndef SO_PASSRIGHTS
@@ -81,9 +82,7 @@ bool KernelKnowsPassRights() {
 }
 
 // Until what is closed elsewhere is closed.
-void AwaitHelpers() {
-  while (TendDisposal().helpers > 0) ::usleep(1000);
-}
+void AwaitHelpers() { testing::AwaitDisposalHelpers(); }
 
 bool IsOpen(const UniqueFd& peer) { return ::send(peer.get(), "x", 1, MSG_NOSIGNAL) == 1; }
 

@@ -40,12 +40,12 @@
 #include "gtest/gtest.h"
 #include "parley/os/connected_socket.h"
 #include "parley/os/deadline.h"
-#include "parley/os/disposal.h"
 #include "parley/os/pidfd.h"
 #include "parley/os/unique_fd.h"
 #include "parley/sandbox/exit_report.h"
 #include "parley/sandbox/testing_spawn.h"
 #include "parley/sandbox/worker_maker.h"
+#include "parley/testing/disposal_helpers.h"
 #include "parley/testing/filter.h"
 #include "parley/testing/slow_files.h"
 
@@ -970,7 +970,7 @@ TEST(SpawnTest, AttackF12AReleaseInAChildKeepsNoParent) {
     // The parent asks with a range of nothing whether there is such a call.
     if (static_cast<uint32_t>(asked.data.args[0]) != ~0u && !std::exchange(disposed, true)) {
       ours.Reset();
-      while (TendDisposal().helpers > 0) ::usleep(1000);  // the child's is the last copy
+      testing::AwaitDisposalHelpers();  // the child's is the last copy
     }
     seccomp_notif_resp go_on = {};
     go_on.id = asked.id;

@@ -5,20 +5,19 @@
 // For tests: the processes that we have.
 
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <set>
 
-#include "parley/os/disposal.h"
+#include "parley/testing/disposal_helpers.h"
 
 namespace parley::testing {
 
 // Of any thread of ours, zombies among them, but for those that close a descriptor for us, which
 // before Linux 6.16 come with each channel's end (os/disposal).
 inline std::set<pid_t> Children() {
-  for (int i = 0; i < 1000 && TendDisposal().helpers != 0; ++i) ::usleep(1000);
+  AwaitDisposalHelpers();
   std::set<pid_t> children;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::ifstream file(task.path() / "children");
