@@ -77,8 +77,9 @@ enum class Flaw {
 struct VictimSetup {
   VictimKind kind = VictimKind::kAccept;
   absl::Duration handshake = absl::Seconds(20);
-  bool confined = false;  // believes the peer confined: eventfd doorbells
-  bool futex = false;     // asks for a futex doorbell
+  bool confined = false;   // believes the peer confined: eventfd doorbells
+  bool futex = false;      // asks for a futex doorbell
+  bool signaller = false;  // a thread of its own signals the peer
   Confinement confinement = Confinement::kNone;
   bool ours = false;  // about Parley's sandbox: says nothing about another peer
   bool late = false;  // starts only once the attack is on its way

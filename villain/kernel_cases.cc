@@ -515,6 +515,8 @@ std::vector<Case> KernelCases() {
   VictimSetup tries;
   tries.style = Style::kTry;
   tries.attack_time = absl::Seconds(2);
+  VictimSetup spared = tries;
+  spared.signaller = true;
   VictimSetup loop = tries;
   loop.style = Style::kEventLoop;
   constexpr uint32_t kAny = End::kServed | End::kPoisoned;
@@ -540,6 +542,8 @@ std::vector<Case> KernelCases() {
       {"crowd-poll", "K2", "the same by poll alone", tries, Crowd(&CrowdByPoll), kAny},
       {"crowd-event-loop", "K2", "the same against an event loop", loop, Crowd(&CrowdByEpoll),
        kAny},
+      {"crowd-signaller", "K2", "the same against a caller whose signals another thread makes",
+       spared, Crowd(&CrowdByEpoll), kAny},
       {"held-doorbell", "K3", "the lock of a socket that the peer made for us", connect,
        OfferHeldSocket(0), kRefused, HasUserfaultfd, "userfaultfd"},
       {"held-doorbell-peek", "K3", "the same by a look that takes nothing", connect,

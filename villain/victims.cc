@@ -39,6 +39,8 @@
 #include "parley/sealing/sealed_blob.h"
 #include "parley/shm/broadcast.h"
 #include "parley/villain/lateness.h"
+#include "parley/wait/signaller.h"
+#include "parley/wait/wait_options.h"
 #include "parley/wait_set/wait_set.h"
 
 namespace parley::villain {
@@ -577,6 +579,15 @@ void RunChannel(Victim& victim) {
   const Deadline deadline = Deadline::After(victim.setup.handshake);
   absl::StatusOr<Channel> channel;
   std::shared_ptr<Broadcast> broadcast;
+  WaitOptions wait;
+  if (victim.setup.signaller) {
+    auto signaller = Signaller::Create();
+    if (!signaller.ok()) {
+      victim.notes.Finish(End::kWrong, signaller.status().ToString());
+      return;
+    }
+    wait.signaller = *std::move(signaller);
+  }
   if (victim.setup.kind == VictimKind::kConnect) {
     ConnectOptions options;
     if (victim.setup.confined)
@@ -586,7 +597,7 @@ void RunChannel(Victim& victim) {
     options.limits.max_message_bytes = 1 << 19;
     if (victim.setup.reads_latest) options.broadcast_kinds = {kSectionLatest};
     Call call(victim.notes, "ConnectChannel", deadline, CallKind::kSetUp);
-    channel = ConnectChannel(*std::move(socket), options, deadline);
+    channel = ConnectChannel(*std::move(socket), options, deadline, wait);
   } else {
     Call call(victim.notes, "AcceptChannel", deadline, CallKind::kSetUp);
     AcceptOptions options = OptionsToAccept(victim);
@@ -594,7 +605,7 @@ void RunChannel(Victim& victim) {
       auto made = Broadcast::Create({FramesSection({kVictimArenaBytes, kMinArenaAlignment})});
       if (made.ok()) options.broadcast = broadcast = *std::move(made);
     }
-    channel = AcceptChannel(*std::move(socket), options, deadline);
+    channel = AcceptChannel(*std::move(socket), options, deadline, wait);
   }
   RunSession(victim, std::move(channel), broadcast);
 }

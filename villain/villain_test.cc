@@ -176,6 +176,7 @@ const std::set<std::string>& Races() {
                                               "wake-for-each-record",
                                               "crowd-epoll",
                                               "crowd-event-loop",
+                                              "crowd-signaller",
                                               "drip-in-event-loop",
                                               "payload-rewritten",
                                               "picture-rewritten",
