@@ -78,6 +78,8 @@ _MACHINE = re.compile(
 _REGISTRY = re.compile(
     r"regist" + r"ry\.[a-z0-9-]+\.|de" + r"b\.debian\.org|bc" + r"r\.bazel\.build|proxy\.gol" + r"ang"
 )
+# A source that a document names.
+_NAMED_SOURCE = re.compile(r"`((?:[a-z_0-9]+/)+[a-z_0-9.-]+\.(?:cc|h|py|sh|bzl))`")
 _TEST_RULES = {"sh_test", "py_test"}
 
 
@@ -150,6 +152,8 @@ class Linter:
                 self._length(path, text)
             self._names(path, text)
             self._license(path, text)
+            if path.endswith(".md"):
+                self._named_sources(path, text)
         for path in self.tree.paths:
             if path.endswith(CXX):
                 self._cxx(path, self.tree.read(path), path in public_headers)
@@ -187,6 +191,14 @@ class Linter:
                 self.flag(path, number, "machine", "a path of one machine")
             if _REGISTRY.search(line):
                 self.flag(path, number, "machine", "a registry's host name")
+
+    def _named_sources(self, path, text):
+        """A path counts from the root or from the document's own folder."""
+        for number, line in enumerate(text.split("\n"), 1):
+            for name in _NAMED_SOURCE.findall(line):
+                bases = ("", os.path.dirname(path))
+                if not any(os.path.isfile(os.path.join(self.tree.root, base, name)) for base in bases):
+                    self.flag(path, number, "source", f"there is no {name}")
 
     def _build_file(self, path, text):
         """Checks layers and rule kinds; the public headers that the file declares."""

@@ -58,6 +58,16 @@ SAMPLES = [
         },
         set(),
     ),
+    (
+        "a document that names a source that is gone",
+        {"docs/A.md": "`wait/gone.cc` and `wait/a.cc`\n", "wait/a.cc": "int a;\n"},
+        {"source"},
+    ),
+    (
+        "a document that names sources, from the root and from its folder",
+        {"wait/in/A.md": "`wait/a.cc` and `sub/b.py`\n", "wait/a.cc": "int a;\n", "wait/in/sub/b.py": "b = 1\n"},
+        set(),
+    ),
     ("a descriptor without an owner", {"wait/a.cc": "int fd = ::eventfd(0, 0);\n"}, {"descriptor"}),
     (
         "descriptors with owners, and one that is somebody else's",
