@@ -19,15 +19,16 @@
 #include "parley/os/connected_socket.h"
 #include "parley/os/errors.h"
 #include "parley/os/poll.h"
+#include "parley/os/thread_cpu.h"
 
 namespace parley {
 namespace {
 
 constexpr int kAcceptsAtOnce = 16;
+// After trouble of our own.
 constexpr int64_t kPauseNs = 20'000'000;
-// Failures without a pause, and how many come back in a second.
-constexpr double kMaxBudget = 128;
-constexpr double kBudgetPerSecond = 256;
+// Of what is unfinished in all, this part is for users that have none of it.
+constexpr int kReservedPart = 4;
 
 // The kernel's count of what the peer has not taken out of its queue; descriptors in flight stay
 // charged to our user until it has.
@@ -63,10 +64,7 @@ absl::Status CheckServerLimits(const ServerLimits& limits) {
 }
 
 Server::Server(Listener listener, CheckedAcceptOptions options, ServerLimits limits)
-    : listener_(std::move(listener)),
-      options_(std::move(options)),
-      limits_(limits),
-      budget_(kMaxBudget) {}
+    : listener_(std::move(listener)), options_(std::move(options)), limits_(limits) {}
 
 Server::~Server() {
   PARLEY_CHECK(!in_round_, "a listener must not end in its own policy or format check");
@@ -127,6 +125,7 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
   for (std::size_t i = 1; i < polled.size(); ++i) {
     const auto p = next++;
     const bool has_work = polled[i].revents != 0 || p->acceptor.busy();
+    step_began_cpu_ns_ = ThreadCpuNs();
     if (has_work) {
       // Each makes a slice of its memory: many of them would add up.
       if (advanced && work_until.Expired()) break;
@@ -148,10 +147,15 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
         break;
       case Entry::kLater:
         return false;
-      case Entry::kNo:
+      case Entry::kUserHasTooMuch:
         Drop(pending, RefusalReason::kUnfinished,
              absl::ResourceExhaustedError("too much is out with unfinished handshakes of user " +
                                           std::to_string(pending->uid)));
+        return false;
+      case Entry::kAllHaveTooMuch:
+        Drop(pending, RefusalReason::kBusy,
+             absl::ResourceExhaustedError(
+                 "too much is out with unfinished handshakes of all users"));
         return false;
     }
   }
@@ -162,15 +166,17 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
     return false;
   }
   if (!*done) {
+    pending->cpu_ns += ThreadCpuNs() - step_began_cpu_ns_;
     // It came in time, and we were away: the next step has its time, too.
     if (late.Expired()) pending->deadline = Deadline::After(limits_.handshake_time);
     return false;
   }
   Watch(pending->acceptor.fd(), /*active=*/false);  // its wake-ups are the channel's from now on
   auto taken = std::move(pending->acceptor).Take();
+  const int64_t cpu_ns = pending->cpu_ns;
   pending_.erase(pending);
   if (!taken.ok()) {
-    CountFailure(taken.status());
+    CountFailure(taken.status(), cpu_ns);
     return false;
   }
   ready_.push_back(*std::move(taken));
@@ -180,7 +186,7 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
 void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,
                   absl::Status why) {
   if (reason) pending->acceptor.Refuse(*reason);
-  CountFailure(std::move(why));
+  CountFailure(std::move(why), pending->cpu_ns);
   // A helper may keep it open for a while: it would be reported as hung up.
   Watch(pending->acceptor.fd(), /*active=*/false);
   if (const uint64_t bytes = pending->acceptor.memory_bytes(); bytes != 0) {
@@ -223,24 +229,25 @@ Server::Entry Server::MayHaveMemory(uid_t uid, const Sums& sums) const {
   const auto full = [](const Outstanding& out, int max, uint64_t max_bytes) {
     return out.live + out.given_up >= max || out.bytes >= max_bytes;
   };
+  const bool has_some = of_user.live + of_user.given_up > 0;
+  const auto open_to_it = [&](auto max) { return has_some ? max - max / kReservedPart : max; };
   const bool user_full =
       full(of_user, limits_.max_unfinished_of_user, limits_.max_unfinished_bytes_of_user);
-  const bool all_full = full(of_all, limits_.max_unfinished, limits_.max_unfinished_bytes);
+  const bool all_full =
+      full(of_all, open_to_it(limits_.max_unfinished), open_to_it(limits_.max_unfinished_bytes));
   if (!user_full && !all_full) return Entry::kYes;
-  return (user_full ? of_user : of_all).live > 0 ? Entry::kLater : Entry::kNo;
+  if ((user_full ? of_user : of_all).live > 0) return Entry::kLater;
+  return user_full ? Entry::kUserHasTooMuch : Entry::kAllHaveTooMuch;
 }
 
 // A bounded number at once, so that a flood of connections does not keep us from the handshakes.
 void Server::TakeConnections() {
-  const int64_t now_ns = MonotonicNowNs();
-  const double seconds = static_cast<double>(now_ns - budget_at_ns_) / 1e9;
-  budget_ = std::min(kMaxBudget, budget_ + seconds * kBudgetPerSecond);
-  budget_at_ns_ = now_ns;
   for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    step_began_cpu_ns_ = ThreadCpuNs();
     auto socket = listener_.TryAccept();
     if (!socket.ok()) {
       trouble_ = socket.status();
-      CountFailure(socket.status());
+      CountFailure(socket.status(), 0);
       next_accept_ns_ = MonotonicNowNs() + kPauseNs;
       return;
     }
@@ -248,7 +255,8 @@ void Server::TakeConnections() {
     TakeOne(**std::move(socket));
   }
   // Also where there were fewer: a crowd may come in any portions.
-  if (budget_ < 0) next_accept_ns_ = MonotonicNowNs() + kPauseNs;
+  const int64_t now_ns = MonotonicNowNs();
+  next_accept_ns_ = now_ns + budget_.PauseNs(now_ns);
 }
 
 void Server::TakeOne(PeerSocket socket) {
@@ -268,8 +276,8 @@ void Server::TakeOne(PeerSocket socket) {
                         absl::ResourceExhaustedError("too many handshakes under way"));
   }
   peer->pidfd.Reset();
-  pending_.push_back(
-      {Acceptor(std::move(socket), &options_), peer->uid, Deadline::After(limits_.handshake_time)});
+  pending_.push_back({Acceptor(std::move(socket), &options_), peer->uid,
+                      Deadline::After(limits_.handshake_time), ThreadCpuNs() - step_began_cpu_ns_});
   Watch(pending_.back().acceptor.fd(), /*active=*/true);
 }
 
@@ -295,12 +303,14 @@ bool Server::MakeRoom(uid_t uid) {
 void Server::RefuseAtOnce(const PeerSocket& socket, RefusalReason reason, absl::Status why) {
   static_cast<void>(socket.Send(EncodeRefused(reason)));
   socket.StopReceiving();
-  CountFailure(std::move(why));
+  CountFailure(std::move(why), 0);
 }
 
-void Server::CountFailure(absl::Status why) {
+void Server::CountFailure(absl::Status why, int64_t earlier_cpu_ns) {
   ++failures_;
-  budget_ -= 1;
+  const int64_t cpu_ns = ThreadCpuNs();
+  budget_.Charge(MonotonicNowNs(), earlier_cpu_ns + cpu_ns - step_began_cpu_ns_);
+  step_began_cpu_ns_ = cpu_ns;
   last_failure_ = std::move(why);
 }
 

@@ -11,11 +11,13 @@
 // * A user has so many slots. When they or all are taken, the oldest peer that has said nothing
 //   goes, not the newcomer.
 // * Memory and descriptors that were given to a peer which did not finish stay charged to us until
-//   it gives them up: so many of one user, and in total. They are remembered for `given_up_time` at
-//   least, and for as long as the descriptors lie in the peer's queue.
-// * Connections that come to nothing use up a budget, which refills by time. Without it connections
-//   are taken 16 at a time, 20 ms apart, so that a peer that connects without end costs a few
-//   percent of a processor.
+//   it gives them up: so many of one user, and in total, a quarter of which is for users that have
+//   none. They are remembered for `given_up_time` at least, and for as long as the descriptors lie
+//   in the peer's queue.
+// * Connections that come to nothing have a budget of processor time, a fifth of what passes.
+//   Without it connections are taken 16 at a time, with pauses of at most 20 ms: a peer that
+//   connects without end costs that fifth, and who waits behind a queue full of strangers is soon
+//   there.
 // A peer is timed out only where nothing of it waits to be read: when our caller was away, what
 // came in time counts.
 // Threads: one at a time.
@@ -42,6 +44,7 @@
 #include "absl/status/statusor.h"
 #include "parley/handshake/acceptor.h"
 #include "parley/handshake/checked_options.h"
+#include "parley/handshake/failure_budget.h"
 #include "parley/handshake/listener.h"
 #include "parley/handshake/options.h"
 #include "parley/handshake/peer_socket.h"
@@ -87,6 +90,7 @@ class Server {
     Acceptor acceptor;
     uid_t uid;
     Deadline deadline;
+    int64_t cpu_ns = 0;     // what it took so far
     bool deferred = false;  // its Accepted waits until others of its user are through
   };
   // A handshake that was given up after the peer was given memory.
@@ -101,7 +105,8 @@ class Server {
     int given_up = 0;
     uint64_t bytes = 0;
   };
-  enum class Entry { kYes, kLater, kNo };
+  // kLater: what is in the way will be through. The others say what is in the way.
+  enum class Entry { kYes, kLater, kUserHasTooMuch, kAllHaveTooMuch };
   // As long as a round runs, which asks our caller's own policy and format check.
   class RoundMark {
    public:
@@ -130,7 +135,8 @@ class Server {
   };
   Sums SumUp() const;
   Entry MayHaveMemory(uid_t uid, const Sums& sums) const;
-  void CountFailure(absl::Status why);
+  // Charges what it took in this step, and before.
+  void CountFailure(absl::Status why, int64_t earlier_cpu_ns);
   void Watch(int fd, bool active);
   void SetTimer();
 
@@ -142,8 +148,8 @@ class Server {
   std::list<GivenUp> given_up_;
   std::list<std::shared_ptr<Session>> ready_;
   absl::Status trouble_;  // of our own, since Accept was called
-  double budget_;         // of failures
-  int64_t budget_at_ns_ = 0;
+  internal::FailureBudget budget_;
+  int64_t step_began_cpu_ns_ = 0;  // of the thread that is in a round, for one peer
   int64_t next_accept_ns_ = 0;
   UniqueFd epoll_;
   UniqueFd timer_;

@@ -21,7 +21,8 @@ struct ServerLimits {
   int max_pending_of_user = 12;  // of these
   absl::Duration handshake_time = absl::Seconds(5);
   // Handshakes with memory that the peer was given and has not finished with, or has given up. One
-  // more than these bytes allow is let in, whatever its size.
+  // more than these bytes allow is let in, whatever its size. A quarter of what all may have is for
+  // users that have none.
   int max_unfinished = 64;
   int max_unfinished_of_user = 24;
   uint64_t max_unfinished_bytes = uint64_t{512} << 20;

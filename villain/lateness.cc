@@ -94,10 +94,4 @@ int64_t DelayOf(pid_t pid) {
   return delay_ns;
 }
 
-int64_t ThreadCpuNs() {
-  timespec now = {};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 }  // namespace parley::villain

@@ -62,9 +62,6 @@ int64_t ThreadDelayNs();
 // The same of the main thread of another process.
 int64_t DelayOf(pid_t pid);
 
-// Processor time of the calling thread, in ns.
-int64_t ThreadCpuNs();
-
 }  // namespace parley::villain
 
 #endif  // PARLEY_VILLAIN_LATENESS_H_

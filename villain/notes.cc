@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "parley/os/check.h"
+#include "parley/os/thread_cpu.h"
 #include "parley/villain/lateness.h"
 
 namespace parley::villain {

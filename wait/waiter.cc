@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 
 #include "parley/os/check.h"
 #include "parley/os/relax.h"
+#include "parley/os/thread_cpu.h"
 #include "parley/os/unique_fd.h"
 
 namespace parley::internal {
@@ -32,12 +32,6 @@ bool OnlyOneProcessor() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) >= 2) return false;
   return ::sysconf(_SC_NPROCESSORS_ONLN) < 2;
-}
-
-int64_t ProcessorTimeNs() {
-  timespec now;
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
 // What a signal may cost on this machine: measured once, on a socket that nobody waits on.
@@ -111,9 +105,9 @@ void Waiter::SignalNow() {
   bool cheap_enough = true;
   const int64_t before_ns = MonotonicNowNs();
   if (signal_budget_.measures(before_ns)) {
-    const int64_t cpu_before_ns = ProcessorTimeNs();
+    const int64_t cpu_before_ns = ThreadCpuNs();
     doorbell_->Signal();
-    const int64_t cpu_ns = ProcessorTimeNs() - cpu_before_ns;
+    const int64_t cpu_ns = ThreadCpuNs() - cpu_before_ns;
     cheap_enough = signal_budget_.SentMeasured(MonotonicNowNs(), cpu_ns);
   } else {
     doorbell_->Signal();
