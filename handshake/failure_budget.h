@@ -2,7 +2,7 @@
 #ifndef PARLEY_HANDSHAKE_FAILURE_BUDGET_H_
 #define PARLEY_HANDSHAKE_FAILURE_BUDGET_H_
 
-// What connections that come to nothing may take of a listener: a fifth of a processor, and then
+// What connections that come to nothing may take of a listener: a tenth of a processor, and then
 // pauses in which none is taken. It counts processor time, so that a queue full of cheap ones, whom
 // the policy refuses at accept, is gone through quickly: an honest peer waits behind them.
 // Pure: times come in, so that tests simulate.
@@ -21,7 +21,7 @@ namespace parley::internal {
 class FailureBudget {
  public:
   static constexpr int64_t kBurstNs = 10'000'000;  // what may be spent at once
-  static constexpr int64_t kPart = 5;              // a fifth of the time that passes comes back
+  static constexpr int64_t kPart = 10;             // a tenth of the time that passes comes back
   // What a failure costs beside the calls that are measured: its share of a round.
   static constexpr int64_t kEachNs = 10'000;
   // However expensive they are, some are taken after that.

@@ -35,22 +35,22 @@ Taken TakeForASecond(FailureBudget& budget, int64_t cpu_ns) {
 }
 
 // 30 us is what a stranger costs whom the policy refuses at accept. An honest peer waits behind
-// fifteen hundred of them for less than half a second.
+// fifteen hundred of them for less than a second.
 TEST(FailureBudgetTest, AttackH15AQueueOfCheapOnesIsGoneThroughQuickly) {
   FailureBudget budget;
   const Taken taken = TakeForASecond(budget, 30'000);
-  EXPECT_GT(taken.count, 4000);
-  EXPECT_LT(taken.longest_pause_ns, 4'000'000);
+  EXPECT_GT(taken.count, 2000);
+  EXPECT_LT(taken.longest_pause_ns, 8'000'000);
 }
 
-TEST(FailureBudgetTest, PromiseP3WorkTheyTakeAFifthOfAProcessor) {
-  for (const int64_t cpu_ns : {0, 1'000, 30'000, 100'000, 200'000}) {
+TEST(FailureBudgetTest, PromiseP3WorkTheyTakeATenthOfAProcessor) {
+  for (const int64_t cpu_ns : {0, 1'000, 30'000, 100'000}) {
     FailureBudget budget;
     const Taken taken = TakeForASecond(budget, cpu_ns);
     EXPECT_LE(taken.spent_ns, kSecondNs / FailureBudget::kPart + FailureBudget::kBurstNs +
                                   16 * (cpu_ns + FailureBudget::kEachNs))
         << cpu_ns;
-    EXPECT_GE(taken.spent_ns, kSecondNs / 6) << cpu_ns;
+    EXPECT_GE(taken.spent_ns, kSecondNs / 12) << cpu_ns;
   }
 }
 

@@ -186,7 +186,6 @@ bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
 void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalReason> reason,
                   absl::Status why) {
   if (reason) pending->acceptor.Refuse(*reason);
-  CountFailure(std::move(why), pending->cpu_ns);
   // A helper may keep it open for a while: it would be reported as hung up.
   Watch(pending->acceptor.fd(), /*active=*/false);
   if (const uint64_t bytes = pending->acceptor.memory_bytes(); bytes != 0) {
@@ -195,7 +194,9 @@ void Server::Drop(std::list<Pending>::iterator pending, std::optional<RefusalRea
     // Its peer learns that this is the end.
     given_up_.back().socket.HangUp();
   }
-  pending_.erase(pending);
+  const int64_t earlier_cpu_ns = pending->cpu_ns;
+  pending_.erase(pending);  // frees its memory, which is charged as well
+  CountFailure(std::move(why), earlier_cpu_ns);
 }
 
 void Server::ForgetGivenUp() {

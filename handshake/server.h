@@ -14,9 +14,9 @@
 //   it gives them up: so many of one user, and in total, a quarter of which is for users that have
 //   none. They are remembered for `given_up_time` at least, and for as long as the descriptors lie
 //   in the peer's queue.
-// * Connections that come to nothing have a budget of processor time, a fifth of what passes.
+// * Connections that come to nothing have a budget of processor time, a tenth of what passes.
 //   Without it connections are taken 16 at a time, with pauses of at most 20 ms: a peer that
-//   connects without end costs that fifth, and who waits behind a queue full of strangers is soon
+//   connects without end costs that tenth, and who waits behind a queue full of strangers is soon
 //   there.
 // A peer is timed out only where nothing of it waits to be read: when our caller was away, what
 // came in time counts.

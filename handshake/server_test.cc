@@ -206,10 +206,10 @@ CrowdResult TriesBeside(ServerTest* test, int tries, const std::function<void()>
   }
   return result;
 }
-// Those that come to nothing take a fifth of a processor and a burst, however fast they come and
-// however slow this machine is; half as much again for what the budget only estimates.
+// Those that come to nothing take a tenth of a processor and a burst, however fast they come and
+// however slow this machine is; as much again for what the budget only estimates.
 void ExpectWithinBudget(const CrowdResult& alone, const CrowdResult& beside) {
-  EXPECT_LT(beside.cpu - alone.cpu, beside.time * 0.3 + absl::Milliseconds(50));
+  EXPECT_LT(beside.cpu - alone.cpu, beside.time * 0.2 + absl::Milliseconds(50));
 }
 
 TEST_F(ServerTest, AttackH10ASilentCrowdWhomThePolicyRefusesKeepsNobodyOut) {
@@ -230,7 +230,7 @@ TEST_F(ServerTest, AttackH15AQueueFullOfStrangersIsGoneThrough) {
   const CrowdResult beside = TriesBeside(this, 10, [&] { KeepTheQueueFull(name, 200, 4711); });
   EXPECT_EQ(beside.good, 10) << server->last_failure();
   ExpectWithinBudget(alone, beside);
-  EXPECT_GT(beside.cpu, beside.time * 0.07);
+  EXPECT_GT(beside.cpu, beside.time * 0.05);
 }
 
 TEST_F(ServerTest, AttackH10ASilentCrowdOfOurOwnUserKeepsNobodyOutEither) {
