@@ -11,6 +11,7 @@ parley_dependencies(), and they are left alone.
     offline_bazel_dependencies()  # only for Debian's Bazel 4 without a network
 """
 
+load("//tools:system_deps.bzl", "parley_bench_dependencies", "parley_demo_dependencies", "parley_test_dependencies")
 load("//tools:system_repositories.bzl", "bazel_stubs", "libseccomp_repository", "rules_cc_shim", "system_absl", "system_googletest", "system_rules_java")
 
 def _missing(name):
@@ -19,6 +20,9 @@ def _missing(name):
 # buildifier: disable=unnamed-macro
 def parley_dependencies():
     """Defines each library that the calling WORKSPACE has not defined itself.
+
+    Nothing is looked for before something needs it: libav, libpng and SDL only for parley-thumb and examples, which
+    are left out where they are missing.
 
     None of the repositories that Bazel defines for itself is touched. Besides these, the workspace
     needs @rules_cc.
@@ -29,6 +33,11 @@ def parley_dependencies():
         system_googletest(name = "com_google_googletest")
     if _missing("libseccomp"):
         libseccomp_repository()
+
+    # So that `bazel build @parley//...` builds what can be built here.
+    parley_demo_dependencies(optional = True)
+    parley_bench_dependencies()
+    parley_test_dependencies()
 
 # buildifier: disable=unnamed-macro
 def offline_bazel_dependencies():

@@ -61,7 +61,26 @@ def _system_absl_impl(rctx):
 
 system_absl = repository_rule(implementation = _system_absl_impl, local = True)
 
+# A constraint that no platform has: `bazel build //...` leaves out what needs such a library.
+_NOT_INSTALLED = """constraint_setting(name = "installed")
+
+constraint_value(
+    name = "not_installed",
+    constraint_setting = ":installed",
+)
+
+"""
+
+def _is_installed(rctx, package):
+    return bool(rctx.which("pkg-config")) and rctx.execute(["pkg-config", "--exists", package]).return_code == 0
+
 def _system_pkg_config_impl(rctx):
+    if rctx.attr.optional and not all([_is_installed(rctx, pc) for pc in rctx.attr.packages.values()]):
+        _write(rctx, {"": _NOT_INSTALLED + "".join([
+            "cc_library(\n    name = {},\n    target_compatible_with = [\":not_installed\"],\n)\n".format(repr(name))
+            for name in rctx.attr.packages
+        ])})
+        return
     text = ""
     for name, pc in rctx.attr.packages.items():
         cflags = _flags(rctx, "--cflags-only-other", pc, rctx.attr.debian_package)
@@ -77,6 +96,7 @@ system_pkg_config = repository_rule(
     local = True,
     attrs = {
         "debian_package": attr.string(doc = "For the message when it is missing.", mandatory = True),
+        "optional": attr.bool(doc = "Where it is missing, what needs it is not built, instead of an error."),
         "packages": attr.string_dict(doc = "Target -> pkg-config name.", mandatory = True),
     },
 )

@@ -34,7 +34,9 @@ test_everything() {
   if ((whole)) && [[ -f "$PARLEY_ROOT/examples/consumer/WORKSPACE" ]]; then
     say cd examples/consumer
     (cd "$PARLEY_ROOT/examples/consumer" \
-      && run_bazel_tests "$base-consumer" "$reports/2.json" "${again[@]}" //...) || ((status)) || status=$?
+      && run_bazel_tests "$base-consumer" "$reports/2.json" "${again[@]}" //... \
+      && say bazel build --nobuild @parley//... && bazel_with "$base-consumer" build --nobuild @parley//...) \
+      || ((status)) || status=$?
     say test examples/installed
     # shellcheck source=/dev/null
     source "$PARLEY_ROOT/tools/dev/install.sh"

@@ -19,7 +19,7 @@ PUBLIC = {
     "patterns/latest": "latest",
     "patterns/request": "request",
     "ring": "ring ring_types",
-    "sandbox": "confine confinement_proof exit_report inherited profile spawn",
+    "sandbox": "confine confinement_proof exit_report inherited profile sandbox spawn",
     "sealing": "file_registry sealed_blob",
     "shm": "broadcast sections shape",
     "supervise": "job_main link_template pool restart worker_end worker_link worker_main",
