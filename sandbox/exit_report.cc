@@ -10,6 +10,15 @@
 namespace parley {
 namespace {
 
+// Null where it has none.
+const char* SignalText(int signal) {
+#ifdef __GLIBC__
+  return ::sigdescr_np(signal);
+#else
+  return ::strsignal(signal);  // musl's is a constant
+#endif
+}
+
 std::string How(const ExitReport& report) {
   if (report.killed_by_filter()) {
     if (report.refused_call.has_value()) {
@@ -20,7 +29,7 @@ std::string How(const ExitReport& report) {
   if (report.signal == SIGXCPU) return "was killed for using up its CPU time";
   if (report.signal == SIGXFSZ) return "was killed for writing more than its file size limit";
   if (report.signal.has_value()) {
-    const char* text = ::sigdescr_np(*report.signal);
+    const char* text = SignalText(*report.signal);
     return absl::StrFormat("was killed by signal %d (%s)", *report.signal,
                            text == nullptr ? "no name" : text);
   }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,9 +18,13 @@
 #include "parley/os/deadline.h"
 #include "parley/os/errors.h"
 #include "parley/os/file_size_signal.h"
+#include "parley/os/system_call.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83  // Linux 6.16
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8  // not in each C library's <sys/uio.h>
 #endif
 
 namespace parley::internal {
@@ -179,7 +184,8 @@ void WriteToStderrWithoutBlocking(std::string_view text) {
   // Where it cannot be, the call itself says that it may not wait; or what cannot be so is dropped.
   std::string copy(text);  // the struct knows no const
   const iovec part = {copy.data(), copy.size()};
-  static_cast<void>(!::pwritev2(STDERR_FILENO, &part, 1, -1, RWF_NOWAIT));
+  // The raw call: some C libraries have no function for it. -1 twice: the file's own position.
+  static_cast<void>(SystemCall(SYS_pwritev2, STDERR_FILENO, &part, 1, -1, -1, RWF_NOWAIT));
 }
 
 }  // namespace parley::internal

@@ -52,8 +52,11 @@ absl::Status CheckVariable(const std::string& name, const std::string& value,
   return absl::OkStatus();
 }
 
+// An enum of glibc's, an int elsewhere.
+using LimitNumber = decltype(RLIMIT_CPU);
+
 // Soft and hard, as nobody can raise a limit above the hard one.
-ChildStart::Limit AtMostOurs(__rlimit_resource resource, uint64_t soft, uint64_t hard) {
+ChildStart::Limit AtMostOurs(LimitNumber resource, uint64_t soft, uint64_t hard) {
   rlimit ours = {RLIM_INFINITY, RLIM_INFINITY};
   ::getrlimit(resource, &ours);
   return {static_cast<int>(resource),
@@ -197,10 +200,10 @@ const char* internal::StepText(StartStep step) {
 
 std::vector<ChildStart::Limit> internal::LimitsOfChild(const ResourceLimits& limits) {
   std::vector<ChildStart::Limit> result;
-  for (const __rlimit_resource none : {RLIMIT_CORE, RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE}) {
+  for (const LimitNumber none : {RLIMIT_CORE, RLIMIT_RTPRIO, RLIMIT_NICE, RLIMIT_MSGQUEUE}) {
     result.push_back({static_cast<int>(none), {0, 0}});
   }
-  const auto add = [&result](__rlimit_resource resource, const std::optional<uint64_t>& value) {
+  const auto add = [&result](LimitNumber resource, const std::optional<uint64_t>& value) {
     if (value.has_value()) result.push_back(AtMostOurs(resource, *value, *value));
   };
   if (!kSanitizer) add(RLIMIT_AS, limits.address_space_bytes);
