@@ -11,7 +11,7 @@
 // Threads: one at a time.
 //
 //   budget.Charge(MonotonicNowNs(), cpu_ns_of_one_that_failed);
-//   next_accept_ns = now_ns + budget.PauseNs(now_ns);
+//   next_accept_ns = now_ns + budget.PauseNs(now_ns);  // after each one
 
 #include <algorithm>
 #include <cstdint>
@@ -24,8 +24,10 @@ class FailureBudget {
   static constexpr int64_t kPart = 10;             // a tenth of the time that passes comes back
   // What a failure costs beside the calls that are measured: its share of a round.
   static constexpr int64_t kEachNs = 10'000;
-  // However expensive they are, some are taken after that.
+  // However expensive they are, one is taken after that. So a tenth is kept up to 2 ms for each.
   static constexpr int64_t kMaxPauseNs = 20'000'000;
+  // Shorter ones are saved up: a pause costs a round.
+  static constexpr int64_t kWorthwhilePauseNs = 4'000'000;
 
   // One came to nothing, which took `cpu_ns` of processor time from its accept on.
   void Charge(int64_t now_ns, int64_t cpu_ns) {

@@ -106,10 +106,16 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
   std::vector<pollfd> polled = {{accepts ? listener_.fd() : -1, POLLIN, 0}};
   const Sums sums = SumUp();
   for (Pending& p : pending_) {
-    const bool was_deferred = p.deferred;
-    p.deferred = p.acceptor.AwaitsAccepted() && MayHaveMemory(p.uid, sums) == Entry::kLater;
-    if (p.deferred != was_deferred) Watch(p.acceptor.fd(), !p.deferred);
-    polled.push_back({p.deferred ? -1 : p.acceptor.fd(), POLLIN, 0});
+    const bool was_deferred = p.deferred_for.has_value();
+    p.deferred_for.reset();
+    if (p.acceptor.AwaitsAccepted()) {
+      if (const auto other = InTheWayOf(p.uid, sums); other && other->passes) {
+        p.deferred_for = other->reason;
+      }
+    }
+    const bool is_deferred = p.deferred_for.has_value();
+    if (is_deferred != was_deferred) Watch(p.acceptor.fd(), !is_deferred);
+    polled.push_back({is_deferred ? -1 : p.acceptor.fd(), POLLIN, 0});
     wait_until = wait_until.Or(p.acceptor.busy() ? Deadline::AtMonotonicNs(0) : p.deadline);
   }
   const auto ready = PollUntil(absl::MakeSpan(polled), wait_until);
@@ -125,15 +131,18 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
   for (std::size_t i = 1; i < polled.size(); ++i) {
     const auto p = next++;
     const bool has_work = polled[i].revents != 0 || p->acceptor.busy();
-    step_began_cpu_ns_ = ThreadCpuNs();
     if (has_work) {
       // Each makes a slice of its memory: many of them would add up.
       if (advanced && work_until.Expired()) break;
       advanced = true;
+      step_began_cpu_ns_ = ThreadCpuNs();
       if (AdvanceOne(p)) break;
     } else if (p->deadline.Expired()) {
-      Drop(p, p->deferred ? RefusalReason::kUnfinished : RefusalReason::kDeadline,
-           absl::DeadlineExceededError("the peer did not finish the handshake in time"));
+      step_began_cpu_ns_ = ThreadCpuNs();
+      Drop(p, p->deferred_for.value_or(RefusalReason::kDeadline),
+           absl::DeadlineExceededError(
+               p->deferred_for ? "others with unfinished handshakes were in the peer's way too long"
+                               : "the peer did not finish the handshake in time"));
     }
   }
   if (polled[0].revents != 0) TakeConnections();
@@ -142,21 +151,14 @@ void Server::Round(Deadline wait_until, Deadline work_until) {
 // True if that completed a handshake.
 bool Server::AdvanceOne(std::list<Pending>::iterator pending) {
   if (pending->acceptor.AwaitsAccepted()) {
-    switch (MayHaveMemory(pending->uid, SumUp())) {
-      case Entry::kYes:
-        break;
-      case Entry::kLater:
-        return false;
-      case Entry::kUserHasTooMuch:
-        Drop(pending, RefusalReason::kUnfinished,
-             absl::ResourceExhaustedError("too much is out with unfinished handshakes of user " +
-                                          std::to_string(pending->uid)));
-        return false;
-      case Entry::kAllHaveTooMuch:
-        Drop(pending, RefusalReason::kBusy,
-             absl::ResourceExhaustedError(
-                 "too much is out with unfinished handshakes of all users"));
-        return false;
+    if (const auto other = InTheWayOf(pending->uid, SumUp())) {
+      if (other->passes) return false;
+      const bool of_user = other->reason == RefusalReason::kUnfinished;
+      Drop(pending, other->reason,
+           absl::ResourceExhaustedError(
+               "too much is out with unfinished handshakes of " +
+               (of_user ? "user " + std::to_string(pending->uid) : std::string("all users"))));
+      return false;
     }
   }
   const Deadline late = pending->deadline;
@@ -222,8 +224,7 @@ Server::Sums Server::SumUp() const {
   return sums;
 }
 
-// Where live ones are in the way, they will be through; where it is what was given up, they won't.
-Server::Entry Server::MayHaveMemory(uid_t uid, const Sums& sums) const {
+std::optional<Server::Obstacle> Server::InTheWayOf(uid_t uid, const Sums& sums) const {
   const auto found = sums.of_user.find(uid);
   const Outstanding of_user = found == sums.of_user.end() ? Outstanding() : found->second;
   const Outstanding& of_all = sums.of_all;
@@ -236,9 +237,9 @@ Server::Entry Server::MayHaveMemory(uid_t uid, const Sums& sums) const {
       full(of_user, limits_.max_unfinished_of_user, limits_.max_unfinished_bytes_of_user);
   const bool all_full =
       full(of_all, open_to_it(limits_.max_unfinished), open_to_it(limits_.max_unfinished_bytes));
-  if (!user_full && !all_full) return Entry::kYes;
-  if ((user_full ? of_user : of_all).live > 0) return Entry::kLater;
-  return user_full ? Entry::kUserHasTooMuch : Entry::kAllHaveTooMuch;
+  if (!user_full && !all_full) return std::nullopt;
+  return Obstacle{user_full ? RefusalReason::kUnfinished : RefusalReason::kBusy,
+                  (user_full ? of_user : of_all).live > 0};
 }
 
 // A bounded number at once, so that a flood of connections does not keep us from the handshakes.
@@ -254,26 +255,28 @@ void Server::TakeConnections() {
     }
     if (!*socket) break;
     TakeOne(**std::move(socket));
+    // Each may be expensive: what a refusal costs is the peer's choice.
+    const int64_t now_ns = MonotonicNowNs();
+    const int64_t pause_ns = budget_.PauseNs(now_ns);
+    next_accept_ns_ = now_ns + pause_ns;
+    if (pause_ns >= internal::FailureBudget::kWorthwhilePauseNs) return;
   }
-  // Also where there were fewer: a crowd may come in any portions.
-  const int64_t now_ns = MonotonicNowNs();
-  next_accept_ns_ = now_ns + budget_.PauseNs(now_ns);
 }
 
 void Server::TakeOne(PeerSocket socket) {
   auto peer = IdentifyPeer(socket.fd(), options_->peer_pidfd, socket.origin());
   if (!peer.ok()) {
     trouble_ = peer.status();
-    return RefuseAtOnce(socket, RefusalReason::kResources, peer.status());
+    return RefuseAtOnce(std::move(socket), RefusalReason::kResources, peer.status());
   }
   if (!options_->policy.Admits(*peer)) {
-    return RefuseAtOnce(socket, RefusalReason::kIdentity,
+    return RefuseAtOnce(std::move(socket), RefusalReason::kIdentity,
                         absl::PermissionDeniedError("the policy does not admit process " +
                                                     std::to_string(peer->pid) + " of user " +
                                                     std::to_string(peer->uid)));
   }
   if (!MakeRoom(peer->uid)) {
-    return RefuseAtOnce(socket, RefusalReason::kBusy,
+    return RefuseAtOnce(std::move(socket), RefusalReason::kBusy,
                         absl::ResourceExhaustedError("too many handshakes under way"));
   }
   peer->pidfd.Reset();
@@ -301,9 +304,12 @@ bool Server::MakeRoom(uid_t uid) {
   return true;
 }
 
-void Server::RefuseAtOnce(const PeerSocket& socket, RefusalReason reason, absl::Status why) {
-  static_cast<void>(socket.Send(EncodeRefused(reason)));
-  socket.StopReceiving();
+void Server::RefuseAtOnce(PeerSocket socket, RefusalReason reason, absl::Status why) {
+  {
+    const PeerSocket closed = std::move(socket);  // at the end of this, and charged as well
+    static_cast<void>(closed.Send(EncodeRefused(reason)));
+    closed.StopReceiving();
+  }
   CountFailure(std::move(why), 0);
 }
 
@@ -324,7 +330,7 @@ absl::StatusOr<int> Server::descriptor() {
   epoll_ = std::move(epoll);
   Watch(timer_.get(), /*active=*/true);
   Watch(listener_.fd(), /*active=*/true);
-  for (const Pending& p : pending_) Watch(p.acceptor.fd(), !p.deferred);
+  for (const Pending& p : pending_) Watch(p.acceptor.fd(), !p.deferred_for.has_value());
   SetTimer();
   return epoll_.get();
 }
@@ -346,7 +352,8 @@ void Server::SetTimer() {
   const Sums sums = SumUp();
   for (const Pending& p : pending_) {
     // One that was deferred is not watched, and may go on once what was in its way is gone.
-    const bool goes_on = p.deferred && MayHaveMemory(p.uid, sums) != Entry::kLater;
+    const auto other = InTheWayOf(p.uid, sums);
+    const bool goes_on = p.deferred_for && !(other && other->passes);
     at_ns = std::min(at_ns, p.acceptor.busy() || goes_on ? 1 : p.deadline.monotonic_ns());
   }
   if (!ready_.empty()) at_ns = 1;

@@ -15,9 +15,9 @@
 //   none. They are remembered for `given_up_time` at least, and for as long as the descriptors lie
 //   in the peer's queue.
 // * Connections that come to nothing have a budget of processor time, a tenth of what passes.
-//   Without it connections are taken 16 at a time, with pauses of at most 20 ms: a peer that
-//   connects without end costs that tenth, and who waits behind a queue full of strangers is soon
-//   there.
+//   Without it there are pauses between them, of at most 20 ms: a peer that connects without end
+//   costs that tenth, or, where it makes each refusal cost more than 2 ms, one refusal in 20 ms;
+//   and who waits behind a queue full of strangers is soon there.
 // A peer is timed out only where nothing of it waits to be read: when our caller was away, what
 // came in time counts.
 // Threads: one at a time.
@@ -90,8 +90,9 @@ class Server {
     Acceptor acceptor;
     uid_t uid;
     Deadline deadline;
-    int64_t cpu_ns = 0;     // what it took so far
-    bool deferred = false;  // its Accepted waits until others of its user are through
+    int64_t cpu_ns = 0;  // what it took so far
+    // Its Accepted waits until others are through: what it would be refused for.
+    std::optional<RefusalReason> deferred_for = std::nullopt;
   };
   // A handshake that was given up after the peer was given memory.
   struct GivenUp {
@@ -105,8 +106,12 @@ class Server {
     int given_up = 0;
     uint64_t bytes = 0;
   };
-  // kLater: what is in the way will be through. The others say what is in the way.
-  enum class Entry { kYes, kLater, kUserHasTooMuch, kAllHaveTooMuch };
+  // Why one can't have memory now: its user has too much out (kUnfinished), or all have (kBusy).
+  // It passes where live ones are in the way; what was given up doesn't.
+  struct Obstacle {
+    RefusalReason reason;
+    bool passes;
+  };
   // As long as a round runs, which asks our caller's own policy and format check.
   class RoundMark {
    public:
@@ -126,7 +131,7 @@ class Server {
   void TakeConnections();
   void TakeOne(PeerSocket socket);
   bool MakeRoom(uid_t uid);
-  void RefuseAtOnce(const PeerSocket& socket, RefusalReason reason, absl::Status why);
+  void RefuseAtOnce(PeerSocket socket, RefusalReason reason, absl::Status why);
   void ForgetGivenUp();
   // Of each user, and of all.
   struct Sums {
@@ -134,7 +139,7 @@ class Server {
     Outstanding of_all;
   };
   Sums SumUp() const;
-  Entry MayHaveMemory(uid_t uid, const Sums& sums) const;
+  std::optional<Obstacle> InTheWayOf(uid_t uid, const Sums& sums) const;
   // Charges what it took in this step, and before.
   void CountFailure(absl::Status why, int64_t earlier_cpu_ns);
   void Watch(int fd, bool active);
