@@ -132,6 +132,17 @@ bool CarriesDescriptors(int socket) {
   return true;
 }
 
+// Takes the Welcome and says Accepted; false if it was refused.
+bool AnswerWelcome(int socket) {
+  std::array<std::byte, kMaxMessageBytes> bytes;
+  const ssize_t size = ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
+  const auto welcome = ParseWelcome(
+      absl::MakeConstSpan(bytes).first(static_cast<std::size_t>(std::max<ssize_t>(size, 0))));
+  if (!welcome.ok()) return false;
+  const auto accepted = EncodeChannelId(MessageType::kAccepted, welcome->channel_id);
+  return ::send(socket, accepted.data(), accepted.size(), MSG_NOSIGNAL) > 0;
+}
+
 // Handshakes that end when the descriptors were sent, whose message stays in the attacker's queue:
 // they and their memory stay charged to the victim. As many as are granted.
 constexpr int kMaxWelcomes = 32;
@@ -145,13 +156,7 @@ void HoardWelcomes(Attacker& a) {
     ::send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL);
     pollfd entry = {socket.get(), POLLIN, 0};
     if (::poll(&entry, 1, 1000) <= 0) continue;
-    std::array<std::byte, kMaxMessageBytes> bytes;
-    const ssize_t size = ::recv(socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-    const auto welcome = ParseWelcome(
-        absl::MakeConstSpan(bytes).first(static_cast<std::size_t>(std::max<ssize_t>(size, 0))));
-    if (!welcome.ok()) continue;  // refused: nothing of the victim's is in the queue
-    const auto accepted = EncodeChannelId(MessageType::kAccepted, welcome->channel_id);
-    ::send(socket.get(), accepted.data(), accepted.size(), MSG_NOSIGNAL);
+    if (!AnswerWelcome(socket.get())) continue;  // nothing of the victim's is in the queue
     if (::poll(&entry, 1, 1000) <= 0) continue;
     if (CarriesDescriptors(socket.get())) ++with_descriptors;
     ::send(socket.get(), "no", 2, MSG_NOSIGNAL);  // the slot is free again
@@ -171,19 +176,22 @@ void HoardAsStranger(Attacker& a) {
   HoardWelcomes(a);
 }
 
-// A wish for as much as there may be, again and again, which takes long to make.
+// A wish for as much as there may be, again and again, which takes long to make; it leaves before
+// it is sent what was made.
 void AskForMuch(Attacker& a) {
   Hello hello = HonestHello();
-  hello.send = {uint64_t{64} << 20, 4096};
-  hello.receive = {uint64_t{64} << 20, 4096};
+  hello.send = {uint64_t{16} << 20, 4096};
+  hello.receive = {uint64_t{16} << 20, 4096};
   const std::vector<std::byte> bytes = EncodeHello(hello);
-  for (int i = 0;; ++i) {
+  for (int i = 0, welcomes = 0;; ++i) {
     const UniqueFd socket = Dial(a);
     if (!socket.ok()) a.CannotMount("the victim does not listen");
     ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (i == 2) a.Mounted("asks for two rings of 64 MiB, leaves, and asks again");
     pollfd entry = {socket.get(), POLLIN, 0};
     ::poll(&entry, 1, 500);
+    if (AnswerWelcome(socket.get()) && ++welcomes == 2) {
+      a.Mounted("asks for two rings of 16 MiB, accepts, leaves, and asks again");
+    }
   }
 }
 
