@@ -183,7 +183,7 @@ void AskForMuch(Attacker& a) {
   hello.send = {uint64_t{16} << 20, 4096};
   hello.receive = {uint64_t{16} << 20, 4096};
   const std::vector<std::byte> bytes = EncodeHello(hello);
-  for (int i = 0, welcomes = 0;; ++i) {
+  for (int welcomes = 0;;) {
     const UniqueFd socket = Dial(a);
     if (!socket.ok()) a.CannotMount("the victim does not listen");
     ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
