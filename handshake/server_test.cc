@@ -222,13 +222,19 @@ void ExpectWithinBudget(const CrowdResult& alone, const CrowdResult& beside) {
   EXPECT_LT(beside.cpu - alone.cpu, beside.time * 0.2 + absl::Milliseconds(50));
 }
 
+// All of `tries` get in beside the crowd, which is held to the budget.
+CrowdResult AllGetInBeside(ServerTest* test, int tries, const std::function<void()>& crowd) {
+  const CrowdResult alone = TriesBeside(test, tries, nullptr);
+  const CrowdResult beside = TriesBeside(test, tries, crowd);
+  EXPECT_EQ(beside.good, tries) << test->server->last_failure();
+  ExpectWithinBudget(alone, beside);
+  return beside;
+}
+
 TEST_F(ServerTest, AttackH10ASilentCrowdWhomThePolicyRefusesKeepsNobodyOut) {
   if (::geteuid() != 0) GTEST_SKIP() << "not root, so no other user";
   Start();
-  const CrowdResult alone = TriesBeside(this, 40, nullptr);
-  const CrowdResult beside = TriesBeside(this, 40, [&] { KeepSilent(name, 40, 4711); });
-  EXPECT_EQ(beside.good, 40) << server->last_failure();
-  ExpectWithinBudget(alone, beside);
+  AllGetInBeside(this, 40, [&] { KeepSilent(name, 40, 4711); });
 }
 
 // An honest peer waits behind them in the kernel's queue, so they have to be gone through: for as
@@ -236,19 +242,13 @@ TEST_F(ServerTest, AttackH10ASilentCrowdWhomThePolicyRefusesKeepsNobodyOut) {
 TEST_F(ServerTest, AttackH15AQueueFullOfStrangersIsGoneThrough) {
   if (::geteuid() != 0) GTEST_SKIP() << "not root, so no other user";
   Start();
-  const CrowdResult alone = TriesBeside(this, 10, nullptr);
-  const CrowdResult beside = TriesBeside(this, 10, [&] { KeepTheQueueFull(name, 200, 4711); });
-  EXPECT_EQ(beside.good, 10) << server->last_failure();
-  ExpectWithinBudget(alone, beside);
+  const CrowdResult beside = AllGetInBeside(this, 10, [&] { KeepTheQueueFull(name, 200, 4711); });
   EXPECT_GT(beside.cpu, beside.time * 0.05);
 }
 
 TEST_F(ServerTest, AttackH10ASilentCrowdOfOurOwnUserKeepsNobodyOutEither) {
   Start();
-  const CrowdResult alone = TriesBeside(this, 40, nullptr);
-  const CrowdResult beside = TriesBeside(this, 40, [&] { KeepSilent(name, 40, 0); });
-  EXPECT_EQ(beside.good, 40) << server->last_failure();
-  ExpectWithinBudget(alone, beside);
+  AllGetInBeside(this, 40, [&] { KeepSilent(name, 40, 0); });
 }
 
 TEST_F(ServerTest, AnHonestOneThatFindsNoPlaceIsToldToTryAgain) {

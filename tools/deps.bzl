@@ -35,9 +35,11 @@ def parley_dependencies():
         libseccomp_repository()
 
     # So that `bazel build @parley//...` builds what can be built here.
-    parley_demo_dependencies(optional = True)
-    parley_bench_dependencies()
-    parley_test_dependencies()
+    parley_demo_dependencies(optional = True, existing = native.existing_rules())
+    if _missing("bench_competitors"):
+        parley_bench_dependencies()
+    if _missing("event_loops"):
+        parley_test_dependencies()
 
 # buildifier: disable=unnamed-macro
 def offline_bazel_dependencies():

@@ -18,18 +18,16 @@ _DEMO_LIBRARIES = {
     "sdl2": ("libsdl2-dev", {"sdl2": "sdl2"}),
 }
 
-def _missing(name):
-    return name not in native.existing_rules()
-
 # buildifier: disable=unnamed-macro
-def parley_demo_dependencies(optional = False):
-    """Those of parley-thumb and the film example that the calling WORKSPACE has not defined itself.
+def parley_demo_dependencies(optional = False, existing = ()):
+    """Those of parley-thumb and the film example.
 
     Args:
       optional: where a package is missing, what needs it is not built, instead of an error.
+      existing: names that are left alone. Asked for by the caller: a module extension has no such list.
     """
     for name, (debian_package, packages) in _DEMO_LIBRARIES.items():
-        if _missing(name):
+        if name not in existing:
             system_pkg_config(
                 name = name,
                 debian_package = debian_package,
@@ -39,10 +37,8 @@ def parley_demo_dependencies(optional = False):
 
 # buildifier: disable=unnamed-macro
 def parley_bench_dependencies():
-    if _missing("bench_competitors"):
-        system_bench_competitors(name = "bench_competitors")
+    system_bench_competitors(name = "bench_competitors")
 
 # buildifier: disable=unnamed-macro
 def parley_test_dependencies():
-    if _missing("event_loops"):
-        system_event_loops(name = "event_loops")
+    system_event_loops(name = "event_loops")

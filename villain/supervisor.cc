@@ -350,12 +350,12 @@ class Trial {
     if (const uint64_t empty = notes.empty_returns.load(); empty > max_empty) {
       return "waits came back " + std::to_string(empty) + " times with nothing, before they had to";
     }
-    if (setup_.signaller && notes.max_session_cpu_ns.load() > kMaxSparedCallNs) {
+    if (setup_.signaller && notes.max_session_cpu_ns.load() > kMaxTakenIfSparedNs) {
       return name(notes.costliest_name) + " took " +
              std::to_string(notes.max_session_cpu_ns.load() / kMsNs) +
              " ms of processor time, though another thread signals";
     }
-    if (TakenNs() > (setup_.signaller ? kMaxSparedCallNs : kMaxTakenNs)) {
+    if (TakenNs() > (setup_.signaller ? kMaxTakenIfSparedNs : kMaxTakenNs)) {
       return "signalling and being woken took " + std::to_string(TakenNs() / kMsNs) +
              " ms of processor time in " + std::to_string(notes.calls.load()) +
              " calls, and the costliest (" + name(notes.costliest_name) + ") " +

@@ -39,9 +39,9 @@ const char* ToString(Verdict verdict);
 
 // What a peer may take from a victim's threads through signalling and being woken, in all.
 inline constexpr int64_t kMaxTakenNs = 50 * kMsNs;
-// The costliest call of a caller that has a thread for its signals: nothing of the peer's, but
-// there are interrupts. One signal to a crowd of 200,000 takes 10 ms and more.
-inline constexpr int64_t kMaxSparedCallNs = 5 * kMsNs;
+// Of a caller that has a thread for its signals, its costliest call and all others together:
+// nothing of the peer's, but there are interrupts. One signal to a crowd of 200,000 takes 10 ms.
+inline constexpr int64_t kMaxTakenIfSparedNs = 5 * kMsNs;
 // The processor time that is not the peer's doing: of a message, copied, checked and signalled; and
 // the part of the session that may go into spins before sleeps (WaitOptions::spin_budget, for both
 // directions, and the sleeps themselves).
