@@ -17,7 +17,8 @@
 // * Connections that come to nothing have a budget of processor time, a tenth of what passes.
 //   Without it there are pauses between them, of at most 20 ms: a peer that connects without end
 //   costs that tenth, or, where it makes each refusal cost more than 2 ms, one refusal in 20 ms.
-//   Who waits behind a queue full of strangers is soon there.
+//   Who waits behind a queue full of strangers is soon there. Memory that is made for whom the
+//   policy admits is charged too, and can cost more than that (SECURITY.md).
 // A peer is timed out only where nothing of it waits to be read: when our caller was away, what
 // came in time counts.
 // Threads: one at a time.
